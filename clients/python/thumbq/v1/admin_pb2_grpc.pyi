@@ -74,8 +74,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     PruneJobs: _aio.UnaryUnaryMultiCallable[_admin_pb2.PruneJobsRequest, _admin_pb2.PruneJobsResponse]  # type: ignore[assignment]
     """Deletes ended jobs and old notifications."""
 
-class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+class AdminServiceServicer:
     def GetStats(
         self,
         request: _admin_pb2.GetStatsRequest,
@@ -83,7 +82,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.GetStatsResponse, _abc.Awaitable[_admin_pb2.GetStatsResponse]]:
         """Counters and ages of the queue."""
 
-    @_abc_1.abstractmethod
     def ListWorkers(
         self,
         request: _admin_pb2.ListWorkersRequest,
@@ -91,7 +89,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.ListWorkersResponse, _abc.Awaitable[_admin_pb2.ListWorkersResponse]]:
         """Who works, or worked lately."""
 
-    @_abc_1.abstractmethod
     def PauseQueue(
         self,
         request: _admin_pb2.PauseQueueRequest,
@@ -99,14 +96,12 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.PauseQueueResponse, _abc.Awaitable[_admin_pb2.PauseQueueResponse]]:
         """Stops handing out jobs; everything else goes on."""
 
-    @_abc_1.abstractmethod
     def ResumeQueue(
         self,
         request: _admin_pb2.ResumeQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ResumeQueueResponse, _abc.Awaitable[_admin_pb2.ResumeQueueResponse]]: ...
 
-    @_abc_1.abstractmethod
     def RetryJob(
         self,
         request: _admin_pb2.RetryJobRequest,
@@ -114,7 +109,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.RetryJobResponse, _abc.Awaitable[_admin_pb2.RetryJobResponse]]:
         """Starts an ended job anew, under its id."""
 
-    @_abc_1.abstractmethod
     def CancelJob(
         self,
         request: _admin_pb2.CancelJobRequest,
@@ -122,7 +116,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.CancelJobResponse, _abc.Awaitable[_admin_pb2.CancelJobResponse]]:
         """Ends a Pending or Processing job. Its worker is told."""
 
-    @_abc_1.abstractmethod
     def CancelModelJobs(
         self,
         request: _admin_pb2.CancelModelJobsRequest,
@@ -130,7 +123,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.CancelModelJobsResponse, _abc.Awaitable[_admin_pb2.CancelModelJobsResponse]]:
         """Ends all jobs of a model, say because the model was deleted."""
 
-    @_abc_1.abstractmethod
     def ListDeadLetters(
         self,
         request: _admin_pb2.ListDeadLettersRequest,
@@ -138,7 +130,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.ListDeadLettersResponse, _abc.Awaitable[_admin_pb2.ListDeadLettersResponse]]:
         """Jobs that ended as Failed, newest first."""
 
-    @_abc_1.abstractmethod
     def RedriveDeadLetters(
         self,
         request: _admin_pb2.RedriveDeadLettersRequest,
@@ -146,7 +137,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.RedriveDeadLettersResponse, _abc.Awaitable[_admin_pb2.RedriveDeadLettersResponse]]:
         """Retries dead letters: those named, or all."""
 
-    @_abc_1.abstractmethod
     def PruneJobs(
         self,
         request: _admin_pb2.PruneJobsRequest,

@@ -64,8 +64,7 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     GetThumbnail: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailRequest, _notification_pb2.GetThumbnailResponse]  # type: ignore[assignment]
     """What to show for a model now. A model nobody asked for answers with status None."""
 
-class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+class NotificationServiceServicer:
     def Subscribe(
         self,
         request: _notification_pb2.SubscribeRequest,
@@ -75,7 +74,6 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         Never a silent hole: when the log no longer reaches back to the cursor, one `reset` with the new cursor comes first.
         """
 
-    @_abc_1.abstractmethod
     def GetNotificationCursor(
         self,
         request: _notification_pb2.GetNotificationCursorRequest,
@@ -83,7 +81,6 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_notification_pb2.GetNotificationCursorResponse, _abc.Awaitable[_notification_pb2.GetNotificationCursorResponse]]:
         """Where the log stands now. Read it, load your state, then subscribe from it: nothing falls between."""
 
-    @_abc_1.abstractmethod
     def WatchQueue(
         self,
         request: _notification_pb2.WatchQueueRequest,
@@ -93,7 +90,6 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         Each snapshot is complete, so that a lost one does no harm.
         """
 
-    @_abc_1.abstractmethod
     def PublishTestNotification(
         self,
         request: _notification_pb2.PublishTestNotificationRequest,
@@ -101,7 +97,6 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_notification_pb2.PublishTestNotificationResponse, _abc.Awaitable[_notification_pb2.PublishTestNotificationResponse]]:
         """Announces a status that no worker reported, to try out a page. Marked as a test in the log."""
 
-    @_abc_1.abstractmethod
     def GetThumbnail(
         self,
         request: _notification_pb2.GetThumbnailRequest,

@@ -150,13 +150,12 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - The server ends a stream in which the worker said nothing for three heartbeat intervals (DEADLINE_EXCEEDED).
     """
 
-class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
+class QueueServiceServicer:
     """Errors, for every method: INVALID_ARGUMENT for a malformed request (nothing was changed), NOT_FOUND for an unknown
     job, FAILED_PRECONDITION for a job in another state, UNAVAILABLE while PostgreSQL is away (try again),
     UNIMPLEMENTED for what this version does not do yet.
     """
 
-    @_abc_1.abstractmethod
     def EnqueueJob(
         self,
         request: _queue_pb2.EnqueueJobRequest,
@@ -164,7 +163,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.EnqueueJobResponse, _abc.Awaitable[_queue_pb2.EnqueueJobResponse]]:
         """Asks for a thumbnail. Asking again for the same model and hash finds the same job."""
 
-    @_abc_1.abstractmethod
     def EnqueueJobs(
         self,
         request: _queue_pb2.EnqueueJobsRequest,
@@ -172,7 +170,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.EnqueueJobsResponse, _abc.Awaitable[_queue_pb2.EnqueueJobsResponse]]:
         """The same for up to 10,000 jobs in one commit; the answers are in the order of the requests. All or none are taken."""
 
-    @_abc_1.abstractmethod
     def DequeueJob(
         self,
         request: _queue_pb2.DequeueJobRequest,
@@ -180,7 +177,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.DequeueJobResponse, _abc.Awaitable[_queue_pb2.DequeueJobResponse]]:
         """Claims the next due job. With no job due it waits up to `wait`, then answers without one (JSON: 204)."""
 
-    @_abc_1.abstractmethod
     def DequeueJobs(
         self,
         request: _queue_pb2.DequeueJobsRequest,
@@ -188,7 +184,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.DequeueJobsResponse, _abc.Awaitable[_queue_pb2.DequeueJobsResponse]]:
         """Claims up to `max_jobs` due jobs. Answers as soon as there is one."""
 
-    @_abc_1.abstractmethod
     def CompleteJob(
         self,
         request: _queue_pb2.CompleteJobRequest,
@@ -196,7 +191,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.CompleteJobResponse, _abc.Awaitable[_queue_pb2.CompleteJobResponse]]:
         """Reports success. Saying it twice with the same lease token is fine."""
 
-    @_abc_1.abstractmethod
     def FailJob(
         self,
         request: _queue_pb2.FailJobRequest,
@@ -204,7 +198,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.FailJobResponse, _abc.Awaitable[_queue_pb2.FailJobResponse]]:
         """Reports a failed attempt. The queue tries again after a back-off while attempts are left."""
 
-    @_abc_1.abstractmethod
     def ReportResults(
         self,
         request: _queue_pb2.ReportResultsRequest,
@@ -212,7 +205,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.ReportResultsResponse, _abc.Awaitable[_queue_pb2.ReportResultsResponse]]:
         """Reports on many jobs in one commit, as the stream does."""
 
-    @_abc_1.abstractmethod
     def ExtendLease(
         self,
         request: _queue_pb2.ExtendLeaseRequest,
@@ -220,7 +212,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.ExtendLeaseResponse, _abc.Awaitable[_queue_pb2.ExtendLeaseResponse]]:
         """Keeps a job for longer. FAILED_PRECONDITION when the lease is no longer the caller's."""
 
-    @_abc_1.abstractmethod
     def ReleaseJob(
         self,
         request: _queue_pb2.ReleaseJobRequest,
@@ -228,7 +219,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.ReleaseJobResponse, _abc.Awaitable[_queue_pb2.ReleaseJobResponse]]:
         """Gives a job back; the attempt does not count."""
 
-    @_abc_1.abstractmethod
     def LogJobEvent(
         self,
         request: _queue_pb2.LogJobEventRequest,
@@ -236,7 +226,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.LogJobEventResponse, _abc.Awaitable[_queue_pb2.LogJobEventResponse]]:
         """Adds a line to the job's log, and extends its lease. Accepted in every state of the job."""
 
-    @_abc_1.abstractmethod
     def GetJob(
         self,
         request: _queue_pb2.GetJobRequest,
@@ -244,7 +233,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.GetJobResponse, _abc.Awaitable[_queue_pb2.GetJobResponse]]:
         """Reads a job. With `wait` it answers when the job has ended, or as it stands when the time is up."""
 
-    @_abc_1.abstractmethod
     def ListJobs(
         self,
         request: _queue_pb2.ListJobsRequest,
@@ -252,7 +240,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_pb2.ListJobsResponse, _abc.Awaitable[_queue_pb2.ListJobsResponse]]:
         """Lists jobs, newest first."""
 
-    @_abc_1.abstractmethod
     def StreamJobs(
         self,
         request_iterator: _MaybeAsyncIterator[_queue_pb2.StreamJobsRequest],

@@ -1,0 +1,89 @@
+# Everything starts here: each target makes the virtual environment that it needs. `make help` lists them.
+# ARGS goes to the command behind a target: make demo ARGS=--once, make test ARGS="-k retry".
+
+VENV := .venv
+PYTHON_FILES := server gateway clients/python tests bench
+GENERATED := clients/python/thumbq/v1
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browser
+	@$(VENV)/bin/python -m thumbq.render.system_libraries --install
+	@$(VENV)/bin/thumbq demo $(ARGS)
+
+.PHONY: serve
+serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
+	@$(VENV)/bin/thumbq serve $(ARGS)
+
+.PHONY: test
+test: $(VENV)/installed-dev  ## Run the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+.PHONY: check
+check: check-code check-layers check-protocol  ## Check style, types, layers and the protocol
+
+.PHONY: check-code
+check-code: $(VENV)/installed-dev
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+
+.PHONY: check-layers
+check-layers: $(VENV)/installed-dev
+	$(VENV)/bin/lint-imports
+
+.PHONY: check-protocol
+check-protocol: $(VENV)/installed-dev .venv-proto/installed
+	$(VENV)/bin/buf lint
+	$(VENV)/bin/buf format --diff --exit-code proto
+	$(VENV)/bin/buf breaking proto --against proto/baseline.binpb
+	scripts/generate_protocol.sh .venv-proto/fresh
+	diff --recursive --exclude=__init__.py --exclude=__pycache__ $(GENERATED) .venv-proto/fresh/thumbq/v1
+
+.PHONY: format
+format: $(VENV)/installed-dev  ## Format Python and protocol files, and fix what ruff can
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/buf format --write proto
+
+.PHONY: proto
+proto: .venv-proto/installed  ## Generate the Python code of proto/
+	scripts/generate_protocol.sh clients/python
+
+.PHONY: proto-baseline
+proto-baseline: $(VENV)/installed-dev  ## Accept the present protocol as the one to stay compatible with
+	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb
+
+.PHONY: constraints
+constraints:  ## Renew the exact versions in constraints.txt (needs uv)
+	uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \
+		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+
+.PHONY: bench
+bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up through the real API
+	$(VENV)/bin/python -m bench $(ARGS)
+
+.PHONY: venv
+venv: $(VENV)/installed-dev  ## Make the virtual environment with everything in it
+
+.PHONY: clean
+clean:  ## Remove what the other targets made; thumbq-data stays
+	rm -rf $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+
+$(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
+	scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
+	scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+.venv-proto/installed: proto/requirements.txt scripts/install.sh
+	scripts/install.sh .venv-proto --requirement proto/requirements.txt
+	@touch $@
