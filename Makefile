@@ -1,25 +1,25 @@
-# Everything starts here: each target makes the virtual environment that it needs. `make help` lists them.
-# ARGS goes to the command behind a target: make demo ARGS=--once, make test ARGS="-k retry".
+# Everything starts here: each target makes the virtual environment that it needs, with uv when it is on PATH.
+# PYTHON names the interpreter to build on, when it should not be the first of at least 3.11.
 
 VENV := .venv
-PYTHON_FILES := server gateway clients/python tests bench
 GENERATED := clients/python/thumbq/v1
 ARGS ?=
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 .PHONY: help
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@echo 'ARGS go to the command behind a target: make demo ARGS=--once, make test ARGS="-k retry".'
+
+.PHONY: venv
+venv: $(VENV)/installed-dev  ## Make the virtual environment (demo and test do so themselves)
 
 .PHONY: demo
 demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browser
 	@$(VENV)/bin/python -m thumbq.render.system_libraries --install
 	@$(VENV)/bin/thumbq demo $(ARGS)
-
-.PHONY: serve
-serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
-	@$(VENV)/bin/thumbq serve $(ARGS)
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
@@ -52,6 +52,14 @@ format: $(VENV)/installed-dev  ## Format Python and protocol files, and fix what
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/buf format --write proto
 
+.PHONY: serve
+serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
+	@$(VENV)/bin/thumbq serve $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up through the real API
+	$(VENV)/bin/python -m bench $(ARGS)
+
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
@@ -64,13 +72,6 @@ proto-baseline: $(VENV)/installed-dev  ## Accept the present protocol as the one
 constraints:  ## Renew the exact versions in constraints.txt (needs uv)
 	uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \
 		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
-
-.PHONY: bench
-bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up through the real API
-	$(VENV)/bin/python -m bench $(ARGS)
-
-.PHONY: venv
-venv: $(VENV)/installed-dev  ## Make the virtual environment with everything in it
 
 .PHONY: clean
 clean:  ## Remove what the other targets made; thumbq-data stays
