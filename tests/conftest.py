@@ -1,4 +1,4 @@
-"""What every test of a real PostgreSQL shares: one server for the session, one fresh database for each test."""
+"""What all tests of a real PostgreSQL share: one server for the session, a fresh database for each test."""
 
 import os
 import uuid
@@ -7,7 +7,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-
 from thumbq_server.storage.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
@@ -15,7 +14,7 @@ TEMPLATE = "thumbq_test_template"
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of a server for the whole session: the one in THUMBQ_TEST_DATABASE_URL, else an embedded one."""
+    """The DSN of a server for the session: the one in THUMBQ_TEST_DATABASE_URL, else an embedded one."""
     if given := os.environ.get("THUMBQ_TEST_DATABASE_URL"):
         yield given
     else:

