@@ -78,13 +78,13 @@ clean:  ## Remove what the other targets made; thumbq-data stays
 	rm -rf $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
-	scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[all]'
+	@scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
-	scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[dev]'
+	@scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
 .venv-proto/installed: proto/requirements.txt scripts/install.sh
-	scripts/install.sh .venv-proto --requirement proto/requirements.txt
+	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
 	@touch $@

@@ -18,7 +18,7 @@ find_python() {
             return
         fi
     done
-    echo "Python 3.11 or later is needed (tried: ${PYTHON:-python3, python3.11 to python3.14})." >&2
+    echo "Python 3.11 or later is needed; there is none among: ${PYTHON:-python3, python3.11 to python3.14}." >&2
     return 1
 }
 
@@ -36,6 +36,8 @@ require_ensurepip() {
         return 1
     fi
 }
+
+echo "Installing Python packages into $directory ..."
 
 if ! "$directory/bin/python" -c '' 2>/dev/null; then
     python=$(find_python)
