@@ -1,0 +1,93 @@
+// The cards on the page, newest model first. A card never changes its place while it is there.
+
+import { Card } from "./card.js";
+import { count, number } from "./words.js";
+
+const settle = 700; // milliseconds between two arrivals of new cards, so that a flood does not flicker
+const atTop = 120; // pixels; further down somebody is reading, and nothing may push the cards away
+
+export class Grid {
+  #models;
+  #cards = new Map();
+  #arrivals = new Set();
+  #lastArrival = -Infinity;
+  #frame = 0;
+  #timer = 0;
+  #parts = {
+    list: document.getElementById("grid"),
+    newer: document.getElementById("newer"),
+    earlier: document.getElementById("earlier"),
+    template: document.getElementById("card"),
+  };
+
+  constructor(models) {
+    this.#models = models;
+    this.#parts.newer.addEventListener("click", () => scrollTo({ top: 0 }));
+    addEventListener("scroll", () => this.#arrivals.size && this.refresh(), { passive: true });
+    setInterval(() => this.#tick(), 1_000);
+  }
+
+  /** Shows what changed, in the next frame. */
+  refresh() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#draw();
+    });
+  }
+
+  retryPictures() {
+    for (const card of this.#cards.values()) card.retryPicture();
+  }
+
+  #draw() {
+    for (const modelId of this.#models.takeChanges()) {
+      const view = this.#models.view(modelId);
+      const card = this.#cards.get(modelId);
+      if (!view) this.#remove(modelId);
+      else if (card) card.show(view);
+      else this.#arrivals.add(modelId);
+    }
+    this.#arrive();
+    const { earlier } = this.#parts;
+    earlier.hidden = this.#models.earlierCount === 0;
+    earlier.textContent =
+      `The ${number(this.#models.size)} most recent models are shown, ${number(this.#models.earlierCount)} more are not.`;
+  }
+
+  #arrive() {
+    const { list, newer, template } = this.#parts;
+    const reading = scrollY > atTop && this.#cards.size > 0;
+    newer.hidden = !reading || this.#arrivals.size === 0;
+    newer.textContent = count(this.#arrivals.size, "new model");
+    if (reading || this.#arrivals.size === 0) return;
+
+    const wait = this.#lastArrival + settle - performance.now();
+    if (wait > 0) {
+      this.#timer ||= setTimeout(() => {
+        this.#timer = 0;
+        this.refresh();
+      }, wait);
+      return;
+    }
+    const fragment = document.createDocumentFragment();
+    for (const modelId of this.#arrivals) {
+      const card = new Card(template);
+      card.show(this.#models.view(modelId));
+      this.#cards.set(modelId, card);
+      fragment.prepend(card.element);
+    }
+    list.prepend(fragment);
+    this.#arrivals.clear();
+    this.#lastArrival = performance.now();
+  }
+
+  #remove(modelId) {
+    this.#arrivals.delete(modelId);
+    this.#cards.get(modelId)?.element.remove();
+    this.#cards.delete(modelId);
+  }
+
+  #tick() {
+    for (const card of this.#cards.values()) card.tick();
+  }
+}
