@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+
 from thumbq_server.storage.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"

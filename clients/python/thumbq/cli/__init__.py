@@ -1,0 +1,23 @@
+"""The command line: one module for each group of commands, each command registered here by one line."""
+
+try:
+    import typer
+except ModuleNotFoundError:
+    raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
+
+from thumbq.cli import serve
+
+app = typer.Typer(
+    help="A durable queue that hands thumbnail jobs to workers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command("serve")(serve.serve)
+app.command("server")(serve.server)
+app.command("gateway")(serve.gateway)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,115 @@
+"""The small parent behind `thumbq serve`: it owns the embedded PostgreSQL, the server and the gateway.
+
+It is configured by its environment and passes to each child what that needs in the same way.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from thumbq_server.serve_settings import SETTLED, Refused, ServeSettings, reachable_address
+from thumbq_server.storage.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
+from thumbq_server.supervisor import (
+    LaunchFailed,
+    PostgresChild,
+    Program,
+    end_programs,
+    first_launch,
+    keep_running,
+    say,
+    warn,
+)
+
+# Docker kills a container ten seconds after asking it to stop; PostgreSQL needs the rest for its checkpoint.
+GRACE = 8.0
+
+
+async def serve(settings: ServeSettings) -> None:
+    """Run everything until SIGTERM or SIGINT; a second signal ends it at once. Raises LaunchFailed."""
+    asked, at_once = _watch_signals()
+    postgres, database_url = None, settings.database_url
+    if not database_url:
+        postgres = PostgresChild(EmbeddedPostgres(settings.data_dir))
+        database_url = postgres.postgres.dsn
+    server, gateway = _programs(settings, database_url)
+    work = asyncio.create_task(_run(settings, postgres, server, gateway))
+    stop = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+    finally:
+        work.cancel()
+        stop.cancel()
+        await end_programs([gateway, server], GRACE, at_once)
+        if postgres:
+            await _stop_postgres(postgres.postgres, at_once)
+
+
+async def _run(
+    settings: ServeSettings, postgres: PostgresChild | None, server: Program, gateway: Program
+) -> None:
+    if postgres:
+        await postgres.launch()
+    await first_launch(server)
+    gateway.environment["THUMBQ_SERVER"] = reachable_address(settings.grpc_host, server.port)
+    await first_launch(gateway)
+    say(f"page and JSON API  http://{reachable_address(settings.http_host, gateway.port)}/")
+    say(f"gRPC               {reachable_address(settings.grpc_host, server.port)}")
+    await asyncio.gather(*(keep_running(child) for child in (postgres, server, gateway) if child))
+
+
+def _programs(settings: ServeSettings, database_url: str) -> tuple[Program, Program]:
+    environment = {name: value for name, value in os.environ.items() if name not in SETTLED}
+    environment |= {
+        "DATABASE_URL": database_url,
+        "THUMBQ_THUMBNAIL_ROOT": str(settings.thumbnail_root),
+        "THUMBQ_GRPC_HOST": settings.grpc_host,
+        "THUMBQ_HTTP_HOST": settings.http_host,
+    }
+    # -P: a file in the present folder shall not pass for a library.
+    python = [sys.executable, "-P", "-m"]
+    server = Program(
+        "server", [*python, "thumbq_server"], environment, "THUMBQ_GRPC_PORT", settings.grpc_port
+    )
+    gateway = Program(
+        "gateway", [*python, "thumbq_gateway"], environment, "THUMBQ_HTTP_PORT", settings.http_port
+    )
+    return server, gateway
+
+
+async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> None:
+    stopped = asyncio.create_task(asyncio.to_thread(postgres.stop, AT_ONCE if at_once.is_set() else ORDERLY))
+    hurry = asyncio.create_task(at_once.wait())
+    await asyncio.wait({stopped, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not stopped.done() and postgres.process:
+        postgres.process.send_signal(signal.SIGQUIT)
+    await stopped
+
+
+def _watch_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """The events of the first and of the second request to end."""
+    asked, at_once = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (at_once if asked.is_set() else asked).set()
+
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(wanted, on_signal)
+    return asked, at_once
+
+
+def main() -> None:
+    """Serve by the environment's settings; when that is impossible, end with a sentence and exit code 1."""
+    try:
+        settings = ServeSettings.read(os.environ)
+        asyncio.run(serve(settings))
+    except (Refused, LaunchFailed) as problem:
+        warn(str(problem))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
