@@ -1,0 +1,87 @@
+"""How the clients reach a server: channel settings, and the pauses between attempts."""
+
+from __future__ import annotations
+
+import logging
+import random
+from time import monotonic
+
+import grpc
+
+_logger = logging.getLogger("thumbq")
+
+# A connection that lasted so long (seconds) was a good one.
+_LASTING = 5.0
+
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A new channel is a new connection. Otherwise gRPC shares connections within the process, and a worker
+    # that is asked to go elsewhere would find itself at the same server again.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """Opens a channel to `host:port` or `unix:path`; nothing is sent before the first call."""
+    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+
+
+def describe(error: grpc.aio.AioRpcError) -> str:
+    """Says in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
+    details = (error.details() or "").split(";")[0].strip()
+    return f"{error.code().name}: {details}" if details else error.code().name
+
+
+class Backoff:
+    """Pauses between attempts: doubled up to a limit, and jittered, lest all clients return at once."""
+
+    def __init__(self, first: float = 0.2, limit: float = 10.0) -> None:
+        self._first = first
+        self._limit = limit
+        self._next = first
+
+    def pause(self) -> float:
+        """Returns the seconds to wait now, between half and the whole of the present step."""
+        step = self._next
+        self._next = min(step * 2, self._limit)
+        return step * random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Starts again with the shortest pause."""
+        self._next = self._first
+
+
+class Link:
+    """Whether a server can be reached: logs each outage once when it begins and once when it is over."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._backoff = Backoff()
+        self._up_since: float | None = None
+        self._down_since: float | None = None
+
+    def up(self) -> None:
+        """Notes that the server answers."""
+        self._up_since = monotonic()
+        if self._down_since is not None:
+            _logger.warning("%s is back after %.1f s", self._target, self._up_since - self._down_since)
+            self._down_since = None
+
+    def down(self, reason: str) -> float:
+        """Notes a broken connection or a vain attempt, and returns the seconds to wait before the next."""
+        if self._down_since is None:
+            self._down_since = monotonic()
+            _logger.warning("%s is away (%s); trying again until it is back", self._target, reason)
+        return self.pause()
+
+    def pause(self) -> float:
+        """Returns the seconds to wait; the shortest again when the last connection was a lasting one."""
+        if self._up_since is not None and monotonic() - self._up_since > _LASTING:
+            self._backoff.reset()
+        self._up_since = None
+        return self._backoff.pause()

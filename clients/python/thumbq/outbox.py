@@ -1,0 +1,133 @@
+"""The results on their way to the server, kept until it has acknowledged them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from thumbq.outcome import JobFailed, Thumbnail
+from thumbq.v1.job_pb2 import Result
+from thumbq.v1.queue_pb2 import ResultCode, ResultException, StreamJobsRequest
+
+_logger = logging.getLogger("thumbq")
+
+RESULTS_PER_MESSAGE = 1000
+# The queue keeps 1000 characters and marks what it cut; more need not travel.
+_ERROR_TEXT_LIMIT = 2000
+_PATH_LIMIT = 500
+
+
+class Outbox:
+    """Gathers results into messages, and keeps each message until the server has acknowledged it."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self._wake = wake
+        self._ready: deque[StreamJobsRequest] = deque()
+        self._sent: dict[int, StreamJobsRequest] = {}
+        self._number = 0
+        self._open = StreamJobsRequest()
+        self._open_count = 0
+
+    @property
+    def empty(self) -> bool:
+        """True when every result has been acknowledged."""
+        return not (self._open_count or self._ready or self._sent)
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of results that the server has not confirmed."""
+        return sum(1 for _ in self._results())
+
+    def complete(self, token: str, thumbnail: Thumbnail) -> None:
+        """Adds a success; what does not fit the protocol's types becomes a failure."""
+        result = self._add(token)
+        try:
+            if len(thumbnail.path) > _PATH_LIMIT:
+                raise ValueError(f"the thumbnail's path is longer than {_PATH_LIMIT} characters")
+            complete = result.complete
+            complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = thumbnail
+        except (TypeError, ValueError) as error:
+            result.ClearField("outcome")
+            self._fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
+
+    def fail(self, token: str, failure: JobFailed) -> None:
+        """Adds a failed attempt."""
+        self._fill_failure(self._add(token), failure)
+
+    def release(self, token: str) -> None:
+        """Adds a job that goes back unspent."""
+        self._add(token).release.SetInParent()
+
+    def take(self) -> StreamJobsRequest | None:
+        """Returns the next Results message to send, numbered, or None when there is nothing to say."""
+        if self._ready:
+            message = self._ready.popleft()
+        elif self._open_count:
+            message = self._open
+            self._open = StreamJobsRequest()
+            self._open_count = 0
+        else:
+            return None
+        self._number += 1
+        message.results.number = self._number
+        self._sent[self._number] = message
+        return message
+
+    def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
+        """Forgets the results of one message; those that were refused come back as failures."""
+        message = self._sent.pop(number, None)
+        if message is None:
+            return
+        for exception in exceptions:
+            if exception.code == ResultCode.RESULT_CODE_INVALID:
+                self._correct(exception, message.results.results)
+            elif exception.code == ResultCode.RESULT_CODE_STALE:
+                _logger.warning("A result came too late and was not taken: %s", exception.message)
+
+    def resend(self) -> None:
+        """Makes ready again, under new numbers, what was sent on a stream that broke."""
+        self._ready.extendleft(reversed(self._sent.values()))
+        self._sent.clear()
+        self._number = 0
+
+    def tokens(self) -> list[str]:
+        """The lease tokens of all unacknowledged results."""
+        return [result.lease_token for result in self._results()]
+
+    def _results(self) -> Iterator[Result]:
+        for message in (*self._sent.values(), *self._ready, self._open):
+            yield from message.results.results
+
+    def _add(self, token: str) -> Result:
+        if self._open_count >= RESULTS_PER_MESSAGE:
+            self._ready.append(self._open)
+            self._open = StreamJobsRequest()
+            self._open_count = 0
+        if not self._open_count:
+            self._wake.set()
+        self._open_count += 1
+        result = self._open.results.results.add()
+        result.lease_token = token
+        return result
+
+    @staticmethod
+    def _fill_failure(result: Result, failure: JobFailed) -> None:
+        # Lone surrogates, as in the names of undecodable files, have no place in protobuf.
+        text = failure.message[:_ERROR_TEXT_LIMIT].encode("utf-8", "replace").decode()
+        result.fail.error_message = text if text.strip() else "The handler gave no reason."
+        if not failure.retryable:
+            result.fail.retryable = False
+        if failure.retry_delay is not None:
+            result.fail.retry_delay.FromMicroseconds(round(failure.retry_delay * 1_000_000))
+
+    def _correct(self, exception: ResultException, results: Iterable[Result]) -> None:
+        refused = next((result for result in results if result.lease_token == exception.lease_token), None)
+        if refused is None or not refused.HasField("complete"):
+            _logger.error(
+                "A report was refused and is dropped; its lease will run out: %s", exception.message
+            )
+            return
+        _logger.warning("A result was refused, so its job is reported as failed: %s", exception.message)
+        self.fail(exception.lease_token, JobFailed(f"The worker's result was refused: {exception.message}"))

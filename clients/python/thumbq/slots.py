@@ -1,0 +1,239 @@
+"""The handlers at work: up to `concurrency` jobs under way at once, and those that wait for a free slot."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextvars import Context, copy_context
+from time import monotonic
+from typing import Any
+
+from thumbq.outbox import Outbox
+from thumbq.outcome import JobFailed, JobReleased, Thumbnail
+from thumbq.v1.job_pb2 import Job
+
+_logger = logging.getLogger("thumbq")
+
+Handler = Callable[[Job], Coroutine[Any, Any, Thumbnail]]
+
+# Handlers that never wait are run one after another for so long (seconds) before the stream gets its turn.
+_TURN = 0.005
+
+
+class Slots:
+    """Runs jobs in long-lived tasks, one per slot, and puts their outcomes into the outbox.
+
+    A slot works through the queue by itself, so a handler that never really waits costs no task and no turn
+    of the event loop; only a handler that waits makes the next slot wake up. Each job runs in its own copy of
+    the context, and `asyncio.current_task()` is the slot's task, so timeouts and task groups work as usual.
+    """
+
+    def __init__(self, handler: Handler, concurrency: int, outbox: Outbox) -> None:
+        self._handler = handler
+        self._concurrency = concurrency
+        self._outbox = outbox
+        self._context = copy_context()
+        self._held: dict[str, Job] = {}
+        self._waiting: deque[str] = deque()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._closed = False
+        self._aborted = False
+        self._ended = False
+        self._lost_running = 0
+        self._finished = asyncio.Event()
+        self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.completed = 0
+        self.failed = 0
+
+    @property
+    def held(self) -> dict[str, Job]:
+        """Jobs by lease token, both running and waiting for a slot."""
+        return self._held
+
+    @property
+    def occupied(self) -> int:
+        """The number of jobs held, and of handlers that have not ended yet though their lease is lost."""
+        return len(self._held) + self._lost_running
+
+    def accept(self, jobs: Iterable[Job]) -> None:
+        """Takes jobs from the server; once closed, they go straight back."""
+        for job in jobs:
+            token = job.lease_token
+            if self._closed:
+                self._outbox.release(token)
+            else:
+                self._held[token] = job
+                self._waiting.append(token)
+        if self._waiting and not self._waking:
+            self._wake_slot()
+
+    def lose(self, tokens: Iterable[str], reason: str) -> None:
+        """Stops work on jobs whose lease is gone, and discards what they return."""
+        for token in tokens:
+            job = self._held.pop(token, None)
+            if job is None:
+                continue
+            _logger.warning("Job %d (model %d): the lease is lost (%s)", job.id, job.model_id, reason)
+            if task := self._running.get(token):
+                self._lost_running += 1
+                task.cancel()
+        self._check_finished()
+
+    def close(self) -> None:
+        """Gives back the jobs that have not begun, and takes no more."""
+        self._closed = True
+        self._release_waiting()
+        self._check_finished()
+
+    def abort(self) -> None:
+        """Cancels all handlers; their jobs are released."""
+        self._closed = self._aborted = True
+        self._release_waiting()
+        for task in self._running.values():
+            task.cancel()
+        self._check_finished()
+
+    async def finished(self) -> None:
+        """Waits, after `close`, until no job is held any more."""
+        await self._finished.wait()
+
+    async def end(self) -> None:
+        """Ends the slots. A handler that resists its cancellation is left behind after a second."""
+        self._ended = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            _, resisting = await asyncio.wait(self._tasks, timeout=1)
+            if resisting:
+                _logger.warning("%d handlers did not end when they were cancelled", len(resisting))
+
+    def _release_waiting(self) -> None:
+        for token in self._waiting:
+            if self._held.pop(token, None) is not None:
+                self._outbox.release(token)
+        self._waiting.clear()
+
+    def _check_finished(self) -> None:
+        if self._closed and not self._held:
+            self._finished.set()
+
+    def _wake_slot(self) -> None:
+        if self._idle:
+            self._idle.pop().set_result(None)
+        elif len(self._tasks) < self._concurrency:
+            task = asyncio.get_running_loop().create_task(self._serve(), context=self._context.copy())
+            task.add_done_callback(self._slot_ended)
+            self._tasks.append(task)
+        else:
+            return
+        self._waking = True
+
+    def _slot_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not self.crashed.done():
+            self.crashed.set_exception(error)
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._ended:
+            self._waking = False
+            await self._work_through_queue()
+            signal = loop.create_future()
+            self._idle.append(signal)
+            await signal
+
+    async def _work_through_queue(self) -> None:
+        waiting, held, handler, context = self._waiting, self._held, self._handler, self._context
+        turn_ends = monotonic() + _TURN
+        outcome: object
+        while waiting:
+            token = waiting.popleft()
+            job = held.get(token)
+            if job is None:
+                continue
+            if waiting and not self._waking:
+                self._wake_slot()
+            own_context = context.copy()
+            try:
+                coroutine = own_context.run(handler, job)
+                # A handler that never waits is done with this one step.
+                awaited = own_context.run(coroutine.send, None)
+            except StopIteration as returned:
+                outcome = returned.value
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the job's outcome
+                outcome = error
+            else:
+                outcome = await self._await_handler(token, own_context, coroutine, awaited)
+                turn_ends = monotonic() + _TURN
+            self._settle(token, outcome)
+            if monotonic() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = monotonic() + _TURN
+
+    async def _await_handler(
+        self, token: str, context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
+    ) -> object:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[token] = task
+        try:
+            return await _steps(context, coroutine, awaited)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the job's outcome
+            return error
+        finally:
+            del self._running[token]
+            if token not in self._held:
+                self._lost_running -= 1
+            while task.cancelling():
+                task.uncancel()
+
+    def _settle(self, token: str, outcome: object) -> None:
+        job = self._held.pop(token, None)
+        if job is None:
+            return
+        if isinstance(outcome, Thumbnail):
+            self.completed += 1
+            self._outbox.complete(token, outcome)
+        elif self._aborted or isinstance(outcome, JobReleased):
+            self._outbox.release(token)
+        else:
+            self.failed += 1
+            self._outbox.fail(token, _as_failure(job, outcome))
+        if self._closed:
+            self._check_finished()
+
+
+@types.coroutine
+def _steps(
+    context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
+) -> Generator[object, object, Thumbnail]:
+    """Runs the rest of a handler, in its context, as part of the slot's task."""
+    try:
+        while True:
+            try:
+                value = yield awaited
+            except BaseException as error:  # noqa: BLE001 - the handler gets it
+                awaited = context.run(coroutine.throw, error)
+            else:
+                awaited = context.run(coroutine.send, value)
+    except StopIteration as returned:
+        result: Thumbnail = returned.value
+        return result
+
+
+def _as_failure(job: Job, outcome: object) -> JobFailed:
+    if isinstance(outcome, JobFailed):
+        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message)
+        return outcome
+    if isinstance(outcome, BaseException):
+        text = f"{type(outcome).__name__}: {outcome}" if str(outcome) else type(outcome).__name__
+        _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome)
+        return JobFailed(text)
+    text = f"TypeError: the handler returned {type(outcome).__name__}, not a Thumbnail"
+    _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text)
+    return JobFailed(text)

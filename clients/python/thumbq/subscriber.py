@@ -1,0 +1,97 @@
+"""A subscriber: follows the notifications, without a hole, over broken connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import grpc
+
+from thumbq.connection import Link, describe, open_channel
+from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, SubscribeRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+
+_TRANSIENT = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+class Reset(NamedTuple):
+    """The log no longer reaches back to where the subscriber was: load anew what you show, then go on."""
+
+    cursor: str
+
+
+class Subscriber:
+    """Yields every notification of some models (or of all) in order, at least once, from a cursor on.
+
+        async with Subscriber("localhost:50051", model_ids=[7]) as subscriber:
+            async for item in subscriber:
+                print(item)
+
+    `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away
+    the subscriber waits for it, for ever. Other refusals raise `grpc.aio.AioRpcError`.
+    """
+
+    def __init__(self, target: str, *, model_ids: Iterable[int] = (), after: str = "latest") -> None:
+        self._target = target
+        self._model_ids = list(model_ids)
+        self._link = Link(target)
+        # Where to go on from: everything before it was yielded.
+        self.cursor = after
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self._target)
+        self._stub = NotificationServiceStub(self._channel)
+        if self.cursor in ("", "latest"):
+            self.cursor = await self._present_cursor()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def __aiter__(self) -> AsyncIterator[Notification | Reset]:
+        while True:
+            call = self._stub.Subscribe(SubscribeRequest(model_ids=self._model_ids, after=self.cursor))
+            try:
+                async for response in call:
+                    self._link.up()
+                    if response.reset:
+                        self.cursor = response.cursor
+                        yield Reset(response.cursor)
+                    for notification in response.notifications:
+                        self.cursor = notification.cursor
+                        yield notification
+                    self.cursor = response.cursor
+                reason = "it ended the stream"
+            except grpc.aio.AioRpcError as error:
+                reason = _reason_to_wait(error)
+            finally:
+                call.cancel()
+            await asyncio.sleep(self._link.down(reason))
+
+    async def _present_cursor(self) -> str:
+        """Pins "latest" to a place in the log, so that nothing is missed if the first connection breaks."""
+        while True:
+            try:
+                response = await self._stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
+                return response.cursor
+            except grpc.aio.AioRpcError as error:
+                reason = _reason_to_wait(error)
+            await asyncio.sleep(self._link.down(reason))
+
+
+def _reason_to_wait(error: grpc.aio.AioRpcError) -> str:
+    if error.code() not in _TRANSIENT:
+        raise error
+    return describe(error)
