@@ -3,14 +3,16 @@
 import { Card } from "./card.js";
 import { count, number } from "./words.js";
 
-const settle = 700; // milliseconds between two arrivals of new cards, so that a flood does not flicker
+const settle = 700; // milliseconds between two exchanges of cards, so that a flood does not flicker
 const atTop = 120; // pixels; further down somebody is reading, and nothing may push the cards away
 
 export class Grid {
   #models;
   #cards = new Map();
-  #arrivals = new Set();
-  #lastArrival = -Infinity;
+  #arrivals = new Set(); // model ids without a card yet
+  #departures = new Set(); // model ids whose card is to go
+  #lastExchange = -Infinity;
+  #live = false;
   #frame = 0;
   #timer = 0;
   #parts = {
@@ -35,33 +37,46 @@ export class Grid {
     });
   }
 
-  retryPictures() {
-    for (const card of this.#cards.values()) card.retryPicture();
+  clear() {
+    this.#cards.clear();
+    this.#arrivals.clear();
+    this.#departures.clear();
+    this.#parts.list.replaceChildren();
+    this.refresh();
+  }
+
+  /** Without a connection nobody knows how long a job has been rendering, and no picture can be loaded. */
+  setLive(live) {
+    this.#live = live;
+    if (live) for (const card of this.#cards.values()) card.retryPicture();
   }
 
   #draw() {
     for (const modelId of this.#models.takeChanges()) {
       const view = this.#models.view(modelId);
       const card = this.#cards.get(modelId);
-      if (!view) this.#remove(modelId);
-      else if (card) card.show(view);
-      else this.#arrivals.add(modelId);
+      if (view) this.#departures.delete(modelId);
+      else this.#arrivals.delete(modelId);
+      if (view && card) card.show(view);
+      else if (view) this.#arrivals.add(modelId);
+      else if (card) this.#departures.add(modelId);
     }
-    this.#arrive();
+    this.#exchange();
     const { earlier } = this.#parts;
     earlier.hidden = this.#models.earlierCount === 0;
     earlier.textContent =
       `The ${number(this.#models.size)} most recent models are shown, ${number(this.#models.earlierCount)} more are not.`;
   }
 
-  #arrive() {
+  /** New cards come and old ones go together, unless somebody is reading or others came just now. */
+  #exchange() {
     const { list, newer, template } = this.#parts;
-    const reading = scrollY > atTop && this.#cards.size > 0;
+    const reading = scrollY > atTop;
     newer.hidden = !reading || this.#arrivals.size === 0;
     newer.textContent = count(this.#arrivals.size, "new model");
     if (reading || this.#arrivals.size === 0) return;
 
-    const wait = this.#lastArrival + settle - performance.now();
+    const wait = this.#lastExchange + settle - performance.now();
     if (wait > 0) {
       this.#timer ||= setTimeout(() => {
         this.#timer = 0;
@@ -76,18 +91,17 @@ export class Grid {
       this.#cards.set(modelId, card);
       fragment.prepend(card.element);
     }
+    for (const modelId of this.#departures) {
+      this.#cards.get(modelId).element.remove();
+      this.#cards.delete(modelId);
+    }
     list.prepend(fragment);
     this.#arrivals.clear();
-    this.#lastArrival = performance.now();
-  }
-
-  #remove(modelId) {
-    this.#arrivals.delete(modelId);
-    this.#cards.get(modelId)?.element.remove();
-    this.#cards.delete(modelId);
+    this.#departures.clear();
+    this.#lastExchange = performance.now();
   }
 
   #tick() {
-    for (const card of this.#cards.values()) card.tick();
+    if (this.#live) for (const card of this.#cards.values()) card.tick();
   }
 }

@@ -50,9 +50,9 @@ export class Models {
   }
 
   clear() {
-    for (const modelId of this.#recent.keys()) this.#changed.add(modelId);
     this.#recent.clear();
     this.#earlier.clear();
+    this.#changed.clear();
   }
 
   /** Ids of the models that changed, appeared or went since the last call. */

@@ -36,11 +36,12 @@ openStream({
   },
   onReset() {
     models.clear();
+    grid.clear();
     changed();
   },
   onConnection(state) {
     document.documentElement.dataset.connection = state;
     connection.textContent = connections[state];
-    if (state === "live") grid.retryPictures();
+    grid.setLive(state === "live");
   },
 });

@@ -1,0 +1,56 @@
+"""A real Chromium and the real service: one server and one gateway on a database of the test's own."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright, expect
+
+from tests.browser.service import Service
+from tests.browser.visit import Visit
+
+QUIET_CHROMIUM = [
+    "--no-sandbox",  # CI runs as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+expect.set_options(timeout=15_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.chromium)
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=QUIET_CHROMIUM)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
+    async with Service(database_url, tmp_path) as service:
+        yield service
+
+
+@pytest.fixture
+async def visit(browser: Browser, service: Service) -> AsyncIterator[Visit]:
+    """Somebody with the page open, whose browser must have nothing to complain about."""
+    async with await browser.new_context() as context:
+        visit = Visit(await context.new_page(), service.url)
+        await visit.open()
+        yield visit
+        assert visit.complaints == []
