@@ -195,6 +195,8 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(
                 f"The PostgreSQL that was left running in {self.cluster} does not end."
             )
+        if self.process is not None:
+            self.process.wait()
         # They name a dead process, or one that has got its number since: the server would refuse to start.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)

