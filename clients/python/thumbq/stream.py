@@ -124,9 +124,7 @@ class WorkerStream:
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
         resumed = set(welcome.resumed_lease_tokens)
-        self._slots.lose(
-            [token for token in self._slots.held if token not in resumed], "the connection was broken"
-        )
+        self._slots.lose([token for token in self._slots.held if token not in resumed], "the connection was broken")
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):
             self._outbox.release(token)
         self._heartbeat_interval = welcome.heartbeat_interval.ToMilliseconds() / 1000 or 3.0
@@ -168,8 +166,8 @@ class WorkerStream:
         if credit > 0 and not (self._leaving or self._drain_due):
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
-        # Results confirm their jobs as well, so a batch that is done already needs no confirmation.
-        if self._received > self._confirmed and self._slots.held:
+        # Results confirm their jobs as well, so batches that are done already can wait for the heartbeat.
+        if self._received > self._confirmed and (self._slots.held or self._heartbeat_due):
             self._confirmed = self._received
             yield StreamJobsRequest(received=StreamJobsRequest.Received(number=self._confirmed))
         if self._heartbeat_due:
