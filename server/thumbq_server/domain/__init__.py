@@ -1,0 +1,1 @@
+"""What is true of jobs, whoever asks and wherever they are stored."""
