@@ -1,0 +1,41 @@
+"""Pieces that several statements share."""
+
+# One step of priority is worth so much waiting: a job is overtaken only by jobs due at most 9 of these after it.
+AGING_STEP = "interval '60 seconds'"
+CHANNEL = "thumbq"
+# Payloads on the channel. Both are hints; the sweep every second is the truth.
+JOBS, LOG = "jobs", "log"
+
+
+def rank(run_at: str, priority: str) -> str:
+    """The place of a job in the order of claims."""
+    return f"{run_at} - {priority} * {AGING_STEP}"
+
+
+def announce(status: str, source: str, *, completed: str = "0", wake: str = LOG) -> str:
+    """Three steps of a statement that put the rows of step `source` into the log, in the same commit.
+
+    `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `completed` is what
+    the counter of Completed jobs moves by. Nothing is written, and the head not locked, when there is nothing to say.
+    """
+    failed = status == "Failed"
+    error_messages = "array_agg(error_message)" if failed else "NULL::text[]"
+    next_attempt_ats = "array_agg(next_attempt_at)" if failed else "NULL::timestamptz[]"
+    return f"""
+    news AS (
+        SELECT count(*) AS count, ({completed})::bigint AS completed,
+               array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+               array_agg(attempt)::smallint[] AS attempt_counts,
+               {error_messages} AS error_messages, {next_attempt_ats} AS next_attempt_ats
+          FROM {source}
+    ), head AS (
+        UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
+          FROM news WHERE news.count > 0 OR news.completed <> 0
+        RETURNING h.seq, pg_notify('{CHANNEL}', '{wake}')
+    ), logged AS (
+        INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
+                                   error_messages, next_attempt_ats)
+        SELECT head.seq, head.seq - news.count + 1, '{status}', news.model_ids, news.job_ids, news.attempt_counts,
+               news.error_messages, news.next_attempt_ats
+          FROM head, news WHERE news.count > 0
+    )"""
