@@ -1,0 +1,1 @@
+"""What runs: batches, the match of workers and jobs, the clock of duties, and the tail of the log."""

@@ -1,0 +1,76 @@
+"""Group commit without timers."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from thumbq_server.storage.database import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batcher(Generic[T, R]):
+    """Runs one statement at a time; requests that arrive meanwhile form the next batch.
+
+    So an idle queue answers after one statement, and a busy one commits hundreds of requests at once. A submission is
+    never split. `run` takes the items of a batch and returns as many results, in their order.
+    """
+
+    def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 1000) -> None:
+        self._run = run
+        self._limit = limit
+        self._waiting: deque[tuple[Sequence[T], asyncio.Future[Sequence[R]]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, items: Sequence[T]) -> Sequence[R]:
+        """The results for `items`, after their commit. Raises what `run` raises."""
+        if not items:
+            return []
+        future: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return await future
+
+    async def submit_one(self, item: T) -> R:
+        """The result for one item."""
+        return (await self.submit((item,)))[0]
+
+    async def drained(self) -> None:
+        """Wait until everything submitted so far is answered."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft()]
+                size = len(batch[0][0])
+                while self._waiting and size + len(self._waiting[0][0]) <= self._limit:
+                    batch.append(self._waiting.popleft())
+                    size += len(batch[-1][0])
+                await self._run_batch(batch)
+        finally:
+            self._task = None
+
+    async def _run_batch(self, batch: list[tuple[Sequence[T], asyncio.Future[Sequence[R]]]]) -> None:
+        items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]
+        try:
+            results = await self._run(items)
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                # one request that PostgreSQL chokes on must not fail its neighbours
+                for submission in batch:
+                    await self._run_batch([submission])
+            return
+        start = 0
+        for submitted, future in batch:
+            if not future.done():
+                future.set_result(results[start : start + len(submitted)])
+            start += len(submitted)

@@ -1,0 +1,187 @@
+"""The match of waiting workers and ready jobs."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+from thumbq_server.domain.job import Token
+from thumbq_server.storage import leases
+from thumbq_server.storage.database import Lane, Unavailable
+
+log = structlog.get_logger()
+
+# A larger claim would gain little, and keep the first worker waiting.
+CLAIM_LIMIT = 1000
+_RETRY_SECONDS = 0.5
+
+
+class Claimant:
+    """Somebody who wants jobs: a stream, or a unary call that waits.
+
+    `deliver` gets the claimed rows (`leases.claim`); no rows mean that a claim found nothing for it. `unavailable` is told
+    when PostgreSQL was away. Both are called from the dispatcher's loop and must not block.
+    """
+
+    __slots__ = ("credits", "deliver", "gone", "lease_seconds", "unavailable", "worker")
+
+    def __init__(
+        self,
+        worker: int,
+        lease_seconds: int,
+        deliver: Callable[[Sequence[asyncpg.Record]], None],
+        unavailable: Callable[[Unavailable], None] = lambda _: None,
+    ) -> None:
+        self.worker = worker
+        self.lease_seconds = lease_seconds
+        self.deliver = deliver
+        self.unavailable = unavailable
+        self.credits = 0
+        self.gone = False
+
+
+class Dispatcher:
+    """One claim in flight, as large as the free credits, for as long as jobs are found.
+
+    A claim that came back short means that nothing is due: the dispatcher sleeps until it is woken (an enqueue, a
+    release, LISTEN), a retry it knows of falls due, or `poll` seconds have passed, which is the truth behind all hints.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        release: Callable[[Sequence[Token]], Any],
+        *,
+        poll: float = 1.0,
+        claimed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._lane = lane
+        self._release = release
+        self._poll = poll
+        self._claimed = claimed
+        self._hungry: dict[Claimant, None] = {}
+        self._may_have_jobs = True
+        self._wake = asyncio.Event()
+        self._paused = False
+
+    def add_credits(self, claimant: Claimant, count: int, *, fresh_look: bool = False) -> None:
+        """Let `claimant` have `count` more jobs. `fresh_look`: claim even if nothing is known to be due."""
+        claimant.credits += count
+        self._hungry[claimant] = None
+        self._may_have_jobs |= fresh_look
+        self._wake.set()
+
+    def remove(self, claimant: Claimant) -> None:
+        """Forget `claimant` and its credits. What a claim in flight brings it is released, unspent."""
+        claimant.gone = True
+        claimant.credits = 0
+        self._hungry.pop(claimant, None)
+
+    def wake(self) -> None:
+        """Say that a job may have become due."""
+        self._may_have_jobs = True
+        self._wake.set()
+
+    def wake_in(self, seconds: float) -> None:
+        """Say that a job becomes due so many seconds from now."""
+        asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
+
+    def pause(self) -> None:
+        """Start no further claim (shutdown)."""
+        self._paused = True
+
+    async def run(self) -> None:
+        """Match for ever."""
+        claimed: tuple[list[Claimant], list[asyncpg.Record]] | None = None
+        while True:
+            slots = self._reserve()
+            claim = asyncio.create_task(self._claim(slots)) if slots else None
+            if claim is not None:
+                await asyncio.sleep(0)  # the next claim is on its way before messages are built for the last one
+            if claimed is not None:
+                self._hand_out(*claimed)
+                claimed = None
+            if claim is not None:
+                rows = await claim
+                claimed = (slots, rows) if rows is not None else None
+            elif not (self._may_have_jobs and self._hungry) or self._paused:
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self._poll)
+            return
+        self._may_have_jobs = True
+
+    def _reserve(self) -> list[Claimant]:
+        """One entry for each credit of the next claim, the claimants in turn. Reserved credits are taken."""
+        if not self._may_have_jobs or not self._hungry or self._paused:
+            return []
+        self._may_have_jobs = False
+        if len(self._hungry) == 1:
+            (claimant,) = self._hungry
+            count = min(claimant.credits, CLAIM_LIMIT)
+            slots = [claimant] * count
+            claimant.credits -= count
+        else:
+            slots = []
+            turn = deque(self._hungry)
+            while turn and len(slots) < CLAIM_LIMIT:
+                claimant = turn.popleft()
+                claimant.credits -= 1
+                slots.append(claimant)
+                if claimant.credits:
+                    turn.append(claimant)
+        for claimant in [claimant for claimant in self._hungry if not claimant.credits]:
+            del self._hungry[claimant]
+        return slots
+
+    async def _claim(self, slots: list[Claimant]) -> list[asyncpg.Record] | None:
+        """The rows for `slots`; None when PostgreSQL was away, and the credits are given back."""
+        try:
+            rows = await leases.claim(
+                self._lane, [slot.worker for slot in slots], [slot.lease_seconds for slot in slots]
+            )
+        except Unavailable as error:
+            log.warning("claim.unavailable", error=str(error))
+            for claimant in dict.fromkeys(slots):
+                claimant.unavailable(error)
+            self._give_back(slots)
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._may_have_jobs = True
+            return None
+        if len(rows) == len(slots):
+            self._may_have_jobs = True
+        return rows
+
+    def _hand_out(self, slots: list[Claimant], rows: list[asyncpg.Record]) -> None:
+        """Give each claimant its rows in one call, and the credits that found no job back."""
+        shares: dict[Claimant, list[asyncpg.Record]] = {claimant: [] for claimant in dict.fromkeys(slots)}
+        if len(shares) == 1:
+            shares[slots[0]] = rows
+        else:
+            for row in rows:
+                shares[slots[row["slot"]]].append(row)
+        self._give_back(slots[len(rows) :])
+        for claimant, share in shares.items():
+            if not claimant.gone:
+                claimant.deliver(share)
+            elif share:
+                self._release([Token(row["job_id"], row["lease_seq"]) for row in share])
+            if share and claimant in self._hungry:
+                # who got something goes to the end of the line
+                del self._hungry[claimant]
+                self._hungry[claimant] = None
+        if rows:
+            self._claimed()
+
+    def _give_back(self, slots: Sequence[Claimant]) -> None:
+        for claimant in slots:
+            if not claimant.gone:
+                claimant.credits += 1
+                self._hungry.setdefault(claimant)

@@ -1,0 +1,154 @@
+"""The tail of the notification log, shared by all subscribers of a process."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+from thumbq_server.storage import log as notification_log
+from thumbq_server.storage.database import Database, Unavailable
+
+log = structlog.get_logger()
+
+_PAGE = 200
+
+
+class LogPruned(Exception):
+    """The log does not reach back to where the reader is."""
+
+
+class HubClosed(Exception):
+    """The process is going away."""
+
+
+class Commit:
+    """The notifications of one commit, as they stand in the log: seq_first to seq_last."""
+
+    __slots__ = ("encoded", "row", "seq_first", "seq_last")
+
+    def __init__(self, row: asyncpg.Record) -> None:
+        self.row = row
+        self.seq_first: int = row["seq_first"]
+        self.seq_last: int = row["seq_last"]
+        # Whoever encodes it first leaves it here for the others.
+        self.encoded: Any = None
+
+
+class Hub:
+    """Readers pull at their own pace, so a slow one needs no buffer and delays nobody.
+
+    Who is near the head reads the ring, which the hub fills while anybody reads; who fell behind reads the log. Both are
+    contiguous, so going from one to the other neither skips nor repeats.
+    """
+
+    def __init__(self, database: Database, *, ring_size: int = 10_000, poll: float = 1.0) -> None:
+        self._database = database
+        self._ring_size = ring_size
+        self._poll = poll
+        self._ring: deque[Commit] = deque()
+        self._ring_events = 0
+        self._readers = 0
+        # Up to where the ring reaches; None while nobody reads.
+        self._seq: int | None = None
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let every reader end with HubClosed."""
+        self._closed = True
+        self._announce()
+
+    def wake(self) -> None:
+        """Say that the log may have grown."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tail the log for ever."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._poll)
+            self._wake.clear()
+            if self._readers:
+                try:
+                    await self._tail()
+                except Unavailable as error:
+                    log.warning("hub.unavailable", error=str(error))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the ring filled while the caller reads."""
+        self._readers += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._ring.clear()
+                self._ring_events = 0
+                self._seq = None
+
+    async def after(self, seq: int) -> Sequence[Commit]:
+        """Commits that reach beyond `seq`, in order; waits for the first. Raises LogPruned, HubClosed, Unavailable."""
+        while True:
+            if self._closed:
+                raise HubClosed
+            changed = self._changed
+            if self._seq is not None and seq >= self._ring_start():
+                if seq < self._seq:
+                    return self._from_ring(seq)
+            else:
+                commits = [Commit(row) for row in await notification_log.after(self._database, seq, _PAGE)]
+                if commits:
+                    if commits[0].seq_first > seq + 1:
+                        raise LogPruned
+                    return commits
+                if (await notification_log.head(self._database))[1] > seq:
+                    # the head moved between the two reads, or the log was pruned to its end
+                    if not await notification_log.after(self._database, seq, 1):
+                        raise LogPruned
+                    continue
+            await changed.wait()
+
+    def _ring_start(self) -> int:
+        assert self._seq is not None
+        return self._ring[0].seq_first - 1 if self._ring else self._seq
+
+    def _from_ring(self, seq: int) -> list[Commit]:
+        newer: list[Commit] = []
+        for commit in reversed(self._ring):
+            if commit.seq_last <= seq:
+                break
+            newer.append(commit)
+        newer.reverse()
+        return newer[:_PAGE]
+
+    async def _tail(self) -> None:
+        if self._seq is None:
+            seq = (await notification_log.head(self._database))[1]
+            if self._readers:
+                self._seq = seq
+                self._announce()
+            return
+        while True:
+            rows = await notification_log.after(self._database, self._seq, _PAGE)
+            if not rows or not self._readers:
+                return
+            for row in rows:
+                commit = Commit(row)
+                self._ring.append(commit)
+                self._ring_events += commit.seq_last - commit.seq_first + 1
+            self._seq = self._ring[-1].seq_last
+            while self._ring_events > self._ring_size and len(self._ring) > 1:
+                oldest = self._ring.popleft()
+                self._ring_events -= oldest.seq_last - oldest.seq_first + 1
+            self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,84 @@
+"""One clock for all that is due by itself."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from thumbq_server.domain.retry import RetryPolicy, delays, jitter
+from thumbq_server.storage import leases
+from thumbq_server.storage.database import Database, Lane, Unavailable
+
+log = structlog.get_logger()
+
+EXPIRE_LIMIT = 1000
+_VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
+
+
+@dataclass
+class Duty:
+    """Something to do every so often (seconds). It returns how much it did; more than none is logged."""
+
+    name: str
+    every: float
+    run: Callable[[], Awaitable[int]]
+    due: float = field(default=0.0)
+
+
+class Janitor:
+    """Runs its duties one after the other. Every node may: each duty is safe to run everywhere at once."""
+
+    def __init__(self, duties: list[Duty]) -> None:
+        self._duties = duties
+
+    async def run(self) -> None:
+        """Do what is due, for ever."""
+        while True:
+            for duty in self._duties:
+                if duty.due <= time.monotonic():
+                    duty.due = time.monotonic() + duty.every
+                    await self._do(duty)
+            await asyncio.sleep(max(0.0, min(duty.due for duty in self._duties) - time.monotonic()))
+
+    async def _do(self, duty: Duty) -> None:
+        try:
+            done = await duty.run()
+        except Unavailable as error:
+            log.warning("janitor.unavailable", duty=duty.name, error=str(error))
+        except Exception:
+            log.exception("janitor.failed", duty=duty.name)  # the clock goes on
+        else:
+            if done:
+                log.info("janitor.done", duty=duty.name, count=done)
+
+
+def expire_leases(lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None]) -> Callable[[], Awaitable[int]]:
+    """End the attempts whose lease ran out; `wake_in` is told when their retries fall due."""
+
+    async def run() -> int:
+        count = 0
+        while True:
+            rows = await leases.expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
+            for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
+                wake_in(due_in)
+            count += len(rows)
+            if len(rows) < EXPIRE_LIMIT:
+                return count
+
+    return run
+
+
+def vacuum_live_tables(database: Database, claims: Callable[[], int]) -> Callable[[], Awaitable[int]]:
+    """Clear away the dead rows that claims wade through; nothing while `claims` (a running count) stands still."""
+    seen = 0
+
+    async def run() -> int:
+        nonlocal seen
+        if claims() != seen:
+            seen = claims()
+            await database.fetch(_VACUUM)
+        return 0
+
+    return run
