@@ -1,0 +1,1 @@
+"""The thumbq server: a durable queue of thumbnail jobs over PostgreSQL."""

@@ -1,0 +1,1 @@
+"""What callers see: handlers that translate, and nothing else."""

@@ -1,0 +1,50 @@
+"""What goes wrong, in the words of gRPC."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+
+from thumbq_server.domain.job import Invalid, NotFound, Refused, WrongState
+from thumbq_server.storage.database import Unavailable
+
+log = structlog.get_logger()
+
+Service = TypeVar("Service")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+AWAY = "The queue's database is away; try again shortly."
+
+_CODES: dict[type[Exception], grpc.StatusCode] = {
+    Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
+    """The status that a caller gets for `error`."""
+    if isinstance(error, Unavailable):
+        log.warning("call.unavailable", error=str(error))
+        return grpc.StatusCode.UNAVAILABLE, AWAY
+    return _CODES[type(error)], str(error)
+
+
+def translated(
+    method: Callable[[Service, Request, Any], Awaitable[Response]],
+) -> Callable[[Service, Request, Any], Awaitable[Response]]:
+    """A unary method whose refusals become status codes."""
+
+    @functools.wraps(method)
+    async def call(self: Service, request: Request, context: Any) -> Response:
+        try:
+            return await method(self, request, context)
+        except (Refused, Unavailable) as error:
+            code, details = status(error)
+            # raised to the generic handler of grpc; nothing after this runs
+            raise await context.abort(code, details) from error
+
+    return call

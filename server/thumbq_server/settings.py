@@ -1,0 +1,46 @@
+"""What an operator can set: environment variables with the prefix THUMBQ_, plus DATABASE_URL."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True)
+
+    database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "THUMBQ_DATABASE_URL"))
+    # A file that holds the URL, as container platforms hand secrets over.
+    database_url_file: Path | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL_FILE", "THUMBQ_DATABASE_URL_FILE")
+    )
+    grpc_host: str = "127.0.0.1"
+    # 0: any free port
+    grpc_port: int = Field(default=50051, ge=0, le=65535)
+    # Allows to listen beyond loopback without keys.
+    insecure: bool = False
+    # A pipe to write {"port": N} to when the server is ready, inherited from the parent.
+    ready_fd: int | None = None
+    # Where workers may put thumbnails, separated by ":". None: anywhere.
+    thumbnail_roots: Annotated[tuple[str, ...], NoDecode] = ()
+
+    lease_duration: PositiveInt = 30
+    delivery_lease_duration: PositiveInt = 10
+    heartbeat_interval: PositiveFloat = 3.0
+    # Of workers that use unary calls or JSON.
+    unary_lease_duration: PositiveInt = 600
+    retry_base: PositiveFloat = 5.0
+    retry_cap: PositiveFloat = 600.0
+    # How long a shutdown waits for workers to hand in what they have.
+    shutdown_grace: PositiveFloat = 10.0
+
+    def dsn(self) -> str:
+        """The address of PostgreSQL. Raises ValueError when there is none."""
+        if self.database_url_file is not None:
+            return self.database_url_file.read_text().strip()
+        if not self.database_url:
+            raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
+        return self.database_url
