@@ -1,0 +1,128 @@
+"""The gateway, put together: the only wiring there is, and the order in which it ends."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import grpc
+import structlog
+from aiohttp import web
+
+from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway import files
+from thumbq_gateway.cors import allow_origins
+from thumbq_gateway.docs_page import docs_routes
+from thumbq_gateway.errors import answer_errors
+from thumbq_gateway.fanout import Fanout
+from thumbq_gateway.health import Health
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.openapi import openapi_document
+from thumbq_gateway.pages import page_routes
+from thumbq_gateway.queue_watch import QueueWatch
+from thumbq_gateway.routes import routes_of
+from thumbq_gateway.settings import Settings
+from thumbq_gateway.sse import Notifications
+from thumbq_gateway.transcoder import LARGEST_BODY, Transcoder
+from thumbq_gateway.upstream import Upstream
+
+log = structlog.get_logger()
+
+_SERVICES = [
+    service
+    for module in (queue_pb2, notification_pb2, admin_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.enable_http_proxy", 0),
+]
+_BACKLOG = 4_096  # connections that may wait to be taken, when all pages come back at once
+_GRACE = 2.0  # seconds for requests under way when the gateway stops
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs a gateway until `stop` is set. Raises OSError when it cannot listen."""
+    async with running(settings, stop) as port:
+        log.info("gateway.ready", host=settings.http_host, port=port, server=settings.server)
+        if settings.ready_fd is not None:
+            with os.fdopen(settings.ready_fd, "w") as pipe:
+                pipe.write(json.dumps({"port": port}) + "\n")
+        await stop.wait()
+        log.info("gateway.stopping")
+    log.info("gateway.stopped")
+
+
+@asynccontextmanager
+async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
+    """A gateway that listens on the port it gives; `broken` is set when it cannot go on."""
+    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
+        metrics = Metrics()
+        fanout = Fanout(metrics, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
+        upstream = Upstream(
+            channel,
+            fanout,
+            metrics,
+            ring_capacity=settings.ring_notifications,
+            ring_bytes=settings.ring_bytes,
+        )
+        queue_watch = QueueWatch(channel, fanout, linger=settings.queue_watch_linger)
+        table = routes_of(_SERVICES)
+        transcoder = Transcoder(table, channel, metrics)
+
+        app = web.Application(middlewares=[answer_errors], client_max_size=LARGEST_BODY)
+        app.add_routes(transcoder.endpoints())
+        app.add_routes(Health(channel, metrics).routes())
+        app.add_routes(docs_routes(openapi_document(table)))
+        app.add_routes(page_routes())
+        app.router.add_route("GET", "/api/notifications", Notifications(upstream, fanout, queue_watch, metrics))
+        app.router.add_get(files.PATTERN, files.ThumbnailFiles(channel, settings.thumbnail_root))
+        allow_origins(app, settings.cors_origins)
+
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
+        await runner.setup()
+        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG)
+        duties = [asyncio.create_task(_vital(duty, broken)) for duty in (upstream.run(), fanout.beat(upstream.head))]
+        try:
+            await site.start()
+            yield int(runner.addresses[0][1])
+        finally:
+            if site in runner.sites:
+                await site.stop()
+            fanout.end()
+            queue_watch.end()
+            transcoder.end_long_polls()
+            await runner.cleanup()
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+
+
+async def _vital(duty: Coroutine[None, None, NoReturn], broken: asyncio.Event) -> None:
+    """Runs what the gateway cannot do without; when it fails, the gateway ends, and its parent starts another."""
+    try:
+        await duty
+    except Exception:
+        log.exception("gateway.broken")
+        broken.set()
+
+
+async def run(settings: Settings) -> None:
+    """`serve` until SIGTERM or SIGINT; a second signal ends the process at once."""
+    stop = asyncio.Event()
+
+    def signalled() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signalled)
+    await serve(settings, stop)

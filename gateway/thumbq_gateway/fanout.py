@@ -1,0 +1,148 @@
+"""Who listens, and how the same bytes reach all of them without anybody being waited for."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+import structlog
+
+from thumbq_gateway.audience import Audience, Subscriber
+from thumbq_gateway.encoder import json_bytes
+from thumbq_gateway.frames import FRAMINGS, Framing
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.ring import Cursor, Event
+
+_SPOKES = 15  # of the heartbeat wheel: each beat goes to one part of the clients
+
+log = structlog.get_logger()
+
+
+class Fanout:
+    """All subscribers of this gateway."""
+
+    def __init__(self, metrics: Metrics, *, heartbeat: float, buffer_limit: int) -> None:
+        """`heartbeat` in seconds; a client with more than `buffer_limit` bytes unsent is cut off."""
+        self._metrics = metrics
+        self._interval = heartbeat / _SPOKES
+        self._buffer_limit = buffer_limit
+        self._audiences = {
+            (framing.index, chunked): Audience(framing, chunked=chunked)
+            for framing in FRAMINGS
+            for chunked in (True, False)
+        }
+        self._wheel: list[set[Subscriber]] = [set() for _ in range(_SPOKES)]
+
+    def audience(self, framing: Framing, *, chunked: bool) -> Audience:
+        """Where a client of this kind belongs."""
+        return self._audiences[framing.index, chunked]
+
+    def enter(self, subscriber: Subscriber) -> None:
+        """From now on it gets heartbeats, and the queue's state when it wants it."""
+        subscriber.spoke = min(self._wheel, key=len)
+        subscriber.spoke.add(subscriber)
+        if subscriber.watches_queue:
+            subscriber.audience.of_queue.add(subscriber)
+        self._metrics.subscribers.inc()
+
+    def join(self, subscriber: Subscriber) -> None:
+        """From now on it gets what is published. Belongs in the same step as the look at the ring's head."""
+        audience = subscriber.audience
+        subscriber.joined = True
+        for model_id in subscriber.model_ids:
+            audience.by_model[model_id].add(subscriber)
+        if not subscriber.model_ids:
+            audience.of_all_models.add(subscriber)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Nothing more for it; harmless when it has left already."""
+        if subscriber.spoke is None:
+            return
+        subscriber.spoke.discard(subscriber)
+        subscriber.spoke = None
+        audience = subscriber.audience
+        audience.of_queue.discard(subscriber)
+        audience.of_all_models.discard(subscriber)
+        for model_id in subscriber.model_ids:
+            audience.by_model[model_id].discard(subscriber)
+            if not audience.by_model[model_id]:
+                del audience.by_model[model_id]
+        self._metrics.subscribers.dec()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Writes the events to those whom they concern, several in one write."""
+        for audience in self._audiences.values():
+            if audience.of_all_models:
+                self._write(audience.of_all_models, audience.packed_events(events))
+                self._metrics.delivered.inc(len(audience.of_all_models) * len(events))
+            if audience.by_model:
+                self._publish_filtered(audience, events)
+
+    def publish_reset(self, cursor: Cursor) -> None:
+        """Tells all who have joined that there is a hole, and where to go on."""
+        data = json_bytes({"cursor": str(cursor)})
+        for audience in self._audiences.values():
+            joined = set().union(audience.of_all_models, *audience.by_model.values())
+            self._write(joined, audience.packed(audience.framing.event("reset", data, str(cursor))))
+            self._metrics.resets.inc(len(joined))
+
+    def publish_queue(self, snapshot: bytes) -> None:
+        """Writes the queue's state, as JSON, to those who watch it."""
+        for audience in self._audiences.values():
+            if audience.of_queue:
+                frame = audience.framing.event("queue", snapshot, None)
+                self._write(audience.of_queue, audience.packed(frame))
+
+    async def beat(self, head: Callable[[], Cursor | None]) -> NoReturn:
+        """Turns the heartbeat wheel; those who want few models learn how far the log has come without them."""
+        for spoke in itertools.cycle(self._wheel):
+            await asyncio.sleep(self._interval)
+            due: defaultdict[tuple[Audience, bool], list[Subscriber]] = defaultdict(list)
+            for subscriber in spoke:
+                is_filtered = subscriber.joined and bool(subscriber.model_ids)
+                due[subscriber.audience, is_filtered].append(subscriber)
+            cursor = str(head())
+            for (audience, is_filtered), subscribers in due.items():
+                framing = audience.framing
+                frame = framing.cursor(cursor) if is_filtered else framing.heartbeat
+                self._write(subscribers, audience.packed(frame))
+        raise AssertionError("a wheel has no end")
+
+    def end(self) -> None:
+        """Ends every subscriber's connection in an orderly way."""
+        for spoke in self._wheel:
+            for subscriber in spoke:
+                subscriber.end()
+
+    def cut_off(self, subscriber: Subscriber) -> None:
+        """Drops a client that does not read; it comes back with its cursor when it can."""
+        self.leave(subscriber)
+        subscriber.end()
+        log.warning("subscriber.cut_off", peer=subscriber.transport.get_extra_info("peername"))
+        self._metrics.cut_off.inc()
+        subscriber.transport.abort()
+
+    def _publish_filtered(self, audience: Audience, events: Sequence[Event]) -> None:
+        wanted: defaultdict[Subscriber, list[Event]] = defaultdict(list)
+        for event in events:
+            for subscriber in audience.by_model.get(event.model_id, ()):
+                wanted[subscriber].append(event)
+        alike: defaultdict[tuple[Event, ...], list[Subscriber]] = defaultdict(list)
+        for subscriber, matching in wanted.items():
+            alike[tuple(matching)].append(subscriber)
+        for same, subscribers in alike.items():
+            self._write(subscribers, audience.packed_events(same))
+            self._metrics.delivered.inc(len(subscribers) * len(same))
+
+    def _write(self, subscribers: Iterable[Subscriber], data: bytes) -> None:
+        limit = self._buffer_limit
+        slow = []
+        for subscriber in subscribers:
+            transport = subscriber.transport
+            if transport.get_write_buffer_size() > limit:
+                slow.append(subscriber)
+            else:
+                transport.write(data)
+        for subscriber in slow:
+            self.cut_off(subscriber)

@@ -1,0 +1,50 @@
+"""What an operator can set: environment variables with the prefix THUMBQ_, and PORT."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
+
+    http_host: str = "127.0.0.1"
+    # 0: any free port.
+    http_port: int = Field(default=5009, ge=0, le=65535, validation_alias=AliasChoices("THUMBQ_HTTP_PORT", "PORT"))
+    # Allows to listen beyond loopback without keys.
+    insecure: bool = False
+    # host:port of the gRPC server.
+    server: str = "127.0.0.1:50051"
+    # Files outside this folder are never served; none: no files.
+    thumbnail_root: Path | None = None
+    # Pages of these origins may use the API, as "https://a.example,https://b.example" or "*".
+    cors_origins: Annotated[frozenset[str], NoDecode] = frozenset()
+    # A pipe to write {"port": N} to when the gateway listens, inherited from the parent.
+    ready_fd: int | None = None
+
+    # Of the notification stream.
+    heartbeat: PositiveFloat = 15.0
+    subscriber_buffer: PositiveInt = 256 * 1024
+    ring_notifications: PositiveInt = 10_000
+    ring_bytes: PositiveInt = 16 * 1024 * 1024
+    queue_watch_linger: NonNegativeInt = 10
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+        return value
+
+    @property
+    def is_for_this_machine_only(self) -> bool:
+        """Whether nobody but this machine can reach the address."""
+        try:
+            return ipaddress.ip_address(self.http_host.strip("[]")).is_loopback
+        except ValueError:
+            return self.http_host == "localhost"

@@ -1,0 +1,179 @@
+"""GET /api/notifications: what happens, as it happens, to any number of clients."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+
+import grpc
+from aiohttp import HttpVersion11, web
+
+from thumbq_gateway.audience import Subscriber
+from thumbq_gateway.encoder import json_bytes
+from thumbq_gateway.fanout import Fanout
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.queue_watch import QueueWatch
+from thumbq_gateway.ring import Cursor, Event, Ring
+from thumbq_gateway.upstream import Upstream, back_off
+from thumbq_gateway.wish import EARLIEST, LATEST, Wish, read_wish
+
+_HEADERS = {
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+_RETRY = 1_000, 5_000  # milliseconds; spread, so that a restart does not bring everybody back at once
+_PATIENCE = 30.0  # seconds that a client may take for one piece of the past
+_PIECE = 128  # notifications of the past in one write
+_CURSOR_REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
+
+
+class Notifications:
+    """The handler. A connection costs one task, its handler's, and that one sleeps once it has caught up."""
+
+    def __init__(self, upstream: Upstream, fanout: Fanout, queue_watch: QueueWatch, metrics: Metrics) -> None:
+        self._upstream = upstream
+        self._fanout = fanout
+        self._queue_watch = queue_watch
+        self._metrics = metrics
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Stays until the client goes, or is cut off, or the gateway stops."""
+        wish = read_wish(request)
+        response = web.StreamResponse(headers={"Content-Type": wish.framing.content_type, **_HEADERS})
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            await response.write(wish.framing.opening(random.randint(*_RETRY)))
+            await self._serve(request, response, wish)
+            await response.write_eof()
+        return response
+
+    async def _serve(self, request: web.Request, response: web.StreamResponse, wish: Wish) -> None:
+        if request.transport is None:
+            return
+        audience = self._fanout.audience(wish.framing, chunked=request.version >= HttpVersion11)
+        subscriber = Subscriber(request.transport, audience, wish.model_ids, watches_queue=wish.watches_queue)
+        self._enter(subscriber)
+        try:
+            await Past(self._upstream, self._fanout, self._metrics, response, subscriber).send(wish.after)
+            await subscriber.ended
+        finally:
+            self._leave(subscriber)
+
+    def _enter(self, subscriber: Subscriber) -> None:
+        self._fanout.enter(subscriber)
+        if subscriber.watches_queue:
+            self._queue_watch.enter()
+            if snapshot := self._queue_watch.latest:
+                audience = subscriber.audience
+                subscriber.transport.write(audience.packed(audience.framing.event("queue", snapshot, None)))
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        self._fanout.leave(subscriber)
+        if subscriber.watches_queue:
+            self._queue_watch.leave()
+
+
+class Past:
+    """Brings one client from its cursor to the present: from the log, then from the ring, then it joins the rest.
+
+    The client sets the pace, so nothing piles up for it; joining happens in the same step as the look at the ring
+    that found nothing more, so nothing falls between.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        fanout: Fanout,
+        metrics: Metrics,
+        response: web.StreamResponse,
+        subscriber: Subscriber,
+    ) -> None:
+        self._upstream = upstream
+        self._fanout = fanout
+        self._metrics = metrics
+        self._response = response
+        self._subscriber = subscriber
+        self._framing = subscriber.audience.framing
+        self._pauses = back_off()
+
+    async def send(self, after: Cursor | str) -> None:
+        """Returns when the client has joined. Raises ConnectionError when it is gone or too slow."""
+        ring = await self._upstream.ring()
+        position = after if isinstance(after, Cursor) else None
+        if after == LATEST:
+            position = ring.head
+            await self._write(self._framing.cursor(str(position)))
+        while not self._subscriber.joined:
+            position = await self._step(ring, position)
+
+    async def _step(self, ring: Ring, position: Cursor | None) -> Cursor | None:
+        """Sends one piece and returns the position after it; None is before everything. At the present it joins."""
+        if position is None:
+            return await self._from_log(ring, None) if ring.floor.seq else ring.floor
+        if position.epoch != ring.head.epoch:
+            return await self._reset(ring.head)
+        if position.seq < ring.floor.seq:
+            return await self._from_log(ring, position)
+        if position.seq > ring.head.seq:
+            return await self._from_another_gateway(ring, position)
+        if events := ring.after(position.seq, _PIECE):
+            position = position._replace(seq=events[-1].seq)
+            await self._send_events(self._of_interest(events), position)
+        else:
+            self._fanout.join(self._subscriber)
+        return position
+
+    async def _from_log(self, ring: Ring, position: Cursor | None) -> Cursor | None:
+        after = EARLIEST if position is None else str(position)
+        try:
+            page = await self._upstream.page(after, ring.floor, self._subscriber.model_ids)
+        except TimeoutError:
+            return position
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _CURSOR_REFUSED:
+                return await self._reset(ring.head)
+            await asyncio.sleep(next(self._pauses))
+            return position
+        if page.reset and position is not None:
+            return await self._reset(page.cursor)
+        for start in range(0, len(page.events) or 1, _PIECE):
+            await self._send_events(page.events[start : start + _PIECE], page.cursor)
+        return page.cursor
+
+    async def _from_another_gateway(self, ring: Ring, position: Cursor) -> Cursor:
+        """Where the client was served before, the news may have come a moment sooner than here."""
+        try:
+            now = await self._upstream.now()
+        except grpc.aio.AioRpcError:
+            now = position
+        if now.epoch != position.epoch or now.seq < position.seq:
+            return await self._reset(ring.head)
+        await asyncio.sleep(next(self._pauses))
+        return position
+
+    async def _reset(self, cursor: Cursor) -> Cursor:
+        """Says that there is a hole, and where to go on."""
+        self._metrics.resets.inc()
+        await self._write(self._framing.event("reset", json_bytes({"cursor": str(cursor)}), str(cursor)))
+        return cursor
+
+    def _of_interest(self, events: Sequence[Event]) -> Sequence[Event]:
+        wanted = self._subscriber.model_ids
+        return [event for event in events if event.model_id in wanted] if wanted else events
+
+    async def _send_events(self, events: Sequence[Event], position: Cursor) -> None:
+        frames = [event.frames[self._framing.index] for event in events]
+        if self._subscriber.model_ids:
+            frames.append(self._framing.cursor(str(position)))
+        if frames:
+            await self._write(b"".join(frames))
+        self._metrics.delivered.inc(len(events))
+
+    async def _write(self, frames: bytes) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._response.write(frames)
+        except TimeoutError:
+            self._fanout.cut_off(self._subscriber)
+            raise ConnectionResetError("the client did not read") from None
