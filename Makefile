@@ -36,7 +36,7 @@ check-code: $(VENV)/installed-dev
 
 .PHONY: check-layers
 check-layers: $(VENV)/installed-dev
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: check-protocol
 check-protocol: $(VENV)/installed-dev .venv-proto/installed
