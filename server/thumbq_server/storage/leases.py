@@ -4,7 +4,7 @@ Whoever ends an attempt deletes the lease row where job_id *and* lease_seq are i
 on. No row is a named verdict, never an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -51,17 +51,17 @@ _COMPLETE = f"""
           FROM ended e WHERE j.id = e.job_id
         RETURNING e.*, j.model_id, j.model_hash, j.request_no
     ), shown AS (
-        INSERT INTO thumbnails AS t (model_id, job_id, request_no, status, path, size_bytes, width, height, model_hash)
-        SELECT DISTINCT ON (model_id) model_id, job_id, request_no, 'Ready', path, size_bytes, width, height, model_hash
+        INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
+                                     model_hash)
+        SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Ready', path, size_bytes, width, height,
+               model_hash
           FROM recorded ORDER BY model_id, request_no DESC
         ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-               status = 'Ready', error_message = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
+               attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
                width = excluded.width, height = excluded.height, model_hash = excluded.model_hash, processed_at = now()
          WHERE t.request_no <= excluded.request_no
-        RETURNING model_id, job_id, request_no
-    ), changed AS (
-        SELECT s.model_id, s.job_id, r.attempt FROM shown s JOIN recorded r USING (job_id)
-    ), {announce("Ready", "changed", completed="SELECT count(*) FROM recorded")}
+        RETURNING model_id, job_id, attempt
+    ), {announce("Ready", "shown", completed="SELECT count(*) FROM recorded")}
     SELECT array_agg(job_id) AS job_ids, array_agg(given) AS given, array_agg(model_id) AS model_ids FROM recorded
 """
 
@@ -81,16 +81,15 @@ _COMPLETE_AND_RERUN = f"""
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
         SELECT job_id, {rank("now()", "priority")}, now(), 0, lease_seq FROM before
     ), shown AS (
-        INSERT INTO thumbnails AS t (model_id, job_id, request_no, status, path, size_bytes, width, height, model_hash)
-        SELECT model_id, job_id, request_no, 'Ready', $3, $4, $5, $6, model_hash FROM before
+        INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
+                                     model_hash)
+        SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash FROM before
         ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-               status = 'Ready', error_message = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
+               attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
                width = excluded.width, height = excluded.height, model_hash = excluded.model_hash, processed_at = now()
          WHERE t.request_no <= excluded.request_no
-        RETURNING model_id, job_id
-    ), changed AS (
-        SELECT s.model_id, s.job_id, b.attempt FROM shown s JOIN before b USING (job_id)
-    ), {announce("Ready", "changed", wake="jobs")}
+        RETURNING model_id, job_id, attempt
+    ), {announce("Ready", "shown", wake="jobs")}
     SELECT model_id FROM before
 """
 
@@ -124,18 +123,16 @@ def _fail(input_steps: str) -> str:
         INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Failed' FROM decided WHERE NOT will_retry
         ON CONFLICT (job_id) DO UPDATE SET status = 'Failed', ended_at = now()
     ), shown AS (
-        INSERT INTO thumbnails AS t (model_id, job_id, request_no, status, error_message)
-        SELECT DISTINCT ON (model_id) model_id, job_id, request_no, 'Failed', error_message
+        INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, error_message, next_attempt_at)
+        SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Failed', error_message,
+               CASE WHEN will_retry THEN next_run_at END
           FROM decided ORDER BY model_id, request_no DESC
         ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-               status = 'Failed', error_message = excluded.error_message, processed_at = now()
+               attempt = excluded.attempt, status = 'Failed', error_message = excluded.error_message,
+               next_attempt_at = excluded.next_attempt_at, processed_at = now()
          WHERE t.request_no <= excluded.request_no
-        RETURNING model_id, job_id
-    ), changed AS (
-        SELECT s.model_id, s.job_id, d.attempt, d.error_message,
-               CASE WHEN d.will_retry THEN d.next_run_at END AS next_attempt_at
-          FROM shown s JOIN decided d USING (job_id)
-    ), {announce("Failed", "changed", wake="jobs")}
+        RETURNING model_id, job_id, attempt, error_message, next_attempt_at
+    ), {announce("Failed", "shown", wake="jobs")}
     SELECT job_id, given, model_id, extract(epoch FROM next_run_at - now())::float8 AS due_in, will_retry FROM decided
     """
 
@@ -172,7 +169,8 @@ _RELEASE = f"""
         RETURNING l.*, i.lease_seq AS given
     ), again AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq FROM ended
+        SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq
+          FROM ended
     ), renumbered AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
           FROM ended e WHERE j.id = e.job_id AND e.rerun_request_no IS NOT NULL
@@ -186,7 +184,7 @@ _EXTEND = f"""
     UPDATE leases l SET expires_at = now() + i.seconds * interval '1 second'
       FROM unnest($1::bigint[], $2::int[], $3::float8[]) AS i (job_id, lease_seq, seconds)
      WHERE {_MINE}
-    RETURNING l.job_id, i.lease_seq AS given, l.expires_at
+    RETURNING l.job_id, l.lease_seq, l.expires_at
 """
 
 _HELD = "SELECT job_id, lease_seq FROM leases WHERE worker = $1 ORDER BY job_id"
@@ -238,8 +236,9 @@ async def fail(
 
     `delays` is the back-off after each attempt (`domain.retry.delays`), `jitters` a factor for each item.
     """
-    job_ids, lease_seqs, messages, retryable, retry_delays = columns(items, 5)
-    rows = await lane.fetch(_FAIL, job_ids, lease_seqs, messages, retryable, retry_delays, delays, jitters)
+    by_job = sorted(zip(items, jitters, strict=True), key=lambda pair: pair[0].job_id)  # as in complete
+    *failures, factors = columns([(*item, jitter) for item, jitter in by_job], 6)
+    rows = await lane.fetch(_FAIL, *failures, delays, factors)
     ended = {(row["job_id"], row["given"]): row for row in rows}
     done = [ended.pop((item.job_id, item.lease_seq), None) for item in items]
     unclear = [item for item, row in zip(items, done, strict=True) if row is None]
@@ -256,16 +255,18 @@ async def fail(
 
 async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
-    return await _each(lane, tokens, await lane.fetch(_RELEASE, *columns(sorted(tokens), 2)))
+    rows = await lane.fetch(_RELEASE, *columns(sorted(tokens), 2))
+    return await _each(lane, tokens, {Token(row["job_id"], row["given"]) for row in rows})
 
 
 async def extend(lane: Lane, items: Sequence[tuple[Token, float]]) -> list[tuple[Verdict, datetime | None]]:
     """Let leases run for so many seconds from now. For each item the verdict and the new end."""
+    by_job = sorted((*token, seconds) for token, seconds in items)  # as in complete
+    rows = await lane.fetch(_EXTEND, *columns(by_job, 3))
+    # one row a job, though it may be named twice: with its token, and by a caller without one
+    ends = {Token(row["job_id"], lease_seq): row["expires_at"] for row in rows for lease_seq in (0, row["lease_seq"])}
     tokens = [token for token, _ in items]
-    seconds = [seconds for _, seconds in items]
-    rows = await lane.fetch(_EXTEND, *columns(tokens, 2), seconds)
-    ends = {(row["job_id"], row["given"]): row["expires_at"] for row in rows}
-    return list(zip(await _each(lane, tokens, rows), map(ends.get, tokens), strict=True))
+    return list(zip(await _each(lane, tokens, ends), map(ends.get, tokens), strict=True))
 
 
 async def expire(lane: Lane, limit: int, delays: Sequence[float], jitter: float) -> list[asyncpg.Record]:
@@ -278,12 +279,11 @@ async def held(database: Database, worker: int) -> list[Token]:
     return [Token(*row) for row in await database.fetch(_HELD, worker)]
 
 
-async def _each(lane: Lane, tokens: Sequence[Token], rows: list[asyncpg.Record]) -> list[Verdict]:
-    ended = {(row["job_id"], row["given"]) for row in rows}
-    unclear = [token for token in tokens if token not in ended]
+async def _each(lane: Lane, tokens: Sequence[Token], done: Container[Token]) -> list[Verdict]:
+    unclear = [token for token in tokens if token not in done]
     states = await _states(lane, unclear) if unclear else {}
     return [
-        Verdict.OK if token in ended else _verdict(token, states.get(token.job_id), done=None)[0] for token in tokens
+        Verdict.OK if token in done else _verdict(token, states.get(token.job_id), done=None)[0] for token in tokens
     ]
 
 

@@ -1,8 +1,8 @@
 """Jobs, their live state, the thumbnails, and the log of notifications.
 
-Live state is kept in narrow tables, the record in `jobs` (docs/decisions/0002-narrow-tables.md). A job stands in exactly
-one place: in `ready` (Pending), in `leases` (Processing), or it has an outcome in `jobs`. There are no foreign keys from
-the narrow tables: a check per row costs more than the rest of the row.
+Live state is kept in narrow tables, the record in `jobs` (docs/decisions/0002-narrow-tables.md). A job stands in
+exactly one place: in `ready` (Pending), in `leases` (Processing), or it has an outcome in `jobs`. There are no foreign
+keys from the narrow tables: a check per row costs more than the rest of the row.
 """
 
 from alembic import op
@@ -27,6 +27,8 @@ CREATE TABLE jobs (
     outcome       text CHECK (outcome IN ('Completed', 'Failed', 'Cancelled')),
     error_message text,
     created_at    timestamptz NOT NULL DEFAULT now(),
+    -- when the first attempt was due: later than created_at for an enqueue with a delay
+    due_at        timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
     finished_at   timestamptz,
     CHECK ((outcome IS NULL) = (finished_at IS NULL)),
@@ -84,8 +86,10 @@ CREATE TABLE thumbnails (
     model_id      bigint PRIMARY KEY,
     job_id        bigint NOT NULL,
     request_no    bigint NOT NULL,
+    attempt       smallint NOT NULL,
     status        text NOT NULL CHECK (status IN ('Ready', 'Failed')),
     error_message text,
+    next_attempt_at timestamptz,
     path          text,
     size_bytes    bigint CHECK (size_bytes >= 0),
     width         integer CHECK (width > 0),
