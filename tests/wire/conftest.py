@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from thumbq.v1 import notification_pb2_grpc, queue_pb2_grpc
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings

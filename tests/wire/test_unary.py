@@ -6,9 +6,9 @@ import hashlib
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from thumbq.v1 import job_pb2, queue_pb2
 
-from .conftest import status_of
+from tests.wire.conftest import status_of
+from thumbq.v1 import job_pb2, queue_pb2
 
 HASH = hashlib.sha256(b"model").hexdigest()
 

@@ -59,7 +59,7 @@ class Batcher(Generic[T, R]):
         items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]
         try:
             results = await self._run(items)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for _, future in batch:
                     if not future.done():

@@ -23,8 +23,8 @@ _RETRY_SECONDS = 0.5
 class Claimant:
     """Somebody who wants jobs: a stream, or a unary call that waits.
 
-    `deliver` gets the claimed rows (`leases.claim`); no rows mean that a claim found nothing for it. `unavailable` is told
-    when PostgreSQL was away. Both are called from the dispatcher's loop and must not block.
+    `deliver` gets the claimed rows (`leases.claim`); no rows mean that a claim found nothing for it. `unavailable` is
+    told when PostgreSQL was away. Both are called from the dispatcher's loop and must not block.
     """
 
     __slots__ = ("credits", "deliver", "gone", "lease_seconds", "unavailable", "worker")

@@ -41,8 +41,8 @@ class Commit:
 class Hub:
     """Readers pull at their own pace, so a slow one needs no buffer and delays nobody.
 
-    Who is near the head reads the ring, which the hub fills while anybody reads; who fell behind reads the log. Both are
-    contiguous, so going from one to the other neither skips nor repeats.
+    Who is near the head reads the ring, which the hub fills while anybody reads; who fell behind reads the log. Both
+    are contiguous, so going from one to the other neither skips nor repeats.
     """
 
     def __init__(self, database: Database, *, ring_size: int = 10_000, poll: float = 1.0) -> None:

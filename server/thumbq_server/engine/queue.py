@@ -19,7 +19,7 @@ KNOWN_WORKERS = 10_000
 
 
 class Queue:
-    """One server's way into the queue. Every verb answers after its commit, and raises Unavailable without PostgreSQL."""
+    """One server's way into the queue. Every verb answers after its commit; without PostgreSQL it raises Unavailable."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Between rows and messages. One function a message; thousands a second go through `claimed_jobs` and `read_results`."""
+"""Between rows and messages. Thousands a second go through `claimed_jobs` and `read_results`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

@@ -221,7 +221,7 @@ class Stream:
                     case "received":
                         self._confirm(request.received.number)
                     case "heartbeat":
-                        self._spawn(self._extend(request.heartbeat.lease_tokens))
+                        self._spawn(self._extend([parse_token(text) for text in request.heartbeat.lease_tokens]))
                     case "drain":
                         self._worker_drains = True
                         self._queue.dispatcher.remove(self._claimant)
@@ -260,9 +260,8 @@ class Stream:
         if self._worker_drains:
             await self._finish_if_idle()
 
-    async def _extend(self, lease_tokens: Sequence[str]) -> None:
+    async def _extend(self, tokens: Sequence[Token]) -> None:
         """Extend what a heartbeat names; tell the worker what it has lost."""
-        tokens = [parse_token(text) for text in lease_tokens]
         for unconfirmed in self._unconfirmed.values():
             self._named.update(set(unconfirmed).intersection(tokens))
         try:
@@ -296,7 +295,8 @@ class Stream:
     def _report_done(self, task: asyncio.Task[None]) -> None:
         self._reports.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            self._closing = str(error)
+            log.error("stream.failed", worker_id=self.worker_id, exc_info=error)
+            self._closing = "internal error"
             self._finish.set()
 
     def _say(self, **message: Any) -> None:

@@ -1,0 +1,171 @@
+"""Subscribing over a real channel."""
+
+import asyncio
+import hashlib
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from tests.wire.conftest import running_server, status_of
+from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
+
+HASH = hashlib.sha256(b"model").hexdigest()
+PENDING, READY, FAILED = (
+    job_pb2.THUMBNAIL_STATUS_PENDING,
+    job_pb2.THUMBNAIL_STATUS_READY,
+    job_pb2.THUMBNAIL_STATUS_FAILED,
+)
+
+
+async def render(queue, model_id, error=None):
+    """One job through its life."""
+    await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=model_id, model_hash=HASH))
+    job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=10)))).job
+    if error:
+        await queue.FailJob(queue_pb2.FailJobRequest(job_id=job.id, error_message=error))
+    else:
+        picture = {"thumbnail_path": "/a", "size_bytes": 1, "width": 1, "height": 1}
+        await queue.CompleteJob(queue_pb2.CompleteJobRequest(job_id=job.id, **picture))
+
+
+class Subscriber:
+    """Reads a subscription by hand."""
+
+    def __init__(self, notifications, **request):
+        self.call = notifications.Subscribe(notification_pb2.SubscribeRequest(**request))
+        self.cursor = ""
+        self.resets = 0
+
+    async def message(self):
+        message = await asyncio.wait_for(self.call.read(), 10)
+        assert message is not grpc.aio.EOF
+        self.cursor = message.cursor
+        self.resets += message.reset
+        return message
+
+    async def next(self, count):
+        """The next `count` notifications."""
+        news = []
+        while len(news) < count:
+            news += (await self.message()).notifications
+        assert len(news) == count
+        return news
+
+
+def told(news):
+    return [(notification.model_id, notification.status) for notification in news]
+
+
+async def test_a_subscriber_sees_a_job_become_ready(queue, notifications):
+    subscriber = Subscriber(notifications)
+    await subscriber.message()
+    await render(queue, 42)
+    pending, ready = await subscriber.next(2)
+    assert told([pending, ready]) == [(42, PENDING), (42, READY)]
+    assert ready.thumbnail_url == "/models/42/thumbnail/file"
+    assert (ready.attempt_count, ready.will_retry) == (1, False)
+    assert not pending.HasField("thumbnail_url")
+
+
+async def test_a_failed_attempt_says_why_and_when_it_is_tried_again(queue, notifications):
+    subscriber = Subscriber(notifications)
+    await subscriber.message()
+    await render(queue, 42, error="no such texture")
+    _, failed = await subscriber.next(2)
+    assert (failed.status, failed.error_message, failed.will_retry) == (FAILED, "no such texture", True)
+    assert failed.next_attempt_at.ToDatetime() > failed.timestamp.ToDatetime()
+
+
+async def test_the_past_is_replayed_from_a_cursor_and_continues_live(queue, notifications):
+    await render(queue, 1)
+    cursor = (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
+    await render(queue, 2)
+    subscriber = Subscriber(notifications, after=cursor)
+    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    await render(queue, 3)
+    assert told(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
+
+    everything = Subscriber(notifications, after="earliest")
+    assert [model_id for model_id, _ in told(await everything.next(6))] == [1, 1, 2, 2, 3, 3]
+    assert everything.cursor == subscriber.cursor
+    assert everything.resets == subscriber.resets == 0
+
+
+async def test_a_filter_lets_through_its_models_only_and_the_cursor_moves_all_the_same(queue, notifications):
+    subscriber = Subscriber(notifications, model_ids=[2])
+    start = (await subscriber.message()).cursor
+    await render(queue, 1)
+    while subscriber.cursor == start:
+        assert not (await subscriber.message()).notifications
+    await render(queue, 2)
+    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+
+
+@pytest.mark.parametrize("after", ["otherepoch-1", "nonsense", "{epoch}-99", "{epoch}--1"])
+async def test_an_impossible_cursor_is_answered_with_one_reset(queue, notifications, after):
+    await render(queue, 1)
+    now = (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
+    subscriber = Subscriber(notifications, after=after.format(epoch=now.partition("-")[0]))
+    first = await subscriber.message()
+    assert (first.reset, first.cursor) == (True, now)
+    await render(queue, 2)
+    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    assert subscriber.resets == 1
+
+
+async def test_notifications_of_another_server_arrive_too(database_url):
+    async with (
+        running_server(database_url) as first,
+        running_server(database_url) as second,
+        grpc.aio.insecure_channel(first) as channel,
+        grpc.aio.insecure_channel(second) as other_channel,
+    ):
+        subscriber = Subscriber(notification_pb2_grpc.NotificationServiceStub(other_channel))
+        await subscriber.message()
+        await render(queue_pb2_grpc.QueueServiceStub(channel), 42)
+        assert told(await subscriber.next(2)) == [(42, PENDING), (42, READY)]
+
+
+async def test_a_test_notification_is_marked_as_one(notifications):
+    subscriber = Subscriber(notifications)
+    await subscriber.message()
+    await notifications.PublishTestNotification(
+        notification_pb2.PublishTestNotificationRequest(model_id=1, status=READY, thumbnail_url="/x")
+    )
+    (news,) = await subscriber.next(1)
+    assert (news.model_id, news.status, news.thumbnail_url, news.test) == (1, READY, "/x", True)
+
+
+async def test_a_test_notification_needs_a_status(notifications):
+    request = notification_pb2.PublishTestNotificationRequest(model_id=1)
+    code, _ = await status_of(notifications.PublishTestNotification(request))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_the_queue_is_watched_in_snapshots(queue, notifications):
+    call = notifications.WatchQueue(notification_pb2.WatchQueueRequest())
+    assert (await call.read()).snapshot.pending == 0
+    await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=42, model_hash=HASH))
+    assert (await call.read()).snapshot.pending == 1
+    job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1"))).job
+    snapshot = (await call.read()).snapshot
+    assert (snapshot.pending, snapshot.processing) == (0, 1)
+    assert [(at_work.model_id, at_work.job_id, at_work.worker_id) for at_work in snapshot.rendering] == [
+        (42, job.id, "w1")
+    ]
+    call.cancel()
+
+
+async def test_the_thumbnail_of_a_model_follows_its_job(queue, notifications):
+    async def status():
+        request = notification_pb2.GetThumbnailRequest(model_id=42)
+        return (await notifications.GetThumbnail(request)).thumbnail.status
+
+    assert await status() == job_pb2.THUMBNAIL_STATUS_NONE
+    await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=42, model_hash=HASH))
+    assert await status() == PENDING
+    await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1"))
+    assert await status() == job_pb2.THUMBNAIL_STATUS_PROCESSING
+    await queue.FailJob(queue_pb2.FailJobRequest(job_id=1, error_message="no"))
+    assert await status() == FAILED

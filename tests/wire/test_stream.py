@@ -1,0 +1,289 @@
+"""StreamJobs as a worker sees it: transcripts of one stream."""
+
+import asyncio
+import contextlib
+import hashlib
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.wire.conftest import eventually, running_server
+from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
+
+HASH = hashlib.sha256(b"model").hexdigest()
+PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, width=1, height=1)
+
+
+class Worker:
+    """One end of a stream, spoken by hand."""
+
+    def __init__(self, queue: Any) -> None:
+        self.call = queue.StreamJobs()
+
+    async def say(self, **message: Any) -> None:
+        await self.call.write(queue_pb2.StreamJobsRequest(**message))
+
+    async def hears(self, kind: str) -> Any:
+        """The next message, which must be of this kind."""
+        message = await asyncio.wait_for(self.call.read(), 10)
+        assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
+        assert message.WhichOneof("message") == kind, message
+        return getattr(message, kind)
+
+    async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
+        await self.say(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
+        return await self.hears("welcome")
+
+    async def wants(self, credits: int) -> None:
+        await self.say(credit=queue_pb2.StreamJobsRequest.Credit(add=credits))
+
+    async def received(self, number: int) -> None:
+        await self.say(received=queue_pb2.StreamJobsRequest.Received(number=number))
+
+    async def holds(self, *jobs: Any) -> None:
+        tokens = [job.lease_token for job in jobs]
+        await self.say(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
+
+    async def reports(self, number: int, *results: job_pb2.Result) -> None:
+        await self.say(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
+
+    async def ends(self) -> tuple[grpc.StatusCode, str]:
+        with contextlib.suppress(grpc.aio.AioRpcError):  # that is how read() tells of a status that is not OK
+            assert await asyncio.wait_for(self.call.read(), 10) is grpc.aio.EOF
+        return await self.call.code(), await self.call.details()
+
+
+@pytest.fixture
+def worker(queue):
+    return Worker(queue)
+
+
+def done(job):
+    return job_pb2.Result(lease_token=job.lease_token, complete=PICTURE)
+
+
+async def enqueue(queue, *model_ids):
+    jobs = [queue_pb2.NewJob(model_id=model_id, model_hash=HASH) for model_id in model_ids]
+    return (await queue.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=jobs))).jobs
+
+
+async def state(queue, job_id):
+    return (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job
+
+
+async def test_jobs_come_against_credits_and_results_are_acknowledged_in_one_message(queue, worker):
+    await enqueue(queue, 1, 2, 3)
+    welcome = await worker.hello()
+    assert welcome.session_id
+    assert welcome.lease_duration.seconds == 30
+    await worker.wants(2)
+    jobs = await worker.hears("jobs")
+    assert (jobs.number, [job.model_id for job in jobs.jobs]) == (1, [1, 2])
+    await worker.reports(1, *map(done, jobs.jobs))
+    acks = await worker.hears("result_acks")
+    assert (acks.number, list(acks.exceptions)) == (1, [])
+    assert (await state(queue, jobs.jobs[0].id)).status == job_pb2.JOB_STATUS_COMPLETED
+
+    await worker.wants(1)
+    jobs = await worker.hears("jobs")
+    assert (jobs.number, [job.model_id for job in jobs.jobs]) == (2, [3])
+
+
+async def test_credits_are_never_exceeded_and_a_result_gives_none_back(queue, worker):
+    await enqueue(queue, *range(1, 11))
+    await worker.hello()
+    await worker.wants(3)
+    jobs = (await worker.hears("jobs")).jobs
+    assert len(jobs) == 3
+    await worker.reports(1, *map(done, jobs))
+    await worker.hears("result_acks")
+    await worker.wants(1)
+    assert len((await worker.hears("jobs")).jobs) == 1
+
+
+async def test_a_waiting_worker_gets_a_new_job_at_once(queue, worker):
+    await worker.hello()
+    await worker.wants(5)
+    (enqueued,) = await enqueue(queue, 7)
+    jobs = (await worker.hears("jobs")).jobs
+    assert [job.id for job in jobs] == [enqueued.job_id]
+
+
+async def test_every_kind_of_trouble_with_a_result_has_its_code(queue, worker):
+    await enqueue(queue, 1, 2)
+    await worker.hello()
+    await worker.wants(2)
+    first, second = (await worker.hears("jobs")).jobs
+    await worker.reports(1, done(first))
+    await worker.hears("result_acks")
+    stale = job_pb2.Result(lease_token=f"{second.id}-99", complete=PICTURE)
+    invalid = job_pb2.Result(lease_token=second.lease_token, fail=job_pb2.Result.Fail(error_message=" "))
+    await worker.reports(2, done(first), stale, invalid)
+    acks = await worker.hears("result_acks")
+    assert acks.number == 2
+    assert {exception.lease_token: exception.code for exception in acks.exceptions} == {
+        first.lease_token: queue_pb2.RESULT_CODE_ALREADY_DONE,
+        stale.lease_token: queue_pb2.RESULT_CODE_STALE,
+        invalid.lease_token: queue_pb2.RESULT_CODE_INVALID,
+    }
+    assert (await state(queue, second.id)).status == job_pb2.JOB_STATUS_PROCESSING
+
+
+async def test_a_heartbeat_extends_the_short_lease_of_a_delivery(queue, worker):
+    await enqueue(queue, 1)
+    await worker.hello()
+    await worker.wants(1)
+    (job,) = (await worker.hears("jobs")).jobs
+    short = job.lease_expires_at.ToDatetime()
+    await worker.holds(job)
+
+    async def extended():
+        return (await state(queue, job.id)).lease_expires_at.ToDatetime() > short
+
+    await eventually(extended)
+
+
+async def test_a_heartbeat_for_a_lease_that_is_gone_is_answered_with_lease_lost(queue, worker):
+    await enqueue(queue, 1)
+    await worker.hello()
+    await worker.wants(1)
+    (job,) = (await worker.hears("jobs")).jobs
+    await queue.ReleaseJob(queue_pb2.ReleaseJobRequest(job_id=job.id))
+    await worker.holds(job)
+    lost = await worker.hears("lease_lost")
+    assert list(lost.lease_tokens) == [job.lease_token]
+
+
+async def test_a_broken_stream_gives_back_unspent_what_was_never_received(queue, worker):
+    await enqueue(queue, 1, 2)
+    await worker.hello()
+    await worker.wants(1)
+    (received,) = (await worker.hears("jobs")).jobs
+    await worker.received(1)
+    await worker.wants(1)
+    (unreceived,) = (await worker.hears("jobs")).jobs
+    worker.call.cancel()
+
+    async def given_back():
+        return (await state(queue, unreceived.id)).status == job_pb2.JOB_STATUS_PENDING
+
+    await eventually(given_back)
+    assert (await state(queue, unreceived.id)).attempt_count == 0
+    assert (await state(queue, received.id)).status == job_pb2.JOB_STATUS_PROCESSING
+
+
+async def test_a_session_resumes_what_it_holds_and_closes_its_older_stream(queue, worker):
+    await enqueue(queue, 1)
+    welcome = await worker.hello()
+    await worker.wants(1)
+    (job,) = (await worker.hears("jobs")).jobs
+    await worker.received(1)
+    await worker.reports(1)
+    await worker.hears("result_acks")  # so Received arrived, too
+
+    newer = Worker(queue)
+    resumed = await newer.hello(session_id=welcome.session_id)
+    assert list(resumed.resumed_lease_tokens) == [job.lease_token]
+    code, details = await worker.ends()
+    assert (code, details) == (grpc.StatusCode.ABORTED, "a newer stream of this session has taken over")
+    await newer.reports(1, done(job))
+    assert not (await newer.hears("result_acks")).exceptions
+
+
+async def test_a_draining_worker_gets_nothing_more_and_the_stream_ends_when_all_is_reported(queue, worker):
+    await enqueue(queue, 1, 2)
+    await worker.hello()
+    await worker.wants(1)
+    (job,) = (await worker.hears("jobs")).jobs
+    await worker.say(drain=queue_pb2.StreamJobsRequest.Drain())
+    await worker.wants(1)
+    await worker.reports(1, done(job))
+    await worker.hears("result_acks")
+    assert (await worker.ends())[0] == grpc.StatusCode.OK
+    listed = await queue.ListJobs(queue_pb2.ListJobsRequest(status=job_pb2.JOB_STATUS_PENDING))
+    assert [job.model_id for job in listed.jobs] == [2]
+
+
+async def test_free_workers_share_what_there_is(queue):
+    workers = [Worker(queue) for _ in range(4)]
+    for number, worker in enumerate(workers):
+        await worker.hello(f"w{number}")
+        await worker.wants(100)
+    await enqueue(queue, *range(1, 41))
+    shares = [len((await worker.hears("jobs")).jobs) for worker in workers]
+    assert shares == [10, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("message", "details"),
+    [
+        ({"credit": queue_pb2.StreamJobsRequest.Credit(add=1)}, "the stream must begin with Hello"),
+        ({"hello": queue_pb2.StreamJobsRequest.Hello(worker_id=" ")}, "WorkerId is required"),
+        ({"hello": queue_pb2.StreamJobsRequest.Hello(worker_id="w" * 101)}, "WorkerId is longer than 100 characters"),
+    ],
+)
+async def test_a_stream_that_begins_wrongly_is_refused(worker, message, details):
+    await worker.say(**message)
+    assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, details)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"hello": queue_pb2.StreamJobsRequest.Hello(worker_id="w1")},
+        {"credit": queue_pb2.StreamJobsRequest.Credit(add=-1)},
+        {"credit": queue_pb2.StreamJobsRequest.Credit(add=10_001)},
+        {"heartbeat": queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["nonsense"])},
+        {},
+    ],
+)
+async def test_a_stream_that_goes_on_wrongly_is_ended(worker, message):
+    await worker.hello()
+    await worker.say(**message)
+    assert (await worker.ends())[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_silent_worker_is_given_up_after_three_heartbeats(database_url):
+    async with (
+        running_server(database_url, heartbeat_interval=0.1) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
+        await worker.hello()
+        assert await worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
+
+
+async def test_an_expired_lease_goes_to_another_worker_with_the_attempt_spent(database_url):
+    times = {"delivery_lease_duration": 1, "retry_base": 0.01}
+    async with running_server(database_url, **times) as address, grpc.aio.insecure_channel(address) as channel:
+        queue = queue_pb2_grpc.QueueServiceStub(channel)
+        dead, alive = Worker(queue), Worker(queue)
+        await enqueue(queue, 1)
+        await dead.hello("dead")
+        await dead.wants(1)
+        (job,) = (await dead.hears("jobs")).jobs
+        await dead.received(1)
+        await alive.hello("alive")
+        await alive.wants(1)
+        (again,) = (await alive.hears("jobs")).jobs
+        assert (again.id, again.attempt_count) == (job.id, 2)
+        await dead.reports(1, done(job))
+        acks = await dead.hears("result_acks")
+        assert [exception.code for exception in acks.exceptions] == [queue_pb2.RESULT_CODE_STALE]
+
+
+async def test_a_server_that_stops_asks_its_workers_to_drain(database_url):
+    async with running_server(database_url) as address:
+        channel = grpc.aio.insecure_channel(address)
+        worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
+        await worker.hello()
+        leaving = asyncio.create_task(_drained(worker))
+    await leaving
+    await channel.close()
+
+
+async def _drained(worker):
+    await worker.hears("drain")
+    await worker.call.done_writing()
+    return await worker.ends()
