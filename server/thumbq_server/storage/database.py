@@ -13,6 +13,7 @@ T = TypeVar("T")
 _UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 # Everything after which the caller may try again later.
 _AWAY = (
+    *_UNDONE,
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
