@@ -41,7 +41,8 @@ _THUMBNAIL = """
       FROM (SELECT) AS one
       LEFT JOIN thumbnails t ON t.model_id = $1
       LEFT JOIN LATERAL (
-        SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1 ORDER BY request_no DESC LIMIT 1) s ON true
+        SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
+         ORDER BY request_no DESC LIMIT 1) s ON true
 """
 
 _SNAPSHOT = """
