@@ -32,6 +32,7 @@ HTTP_STATUS = {
 _OWN_WORDS = {
     grpc.StatusCode.UNAVAILABLE: "The service is unavailable for the moment. Try again.",
     grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
+    grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
     grpc.StatusCode.UNKNOWN: "Internal error.",
     grpc.StatusCode.INTERNAL: "Internal error.",
 }

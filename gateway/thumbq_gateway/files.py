@@ -42,7 +42,7 @@ class ThumbnailFiles:
         self._service = NotificationServiceStub(channel)
         self._root = root
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """The last good picture of the model, or 404."""
         try:
             model_id = _read_model_id(request.match_info["model_id"])

@@ -37,7 +37,7 @@ class Notifications:
         self._queue_watch = queue_watch
         self._metrics = metrics
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Stays until the client goes, or is cut off, or the gateway stops."""
         wish = read_wish(request)
         response = web.StreamResponse(headers={"Content-Type": wish.framing.content_type, **_HEADERS})

@@ -41,10 +41,9 @@ class Transcoder:
     def endpoints(self) -> list[web.RouteDef]:
         """One aiohttp route for each of the table."""
         return [
-            web.route(method, route.pattern, self._endpoint(route))
+            web.route(route.http_method, route.pattern, self._endpoint(route).handle)
             for routes in self._table.values()
             for route in routes
-            for method in ({"GET", "HEAD"} if route.http_method == "GET" else {route.http_method})
         ]
 
     def end_long_polls(self) -> None:
@@ -74,7 +73,7 @@ class Endpoint:
         self._requests = metrics.requests
         self._seconds = metrics.request_seconds.labels(route.rpc.name)
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Answers one request; every refusal in the words that the contract has for this route."""
         started = time.perf_counter()
         try:
