@@ -41,9 +41,7 @@ def enter_user_namespace() -> None:
 
     user, group = os.geteuid(), os.getegid()
     # A user that the system can name, because initdb looks its own user up.
-    named = min(
-        (entry for entry in pwd.getpwall() if entry.pw_uid), key=lambda entry: entry.pw_name != "nobody"
-    )
+    named = min((entry for entry in pwd.getpwall() if entry.pw_uid), key=lambda entry: entry.pw_name != "nobody")
     if _libc().unshare(_CLONE_NEWUSER):
         raise OSError(ctypes.get_errno(), "a user namespace is not permitted here")
     Path("/proc/self/setgroups").write_text("deny")

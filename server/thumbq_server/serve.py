@@ -21,8 +21,8 @@ from thumbq_server.supervisor import (
     warn,
 )
 
-# Docker kills a container ten seconds after asking it to stop; PostgreSQL needs the rest for its checkpoint.
-GRACE = 8.0
+# What the programs need after their own grace to close what is open.
+LAST_SECONDS = 3.0
 
 
 async def serve(settings: ServeSettings) -> None:
@@ -42,14 +42,12 @@ async def serve(settings: ServeSettings) -> None:
     finally:
         work.cancel()
         stop.cancel()
-        await end_programs([gateway, server], GRACE, at_once)
+        await end_programs([gateway, server], settings.shutdown_grace + LAST_SECONDS, at_once)
         if postgres:
             await _stop_postgres(postgres.postgres, at_once)
 
 
-async def _run(
-    settings: ServeSettings, postgres: PostgresChild | None, server: Program, gateway: Program
-) -> None:
+async def _run(settings: ServeSettings, postgres: PostgresChild | None, server: Program, gateway: Program) -> None:
     if postgres:
         await postgres.launch()
     await first_launch(server)
@@ -70,12 +68,8 @@ def _programs(settings: ServeSettings, database_url: str) -> tuple[Program, Prog
     }
     # -P: a file in the present folder shall not pass for a library.
     python = [sys.executable, "-P", "-m"]
-    server = Program(
-        "server", [*python, "thumbq_server"], environment, "THUMBQ_GRPC_PORT", settings.grpc_port
-    )
-    gateway = Program(
-        "gateway", [*python, "thumbq_gateway"], environment, "THUMBQ_HTTP_PORT", settings.http_port
-    )
+    server = Program("server", [*python, "thumbq_server"], environment, "THUMBQ_GRPC_PORT", settings.grpc_port)
+    gateway = Program("gateway", [*python, "thumbq_gateway"], environment, "THUMBQ_HTTP_PORT", settings.http_port)
     return server, gateway
 
 
@@ -102,13 +96,12 @@ def _watch_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 
 def main() -> None:
-    """Serve by the environment's settings; when that is impossible, end with a sentence and exit code 1."""
+    """Serve by the environment's settings; a sentence and exit code 2 or 1 when they or the start are bad."""
     try:
-        settings = ServeSettings.read(os.environ)
-        asyncio.run(serve(settings))
+        asyncio.run(serve(ServeSettings.read(os.environ)))
     except (Refused, LaunchFailed) as problem:
         warn(str(problem))
-        sys.exit(1)
+        sys.exit(2 if isinstance(problem, Refused) else 1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """What the parent needs to know; port 0 is any free port."""
+    """What the parent needs to know; port 0 is any free port, the grace is in seconds."""
 
     data_dir: Path
     database_url: str | None
@@ -25,6 +25,7 @@ class ServeSettings:
     grpc_host: str
     grpc_port: int
     thumbnail_root: Path
+    shutdown_grace: float
     insecure: bool
 
     @classmethod
@@ -38,9 +39,8 @@ class ServeSettings:
             http_port=_port(environment, "THUMBQ_HTTP_PORT", "PORT", default=5009),
             grpc_host=environment.get("THUMBQ_GRPC_HOST", "127.0.0.1"),
             grpc_port=_port(environment, "THUMBQ_GRPC_PORT", default=50051),
-            thumbnail_root=Path(
-                environment.get("THUMBQ_THUMBNAIL_ROOT") or data_dir / "thumbnails"
-            ).absolute(),
+            thumbnail_root=Path(environment.get("THUMBQ_THUMBNAIL_ROOT") or data_dir / "thumbnails").absolute(),
+            shutdown_grace=_seconds(environment, "THUMBQ_SHUTDOWN_GRACE", default=10.0),
             insecure=environment.get("THUMBQ_INSECURE", "").lower() in {"1", "true", "yes", "on"},
         )
         settings.refuse_strangers()
@@ -98,3 +98,11 @@ def _port(environment: Mapping[str, str], *names: str, default: int) -> int:
                 return int(value)
             raise Refused(f"{name} must be a port number from 0 to 65535, not {value!r}.")
     return default
+
+
+def _seconds(environment: Mapping[str, str], name: str, *, default: float) -> float:
+    value = environment.get(name) or default
+    try:
+        return float(value)
+    except ValueError as problem:
+        raise Refused(f"{name} must be a number of seconds, not {value!r}.") from problem

@@ -101,9 +101,7 @@ class EmbeddedPostgres:
             deadline = time.monotonic() + seconds
             while not self.ready():
                 if time.monotonic() > deadline:
-                    raise EmbeddedPostgresError(
-                        f"PostgreSQL did not answer within {seconds:g} s: see {self.log}."
-                    )
+                    raise EmbeddedPostgresError(f"PostgreSQL did not answer within {seconds:g} s: see {self.log}.")
                 time.sleep(0.01)
         except BaseException:
             self.stop()
@@ -116,9 +114,7 @@ class EmbeddedPostgres:
         Raises EmbeddedPostgresError.
         """
         if sys.platform != "linux":
-            raise EmbeddedPostgresError(
-                "The embedded PostgreSQL needs Linux: set DATABASE_URL to a server instead."
-            )
+            raise EmbeddedPostgresError("The embedded PostgreSQL needs Linux: set DATABASE_URL to a server instead.")
         if threading.current_thread() is not threading.main_thread():
             raise EmbeddedPostgresError("The embedded PostgreSQL must be started from the main thread.")
         try:
@@ -134,9 +130,7 @@ class EmbeddedPostgres:
             finally:
                 os.close(held)
         except OSError as problem:
-            raise EmbeddedPostgresError(
-                f"The data folder {self.data_dir} cannot be used: {problem}."
-            ) from problem
+            raise EmbeddedPostgresError(f"The data folder {self.data_dir} cannot be used: {problem}.") from problem
 
     def ready(self) -> bool:
         """Whether the server accepts connections; raises EmbeddedPostgresError when it has ended."""
@@ -164,9 +158,7 @@ class EmbeddedPostgres:
     def __enter__(self) -> str:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
     def _take_folder(self) -> None:
@@ -192,9 +184,7 @@ class EmbeddedPostgres:
         end_postgres(self.cluster, left_postmaster(self.cluster), ORDERLY)
         held = take_cluster(self.cluster)
         if held is None:
-            raise EmbeddedPostgresError(
-                f"The PostgreSQL that was left running in {self.cluster} does not end."
-            )
+            raise EmbeddedPostgresError(f"The PostgreSQL that was left running in {self.cluster} does not end.")
         if self.process is not None:
             self.process.wait()
         # They name a dead process, or one that has got its number since: the server would refuse to start.
@@ -209,11 +199,7 @@ class EmbeddedPostgres:
             make_private_dir(self.socket_dir, identity)
         except FileExistsError:
             found = self.socket_dir.lstat()
-            if (
-                not stat.S_ISDIR(found.st_mode)
-                or found.st_uid != self.cluster.stat().st_uid
-                or found.st_mode & 0o077
-            ):
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.cluster.stat().st_uid or found.st_mode & 0o077:
                 raise EmbeddedPostgresError(
                     f"The path of the data folder is too long for a socket, and {self.socket_dir}, used in"
                     " its place, is not a private folder of this user: remove it, or set TMPDIR to another."

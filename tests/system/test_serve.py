@@ -1,0 +1,238 @@
+"""`thumbq serve` as an operator meets it: its addresses, its signals, and what it leaves behind."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from tests.processes import descendants, is_running, wait_for_end, wait_until
+
+THUMBQ = Path(sys.executable).with_name("thumbq")
+MODEL_HASH = "ab" * 32
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running `thumbq serve` and what it said."""
+
+    parent: subprocess.Popen[str]
+    page: str
+    grpc_address: str
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return request(self.page + path)
+
+    def is_ready(self) -> bool:
+        return self.get("readyz")[0] == 200
+
+    def child(self, module: str) -> int:
+        """The process that runs a program."""
+        [process] = (
+            process
+            for process in descendants(self.parent.pid)
+            if any(part.endswith(module.encode()) for part in command_line(process)[:4])
+        )
+        return process
+
+
+def command_line(process: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def request(url: str, body: object = None) -> tuple[int, bytes]:
+    """The status and body of an answer; status 0 when nobody answers."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.code, answer.read()
+    except OSError:
+        return 0, b""
+
+
+def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
+    ports = ["--http-port", "0", "--grpc-port", "0"]
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    with messages(folder).open("a") as stderr:
+        return subprocess.Popen(
+            [THUMBQ, "serve", "--data-dir", folder, *ports, *options],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=clean | variables,
+        )
+
+
+def messages(folder: Path) -> Path:
+    """What the processes say on standard error."""
+    return folder.with_name("messages")
+
+
+@contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[Service]:
+    with start(folder, **variables) as parent:
+        try:
+            assert parent.stdout
+            said = parent.stdout.readline() + parent.stdout.readline()
+            addresses = re.search(r"(http://\S+/)\n.*gRPC\s+(\S+)", said)
+            assert addresses, said + messages(folder).read_text()
+            yield Service(parent, addresses[1], addresses[2])
+        finally:
+            processes = descendants(parent.pid)
+            parent.terminate()
+            parent.wait()
+            wait_for_end(processes)
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    base = Path(tempfile.mkdtemp(prefix="thumbq-test-"))
+    yield base / "data"
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with data_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One for the tests that leave it as they found it."""
+    with data_folder() as path, serving(path) as running:
+        yield running
+
+
+def enqueue(service: Service, model: int) -> int:
+    status, body = request(service.page + "api/thumbnail-jobs", {"modelId": model, "modelHash": MODEL_HASH})
+    assert status == 200, body
+    return int(json.loads(body)["jobId"])
+
+
+def test_it_answers_where_it_says(service: Service) -> None:
+    wait_until(service.is_ready, "/readyz answers 200")
+    assert service.page.startswith("http://127.0.0.1:")
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("module", ["thumbq_server", "thumbq_gateway"])
+def test_a_program_that_is_killed_comes_back_at_its_address(service: Service, module: str) -> None:
+    wait_until(service.is_ready, "/readyz answers 200")
+    killed = service.child(module)
+    os.kill(killed, signal.SIGKILL)
+    wait_for_end({killed})
+    wait_until(service.is_ready, "/readyz answers 200 again")
+    assert service.child(module) != killed
+
+
+def test_when_postgres_is_killed_it_comes_back_and_nothing_is_lost(service: Service) -> None:
+    wait_until(service.is_ready, "/readyz answers 200")
+    job = enqueue(service, model=41)
+    killed = service.child("/postgres")
+    os.kill(killed, signal.SIGKILL)
+    wait_for_end({killed})
+    wait_until(lambda: service.get(f"api/thumbnail-jobs/{job}")[0] == 200, "the job is found again")
+
+
+def test_a_folder_in_use_is_refused(folder: Path) -> None:
+    with serving(folder) as service:
+        with start(folder) as second:
+            assert second.wait() == 1
+        assert f"in use by another thumbq (process {service.parent.pid})" in messages(folder).read_text()
+        wait_until(service.is_ready, "the first still answers")
+
+
+def test_after_sigterm_nothing_is_left_but_the_data(folder: Path) -> None:
+    with serving(folder) as service:
+        job = enqueue(service, model=42)
+        processes = descendants(service.parent.pid)
+        service.parent.terminate()
+        assert service.parent.wait() == 0
+        assert not any(map(is_running, processes))
+    assert "database system is shut down" in (folder / "postgres.log").read_text()
+    with serving(folder) as service:
+        assert service.get(f"api/thumbnail-jobs/{job}")[0] == 200
+
+
+def test_killing_the_parent_leaves_no_process_and_loses_nothing(folder: Path) -> None:
+    with serving(folder) as service:
+        job = enqueue(service, model=43)
+        processes = descendants(service.parent.pid)
+        service.parent.kill()
+        wait_for_end(processes)
+    with serving(folder) as service:
+        assert service.get(f"api/thumbnail-jobs/{job}")[0] == 200
+
+
+def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
+    with serving(folder) as service:
+        processes = descendants(service.parent.pid)
+        os.kill(service.child("thumbq_server"), signal.SIGSTOP)
+        gateway = service.child("thumbq_gateway")
+        service.parent.send_signal(signal.SIGINT)
+        wait_for_end({gateway})
+        service.parent.send_signal(signal.SIGINT)
+        assert service.parent.wait(timeout=5) == 0
+        assert not any(map(is_running, processes))
+
+
+def test_with_a_database_url_it_starts_no_postgres(folder: Path, empty_database_url: str) -> None:
+    secret = folder.parent / "database-url"
+    secret.write_text(empty_database_url + "\n")
+    with serving(folder, DATABASE_URL_FILE=str(secret)) as service:
+        wait_until(service.is_ready, "/readyz answers 200")
+        assert {entry.name for entry in folder.iterdir()} == {"thumbnails"}
+
+
+def test_a_taken_port_is_told_and_nothing_is_left(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with start(folder, "--http-port", str(port)) as parent:
+            assert parent.wait() == 1
+    told = messages(folder).read_text()
+    assert "The gateway ended with exit code" in told
+    assert str(port) in told
+    assert "database system is shut down" in (folder / "postgres.log").read_text()
+
+
+def test_other_machines_are_not_served_without_keys(folder: Path) -> None:
+    with start(folder, "--host", "0.0.0.0") as parent:
+        assert parent.wait() == 2
+    assert "pass --insecure" in messages(folder).read_text()
+    assert not folder.exists()
+
+
+def test_the_parent_loads_none_of_the_libraries_of_its_children() -> None:
+    heavy = {"grpc", "asyncpg", "sqlalchemy", "aiohttp", "pydantic", "uvloop"}
+    code = f"import sys, thumbq_server.serve; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
