@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq import Job, JobStatus
 from thumbq.cli.waiting import Surroundings, explain, span
@@ -12,10 +13,16 @@ from thumbq.v1.admin_pb2 import WorkerInfo
 NOW = datetime.now(UTC)
 
 
+def stamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
 def pending(due_in: float, attempt_count: int = 0) -> Job:
     return Job(
         status=JobStatus.JOB_STATUS_PENDING,
-        run_at=NOW + timedelta(seconds=due_in),
+        run_at=stamp(NOW + timedelta(seconds=due_in)),
         attempt_count=attempt_count,
         max_attempts=3,
     )
@@ -40,18 +47,26 @@ def pending(due_in: float, attempt_count: int = 0) -> Job:
                 worker_id="render-1",
                 attempt_count=2,
                 max_attempts=3,
-                lease_expires_at=NOW,
+                lease_expires_at=stamp(NOW),
             ),
             Surroundings(),
             r"Worker render-1 is at work on it \(attempt 2 of 3\); its lease runs until .*\.",
         ),
-        (Job(status=JobStatus.JOB_STATUS_COMPLETED, finished_at=NOW), Surroundings(), r"It was completed at .*\."),
         (
-            Job(status=JobStatus.JOB_STATUS_FAILED, finished_at=NOW, attempt_count=3, max_attempts=3),
+            Job(status=JobStatus.JOB_STATUS_COMPLETED, finished_at=stamp(NOW)),
+            Surroundings(),
+            r"It was completed at .*\.",
+        ),
+        (
+            Job(status=JobStatus.JOB_STATUS_FAILED, finished_at=stamp(NOW), attempt_count=3, max_attempts=3),
             Surroundings(),
             r"It failed for good at .*, after attempt 3 of 3\.",
         ),
-        (Job(status=JobStatus.JOB_STATUS_CANCELLED, finished_at=NOW), Surroundings(), r"It was cancelled at .*\."),
+        (
+            Job(status=JobStatus.JOB_STATUS_CANCELLED, finished_at=stamp(NOW)),
+            Surroundings(),
+            r"It was cancelled at .*\.",
+        ),
     ],
 )
 def test_one_sentence_says_why(job: Job, surroundings: Surroundings, sentence: str):

@@ -40,7 +40,7 @@ def describe(error: grpc.aio.AioRpcError) -> str:
 class Backoff:
     """Pauses between attempts: doubled up to a limit, and jittered, lest all clients return at once."""
 
-    def __init__(self, first: float = 0.2, limit: float = 10.0) -> None:
+    def __init__(self, first: float = 0.2, limit: float = 5.0) -> None:
         self._first = first
         self._limit = limit
         self._next = first

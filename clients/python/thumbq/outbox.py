@@ -125,9 +125,7 @@ class Outbox:
     def _correct(self, exception: ResultException, results: Iterable[Result]) -> None:
         refused = next((result for result in results if result.lease_token == exception.lease_token), None)
         if refused is None or not refused.HasField("complete"):
-            _logger.error(
-                "A report was refused and is dropped; its lease will run out: %s", exception.message
-            )
+            _logger.error("A report was refused and is dropped; its lease will run out: %s", exception.message)
             return
         _logger.warning("A result was refused, so its job is reported as failed: %s", exception.message)
         self.fail(exception.lease_token, JobFailed(f"The worker's result was refused: {exception.message}"))

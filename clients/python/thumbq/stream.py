@@ -21,6 +21,8 @@ _logger = logging.getLogger("thumbq")
 SILENCE_LIMIT = 45.0
 # How long (seconds) a server that ends the stream gets to acknowledge the last results.
 _LEAVING_LIMIT = 5.0
+# How long (seconds) a server gets to end the stream of a worker that has drained and has nothing more to say.
+_FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
@@ -152,11 +154,16 @@ class WorkerStream:
                 said = True
             if said:
                 continue
-            if self._leaving and (self._outbox.empty or self._must_leave):
+            if self._must_leave or (self._leaving and self._outbox.empty):
                 self._left = True
                 await call.done_writing()
                 return
-            await self._wake.wait()
+            done = self._drained and self._outbox.empty and not self._slots.held
+            try:
+                async with asyncio.timeout(_FAREWELL if done else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._must_leave = True
 
     def _due(self) -> Iterator[StreamJobsRequest]:
         """Yields what there is to say, each message built only when the one before has gone."""

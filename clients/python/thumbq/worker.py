@@ -63,9 +63,7 @@ class Worker:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         if concurrency < 1 or prefetch < 0 or concurrency + prefetch > 10_000:
-            raise ValueError(
-                "concurrency must be 1 or more, prefetch 0 or more, and both together at most 10,000"
-            )
+            raise ValueError("concurrency must be 1 or more, prefetch 0 or more, and both together at most 10,000")
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}"
         self._target = target
         self._concurrency = concurrency
@@ -126,9 +124,7 @@ class Worker:
             await slots.end()
             await asyncio.gather(connection, progress, return_exceptions=True)
             if lost := outbox.unacknowledged:
-                _logger.warning(
-                    "%d results were not confirmed by the server; their leases will run out", lost
-                )
+                _logger.warning("%d results were not confirmed by the server; their leases will run out", lost)
             _logger.info("Worker ended: %d jobs completed, %d failed", slots.completed, slots.failed)
             self._ended.set()
 
@@ -195,9 +191,7 @@ class Worker:
                 await self._stopping.wait()
 
 
-async def _first(
-    *awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any], timeout: float | None = None
-) -> None:
+async def _first(*awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any], timeout: float | None = None) -> None:
     """Waits for one of them, and raises what it raised."""
     futures = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:

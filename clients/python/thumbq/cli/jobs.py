@@ -68,9 +68,7 @@ def enqueue(
         str | None, typer.Option("--hash", help="SHA-256 of the model file, where the file is not at hand.")
     ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="Higher first.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Render again even if the picture is there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Render again even if the picture is there.")] = False,
     server: Server = LOCAL,
 ) -> None:
     """Ask for thumbnails of model files, or of one model by its id and hash."""
@@ -83,16 +81,12 @@ def enqueue(
         models = [(number, _hash(file)) for number, file in zip(ids, files, strict=False)]
     else:
         fail("Give either model files, or --model-id and --hash.")
-    jobs = [
-        NewJob(model_id=number, model_hash=text, priority=priority, force=force) for number, text in models
-    ]
+    jobs = [NewJob(model_id=number, model_hash=text, priority=priority, force=force) for number, text in models]
     run(server, _enqueue(server, jobs))
 
 
 def jobs(
-    status: Annotated[
-        Status | None, typer.Option(case_sensitive=False, help="Only jobs with this status.")
-    ] = None,
+    status: Annotated[Status | None, typer.Option(case_sensitive=False, help="Only jobs with this status.")] = None,
     model_id: Annotated[int, typer.Option(help="Only jobs of this model.", show_default="all")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     server: Server = LOCAL,
@@ -102,9 +96,7 @@ def jobs(
     run(server, _list(server, wanted, model_id, limit))
 
 
-def job(
-    job_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the job.")], server: Server = LOCAL
-) -> None:
+def job(job_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the job.")], server: Server = LOCAL) -> None:
     """Show a job, and say why it waits."""
     run(server, _show(server, job_id))
 
@@ -145,9 +137,7 @@ async def _list(server: str, status: JobStatus.ValueType, model_id: int, limit: 
             age = span(datetime.now(UTC) - job.created_at.ToDatetime(UTC))
             remark = job.worker_id or job.error_message
             attempts = f"{job.attempt_count}/{job.max_attempts}"
-            table.add_row(
-                str(job.id), str(job.model_id), _status(job), attempts, f"{age} ago", escape(remark)
-            )
+            table.add_row(str(job.id), str(job.model_id), _status(job), attempts, f"{age} ago", escape(remark))
             if table.row_count == limit:
                 break
     _out.print(table if table.row_count else "No such jobs.")
