@@ -42,7 +42,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
-    async with Service(database_url, tmp_path) as service:
+    async with Service.started(database_url, tmp_path) as service:
         yield service
 
 

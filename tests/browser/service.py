@@ -2,63 +2,57 @@
 
 import asyncio
 import hashlib
-import os
-import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from PIL import Image
 
-from thumbq_server.supervisor import Program, ended
+from tests.wire.conftest import running_server
+from thumbq_gateway.app import running
+from thumbq_gateway.settings import Settings
 
 Json = dict[str, Any]
 
 
 class Service:
-    """One server and one gateway, as processes of their own."""
+    """A real server and a real gateway on free ports; the gateway can go away and come back."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
-        self._thumbnails = folder / "thumbnails"
-        self._thumbnails.mkdir()
-        environment = os.environ | {
-            "DATABASE_URL": database_url,
-            "THUMBQ_THUMBNAIL_ROOT": str(self._thumbnails),
-        }
-        self._server = self._program("server", environment, "THUMBQ_GRPC_PORT")
-        self._gateway = self._program("gateway", environment, "THUMBQ_HTTP_PORT")
+    def __init__(self, server: str, thumbnails: Path, http: aiohttp.ClientSession) -> None:
+        self._server = server
+        self._thumbnails = thumbnails
+        self._http = http
+        self._port = 0
+        self._gateway = AsyncExitStack()
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, database_url: str, thumbnails: Path) -> AsyncIterator[Self]:
+        async with running_server(database_url) as server, aiohttp.ClientSession() as http:
+            service = cls(server, thumbnails, http)
+            await service.start_gateway()
+            try:
+                yield service
+            finally:
+                await service.stop_gateway()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._gateway.port}/"
-
-    async def __aenter__(self) -> Self:
-        await self._server.launch()
-        self._gateway.environment["THUMBQ_SERVER"] = f"127.0.0.1:{self._server.port}"
-        await self._gateway.launch()
-        self._http = aiohttp.ClientSession()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.close()
-        await self._stop(self._gateway)
-        await self._stop(self._server)
-
-    async def stop_gateway(self) -> None:
-        await self._stop(self._gateway)
+        return f"http://127.0.0.1:{self._port}/"
 
     async def start_gateway(self) -> None:
-        """Start it again, on the same port."""
-        await self._gateway.launch()
+        """On any free port at first, then always on that one."""
+        settings = Settings(server=self._server, http_port=self._port, thumbnail_root=self._thumbnails)
+        self._port = await self._gateway.enter_async_context(running(settings, asyncio.Event()))
+
+    async def stop_gateway(self) -> None:
+        await self._gateway.aclose()
 
     async def enqueue(self, model_id: int, *, force: bool = False) -> Json:
         model_hash = hashlib.sha256(str(model_id).encode()).hexdigest()
-        return await self.post(
-            "api/thumbnail-jobs", {"modelId": model_id, "modelHash": model_hash, "force": force}
-        )
+        return await self.post("api/thumbnail-jobs", {"modelId": model_id, "modelHash": model_hash, "force": force})
 
     async def enqueue_many(self, model_ids: range) -> None:
         jobs = [
@@ -94,13 +88,3 @@ class Service:
             response.raise_for_status()
             answer: Json = {} if response.status == 204 else await response.json()
             return answer
-
-    @staticmethod
-    def _program(role: str, environment: dict[str, str], port_variable: str) -> Program:
-        return Program(role, [sys.executable, "-m", f"thumbq_{role}"], environment, port_variable, 0)
-
-    @staticmethod
-    async def _stop(program: Program) -> None:
-        if program.process and program.process.poll() is None:
-            program.process.terminate()
-            await ended(program.process)

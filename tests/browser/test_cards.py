@@ -48,9 +48,7 @@ async def test_the_picture_opens_with_the_keyboard(visit: Visit, service: Servic
     assert "/models/42/thumbnail/file" in opened.url
 
 
-async def test_a_failed_job_shows_its_reason_in_full_and_when_it_is_tried_again(
-    visit: Visit, service: Service
-):
+async def test_a_failed_job_shows_its_reason_in_full_and_when_it_is_tried_again(visit: Visit, service: Service):
     await service.enqueue(42)
     await service.fail(await service.dequeue(), "The mesh has no faces.")
     await expect(visit.card(42)).to_contain_text("Failed")

@@ -4,7 +4,7 @@ import json
 import shlex
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from tests.browser.service import Service
 from tests.browser.visit import Visit
@@ -66,9 +66,7 @@ async def test_light_and_dark_follow_the_system(visit: Visit):
     assert await ground() != light
 
 
-async def test_an_empty_page_tells_how_to_ask_for_a_thumbnail_and_the_command_works(
-    visit: Visit, service: Service
-):
+async def test_an_empty_page_tells_how_to_ask_for_a_thumbnail_and_the_command_works(visit: Visit, service: Service):
     await expect(visit.page.get_by_role("heading", name="No thumbnails yet")).to_be_visible()
     command = shlex.split(await visit.page.locator("#command").inner_text())
     assert command[:2] == ["curl", f"{service.url}api/thumbnail-jobs"]
@@ -122,13 +120,6 @@ async def test_motion_is_shown_only_to_those_who_want_it_and_while_it_is_true(vi
     await visit.expect_connection("Reconnecting")
     assert await visit.page.evaluate(ENDLESS_ANIMATIONS) == 0
     visit.forgive_outage()
-
-
-async def test_without_javascript_the_page_says_so(browser: Browser, service: Service):
-    async with await browser.new_context(java_script_enabled=False) as context:
-        page = await context.new_page()
-        await page.goto(service.url)
-        await expect(page.get_by_text("This page needs JavaScript")).to_be_visible()
 
 
 def contrast(one: str, other: str) -> float:

@@ -20,7 +20,7 @@ export class Card {
       note: part(".note"),
       message: part(".message"),
       sequel: part(".sequel"),
-      name: part(".name"),
+      model: part(".model"),
       test: part(".test"),
       mark: part(".mark use"),
       word: part(".word"),
@@ -31,11 +31,11 @@ export class Card {
   }
 
   show(view) {
-    const { name, test, mark, word } = this.#parts;
+    const { model, test, mark, word } = this.#parts;
     this.#view = view;
     this.element.dataset.state = view.state;
     this.element.dataset.model = view.modelId;
-    name.textContent = `Model ${view.modelId}`;
+    model.textContent = `Model ${view.modelId}`;
     test.hidden = !view.test;
     mark.setAttribute("href", `#mark-${view.state}`);
     word.textContent = words[view.state];
@@ -59,9 +59,7 @@ export class Card {
     const { picture } = this.#parts;
     this.#pictureUrl = url;
     if (!url) {
-      this.#setPicture("none");
-    } else if (new URL(url, location.href).origin !== location.origin) {
-      this.#setPicture("broken");
+      this.#setPicture(url === undefined ? "none" : "broken");
     } else {
       if (this.element.dataset.picture !== "shown") this.#setPicture("loading");
       picture.src = url;

@@ -1,5 +1,7 @@
 // What is known of each model, from notifications and snapshots of the queue. No DOM here.
 
+import { pictureAddress } from "./pictures.js";
+
 export class Models {
   #capacity;
   #recent = new Map(); // model id → model, in the order in which they first appeared
@@ -21,8 +23,8 @@ export class Models {
   }
 
   /** The newest notification of a model is its state. */
-  notify(notification) {
-    const { modelId } = notification;
+  notify(notification, cursor) {
+    const { modelId, thumbnailUrl } = notification;
     const before = this.#recent.get(modelId);
     const at = Date.parse(notification.timestamp);
     const asked = notification.status === "Pending";
@@ -33,7 +35,7 @@ export class Models {
       at,
       askedAt,
       // A failed re-render leaves the last good picture standing.
-      pictureUrl: notification.thumbnailUrl || before?.pictureUrl,
+      pictureUrl: thumbnailUrl ? pictureAddress(thumbnailUrl, cursor) : before?.pictureUrl,
     });
     this.#changed.add(modelId);
     if (this.#recent.size > this.#capacity) this.#retire();

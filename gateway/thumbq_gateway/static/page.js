@@ -24,8 +24,8 @@ function changed() {
 }
 
 openStream({
-  onThumbnail(notification) {
-    models.notify(notification);
+  onThumbnail(notification, cursor) {
+    models.notify(notification, cursor);
     announce(notification.status);
     changed();
   },

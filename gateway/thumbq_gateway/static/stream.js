@@ -12,7 +12,7 @@ export function openStream({ onThumbnail, onQueue, onReset, onConnection }) {
     const on = (name, handle) =>
       source.addEventListener(name, (event) => {
         cursor = event.lastEventId || cursor;
-        handle(JSON.parse(event.data));
+        handle(JSON.parse(event.data), cursor);
       });
 
     on("thumbnail", onThumbnail);
