@@ -27,9 +27,11 @@ from thumbq_server.engine.hub import Hub
 from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, vacuum_live_tables
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.queue_watch import QueueWatch
+from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
-from thumbq_server.rpc.stream_service import Streams, StreamTimes
+from thumbq_server.rpc.stream import StreamTimes
+from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.database import Database
 from thumbq_server.storage.listener import listen
@@ -72,6 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             delivery_lease=settings.delivery_lease_duration,
             lease=settings.lease_duration,
             heartbeat=settings.heartbeat_interval,
+            max_age=settings.stream_max_age,
         )
         streams = Streams(database, queue, paths, times)
         janitor = Janitor(
@@ -98,7 +101,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         notification_pb2_grpc.add_NotificationServiceServicer_to_server(
             NotificationService(database, hub, watch), server
         )
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(admin_pb2_grpc.AdminServiceServicer(), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(database, queue, streams), server)
         names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
         reflection.enable_server_reflection(
             [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], server
@@ -109,7 +112,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             hub.run(),
             watch.run(),
             janitor.run(),
-            listen(dsn, {JOBS: heard_jobs, LOG: heard_log}),
+            listen(dsn, {JOBS: heard_jobs, LOG: heard_log}, streams.heard),
         ):
             cleanup.callback(asyncio.create_task(_vital(duty, stop)).cancel)
 

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     lease_duration: PositiveInt = 30
     delivery_lease_duration: PositiveInt = 10
     heartbeat_interval: PositiveFloat = 3.0
+    stream_max_age: PositiveFloat = 3600.0
     # Of workers that use unary calls or JSON.
     unary_lease_duration: PositiveInt = 600
     retry_base: PositiveFloat = 5.0

@@ -26,7 +26,7 @@ class Worker:
 
     async def hears(self, kind: str) -> Any:
         """The next message, which must be of this kind."""
-        message = await asyncio.wait_for(self.call.read(), 10)
+        message = await self._read()
         assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
         assert message.WhichOneof("message") == kind, message
         return getattr(message, kind)
@@ -35,8 +35,8 @@ class Worker:
         await self.say(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
         return await self.hears("welcome")
 
-    async def wants(self, credits: int) -> None:
-        await self.say(credit=queue_pb2.StreamJobsRequest.Credit(add=credits))
+    async def wants(self, count: int) -> None:
+        await self.say(credit=queue_pb2.StreamJobsRequest.Credit(add=count))
 
     async def received(self, number: int) -> None:
         await self.say(received=queue_pb2.StreamJobsRequest.Received(number=number))
@@ -50,8 +50,16 @@ class Worker:
 
     async def ends(self) -> tuple[grpc.StatusCode, str]:
         with contextlib.suppress(grpc.aio.AioRpcError):  # that is how read() tells of a status that is not OK
-            assert await asyncio.wait_for(self.call.read(), 10) is grpc.aio.EOF
+            assert await self._read() is grpc.aio.EOF
         return await self.call.code(), await self.call.details()
+
+    async def _read(self) -> Any:
+        """The next message that says something."""
+        async with asyncio.timeout(10):
+            while (message := await self.call.read()) is not grpc.aio.EOF:
+                if message.WhichOneof("message") != "keepalive":
+                    return message
+            return message
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ class WrongState(Refused):
 
 
 NOT_PROCESSING = "Job is not in processing state."
+ALREADY_ENDED = "Job has ended already."
+NOT_ENDED = "Job is {status}; only an ended or waiting job can be retried."
 STALE_LEASE = "The lease on this job is no longer yours."
 
 
@@ -229,6 +231,14 @@ class Verdict(Enum):
     # no lease was named, and the job has none
     NOT_PROCESSING = "not processing"
     NOT_FOUND = "not found"
+
+
+class LostReason(Enum):
+    """Why a lease ended without its holder's doing."""
+
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    TAKEN_OVER = "taken over"
 
 
 class Revival(Enum):

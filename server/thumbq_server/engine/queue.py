@@ -12,14 +12,14 @@ from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
-from thumbq_server.storage import jobs, leases, workers
+from thumbq_server.storage import interventions, jobs, leases, workers
 from thumbq_server.storage.database import Database, Unavailable
 
 KNOWN_WORKERS = 10_000
 
 
 class Queue:
-    """One server's way into the queue. Every verb answers after its commit; without PostgreSQL it raises Unavailable."""
+    """One server's way into the queue. Every verb answers after its commit, or raises Unavailable."""
 
     def __init__(
         self,
@@ -70,6 +70,16 @@ class Queue:
     async def extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[tuple[Verdict, datetime | None]]:
         """Let leases run for so many seconds from now: verdicts and their new ends."""
         return await self._extend.submit(items)
+
+    async def cancel(self, job_ids: Sequence[int]) -> Sequence[interventions.Cancelled]:
+        """End those that are Pending or Processing."""
+        return await interventions.cancel(self._extend_lane, job_ids)
+
+    async def retry(self, job_ids: Sequence[int]) -> Sequence[int]:
+        """Start ended jobs anew; returns those that were."""
+        done = await interventions.retry(self._extend_lane, job_ids)
+        self.dispatcher.wake()
+        return done
 
     async def worker(self, worker_id: str) -> int:
         """The number of a worker of unary calls."""

@@ -66,8 +66,8 @@ def _session(statement_timeout: float) -> dict[str, str]:
 class Lane:
     """One connection that runs one kind of statement, one at a time; it reconnects when it has to.
 
-    One claim and one completion at a time fill PostgreSQL best (docs/decisions/0003-lanes.md), and a connection of their
-    own keeps their prepared statements warm.
+    One claim and one completion at a time fill PostgreSQL best (docs/decisions/0003-lanes.md), and a connection of
+    their own keeps their prepared statements warm.
     """
 
     def __init__(self, dsn: str, statement_timeout: float) -> None:

@@ -1,6 +1,6 @@
 """Enqueueing: a job is created, or a known one is found, kept or started anew. Each change is one guarded statement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -126,7 +126,8 @@ _RENEW = f"""
     SELECT job_id FROM renewed
 """
 
-_STATEMENT = {Revival.RESET: _RESET, Revival.RESTART: _RESTART, Revival.RERUN: _RERUN, Revival.KEEP: _RENEW}
+# How a job is revived. The parameters are those of _INPUT.
+STATEMENTS = {Revival.RESET: _RESET, Revival.RESTART: _RESTART, Revival.RERUN: _RERUN, Revival.KEEP: _RENEW}
 _ROUNDS = 20
 
 
@@ -155,8 +156,9 @@ async def _revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[tuple[int, bytes],
     """Keep, reset, restart or mark jobs that exist; look again at those that moved under our hands."""
     wanted: dict[tuple[int, bytes], NewJob] = {}
     for job in jobs:
-        other = wanted.get(_key(job))
-        wanted[_key(job)] = job._replace(force=True) if other is not None and other.force else job
+        first = wanted.setdefault(_key(job), job)
+        if job.force:
+            wanted[_key(job)] = first._replace(force=True)
     answers: dict[tuple[int, bytes], Enqueued] = {}
     for _ in range(_ROUNDS):
         rows = await lane.fetch(_FIND, *columns(list(wanted), 2))
@@ -170,20 +172,7 @@ async def _revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[tuple[int, bytes],
             else:
                 plans.setdefault(plan, []).append(row)
         for plan, known in plans.items():
-            inputs = []
-            for row in sorted(known, key=lambda row: row["job_id"]):
-                job = wanted[row["model_id"], row["model_hash"]]
-                inputs.append(
-                    (
-                        row["job_id"],
-                        row["request_no"],
-                        row["lease_seq"],
-                        job.priority,
-                        job.max_attempts,
-                        job.delay,
-                    )
-                )
-            done = {row["job_id"] for row in await lane.fetch(_STATEMENT[plan], *columns(inputs, 6))}
+            done = await _carry_out(lane, plan, known, wanted)
             for row in known:
                 # a renewed job is looked at once more: its picture may have been replaced just before
                 if row["job_id"] in done and plan is not Revival.KEEP:
@@ -193,6 +182,17 @@ async def _revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[tuple[int, bytes],
         if not wanted:
             return answers
     raise Unavailable("jobs kept changing while they were enqueued")
+
+
+async def _carry_out(
+    lane: Lane, plan: Revival, known: Sequence[asyncpg.Record], wanted: Mapping[tuple[int, bytes], NewJob]
+) -> set[int]:
+    """The jobs with which `plan` succeeded; the others have changed meanwhile."""
+    inputs = []
+    for row in sorted(known, key=lambda row: row["job_id"]):
+        job = wanted[row["model_id"], row["model_hash"]]
+        inputs.append((row["job_id"], row["request_no"], row["lease_seq"], job.priority, job.max_attempts, job.delay))
+    return {row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))}
 
 
 def _key(job: NewJob) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import asyncpg
 
-from thumbq_server.domain.job import Completion, Failure, Token, Verdict
+from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict
 from thumbq_server.storage.database import Database, Lane, columns
 from thumbq_server.storage.sql import announce, rank
 
@@ -38,6 +38,13 @@ _CLAIM = """
 
 _MINE = "l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)"
 
+_SHOW_PICTURE = """ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
+               attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL,
+               path = excluded.path, size_bytes = excluded.size_bytes, width = excluded.width, height = excluded.height,
+               model_hash = excluded.model_hash, processed_at = now()
+         WHERE t.request_no <= excluded.request_no
+        RETURNING model_id, job_id, attempt"""
+
 _COMPLETE = f"""
     WITH input AS (
         SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::int[])
@@ -56,11 +63,7 @@ _COMPLETE = f"""
         SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Ready', path, size_bytes, width, height,
                model_hash
           FROM recorded ORDER BY model_id, request_no DESC
-        ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-               attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
-               width = excluded.width, height = excluded.height, model_hash = excluded.model_hash, processed_at = now()
-         WHERE t.request_no <= excluded.request_no
-        RETURNING model_id, job_id, attempt
+        {_SHOW_PICTURE}
     ), {announce("Ready", "shown", completed="SELECT count(*) FROM recorded")}
     SELECT array_agg(job_id) AS job_ids, array_agg(given) AS given, array_agg(model_id) AS model_ids FROM recorded
 """
@@ -74,7 +77,8 @@ _COMPLETE_AND_RERUN = f"""
         SELECT e.*, j.model_id, j.model_hash, j.request_no, j.priority
           FROM ended e JOIN jobs j ON j.id = e.job_id FOR UPDATE OF j
     ), recorded AS (
-        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), attempt_count = 0, lease_seq = e.lease_seq,
+        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), attempt_count = 0,
+               lease_seq = e.lease_seq,
                error_message = NULL, updated_at = now()
           FROM ended e WHERE j.id = e.job_id
     ), again AS (
@@ -84,11 +88,7 @@ _COMPLETE_AND_RERUN = f"""
         INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
                                      model_hash)
         SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash FROM before
-        ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-               attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL, path = excluded.path, size_bytes = excluded.size_bytes,
-               width = excluded.width, height = excluded.height, model_hash = excluded.model_hash, processed_at = now()
-         WHERE t.request_no <= excluded.request_no
-        RETURNING model_id, job_id, attempt
+        {_SHOW_PICTURE}
     ), {announce("Ready", "shown", wake="jobs")}
     SELECT model_id FROM before
 """
@@ -97,9 +97,9 @@ _COMPLETE_AND_RERUN = f"""
 def _fail(input_steps: str) -> str:
     """The statement that ends attempts without a picture.
 
-    `input_steps` end with step `ended`: the deleted leases, with error_message, retryable and backoff (an interval). What
-    has attempts left is due again after its back-off; the rest is dead. A marked lease starts anew at once. The jobs are
-    locked before the thumbnails, as everywhere, and so read with a request_no that no enqueue can move any more.
+    `input_steps` end with step `ended`: the deleted leases, with error_message, retryable and backoff (an interval).
+    What has attempts left is due again after its back-off; the rest is dead. A marked lease starts anew at once. Jobs
+    are locked before thumbnails, as everywhere, and so read with a request_no that no enqueue can move any more.
     """
     return f"""
     {input_steps}, decided AS (
@@ -117,7 +117,8 @@ def _fail(input_steps: str) -> str:
           FROM decided d WHERE j.id = d.job_id
     ), again AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, {rank("next_run_at", "priority")}, next_run_at, CASE WHEN rerun THEN 0 ELSE attempt END, lease_seq
+        SELECT job_id, {rank("next_run_at", "priority")}, next_run_at, CASE WHEN rerun THEN 0 ELSE attempt END,
+               lease_seq
           FROM decided WHERE will_retry
     ), buried AS (
         INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Failed' FROM decided WHERE NOT will_retry
@@ -270,13 +271,29 @@ async def extend(lane: Lane, items: Sequence[tuple[Token, float]]) -> list[tuple
 
 
 async def expire(lane: Lane, limit: int, delays: Sequence[float], jitter: float) -> list[asyncpg.Record]:
-    """End up to `limit` attempts whose lease ran out. Rows: job_id, given (the lease_seq), will_retry, due_in (seconds)."""
+    """End up to `limit` attempts whose lease ran out. Rows: job_id, given (lease_seq), will_retry, due_in (seconds)."""
     return await lane.fetch(_EXPIRE, limit, delays, jitter)
 
 
 async def held(database: Database, worker: int) -> list[Token]:
     """The leases of one worker of the registry."""
     return [Token(*row) for row in await database.fetch(_HELD, worker)]
+
+
+async def why_lost(database: Database, tokens: Sequence[Token]) -> dict[Token, LostReason]:
+    """Why these leases are gone. Those that ended with a picture are left out: that was their holder's doing."""
+    states = {row["id"]: row for row in await database.fetch(_STATES, [token.job_id for token in tokens])}
+    reasons: dict[Token, LostReason] = {}
+    for token in tokens:
+        state = states.get(token.job_id)
+        if state is None or state["lease_seq"] == token.lease_seq:
+            if state is None or state["status"] == "Cancelled":
+                reasons[token] = LostReason.CANCELLED
+            elif state["status"] != "Completed":
+                reasons[token] = LostReason.EXPIRED
+        else:
+            reasons[token] = LostReason.TAKEN_OVER
+    return reasons
 
 
 async def _each(lane: Lane, tokens: Sequence[Token], done: Container[Token]) -> list[Verdict]:

@@ -16,21 +16,29 @@ _RETRY_SECONDS = 1.0
 _PROBE_SECONDS = 15.0
 
 
-async def listen(dsn: str, wake: Mapping[str, Callable[[], None]]) -> None:
-    """For ever: call `wake[payload]` for each hint, and all of them after a (re)connection, since hints were missed."""
+async def listen(
+    dsn: str, wake: Mapping[str, Callable[[], None]], tell: Callable[[str], None] = lambda _: None
+) -> None:
+    """For ever: call `wake[payload]` for each hint, and all of them after a (re)connection, since hints were missed.
+
+    Any other payload is handed to `tell`.
+    """
     while True:
         with contextlib.suppress(Unavailable):
             async with translated():
-                await _listen_once(dsn, wake)
+                await _listen_once(dsn, wake, tell)
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]]) -> None:
+async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]], tell: Callable[[str], None]) -> None:
     connection = await connect(dsn, statement_timeout=10)
     closed = asyncio.Event()
 
     def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
-        wake[str(payload)]()
+        if (call := wake.get(str(payload))) is not None:
+            call()
+        else:
+            tell(str(payload))
 
     connection.add_termination_listener(lambda _connection: closed.set())
     try:

@@ -1,0 +1,106 @@
+"""What an operator does to jobs: cancel them, and start ended ones anew."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+
+from thumbq_server.domain.job import Revival, Token, revival
+from thumbq_server.storage.database import Database, Lane, Unavailable, columns
+from thumbq_server.storage.jobs import STATEMENTS
+from thumbq_server.storage.sql import CHANNEL, LOG
+
+# The log tells what the model shows now that nothing is asked for any more; that differs from model to model, so there
+# is a row for each status, and their numbers follow each other.
+_CANCEL = f"""
+    WITH unready AS (
+        DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
+    ), unleased AS (
+        DELETE FROM leases WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, worker
+    ), ended AS (
+        SELECT * FROM unready UNION ALL SELECT * FROM unleased
+    ), recorded AS (
+        UPDATE jobs j SET outcome = 'Cancelled', finished_at = now(), updated_at = now(), attempt_count = e.attempt,
+               lease_seq = e.lease_seq
+          FROM ended e WHERE j.id = e.job_id
+        RETURNING j.id AS job_id, j.model_id, e.attempt, e.lease_seq, e.worker
+    ), buried AS (
+        INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM recorded
+        ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
+    ), news AS (
+        SELECT coalesce(t.status, 'None') AS status, count(*) AS count,
+               sum(count(*)) OVER (ORDER BY coalesce(t.status, 'None'))::bigint AS upto,
+               array_agg(r.model_id) AS model_ids, array_agg(r.job_id) AS job_ids,
+               array_agg(r.attempt)::smallint[] AS attempt_counts, array_agg(t.error_message) AS error_messages
+          FROM recorded r LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
+    ), head AS (
+        UPDATE queue_head h SET seq = h.seq + n.count FROM (SELECT count(*) FROM recorded) n WHERE n.count > 0
+        RETURNING h.seq - n.count AS before, pg_notify('{CHANNEL}', '{LOG}')
+    ), logged AS (
+        INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
+        SELECT before + upto, before + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages
+          FROM news, head
+    )
+    SELECT job_id, worker, lease_seq FROM recorded
+"""
+
+_TELL = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
+
+_STATES = """
+    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
+      FROM job_states WHERE id = ANY ($1::bigint[]) ORDER BY id
+"""
+
+_JOBS_OF_MODEL = "SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Processing') ORDER BY id"
+
+_ROUNDS = 20
+_LIVE = ("Pending", "Processing")
+
+
+class Cancelled(NamedTuple):
+    """A job that was cancelled, and the lease that a worker lost by it."""
+
+    job_id: int
+    worker: int | None
+    lease: Token
+
+
+async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancelled]:
+    """End those of the jobs that are Pending or Processing; the others stay as they are."""
+    cancelled: list[Cancelled] = []
+    wanted = sorted(set(job_ids))
+    for _ in range(_ROUNDS):
+        rows = await lane.fetch(_CANCEL, wanted)
+        cancelled += [Cancelled(row["job_id"], row["worker"], Token(row["job_id"], row["lease_seq"])) for row in rows]
+        # a job that went from ready to leases under our hands was seen in neither
+        wanted = [row["job_id"] for row in await lane.fetch(_STATES, wanted) if row["status"] in _LIVE]
+        if not wanted:
+            return cancelled
+    raise Unavailable("jobs kept changing while they were cancelled")
+
+
+async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
+    """The jobs of a model that are Pending or Processing."""
+    return [row["id"] for row in await database.fetch(_JOBS_OF_MODEL, model_id)]
+
+
+async def retry(lane: Lane, job_ids: Sequence[int]) -> list[int]:
+    """Start ended jobs anew, and let waiting retries run at once. Returns those that were; Processing jobs are not."""
+    done: list[int] = []
+    plans: dict[Revival, list[asyncpg.Record]] = {}
+    for row in await lane.fetch(_STATES, job_ids):
+        plan = revival(row["status"], row["attempt_count"], shown=True, force=True)
+        plans.setdefault(plan, []).append(row)
+    for plan in (Revival.RESET, Revival.RESTART):
+        inputs = [
+            (row["job_id"], row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
+            for row in plans.get(plan, [])
+        ]
+        if inputs:
+            done += [row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))]
+    return done
+
+
+async def tell(database: Database, payloads: Sequence[str]) -> None:
+    """Say something to every server (a hint, like all of NOTIFY)."""
+    await database.fetch(_TELL, payloads)
