@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     retry_cap: PositiveFloat = 600.0
     # How long a shutdown waits for workers to hand in what they have.
     shutdown_grace: PositiveFloat = 10.0
+
+    @field_validator("thumbnail_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(":"))) if isinstance(value, str) else value
 
     def dsn(self) -> str:
         """The address of PostgreSQL. Raises ValueError when there is none."""

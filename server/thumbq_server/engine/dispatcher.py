@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 
 from thumbq_server.domain.job import Token
 from thumbq_server.storage import leases
-from thumbq_server.storage.database import Lane, Unavailable
+from thumbq_server.storage.database import Lane, Row, Unavailable
 
 log = structlog.get_logger()
 
@@ -33,7 +32,7 @@ class Claimant:
         self,
         worker: int,
         lease_seconds: int,
-        deliver: Callable[[Sequence[asyncpg.Record]], None],
+        deliver: Callable[[Sequence[Row]], None],
         unavailable: Callable[[Unavailable], None] = lambda _: None,
     ) -> None:
         self.worker = worker
@@ -96,7 +95,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Match for ever."""
-        claimed: tuple[list[Claimant], list[asyncpg.Record]] | None = None
+        claimed: tuple[list[Claimant], list[Row]] | None = None
         while True:
             slots = self._reserve()
             claim = asyncio.create_task(self._claim(slots)) if slots else None
@@ -141,7 +140,7 @@ class Dispatcher:
             del self._hungry[claimant]
         return slots
 
-    async def _claim(self, slots: list[Claimant]) -> list[asyncpg.Record] | None:
+    async def _claim(self, slots: list[Claimant]) -> list[Row] | None:
         """The rows for `slots`; None when PostgreSQL was away, and the credits are given back."""
         try:
             rows = await leases.claim(
@@ -159,9 +158,9 @@ class Dispatcher:
             self._may_have_jobs = True
         return rows
 
-    def _hand_out(self, slots: list[Claimant], rows: list[asyncpg.Record]) -> None:
+    def _hand_out(self, slots: list[Claimant], rows: list[Row]) -> None:
         """Give each claimant its rows in one call, and the credits that found no job back."""
-        shares: dict[Claimant, list[asyncpg.Record]] = {claimant: [] for claimant in dict.fromkeys(slots)}
+        shares: dict[Claimant, list[Row]] = {claimant: [] for claimant in dict.fromkeys(slots)}
         if len(shares) == 1:
             shares[slots[0]] = rows
         else:

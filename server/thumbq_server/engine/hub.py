@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 
 from thumbq_server.storage import log as notification_log
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.database import Database, Row, Unavailable
 
 log = structlog.get_logger()
 
@@ -30,7 +29,7 @@ class Commit:
 
     __slots__ = ("encoded", "row", "seq_first", "seq_last")
 
-    def __init__(self, row: asyncpg.Record) -> None:
+    def __init__(self, row: Row) -> None:
         self.row = row
         self.seq_first: int = row["seq_first"]
         self.seq_last: int = row["seq_last"]

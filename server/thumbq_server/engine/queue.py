@@ -6,14 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import asyncpg
-
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
 from thumbq_server.storage import interventions, jobs, leases, workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.database import Database, Row, Unavailable
 
 KNOWN_WORKERS = 10_000
 
@@ -91,11 +89,11 @@ class Queue:
                 self._known_workers.popitem(last=False)
         return number
 
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[asyncpg.Record]:
+    async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[Row]:
         """Claim up to `max_jobs`; when nothing is due, wait so many seconds for the first."""
-        answer: asyncio.Future[Sequence[asyncpg.Record]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Sequence[Row]] = asyncio.get_running_loop().create_future()
 
-        def deliver(rows: Sequence[asyncpg.Record]) -> None:
+        def deliver(rows: Sequence[Row]) -> None:
             if answer.done():
                 self.release_soon([Token(row["job_id"], row["lease_seq"]) for row in rows])
             elif rows or not wait:

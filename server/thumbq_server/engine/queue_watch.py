@@ -5,12 +5,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 
-import asyncpg
-
 from thumbq_server.storage import records
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.database import Database, Row, Unavailable
 
-Snapshot = tuple[asyncpg.Record, Sequence[asyncpg.Record]]
+Snapshot = tuple[Row, Sequence[Row]]
 
 _SHORTEST_PAUSE = 0.25
 # A count of a large queue takes its time: it may have this share of a connection, no more.

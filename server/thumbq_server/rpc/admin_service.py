@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import asyncpg
-
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_server.domain.job import ALREADY_ENDED, NOT_ENDED, Invalid, NotFound, WrongState
 from thumbq_server.engine.queue import Queue
@@ -11,7 +9,7 @@ from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import translated
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.storage import interventions, records
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.database import Database, Row
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -50,7 +48,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             raise WrongState(NOT_ENDED.format(status=row["status"]))
         return admin_pb2.RetryJobResponse(job=codec.job(row))
 
-    async def _job(self, job_id: int) -> asyncpg.Record:
+    async def _job(self, job_id: int) -> Row:
         row = await records.job(self._database, job_id)
         if row is None:
             raise NotFound(job_id)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import asyncpg
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,6 +20,7 @@ from thumbq_server.domain.job import (
     format_token,
     parse_token,
 )
+from thumbq_server.storage.database import Row
 
 JOB_STATUS = {name.removeprefix("JOB_STATUS_").capitalize(): number for name, number in job_pb2.JobStatus.items()}
 JOB_STATUS_WORD = {number: word for word, number in JOB_STATUS.items()}
@@ -57,7 +57,7 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def claimed_jobs(rows: Iterable[asyncpg.Record]) -> list[job_pb2.Job]:
+def claimed_jobs(rows: Iterable[Row]) -> list[job_pb2.Job]:
     """The jobs of one claim (rows of `leases.claim`), with their lease tokens."""
     jobs = []
     # rows of one claim share their times, but for the leases of streams and unary calls in one batch
@@ -97,7 +97,7 @@ def claimed_jobs(rows: Iterable[asyncpg.Record]) -> list[job_pb2.Job]:
     return jobs
 
 
-def job(row: asyncpg.Record) -> job_pb2.Job:
+def job(row: Row) -> job_pb2.Job:
     """A job as anybody may see it (row of `job_states`): without the token of its lease."""
     return job_pb2.Job(
         id=row["id"],
@@ -187,7 +187,7 @@ def cursor(epoch: str, seq: int) -> str:
     return f"{epoch}-{seq}"
 
 
-def notifications(row: asyncpg.Record, epoch: str) -> list[notification_pb2.Notification]:
+def notifications(row: Row, epoch: str) -> list[notification_pb2.Notification]:
     """The notifications of one commit (row of the table)."""
     created_at = timestamp(row["created_at"])
     status = THUMBNAIL_STATUS[row["status"]]
@@ -226,7 +226,7 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: asyncpg.Record) -> job_pb2.Thumbnail:
+def thumbnail(row: Row) -> job_pb2.Thumbnail:
     """What to show for a model (row of `records.thumbnail`)."""
     has_file = row["path"] is not None
     return job_pb2.Thumbnail(
@@ -244,7 +244,7 @@ def thumbnail(row: asyncpg.Record) -> job_pb2.Thumbnail:
     )
 
 
-def snapshot(counters: asyncpg.Record, rendering: Sequence[asyncpg.Record]) -> notification_pb2.QueueSnapshot:
+def snapshot(counters: Row, rendering: Sequence[Row]) -> notification_pb2.QueueSnapshot:
     """The queue as a whole (rows of `records.snapshot`)."""
     return notification_pb2.QueueSnapshot(
         pending=counters["pending"],

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import grpc
 import structlog
 
@@ -19,7 +18,7 @@ from thumbq_server.engine.dispatcher import Claimant
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.storage import leases, workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.database import Database, Row, Unavailable
 
 log = structlog.get_logger()
 
@@ -191,7 +190,7 @@ class Stream:
         for earlier in [known for known in self._unconfirmed if known <= number]:
             self._named.difference_update(self._unconfirmed.pop(earlier))
 
-    def _deliver(self, rows: Sequence[asyncpg.Record]) -> None:
+    def _deliver(self, rows: Sequence[Row]) -> None:
         if rows:
             self._jobs_sent += 1
             self._unconfirmed[self._jobs_sent] = [Token(row["job_id"], row["lease_seq"]) for row in rows]

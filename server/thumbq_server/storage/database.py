@@ -9,6 +9,9 @@ import asyncpg
 
 T = TypeVar("T")
 
+# A row of an answer: a tuple with names.
+Row = asyncpg.Record
+
 # 40001, 40P01: PostgreSQL undid the whole statement, so that saying it again is safe.
 _UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 # Everything after which the caller may try again later.
