@@ -279,6 +279,17 @@ def test_somebody_elses_folder_is_not_used_for_the_socket(folder: Path) -> None:
         postgres.socket_dir.rmdir()
 
 
+@pytest.mark.parametrize("major", sorted({programs.major for programs in installed_programs()}))
+async def test_every_version_that_is_installed_serves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, major: int
+) -> None:
+    chosen = [programs for programs in installed_programs() if programs.major == major]
+    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(chosen))
+    with EmbeddedPostgres(folder) as dsn:
+        assert await execute(dsn, "SELECT current_setting('server_version_num')::int / 10000") == major
+        assert await execute(dsn, "SELECT datcollate FROM pg_database WHERE datname = 'thumbq'") == "C"
+
+
 def test_a_cluster_of_another_version_is_refused(folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres/PG_VERSION").write_text("9\n")

@@ -144,6 +144,12 @@ def test_it_answers_where_it_says(service: Service) -> None:
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_ctrl_c_in_a_terminal_is_for_the_parent_alone(service: Service) -> None:
+    """A program that got it as well would take the parent's SIGTERM for the second request."""
+    groups = {os.getpgid(service.child(name)) for name in ("thumbq_server", "thumbq_gateway", "/postgres")}
+    assert os.getpgid(service.parent.pid) not in groups
+
+
 @pytest.mark.parametrize("module", ["thumbq_server", "thumbq_gateway"])
 def test_a_program_that_is_killed_comes_back_at_its_address(service: Service, module: str) -> None:
     wait_until(service.is_ready, "/readyz answers 200")
