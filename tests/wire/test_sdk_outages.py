@@ -228,3 +228,30 @@ async def test_a_second_signal_ends_the_worker_at_once_and_its_job_is_released(
 
     assert await asyncio.wait_for(worker.wait(), 5) == 0
     assert await statuses(database) == {"Pending": 2}
+
+
+async def test_what_was_lost_or_gained_during_an_outage_is_put_right_on_resuming(
+    database_url: str, database: asyncpg.Connection, unused_tcp_port: int
+):
+    address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
+    async with AsyncExitStack() as worker:
+        async with running_server(database_url, grpc_port=unused_tcp_port):
+            lost, kept, gained = await enqueue(address, 3)
+            await worker.enter_async_context(working(address, gate, concurrency=2))
+            await gate.begun(2)
+        await database.execute(
+            """INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at)
+               SELECT r.job_id, 1, l.worker, 1, r.rank, r.run_at, now(), now() + interval '1 hour'
+                 FROM ready r, leases l WHERE l.job_id = $1""",
+            lost,
+        )
+        await database.execute("DELETE FROM ready")
+        await database.execute("UPDATE leases SET lease_seq = 2, worker = 0 WHERE job_id = $1", lost)
+        async with running_server(database_url, grpc_port=unused_tcp_port):
+            await gate.was_cancelled(1)
+            await gate.begun(3)
+            gate.open.set()
+            await reached(database, Completed=2, Processing=1)
+            await worker.aclose()
+    assert gate.runs == {lost: 1, kept: 1, gained: 1}
+    assert await database.fetchval("SELECT attempt_count FROM jobs WHERE id = $1", gained) == 1
