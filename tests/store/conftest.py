@@ -1,0 +1,62 @@
+"""A queue for each test: one database, emptied each time, since a fresh one takes a hundred times longer."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tests.conftest import database_at
+from tests.store.invariants import assert_sound
+from tests.store.queue_under_test import TABLES, QueueUnderTest
+from thumbq_server.storage import workers
+from thumbq_server.storage.database import Database, Lane
+
+MANY = 20
+
+
+@pytest.fixture(scope="session")
+async def shared_database(postgres: str, migrated_template: str) -> AsyncIterator[Database]:
+    """The database of all tests here. Ask for `database` instead."""
+    name = f"thumbq_store_{uuid.uuid4().hex[:8]}"
+    server = await asyncpg.connect(postgres)
+    try:
+        await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+        async with Database(database_at(postgres, name)) as database:
+            yield database
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await server.close()
+
+
+@pytest.fixture(scope="session")
+async def shared_lanes(shared_database: Database) -> list[Lane]:
+    return [shared_database.lane() for _ in range(MANY)]
+
+
+@pytest.fixture
+async def database(shared_database: Database) -> AsyncIterator[Database]:
+    """An empty queue; sound it must be when the test is over."""
+    for table in TABLES:
+        if table != "queue_head":
+            await shared_database.fetch(f"DELETE FROM {table}")
+    await shared_database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+    yield shared_database
+    await assert_sound(shared_database)
+
+
+@pytest.fixture
+async def lanes(database: Database, shared_lanes: list[Lane]) -> list[Lane]:
+    """Twenty connections to the queue, for tests of what happens at once."""
+    return shared_lanes
+
+
+@pytest.fixture
+async def queue(database: Database, lanes: list[Lane]) -> QueueUnderTest:
+    return QueueUnderTest(database, lanes[0], await workers.register(database, "worker-1"))
+
+
+@pytest.fixture
+def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadlock is an error here, where elsewhere it is tried again."""
+    monkeypatch.setattr("thumbq_server.storage.database._UNDONE_TRIES", 1)

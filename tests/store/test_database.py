@@ -1,0 +1,222 @@
+"""Connections: what happens when PostgreSQL hangs up, is away, is slow, or finds a deadlock."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from functools import partial
+
+import asyncpg
+import pytest
+
+from tests.store.conditions import until, until_blocked
+from tests.store.queue_under_test import new_job
+from thumbq_server.storage import jobs
+from thumbq_server.storage.database import Database, Unavailable, columns
+
+OWN_PID = "SELECT pg_backend_pid() AS pid"
+SLEEP = "SELECT pg_sleep(30)"
+
+
+@pytest.fixture
+async def own(database):
+    """A database whose connections a test may break."""
+    async with Database(database.dsn, statement_timeout=0.2, pool_size=2) as own:
+        yield own
+
+
+async def pid(lane_or_database):
+    return (await lane_or_database.fetch(OWN_PID))[0]["pid"]
+
+
+async def terminate(database, process):
+    """End the connection of that process, and wait until PostgreSQL has forgotten it."""
+    await database.fetch("SELECT pg_terminate_backend($1, 10000)", process)
+
+
+async def test_a_lane_keeps_its_connection(own):
+    lane = own.lane()
+    assert await pid(lane) == await pid(lane)
+    assert await pid(own.lane()) != await pid(lane)
+
+
+async def test_a_lane_whose_connection_was_ended_takes_a_new_one(own, database):
+    lane = own.lane()
+    old = await pid(lane)
+    await terminate(database, old)
+    await until(lambda: reaches(lane))
+    assert await pid(lane) != old
+
+
+async def reaches(lane):
+    try:
+        return bool(await lane.fetch("SELECT 1"))
+    except Unavailable:
+        return False
+
+
+async def test_a_statement_whose_connection_is_ended_under_way_is_unavailable_and_the_next_one_works(own, database):
+    lane = Database(database.dsn).lane()
+    try:
+        process = await pid(lane)
+        sleeping = asyncio.create_task(lane.fetch(SLEEP))
+        await until(lambda: is_active(database, process))
+        await terminate(database, process)
+        with pytest.raises(Unavailable):
+            await sleeping
+        assert await lane.fetch("SELECT 1")
+    finally:
+        await lane.close()
+
+
+async def is_active(database, process):
+    return bool(await database.fetch("SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", process))
+
+
+async def test_the_pool_replaces_connections_that_were_ended(own, database):
+    await terminate(database, await pid(own))
+    await until(lambda: reaches(own))
+
+
+async def test_a_statement_beyond_its_time_is_unavailable_and_the_next_one_works(own):
+    for where in (own, own.lane()):
+        with pytest.raises(Unavailable, match="timeout"):
+            await where.fetch(SLEEP)
+        assert await where.fetch("SELECT 1")
+
+
+async def test_a_caller_who_gives_up_leaves_a_lane_that_works(own):
+    lane = Database(own.dsn).lane()
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lane.fetch(SLEEP), 0.05)
+        assert await lane.fetch("SELECT 1")
+    finally:
+        await lane.close()
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    ["postgresql://127.0.0.1:1/thumbq", "postgresql:///thumbq?host=/nonexistent"],
+)
+async def test_postgresql_that_is_away_is_unavailable(dsn):
+    with pytest.raises(Unavailable):
+        await Database(dsn).lane().fetch("SELECT 1")
+    with pytest.raises(Unavailable):
+        async with Database(dsn):
+            pass
+
+
+async def test_a_database_that_does_not_exist_is_unavailable(database):
+    lane = Database(database.dsn.replace("thumbq_store", "thumbq_missing")).lane()
+    with pytest.raises(Unavailable, match="does not exist"):
+        await lane.fetch("SELECT 1")
+
+
+async def test_a_database_that_was_not_opened_is_unavailable(database):
+    with pytest.raises(Unavailable):
+        await Database(database.dsn).fetch("SELECT 1")
+
+
+async def test_a_statement_that_is_wrong_is_not_taken_for_an_absence(own):
+    for where in (own, own.lane()):
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await where.fetch("SELECT FROM nowhere")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await where.fetch("SELECT 1 / 0")
+
+
+async def test_statements_of_one_lane_take_turns(own):
+    lane = own.lane()
+    answers = await asyncio.gather(*[lane.fetch("SELECT $1::int AS n", n) for n in range(50)])
+    assert [rows[0]["n"] for rows in answers] == list(range(50))
+
+
+async def test_a_statement_that_lost_a_deadlock_is_said_again(queue):
+    """The enqueue has job 1 and wants job 3, which another connection holds that waits for job 1."""
+    first, second, third = await queue.claimed(new_job(1), new_job(2), new_job(3))
+    await queue.complete(first, second, third)
+    lock = "SELECT FROM jobs WHERE id = $1 FOR UPDATE"
+    async with Database(queue.database.dsn) as database, rival(database) as holder, rival(database) as winner:
+        lane = database.lane()
+        await lane.fetch("SET deadlock_timeout = '1ms'")
+        await winner.execute(lock, third.job_id)
+        await holder.execute(lock, second.job_id)
+        requests = [new_job(model, force=True) for model in (1, 2, 3)]
+        async with until_blocked(queue, jobs.enqueue(lane, requests)) as enqueueing:
+            async with until_blocked(queue, winner.execute(lock, first.job_id), count=2):
+                await holder.execute("COMMIT")
+            assert not enqueueing.done()
+            await winner.execute("COMMIT")
+        assert [answer.outcome for answer in await enqueueing] == [jobs.Outcome.RESET] * 3
+
+
+@asynccontextmanager
+async def rival(database):
+    """A connection in a transaction that is never the one to give way."""
+    connection = await asyncpg.connect(database.dsn, server_settings={"deadlock_timeout": "1min"})
+    try:
+        await connection.execute("BEGIN")
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_a_deadlock_without_end_is_unavailable(own):
+    tries = []
+
+    async def always_loses(connection):
+        tries.append(connection)
+        await connection.execute("DO $$ BEGIN RAISE deadlock_detected; END $$")
+
+    with pytest.raises(Unavailable, match="Deadlock"):
+        await own.run(always_loses)
+    assert len(tries) == 5
+
+
+async def test_work_on_a_pooled_connection_is_run_again_after_a_serialization_failure(own):
+    tries = []
+
+    async def loses_once(connection):
+        tries.append(connection)
+        if len(tries) == 1:
+            await connection.execute("DO $$ BEGIN RAISE serialization_failure; END $$")
+        return await connection.fetchval("SELECT 42")
+
+    assert await own.run(loses_once) == 42
+    assert len(tries) == 2
+
+
+async def test_a_database_closes_at_once_though_a_statement_is_under_way(database):
+    async with Database(database.dsn) as own:
+        lane = own.lane()
+        process = await pid(lane)
+        sleeping = asyncio.create_task(lane.fetch(SLEEP))
+        await until(lambda: is_active(database, process))
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    with pytest.raises(Unavailable):
+        await sleeping
+    await until(lambda: is_gone(database, process))
+
+
+async def is_gone(database, process):
+    return not await database.fetch("SELECT FROM pg_stat_activity WHERE pid = $1", process)
+
+
+async def test_a_closed_database_leaves_no_connection(database):
+    async with Database(database.dsn) as own:
+        processes = [await pid(own), await pid(own.lane())]
+    for process in processes:
+        await until(partial(is_gone, database, process))
+
+
+async def test_every_session_is_set_for_the_statements_here(own):
+    for where in (own, own.lane()):
+        settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
+        (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
+        assert tuple(row) == ("off", "UTC", "200ms")
+
+
+def test_rows_become_columns():
+    assert columns([(1, "a"), (2, "b")], 2) == [(1, 2), ("a", "b")]
+    assert columns([], 3) == [(), (), ()]

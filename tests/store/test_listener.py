@@ -1,0 +1,157 @@
+"""Hints that something was committed: they come at once, and after a break everybody is woken."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from functools import partial
+
+import asyncpg
+import pytest
+
+from tests.store.conditions import until
+from tests.store.queue_under_test import failure, new_job
+from thumbq_server.storage import listener, log
+from thumbq_server.storage.database import connect
+from thumbq_server.storage.listener import listen
+
+
+class Ear:
+    """Counts the hints that came."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.heard = {"jobs": 0, "log": 0}
+        self.woken = asyncio.Event()
+        self.wake: dict[str, Callable[[], None]] = {name: partial(self._count, name) for name in self.heard}
+
+    def _count(self, name):
+        self.heard[name] += 1
+        self.woken.set()
+
+    async def next(self):
+        """Wait for a hint, unless there was one already, and return what was heard since the last call."""
+        async with asyncio.timeout(10):
+            await self.woken.wait()
+        await self.everything_sent_has_arrived()
+        heard = {name for name, count in self.heard.items() if count}
+        self.heard = dict.fromkeys(self.heard, 0)
+        self.woken.clear()
+        return heard
+
+    async def everything_sent_has_arrived(self):
+        """Hints come in the order of commits: when a last one is here, so are those before it."""
+        self.wake["end"] = (arrived := asyncio.Event()).set
+        await self.queue.sql("SELECT pg_notify('thumbq', 'end')")
+        async with asyncio.timeout(10):
+            await arrived.wait()
+        del self.wake["end"]
+
+
+@pytest.fixture
+async def ear(queue, monkeypatch):
+    monkeypatch.setattr(listener, "_RETRY_SECONDS", 0.05)
+    ear = Ear(queue)
+    listening = asyncio.create_task(listen(queue.database.dsn, ear.wake))
+    assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
+    yield ear
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+
+
+async def test_what_can_be_claimed_is_hinted(queue, ear):
+    await queue.enqueue(new_job(7))
+    assert "jobs" in await ear.next()
+    (token,) = await queue.claim()
+    await queue.release(token)
+    assert "jobs" in await ear.next()
+    await queue.fail(failure(*await queue.claim(), retry_delay=0))
+    assert "jobs" in await ear.next()
+    await queue.expired(*await queue.claim())
+    assert "jobs" in await ear.next()
+    await queue.enqueue(new_job(7, force=True))
+    assert "jobs" in await ear.next()
+    (token,) = await queue.claim()
+    await queue.enqueue(new_job(7, force=True))
+    await queue.complete(token)
+    assert "jobs" in await ear.next()
+
+
+async def test_what_can_be_read_from_the_log_is_hinted(queue, ear):
+    await queue.complete(*await queue.claimed(new_job(7)))
+    assert "log" in await ear.next()
+    await log.publish_test(queue.database, 7, "Ready", None, None)
+    assert await ear.next() == {"log"}
+
+
+async def test_a_batch_gives_one_hint(queue, ear):
+    await queue.enqueue(*[new_job(model) for model in range(1, 101)])
+    await ear.everything_sent_has_arrived()
+    assert ear.heard == {"jobs": 1, "log": 0}
+    tokens = await queue.claim(100)
+    await queue.complete(*tokens)
+    await ear.everything_sent_has_arrived()
+    assert ear.heard == {"jobs": 1, "log": 1}
+
+
+async def test_what_changes_nothing_gives_no_hint(queue, ear):
+    token = await queue.job_in("Completed", new_job(7))
+    await ear.next()
+    await queue.enqueue(new_job(7))
+    await queue.claim()
+    await queue.complete(token)
+    await queue.release(token)
+    await queue.expire()
+    await ear.everything_sent_has_arrived()
+    assert ear.heard == {"jobs": 0, "log": 0}
+
+
+async def test_a_hint_comes_with_the_commit_and_not_before(queue, ear):
+    writer = await asyncpg.connect(queue.database.dsn)
+    try:
+        async with writer.transaction():
+            await writer.execute("SELECT pg_notify('thumbq', 'jobs')")
+            await ear.everything_sent_has_arrived()
+            assert ear.heard["jobs"] == 0
+        assert await ear.next() == {"jobs"}
+    finally:
+        await writer.close()
+
+
+LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+
+
+async def test_after_its_connection_was_ended_it_returns_and_wakes_everybody(queue, ear):
+    (before,) = await queue.sql(LISTENING)
+    await queue.sql("SELECT pg_terminate_backend($1, 10000)", before["pid"])
+    assert await ear.next() == {"jobs", "log"}
+    (after,) = await queue.sql(LISTENING)
+    assert after["pid"] != before["pid"]
+    await queue.enqueue(new_job(7))
+    assert "jobs" in await ear.next()
+
+
+async def test_an_idle_connection_is_probed(queue, ear, monkeypatch):
+    """After a power cut nothing closes the socket; only a statement finds out."""
+    monkeypatch.setattr(listener, "_PROBE_SECONDS", 0.05)
+    (before,) = await queue.sql(LISTENING)
+    await queue.sql("SELECT pg_terminate_backend($1, 10000)", before["pid"])
+    await ear.next()
+
+    async def probed():
+        return bool(await queue.sql("SELECT FROM pg_stat_activity WHERE query = 'SELECT'"))
+
+    await until(probed)
+
+
+async def test_it_waits_for_a_postgresql_that_is_away(monkeypatch, database):
+    monkeypatch.setattr(listener, "_RETRY_SECONDS", 0.01)
+    dsns = iter(["postgresql:///x?host=/nonexistent"] * 3)
+    monkeypatch.setattr(listener, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
+    woken = asyncio.Event()
+    listening = asyncio.create_task(listen(database.dsn, {"jobs": woken.set}))
+    async with asyncio.timeout(10):
+        await woken.wait()
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening

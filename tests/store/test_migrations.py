@@ -1,0 +1,122 @@
+"""The schema: how it comes to be, and what it refuses to hold."""
+
+import asyncpg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from tests.store.conditions import at_once
+from tests.store.queue_under_test import TABLES, model_file, new_job
+from thumbq_server.storage import migrations
+from thumbq_server.storage.database import Database
+from thumbq_server.storage.migrations import upgrade
+
+
+def revisions():
+    config = Config()
+    config.set_main_option("script_location", migrations.__path__[0])
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+async def schema_of(database):
+    return await database.fetch(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, ordinal_position"
+    )
+
+
+def test_the_revisions_are_one_line():
+    assert len(revisions().get_heads()) == 1
+    assert len(revisions().get_bases()) == 1
+
+
+async def test_an_empty_database_becomes_a_queue(empty_database_url):
+    await upgrade(empty_database_url)
+    async with Database(empty_database_url) as database:
+        tables = {row["table_name"] for row in await schema_of(database)}
+        assert tables == {*TABLES, "job_states", "thumbq_version"}
+        (version,) = await database.fetch("SELECT version_num FROM thumbq_version")
+        assert version["version_num"] == revisions().get_current_head()
+        (head,) = await database.fetch("SELECT seq, completed FROM queue_head")
+        assert tuple(head) == (0, 0)
+
+
+async def test_twenty_servers_may_upgrade_at_once(empty_database_url):
+    await at_once(*[upgrade(empty_database_url) for _ in range(20)])
+    async with Database(empty_database_url) as database:
+        assert len(await database.fetch("SELECT FROM thumbq_version")) == 1
+        assert len(await database.fetch("SELECT FROM queue_head")) == 1
+
+
+async def test_an_upgrade_of_the_newest_schema_changes_nothing(queue):
+    await queue.enqueue(new_job(7))
+    before = await schema_of(queue.database)
+    async with queue.unchanged():
+        await upgrade(queue.database.dsn)
+    assert await schema_of(queue.database) == before
+
+
+async def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url):
+    async with Database(empty_database_url) as database:
+        await database.fetch("CREATE TABLE notifications ()")
+        with pytest.raises(Exception, match="notifications"):
+            await upgrade(empty_database_url)
+        assert await schema_of(database) == []
+        await database.fetch("DROP TABLE notifications")
+        await upgrade(empty_database_url)
+
+
+async def test_each_database_has_a_log_of_its_own_epoch(empty_database_url, queue):
+    await upgrade(empty_database_url)
+    async with Database(empty_database_url) as other:
+        (head,) = await other.fetch("SELECT epoch FROM queue_head")
+    assert head["epoch"] != await queue.value("epoch FROM queue_head")
+
+
+JOB = "INSERT INTO jobs (model_id, model_hash, priority, max_attempts) VALUES "
+HASH = f"'\\x{model_file(1).hex()}'"
+NONSENSE = {
+    "a model below 1": f"{JOB} (0, {HASH}, 0, 3)",
+    "a hash that is no SHA-256": f"{JOB} (9, '\\x1234', 0, 3)",
+    "a priority below 0": f"{JOB} (9, {HASH}, -1, 3)",
+    "a priority above 9": f"{JOB} (9, {HASH}, 10, 3)",
+    "no attempts": f"{JOB} (9, {HASH}, 0, 0)",
+    "eleven attempts": f"{JOB} (9, {HASH}, 0, 11)",
+    "an unknown outcome": "UPDATE jobs SET outcome = 'Lost', finished_at = now()",
+    "an outcome without its time": "UPDATE jobs SET outcome = 'Failed'",
+    "an end without an outcome": "UPDATE jobs SET finished_at = now()",
+    "a second job for the same file": f"{JOB} (7, {HASH}, 0, 3)",
+    "a job ready twice": "INSERT INTO ready SELECT * FROM ready",
+    "a negative attempt": "UPDATE ready SET attempt = -1",
+    "a negative fence": "UPDATE ready SET lease_seq = -1",
+    "a job leased twice": "INSERT INTO leases SELECT * FROM leases",
+    "a lease without an attempt": "UPDATE leases SET attempt = 0",
+    "a lease without a fence": "UPDATE leases SET lease_seq = 0",
+    "a dead letter that is alive": "INSERT INTO dead_letters (job_id, status) VALUES (1, 'Completed')",
+    "a thumbnail of unknown status": "UPDATE thumbnails SET status = 'Pending'",
+    "a thumbnail ready without a file": "UPDATE thumbnails SET path = NULL",
+    "a failure without a message": "UPDATE thumbnails SET status = 'Failed'",
+    "a success with a message": "UPDATE thumbnails SET error_message = 'boom'",
+    "a file of negative size": "UPDATE thumbnails SET size_bytes = -1",
+    "a picture without width": "UPDATE thumbnails SET width = 0",
+    "a picture without height": "UPDATE thumbnails SET height = 0",
+    "a second head": "INSERT INTO queue_head (only_row) VALUES (true)",
+    "another head": "INSERT INTO queue_head (only_row) VALUES (false)",
+    "a negative seq": "UPDATE queue_head SET seq = -1",
+    "a negative count of completed jobs": "UPDATE queue_head SET completed = -1",
+    "a notification of unknown status": "UPDATE notifications SET status = 'Completed'",
+    "a span that is not as long as its notifications": "UPDATE notifications SET seq_first = seq_first - 1",
+    "notifications without their jobs": "UPDATE notifications SET job_ids = '{}'",
+    "notifications without their attempts": "UPDATE notifications SET attempt_counts = '{}'",
+    "a worker known twice": "INSERT INTO workers (worker_id) VALUES ('worker-1')",
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+async def test_the_schema_refuses(queue, nonsense):
+    await queue.job_in("Completed", new_job(8))
+    await queue.job_in("Processing", new_job(9, file=2))
+    await queue.enqueue(new_job(7))
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await queue.sql(NONSENSE[nonsense])
