@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,13 +65,20 @@ class Client:
         return await ask(self.http, "GET", path, **request)
 
     async def post(self, path: str, body: Any = None, **request: Any) -> Answer:
-        return await ask(self.http, "POST", path, **({} if body is None else {"json": body}), **request)
+        if body is not None:
+            request["data"] = io.BytesIO(json.dumps(body).encode())
+        return await ask(self.http, "POST", path, **request)
 
     async def enqueue(self, model_id: int = 42, **fields: Any) -> int:
         answer = await self.post("/api/thumbnail-jobs", {"modelId": model_id, "modelHash": digest(model_id), **fields})
         assert answer.status == 200, answer.text
         job_id: int = answer.json["jobId"]
         return job_id
+
+    async def enqueue_many(self, model_ids: Iterable[int]) -> None:
+        jobs = [{"modelId": model_id, "modelHash": digest(model_id)} for model_id in model_ids]
+        answer = await self.post("/api/thumbnail-jobs", {"jobs": jobs})
+        assert answer.status == 200, answer.text
 
     async def dequeue(self, worker_id: str = "worker-001") -> Json:
         answer = await self.post("/api/thumbnail-jobs/dequeue", {"workerId": worker_id})
@@ -89,6 +97,12 @@ class Client:
     async def cursor(self) -> str:
         cursor: str = (await self.get("/api/notifications/cursor")).json["cursor"]
         return cursor
+
+    async def announce_and_arrive(self, model_id: int) -> str:
+        """Announces, and waits until the gateway knows; the cursor after it."""
+        async with self.listen(f"modelId={model_id}") as page:
+            await self.announce(model_id)
+            return (await page.event()).id
 
     @asynccontextmanager
     async def listen(self, query: str = "", **headers: str) -> AsyncIterator["Listener"]:

@@ -55,7 +55,7 @@ def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.type == FieldDescriptor.TYPE_BOOL:
         return st.booleans()
-    return INTEGERS[field.cpp_type] if field.cpp_type in INTEGERS else TEXTS
+    return INTEGERS.get(field.cpp_type, TEXTS)
 
 
 def contents_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
@@ -91,7 +91,7 @@ def by_json_format(message: Message) -> Any:
     return with_words(printed, message.DESCRIPTOR)
 
 
-def with_words(printed: dict[str, Any], message_type: Descriptor) -> dict[str, Any]:
+def with_words(printed: dict[str, Any], message_type: Any) -> dict[str, Any]:
     """What json_format printed, with enum names as the words that the contract has."""
 
     def worded(value: Any, field: FieldDescriptor) -> Any:
