@@ -58,6 +58,16 @@ async def reached(database: asyncpg.Connection, **expected: int) -> None:
         assert await statuses(database) == expected
 
 
+async def confirmed(database: asyncpg.Connection, count: int) -> None:
+    """Waits until a heartbeat has extended so many leases, beyond the 10 s of a delivery."""
+
+    async def check() -> bool:
+        extended = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '20 s'"
+        return bool(await database.fetchval(extended) == count)
+
+    await eventually(check, 20)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async def check() -> bool:
         return condition()

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from tests.wire.conftest import eventually, running_server
-from tests.wire.sdk import PICTURE, Gate, connected, enqueue, reached, statuses, until, working
+from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, Thumbnail
 
 WORKER = """
@@ -132,16 +132,6 @@ async def test_results_found_while_the_server_was_killed_arrive_when_it_is_back(
     assert await database.fetchval("SELECT max(attempt_count) FROM jobs") == 1
 
 
-async def confirmed(database: asyncpg.Connection, count: int) -> None:
-    """Waits until a heartbeat has extended so many leases, beyond the 10 s of a delivery."""
-
-    async def check() -> bool:
-        extended = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '20 s'"
-        return bool(await database.fetchval(extended) == count)
-
-    await eventually(check, 20)
-
-
 def at_least(items: list[int], count: int) -> bool:
     return len(items) >= count
 
@@ -247,7 +237,8 @@ async def test_what_was_lost_or_gained_during_an_outage_is_put_right_on_resuming
         )
         await database.execute("DELETE FROM ready")
         await database.execute("UPDATE leases SET lease_seq = 2, worker = 0 WHERE job_id = $1", lost)
-        async with running_server(database_url, grpc_port=unused_tcp_port):
+        # the Welcome has to tell, not a heartbeat
+        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=60):
             await gate.was_cancelled(1)
             await gate.begun(3)
             gate.open.set()

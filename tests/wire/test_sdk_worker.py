@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.wire.conftest import eventually, running_server
-from tests.wire.sdk import PICTURE, Gate, connected, enqueue, reached, statuses, working
+from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, working
 from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
 from thumbq.slots import Slots
@@ -90,7 +90,7 @@ async def test_a_single_slot_reports_and_asks_again_at_once(
 
 
 async def test_jobs_in_hand_never_exceed_the_credits(
-    server: str, database: asyncpg.Connection, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    database_url: str, database: asyncpg.Connection, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ):
     held = []
     accept = Slots.accept
@@ -100,11 +100,13 @@ async def test_jobs_in_hand_never_exceed_the_credits(
         held.append(len(slots.held))
 
     monkeypatch.setattr(Slots, "accept", observed)
-    await enqueue(server, 40)
-    async with working(server, gate, concurrency=3, prefetch=2):
-        await gate.begun(3)
-        gate.open.set()
-        await reached(database, Completed=40)
+    async with running_server(database_url, heartbeat_interval=0.1) as server:
+        await enqueue(server, 40)
+        async with working(server, gate, concurrency=3, prefetch=2):
+            await confirmed(database, 5)
+            assert await statuses(database) == {"Processing": 5, "Pending": 35}
+            gate.open.set()
+            await reached(database, Completed=40)
     assert gate.most_running == 3
     assert max(held) == 5
 
