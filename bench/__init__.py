@@ -1,0 +1,1 @@
+"""Measures thumbq through its real API: `make bench`."""
