@@ -51,9 +51,9 @@ async def drain(service: Service, jobs: int, credits_wanted: int, workers: int =
     unfinished = "SELECT (SELECT count(*) FROM ready) + (SELECT count(*) FROM leases)"
     async with _workers(service.address, credits_wanted, workers) as reports:
         while await service.value("SELECT count(*) FROM (SELECT FROM ready LIMIT 1) r"):
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - the database has no event to wait for
+            await asyncio.sleep(0.02)
         while await service.value(unfinished):
-            await asyncio.sleep(0.002)  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.002)
         ended = time.monotonic()
         after = service.cpu()
     completed = await service.value("SELECT count(*) FROM jobs W outcome = 'Completed'")
@@ -75,7 +75,7 @@ async def pick_up(service: Service, jobs: int) -> Figures:
         for job in _jobs(1, jobs + 20):
             called[job.model_id] = time.monotonic()
             await producer.enqueue_one(job)
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - the database has no event to wait for
+            await asyncio.sleep(0.02)
     seen = reports[0]["seen"]
     waits = sorted((seen[str(model_id)] - at) * 1000 for model_id, at in called.items() if model_id > 20)
     return {
