@@ -17,7 +17,7 @@ _BLOCKED = """
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
     """Return as soon as the condition holds."""
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 PostgreSQL sets no event
+        while not await condition():
             await asyncio.sleep(0.005)
 
 
