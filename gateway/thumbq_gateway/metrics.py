@@ -21,6 +21,9 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
             registry=self.registry,
         )
+        self.long_polls = Gauge(
+            "thumbq_gateway_long_polls", "Callers who wait for a job, or for the end of one.", registry=self.registry
+        )
         self.subscribers = Gauge(
             "thumbq_gateway_subscribers", "Clients on the notification stream.", registry=self.registry
         )

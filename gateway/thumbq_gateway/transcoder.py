@@ -36,7 +36,7 @@ class Transcoder:
         self._table = table
         self._channel = channel
         self._metrics = metrics
-        self._long_polls = LongPolls()
+        self._long_polls = LongPolls(metrics)
 
     def endpoints(self) -> list[web.RouteDef]:
         """One aiohttp route for each of the table."""
@@ -138,13 +138,15 @@ class UnaryCall:
 class LongPolls:
     """The calls that wait for something to happen."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._count = metrics.long_polls
         self._calls: set[grpc.aio.UnaryUnaryCall[Any, Any]] = set()
         self._ended = False
 
     async def hold(self, call: grpc.aio.UnaryUnaryCall[Any, Any]) -> Any:
         """Its answer. Raises Refusal when all long polls are ended meanwhile."""
         self._calls.add(call)
+        self._count.inc()
         try:
             return await call
         except asyncio.CancelledError:
@@ -153,6 +155,7 @@ class LongPolls:
             raise
         finally:
             self._calls.discard(call)
+            self._count.dec()
 
     def end(self) -> None:
         """Cancels them all."""

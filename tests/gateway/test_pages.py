@@ -1,0 +1,88 @@
+"""The live page, the description of the API, and pages of other origins."""
+
+import re
+
+from tests.gateway.service import Client, ask, running_gateway
+
+
+async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client) -> None:
+    page = await client.get("/")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html")
+    loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    assert loaded
+    for path in loaded:
+        assert (await client.get(path)).status == 200, path
+
+
+async def test_pages_may_load_nothing_from_elsewhere(client: Client) -> None:
+    for path in ("/", "/static/page.js"):
+        headers = (await client.get(path)).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'self';")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_nothing_beside_the_page_is_served(client: Client) -> None:
+    for path in ("/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/", "/static/none.js"):
+        assert (await client.get(path)).status == 404, path
+
+
+async def test_the_api_describes_itself(client: Client) -> None:
+    document = (await client.get("/openapi.json")).json
+    assert document["openapi"] == "3.1.0"
+    dequeue = document["paths"]["/api/thumbnail-jobs/dequeue"]["post"]
+    assert dequeue["responses"].keys() == {"200", "204", "default"}
+    assert dequeue["responses"]["default"]["content"].keys() == {"text/plain"}
+    complete = document["paths"]["/api/thumbnail-jobs/{jobId}/complete"]["post"]
+    body = complete["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert body.keys() == {"thumbnailPath", "sizeBytes", "width", "height", "leaseToken"}
+    assert [(found["name"], found["in"]) for found in complete["parameters"]] == [("jobId", "path")]
+    shown = document["paths"]["/models/{modelId}/thumbnail"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert "path" not in shown["schema"]["properties"]
+    listing = document["paths"]["/api/thumbnail-jobs"]["get"]
+    assert [found["name"] for found in listing["parameters"]] == ["status", "modelId", "pageSize", "pageToken"]
+
+
+async def test_every_reference_of_the_description_leads_somewhere(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', answer.text)):
+        assert answer.json["components"]["schemas"][name]
+
+
+async def test_the_description_can_be_read_by_people(client: Client) -> None:
+    page = await client.get("/docs")
+    assert (page.status, page.content_type) == (200, "text/html; charset=utf-8")
+    assert "/api/thumbnail-jobs/{jobId}/complete" in page.text
+
+
+PAGE = "https://models.example"
+PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+
+
+async def test_pages_of_other_origins_are_not_let_in_unasked(client: Client) -> None:
+    answer = await ask(client.http, "OPTIONS", "/api/thumbnail-jobs", headers=PREFLIGHT)
+    assert answer.status == 405
+    assert "Access-Control-Allow-Origin" not in (await client.get("/healthz", headers=PREFLIGHT)).headers
+
+
+async def test_pages_of_named_origins_may_ask_and_listen(server: str) -> None:
+    async with running_gateway(server, cors_origins=f"{PAGE}/, https://other.example") as http:
+        client = Client(http)
+        preflight = await ask(http, "OPTIONS", "/api/thumbnail-jobs", headers=PREFLIGHT)
+        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, PAGE)
+        assert "Content-Type" in preflight.headers["Access-Control-Allow-Headers"]
+        answer = await client.get("/nowhere", headers={"Origin": PAGE})
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (
+            404,
+            PAGE,
+            "Origin",
+        )
+        async with client.listen(Origin=PAGE) as page:
+            assert page.response.headers["Access-Control-Allow-Origin"] == PAGE
+        stranger = await client.get("/healthz", headers={"Origin": "https://stranger.example"})
+        assert "Access-Control-Allow-Origin" not in stranger.headers
+
+
+async def test_all_origins_may_be_let_in(server: str) -> None:
+    async with running_gateway(server, cors_origins="*") as http:
+        answer = await Client(http).get("/healthz", headers={"Origin": PAGE})
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE

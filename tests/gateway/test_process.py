@@ -1,0 +1,156 @@
+"""`python -m thumbq_gateway` as a process: how it starts, what it refuses, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from tests.gateway.service import Client, running_gateway
+from tests.wire.conftest import eventually
+from thumbq_gateway.settings import Settings
+
+
+@asynccontextmanager
+async def process(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A gateway that has said where it listens, and its port."""
+    readable, writable = os.pipe()
+    variables = {**os.environ, "THUMBQ_HTTP_PORT": "0", "THUMBQ_READY_FD": str(writable), **environment}
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "thumbq_gateway",
+        env=variables,
+        pass_fds=[writable],
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writable)
+    try:
+        with os.fdopen(readable) as pipe:
+            line = await asyncio.to_thread(pipe.read)
+        yield started, json.loads(line)["port"]
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.communicate()
+
+
+async def refusal(**environment: str) -> tuple[int | None, str]:
+    """Exit code and words of a gateway that does not start."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "thumbq_gateway",
+        env={**os.environ, "THUMBQ_HTTP_PORT": "0", **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, words = await asyncio.wait_for(started.communicate(), 20)
+    return started.returncode, words.decode()
+
+
+async def end_of(gateway: asyncio.subprocess.Process) -> int:
+    return await asyncio.wait_for(gateway.wait(), 5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_order_with_pages_and_workers_waiting(server: str, number: signal.Signals) -> None:
+    async with process(THUMBQ_SERVER=server) as (gateway, port):
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            client = Client(http)
+            async with client.listen() as page:
+                await client.announce(1)
+                assert await page.models(1) == [1]
+                body = {"workerId": "w", "wait": "25s"}
+                waiting = asyncio.create_task(client.post("/api/thumbnail-jobs/dequeue", body))
+                assert await eventually(lambda: _has_one_waiting(client))
+                gateway.send_signal(number)
+                assert await end_of(gateway) == 0
+                assert (await waiting).status == 503
+        assert gateway.stderr is not None
+        log = (await gateway.stderr.read()).decode()
+    assert "event='gateway.stopped'" in log
+    assert "Traceback" not in log
+
+
+async def test_a_second_signal_ends_it_at_once(server: str) -> None:
+    async with process(THUMBQ_SERVER=server) as (gateway, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /api/thumbnail-jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            assert (await Client(http).get("/healthz")).status == 200
+        gateway.send_signal(signal.SIGTERM)
+        assert gateway.stderr is not None
+        while b"gateway.stopping" not in await gateway.stderr.readline():
+            pass
+        gateway.send_signal(signal.SIGTERM)
+        assert await end_of(gateway) == 1
+        writer.close()
+
+
+async def test_it_lives_but_is_not_ready_without_a_server() -> None:
+    async with running_gateway("127.0.0.1:1") as http:
+        client = Client(http)
+        assert (await client.get("/healthz")).status == 200
+        ready = await client.get("/readyz")
+        assert (ready.status, ready.headers["Retry-After"]) == (503, "1")
+        answer = await client.post("/api/thumbnail-jobs", {"modelId": 1, "modelHash": "a" * 64})
+        assert (answer.status, answer.json["code"]) == (503, 14)
+
+
+async def test_it_refuses_to_be_reached_from_other_machines() -> None:
+    code, words = await refusal(THUMBQ_HTTP_HOST="0.0.0.0")
+    assert code == 2
+    assert words == (
+        "thumbq gateway: refusing to listen on 0.0.0.0 without API keys;"
+        " set THUMBQ_INSECURE=1 if the network is trusted\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "is_private"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_only_loopback_addresses_are_for_this_machine_only(host: str, is_private: bool) -> None:
+    assert Settings(http_host=host).is_for_this_machine_only is is_private
+
+
+async def test_it_says_so_when_the_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, words = await refusal(THUMBQ_HTTP_PORT=str(port))
+    assert code == 2
+    assert f"thumbq gateway: cannot listen on 127.0.0.1:{port}" in words
+
+
+async def test_it_says_so_when_it_is_set_up_wrongly() -> None:
+    code, words = await refusal(THUMBQ_HTTP_PORT="many")
+    assert code == 2
+    assert "THUMBQ_HTTP_PORT" in words
+
+
+async def test_the_port_of_a_hosting_platform_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    async with process(THUMBQ_HTTP_PORT="", PORT=str(free)) as (_, port):
+        assert port == free
+
+
+async def _has_one_waiting(client: Client) -> bool:
+    return "thumbq_gateway_long_polls 1.0" in (await client.get("/metrics")).text
