@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from aiohttp import web
 from PIL import Image
 
 from tests.wire.conftest import running_server
@@ -42,13 +43,30 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
-    async def start_gateway(self) -> None:
+    async def start_gateway(self, server: str | None = None) -> None:
         """On any free port at first, then always on that one."""
-        settings = Settings(server=self._server, http_port=self._port, thumbnail_root=self._thumbnails)
+        settings = Settings(server=server or self._server, http_port=self._port, thumbnail_root=self._thumbnails)
         self._port = await self._gateway.enter_async_context(running(settings, asyncio.Event()))
 
     async def stop_gateway(self) -> None:
         await self._gateway.aclose()
+
+    @asynccontextmanager
+    async def refusing(self) -> AsyncIterator[asyncio.Event]:
+        """In the gateway's place, something that answers 503; the event is set when it was asked."""
+        asked = asyncio.Event()
+
+        async def refuse(_request: web.BaseRequest) -> web.Response:
+            asked.set()
+            return web.Response(status=503)
+
+        runner = web.ServerRunner(web.Server(refuse))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        try:
+            yield asked
+        finally:
+            await runner.cleanup()
 
     async def enqueue(self, model_id: int, *, force: bool = False) -> Json:
         model_hash = hashlib.sha256(str(model_id).encode()).hexdigest()

@@ -82,6 +82,7 @@ async def test_a_long_reason_is_read_by_scrolling_with_the_keyboard(visit: Visit
     await service.fail(await service.dequeue(), "no room left " * 60 + "the end")
     note = visit.card(42).locator(".note")
     await expect(note).to_contain_text("the end")
+    await expect(note).to_have_attribute("tabindex", "0")
     await visit.page.keyboard.press("Tab")
     await expect(note).to_be_focused()
     scrolled = await note.evaluate_handle(UNTIL_SCROLLED)
@@ -105,6 +106,7 @@ async def test_a_newer_picture_replaces_the_one_before(visit: Visit, service: Se
 async def test_a_failed_new_picture_leaves_the_last_good_one(visit: Visit, service: Service):
     await service.enqueue(42)
     await service.complete(await service.dequeue())
+    await expect(visit.picture(42)).to_be_visible()
     await service.enqueue(42, force=True)
     await service.fail(await service.dequeue(), "The file is gone.")
     await expect(visit.card(42).get_by_text("The file is gone.")).to_be_visible()

@@ -37,6 +37,7 @@ async def test_nothing_scrolls_sideways(visit: Visit, service: Service, window: 
     await expect(visit.card(1)).to_contain_text(LONG_WORD)
     await expect(visit.card(2)).to_contain_text("Rendering")
     await expect(visit.card(9_007_199_254_740_991)).to_be_visible()
+    assert await visit.card(1).locator(".note").evaluate("note => note.scrollWidth <= note.clientWidth")
     assert await visit.overflow() == 0
 
 

@@ -60,6 +60,11 @@ async def test_a_snapshot_taken_before_the_outcome_says_nothing(visit: Visit):
     assert await states(visit, *news) == ["waiting", "ready", "ready"]
 
 
+async def test_a_snapshot_taken_while_the_outcome_was_being_written_says_nothing(visit: Visit):
+    news = [notified("Pending", 1), notified("Ready", 5), queue(6, claimed=3), queue(7)]
+    assert await states(visit, *news) == ["waiting", "ready", "ready", "ready"]
+
+
 async def test_a_snapshot_taken_before_a_new_request_says_nothing(visit: Visit):
     news = [notified("Ready", 5), queue(4, claimed=3), notified("Pending", 6)]
     assert await states(visit, *news) == ["ready", "ready", "waiting"]

@@ -1,9 +1,12 @@
 """What a page knows after a reload, an outage, a flood."""
 
+import re
+
 from playwright.async_api import expect
 
 from tests.browser.service import Service
 from tests.browser.visit import Visit
+from tests.wire.conftest import running_server
 
 MANY = 350
 SHOWN = 300
@@ -41,6 +44,36 @@ async def test_the_page_recovers_from_a_gateway_restart_and_shows_what_happened_
     await visit.expect_connection("Live")
     await expect(visit.picture(1)).to_be_visible()
     await expect(visit.card(2)).to_contain_text("Waiting")
+    visit.forgive_outage()
+
+
+async def test_the_page_comes_back_after_being_refused(visit: Visit, service: Service):
+    await service.enqueue(1)
+    await expect(visit.card(1)).to_contain_text("Waiting")
+    await service.stop_gateway()
+    async with service.refusing() as asked:
+        await asked.wait()
+        await visit.expect_connection("Reconnecting")
+    await service.start_gateway()
+    await service.enqueue(2)
+    async with visit.page.expect_request(re.compile(r"after=[^&]+-1&")):
+        await visit.expect_connection("Live")
+    await expect(visit.card(2)).to_contain_text("Waiting")
+    visit.forgive_outage()
+
+
+async def test_another_queue_at_the_same_address_replaces_all_cards(
+    visit: Visit, service: Service, empty_database_url: str
+):
+    await service.enqueue(1)
+    await expect(visit.card(1)).to_be_visible()
+    await service.stop_gateway()
+    async with running_server(empty_database_url) as server:
+        await service.start_gateway(server)
+        await service.enqueue(2)
+        await expect(visit.card(2)).to_be_visible()
+        await expect(visit.card(1)).not_to_be_attached()
+        await service.stop_gateway()
     visit.forgive_outage()
 
 

@@ -45,7 +45,7 @@ class Visit:
 
     def forgive_outage(self) -> None:
         """Drop what a browser says of its own accord when a server is away."""
-        self.complaints = [text for text in self.complaints if "net::ERR_" not in text]
+        self.complaints = [text for text in self.complaints if not text.startswith("Failed to load resource")]
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

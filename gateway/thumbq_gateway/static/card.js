@@ -59,6 +59,7 @@ export class Card {
     const { picture } = this.#parts;
     this.#pictureUrl = url;
     if (!url) {
+      picture.removeAttribute("src");
       this.#setPicture(url === undefined ? "none" : "broken");
     } else {
       if (this.element.dataset.picture !== "shown") this.#setPicture("loading");

@@ -17,7 +17,13 @@ export function openStream({ onThumbnail, onQueue, onReset, onConnection }) {
 
     on("thumbnail", onThumbnail);
     on("queue", onQueue);
-    on("reset", onReset);
+    // The log does not reach back to the cursor, or is another one: what it holds now is read from its beginning.
+    on("reset", () => {
+      onReset();
+      source.close();
+      cursor = "earliest";
+      connect();
+    });
     source.onopen = () => {
       refusals = 0;
       onConnection("live");
