@@ -1,0 +1,143 @@
+"""Where the reference worker finds model files, and where it puts pictures."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from thumbq.render.model_files import ModelFolder, ModelUrls, NoModel, model_files
+from thumbq.render.thumbnails import ThumbnailFolder
+
+CUBE = b"solid cube\n facet normal 0 0 1\nendsolid\n"
+HASH = hashlib.sha256(CUBE).hexdigest()
+LIMIT = 1 << 20
+
+
+@pytest.mark.parametrize("name", ["7.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
+async def test_a_file_is_found_by_its_name(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(CUBE)
+    (tmp_path / "77.stl").write_bytes(b"another")
+    async with ModelFolder(tmp_path, LIMIT).open(7, HASH) as model:
+        assert (model.path, model.format) == (tmp_path / name, "stl")
+
+
+async def test_of_several_files_the_one_with_the_right_hash_is_taken(tmp_path: Path):
+    (tmp_path / "7-a.glb").write_bytes(b"older")
+    (tmp_path / "7-b.stl").write_bytes(CUBE)
+    (tmp_path / "7-c.png").write_bytes(b"a picture of it")
+    async with ModelFolder(tmp_path, LIMIT).open(7, HASH.upper()) as model:
+        assert model.path.name == "7-b.stl"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "retryable"),
+    [
+        ("8.stl", CUBE, "There is no file for model 7 in the folder of models.", True),
+        ("7.stl", b"other", "The content of 7.stl does not have the hash that the job names.", False),
+        ("7.stl", bytes(LIMIT + 1), "The model file is larger than the limit of 1 MB.", False),
+        (
+            "7.zip",
+            CUBE,
+            "The file of model 7 (7.zip) is of no known format (glb, gltf, obj, stl, fbx, step).",
+            True,
+        ),
+    ],
+)
+async def test_a_file_that_cannot_be_used_says_why(
+    tmp_path: Path, name: str, content: bytes, message: str, retryable: bool
+):
+    (tmp_path / name).write_bytes(content)
+    await _refused(ModelFolder(tmp_path, LIMIT), message, retryable)
+
+
+async def test_a_folder_that_is_not_there_may_come_back(tmp_path: Path):
+    message = "The folder of models cannot be read: No such file or directory."
+    await _refused(ModelFolder(tmp_path / "unmounted", LIMIT), message, retryable=True)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[str]:
+    """A web server with a model under two names, and all that can go wrong."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        match request.match_info["name"]:
+            case "7.stl" | "file":
+                return web.Response(body=CUBE)
+            case "large":
+                return web.Response(body=bytes(LIMIT + 1))
+            case "other":
+                return web.Response(body=b"other")
+            case "broken":
+                response = web.StreamResponse(headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                await response.write(CUBE)
+                assert request.transport
+                request.transport.close()
+                return response
+            case name:
+                return web.Response(status=int(name))
+
+    app = web.Application()
+    app.router.add_get("/{model}/{name}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("template", ["/{model_id}/{model_id}.stl", "/{model_id}/file?of={model_hash}"])
+async def test_a_fetched_file_is_known_by_its_url_or_its_content(site: str, template: str):
+    async with ModelUrls(site + template, LIMIT).open(7, HASH) as model:
+        assert model.path.read_bytes() == CUBE
+        assert (model.format, model.path.suffix) == ("stl", ".stl")
+    assert not model.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "retryable"),
+    [
+        ("404", "The model file's server answered 404.", True),
+        ("403", "The model file's server answered 403.", False),
+        ("503", "The model file's server answered 503.", True),
+        ("large", "The model file is larger than the limit of 1 MB.", False),
+        ("other", "The content of other does not have the hash that the job names.", False),
+        ("broken", "The model file could not be fetched", True),
+    ],
+)
+async def test_a_fetch_that_fails_says_why(site: str, name: str, message: str, retryable: bool):
+    await _refused(ModelUrls(f"{site}/{{model_id}}/{name}", LIMIT), message, retryable)
+
+
+async def test_a_server_that_is_away_may_come_back(unused_tcp_port: int):
+    source = ModelUrls(f"http://127.0.0.1:{unused_tcp_port}/{{model_id}}", LIMIT)
+    await _refused(source, "The model file could not be fetched", retryable=True)
+
+
+def test_the_source_is_a_folder_or_a_url_for_each_model(tmp_path: Path):
+    assert isinstance(model_files(str(tmp_path), LIMIT), ModelFolder)
+    assert isinstance(model_files("https://models.example/{model_hash}", LIMIT), ModelUrls)
+    with pytest.raises(ValueError, match="names the same file for every model"):
+        model_files("https://models.example/one.glb", LIMIT)
+    with pytest.raises(ValueError, match="neither a folder nor"):
+        model_files("ftp://models.example/{model_id}", LIMIT)
+
+
+def test_a_picture_is_stored_under_the_hash_and_replaces_an_older_one(tmp_path: Path):
+    folder = ThumbnailFolder(tmp_path)
+    folder.store(HASH, b"older")
+    path = folder.store(HASH, b"newer")
+    assert path == tmp_path / HASH[:2] / HASH[2:4] / f"{HASH}.webp"
+    assert path.read_bytes() == b"newer"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+async def _refused(source: ModelFolder | ModelUrls, message: str, retryable: bool) -> None:
+    with pytest.raises(NoModel) as refusal:
+        async with source.open(7, HASH):
+            pass
+    assert str(refusal.value).startswith(message)
+    assert refusal.value.retryable is retryable
