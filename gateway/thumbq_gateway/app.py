@@ -119,14 +119,21 @@ async def _vital(duty: Coroutine[None, None, NoReturn], broken: asyncio.Event) -
 
 
 async def run(settings: Settings) -> None:
-    """`serve` until SIGTERM or SIGINT; a second signal ends the process at once."""
+    """`serve` until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Raises SystemExit with 1 when the gateway ends by itself.
+    """
     stop = asyncio.Event()
+    asked = asyncio.Event()
 
     def signalled() -> None:
-        if stop.is_set():
+        if asked.is_set():
             os._exit(1)
+        asked.set()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled)
     await serve(settings, stop)
+    if not asked.is_set():
+        raise SystemExit(1)

@@ -94,6 +94,11 @@ class Fanout:
                 frame = audience.framing.event("queue", snapshot, None)
                 self._write(audience.of_queue, audience.packed(frame))
 
+    def show_queue(self, subscriber: Subscriber, snapshot: bytes) -> None:
+        """Writes the queue's state to one who has just come."""
+        audience = subscriber.audience
+        self._write([subscriber], audience.packed(audience.framing.event("queue", snapshot, None)))
+
     async def beat(self, head: Callable[[], Cursor | None]) -> NoReturn:
         """Turns the heartbeat wheel; those who want few models learn how far the log has come without them."""
         for spoke in itertools.cycle(self._wheel):
@@ -142,7 +147,7 @@ class Fanout:
             transport = subscriber.transport
             if transport.get_write_buffer_size() > limit:
                 slow.append(subscriber)
-            else:
+            elif not transport.is_closing():  # its handler may not know yet that it is gone
                 transport.write(data)
         for subscriber in slow:
             self.cut_off(subscriber)

@@ -65,8 +65,7 @@ class Notifications:
         if subscriber.watches_queue:
             self._queue_watch.enter()
             if snapshot := self._queue_watch.latest:
-                audience = subscriber.audience
-                subscriber.transport.write(audience.packed(audience.framing.event("queue", snapshot, None)))
+                self._fanout.show_queue(subscriber, snapshot)
 
     def _leave(self, subscriber: Subscriber) -> None:
         self._fanout.leave(subscriber)

@@ -104,6 +104,29 @@ async def test_it_lives_but_is_not_ready_without_a_server() -> None:
         assert (answer.status, answer.json["code"]) == (503, 14)
 
 
+async def test_pages_that_come_and_go_in_the_middle_of_everything_do_no_harm(server: str) -> None:
+    """In a process of its own, since uvloop is less forgiving than asyncio about connections that are gone."""
+    async with process(THUMBQ_SERVER=server, THUMBQ_HEARTBEAT="0.03", THUMBQ_QUEUE_WATCH_LINGER="0") as (gateway, port):
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            client = Client(http)
+
+            async def come_and_go() -> None:
+                for _ in range(15):
+                    async with client.listen("queue=true") as page:
+                        while (await page.frame()).name != "queue":
+                            pass
+
+            async with client.listen() as page:
+                visitors = [asyncio.create_task(come_and_go()) for _ in range(8)]
+                announced = 0
+                while not all(visitor.done() for visitor in visitors):
+                    await client.announce(1)
+                    announced += 1
+                await asyncio.gather(*visitors)
+                assert await page.models(announced) == [1] * announced
+        assert gateway.returncode is None
+
+
 async def test_it_refuses_to_be_reached_from_other_machines() -> None:
     code, words = await refusal(THUMBQ_HTTP_HOST="0.0.0.0")
     assert code == 2
