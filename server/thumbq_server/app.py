@@ -30,7 +30,7 @@ from thumbq_server.engine.queue_watch import QueueWatch
 from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
-from thumbq_server.rpc.stream import StreamTimes
+from thumbq_server.rpc.stream import MISSED_HEARTBEATS, StreamTimes
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.database import Database
@@ -77,9 +77,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             max_age=settings.stream_max_age,
         )
         streams = Streams(database, queue, paths, times)
+        patience = MISSED_HEARTBEATS * settings.heartbeat_interval
         janitor = Janitor(
             [
-                Duty("expire leases", 1.0, expire_leases(database.lane(), policy, dispatcher.wake_in)),
+                Duty("expire leases", 1.0, expire_leases(database.lane(), policy, dispatcher.wake_in, patience)),
                 Duty("vacuum live tables", 2.0, vacuum_live_tables(database, lambda: claims)),
             ]
         )

@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
-
 from thumbq_server.domain.job import Token
+from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import leases
 from thumbq_server.storage.database import Lane, Row, Unavailable
-
-log = structlog.get_logger()
 
 # A larger claim would gain little, and keep the first worker waiting.
 CLAIM_LIMIT = 1000
@@ -66,6 +64,8 @@ class Dispatcher:
         self._may_have_jobs = True
         self._wake = asyncio.Event()
         self._paused = False
+        self._outage = Outage("dispatcher")
+        self._doubtful_claim = 0
 
     def add_credits(self, claimant: Claimant, count: int, *, fresh_look: bool = False) -> None:
         """Let `claimant` have `count` more jobs. `fresh_look`: claim even if nothing is known to be due."""
@@ -141,13 +141,20 @@ class Dispatcher:
         return slots
 
     async def _claim(self, slots: list[Claimant]) -> list[Row] | None:
-        """The rows for `slots`; None when PostgreSQL was away, and the credits are given back."""
+        """The rows for `slots`; None when PostgreSQL was away, and the credits are given back.
+
+        A claim that broke off may have been committed: what it took is released before the next one.
+        """
         try:
-            rows = await leases.claim(
-                self._lane, [slot.worker for slot in slots], [slot.lease_seconds for slot in slots]
-            )
+            if self._doubtful_claim:
+                await leases.release_claim(self._lane, self._doubtful_claim)
+            self._doubtful_claim = claim_id = random.getrandbits(62)
+            workers = [slot.worker for slot in slots]
+            rows = await leases.claim(self._lane, workers, [slot.lease_seconds for slot in slots], claim_id)
+            self._doubtful_claim = 0
+            self._outage.ended()
         except Unavailable as error:
-            log.warning("claim.unavailable", error=str(error))
+            self._outage.began(error)
             for claimant in dict.fromkeys(slots):
                 claimant.unavailable(error)
             self._give_back(slots)

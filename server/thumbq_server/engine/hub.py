@@ -6,12 +6,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import structlog
-
+from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import log as notification_log
 from thumbq_server.storage.database import Database, Row, Unavailable
-
-log = structlog.get_logger()
 
 _PAGE = 200
 
@@ -56,6 +53,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._closed = False
+        self._outage = Outage("hub")
 
     def close(self) -> None:
         """Let every reader end with HubClosed."""
@@ -75,8 +73,9 @@ class Hub:
             if self._readers:
                 try:
                     await self._tail()
+                    self._outage.ended()
                 except Unavailable as error:
-                    log.warning("hub.unavailable", error=str(error))
+                    self._outage.began(error)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
+from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import leases
 from thumbq_server.storage.database import Database, Lane, Unavailable
 
@@ -32,6 +33,7 @@ class Janitor:
 
     def __init__(self, duties: list[Duty]) -> None:
         self._duties = duties
+        self._outage = Outage("janitor")
 
     async def run(self) -> None:
         """Do what is due, for ever."""
@@ -45,8 +47,9 @@ class Janitor:
     async def _do(self, duty: Duty) -> None:
         try:
             done = await duty.run()
+            self._outage.ended()
         except Unavailable as error:
-            log.warning("janitor.unavailable", duty=duty.name, error=str(error))
+            self._outage.began(error)
         except Exception:
             log.exception("janitor.failed", duty=duty.name)  # the clock goes on
         else:
@@ -54,10 +57,27 @@ class Janitor:
                 log.info("janitor.done", duty=duty.name, count=done)
 
 
-def expire_leases(lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None]) -> Callable[[], Awaitable[int]]:
-    """End the attempts whose lease ran out; `wake_in` is told when their retries fall due."""
+def expire_leases(
+    lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None], patience: float
+) -> Callable[[], Awaitable[int]]:
+    """End the attempts whose lease ran out; `wake_in` is told when their retries fall due.
+
+    While PostgreSQL or this server was away no heartbeat could extend a lease. So after a start or an outage workers
+    have `patience` seconds to be heard before anything is taken from them.
+    """
+    not_before = time.monotonic() + patience
 
     async def run() -> int:
+        nonlocal not_before
+        if time.monotonic() < not_before:
+            return 0
+        try:
+            return await expire_all()
+        except Unavailable:
+            not_before = time.monotonic() + patience
+            raise
+
+    async def expire_all() -> int:
         count = 0
         while True:
             rows = await leases.expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))

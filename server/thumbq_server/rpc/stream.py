@@ -27,6 +27,8 @@ MAX_ADD = 10_000
 MAX_SESSION_ID = 100
 MISSED_HEARTBEATS = 3
 _AWAY_RETRY_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 0.25
+_CLOSE_SECONDS = 2.0
 _LOST_REASON = {
     LostReason.EXPIRED: job_pb2.LEASE_LOST_REASON_EXPIRED,
     LostReason.CANCELLED: job_pb2.LEASE_LOST_REASON_CANCELLED,
@@ -66,7 +68,8 @@ class Stream:
         self._unconfirmed: dict[int, list[Token]] = {}
         # Of those, the tokens that a heartbeat named all the same.
         self._named: set[Token] = set()
-        self._worker_drains = False
+        self._finisher: asyncio.Task[None] | None = None
+        self._reported = asyncio.Event()
         self._claimant: Claimant
         self._finish = asyncio.Event()
         self._closing: str | None = None
@@ -119,7 +122,9 @@ class Stream:
             if reader.done():
                 reader.result()
             if self._reports:
-                await asyncio.wait(self._reports)
+                # without PostgreSQL reports wait; they would be stale when the leases have run out
+                limit = self._times.lease if self._closing is None else _CLOSE_SECONDS
+                await asyncio.wait(self._reports, timeout=limit)
             if self._writer is not None:
                 await asyncio.wait([self._writer])
             if self._closing is not None:
@@ -131,8 +136,9 @@ class Stream:
             )
         finally:
             self._queue.dispatcher.remove(self._claimant)
-            for task in (reader, keepalive, finish):
-                task.cancel()
+            for task in (reader, keepalive, finish, self._finisher, *self._reports):
+                if task is not None:
+                    task.cancel()
             # what the worker never confirmed goes back unspent; what was reported meanwhile has no lease any more
             unreceived = [
                 token for tokens in self._unconfirmed.values() for token in tokens if token not in self._named
@@ -172,9 +178,8 @@ class Stream:
                     case "heartbeat":
                         self._spawn(self._extend([parse_token(text) for text in request.heartbeat.lease_tokens]))
                     case "drain":
-                        self._worker_drains = True
                         self._queue.dispatcher.remove(self._claimant)
-                        self._spawn(self._finish_if_idle())
+                        self._finisher = self._finisher or asyncio.create_task(self._finish_when_idle())
                     case "hello":
                         raise Invalid("Hello comes once")
                     case _:
@@ -206,8 +211,7 @@ class Stream:
                 log.warning("report.unavailable", worker_id=self.worker_id, error=str(error))
                 await asyncio.sleep(_AWAY_RETRY_SECONDS)
         self._say(result_acks=queue_pb2.StreamJobsResponse.ResultAcks(number=message.number, exceptions=exceptions))
-        if self._worker_drains:
-            await self._finish_if_idle()
+        self._reported.set()
 
     async def _extend(self, tokens: Sequence[Token]) -> None:
         """Extend what a heartbeat names; tell the worker what it has lost."""
@@ -232,10 +236,16 @@ class Stream:
                 )
             )
 
-    async def _finish_if_idle(self) -> None:
-        with contextlib.suppress(Unavailable):
-            if not await leases.held(self._database, self._claimant.worker):
-                self._finish.set()
+    async def _finish_when_idle(self) -> None:
+        """End the stream when the worker holds nothing any more, by its reports or because leases went otherwise."""
+        while True:
+            self._reported.clear()
+            with contextlib.suppress(Unavailable):
+                if not await leases.held(self._database, self._claimant.worker):
+                    self._finish.set()
+                    return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reported.wait(), _LOOK_AGAIN_SECONDS)
 
     async def _keep_alive(self) -> None:
         """Say something in every heartbeat interval, and good-bye at the stream's age."""

@@ -24,9 +24,9 @@ _CLAIM = """
     ), numbered AS (
         SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS slot FROM due
     ), leased AS (
-        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at)
+        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
         SELECT job_id, lease_seq + 1, ($2::bigint[])[slot], attempt + 1, rank, run_at, now(),
-               now() + ($3::int[])[slot] * interval '1 second'
+               now() + ($3::int[])[slot] * interval '1 second', $4
           FROM numbered
         RETURNING job_id, lease_seq, attempt, claimed_at, expires_at
     )
@@ -161,14 +161,11 @@ _EXPIRE = _fail("""
                   true AS retryable, make_interval(secs => ($2::float8[])[l.attempt] * $3) AS backoff
     )""")
 
+
 # The job keeps its place in the order. A marked lease hands its newer request number on.
-_RELEASE = f"""
-    WITH input AS (
-        SELECT * FROM unnest($1::bigint[], $2::int[]) AS i (job_id, lease_seq)
-    ), ended AS (
-        DELETE FROM leases l USING input i WHERE {_MINE}
-        RETURNING l.*, i.lease_seq AS given
-    ), again AS (
+def _give_back(input_steps: str) -> str:
+    return f"""
+    {input_steps}, again AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
         SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq
           FROM ended
@@ -179,7 +176,21 @@ _RELEASE = f"""
         SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
     )
     SELECT job_id, given, (SELECT count(*) FROM told) FROM ended
-"""
+    """
+
+
+_RELEASE = _give_back(f"""
+    WITH input AS (
+        SELECT * FROM unnest($1::bigint[], $2::int[]) AS i (job_id, lease_seq)
+    ), ended AS (
+        DELETE FROM leases l USING input i WHERE {_MINE}
+        RETURNING l.*, i.lease_seq AS given
+    )""")
+
+_RELEASE_CLAIM = _give_back("""
+    WITH ended AS (
+        DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS given
+    )""")
 
 _EXTEND = f"""
     UPDATE leases l SET expires_at = now() + i.seconds * interval '1 second'
@@ -193,13 +204,15 @@ _HELD = "SELECT job_id, lease_seq FROM leases WHERE worker = $1 ORDER BY job_id"
 _STATES = "SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY($1::bigint[])"
 
 
-async def claim(lane: Lane, workers: Sequence[int], lease_seconds: Sequence[int]) -> list[asyncpg.Record]:
+async def claim(
+    lane: Lane, workers: Sequence[int], lease_seconds: Sequence[int], claim_id: int = 0
+) -> list[asyncpg.Record]:
     """Claim up to one due job for each entry of `workers` (numbers of the registry), in the order of rank.
 
     Rows: job_id, lease_seq, attempt, claimed_at, expires_at, slot (index into `workers`), model_id, model_hash (bytes),
     priority, max_attempts, created_at. Attempts and lease_seq are counted up.
     """
-    return await lane.fetch(_CLAIM, len(workers), workers, lease_seconds)
+    return await lane.fetch(_CLAIM, len(workers), workers, lease_seconds, claim_id)
 
 
 async def complete(lane: Lane, items: Sequence[Completion]) -> list[tuple[Verdict, int]]:
@@ -258,6 +271,11 @@ async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
     rows = await lane.fetch(_RELEASE, *columns(sorted(tokens), 2))
     return await _each(lane, tokens, {Token(row["job_id"], row["given"]) for row in rows})
+
+
+async def release_claim(lane: Lane, claim_id: int) -> int:
+    """Give back all that a claim took whose answer never came. Returns how many."""
+    return len(await lane.fetch(_RELEASE_CLAIM, claim_id))
 
 
 async def extend(lane: Lane, items: Sequence[tuple[Token, float]]) -> list[tuple[Verdict, datetime | None]]:

@@ -58,6 +58,8 @@ CREATE TABLE leases (
     claimed_at timestamptz NOT NULL,
     -- not indexed, so that extensions stay HOT: the table is as small as what is in flight
     expires_at timestamptz NOT NULL,
+    -- which claim it came from: one that broke off before its answer is found again by this
+    claim_id   bigint NOT NULL DEFAULT 0,
     -- set by an enqueue with force: the job runs again when this attempt has ended
     rerun_request_no bigint
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
