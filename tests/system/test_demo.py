@@ -1,0 +1,115 @@
+"""The demo as a newcomer runs it: real service, real workers, real pictures."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.processes import descendants, is_running, wait_for_end
+from thumbq.render.samples import CATALOGUE, CORRUPT
+from thumbq.render.system_libraries import advice, missing_libraries
+
+MISSING = missing_libraries()
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
+
+DEMO = [sys.executable, "-m", "thumbq.cli.demo"]
+ANY_PORTS = ["--http-port=0", "--grpc-port=0"]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests of this module: the database in it is made once."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.mark.timeout(300)
+def test_once_renders_every_sound_model_says_why_the_corrupt_one_failed_and_ends(data_dir: Path):
+    ran = subprocess.run(
+        [*DEMO, "--once", *ANY_PORTS, f"--data-dir={data_dir}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        # Another database and other ports, which are not the demo's.
+        env=os.environ | {"DATABASE_URL": "postgresql://nowhere/none", "PORT": "1", "THUMBQ_THUMBNAIL_ROOT": "/none"},
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    outcomes = re.findall(r"^  \[ ?(\d+)/16\] (\w+) +(\S+?)(:.*)?$", ran.stdout, re.MULTILINE)
+    assert [int(number) for number, *_ in outcomes] == list(range(1, 17))
+    assert {name for _, word, name, _ in outcomes if word == "ready"} == set(CATALOGUE) - {CORRUPT}
+    assert [(name, why) for _, word, name, why in outcomes if word == "failed"] == [
+        (CORRUPT, ": The GLB file is damaged or incomplete (Failed to read BIN chunk from .glb file).")
+    ]
+    assert re.search(rf"15 thumbnails are ready after \d+ s; {CORRUPT} is corrupt on purpose\.\n$", ran.stdout)
+    pictures = list((data_dir / "thumbnails").rglob("*.webp"))
+    assert len(pictures) == 15
+    assert all(Image.open(io.BytesIO(picture.read_bytes())).size == (512, 512) for picture in pictures)
+
+
+@pytest.mark.timeout(180)
+def test_it_renders_again_what_an_earlier_demo_has_rendered_and_ctrl_c_ends_it(data_dir: Path):
+    with _running(data_dir) as demo:
+        page = _wait_for(demo, r"The page is at (\S+)")
+        _wait_for(demo, r"^  \[ 1/16\] ready")
+        with urllib.request.urlopen(page, timeout=10) as answer:
+            assert b"<html" in answer.read()
+        processes = descendants(demo.pid)
+        demo.send_signal(signal.SIGINT)
+        rest, _ = demo.communicate()
+        assert demo.returncode == 0
+        assert rest.endswith("Ending.\n")
+    assert len(processes) >= 8
+    assert not [process for process in processes if is_running(process)]
+
+
+@pytest.mark.timeout(180)
+def test_it_leaves_no_process_behind_when_it_is_killed(data_dir: Path):
+    with _running(data_dir) as demo:
+        _wait_for(demo, r"^  \[ 1/16\] ready")
+        processes = descendants(demo.pid)
+        demo.kill()
+    assert len(processes) >= 8
+    wait_for_end(processes, 30)
+
+
+@pytest.mark.timeout(120)
+def test_a_port_in_use_is_said_and_nothing_is_left(data_dir: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = subprocess.run(
+            [*DEMO, "--once", f"--http-port={taken.getsockname()[1]}", "--grpc-port=0", f"--data-dir={data_dir}"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert ran.returncode == 1
+    assert "The service did not start:" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@contextmanager
+def _running(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [*DEMO, *ANY_PORTS, f"--data-dir={data_dir}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
+
+
+def _wait_for(demo: subprocess.Popen[str], pattern: str) -> str:
+    assert demo.stdout
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if found := re.search(pattern, line):
+            return found[found.re.groups]
+    raise AssertionError(f"the demo ended before it said {pattern}:\n{said}")
