@@ -5,7 +5,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
-from thumbq.cli import jobs, serve
+from thumbq.cli import demo, jobs, serve, worker
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -16,6 +16,8 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
+app.command("worker")(worker.worker)
+app.command("demo")(demo.demo)
 app.command("enqueue")(jobs.enqueue)
 app.command("jobs")(jobs.jobs)
 app.command("job")(jobs.job)
