@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
@@ -13,7 +14,7 @@ import pytest
 from thumbq.render.formats import FORMATS, format_of_content, format_of_name
 from thumbq.render.light import STUDIO, studio
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, figures, files, things, write_samples
-from thumbq.render.samples.mesh import FLAT, SMOOTH, Material, Part, box, icosphere, triangulate
+from thumbq.render.samples.mesh import FLAT, SMOOTH, Face, Material, Part, Point, box, icosphere, triangulate, tube
 
 GREY = Material("grey", (0.5, 0.5, 0.5))
 CLOSED = [
@@ -102,6 +103,26 @@ def test_the_faces_look_outwards(shape: Callable[[], list[Part]]):
                 volume += a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2])
                 volume += a[2] * (b[0] * c[1] - b[1] * c[0])
         assert volume > 0, part.paint
+
+
+@pytest.mark.parametrize(
+    "surface",
+    [
+        box(1, 2, 3),
+        icosphere(1),
+        tube(lambda u: (math.cos(3 * u), u, math.sin(3 * u)), lambda _: 0.1, 8, 5),
+        *((part.points, part.faces) for part in (*things.gear(), *figures.sponge(), *figures.torus_knot())),
+    ],
+    ids=["box", "icosphere", "tube", "gear", "sponge", "knot"],
+)
+def test_a_closed_surface_has_every_edge_once_each_way(surface: tuple[list[Point], list[Face]]):
+    """So every face looks to the same side as its neighbours, and none is missing."""
+    points, faces = surface
+    edges = Counter[tuple[Point, Point]]()
+    for face in faces:
+        corners = [points[corner] for corner in face]
+        edges.update(zip(corners, corners[1:] + corners[:1], strict=True))
+    assert all(edges[end, start] == count for (start, end), count in edges.items())
 
 
 def test_a_smooth_ball_shares_corners_and_a_flat_one_does_not():

@@ -38,6 +38,8 @@ def _serve(answers: IO[bytes]) -> None:
             picture = studio.draw(Path(request["model"]), request["format"])
         except CannotDraw as error:
             _answer(answers, {"failure": str(error)})
+        except OSError as error:
+            _answer(answers, {"failure": f"The model file cannot be read: {error.strerror}."})
         else:
             _answer(answers, {"bytes": len(picture)}, picture)
 

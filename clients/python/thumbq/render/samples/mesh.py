@@ -189,8 +189,8 @@ def tube(
     faces = [tuple(reversed(face)) for face in faces]
     if not closed:
         width = rings + 1
-        faces.append(tuple(j * width for j in range(sides)))
-        faces.append(tuple(j * width + rings for j in reversed(range(sides))))
+        faces.append(tuple(j * width for j in reversed(range(sides))))
+        faces.append(tuple(j * width + rings for j in range(sides)))
     return points, faces
 
 

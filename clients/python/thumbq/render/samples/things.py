@@ -66,8 +66,8 @@ def teacup() -> list[Part]:
     saucer += [(1.44, 0.26), (1.42, 0.28), (1.08, 0.15), (0.66, 0.09), (0.0, 0.09)]
 
     def handle(u: float) -> Point:
-        angle = math.radians(112 - 224 * u)
-        return 0.9 + 0.42 * math.cos(angle), 0.68 + 0.33 * math.sin(angle), 0.0
+        angle = math.radians(112 - 232 * u)
+        return 1.04 + 0.42 * math.cos(angle), 0.7 + 0.33 * math.sin(angle), 0.0
 
     def stripe(u: float, v: float) -> Point:
         radius, height = 1.3 - 0.16 * v, 0.244 - 0.061 * v
@@ -142,7 +142,7 @@ def rocket() -> list[Part]:
         ([(0.2, 0.02), (0.2, 0.05), (0.0, 0.07)], Material("sky", srgb("8ecae6"), roughness=0.1)),
     ):
         part = Part(*lathe(profile, 28), material)
-        upright = [(x, 2.05 - z, 0.55 + y) for x, y, z in part.points]
+        upright = [(x, 2.05 - z, 0.59 + y) for x, y, z in part.points]
         parts.append(Part(upright, part.faces, material).turned(30))
     return parts
 
