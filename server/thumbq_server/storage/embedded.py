@@ -23,6 +23,7 @@ from thumbq_server import child
 from thumbq_server.storage.postgres_cluster import (
     DATABASE,
     EmbeddedPostgresError,
+    give_cluster,
     identity_for,
     make_cluster,
     make_private_dir,
@@ -125,6 +126,7 @@ class EmbeddedPostgres:
                 make_cluster(self.cluster, programs, identity)
             held = self._take_cluster()
             try:
+                give_cluster(self.cluster, identity)
                 self._make_socket_dir(identity)
                 self._spawn(programs, identity, held)
             finally:

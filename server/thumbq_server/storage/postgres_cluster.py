@@ -43,10 +43,15 @@ def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
         )
         if subprocess.run(trial, check=False, capture_output=True).returncode == 0:
             return identity
+    remedies = "run thumbq as an ordinary user, or set DATABASE_URL to the address of a server."
+    if os.geteuid():
+        raise EmbeddedPostgresError(
+            f"PostgreSQL needs a user that the system can name, which user {os.geteuid()} is not here, and user"
+            f" namespaces are not permitted: {remedies}"
+        )
     raise EmbeddedPostgresError(
-        "PostgreSQL does not run as root, user namespaces are not permitted here, and there is no ordinary"
-        f" user that can use both {cluster.parent} and {programs.folder}: choose another data folder, run"
-        " thumbq as an ordinary user, or set DATABASE_URL to the address of a server."
+        "PostgreSQL does not run as root, and here root may neither make a user namespace nor become a user"
+        f" that reaches both {cluster.parent} and {programs.folder}: choose another data folder, {remedies}"
     )
 
 
@@ -79,8 +84,21 @@ def make_cluster(cluster: Path, programs: PostgresPrograms, identity: str) -> No
 def make_private_dir(path: Path, identity: str) -> None:
     """Make a folder that only the identity, and root, can enter; raises FileExistsError."""
     path.mkdir(mode=0o700)
-    if identity.isdigit():
-        os.chown(path, int(identity), -1)
+    if user := child.user_of(identity):
+        os.chown(path, user, -1)
+
+
+def give_cluster(cluster: Path, identity: str) -> None:
+    """Make the identity the owner of a cluster of root's, which a user namespace left behind.
+
+    The folder itself goes last, so that an attempt that broke off is known by it.
+    """
+    user = child.user_of(identity)
+    if user is None or cluster.stat().st_uid == user:
+        return
+    for folder, _, files in os.walk(cluster, topdown=False):
+        for path in (*(Path(folder, name) for name in files), Path(folder)):
+            os.chown(path, user, -1, follow_symlinks=False)
 
 
 def postgres_environment() -> dict[str, str]:
@@ -90,18 +108,20 @@ def postgres_environment() -> dict[str, str]:
 
 
 def _identities(cluster: Path) -> Iterator[str]:
-    """The candidates. A cluster that exists is never given to another user."""
+    """The candidates, those with fewer rights first. Of the clusters that exist only root's may change its owner."""
     user = os.geteuid()
     new = not cluster.exists()
     owner = (cluster.parent if new else cluster).stat().st_uid
     names = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
-    if user and user in names:
+    # Making a cluster takes a user that the system can name, running it does not.
+    if user and (user in names or not new):
         yield child.OWN_IDENTITY
     if new or owner == user:
         yield child.NAMESPACE
     if user == 0:
-        nobody = [number for number, name in names.items() if name == "nobody" and new]
-        yield from (str(number) for number in [owner, *nobody] if number and number in names)
+        nobody = [number for number, name in names.items() if name == "nobody" and (new or not owner)]
+        others = [str(number) for number in [owner, *nobody] if number and (number in names or not new)]
+        yield from (*others, *(other + child.REACHING_ALL for other in others))
 
 
 def _run(program: list[str], identity: str, data_dir: Path, statement: str = "") -> None:

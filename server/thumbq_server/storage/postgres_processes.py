@@ -36,7 +36,7 @@ def end_postgres(cluster: Path, postmaster: int | None, patience: Patience) -> b
             return True
         targets = {postmaster} if postmaster else set[int]()
         if sent is signal.SIGKILL:
-            targets |= _processes_in(cluster)
+            targets |= _processes_of(cluster, postmaster)
         for process in targets:
             _send(process, sent)
         deadline = time.monotonic() + seconds
@@ -63,8 +63,17 @@ def _is_free(cluster: Path) -> bool:
     return held is not None
 
 
-def _processes_in(cluster: Path) -> set[int]:
-    return {int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _works_in(entry, cluster)}
+def _processes_of(cluster: Path, postmaster: int | None) -> set[int]:
+    """The postmaster's children, and those that have lost it as far as this user may look into them."""
+    entries = Path("/proc").glob("[0-9]*")
+    return {int(entry.name) for entry in entries if _has_parent(entry, postmaster) or _works_in(entry, cluster)}
+
+
+def _has_parent(process: Path, parent: int | None) -> bool:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+    except OSError:
+        return False
 
 
 def _works_in(process: Path, cluster: Path) -> bool:
