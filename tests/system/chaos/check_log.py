@@ -1,0 +1,67 @@
+"""What must be true of the notification log, and of what each subscriber saw of it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.system.chaos.clients import Subscriber
+from tests.system.chaos.evidence import Evidence
+from tests.system.chaos.history import Step
+from tests.system.chaos.journal import DELIVERED
+
+
+def check_log(evidence: Evidence) -> Iterator[str]:
+    """Contiguous, and each outcome that changed what a model shows is in it exactly once, from the same commit."""
+    history = evidence.history
+    announced = [step for step in history.steps if step.step == "announced"]
+    positions = sorted(step.seq or 0 for step in announced)
+    if positions != list(range(1, len(positions) + 1)):
+        wrong = [seq for seq, times in Counter(positions).items() if times > 1]
+        missing = sorted(set(range(1, max(positions) + 1)) - set(positions))
+        yield f"the log has {missing[:10]} missing and {wrong[:10]} twice"
+    for (xact, job_id), steps in history.of_commit.items():
+        told = Counter(_told(step) for step in steps if step.step == "announced")
+        due = Counter(news for step in steps if (news := _news(step, steps)) is not None)
+        if told != due:
+            yield f"job {job_id}: transaction {xact} should announce {dict(due)}, and announced {dict(told)}"
+
+
+def _told(step: Step) -> tuple[str | None, int | None]:
+    # a cancel announces whatever the model shows then
+    return (step.outcome, step.attempt) if step.outcome in {"Ready", "Failed", "Pending"} else ("Cancelled", None)
+
+
+def _news(step: Step, steps: list[Step]) -> tuple[str | None, int | None] | None:
+    match step.step:
+        case "shown":
+            return step.outcome, step.attempt
+        case "created" | "asked again":
+            return "Pending", 0
+        case "recorded" if step.outcome == "Cancelled":
+            told = next((each for each in steps if each.step == "announced"), None)
+            return _told(told) if told else ("Cancelled", None)
+    return None
+
+
+def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str]:
+    """It saw each event of its filter, in order and once, from the first of the log to the last."""
+    wanted = set(subscriber.models)
+    expected = [
+        [step.seq, int(step.detail or 0), step.job_id, step.outcome]
+        for step in sorted(
+            (step for step in evidence.history.steps if step.step == "announced"), key=lambda step: step.seq or 0
+        )
+        if not wanted or int(step.detail or 0) in wanted
+    ]
+    entries = evidence.journals.get(subscriber.name, [])
+    seen = [details for _, what, *details in entries if what == DELIVERED]
+    yield from (
+        f"{subscriber.name} was told of a reset to {details[0]}, though the log reaches back to its beginning"
+        for _, what, *details in entries
+        if what == "reset"
+    )
+    for index, (have, want) in enumerate(zip(seen, expected, strict=False)):
+        if have != want:
+            yield f"{subscriber.name}: event {index + 1} should be {want} (seq, model, job, status), and was {have}"
+            return
+    if len(seen) != len(expected):
+        yield f"{subscriber.name} saw {len(seen)} events of {len(expected)}"

@@ -1,0 +1,127 @@
+"""What must be true of leases, and of what workers reported under them."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.system.chaos.behaviour import FENCED, LEGACY, failure_message, picture_path
+from tests.system.chaos.evidence import Evidence, Report
+from tests.system.chaos.history import Lease, Step
+from tests.system.chaos.journal import ACCEPTED
+
+_VERB_OF_END = {"completed": "complete", "failed": "fail", "released": "release"}
+
+
+def check_leases(evidence: Evidence) -> Iterator[str]:
+    """Each lease is given once, to one worker, within the attempts; each ends once; no run is completed twice."""
+    history = evidence.history
+    yield from history.impossible
+    for token, lease in history.leases.items():
+        step = lease.claimed
+        if (step.attempt or 0) > int(step.detail or 0):
+            yield f"job {step.job_id}: attempt {step.attempt} was begun, and it may have {step.detail}"
+        if lease.ended is None:
+            yield f"job {step.job_id}: lease {token} never ended"
+        if len(evidence.starts[token]) > 1:
+            yield f"job {step.job_id}: work on lease {token} was begun by {' and '.join(evidence.starts[token])}"
+        yield from _check_evidence(evidence, lease)
+    for job_id, steps in history.of_job.items():
+        yield from _check_run(job_id, steps)
+
+
+def _check_evidence(evidence: Evidence, lease: Lease) -> Iterator[str]:
+    """What was accepted under a lease that was named in the report was made under that lease, and by its holder."""
+    job_id, token = lease.claimed.job_id, lease.token
+    if lease.end not in {"completed", "failed"} or lease.evidence is None:
+        return
+    verb = _VERB_OF_END[lease.end]
+    text = picture_path if verb == "complete" else failure_message
+    if lease.evidence == text(FENCED, token):
+        source = token
+    else:
+        _, mode, source, *_ = lease.evidence.replace("/", " ").replace(":", "").replace(".", " ").split()
+        if mode != LEGACY or source.partition("-")[0] != str(job_id):
+            yield f"job {job_id}: a result from a stale lease was accepted: lease {token} took {lease.evidence!r}"
+    reported = {client for client, outcome in evidence.results[source] if outcome.startswith(verb)}
+    holders = {evidence.history.leases[source].claimed.worker}
+    if reported != holders:
+        yield f"job {job_id}: a result of {holders} was accepted that {reported or 'nobody'} reported"
+
+
+def _check_run(job_id: int, steps: list[Step]) -> Iterator[str]:
+    """A job that is completed is not completed again, unless it was asked for again."""
+    done: Step | None = None
+    expected_lease = 1
+    for step in steps:
+        if step.step == "asked again":
+            done = None
+        elif step.step == "claimed":
+            if step.lease_seq != expected_lease:
+                yield f"job {job_id}: lease {step.lease_seq} was given where {expected_lease} should follow"
+            expected_lease = (step.lease_seq or 0) + 1
+        elif step.step == "recorded" and step.outcome is not None:
+            if done:
+                yield f"job {job_id}: it was {done.outcome} and then {step.outcome} in one run"
+            done = step
+
+
+def check_reports(evidence: Evidence) -> Iterator[str]:
+    """What a worker was told of its report is what PostgreSQL did, and it was told so once."""
+    times = Counter[tuple[str, str]]()
+    for report in evidence.reports:
+        lease = evidence.history.leases.get(report.token)
+        told = f"job {report.job_id}: {report} was answered with {report.answer}"
+        if lease is None:
+            yield f"{told}, and nobody had that lease"
+        elif report.answer == ACCEPTED:
+            times[report.worker, report.token] += 1
+            if report.mode == FENCED and _VERB_OF_END.get(lease.end) != report.verb:
+                yield f"{told}, and the lease was {lease.end}"
+        elif _is_wrongly_refused(evidence, report, lease):
+            yield f"{told}, and the lease was {lease.end} by it"
+    for (worker, token), count in times.items():
+        # to say it twice with the same token is fine for a caller of the unary verbs, and changes nothing
+        if count > 1 and not worker.startswith("json"):
+            yield f"job {token.partition('-')[0]}: {count} results of {worker} were accepted under lease {token}"
+    yield from _check_counts(evidence)
+
+
+def is_stale(report: Report, lease: Lease | None) -> bool:
+    """Whether a refusal kept a late result out: its lease had come to another end, or that of another report."""
+    return report.answer != ACCEPTED and lease is not None and not _is_its_end(report, lease)
+
+
+def _is_wrongly_refused(evidence: Evidence, report: Report, lease: Lease) -> bool:
+    """Whether this was malformed, or taken and then refused when it was told again, where ALREADY_DONE is due.
+
+    A failure that is told again after its answer was lost is STALE: the job has gone on. So it is with a picture for a
+    job that was asked for again meanwhile.
+    """
+    if report.answer != "STALE":
+        return report.answer != "ALREADY_DONE"
+    if report.verb != "complete" or report.mode != FENCED or not _is_its_end(report, lease):
+        return False
+    return not any(
+        step.step == "asked again" and step.number > lease.claimed.number
+        for step in evidence.history.of_job[report.job_id]
+    )
+
+
+def _is_its_end(report: Report, lease: Lease) -> bool:
+    if _VERB_OF_END.get(lease.end) != report.verb:
+        return False
+    text = {"complete": picture_path, "fail": failure_message}.get(report.verb)
+    return text is None or lease.evidence in {None, text(report.mode, report.token)}
+
+
+def _check_counts(evidence: Evidence) -> Iterator[str]:
+    """No more reports were accepted than attempts ended that way, whether or not they named their leases."""
+    leases = evidence.history.leases.values()
+    ends = Counter((lease.claimed.job_id, _VERB_OF_END.get(lease.end)) for lease in leases)
+    accepted = {
+        (report.job_id, report.verb, report.token, report.at if report.mode == LEGACY else 0)
+        for report in evidence.reports
+        if report.answer == ACCEPTED
+    }
+    for (job_id, verb), times in Counter((job_id, verb) for job_id, verb, *_ in accepted).items():
+        if times > ends[job_id, verb]:
+            yield f"job {job_id}: {verb} was accepted {times} times, and {ends[job_id, verb]} attempts ended so"

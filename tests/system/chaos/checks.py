@@ -1,0 +1,77 @@
+"""What must be true after a run, whatever was done to the service. Each check returns sentences about what is not."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import asyncpg
+
+from tests.system.chaos.check_log import check_log, check_subscriber
+from tests.system.chaos.check_reports import check_leases, check_reports
+from tests.system.chaos.clients import Subscriber
+from tests.system.chaos.evidence import Evidence
+
+# What must find nothing.
+_NEVER = {
+    "a job is not in exactly one final state": """
+        SELECT j.id AS job, j.outcome, r.job_id IS NOT NULL AS pending, l.job_id IS NOT NULL AS processing,
+               d.status AS buried_as
+          FROM jobs j LEFT JOIN ready r ON r.job_id = j.id LEFT JOIN leases l ON l.job_id = j.id
+          LEFT JOIN dead_letters d ON d.job_id = j.id
+         WHERE j.outcome IS NULL OR r.job_id IS NOT NULL OR l.job_id IS NOT NULL
+            OR nullif(j.outcome, 'Completed') IS DISTINCT FROM d.status""",
+    "something is left of a job that there is not": """
+        SELECT job_id AS job FROM (
+            SELECT job_id FROM ready UNION ALL SELECT job_id FROM leases UNION ALL SELECT job_id FROM dead_letters
+            UNION ALL SELECT job_id FROM thumbnails) p WHERE job_id NOT IN (SELECT id FROM jobs)""",
+    "a job had more attempts than it may": """
+        SELECT id AS job, attempt_count, max_attempts FROM jobs WHERE attempt_count > max_attempts""",
+    "a model does not show the end of its newest request": """
+        SELECT j.id AS job, j.model_id, j.outcome, t.job_id AS shown, t.status
+          FROM jobs j LEFT JOIN thumbnails t USING (model_id)
+         WHERE NOT EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
+           AND (j.outcome = 'Completed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Ready')
+                OR j.outcome = 'Failed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Failed'))""",
+    "the log has a hole": """
+        SELECT before, seq_first FROM (
+            SELECT seq_first, lag(seq_last, 1, 0::bigint) OVER (ORDER BY seq_last) AS before FROM notifications) n
+         WHERE seq_first <> before + 1""",
+    "the head does not agree with what it counts": """
+        SELECT * FROM (
+            SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
+                   completed, (SELECT count(*) FROM jobs WHERE outcome = 'Completed') AS really_completed
+              FROM queue_head) h WHERE seq <> last OR completed <> really_completed""",
+}
+_JOBS = "SELECT id, model_id, encode(model_hash, 'hex') AS hash FROM jobs"
+
+
+async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscribers: Sequence[Subscriber]) -> list[str]:
+    """All problems of a run."""
+    return [
+        *await _check_tables(connection),
+        *_check_requests(evidence, await connection.fetch(_JOBS)),
+        *check_leases(evidence),
+        *check_reports(evidence),
+        *check_log(evidence),
+        *(problem for subscriber in subscribers for problem in check_subscriber(evidence, subscriber)),
+        *evidence.surprises,
+    ]
+
+
+async def _check_tables(connection: asyncpg.Connection) -> Iterator[str]:
+    problems = []
+    for complaint, statement in _NEVER.items():
+        problems += [f"{complaint}: {dict(row)}" for row in await connection.fetch(statement)]
+    return iter(problems)
+
+
+def _check_requests(evidence: Evidence, rows: Sequence[asyncpg.Record]) -> Iterator[str]:
+    """Nothing that was acknowledged is lost, and the same request is the same job."""
+    jobs = {row["id"]: (row["model_id"], row["hash"]) for row in rows}
+    created: Counter[int] = Counter()
+    for asked, job_id, outcome in evidence.enqueued:
+        created[job_id] += outcome == "CREATED"
+        if job_id not in jobs:
+            yield f"job {job_id} was acknowledged for {asked} and is lost"
+        elif jobs[job_id] != asked:
+            yield f"job {job_id} was acknowledged for {asked}, and is for {jobs[job_id]}"
+    yield from (f"job {job_id} was created {times} times" for job_id, times in created.items() if times > 1)

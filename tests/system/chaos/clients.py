@@ -1,0 +1,99 @@
+"""Who uses the service in a run, and over which wire."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.chaos.behaviour import FENCED, LEGACY
+from tests.system.chaos.journal import journal_path
+from tests.system.chaos.processes import Program
+from tests.system.chaos.proxy import Link
+
+_CHAOS = "tests.system.chaos"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker, and the wire that it talks over."""
+
+    program: Program
+    link: Link
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """A page or a program that follows what happens. No models: all."""
+
+    name: str
+    kind: str
+    link: Link
+    models: tuple[int, ...] = ()
+
+    @property
+    def wish(self) -> str:
+        return f"{self.name}={self.kind}:{self.link.address}:{','.join(map(str, self.models))}"
+
+
+class Clients:
+    """The clients of two servers and two gateways, given by their ports."""
+
+    def __init__(self, folder: Path, journals: Path, seed: int, rate: float, servers: list[int], gateways: list[int]):
+        def link(name: str, targets: Sequence[int]) -> Link:
+            return Link(f"the wire of {name}", *targets)
+
+        def worker(name: str, module: str, targets: Sequence[int], *arguments: str) -> Worker:
+            wire = link(name, targets)
+            journal = str(journal_path(journals, name))
+            common = (name, wire.address, journal, str(seed))
+            return Worker(Program(name, f"{_CHAOS}.{module}", folder, *common, *arguments), wire)
+
+        def subscriber(name: str, kind: str, targets: Sequence[int], *models: int) -> Subscriber:
+            return Subscriber(name, kind, link(name, targets), models)
+
+        self.workers = [
+            worker("sdk-1", "sdk_worker", servers[:1]),
+            worker("sdk-2", "sdk_worker", servers[1:]),
+            worker("sdk-3", "sdk_worker", servers),
+            worker("json-legacy", "json_worker", gateways[:1], LEGACY),
+            worker("json-fenced", "json_worker", gateways[1:], FENCED),
+        ]
+        self.subscribers = [
+            subscriber("page-1", "sse", gateways[:1]),
+            subscriber("page-2", "lines", gateways[1:]),
+            subscriber("page-3", "sse", gateways),
+            subscriber("page-few", "sse", gateways, 1, 2, 3, 4, 5),
+            subscriber("page-one", "lines", gateways[1:], 7),
+            subscriber("program", "grpc", servers),
+            subscriber("program-few", "grpc", servers[1:], 5, 6, 1001, 1002),
+        ]
+        producer_links = [link("producers", servers), link("json producers", gateways)]
+        self.links = [
+            *(worker.link for worker in self.workers),
+            *(subscriber.link for subscriber in self.subscribers),
+            *producer_links,
+        ]
+        self.listeners = Program(
+            "subscribers", f"{_CHAOS}.subscribers", folder, str(journals), *(each.wish for each in self.subscribers)
+        )
+        self.producers = Program(
+            "producers",
+            f"{_CHAOS}.producers",
+            folder,
+            *(each.address for each in producer_links),
+            str(journal_path(journals, "producers")),
+            str(seed),
+            str(rate),
+        )
+
+    @property
+    def programs(self) -> list[Program]:
+        return [*(worker.program for worker in self.workers), self.listeners, self.producers]
+
+    @property
+    def witnesses(self) -> list[Worker | Subscriber]:
+        """Those who are served all the time, so that an outage can be seen at them."""
+        return [*self.workers, *(subscriber for subscriber in self.subscribers if not subscriber.models)]

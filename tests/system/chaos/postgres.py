@@ -1,0 +1,33 @@
+"""Owns the PostgreSQL of a run, as a process of its own: `python -m tests.system.chaos.postgres FOLDER`.
+
+It ends when the postmaster does. SIGTERM is an orderly shutdown; SIGUSR1 makes PostgreSQL hang until SIGUSR2. The hang
+is made here, and not by the run, so that a run that is killed leaves no PostgreSQL stopped for ever.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.system.chaos.processes import say_ready, send_to_descendants
+from thumbq_server.storage.embedded import EmbeddedPostgres
+
+
+def main() -> None:
+    postgres = EmbeddedPostgres(Path(sys.argv[1]))
+
+    def end(_number: int, _frame: object) -> None:
+        send_to_descendants(os.getpid(), signal.SIGCONT)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGUSR1, lambda *_: send_to_descendants(os.getpid(), signal.SIGSTOP))
+    signal.signal(signal.SIGUSR2, lambda *_: send_to_descendants(os.getpid(), signal.SIGCONT))
+    with postgres as dsn:
+        assert postgres.process is not None
+        say_ready(dsn=dsn, postmaster=postgres.process.pid, socket=str(postgres.socket_dir / ".s.PGSQL.5432"))
+        postgres.process.wait()
+
+
+if __name__ == "__main__":
+    main()

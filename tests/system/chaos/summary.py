@@ -1,0 +1,91 @@
+"""What a run amounted to: counts, and the longest recovery of each kind of fault."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tests.system.chaos.check_reports import is_stale
+from tests.system.chaos.evidence import Evidence
+from tests.system.chaos.faults import Strike
+from tests.system.chaos.journal import ACCEPTED, DELIVERED
+
+
+def summary(strikes: list[Strike], evidence: Evidence) -> str:
+    """The table that is printed at the end."""
+    return "\n".join([*_counts(evidence), "", *_faults(strikes, evidence)])
+
+
+def _counts(evidence: Evidence) -> Iterator[str]:
+    history = evidence.history
+    ends = Counter(lease.end for lease in history.leases.values())
+    stale = Counter(
+        report.worker.partition("-")[0]
+        for report in evidence.reports
+        if is_stale(report, history.leases.get(report.token))
+    )
+    facts = {
+        "jobs": sum(step.step == "created" for step in history.steps),
+        "requests acknowledged": len(evidence.enqueued),
+        "attempts": len(history.leases),
+        "results accepted": ends["completed"] + ends["failed"],
+        "  of them pictures": ends["completed"],
+        "leases expired": ends["expired"],
+        "jobs given back": ends["released"],
+        "attempts cancelled": ends["cancelled"],
+        "stale results refused": sum(stale.values()),
+        "notifications": sum(step.step == "announced" for step in history.steps),
+        "events delivered": sum(entry[1] == DELIVERED for entries in evidence.journals.values() for entry in entries),
+    }
+    for name, count in facts.items():
+        yield f"{name:32} {count:9,}"
+
+
+def _faults(strikes: list[Strike], evidence: Evidence) -> Iterator[str]:
+    yield f"{'fault':32} {'times':>6} {'longest outage':>15} {'longest recovery':>17}"
+    by_kind: dict[str, list[Strike]] = defaultdict(list)
+    for strike in strikes:
+        by_kind[strike.kind].append(strike)
+    served = {client: _served(evidence, client) for client in evidence.journals}
+    for kind in sorted(by_kind):
+        same = by_kind[kind]
+        outage = max(strike.over - strike.at for strike in same)
+        recovery = max(_recovery(strike, evidence, served) for strike in same)
+        yield f"{kind:32} {len(same):6} {outage:13.1f} s {recovery:15.1f} s"
+
+
+def _served(evidence: Evidence, client: str) -> list[float]:
+    return [entry[0] for entry in evidence.journals[client] if entry[1] in {ACCEPTED, DELIVERED}]
+
+
+def _recovery(strike: Strike, evidence: Evidence, served: dict[str, list[float]]) -> float:
+    """Seconds from the signal until all that it hit was well again.
+
+    For a worker: until each job that it held had ended or was in other hands. For anything else: until the last of
+    those that it served had a result accepted or an event delivered again, after its longest interruption.
+    """
+    if strike.worker is not None:
+        return max((moment - strike.at for moment in _taken_over(strike, evidence)), default=0.0)
+    return max((_interrupted_until(served[name], strike) - strike.at for name in strike.witnesses), default=0.0)
+
+
+def _taken_over(strike: Strike, evidence: Evidence) -> Iterator[float]:
+    history = evidence.history
+    for lease in history.leases.values():
+        end = lease.ended
+        if lease.claimed.worker == strike.worker and end and lease.claimed.at < strike.at < end.at:
+            gone_on = (
+                step.at
+                for step in history.of_job[end.job_id]
+                if step.number > end.number and step.step in {"claimed", "recorded"}
+            )
+            settled = lease.recorded is not None and lease.recorded.outcome is not None
+            yield end.at if settled else next(gone_on, end.at)
+
+
+def _interrupted_until(moments: list[float], strike: Strike) -> float:
+    """The end of the longest time without service that touches the outage."""
+    longest, until = 0.0, strike.at
+    for before, after in pairwise(moments):
+        if after > strike.at and before < strike.over and after - max(before, strike.at) > longest:
+            longest, until = after - max(before, strike.at), after
+    return until
