@@ -99,8 +99,9 @@ async def test_a_session_that_resumes_on_another_server_closes_its_older_stream(
 async def test_an_ended_job_cannot_be_cancelled(queue, admin):
     job_id = await enqueue(queue)
     job = await dequeue(queue)
-    picture = {"thumbnail_path": "/a", "size_bytes": 1, "width": 1, "height": 1}
-    await queue.CompleteJob(queue_pb2.CompleteJobRequest(job_id=job.id, **picture))
+    await queue.CompleteJob(
+        queue_pb2.CompleteJobRequest(job_id=job.id, thumbnail_path="/a", size_bytes=1, width=1, height=1)
+    )
     assert await status_of(cancel(admin, job_id)) == (grpc.StatusCode.FAILED_PRECONDITION, "Job has ended already.")
     assert (await status_of(cancel(admin, 999)))[0] == grpc.StatusCode.NOT_FOUND
 

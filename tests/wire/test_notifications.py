@@ -25,8 +25,9 @@ async def render(queue, model_id, error=None):
     if error:
         await queue.FailJob(queue_pb2.FailJobRequest(job_id=job.id, error_message=error))
     else:
-        picture = {"thumbnail_path": "/a", "size_bytes": 1, "width": 1, "height": 1}
-        await queue.CompleteJob(queue_pb2.CompleteJobRequest(job_id=job.id, **picture))
+        await queue.CompleteJob(
+            queue_pb2.CompleteJobRequest(job_id=job.id, thumbnail_path="/a", size_bytes=1, width=1, height=1)
+        )
 
 
 class Subscriber:
@@ -46,7 +47,7 @@ class Subscriber:
 
     async def next(self, count):
         """The next `count` notifications."""
-        news = []
+        news: list[notification_pb2.Notification] = []
         while len(news) < count:
             news += (await self.message()).notifications
         assert len(news) == count

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from typing import Any
 
 import grpc
 import pytest
@@ -163,7 +164,7 @@ async def test_results_of_all_kinds_are_reported_in_one_call(queue):
         await enqueue(queue, model_id)
     jobs = (await queue.DequeueJobs(queue_pb2.DequeueJobsRequest(worker_id="w1", max_jobs=4))).jobs
     picture = job_pb2.Result.Complete(thumbnail_path="/a", size_bytes=1, width=1, height=1)
-    outcomes = [
+    outcomes: list[dict[str, Any]] = [
         {"complete": picture},
         {"fail": job_pb2.Result.Fail(error_message="no", retryable=False)},
         {"release": job_pb2.Result.Release()},
