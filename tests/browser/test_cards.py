@@ -126,6 +126,16 @@ async def test_a_picture_on_another_host_is_not_asked_for(visit: Visit, service:
     await expect(visit.card(42)).to_contain_text("The picture could not be loaded.")
 
 
+async def test_a_batch_is_shown_in_its_own_order_before_what_was_there(visit: Visit, service: Service):
+    await service.enqueue(9)
+    await service.enqueue_many(range(1, 5))
+    await expect(visit.card(4)).to_be_visible()
+    assert await visit.shown() == ["Model 1", "Model 2", "Model 3", "Model 4", "Model 9"]
+    await visit.page.reload()
+    await expect(visit.card(4)).to_be_visible()
+    assert await visit.shown() == ["Model 1", "Model 2", "Model 3", "Model 4", "Model 9"]
+
+
 async def test_new_models_come_first_and_no_card_moves_when_its_state_changes(visit: Visit, service: Service):
     for model_id in (1, 2, 3):
         await service.enqueue(model_id)

@@ -51,6 +51,10 @@ export class Card {
     say(this.#parts.sequel, sequel(this.#view, now));
   }
 
+  get since() {
+    return this.#view.since;
+  }
+
   retryPicture() {
     if (this.element.dataset.picture === "broken") this.#load(this.#pictureUrl);
   }
@@ -100,6 +104,7 @@ function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The figure beside the state: how long it renders by now, or how long it took from the request to the picture. */
 function detail({ state, attempts, willRetry, took, claimedAt }, now) {
   const facts = [attempts > 1 && (state !== "failed" || willRetry) && `attempt ${attempts}`];
   if (claimedAt && now - claimedAt >= 1_000) facts.push(elapsed(now - claimedAt));

@@ -1,4 +1,5 @@
-// The cards on the page, newest model first. A card never changes its place while it is there.
+// The cards on the page: the newest first, but a batch in its own order, since that is how it is worked through.
+// A card never changes its place while it is there.
 
 import { Card } from "./card.js";
 import { count, number } from "./words.js";
@@ -55,11 +56,14 @@ export class Grid {
     for (const modelId of this.#models.takeChanges()) {
       const view = this.#models.view(modelId);
       const card = this.#cards.get(modelId);
-      if (view) this.#departures.delete(modelId);
-      else this.#arrivals.delete(modelId);
-      if (view && card) card.show(view);
-      else if (view) this.#arrivals.add(modelId);
-      else if (card) this.#departures.add(modelId);
+      if (!view) {
+        this.#arrivals.delete(modelId);
+        if (card) this.#departures.add(modelId);
+      } else if (card && !this.#departures.has(modelId)) {
+        card.show(view);
+      } else {
+        this.#arrivals.add(modelId);
+      }
     }
     this.#exchange();
     const { earlier } = this.#parts;
@@ -70,7 +74,7 @@ export class Grid {
 
   /** New cards come and old ones go together, unless somebody is reading or others came just now. */
   #exchange() {
-    const { list, newer, template } = this.#parts;
+    const { newer } = this.#parts;
     const reading = scrollY > atTop;
     newer.hidden = !reading || this.#arrivals.size === 0;
     newer.textContent = count(this.#arrivals.size, "new model");
@@ -84,21 +88,29 @@ export class Grid {
       }, wait);
       return;
     }
-    const fragment = document.createDocumentFragment();
-    for (const modelId of this.#arrivals) {
-      const card = new Card(template);
-      card.show(this.#models.view(modelId));
-      this.#cards.set(modelId, card);
-      fragment.prepend(card.element);
-    }
     for (const modelId of this.#departures) {
       this.#cards.get(modelId).element.remove();
       this.#cards.delete(modelId);
     }
-    list.prepend(fragment);
+    let neighbour;
+    for (const modelId of this.#arrivals) {
+      const card = new Card(this.#parts.template);
+      card.show(this.#models.view(modelId));
+      this.#cards.set(modelId, card);
+      this.#place(card, neighbour);
+      neighbour = card;
+    }
     this.#arrivals.clear();
     this.#departures.clear();
     this.#lastExchange = performance.now();
+  }
+
+  /** Below all cards that are newer or of the same batch; the neighbour, placed just before, saves the search. */
+  #place(card, neighbour) {
+    const { list } = this.#parts;
+    let next = neighbour?.since === card.since ? neighbour.element.nextElementSibling : list.firstElementChild;
+    while (next && this.#cards.get(Number(next.dataset.model)).since >= card.since) next = next.nextElementSibling;
+    list.insertBefore(card.element, next);
   }
 
   #tick() {

@@ -34,6 +34,7 @@ export class Models {
       ...notification,
       at,
       askedAt,
+      since: before?.since ?? at,
       // A failed re-render leaves the last good picture standing.
       pictureUrl: thumbnailUrl ? pictureAddress(thumbnailUrl, cursor) : before?.pictureUrl,
     });
@@ -72,6 +73,7 @@ export class Models {
     const state = claim ? "rendering" : (states[model.status] ?? "none");
     return {
       modelId,
+      since: model.since, // when it first appeared
       state,
       pictureUrl: model.pictureUrl,
       test: Boolean(model.test),
