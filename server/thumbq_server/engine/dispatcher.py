@@ -113,7 +113,9 @@ class Dispatcher:
     async def _sleep(self) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._poll)
+            # not wait_for: before Python 3.12 it forgets a cancellation that comes together with the event
+            async with asyncio.timeout(self._poll):
+                await self._wake.wait()
             return
         self._may_have_jobs = True
 

@@ -108,7 +108,8 @@ class Queue:
         self.dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # a claim that hangs is ended by the statement timeout; with no wait asked for, that is the only limit
-            return await asyncio.wait_for(asyncio.shield(answer), wait or None)
+            async with asyncio.timeout(wait or None):
+                return await asyncio.shield(answer)
         except TimeoutError:
             return answer.result() if answer.done() else []
         except asyncio.CancelledError:

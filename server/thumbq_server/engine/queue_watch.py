@@ -40,7 +40,8 @@ class QueueWatch:
         """Take snapshots for ever."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll)
+                async with asyncio.timeout(self._poll):
+                    await self._wake.wait()
             self._wake.clear()
             if not self._watchers:
                 continue

@@ -25,7 +25,7 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresSystemError,
-    asyncpg.ObjectInUseError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections, or is being copied
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,

@@ -47,7 +47,8 @@ async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]], tell: C
             call()
         while not closed.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closed.wait(), _PROBE_SECONDS)
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await closed.wait()
             if not closed.is_set():
                 await connection.fetch("SELECT")  # finds a connection that died without a word
         log.warning("listener.lost")

@@ -1,0 +1,116 @@
+"""Real connections that tell what was asked of them, hold an answer back, or find their database gone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from thumbq_server.storage.database import Database, Lane, Unavailable
+
+
+class WatchedLane(Lane):
+    """A lane that counts its statements, keeps their answers while it is held, or loses them."""
+
+    def __init__(self, dsn: str, statement_timeout: float = 30.0) -> None:
+        super().__init__(dsn, statement_timeout)
+        # statements that were begun, and those of them that are committed
+        self.begun = self.committed = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        # how many answers get lost on their way
+        self.losses = 0
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        self.begun += 1
+        rows = await super().fetch(sql, *arguments)
+        self.committed += 1
+        await self._free.wait()
+        if self.losses:
+            self.losses -= 1
+            raise Unavailable("the answer got lost")
+        return rows
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Statements are committed, but nobody learns of it before the block ends."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+
+class WatchedDatabase(Database):
+    """A database with watched lanes, that keeps the text of what its pool was asked."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.asked: list[str] = []
+
+    def lane(self) -> WatchedLane:
+        lane = WatchedLane(self.dsn)
+        self._lanes.append(lane)
+        return lane
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        self.asked.append(sql)
+        return await super().fetch(sql, *arguments)
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return as soon as the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything run that can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def ends_when_cancelled(work: Coroutine[Any, Any, None], wake: Callable[[], None], turns_between: int) -> bool:
+    """Whether what sleeps in `work` ends when it is cancelled so shortly after it was woken."""
+    task = asyncio.create_task(work)
+    await turns()
+    wake()
+    await turns(turns_between)
+    task.cancel()
+    await asyncio.wait([task], timeout=2)
+    ended = task.done()
+    task.cancel()
+    return ended
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run what runs for ever until the block ends; it must not have ended by itself."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+        assert not task.done()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            async with asyncio.timeout(10):
+                await asyncio.shield(task)
+
+
+@asynccontextmanager
+async def away(server: str, dsn: str) -> AsyncIterator[None]:
+    """Cut every connection to a database, and let nobody connect before the block ends."""
+    name = urlsplit(dsn).path[1:]
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        yield
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    finally:
+        await connection.close()
