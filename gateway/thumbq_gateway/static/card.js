@@ -3,7 +3,7 @@
 import { count, duration, elapsed, timeOfDay } from "./words.js";
 
 const words = { waiting: "Waiting", rendering: "Rendering", ready: "Ready", failed: "Failed", none: "No thumbnail" };
-const longReason = 150; // characters; on a phone a longer one has to be scrolled
+const longReason = 110; // characters; on a phone a longer one has to be scrolled
 const pictureTrouble = "The picture could not be loaded.";
 
 export class Card {
