@@ -86,7 +86,10 @@ async def test_models_stand_upright_whatever_axis_their_format_calls_up(
     assert foot > 1.3 * top
 
 
-async def test_the_same_model_is_the_same_picture(renderer: Renderer, samples: dict[str, Sample], cube: Path):
+async def test_a_picture_does_not_depend_on_what_was_drawn_before(
+    renderer: Renderer, samples: dict[str, Sample], cube: Path
+):
+    await renderer.start()
     first = await renderer.render(cube, "obj")
     await renderer.render(samples["bolt.step"].path, "step")
     assert await renderer.render(cube, "obj") == first

@@ -24,6 +24,7 @@ FITTING = 192
 
 # Right of the front and a little above.
 AZIMUTH, HEIGHT = math.radians(30), math.radians(22)
+VIEW_ANGLE = 30.0
 PLAIN = (0.66, 0.72, 0.80)
 Z_UP = ("stl", "step")
 
@@ -64,10 +65,9 @@ class Studio:
         alpha = color.getchannel("A")
         color = ImageChops.multiply(color.convert("RGB"), Image.merge("RGB", (shade, shade, shade)))
         color.putalpha(alpha)
-        # Scaled with premultiplied alpha, so that the ground does not bleed into the edges.
-        picture = color.crop(_square(box)).convert("RGBa").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        picture = color.crop(_square(box)).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
         content = io.BytesIO()
-        picture.convert("RGBA").save(content, "WEBP", quality=90, method=4)
+        picture.save(content, "WEBP", quality=90, method=4)
         return content.getvalue()
 
     def _load(self, model: Path, model_format: str) -> None:
@@ -97,9 +97,12 @@ class Studio:
         level = math.cos(HEIGHT)
         x, y, z = math.sin(AZIMUTH) * level, math.sin(HEIGHT), math.cos(AZIMUTH) * level
         camera = self._engine.window.camera
+        camera.view_angle = VIEW_ANGLE
         camera.focal_point = (0.0, 0.0, 0.0)
         camera.position = (x, -z, y) if z_up else (x, y, z)
         camera.view_up = (0.0, 0.0, 1.0) if z_up else (0.0, 1.0, 0.0)
+        # Which rounds to the pixels of the window.
+        self._engine.window.size = (FITTING, FITTING)
         camera.reset_to_bounds(0.9)
 
     def _fit(self, model_format: str) -> None:
