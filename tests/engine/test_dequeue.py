@@ -159,3 +159,18 @@ async def test_while_postgresql_is_away_everyone_who_waits_is_told(
                     await queue.dequeue("a-new-one", 1, wait=0)
             await queue.enqueue([new_job(7)])
             assert len(await queue.dequeue("js-1", 1, wait=0)) == 1
+
+
+async def test_when_the_server_goes_away_everyone_who_waits_is_told_at_once(queue: Queue):
+    """They ask another server; otherwise they would wait for a claim that never comes."""
+    with lane_of(queue.dispatcher).held():
+        in_flight = asyncio.create_task(queue.dequeue("js-1", 1, wait=30))
+        await until(lambda: lane_of(queue.dispatcher).committed == 1)
+        waiting = asyncio.create_task(queue.dequeue("js-2", 1, wait=30))
+        await until(lambda: len(queue.dispatcher._hungry) == 1)
+        queue.dispatcher.pause()
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(waiting, 10)
+    for late in (in_flight, queue.dequeue("js-3", 1, wait=0)):
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(late, 10)

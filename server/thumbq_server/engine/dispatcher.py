@@ -21,7 +21,7 @@ class Claimant:
     """Somebody who wants jobs: a stream, or a unary call that waits.
 
     `deliver` gets the claimed rows (`leases.claim`); no rows mean that a claim found nothing for it. `unavailable` is
-    told when PostgreSQL was away. Both are called from the dispatcher's loop and must not block.
+    told when PostgreSQL was away, or when no more jobs will come. Both must not block.
     """
 
     __slots__ = ("credits", "deliver", "gone", "lease_seconds", "unavailable", "worker")
@@ -73,6 +73,8 @@ class Dispatcher:
         self._hungry[claimant] = None
         self._may_have_jobs |= fresh_look
         self._wake.set()
+        if self._paused:
+            claimant.unavailable(_going())
 
     def remove(self, claimant: Claimant) -> None:
         """Forget `claimant` and its credits. What a claim in flight brings it is released, unspent."""
@@ -90,8 +92,10 @@ class Dispatcher:
         asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
 
     def pause(self) -> None:
-        """Start no further claim (shutdown)."""
+        """Start no further claim, and tell those who wait for one (shutdown)."""
         self._paused = True
+        for claimant in list(self._hungry):
+            claimant.unavailable(_going())
 
     async def run(self) -> None:
         """Match for ever."""
@@ -193,3 +197,9 @@ class Dispatcher:
             if not claimant.gone:
                 claimant.credits += 1
                 self._hungry.setdefault(claimant)
+                if self._paused:
+                    claimant.unavailable(_going())
+
+
+def _going() -> Unavailable:
+    return Unavailable("the server is going away")
