@@ -56,7 +56,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a server until `stop` is set; then end in order."""
     dsn = settings.dsn()
     await upgrade(dsn)
-    async with Database(dsn) as database, contextlib.AsyncExitStack() as cleanup:
+    async with (
+        Database(dsn, statement_timeout=settings.statement_timeout) as database,
+        contextlib.AsyncExitStack() as cleanup,
+    ):
         policy = RetryPolicy(base=settings.retry_base, cap=settings.retry_cap)
         paths = PathRule(settings.thumbnail_roots)
         hub = Hub(database)

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     stream_max_age: PositiveFloat = 3600.0
     # Of workers that use unary calls or JSON.
     unary_lease_duration: PositiveInt = 600
+    statement_timeout: PositiveFloat = 30.0
     retry_base: PositiveFloat = 5.0
     retry_cap: PositiveFloat = 600.0
     # How long a shutdown waits for workers to hand in what they have.
