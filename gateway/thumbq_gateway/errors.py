@@ -54,6 +54,9 @@ def refused_by_server(error: grpc.RpcError) -> Refusal:
     """The server's error, without what only its operator should read."""
     assert isinstance(error, grpc.aio.AioRpcError)
     code = error.code()
+    if code is grpc.StatusCode.CANCELLED:
+        # our caller did not hang up, or nobody would read this: a server that stops cancels what it has not finished
+        code = grpc.StatusCode.UNAVAILABLE
     return Refusal(code, _OWN_WORDS.get(code) or error.details() or code.value[1])
 
 

@@ -6,8 +6,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.wire.conftest import running_server
-from tests.wire.sdk import HASH, PICTURE, enqueue, working
+from tests.wire.conftest import eventually, running_server
+from tests.wire.sdk import HASH, PICTURE, connected, enqueue, working
 from thumbq import EnqueueOutcome, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail
 
 
@@ -83,6 +83,20 @@ async def test_a_server_that_is_away_is_waited_for(database_url: str, unused_tcp
         assert given_up.value.code() is grpc.StatusCode.UNAVAILABLE
         async with running_server(database_url, grpc_port=unused_tcp_port):
             assert (await enqueuing).outcome == EnqueueOutcome.ENQUEUE_OUTCOME_CREATED
+
+
+async def test_a_call_that_a_stopping_server_breaks_off_is_made_again(database_url: str, unused_tcp_port: int):
+    address = f"127.0.0.1:{unused_tcp_port}"
+    async with connected(database_url) as database, Producer(address) as producer:
+        async with database.transaction():
+            await database.execute("LOCK TABLE jobs")
+            async with running_server(database_url, grpc_port=unused_tcp_port):
+                enqueuing = asyncio.create_task(producer.enqueue_one(NewJob(model_id=7, model_hash=HASH)))
+                await eventually(lambda: database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            assert not enqueuing.done()
+        async with running_server(database_url, grpc_port=unused_tcp_port):
+            job_id, _ = await enqueuing
+            assert await database.fetchval("SELECT array_agg(id) FROM jobs") == [job_id]
 
 
 async def test_a_refusal_is_raised_at_once(server: str):

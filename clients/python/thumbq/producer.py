@@ -25,6 +25,8 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 JOBS_PER_CALL = 10_000
 # The longest that one GetJob call may wait, seconds.
 _WAIT_LIMIT = 30.0
+# A server that stops cancels what it has not finished.
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
 
 _Request = TypeVar("_Request")
@@ -48,7 +50,7 @@ class Producer:
         async with Producer("localhost:50051") as producer:
             job_id, outcome = await producer.enqueue_one(NewJob(model_id=7, model_hash=sha256))
 
-    Every call tries again while the server is UNAVAILABLE, for `timeout` seconds in all; after that, and for
+    Every call tries again while the server is away, for `timeout` seconds in all; after that, and for
     every other refusal, it raises `grpc.aio.AioRpcError`. Trying again is safe: enqueuing is idempotent.
     """
 
@@ -134,6 +136,6 @@ class Producer:
                 return await call(request, timeout=max(ends - monotonic(), 0.1) + wait)
             except grpc.aio.AioRpcError as error:
                 pause = backoff.pause()
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or monotonic() + pause >= ends:
+                if error.code() not in _AWAY or monotonic() + pause >= ends:
                     raise
             await asyncio.sleep(pause)
