@@ -11,15 +11,31 @@ import asyncpg
 from thumbq_server.storage.database import Database, Lane, Unavailable
 
 
-class WatchedLane(Lane):
-    """A lane that counts its statements, keeps their answers while it is held, or loses them."""
+class Holdable:
+    """What can keep the answers of PostgreSQL to itself for a while."""
 
-    def __init__(self, dsn: str, statement_timeout: float = 30.0) -> None:
-        super().__init__(dsn, statement_timeout)
-        # statements that were begun, and those of them that are committed
-        self.begun = self.committed = 0
+    def __init__(self) -> None:
         self._free = asyncio.Event()
         self._free.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Statements are committed, but nobody learns of it before the block ends."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+
+class WatchedLane(Lane, Holdable):
+    """A lane that counts its statements, keeps their answers while it is held, or loses them."""
+
+    def __init__(self, dsn: str) -> None:
+        Lane.__init__(self, dsn, statement_timeout=30)
+        Holdable.__init__(self)
+        # statements that were begun, and those of them that are committed
+        self.begun = self.committed = 0
         # how many answers get lost on their way
         self.losses = 0
 
@@ -33,22 +49,15 @@ class WatchedLane(Lane):
             raise Unavailable("the answer got lost")
         return rows
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Statements are committed, but nobody learns of it before the block ends."""
-        self._free.clear()
-        try:
-            yield
-        finally:
-            self._free.set()
 
-
-class WatchedDatabase(Database):
-    """A database with watched lanes, that keeps the text of what its pool was asked."""
+class WatchedDatabase(Database, Holdable):
+    """A database with watched lanes, that keeps the text of what its pool was asked, and holds answers back."""
 
     def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
+        Database.__init__(self, dsn)
+        Holdable.__init__(self)
         self.asked: list[str] = []
+        self.answered = 0
 
     def lane(self) -> WatchedLane:
         lane = WatchedLane(self.dsn)
@@ -57,7 +66,10 @@ class WatchedDatabase(Database):
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         self.asked.append(sql)
-        return await super().fetch(sql, *arguments)
+        rows = await super().fetch(sql, *arguments)
+        await self._free.wait()
+        self.answered += 1
+        return rows
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:

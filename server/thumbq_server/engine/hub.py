@@ -135,9 +135,14 @@ class Hub:
                 self._announce()
             return
         while True:
-            rows = await notification_log.after(self._database, self._seq, _PAGE)
+            seq = self._seq
+            rows = await notification_log.after(self._database, seq, _PAGE)
             if not rows or not self._readers:
                 return
+            if rows[0]["seq_first"] > seq + 1:
+                # the log was pruned meanwhile: who is still before the hole has to learn of it from the log
+                self._ring.clear()
+                self._ring_events = 0
             for row in rows:
                 commit = Commit(row)
                 self._ring.append(commit)

@@ -48,7 +48,8 @@ class QueueWatch:
             started = time.monotonic()
             with contextlib.suppress(Unavailable):
                 snapshot = await records.snapshot(self._database)
-                if self._snapshot is None or _content(snapshot) != _content(self._snapshot):
+                # who came and went meanwhile leaves nothing behind that would be old to the next
+                if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
                     self._snapshot = snapshot
                     self._changed.set()
                     self._changed = asyncio.Event()

@@ -1,0 +1,182 @@
+"""One clock: leases that ran out are ended with no traffic at all, and nothing stops the clock."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.engine.conftest import POLICY
+from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, until
+from tests.store.conditions import until as until_stored
+from tests.store.queue_under_test import Event, QueueUnderTest, new_job
+from thumbq_server.engine import janitor as janitor_module
+from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, vacuum_live_tables
+from thumbq_server.storage.database import Unavailable
+
+OFTEN = 0.01
+
+
+@pytest.fixture
+async def lane(watched: WatchedDatabase) -> WatchedLane:
+    return watched.lane()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The janitor's clock, in the hands of the test."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(janitor_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def expiring(lane: WatchedLane, told: list[float]) -> Duty:
+    return Duty("expire leases", OFTEN, expire_leases(lane, POLICY, told.append, patience=0))
+
+
+async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announced(
+    lane: WatchedLane, others: QueueUnderTest
+):
+    told: list[float] = []
+    kept, lost = await others.claimed(new_job(1), new_job(2))
+    await others.news()
+    async with running(Janitor([expiring(lane, told)]).run()):
+        await others.let_run_out(lost)
+        await until(lambda: told)
+    job = await others.job(lost.job_id)
+    assert (job["status"], job["attempt_count"]) == ("Pending", 1)
+    message = "Lease expired: worker another stopped responding"
+    assert await others.news() == [Event("Failed", 2, lost.job_id, 1, message, job["run_at"])]
+    assert 0.8 * POLICY.base <= told[0] <= 1.2 * POLICY.base, "the dispatcher learns when the retry is due"
+    assert await others.status(kept.job_id) == "Processing"
+
+
+async def test_the_last_attempt_ends_as_a_dead_letter_and_nobody_is_woken_for_it(
+    lane: WatchedLane, others: QueueUnderTest
+):
+    told: list[float] = []
+    (token,) = await others.claimed(new_job(7, max_attempts=1))
+    await others.let_run_out(token)
+
+    async def failed() -> bool:
+        return await others.status(token.job_id) == "Failed"
+
+    async with running(Janitor([expiring(lane, told)]).run()):
+        await until_stored(failed)
+    assert told == []
+
+
+async def test_more_than_one_batch_is_ended_in_one_go(
+    monkeypatch: pytest.MonkeyPatch, lane: WatchedLane, others: QueueUnderTest
+):
+    monkeypatch.setattr(janitor_module, "EXPIRE_LIMIT", 10)
+    await others.let_run_out(*await others.claimed(*[new_job(model) for model in range(1, 26)]))
+    expire = expire_leases(lane, POLICY, lambda _: None, patience=0)
+    assert (await expire(), lane.begun) == (25, 3)
+    assert await expire() == 0
+
+
+async def test_two_janitors_at_once_end_each_lease_once(watched: WatchedDatabase, others: QueueUnderTest):
+    tokens = await others.claimed(*[new_job(model) for model in range(1, 201)])
+    await others.news()
+    await others.let_run_out(*tokens)
+    janitors = [expire_leases(watched.lane(), POLICY, lambda _: None, patience=0) for _ in range(4)]
+    counts = await asyncio.gather(*[expire() for expire in janitors])
+    assert sum(counts) == 200
+    assert sorted(event.job_id for event in await others.news()) == [token.job_id for token in tokens]
+    assert await others.value("count(*) FROM ready WHERE attempt = 1") == 200
+
+
+async def test_workers_have_time_to_be_heard_before_anything_is_taken_from_them(
+    clock: SimpleNamespace, lane: WatchedLane, others: QueueUnderTest
+):
+    (token,) = await others.claimed(new_job(7))
+    await others.let_run_out(token)
+    expire = expire_leases(lane, POLICY, lambda _: None, patience=30)
+    clock.now += 29
+    assert await expire() == 0
+    clock.now += 2
+    lane.losses = 1
+    await others.extend(token)
+    with pytest.raises(Unavailable):
+        await expire()
+    await others.let_run_out(token)
+    clock.now += 29
+    assert await expire() == 0, "nor after PostgreSQL was away"
+    clock.now += 2
+    assert await expire() == 1
+
+
+async def test_a_duty_that_fails_does_not_stop_the_clock():
+    done: list[str] = []
+
+    async def broken() -> int:
+        done.append("broken")
+        raise ZeroDivisionError
+
+    async def sound() -> int:
+        done.append("sound")
+        return 1
+
+    with capture_logs() as logs:
+        async with running(Janitor([Duty("broken", OFTEN, broken), Duty("sound", OFTEN, sound)]).run()):
+            await until(lambda: done.count("broken") >= 3 and done.count("sound") >= 3)
+    assert done[:2] == ["broken", "sound"]
+    assert {(entry["event"], entry["duty"]) for entry in logs} == {
+        ("janitor.failed", "broken"),
+        ("janitor.done", "sound"),
+    }
+
+
+async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str, database_url: str):
+    async with WatchedDatabase(database_url) as database:
+        lane = database.lane()
+        with capture_logs() as logs:
+            async with running(Janitor([expiring(lane, [])]).run()):
+                await until(lambda: lane.committed >= 2)
+                async with away(postgres, database_url):
+                    tried = lane.begun
+                    await until(lambda: lane.begun >= tried + 3)
+                back = lane.committed
+                await until(lambda: lane.committed >= back + 2)
+        assert [(entry["event"], entry["who"]) for entry in logs] == [
+            ("postgres.away", "janitor"),
+            ("postgres.back", "janitor"),
+        ]
+
+
+async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
+    done: list[tuple[str, float]] = []
+
+    def duty(name: str, every: float) -> Duty:
+        async def run() -> int:
+            done.append((name, clock.now))
+            return 0
+
+        return Duty(name, every, run)
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now >= 1006:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(janitor_module, "asyncio", SimpleNamespace(sleep=sleep))
+    async with running(Janitor([duty("a", 2), duty("b", 3)]).run()):
+        await until(lambda: clock.now >= 1006)
+    assert done == [("a", 1000), ("b", 1000), ("a", 1002), ("b", 1003), ("a", 1004)]
+
+
+async def test_the_live_tables_are_vacuumed_only_when_something_was_claimed(watched: WatchedDatabase):
+    claims = 0
+    vacuum = vacuum_live_tables(watched, lambda: claims)
+    await vacuum()
+    assert watched.asked == []
+    claims = 3
+    assert await vacuum() == 0
+    (statement,) = watched.asked
+    assert statement.startswith("VACUUM")
+    await vacuum()
+    assert len(watched.asked) == 1
+    claims = 4
+    await vacuum()
+    assert len(watched.asked) == 2
