@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from aiohttp import HttpVersion11, web
@@ -24,6 +25,7 @@ _HEADERS = {
 }
 _RETRY = 1_000, 5_000  # milliseconds; spread, so that a restart does not bring everybody back at once
 _PATIENCE = 30.0  # seconds that a client may take for one piece of the past
+_PATIENCE_WITH_SERVER = 1.0  # seconds until a client is welcomed although the server is away
 _PIECE = 128  # notifications of the past in one write
 _CURSOR_REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
 
@@ -40,22 +42,32 @@ class Notifications:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Stays until the client goes, or is cut off, or the gateway stops."""
         wish = read_wish(request)
+        start = await self._start(wish)
         response = web.StreamResponse(headers={"Content-Type": wish.framing.content_type, **_HEADERS})
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
             await response.write(wish.framing.opening(random.randint(*_RETRY)))
-            await self._serve(request, response, wish)
+            await self._serve(request, response, wish, start)
             await response.write_eof()
         return response
 
-    async def _serve(self, request: web.Request, response: web.StreamResponse, wish: Wish) -> None:
+    async def _start(self, wish: Wish) -> Cursor | str:
+        """Where the client begins. Settled before it is told that it is connected: what follows shall not be missed."""
+        if wish.after == LATEST:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_WITH_SERVER):
+                    return (await asyncio.shield(self._upstream.caught_up)).head
+        return wish.after
+
+    async def _serve(self, request: web.Request, response: web.StreamResponse, wish: Wish, start: Cursor | str) -> None:
         if request.transport is None:
             return
         audience = self._fanout.audience(wish.framing, chunked=request.version >= HttpVersion11)
         subscriber = Subscriber(request.transport, audience, wish.model_ids, watches_queue=wish.watches_queue)
         self._enter(subscriber)
         try:
-            await Past(self._upstream, self._fanout, self._metrics, response, subscriber).send(wish.after)
+            past = Past(self._upstream, self._fanout, self._metrics, response, subscriber)
+            await past.send(start, is_news=wish.after == LATEST)
             await subscriber.ended
         finally:
             self._leave(subscriber)
@@ -96,14 +108,21 @@ class Past:
         self._framing = subscriber.audience.framing
         self._pauses = back_off()
 
-    async def send(self, after: Cursor | str) -> None:
-        """Returns when the client has joined. Raises ConnectionError when it is gone or too slow."""
-        ring = await self._upstream.ring()
-        position = after if isinstance(after, Cursor) else None
-        if after == LATEST:
-            position = ring.head
+    async def send(self, start: Cursor | str, *, is_news: bool) -> None:
+        """Returns when the client has joined, or shall end; `is_news` says that it does not know where it starts.
+
+        Raises ConnectionError when it is gone or too slow.
+        """
+        caught_up, ended = self._upstream.caught_up, self._subscriber.ended
+        either: tuple[asyncio.Future[Any], ...] = (caught_up, ended)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            return
+        ring = caught_up.result()
+        position = ring.head if start == LATEST else start if isinstance(start, Cursor) else None
+        if position is not None and is_news:
             await self._write(self._framing.cursor(str(position)))
-        while not self._subscriber.joined:
+        while not self._subscriber.joined and not ended.done():
             position = await self._step(ring, position)
 
     async def _step(self, ring: Ring, position: Cursor | None) -> Cursor | None:

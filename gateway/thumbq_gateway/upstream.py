@@ -59,14 +59,11 @@ class Upstream:
         self._ring_capacity = ring_capacity
         self._ring_bytes = ring_bytes
         self._ring: Ring | None = None
-        self._caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
+        # The ring, once it has reached where the log stood when the gateway started.
+        self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
         self._log_readers = asyncio.Semaphore(_READERS)
         self._pauses = back_off()
         self._connected = True  # until it turns out otherwise, which is worth a line in the log
-
-    async def ring(self) -> Ring:
-        """The ring, as soon as it has reached where the log stood when the gateway started."""
-        return await asyncio.shield(self._caught_up)
 
     def head(self) -> Cursor | None:
         """Where the ring stands, as far as it is known yet."""
@@ -149,8 +146,8 @@ class Upstream:
         ring.advance(max(ring.head.seq, cursor.seq))
 
     def _note_progress(self, ring: Ring) -> None:
-        if not self._caught_up.done() and ring.is_filled:
-            self._caught_up.set_result(ring)
+        if not self.caught_up.done() and ring.is_filled:
+            self.caught_up.set_result(ring)
 
     def _set_connected(self, connected: bool, problem: str = "") -> None:
         if connected != self._connected:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.service import Answer, Client, ask, running_gateway
+from thumbq_gateway import files
 from thumbq_gateway.files import content_type, open_below
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5
@@ -155,6 +156,14 @@ def test_only_regular_files_below_the_root_are_opened(tmp_path: Path, path: str)
     (tmp_path / "secret").write_text("secret")
     with pytest.raises((OSError, ValueError)):
         open_below(root, path)
+
+
+def test_a_link_that_appears_after_the_look_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(OSError, match="symbolic links"):
+        files._step(folder, "link", 0)
 
 
 def test_a_root_that_is_a_link_is_a_root(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 
 import aiohttp
 import pytest
@@ -139,11 +140,12 @@ async def test_bare_ids_move_the_cursor_of_a_filtered_page(server: str) -> None:
 
 
 async def test_bare_ids_follow_a_filtered_replay(client: Client) -> None:
-    for model_id in (1, 2, 3):
-        await client.announce(model_id)
+    await client.announce(1)
+    await client.announce(2)
+    cursor = await client.announce_and_arrive(3)
     async with client.listen("modelId=1&after=earliest") as page:
         assert await page.models(1) == [1]
-        assert (await page.frame()).fields == {"id": await client.cursor()}
+        assert (await page.frame()).fields == {"id": cursor}
 
 
 async def test_a_quiet_stream_has_a_heartbeat(server: str) -> None:
@@ -272,10 +274,10 @@ async def test_who_asks_for_it_also_sees_the_queue(client: Client) -> None:
         assert first.data["pending"] == 0
         assert "id" not in first.fields
         await client.enqueue(42)
-        seen = [await page.frame() for _ in range(2)]
-        queue = next(frame for frame in seen if frame.name == "queue")
-    assert queue.data["pending"] == 1
-    assert queue.data["rendering"] == []
+        while (frame := await page.frame()).name != "queue":
+            pass
+    assert frame.data["pending"] == 1
+    assert frame.data["rendering"] == []
 
 
 async def test_a_second_watcher_sees_the_queue_at_once(client: Client) -> None:
@@ -353,6 +355,15 @@ async def test_a_page_may_come_before_the_server(restartable: RestartableServer)
             await eventually(lambda: _is_ready(client))
             await client.announce(1)
             assert await page.models(1) == [1]
+
+
+async def test_a_gateway_that_stops_keeps_no_page_waiting_for_its_server() -> None:
+    async with aiohttp.ClientSession() as outside:
+        async with running_gateway("127.0.0.1:1") as http:
+            response = await outside.get(f"{http._base_url}/api/notifications?after=earliest")
+            stopping = time.monotonic()
+        assert time.monotonic() - stopping < 1.5
+        assert await response.read()
 
 
 async def test_a_gateway_that_stops_ends_its_streams_in_order(server: str) -> None:
