@@ -22,7 +22,7 @@ from thumbq.render.system_libraries import advice, missing_libraries
 MISSING = missing_libraries()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
 
-DEMO = [sys.executable, "-m", "thumbq.cli.demo"]
+DEMO = [str(Path(sys.executable).with_name("thumbq")), "demo"]
 ANY_PORTS = ["--http-port=0", "--grpc-port=0"]
 
 
@@ -69,6 +69,12 @@ def test_it_renders_again_what_an_earlier_demo_has_rendered_and_ctrl_c_ends_it(d
         assert rest.endswith("Ending.\n")
     assert len(processes) >= 8
     assert not [process for process in processes if is_running(process)]
+    for number in (1, 2):
+        _, in_hand, after = re.split(
+            r"Stopping with (\d+) jobs in hand\n", (data_dir / f"render-{number}.log").read_text()
+        )
+        assert len(re.findall(r"drawn in|failed:", after)) == int(in_hand), "the worker did not finish what it held"
+        assert "Worker ended: " in after
 
 
 @pytest.mark.timeout(180)

@@ -166,7 +166,7 @@ async def _service(
     # A demo renders into a database of its own, whatever the environment says about another.
     ours = {name: value for name, value in os.environ.items() if not _configures_thumbq(name)}
     ours |= {"THUMBQ_DATA_DIR": str(folder), "THUMBQ_HTTP_PORT": str(http_port), "THUMBQ_GRPC_PORT": str(grpc_port)}
-    async with _child("service", ["thumbq_server.serve"], folder, signal.SIGTERM, ours) as process:
+    async with _child("service", ["-m", "thumbq_server.serve"], folder, signal.SIGTERM, ours) as process:
         assert process.stdout is not None
         said = ""
         try:
@@ -202,23 +202,23 @@ def _worker(name: str, folder: Path, server: str) -> AbstractAsyncContextManager
         "worker-id": name,
         "concurrency": 1,
     }
-    module = ["thumbq.cli.worker", *(f"--{option}={value}" for option, value in options.items())]
-    return _child(name, module, folder, signal.SIGKILL, os.environ)
+    program = ["-c", "from thumbq.cli import main; main()", "worker"]
+    program += [f"--{option}={value}" for option, value in options.items()]
+    return _child(name, program, folder, signal.SIGKILL, os.environ)
 
 
 @asynccontextmanager
 async def _child(
-    name: str, module: Sequence[str], folder: Path, death_signal: signal.Signals, environment: Mapping[str, str]
+    name: str, program: Sequence[str], folder: Path, death_signal: signal.Signals, environment: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python module as a process, its log in `folder`; it is told to end with the context, or with this process."""
+    """A Python program as a process, its log in `folder`; it is told to end with the context, or with this process."""
     launcher = ["-c", _ENDING_WITH_PARENT, str(os.getpid()), str(int(death_signal))]
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *launcher,
             "-P",
-            "-m",
-            *module,
+            *program,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if name == "service" else log,
@@ -258,7 +258,3 @@ async def _while_alive(
 def _last_lines(folder: Path, name: str) -> str:
     log = folder / f"{name}.log"
     return "\n".join([*log.read_text(errors="replace").splitlines()[-5:], f"(from {log})"])
-
-
-if __name__ == "__main__":
-    typer.run(demo)

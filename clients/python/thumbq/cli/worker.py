@@ -84,7 +84,3 @@ async def _work(
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
-
-
-if __name__ == "__main__":
-    typer.run(worker)
