@@ -60,6 +60,10 @@ serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
 bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up through the real API
 	$(VENV)/bin/python -m bench $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/installed-dev  ## Kill everything while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
+	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
