@@ -17,8 +17,10 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 _logger = logging.getLogger("thumbq")
 
-# Three of the server's keepalives, seconds.
-SILENCE_LIMIT = 45.0
+# How long (seconds) a server gets to say Welcome; it may have to wait for its database.
+_WELCOME_LIMIT = 45.0
+# The server says something in each heartbeat interval; one that missed so many is dead.
+_MISSED_HEARTBEATS = 3
 # How long (seconds) a server that ends the stream gets to acknowledge the last results.
 _LEAVING_LIMIT = 5.0
 # How long (seconds) a server gets to end the stream of a worker that has drained and has nothing more to say.
@@ -34,7 +36,7 @@ _Call = grpc.aio.StreamStreamCall[StreamJobsRequest, StreamJobsResponse]
 
 
 class ServerSilent(Exception):
-    """The server said nothing for three keepalive intervals."""
+    """The server said nothing for three heartbeat intervals."""
 
 
 class WorkerStream:
@@ -187,7 +189,7 @@ class WorkerStream:
 
     async def _keep_time(self) -> None:
         try:
-            async with asyncio.timeout(SILENCE_LIMIT):
+            async with asyncio.timeout(_WELCOME_LIMIT):
                 await self._welcomed.wait()
         except TimeoutError:
             raise ServerSilent from None
@@ -202,4 +204,4 @@ class WorkerStream:
                     raise ServerSilent
 
     def _silent(self) -> bool:
-        return monotonic() - self._heard_at > SILENCE_LIMIT
+        return monotonic() - self._heard_at > self._heartbeat_interval * _MISSED_HEARTBEATS
