@@ -6,7 +6,7 @@ from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_server.domain.job import ALREADY_ENDED, NOT_ENDED, Invalid, NotFound, WrongState
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
-from thumbq_server.rpc.errors import translated
+from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.storage import interventions, records
 from thumbq_server.storage.database import Database, Row
@@ -47,6 +47,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if not done and row["status"] != "Pending":
             raise WrongState(NOT_ENDED.format(status=row["status"]))
         return admin_pb2.RetryJobResponse(job=codec.job(row))
+
+    GetStats = ListWorkers = PauseQueue = ResumeQueue = later  # type: ignore[assignment]
+    ListDeadLetters = RedriveDeadLetters = PruneJobs = later  # type: ignore[assignment]
 
     async def _job(self, job_id: int) -> Row:
         row = await records.job(self._database, job_id)

@@ -33,6 +33,11 @@ def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
     return _CODES[type(error)], str(error)
 
 
+async def later(_service: object, _request: object, context: Any) -> None:
+    """A method that the protocol has and this version does not."""
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "This version of thumbq does not do that yet.")
+
+
 def translated(
     method: Callable[[Service, Request, Any], Awaitable[Response]],
 ) -> Callable[[Service, Request, Any], Awaitable[Response]]:

@@ -30,7 +30,7 @@ from thumbq_server.domain.job import (
 from thumbq_server.engine.hub import Hub, HubClosed, LogPruned
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
-from thumbq_server.rpc.errors import translated
+from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.storage import log as notification_log
 from thumbq_server.storage import records
@@ -191,6 +191,8 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     async def StreamJobs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._streams.serve(request_iterator, context)
+
+    LogJobEvent = later  # type: ignore[assignment]
 
     async def _job(self, job_id: int) -> job_pb2.Job:
         row = await records.job(self._database, job_id)

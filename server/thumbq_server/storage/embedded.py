@@ -148,9 +148,13 @@ class EmbeddedPostgres:
         """Stop the server, in good order or AT_ONCE, and give the data folder up."""
         if self.process is not None:
             running = self.process.poll() is None
-            end_postgres(self.cluster, self.process.pid if running else None, patience)
-            self.process.wait()
-            self.process = None
+            try:
+                end_postgres(self.cluster, self.process.pid if running else None, patience)
+            finally:
+                # When that was interrupted, or the folder was removed.
+                self.process.kill()
+                self.process.wait()
+                self.process = None
             if self.socket_dir != self.cluster:
                 shutil.rmtree(self.socket_dir, ignore_errors=True)
         if self._lock is not None:

@@ -56,12 +56,12 @@ _COMPLETE = f"""
         UPDATE jobs j SET outcome = 'Completed', attempt_count = e.attempt, lease_seq = e.lease_seq,
                error_message = NULL, finished_at = now(), updated_at = now()
           FROM ended e WHERE j.id = e.job_id
-        RETURNING e.*, j.model_id, j.model_hash, j.request_no
+        RETURNING e.*, j.model_id, j.model_hash, j.request_no, j.created_at
     ), shown AS (
         INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
-                                     model_hash)
+                                     model_hash, created_at)
         SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Ready', path, size_bytes, width, height,
-               model_hash
+               model_hash, created_at
           FROM recorded ORDER BY model_id, request_no DESC
         {_SHOW_PICTURE}
     ), {announce("Ready", "shown", completed="SELECT count(*) FROM recorded")}
@@ -74,7 +74,7 @@ _COMPLETE_AND_RERUN = f"""
         DELETE FROM leases l WHERE l.job_id = $1 AND l.lease_seq = $2 AND l.rerun_request_no IS NOT NULL
         RETURNING l.job_id, l.lease_seq, l.attempt, l.rerun_request_no
     ), before AS (
-        SELECT e.*, j.model_id, j.model_hash, j.request_no, j.priority
+        SELECT e.*, j.model_id, j.model_hash, j.request_no, j.priority, j.created_at
           FROM ended e JOIN jobs j ON j.id = e.job_id FOR UPDATE OF j
     ), recorded AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), attempt_count = 0,
@@ -86,8 +86,8 @@ _COMPLETE_AND_RERUN = f"""
         SELECT job_id, {rank("now()", "priority")}, now(), 0, lease_seq FROM before
     ), shown AS (
         INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
-                                     model_hash)
-        SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash FROM before
+                                     model_hash, created_at)
+        SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash, created_at FROM before
         {_SHOW_PICTURE}
     ), {announce("Ready", "shown", wake="jobs")}
     SELECT model_id FROM before
@@ -103,7 +103,7 @@ def _fail(input_steps: str) -> str:
     """
     return f"""
     {input_steps}, decided AS (
-        SELECT e.*, j.model_id, j.priority, j.request_no,
+        SELECT e.*, j.model_id, j.priority, j.request_no, j.created_at,
                e.rerun_request_no IS NOT NULL AS rerun,
                e.rerun_request_no IS NOT NULL OR (e.retryable AND e.attempt < j.max_attempts) AS will_retry,
                now() + CASE WHEN e.rerun_request_no IS NULL THEN e.backoff ELSE '0' END AS next_run_at
@@ -124,9 +124,10 @@ def _fail(input_steps: str) -> str:
         INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Failed' FROM decided WHERE NOT will_retry
         ON CONFLICT (job_id) DO UPDATE SET status = 'Failed', ended_at = now()
     ), shown AS (
-        INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, error_message, next_attempt_at)
+        INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, error_message, next_attempt_at,
+                                     created_at)
         SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Failed', error_message,
-               CASE WHEN will_retry THEN next_run_at END
+               CASE WHEN will_retry THEN next_run_at END, created_at
           FROM decided ORDER BY model_id, request_no DESC
         ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
                attempt = excluded.attempt, status = 'Failed', error_message = excluded.error_message,

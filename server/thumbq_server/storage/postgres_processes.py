@@ -57,7 +57,10 @@ def left_postmaster(cluster: Path) -> int | None:
 
 
 def _is_free(cluster: Path) -> bool:
-    held = take_cluster(cluster)
+    try:
+        held = take_cluster(cluster)
+    except FileNotFoundError:
+        return True
     if held is not None:
         os.close(held)
     return held is not None

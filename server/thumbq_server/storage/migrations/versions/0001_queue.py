@@ -97,7 +97,8 @@ CREATE TABLE thumbnails (
     width         integer CHECK (width > 0),
     height        integer CHECK (height > 0),
     model_hash    bytea,
-    created_at    timestamptz NOT NULL DEFAULT now(),
+    -- when it was first asked for
+    created_at    timestamptz NOT NULL,
     processed_at  timestamptz NOT NULL DEFAULT now(),
     CHECK (status <> 'Ready' OR path IS NOT NULL),
     CHECK ((status = 'Failed') = (error_message IS NOT NULL))
