@@ -5,7 +5,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
-from thumbq.cli import demo, jobs, serve, worker
+from thumbq.cli import demo, interventions, jobs, serve, worker
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -21,6 +21,8 @@ app.command("demo")(demo.demo)
 app.command("enqueue")(jobs.enqueue)
 app.command("jobs")(jobs.jobs)
 app.command("job")(jobs.job)
+app.command("cancel")(interventions.cancel)
+app.command("retry")(interventions.retry)
 app.command("watch")(jobs.watch)
 app.command("health")(jobs.health)
 
