@@ -33,7 +33,8 @@ PATIENCE = 5.0
 # Models that are asked for again and again, in several versions; pages watch some of them.
 HOT_MODELS = range(1, 31)
 HOT_VERSIONS = 3
-_TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+# A server that stops cancels what it has not begun.
+_TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 _NOT_NOW = {grpc.StatusCode.FAILED_PRECONDITION}
 
 
