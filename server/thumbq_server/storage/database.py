@@ -30,6 +30,9 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+# All that lanes say goes by keys. A plan made while the tables were empty would read them whole, and be kept while they
+# fill: to find 10,000 jobs took 9 s instead of 0.3.
+_BY_KEY = {"enable_seqscan": "off"}
 _UNDONE_TRIES = 5
 _CONNECT_TIMEOUT = 5.0
 
@@ -53,7 +56,7 @@ async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
         dsn,
         timeout=_CONNECT_TIMEOUT,
         command_timeout=statement_timeout + 5,
-        server_settings=_session(statement_timeout),
+        server_settings=_session(statement_timeout) | _BY_KEY,
     )
 
 
