@@ -25,6 +25,19 @@ def check_log(evidence: Evidence) -> Iterator[str]:
             yield f"job {job_id}: transaction {xact} should announce {dict(due)}, and announced {dict(told)}"
 
 
+def check_newest(evidence: Evidence) -> Iterator[str]:
+    """What a model shows never goes back to an older request."""
+    history = evidence.history
+    model_of = {step.job_id: (step.detail or "").partition("/")[0] for step in history.steps if step.step == "created"}
+    newest: dict[str, Step] = {}
+    for step in history.steps:
+        if step.step == "shown":
+            before = newest.setdefault(model_of[step.job_id], step)
+            if (step.request_no or 0) < (before.request_no or 0):
+                yield f"job {step.job_id}: it replaced what job {before.job_id} shows, which was asked for later"
+            newest[model_of[step.job_id]] = step
+
+
 def _told(step: Step) -> tuple[str | None, int | None]:
     # a cancel announces whatever the model shows then
     return (step.outcome, step.attempt) if step.outcome in {"Ready", "Failed", "Pending"} else ("Cancelled", None)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
-from tests.system.chaos.check_log import check_log, check_subscriber
+from tests.system.chaos.check_log import check_log, check_newest, check_subscriber
 from tests.system.chaos.check_reports import check_leases, check_reports
 from tests.system.chaos.clients import Subscriber
 from tests.system.chaos.evidence import Evidence
@@ -52,6 +52,7 @@ async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscrib
         *check_leases(evidence),
         *check_reports(evidence),
         *check_log(evidence),
+        *check_newest(evidence),
         *(problem for subscriber in subscribers for problem in check_subscriber(evidence, subscriber)),
         *evidence.surprises,
     ]

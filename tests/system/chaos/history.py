@@ -5,7 +5,7 @@ So the checker need not believe the service's own records. The steps:
     created    a job; `detail` is model/hash             asked again  a job is started anew (reset, retry, force)
     claimed    a lease; `detail` is max_attempts         ended        that lease, however it ended
     recorded   an attempt's end, or a cancel, in `jobs`: outcome, and the error message as `detail`
-    shown      a thumbnail's new status as `outcome`, its path or error message as `detail`
+    shown      a thumbnail's new status as `outcome`, its path or error message as `detail`, and the request it follows
     announced  a notification: its position in the log as `seq`, its status as `outcome`
 """
 
@@ -26,6 +26,7 @@ CREATE TABLE chaos_history (
     attempt smallint,
     worker  bigint,
     seq     bigint,
+    request_no bigint,
     outcome text,
     detail  text
 );
@@ -49,8 +50,8 @@ BEGIN
         INSERT INTO chaos_history (step, job_id, lease_seq, attempt, outcome, detail)
         VALUES ('recorded', NEW.id, NEW.lease_seq, NEW.attempt_count, NEW.outcome, NEW.error_message);
     WHEN 'shown' THEN
-        INSERT INTO chaos_history (step, job_id, attempt, outcome, detail)
-        VALUES ('shown', NEW.job_id, NEW.attempt, NEW.status,
+        INSERT INTO chaos_history (step, job_id, attempt, request_no, outcome, detail)
+        VALUES ('shown', NEW.job_id, NEW.attempt, NEW.request_no, NEW.status,
                 CASE NEW.status WHEN 'Ready' THEN NEW.path ELSE NEW.error_message END);
     WHEN 'announced' THEN
         INSERT INTO chaos_history (step, job_id, attempt, seq, outcome, detail)
@@ -73,7 +74,8 @@ CREATE TRIGGER chaos_announced AFTER INSERT ON notifications FOR EACH ROW EXECUT
 
 _READ = """
     SELECT number, extract(epoch FROM at)::float8 AS at, xact, step, job_id, lease_seq, attempt,
-           (SELECT w.worker_id FROM workers w WHERE w.id = worker) AS worker, seq, outcome, detail
+           (SELECT w.worker_id FROM workers w WHERE w.id = worker) AS worker, seq, request_no,
+           outcome, detail
       FROM chaos_history ORDER BY number
 """
 
@@ -90,11 +92,12 @@ class Step(NamedTuple):
     attempt: int | None
     worker: str | None
     seq: int | None
+    request_no: int | None
     outcome: str | None
     detail: str | None
 
     def __str__(self) -> str:
-        named = zip(("lease", "attempt", "worker", "seq", "outcome", "detail"), self[5:], strict=True)
+        named = zip(("lease", "attempt", "worker", "seq", "request", "outcome", "detail"), self[5:], strict=True)
         facts = [f"{name}={value}" for name, value in named if value is not None]
         return f"{self.at:.3f}  PostgreSQL (transaction {self.xact}): {self.step} {' '.join(facts)}"
 

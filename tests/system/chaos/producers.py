@@ -31,7 +31,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 BACKLOG = 250
 PATIENCE = 5.0
 # Models that are asked for again and again, in several versions; pages watch some of them.
-HOT_MODELS = range(1, 31)
+HOT_MODELS = range(1, 13)
 HOT_VERSIONS = 3
 # A server that stops cancels what it has not begun.
 _TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
