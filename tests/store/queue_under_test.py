@@ -10,7 +10,7 @@ import asyncpg
 
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays
-from thumbq_server.storage import jobs, leases, log, records
+from thumbq_server.storage import interventions, jobs, leases, log, records
 from thumbq_server.storage.database import Database, Lane
 from thumbq_server.storage.jobs import Enqueued
 
@@ -173,13 +173,7 @@ class QueueUnderTest:
         return token
 
     async def cancel(self, job_id: int) -> None:
-        """Put a Pending job where a cancelled one stands."""
-        await self.sql(
-            "WITH gone AS (DELETE FROM ready WHERE job_id = $1 RETURNING job_id),"
-            " dead AS (INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM gone)"
-            " UPDATE jobs SET outcome = 'Cancelled', finished_at = now() FROM gone WHERE id = gone.job_id",
-            job_id,
-        )
+        assert len(await interventions.cancel(self.lane, [job_id])) == 1
 
     async def job(self, job_id: int) -> Any:
         row = await records.job(self.database, job_id)

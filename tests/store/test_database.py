@@ -138,7 +138,8 @@ async def test_a_statement_that_lost_a_deadlock_is_said_again(queue):
     lock = "SELECT FROM jobs WHERE id = $1 FOR UPDATE"
     async with Database(queue.database.dsn) as database, rival(database) as holder, rival(database) as winner:
         lane = database.lane()
-        await lane.fetch("SET deadlock_timeout = '1ms'")
+        # long enough for the winner to wait again, should the second try overtake it
+        await lane.fetch("SET deadlock_timeout = '200ms'")
         await winner.execute(lock, third.job_id)
         await holder.execute(lock, second.job_id)
         requests = [new_job(model, force=True) for model in (1, 2, 3)]

@@ -4,6 +4,7 @@ import pytest
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import STATES, new_job
+from thumbq_server.domain.job import Revival
 from thumbq_server.storage import jobs
 from thumbq_server.storage.jobs import Enqueued, Outcome
 
@@ -25,6 +26,29 @@ async def test_twenty_at_once_revive_a_job_once(queue, lanes, state):
     answers = await at_once(*[jobs.enqueue(lane, [new_job(7, force=True)]) for lane in lanes])
     assert sorted(answer.outcome.name for [answer] in answers) == ["EXISTING"] * 19 + ["RESET"]
     assert len(await queue.news()) == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "state"),
+    [
+        (Revival.RESET, "Completed"),
+        (Revival.RESET, "Failed"),
+        (Revival.RESTART, "Waiting"),
+        (Revival.RERUN, "Processing"),
+        (Revival.KEEP, "Pending"),
+    ],
+)
+async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, state):
+    """Between the look and the step the job went round, and stands in the same state again."""
+    token = await queue.job_in("Waiting", new_job(7))
+    outdated = (await queue.job(token.job_id))["request_no"]
+    await queue.enqueue(new_job(7, force=True))
+    await queue.release(*await queue.claim())
+    if state != "Pending":
+        await queue.job_in(state, new_job(7))
+    async with queue.unchanged():
+        rows = await queue.sql(jobs.STATEMENTS[plan], [token.job_id], [outdated], [1], [0], [3], [0.0])
+    assert rows == []
 
 
 async def test_overlapping_batches_in_any_order_do_not_block_each_other(queue, lanes, no_second_try):

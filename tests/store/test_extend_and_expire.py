@@ -1,6 +1,9 @@
 """Leases in time: a worker that is alive extends them, and what ran out is taken away."""
 
+import asyncio
 from datetime import timedelta
+
+import asyncpg
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, new_job, untold
@@ -121,6 +124,20 @@ async def test_expirers_at_once_take_each_lease_once(queue, lanes):
     assert sorted(row["job_id"] for rows in taken for row in rows) == [token.job_id for token in tokens]
     assert await queue.value("count(*) FROM ready WHERE attempt = 1") == 200
     assert len(await queue.news()) == 200
+
+
+async def test_an_expiry_passes_by_what_another_is_ending(queue):
+    first, second = await queue.claimed(new_job(1), new_job(2))
+    await queue.let_run_out(first, second)
+    other = await asyncpg.connect(queue.database.dsn)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM leases WHERE job_id = $1 FOR UPDATE", first.job_id)
+            taken = await asyncio.wait_for(queue.expire(), timeout=5)
+            assert [row["job_id"] for row in taken] == [second.job_id]
+    finally:
+        await other.close()
+    assert [row["job_id"] for row in await queue.expire()] == [first.job_id]
 
 
 async def test_expiry_passes_by_what_is_just_being_extended(queue, lanes):

@@ -108,6 +108,7 @@ async def test_so_it_does_when_a_was_forced_to_run_again_before_b_came(queue):
     (b,) = await queue.claimed(new_job(7, file=B))
     await queue.enqueue(new_job(7, file=A))
     await queue.complete(a)
+    await assert_shows(queue, A, status="Pending")
     (again,) = await queue.claim()
     await queue.complete(b, again)
     thumbnail = await queue.thumbnail(7)

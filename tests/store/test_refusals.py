@@ -4,7 +4,7 @@ import pytest
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, STATES, new_job, untold
-from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.job import LostReason, Token, Verdict
 from thumbq_server.storage import leases
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
@@ -134,14 +134,43 @@ async def test_of_an_ending_and_an_expiry_at_once_one_takes_place(queue, lanes, 
     assert expired | heard == {token.job_id for token in tokens}
 
 
-async def test_reports_of_the_same_jobs_in_any_order_all_get_through(queue, lanes, verb):
+async def test_reports_of_the_same_jobs_do_not_block_each_other(queue, lanes, verb, no_second_try):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 101)])
     batches = [tokens, tokens[::-1], tokens[20:80], tokens[80:20:-1]] * 2
     await at_once(*[getattr(queue.on(lane), verb)(*batch) for lane, batch in zip(lanes, batches, strict=False)])
 
 
-async def test_reports_of_all_kinds_on_the_same_jobs_all_get_through(queue, lanes):
+async def test_reports_of_all_kinds_on_the_same_jobs_do_not_block_each_other(queue, lanes, no_second_try):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 101)])
     verbs = ["complete", "extend", "fail", "extend", "release", "extend"]
     reports = [getattr(queue.on(lane), verb) for lane, verb in zip(lanes, verbs, strict=False)]
     await at_once(*[report(*tokens[:: (-1) ** n]) for n, report in enumerate(reports)])
+
+
+@pytest.mark.parametrize(
+    ("lost_by", "reason"),
+    [
+        ("Completed", None),
+        ("Waiting", LostReason.EXPIRED),
+        ("Failed", LostReason.EXPIRED),
+        ("Cancelled", LostReason.CANCELLED),
+    ],
+)
+async def test_why_a_lease_is_gone_can_be_told(queue, lost_by, reason):
+    (token,) = await queue.claimed(new_job(7, max_attempts=1 if lost_by == "Failed" else 3))
+    if lost_by == "Completed":
+        await queue.complete(token)
+    elif lost_by == "Cancelled":
+        await queue.cancel(token.job_id)
+    else:
+        await queue.expired(token)
+    assert await leases.why_lost(queue.database, [token]) == ({token: reason} if reason else {})
+
+
+async def test_a_lease_that_another_holds_now_was_taken_over(queue):
+    (old,) = await queue.claimed(new_job(7))
+    await queue.release(old)
+    (new,) = await queue.claim()
+    await queue.complete(new)
+    reasons = await leases.why_lost(queue.database, [old, new, Token(999_999_999, 1)])
+    assert reasons == {old: LostReason.TAKEN_OVER, Token(999_999_999, 1): LostReason.CANCELLED}

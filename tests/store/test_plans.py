@@ -1,0 +1,48 @@
+"""Plans: a statement prepared while the tables were empty serves them when they are full."""
+
+import re
+from itertools import pairwise
+
+from thumbq_server.domain.job import Revival
+from thumbq_server.storage import jobs, leases
+from thumbq_server.storage.database import Database
+
+STATEMENTS = {
+    "create": jobs._CREATE,
+    "find": jobs._FIND,
+    "reset": jobs.STATEMENTS[Revival.RESET],
+    "restart": jobs.STATEMENTS[Revival.RESTART],
+    "rerun": jobs.STATEMENTS[Revival.RERUN],
+    "renew": jobs.STATEMENTS[Revival.KEEP],
+    "claim": leases._CLAIM,
+    "complete": leases._COMPLETE,
+    "complete and rerun": leases._COMPLETE_AND_RERUN,
+    "fail": leases._FAIL,
+    "release": leases._RELEASE,
+    "extend": leases._EXTEND,
+    "states": leases._STATES,
+}
+
+
+async def test_no_statement_of_the_hot_path_reads_a_whole_table(database_url):
+    async with Database(database_url) as database:
+        lane = database.lane()
+        await lane.fetch("SET plan_cache_mode = force_generic_plan")
+        scans = {name: await scans_without_key(lane, statement) for name, statement in STATEMENTS.items()}
+    assert {name: lines for name, lines in scans.items() if lines} == {}
+
+
+async def scans_without_key(lane, statement):
+    """The scans of tables that do not go by a key, in the plan that will be kept. The head is one row."""
+    arguments = ", ".join(["NULL"] * max(int(number) for number in re.findall(r"\$(\d+)", statement)))
+    await lane.fetch(f"PREPARE statement AS {statement}")
+    rows = await lane.fetch(f"EXPLAIN (COSTS OFF) EXECUTE statement ({arguments})")
+    await lane.fetch("DEALLOCATE statement")
+    plan = [row[0].strip() for row in rows]
+    return [
+        line
+        for line, detail in pairwise([*plan, ""])
+        if re.search(r"(Seq|Index|Index Only) Scan ", line)
+        and not detail.startswith("Index Cond")
+        and " on queue_head " not in line
+    ]
