@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import signal
 import time
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ TWO_AT_ONCE = 0.25
 RECOVERY_LIMIT = 45.0
 DRAIN_LIMIT = 60.0
 _TICK = 0.1
+_ERROR = re.compile(r"level='(error|critical)'|never retrieved|never awaited|destroyed but it is pending| ERROR ")
 
 _LEFT = """
     SELECT id, status, attempt_count, run_at, lease_expires_at, worker_id FROM job_states
@@ -59,6 +61,7 @@ class Run:
                 await self._cycle(cycle, bag)
             await self._drain()
             self._look_for_accidents()
+            self._read_logs()
             async with world.database() as connection:
                 history = await read_history(connection)
                 self.outcome.evidence = Evidence(history, world.journals)
@@ -132,11 +135,17 @@ class Run:
             self.outcome.problems.append(problem)
 
     def _look_for_accidents(self) -> None:
-        """Whatever ended without being asked to, or wrote a traceback."""
+        """Whatever ended without being asked to."""
         for program in self._world.programs:
             if program.expected_up and not program.running:
                 program.expected_up = False
                 self.outcome.problems.append(f"{program.name} ended by itself:\n{program.messages[-2000:]}")
+
+    def _read_logs(self) -> None:
+        """What our programs themselves hold for an error, and what Python says of tasks that went wrong unseen."""
+        for program in self._world.programs:
+            lines = [line for line in program.messages.splitlines() if _ERROR.search(line)]
+            self.outcome.problems += [f"{program.name} says: {line[:300]}" for line in lines[:5]]
 
     def _say(self, sentence: str) -> None:
         say(f"{time.monotonic() - self._started:7.1f} s  {sentence}")
