@@ -79,3 +79,10 @@ async def test_a_thousand_pictures_are_one_commit_and_answered_in_order(queue):
     assert await queue.value("count(*) FROM notifications WHERE status = 'Ready'") == 1
     assert len(await queue.news()) == 1000
     assert await queue.value("completed FROM queue_head") == 1000
+
+
+async def test_a_job_that_nobody_forced_is_not_run_again(queue):
+    """A report without a token may meet a lease that is younger than the mark it looked at."""
+    (token,) = await queue.claimed(new_job(7))
+    async with queue.unchanged():
+        assert await queue.sql(leases._COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []
