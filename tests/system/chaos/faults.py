@@ -73,6 +73,8 @@ class Strike:
     witnesses: set[str]
     at: float
     over: float = 0.0
+    # Whether another fault came with it, so that nobody can tell which of them it was that took so long.
+    in_company: bool = False
     problem: str | None = None
 
     @property

@@ -75,6 +75,8 @@ class Run:
         pause = self._chance.uniform(0, 0.7)
         self._say(f"cycle {number}: {' and '.join(draw.what for draw in draws)}")
         strikes = await asyncio.gather(*(carry_out(draw, self._world) for draw in draws))
+        for strike in strikes:
+            strike.in_company = len(strikes) > 1
         self.outcome.cycles = number
         self.outcome.strikes += strikes
         self.outcome.problems += [strike.problem for strike in strikes if strike.problem]

@@ -41,6 +41,7 @@ def _counts(evidence: Evidence) -> Iterator[str]:
 
 
 def _faults(strikes: list[Strike], evidence: Evidence) -> Iterator[str]:
+    yield "Recovery is counted from the signal, of those faults that came alone."
     yield f"{'fault':32} {'times':>6} {'longest outage':>15} {'longest recovery':>17}"
     by_kind: dict[str, list[Strike]] = defaultdict(list)
     for strike in strikes:
@@ -49,8 +50,9 @@ def _faults(strikes: list[Strike], evidence: Evidence) -> Iterator[str]:
     for kind in sorted(by_kind):
         same = by_kind[kind]
         outage = max(strike.over - strike.at for strike in same)
-        recovery = max(_recovery(strike, evidence, served) for strike in same)
-        yield f"{kind:32} {len(same):6} {outage:13.1f} s {recovery:15.1f} s"
+        recoveries = [_recovery(strike, evidence, served) for strike in same if not strike.in_company]
+        recovery = f"{max(recoveries):15.1f} s" if recoveries else f"{'-':>17}"
+        yield f"{kind:32} {len(same):6} {outage:13.1f} s {recovery}"
 
 
 def _served(evidence: Evidence, client: str) -> list[float]:
