@@ -45,6 +45,16 @@ async def queue(own_postgres: EmbeddedPostgres) -> AsyncIterator[Queue]:
         yield queue_pb2_grpc.QueueServiceStub(channel)
 
 
+async def start(postgres: EmbeddedPostgres) -> None:
+    """Start PostgreSQL again without holding up the server, which lives on the same event loop."""
+    postgres.launch()
+
+    async def ready() -> bool:
+        return postgres.ready()
+
+    await eventually(ready, timeout=30)
+
+
 async def answers(queue: Queue) -> bool:
     """Whether a call that needs PostgreSQL is answered; the only other answer is UNAVAILABLE."""
     return await succeeds(queue.ListJobs(queue_pb2.ListJobsRequest()))
@@ -84,7 +94,7 @@ async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Wo
     own_postgres.stop(AT_ONCE)
     await eventually(lambda: away(queue))
     await worker.reports(1, done(held))  # in the middle of it
-    own_postgres.start()
+    await start(own_postgres)
     await eventually(lambda: answers(queue))
 
     assert not (await worker.hears("result_acks")).exceptions
@@ -114,7 +124,7 @@ async def test_leases_that_ran_out_during_an_outage_are_still_their_workers(own_
         heartbeat = asyncio.create_task(beat(worker, job))
         own_postgres.stop(AT_ONCE)
         await asyncio.sleep(1.5)  # the outage itself: longer than the lease
-        own_postgres.start()
+        await start(own_postgres)
         await eventually(lambda: answers(queue))
         await worker.reports(1, done(job))
         assert not (await worker.hears("result_acks")).exceptions
@@ -201,7 +211,7 @@ async def test_a_json_worker_is_told_to_come_back_and_a_page_stays(own_postgres)
         ):
             answer = await client.post(path, body)
             assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), (path, answer.text)
-        own_postgres.start()
+        await start(own_postgres)
 
         async def dequeued():
             return (await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w1"})).status == 200
@@ -249,7 +259,7 @@ async def test_a_full_disk_stops_the_queue_and_loses_nothing(cramped_postgres):
         process = cramped_postgres.process
         if process is None or process.poll() is not None:
             cramped_postgres.stop()  # it gave up, as it does when its log finds no room; its parent starts it again
-            cramped_postgres.start()
+            await start(cramped_postgres)
         await eventually(lambda: answers(queue), timeout=30)
         assert await enqueued(queue, 1_000_000)
         request = queue_pb2.DequeueJobsRequest(worker_id="w1", max_jobs=100, wait=Duration(seconds=5))
