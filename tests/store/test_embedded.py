@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: what it promises about its data, its folder and its processes."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -37,8 +38,8 @@ def somebody_else() -> Iterator[subprocess.Popen[bytes]]:
 
 async def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
     postgres = EmbeddedPostgres(folder)
-    await execute(postgres.start(), "CREATE TABLE kept AS SELECT 42 AS number")
-    postgres.stop()
+    with postgres as dsn:
+        await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
     with postgres as dsn:
         assert await execute(dsn, "SELECT number FROM kept") == 42
 
@@ -105,11 +106,11 @@ async def test_a_left_postgres_that_does_not_react_is_killed_by_the_next_start(
 
 async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(folder: Path) -> None:
     postgres = EmbeddedPostgres(folder)
-    await execute(postgres.start(), "CREATE TABLE kept AS SELECT 42 AS number")
-    assert postgres.process
-    postgres.process.kill()
-    assert await execute(postgres.start(), "SELECT number FROM kept") == 42
-    postgres.stop()
+    with postgres as dsn:
+        await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
+        assert postgres.process
+        postgres.process.kill()
+        assert await execute(postgres.start(), "SELECT number FROM kept") == 42
 
 
 async def test_a_pid_file_that_names_somebody_else_does_not_block_the_start(folder: Path) -> None:
@@ -132,6 +133,15 @@ async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Pa
         assert await execute(dsn, "SELECT 1") == 1
     with EmbeddedPostgres(folder) as dsn:
         assert await execute(dsn, "SELECT 1") == 1
+
+
+def test_it_ends_though_its_folder_was_removed(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder)
+    with postgres:
+        assert postgres.process
+        processes = {postgres.process.pid, *descendants(postgres.process.pid)}
+        shutil.rmtree(folder)
+    wait_for_end(processes)
 
 
 async def test_an_attempt_that_broke_off_is_made_anew(folder: Path) -> None:
