@@ -30,7 +30,11 @@ def main() -> int:
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="thumbq-chaos-"))
     say(f"seed {seed}, {chosen.cycles} cycles; logs and journals in {folder}")
-    outcome = uvloop.run(_go(Run(folder, chosen.cycles, seed, chosen.rate)))
+    try:
+        outcome = uvloop.run(_go(Run(folder, chosen.cycles, seed, chosen.rate)))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        say("ended by a signal")
+        return 130
     _tell(outcome, folder)
     if outcome.problems:
         say(f"FAILED with seed {seed}: everything is kept in {folder}")
