@@ -14,7 +14,7 @@ _WITHOUT_JOB = """
     SELECT job_id FROM (
         SELECT job_id FROM ready UNION ALL SELECT job_id FROM leases UNION ALL SELECT job_id FROM dead_letters
         UNION ALL SELECT job_id FROM thumbnails) AS p
-     WHERE job_id NOT IN (SELECT id FROM jobs)
+     WHERE NOT EXISTS (SELECT FROM jobs WHERE id = p.job_id)
 """
 
 _OUT_OF_BOUNDS = """
