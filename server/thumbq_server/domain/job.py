@@ -96,7 +96,7 @@ class PathRule:
     roots: tuple[str, ...] = ()
 
     def check(self, path: str) -> str:
-        """Return `path` when it is absolute, normalised and inside the roots; raise Invalid otherwise."""
+        """Return `path` when it is absolute, without "..", and inside the roots; raise Invalid otherwise."""
         if not path:
             raise Invalid("thumbnailPath is required")
         if len(path) > MAX_THUMBNAIL_PATH:
