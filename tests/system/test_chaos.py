@@ -30,5 +30,5 @@ def test_every_guarantee_holds_whatever_is_killed(seed: int, capfd: pytest.Captu
         finally:
             run.terminate()  # it ends all that it started
     with capfd.disabled():
-        sys.stdout.write(f"\nchaos, seed {seed}: {'held' if run.returncode == 0 else 'FAILED'}\n")
+        sys.stderr.write(f"\nchaos, seed {seed}: {'held' if run.returncode == 0 else 'FAILED'}\n")
     assert run.returncode == 0, f"\n{output}"

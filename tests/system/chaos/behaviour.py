@@ -1,6 +1,7 @@
 """What a handler does with a job: drawn from the seed and the lease, so that a run can be said again."""
 
 import random
+import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -40,14 +41,31 @@ def behaviour(seed: int, token: str) -> Behaviour:
     return Behaviour(seconds, chance.choices([ending for _, ending in _ENDINGS], weights)[0])
 
 
+# Whether a report names its lease.
+FENCED, LEGACY = "fenced", "legacy"
+
+
 def picture_path(mode: str, token: str) -> str:
     """The path of a picture says under which lease it was made, and whether the report named that lease."""
     return f"/chaos/{mode}/{token}.png"
 
 
 def failure_message(mode: str, token: str) -> str:
+    """So does an error message."""
     return f"chaos {mode} {token}: failed on purpose"
 
 
-# Whether a report names its lease.
-FENCED, LEGACY = "fenced", "legacy"
+class Origin(NamedTuple):
+    """Where a picture or an error message comes from."""
+
+    mode: str
+    token: str
+
+
+def origin_of(text: str) -> Origin | None:
+    """The origin of a path or an error message; None when it is none of ours."""
+    match = _ORIGIN.fullmatch(text)
+    return Origin(*match.groups()) if match else None
+
+
+_ORIGIN = re.compile(r"/?chaos[ /](\w+)[ /](\d+-\d+)(?:\.png|: failed on purpose)")

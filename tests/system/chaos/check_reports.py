@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.system.chaos.behaviour import FENCED, LEGACY, failure_message, picture_path
+from tests.system.chaos.behaviour import FENCED, LEGACY, failure_message, origin_of, picture_path
 from tests.system.chaos.evidence import Evidence, Report
 from tests.system.chaos.history import Lease, Step
 from tests.system.chaos.journal import ACCEPTED
@@ -33,18 +33,17 @@ def _check_evidence(evidence: Evidence, lease: Lease) -> Iterator[str]:
     job_id, token = lease.claimed.job_id, lease.token
     if lease.end not in {"completed", "failed"} or lease.evidence is None:
         return
+    origin = origin_of(lease.evidence)
+    if origin is None or origin.token not in evidence.history.leases:
+        yield f"job {job_id}: nobody in this run reported what lease {token} took: {lease.evidence!r}"
+        return
+    if origin.token != token and (origin.mode == FENCED or origin.token.partition("-")[0] != str(job_id)):
+        yield f"job {job_id}: a result from a stale lease was accepted: lease {token} took {lease.evidence!r}"
     verb = _VERB_OF_END[lease.end]
-    text = picture_path if verb == "complete" else failure_message
-    if lease.evidence == text(FENCED, token):
-        source = token
-    else:
-        _, mode, source, *_ = lease.evidence.replace("/", " ").replace(":", "").replace(".", " ").split()
-        if mode != LEGACY or source.partition("-")[0] != str(job_id):
-            yield f"job {job_id}: a result from a stale lease was accepted: lease {token} took {lease.evidence!r}"
-    reported = {client for client, outcome in evidence.results[source] if outcome.startswith(verb)}
-    holders = {evidence.history.leases[source].claimed.worker}
-    if reported != holders:
-        yield f"job {job_id}: a result of {holders} was accepted that {reported or 'nobody'} reported"
+    reported = {client for client, outcome in evidence.results[origin.token] if outcome.startswith(verb)}
+    holder = evidence.history.leases[origin.token].claimed.worker
+    if reported != {holder}:
+        yield f"job {job_id}: a result of {holder} was accepted that {reported or 'nobody'} reported"
 
 
 def _check_run(job_id: int, steps: list[Step]) -> Iterator[str]:
