@@ -84,13 +84,17 @@ class Lane:
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, committed. Raises Unavailable."""
+        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What `work` returns for the connection. It must be safe to run again: so it is after a deadlock."""
         async with self._lock, translated():
             for tries_left in reversed(range(_UNDONE_TRIES)):
                 try:
                     connection = self._connection
                     if connection is None or connection.is_closed():
                         connection = self._connection = await connect(self._dsn, self._statement_timeout)
-                    return await connection.fetch(sql, *arguments)
+                    return await work(connection)
                 except _UNDONE:
                     if not tries_left:
                         raise

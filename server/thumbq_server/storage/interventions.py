@@ -1,6 +1,7 @@
 """What an operator does to jobs: cancel them, and start ended ones anew."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
@@ -10,9 +11,7 @@ from thumbq_server.storage.database import Database, Lane, Unavailable, columns
 from thumbq_server.storage.jobs import STATEMENTS
 from thumbq_server.storage.sql import CHANNEL, LOG
 
-# The log tells what the model shows now that nothing is asked for any more; that differs from model to model, so there
-# is a row for each status, and their numbers follow each other.
-_CANCEL = f"""
+_CANCEL = """
     WITH unready AS (
         DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
     ), unleased AS (
@@ -27,21 +26,27 @@ _CANCEL = f"""
     ), buried AS (
         INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM recorded
         ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
-    ), news AS (
+    )
+    SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded
+"""
+
+# The log tells what the models show, now that this is not asked for any more. That is looked up when nobody else can
+# announce anything before the commit, so in a statement after this one: what a picture or a failure has made of the
+# model since the cancelling began is seen, and never told before.
+_MOVE_HEAD = f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')"
+
+# It differs from model to model, so there is a row for each status, and their numbers follow each other.
+_ANNOUNCE = """
+    WITH news AS (
         SELECT coalesce(t.status, 'None') AS status, count(*) AS count,
                sum(count(*)) OVER (ORDER BY coalesce(t.status, 'None'))::bigint AS upto,
-               array_agg(r.model_id) AS model_ids, array_agg(r.job_id) AS job_ids,
-               array_agg(r.attempt)::smallint[] AS attempt_counts, array_agg(t.error_message) AS error_messages
-          FROM recorded r LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
-    ), head AS (
-        UPDATE queue_head h SET seq = h.seq + n.count FROM (SELECT count(*) FROM recorded) n WHERE n.count > 0
-        RETURNING h.seq - n.count AS before, pg_notify('{CHANNEL}', '{LOG}')
-    ), logged AS (
-        INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
-        SELECT before + upto, before + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages
-          FROM news, head
+               array_agg(model_id) AS model_ids, array_agg(c.job_id) AS job_ids,
+               array_agg(c.attempt) AS attempt_counts, array_agg(t.error_message) AS error_messages
+          FROM unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS c (model_id, job_id, attempt)
+          LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
     )
-    SELECT job_id, worker, lease_seq FROM recorded
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
+    SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
 """
 
 _TELL = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
@@ -70,13 +75,26 @@ async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancelled]:
     cancelled: list[Cancelled] = []
     wanted = sorted(set(job_ids))
     for _ in range(_ROUNDS):
-        rows = await lane.fetch(_CANCEL, wanted)
+        rows = await lane.run(partial(_cancel, job_ids=wanted))
         cancelled += [Cancelled(row["job_id"], row["worker"], Token(row["job_id"], row["lease_seq"])) for row in rows]
-        # a job that went from ready to leases under our hands was seen in neither
-        wanted = [row["job_id"] for row in await lane.fetch(_STATES, wanted) if row["status"] in _LIVE]
+        # a job that went from ready to leases under our hands was seen in neither; one that was started anew since it
+        # was cancelled here stays so
+        done = {job.job_id for job in cancelled}
+        states = await lane.fetch(_STATES, [job_id for job_id in wanted if job_id not in done])
+        wanted = [row["job_id"] for row in states if row["status"] in _LIVE]
         if not wanted:
             return cancelled
     raise Unavailable("jobs kept changing while they were cancelled")
+
+
+async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
+    async with connection.transaction():
+        rows = await connection.fetch(_CANCEL, job_ids)
+        if rows:
+            before = await connection.fetchval(_MOVE_HEAD, len(rows))
+            news = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
+            await connection.fetch(_ANNOUNCE, before, *columns(news, 3))
+        return rows
 
 
 async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:

@@ -1,0 +1,169 @@
+"""The verbs of the store, said to it and to the model of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.store.model_comparison import Observation
+from tests.store.queue_model import BACKOFF, QueueModel
+from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
+from thumbq_server.storage import interventions, jobs, leases
+from thumbq_server.storage.database import Lane
+
+LATER = 3000
+BACKOFFS = [BACKOFF] * 10
+
+
+@dataclass(frozen=True)
+class Before:
+    """The store before a step."""
+
+    observation: Observation
+    worker_names: dict[int, str]
+    # alone, a verb takes all that it can; otherwise others may have locked some of it
+    alone: bool
+
+
+class Verb(Protocol):
+    """Something to be said to the store."""
+
+    async def say(self, lane: Lane) -> Any:
+        """What the store answers."""
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        """Take the model on, and say what the store has to answer. Where it may choose, `answer` is its choice."""
+
+
+@dataclass(frozen=True)
+class Enqueue:
+    requests: tuple[NewJob, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return [tuple(answer) for answer in await jobs.enqueue(lane, self.requests)]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.enqueue(self.requests, [job_id for job_id, _ in answer])
+
+
+@dataclass(frozen=True)
+class Renew:
+    """What an enqueue does before it looks again; it may find that others have taken the job on meanwhile."""
+
+    request: NewJob
+
+    async def say(self, lane: Lane) -> Any:
+        raise NotImplementedError("this is part of an enqueue")
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        model.renew(self.request)
+        return answer
+
+
+@dataclass(frozen=True)
+class Claim:
+    worker: int
+    count: int
+    seconds: int
+
+    async def say(self, lane: Lane) -> Any:
+        rows = await leases.claim(lane, [self.worker] * self.count, [self.seconds] * self.count)
+        return [(Token(row["job_id"], row["lease_seq"]), row["attempt"], row["model_id"]) for row in rows]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        now = before.observation.now
+        if before.alone:
+            tokens = model.claim(self.worker, self.count, self.seconds, now)
+        else:
+            tokens = [model.claim_one(token.job_id, self.worker, self.seconds, now) for token, *_ in answer]
+        claimed = [model.jobs[token.job_id] for token in tokens]
+        return [(job.token, job.attempt, job.request.model_id) for job in claimed[: self.count]]
+
+
+@dataclass(frozen=True)
+class Complete:
+    items: tuple[Completion, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return await leases.complete(lane, self.items)
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return with_models(model, self.items, model.complete(self.items))
+
+
+@dataclass(frozen=True)
+class Fail:
+    items: tuple[Failure, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        answers = await leases.fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
+        return [(verdict, model_id) for verdict, model_id, _ in answers]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return with_models(model, self.items, model.fail(self.items))
+
+
+@dataclass(frozen=True)
+class Expire:
+    limit: int
+
+    async def say(self, lane: Lane) -> Any:
+        return [Token(row["job_id"], row["given"]) for row in await leases.expire(lane, self.limit, BACKOFFS, 1.0)]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        if before.alone:
+            assert len(answer) == len(set(answer)) <= self.limit
+            tokens = model.expire(self.limit, before.worker_names)
+            return answer if set(answer) == set(tokens) else tokens
+        return model.expire_these(answer, before.worker_names)[: self.limit]
+
+
+@dataclass(frozen=True)
+class Release:
+    tokens: tuple[Token, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return await leases.release(lane, self.tokens)
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.release(self.tokens)
+
+
+@dataclass(frozen=True)
+class Extend:
+    tokens: tuple[Token, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return [verdict for verdict, _ in await leases.extend(lane, [(token, LATER) for token in self.tokens])]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.extend(self.tokens)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    job_ids: tuple[int, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return sorted(cancelled.lease for cancelled in await interventions.cancel(lane, self.job_ids))
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.cancel(self.job_ids)
+
+
+@dataclass(frozen=True)
+class Retry:
+    job_ids: tuple[int, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return sorted(await interventions.retry(lane, self.job_ids))
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.retry(self.job_ids)
+
+
+def with_models(
+    model: QueueModel, items: Sequence[Completion | Failure], verdicts: Sequence[Verdict]
+) -> list[tuple[Verdict, int]]:
+    """The verdicts, each with the model of its job where that is known."""
+    known = [model.jobs[item.job_id].request.model_id if item.job_id in model.jobs else 0 for item in items]
+    return list(zip(verdicts, known, strict=True))

@@ -1,0 +1,353 @@
+"""The store against a model of the state diagram: any verbs in any order, one by one and at once.
+
+After each step all that can be seen of the store is as the model says. When verbs are said at once, some order of them
+explains what they answered and what came of them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from itertools import combinations, permutations
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.store.invariants import assert_sound
+from tests.store.model_comparison import Observation, adopt, compare, observe
+from tests.store.queue_model import LIVE, Job, QueueModel, Refuted
+from tests.store.queue_under_test import QueueUnderTest, failure, new_job, picture
+from tests.store.queue_verbs import (
+    LATER,
+    Before,
+    Cancel,
+    Claim,
+    Complete,
+    Enqueue,
+    Expire,
+    Extend,
+    Fail,
+    Release,
+    Renew,
+    Retry,
+    Verb,
+)
+from thumbq_server.domain.job import Completion, Failure, NewJob, Token
+from thumbq_server.storage import workers
+from thumbq_server.storage.database import Database
+
+AT_ONCE = 4
+WORKERS = ("ada", "bob")
+UNKNOWN = 2**40
+EMPTIED = ("jobs", "ready", "leases", "dead_letters", "thumbnails", "notifications")
+
+# What a transaction that is in the way may hold, until every verb waits for it or is through.
+OBSTACLES = {
+    "nothing": "SELECT",
+    "the head": "SELECT FROM queue_head FOR UPDATE",
+    "the jobs": "SELECT FROM jobs FOR UPDATE",
+    "what is ready": "SELECT FROM ready FOR UPDATE",
+    "the leases": "SELECT FROM leases FOR UPDATE",
+    "the thumbnails": "SELECT FROM thumbnails FOR UPDATE",
+}
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+class Store:
+    """The store, connections to it, and the event loop that they live on."""
+
+    def __init__(self, dsn: str) -> None:
+        self.database = Database(dsn)
+        self.worker_names: dict[int, str] = {}
+        self._runner = asyncio.Runner()
+        self.run: Callable[[Coroutine[Any, Any, Any]], Any] = self._runner.run
+        self.run(self._open())
+
+    async def _open(self) -> None:
+        self._obstacle = await asyncpg.connect(self.database.dsn)
+        name = urlsplit(self.database.dsn).path[1:]
+        await self._obstacle.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # no power cut here
+        await self.database.__aenter__()
+        self.lanes = [self.database.lane() for _ in range(AT_ONCE)]
+        self.worker_names = {await workers.register(self.database, name): name for name in WORKERS}
+
+    def close(self) -> None:
+        self.run(self._close())
+        self._runner.close()
+
+    async def _close(self) -> None:
+        await self._obstacle.close()
+        await self.database.__aexit__()
+
+    async def empty(self) -> Observation:
+        for table in EMPTIED:
+            await self.database.fetch(f"DELETE FROM {table}")
+        await self.database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+        return await observe(self.database, cursor=0)
+
+    async def say_at_once(self, verbs: Sequence[Verb], obstacle: str) -> list[Any]:
+        """What the verbs answer, each on a connection of its own."""
+        async with self._in_the_way(obstacle):
+            tasks = [asyncio.create_task(verb.say(lane)) for verb, lane in zip(verbs, self.lanes, strict=False)]
+            await self._all_wait(tasks)
+        return list(await asyncio.gather(*tasks))
+
+    @asynccontextmanager
+    async def _in_the_way(self, obstacle: str) -> AsyncIterator[None]:
+        async with self._obstacle.transaction():
+            await self._obstacle.execute(OBSTACLES[obstacle])
+            yield
+
+    async def _all_wait(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
+        """Return when each of these statements is through or waits for a lock."""
+        waiting = 0
+        async with asyncio.timeout(10):
+            while waiting < len([task for task in tasks if not task.done()]):
+                await asyncio.sleep(0.001)
+                waiting = (await self.database.fetch(_WAITING))[0][0]
+
+
+# What a rule picks; it becomes a verb when it is known which jobs there are.
+few = st.integers(0, 3)
+requests = st.builds(
+    new_job,
+    st.integers(1, 3),
+    st.integers(1, 2),
+    priority=st.sampled_from([0, 0, 5]),
+    max_attempts=st.integers(1, 3),
+    force=st.booleans(),
+    delay=st.sampled_from([0.0, 0.0, 0.0, float(LATER)]),
+)
+# a lease: of which job, and which of its leases
+picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
+VERBS = ("enqueue", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
+wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
+
+
+def stories(verbs: Sequence[Verb], answers: Sequence[Any]) -> Iterator[Sequence[tuple[Verb, Any]]]:
+    """Every order of the verbs, with their answers; then those in which an enqueue has two steps (see Renew)."""
+    said = list(zip(verbs, answers, strict=True))
+    enqueues = [verb for verb in verbs if isinstance(verb, Enqueue)]
+    for count in range(len(enqueues) + 1):
+        for some in combinations(enqueues, count):
+            yield from permutations([*said, *[(Renew(verb.requests[0]), None) for verb in some]])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """The store and the model, taken from one step to the next."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+        self.seen: Observation = store.run(store.empty())
+        self.model = QueueModel()
+        self.pictures = 0
+
+    # one verb at a time
+
+    @rule(requests=st.lists(requests, min_size=1, max_size=4))
+    def enqueue(self, requests: list[NewJob]) -> None:
+        self.say(Enqueue(tuple(requests)))
+
+    @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]))
+    def claim(self, index: int, count: int, seconds: int) -> None:
+        self.say(Claim(self.worker(index), count, seconds))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans())
+    def complete(self, picked: list[tuple[int, str]], twice: bool) -> None:
+        items = [self.completion(token) for token in self.tokens(picked)]
+        self.say(Complete(tuple(items + items[:twice])))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(
+        picked=st.lists(st.tuples(picks, st.booleans(), st.sampled_from([None, 0.0])), min_size=1, max_size=4),
+        twice=st.booleans(),
+    )
+    def fail(self, picked: list[tuple[tuple[int, str], bool, float | None]], twice: bool) -> None:
+        tokens = self.tokens([pick for pick, _, _ in picked])
+        items = [
+            self.failure(token, retryable, retry_delay)
+            for token, (_, retryable, retry_delay) in zip(tokens, picked, strict=False)
+        ]
+        self.say(Fail(tuple(items + items[:twice])))
+
+    @rule(limit=st.sampled_from([1, 2, 100]))
+    def expire(self, limit: int) -> None:
+        self.say(Expire(limit))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans())
+    def release(self, picked: list[tuple[int, str]], twice: bool) -> None:
+        tokens = self.tokens(picked)
+        self.say(Release(tuple(tokens + tokens[:twice])))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans())
+    def extend(self, picked: list[tuple[int, str]], twice: bool) -> None:
+        tokens = self.tokens(picked)
+        self.say(Extend(tuple(tokens + tokens[:twice])))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(indexes=st.lists(few, min_size=1, max_size=3), unknown=st.booleans())
+    def cancel(self, indexes: list[int], unknown: bool) -> None:
+        self.say(Cancel((*[self.job(index, *LIVE).id for index in indexes], *[UNKNOWN] * unknown)))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(indexes=st.lists(few, min_size=1, max_size=3), unknown=st.booleans())
+    def retry(self, indexes: list[int], unknown: bool) -> None:
+        ended = ("Completed", "Failed", "Cancelled")
+        self.say(Retry((*{self.job(index, *ended).id for index in indexes}, *[UNKNOWN] * unknown)))
+
+    def say(self, verb: Verb) -> None:
+        """Say it to the store and to the model, and compare."""
+        answer = self.store.run(verb.say(self.store.lanes[0]))
+        self.look()
+        model = self.model.copy()
+        model.announced = []
+        expected = verb.predict(model, answer, Before(self.before, self.store.worker_names, alone=True))
+        assert answer == expected
+        compare(model, self.seen, [model.announced], self.model.last_number, in_order=False)
+        self.accept(model)
+
+    # time; whether there is such a job depends on who came first, and what hypothesis draws must not
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(index=few, seconds_ago=st.sampled_from([0, 100, 400]))
+    def fall_due(self, index: int, seconds_ago: int) -> None:
+        job = self.job(index, "Pending")
+        if job.status == "Pending":
+            self.store.run(self.queue.make_due(job.id, seconds_ago=seconds_ago))
+            job.run_at = -float(seconds_ago)
+            self.nothing_else()
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(index=few)
+    def run_out(self, index: int) -> None:
+        job = self.job(index, "Processing")
+        if job.status == "Processing":
+            self.store.run(self.queue.let_run_out(job.token))
+            job.overdue = True
+            self.nothing_else()
+
+    def nothing_else(self) -> None:
+        """The model has been told; nothing but that has happened."""
+        self.look()
+        compare(self.model, self.seen, [], self.model.last_number, in_order=False)
+        self.accept(self.model)
+
+    # several verbs at once
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(wished=st.lists(wishes, min_size=2, max_size=AT_ONCE), obstacle=st.sampled_from(sorted(OBSTACLES)))
+    def at_once(self, wished: list[Any], obstacle: str) -> None:
+        verbs = [self.verb(*wish) for wish in wished]
+        answers = self.store.run(self.store.say_at_once(verbs, obstacle))
+        self.look()
+        refutations = []
+        for story in stories(verbs, answers):
+            try:
+                model = self.explain(story)
+            except Refuted as refuted:
+                refutations.append(f"  {[verbs.index(verb) for verb, _ in story if verb in verbs]}: {refuted}")
+            else:
+                self.accept(model)
+                return
+        said = [f"  {verb} -> {answer}" for verb, answer in zip(verbs, answers, strict=True)]
+        pytest.fail("\n".join(["no order explains", *said, f"behind {obstacle}", *refutations]))
+
+    def explain(self, story: Sequence[tuple[Verb, Any]]) -> QueueModel:
+        """The model after these verbs, one after the other; raises Refuted when the answers or the store differ."""
+        model = self.model.copy()
+        announced = []
+        for verb, answer in story:
+            model.announced = []
+            expected = verb.predict(model, answer, Before(self.before, self.store.worker_names, alone=False))
+            if answer != expected:
+                raise Refuted(f"{verb} should have answered {expected}")
+            announced.append(model.announced)
+        compare(model, self.seen, announced, self.model.last_number, in_order=True)
+        return model
+
+    def verb(self, name: str, pick: tuple[int, str], request: NewJob, yes: bool, also: bool) -> Verb:
+        index, _ = pick
+        (token,) = self.tokens([pick])
+        choices: dict[str, Callable[[], Verb]] = {
+            "enqueue": partial(Enqueue, (request,)),
+            "claim": partial(Claim, self.worker(index), 1 + index, LATER * yes),
+            "complete": lambda: Complete((self.completion(token),)),
+            "fail": lambda: Fail((self.failure(token, yes, 0.0 if also else None),)),
+            "expire": partial(Expire, 1 + index),
+            "release": partial(Release, (token,)),
+            "extend": partial(Extend, (token,)),
+            "cancel": partial(Cancel, (token.job_id,)),
+            "retry": partial(Retry, (token.job_id,)),
+        }
+        return choices[name]()
+
+    # what the rules have in common
+
+    @property
+    def queue(self) -> QueueUnderTest:
+        return QueueUnderTest(self.store.database, self.store.lanes[0], self.worker(0))
+
+    def look(self) -> None:
+        """Look at the store; it must be sound."""
+        self.before = self.seen
+        self.seen = self.store.run(observe(self.store.database, self.before.head))
+        self.store.run(assert_sound(self.store.database))
+
+    def accept(self, model: QueueModel) -> None:
+        adopt(model, self.seen)
+        self.model = model
+
+    def worker(self, index: int) -> int:
+        return sorted(self.store.worker_names)[index % len(WORKERS)]
+
+    def job(self, index: int, *preferred: str) -> Job:
+        """One of the jobs; those in a preferred status come first."""
+        ordered = sorted(self.model.jobs.values(), key=lambda job: (job.status not in preferred, job.id))
+        return ordered[index % len(ordered)]
+
+    def tokens(self, picked: Sequence[tuple[int, str]]) -> list[Token]:
+        """A lease for each pick, of each job at most one."""
+        tokens: dict[int, Token] = {}
+        for index, which in picked:
+            job = self.job(index, "Processing")
+            earlier = job.lease_seq - 1 if job.lease_seq > 1 else job.lease_seq + 1
+            token = {
+                "present": job.token,
+                "earlier": Token(job.id, earlier),
+                "whichever": Token(job.id, 0),
+                "unknown": Token(UNKNOWN, 1),
+            }[which]
+            tokens.setdefault(token.job_id, token)
+        return list(tokens.values())
+
+    def completion(self, token: Token) -> Completion:
+        self.pictures += 1
+        return picture(token, f"/thumbnails/{self.pictures}.webp")
+
+    def failure(self, token: Token, retryable: bool, retry_delay: float | None) -> Failure:
+        return failure(token, retryable=retryable, retry_delay=retry_delay)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("no_second_try")
+def test_the_store_does_what_the_state_diagram_says(database_url: str):
+    with closing(Store(database_url)) as store:
+        run_state_machine_as_test(
+            partial(QueueMachine, store),  # type: ignore[arg-type]  # it is only called
+            settings=settings(
+                max_examples=40,
+                stateful_step_count=40,
+                deadline=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
