@@ -30,9 +30,9 @@ _CANCEL = """
     SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded
 """
 
-# The log tells what the models show, now that this is not asked for any more. That is looked up when nobody else can
-# announce anything before the commit, so in a statement after this one: what a picture or a failure has made of the
-# model since the cancelling began is seen, and never told before.
+# The log tells what the models show, now that this is not asked for any more. That is looked up in a statement of its
+# own, when the head is ours: a statement sees what was committed before it began, and nobody else announces anything
+# until our commit. In one statement, a picture that came meanwhile would be announced, and then denied.
 _MOVE_HEAD = f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')"
 
 # It differs from model to model, so there is a row for each status, and their numbers follow each other.
