@@ -355,6 +355,7 @@ async def test_readers_stay_where_they_are_while_postgresql_is_away(postgres: st
                         assert not reading.done()
                     await write(others, [1])
                     await reading
+                    await until(lambda: len(logs) == 2)
         assert [(entry["event"], entry["who"]) for entry in logs] == [
             ("postgres.away", "hub"),
             ("postgres.back", "hub"),

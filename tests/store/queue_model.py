@@ -177,9 +177,9 @@ class QueueModel:
 
     def claim_one(self, job_id: int, worker: int, seconds: int, now: datetime) -> Token:
         """Claim this job, as the store says that it has."""
-        job = self.jobs[job_id]
-        if not job.is_due(now):
-            raise Refuted(f"{job} is not due")
+        job = self.jobs.get(job_id)
+        if job is None or not job.is_due(now):
+            raise Refuted(f"job {job_id} is not due: {job}")
         job.status, job.worker, job.overdue = "Processing", worker, seconds == 0
         job.attempt += 1
         job.lease_seq += 1
@@ -234,9 +234,9 @@ class QueueModel:
         """End these leases, as the store says that it has."""
         ended: dict[int, Failure] = {}
         for token in tokens:
-            job = self.jobs[token.job_id]
-            if job.status != "Processing" or job.token != token or not job.overdue or job.worker is None:
-                raise Refuted(f"{job} is not overdue")
+            job = self._held(token)
+            if job is None or not job.overdue or job.worker is None:
+                raise Refuted(f"lease {token} has not run out: {job}")
             message = f"Lease expired: worker {worker_names[job.worker]} stopped responding"
             ended[job.id] = Failure(*token, message, retryable=True, retry_delay=None)
         self._end_without_picture(ended)
