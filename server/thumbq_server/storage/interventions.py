@@ -105,18 +105,26 @@ async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
 async def retry(lane: Lane, job_ids: Sequence[int]) -> list[int]:
     """Start ended jobs anew, and let waiting retries run at once. Returns those that were; Processing jobs are not."""
     done: list[int] = []
-    plans: dict[Revival, list[asyncpg.Record]] = {}
-    for row in await lane.fetch(_STATES, job_ids):
-        plan = revival(row["status"], row["attempt_count"], shown=True, force=True)
-        plans.setdefault(plan, []).append(row)
-    for plan in (Revival.RESET, Revival.RESTART):
-        inputs = [
-            (row["job_id"], row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
-            for row in plans.get(plan, [])
-        ]
-        if inputs:
-            done += [row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))]
-    return done
+    wanted = sorted(set(job_ids))
+    for _ in range(_ROUNDS):
+        plans: dict[Revival, list[asyncpg.Record]] = {Revival.RESET: [], Revival.RESTART: []}
+        for row in await lane.fetch(_STATES, wanted):
+            plan = revival(row["status"], row["attempt_count"], shown=True, force=True)
+            plans.setdefault(plan, []).append(row)
+        wanted = []
+        for plan in (Revival.RESET, Revival.RESTART):
+            inputs = [
+                (row["job_id"], row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
+                for row in plans[plan]
+            ]
+            if inputs:
+                retried = [row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))]
+                done += retried
+                # what changed under our hands is looked at again
+                wanted += [row["job_id"] for row in plans[plan] if row["job_id"] not in retried]
+        if not wanted:
+            return done
+    raise Unavailable("jobs kept changing while they were retried")
 
 
 async def tell(database: Database, payloads: Sequence[str]) -> None:

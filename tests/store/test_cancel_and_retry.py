@@ -1,0 +1,88 @@
+"""What an operator does, while others do something else with the same jobs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from tests.store.conditions import until_blocked
+from tests.store.queue_under_test import Event, failure, new_job
+from thumbq_server.domain.job import Token
+from thumbq_server.storage import interventions
+from thumbq_server.storage.database import Database, Lane
+
+
+@asynccontextmanager
+async def locked(database: Database, rows: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another transaction holds these rows until it is told to commit."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(f"SELECT FROM {rows} FOR UPDATE")
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("shown", ["None", "Ready"])
+@pytest.mark.parametrize("ends", ["Ready", "Failed"])
+async def test_a_cancel_never_tells_what_a_model_shows_no_more(queue, lanes, shown, ends):
+    """The render of a model's older file ends while its newest one is cancelled."""
+    if shown == "Ready":
+        await queue.complete(*await queue.claimed(new_job(7, file=1)))
+    (token,) = await queue.claimed(new_job(7, file=2))
+    [job_id] = await queue.enqueued(new_job(7, file=3))
+    await queue.news()
+    other = queue.on(lanes[1])
+    report = other.complete(token) if ends == "Ready" else other.fail(failure(token, retryable=False))
+    async with (
+        locked(queue.database, "queue_head") as head,
+        until_blocked(queue, report),
+        until_blocked(queue, interventions.cancel(lanes[2], [job_id]), count=2),
+    ):
+        await head.execute("COMMIT")
+    message = "boom" if ends == "Failed" else None
+    assert await queue.news() == [Event(ends, 7, token.job_id, 1, message), Event(ends, 7, job_id, 0, message)]
+
+
+class Meddled(Lane):
+    """A lane on which something else happens before each look at the states of jobs."""
+
+    def __init__(self, dsn, meddle):
+        super().__init__(dsn, statement_timeout=10)
+        self.meddle = meddle
+
+    async def fetch(self, sql, *arguments):
+        if "FROM job_states" in sql:
+            await self.meddle()
+        return await super().fetch(sql, *arguments)
+
+
+async def test_a_job_that_is_retried_right_after_it_was_cancelled_is_not_cancelled_again(queue):
+    [job_id] = await queue.enqueued(new_job(7))
+
+    async def retry():
+        assert await interventions.retry(queue.lane, [job_id]) == [job_id]
+
+    lane = Meddled(queue.database.dsn, retry)
+    try:
+        cancelled = await interventions.cancel(lane, [job_id])
+    finally:
+        await lane.close()
+    assert [job.lease for job in cancelled] == [Token(job_id, 0)]
+    assert await queue.status(job_id) == "Pending"
+
+
+async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwhile(queue, lanes):
+    await queue.complete(*await queue.claimed(new_job(7, file=1)))
+    await queue.enqueue(new_job(7, file=2))
+    [job_id] = [row["id"] for row in await queue.sql("SELECT id FROM jobs WHERE outcome = 'Completed'")]
+    async with (
+        locked(queue.database, "jobs") as rows,
+        until_blocked(queue, queue.on(lanes[1]).enqueue(new_job(7, file=1))),
+        until_blocked(queue, interventions.retry(lanes[2], [job_id]), count=2) as retry,
+    ):
+        await rows.execute("COMMIT")
+    assert await retry == [job_id]
+    assert await queue.status(job_id) == "Pending"
