@@ -63,7 +63,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(queue):
+async def worker(queue):
+    """A worker that has not said Hello yet. Async, since a call begins on the running loop."""
     return Worker(queue)
 
 
