@@ -31,9 +31,11 @@ async def running_server(database_url: str, **settings: Any) -> AsyncIterator[st
         await line
         task.result()
     os.close(readable)
-    yield f"127.0.0.1:{json.loads(line.result())['port']}"
-    stop.set()
-    await task
+    try:
+        yield f"127.0.0.1:{json.loads(line.result())['port']}"
+    finally:
+        stop.set()
+        await task
 
 
 @pytest.fixture

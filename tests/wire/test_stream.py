@@ -45,6 +45,12 @@ class Worker:
         tokens = [job.lease_token for job in jobs]
         await self.say(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
 
+    async def beats(self) -> None:
+        """Show for ever that it lives, holding on to nothing."""
+        while True:
+            await self.holds()
+            await asyncio.sleep(0.1)
+
     async def reports(self, number: int, *results: job_pb2.Result) -> None:
         await self.say(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
 
@@ -264,22 +270,27 @@ async def test_a_silent_worker_is_given_up_after_three_heartbeats(database_url):
 
 
 async def test_an_expired_lease_goes_to_another_worker_with_the_attempt_spent(database_url):
-    times = {"delivery_lease_duration": 1, "retry_base": 0.01}
+    # after its start a server is patient with leases for three heartbeats
+    times = {"delivery_lease_duration": 1, "retry_base": 0.01, "heartbeat_interval": 0.5}
     async with running_server(database_url, **times) as address, grpc.aio.insecure_channel(address) as channel:
         queue = queue_pb2_grpc.QueueServiceStub(channel)
         dead, alive = Worker(queue), Worker(queue)
         await enqueue(queue, 1)
         await dead.hello("dead")
+        beats = [asyncio.create_task(dead.beats())]
         await dead.wants(1)
         (job,) = (await dead.hears("jobs")).jobs
         await dead.received(1)
         await alive.hello("alive")
+        beats.append(asyncio.create_task(alive.beats()))
         await alive.wants(1)
         (again,) = (await alive.hears("jobs")).jobs
         assert (again.id, again.attempt_count) == (job.id, 2)
         await dead.reports(1, done(job))
         acks = await dead.hears("result_acks")
         assert [exception.code for exception in acks.exceptions] == [queue_pb2.RESULT_CODE_STALE]
+        for beat in beats:
+            beat.cancel()
 
 
 async def test_a_server_that_stops_asks_its_workers_to_drain(database_url):
