@@ -56,7 +56,7 @@ async def drain(service: Service, jobs: int, credits_wanted: int, workers: int =
             await asyncio.sleep(0.002)
         ended = time.monotonic()
         after = service.cpu()
-    completed = await service.value("SELECT count(*) FROM jobs W outcome = 'Completed'")
+    completed = await service.value("SELECT count(*) FROM jobs WHERE outcome = 'Completed'")
     if completed != jobs or sum(report["count"] for report in reports) != jobs:
         raise RuntimeError(f"{completed} of {jobs} jobs were completed")
     started = min(report["first"] for report in reports if report["count"])
