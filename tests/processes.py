@@ -23,6 +23,14 @@ def is_running(process: int) -> bool:
     return status is not None and status[0] not in "ZX"
 
 
+def command_line(process: int) -> bytes:
+    """What the process was started with; empty when it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
     """Look every few milliseconds whether the condition holds; fail with what was expected."""
     deadline = time.monotonic() + seconds

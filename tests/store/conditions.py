@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import asyncpg
+
 from tests.store.queue_under_test import QueueUnderTest
+from thumbq_server.storage.database import Database
 
 T = TypeVar("T")
 
@@ -42,3 +45,15 @@ async def until_blocked(
     yield task
     async with asyncio.timeout(10):
         await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def locked(database: Database, rows: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another transaction holds these rows until it is told to commit."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(f"SELECT FROM {rows} FOR UPDATE")
+        yield connection
+    finally:
+        await connection.close()

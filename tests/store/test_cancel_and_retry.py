@@ -1,28 +1,12 @@
 """What an operator does, while others do something else with the same jobs."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import asyncpg
 import pytest
 
-from tests.store.conditions import until_blocked
+from tests.store.conditions import locked, until_blocked
 from tests.store.queue_under_test import Event, failure, new_job
 from thumbq_server.domain.job import Token
 from thumbq_server.storage import interventions
-from thumbq_server.storage.database import Database, Lane
-
-
-@asynccontextmanager
-async def locked(database: Database, rows: str) -> AsyncIterator[asyncpg.Connection]:
-    """Another transaction holds these rows until it is told to commit."""
-    connection = await asyncpg.connect(database.dsn)
-    try:
-        await connection.execute("BEGIN")
-        await connection.execute(f"SELECT FROM {rows} FOR UPDATE")
-        yield connection
-    finally:
-        await connection.close()
+from thumbq_server.storage.database import Lane
 
 
 @pytest.mark.parametrize("shown", ["None", "Ready"])

@@ -1,5 +1,6 @@
 """The user that the embedded PostgreSQL runs as, which is never root, and what root does for that."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import descendants, wait_for_end
+from tests.processes import command_line, descendants, wait_for_end
 from tests.store.embedded_owner import execute, reachable_folder, running_owner
 from thumbq_server import child
 from thumbq_server.storage.embedded import EmbeddedPostgres
@@ -123,8 +124,9 @@ async def test_root_without_user_namespaces_becomes_an_ordinary_user_wherever_th
         assert rights((folder / "postgres/postmaster.pid").read_text().split()[0]) in {0, 1 << CAP_DAC_OVERRIDE}
         processes = descendants(owner.pid) | {owner.pid}
         for process in processes:
-            if b"EmbeddedPostgres" in Path(f"/proc/{process}/cmdline").read_bytes():
-                os.kill(process, signal.SIGKILL)
+            if b"EmbeddedPostgres" in command_line(process):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
         wait_for_end(processes)
     assert folder.parent.stat().st_mode & 0o777 == mode
 

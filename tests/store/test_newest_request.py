@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.conditions import until_blocked
+from tests.store.conditions import locked, until_blocked
 from tests.store.queue_under_test import failure, model_file, new_job, picture
-from thumbq_server.domain.job import Revival, Token, Verdict
+from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage import jobs
 from thumbq_server.storage.jobs import Enqueued, Outcome
 
@@ -134,8 +134,7 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        renew = jobs.STATEMENTS[Revival.KEEP]
-        assert await asking.fetch(renew, [a.job_id], [job["request_no"]], [0], [0], [3], [0.0])
+        assert await asking.fetch(jobs.RENEW, [a.job_id], [job["request_no"]], [0], [0], [3], [0.0])
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]
@@ -143,6 +142,21 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         await asking.close()
     thumbnail = await queue.value("job_id FROM thumbnails")
     assert thumbnail == a.job_id
+
+
+@pytest.mark.parametrize("verb", ["complete", "fail"])
+async def test_a_new_request_that_meets_the_end_of_its_job_renews_what_that_end_shows(queue, lanes, verb):
+    """A was overtaken by B, ends, and is asked for again while that end is being committed; then B ends."""
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    async with (
+        locked(queue.database, "jobs") as rows,
+        until_blocked(queue, getattr(queue.on(lanes[1]), verb)(a)),
+        until_blocked(queue, queue.on(lanes[2]).enqueue(new_job(7, file=A)), count=2) as asking,
+    ):
+        await rows.execute("COMMIT")
+    assert await asking == [Enqueued(a.job_id, Outcome.EXISTING)]
+    await queue.complete(b)
+    assert await queue.value("job_id FROM thumbnails") == a.job_id
 
 
 async def test_an_end_and_a_new_request_for_its_job_do_not_wait_for_each_other(queue, lanes, no_second_try):

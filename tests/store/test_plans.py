@@ -13,7 +13,7 @@ STATEMENTS = {
     "reset": jobs.STATEMENTS[Revival.RESET],
     "restart": jobs.STATEMENTS[Revival.RESTART],
     "rerun": jobs.STATEMENTS[Revival.RERUN],
-    "renew": jobs.STATEMENTS[Revival.KEEP],
+    "renew": jobs.RENEW,
     "claim": leases._CLAIM,
     "complete": leases._COMPLETE,
     "complete and rerun": leases._COMPLETE_AND_RERUN,

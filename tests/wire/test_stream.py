@@ -20,9 +20,11 @@ class Worker:
 
     def __init__(self, queue: Any) -> None:
         self.call = queue.StreamJobs()
+        self._speaking = asyncio.Lock()  # a call takes one message at a time
 
     async def say(self, **message: Any) -> None:
-        await self.call.write(queue_pb2.StreamJobsRequest(**message))
+        async with self._speaking:
+            await self.call.write(queue_pb2.StreamJobsRequest(**message))
 
     async def hears(self, kind: str) -> Any:
         """The next message, which must be of this kind."""

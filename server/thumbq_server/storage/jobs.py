@@ -1,7 +1,8 @@
-"""Enqueueing: a job is created, or a known one is found, kept or started anew. Each change is one guarded statement."""
+"""Enqueueing: a job is created, or a known one is found, kept or started anew. Each change is guarded."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
@@ -113,21 +114,21 @@ _RERUN = f"""
     RETURNING l.job_id
 """
 
-# A live job, or a shown picture, becomes the newest request of its model again.
-_RENEW = f"""
-    {_INPUT}, renewed AS (
-        UPDATE jobs j SET request_no = nextval('request_seq')
-          FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
-        RETURNING j.id AS job_id, j.model_id, j.request_no
-    ), shown AS (
-        UPDATE thumbnails t SET request_no = r.request_no
-          FROM renewed r WHERE t.model_id = r.model_id AND t.job_id = r.job_id
-    )
-    SELECT job_id FROM renewed
+# A live job, or a shown picture, becomes the newest request of its model again. Two statements of one transaction: an
+# end of the job that the first has waited for shows something that only the second sees.
+RENEW = f"""
+    {_INPUT}
+    UPDATE jobs j SET request_no = nextval('request_seq')
+      FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+    RETURNING j.id AS job_id
+"""
+_RENEW_SHOWN = """
+    UPDATE thumbnails t SET request_no = j.request_no
+      FROM jobs j WHERE j.id = ANY ($1::bigint[]) AND t.model_id = j.model_id AND t.job_id = j.id
 """
 
 # How a job is revived. The parameters are those of _INPUT.
-STATEMENTS = {Revival.RESET: _RESET, Revival.RESTART: _RESTART, Revival.RERUN: _RERUN, Revival.KEEP: _RENEW}
+STATEMENTS = {Revival.RESET: _RESET, Revival.RESTART: _RESTART, Revival.RERUN: _RERUN}
 _ROUNDS = 20
 
 
@@ -192,7 +193,16 @@ async def _carry_out(
     for row in sorted(known, key=lambda row: row["job_id"]):
         job = wanted[row["model_id"], row["model_hash"]]
         inputs.append((row["job_id"], row["request_no"], row["lease_seq"], job.priority, job.max_attempts, job.delay))
+    if plan is Revival.KEEP:
+        return set(await lane.run(partial(_renew, inputs=columns(inputs, 6))))
     return {row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))}
+
+
+async def _renew(connection: asyncpg.Connection, inputs: Sequence[Sequence[object]]) -> list[int]:
+    async with connection.transaction():
+        renewed = [row["job_id"] for row in await connection.fetch(RENEW, *inputs)]
+        await connection.execute(_RENEW_SHOWN, renewed)
+        return renewed
 
 
 def _key(job: NewJob) -> tuple[int, bytes]:
