@@ -26,6 +26,7 @@ THUMBNAIL_FIELDS = (
     "errorMessage",
     "createdAt",
     "processedAt",
+    "cursor",
 )
 _BAD_REQUESTS = {400, 404, 409}  # what a documented route has only one status for
 
@@ -68,10 +69,12 @@ def _no_content_without_job(response: DequeueJobResponse, _request: web.Request)
 
 def _thumbnail_for_pages(response: GetThumbnailResponse, request: web.Request) -> web.Response:
     thumbnail = response.thumbnail
-    body = json_bytes(thumbnail_for_pages(thumbnail))
+    shown = thumbnail_for_pages(thumbnail)
+    body = json_bytes(shown)
     if thumbnail.status != ThumbnailStatus.THUMBNAIL_STATUS_READY:
         return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
-    tag = hashlib.blake2b(body, digest_size=12).hexdigest()
+    # The cursor moves all the time. An older one with the same thumbnail is as good: what follows it is announced.
+    tag = hashlib.blake2b(json_bytes(shown | {"cursor": None}), digest_size=12).hexdigest()
     headers = {"Cache-Control": "public, max-age=3600", "ETag": f'"{tag}"'}
     if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)

@@ -124,6 +124,7 @@ async def test_a_model_that_nobody_asked_for_shows_as_pending(client: Client) ->
         "errorMessage": None,
         "createdAt": None,
         "processedAt": None,
+        "cursor": await client.cursor(),
     }
 
 
@@ -135,6 +136,7 @@ async def test_a_ready_thumbnail_may_be_kept_and_is_recognised_by_its_tag(client
     thumbnail = answer.json
     assert RFC_3339.fullmatch(thumbnail.pop("createdAt"))
     assert RFC_3339.fullmatch(thumbnail.pop("processedAt"))
+    assert thumbnail.pop("cursor") == await client.cursor()
     assert thumbnail == {
         "status": "Ready",
         "fileUrl": "/models/42/thumbnail/file",
@@ -145,6 +147,7 @@ async def test_a_ready_thumbnail_may_be_kept_and_is_recognised_by_its_tag(client
     }
     assert answer.headers["Cache-Control"] == "public, max-age=3600"
     tag = answer.headers["ETag"]
+    await client.announce(7)
     again = await client.get("/models/42/thumbnail", headers={"If-None-Match": f'"other", {tag}'})
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag)
     assert (await client.get("/models/42/thumbnail", headers={"If-None-Match": '"other"'})).status == 200

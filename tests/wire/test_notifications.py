@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tests.wire.conftest import running_server, status_of
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
+from thumbq_server.storage.database import Database
 
 HASH = hashlib.sha256(b"model").hexdigest()
 PENDING, READY, FAILED = (
@@ -54,6 +55,10 @@ class Subscriber:
         return news
 
 
+async def present_cursor(notifications):
+    return (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
+
+
 def told(news):
     return [(notification.model_id, notification.status) for notification in news]
 
@@ -80,7 +85,7 @@ async def test_a_failed_attempt_says_why_and_when_it_is_tried_again(queue, notif
 
 async def test_the_past_is_replayed_from_a_cursor_and_continues_live(queue, notifications):
     await render(queue, 1)
-    cursor = (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
+    cursor = await present_cursor(notifications)
     await render(queue, 2)
     subscriber = Subscriber(notifications, after=cursor)
     assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
@@ -103,16 +108,104 @@ async def test_a_filter_lets_through_its_models_only_and_the_cursor_moves_all_th
     assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
 
 
-@pytest.mark.parametrize("after", ["otherepoch-1", "nonsense", "{epoch}-99", "{epoch}--1"])
-async def test_an_impossible_cursor_is_answered_with_one_reset(queue, notifications, after):
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        ("otherepoch-1", "RESET_REASON_OTHER_LOG"),
+        ("nonsense", "RESET_REASON_MALFORMED"),
+        ("{epoch}", "RESET_REASON_MALFORMED"),
+        ("-1", "RESET_REASON_MALFORMED"),
+        ("{epoch}-99", "RESET_REASON_FUTURE"),
+        ("{epoch}--1", "RESET_REASON_OTHER_LOG"),
+    ],
+)
+async def test_an_impossible_cursor_is_answered_with_one_reset(queue, notifications, after, reason):
     await render(queue, 1)
-    now = (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
+    now = await present_cursor(notifications)
     subscriber = Subscriber(notifications, after=after.format(epoch=now.partition("-")[0]))
     first = await subscriber.message()
     assert (first.reset, first.cursor) == (True, now)
+    assert notification_pb2.ResetReason.Name(first.reset_reason) == reason
     await render(queue, 2)
     assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
     assert subscriber.resets == 1
+
+
+async def test_a_cursor_older_than_the_log_is_answered_with_one_reset(queue, notifications, database_url):
+    start = await present_cursor(notifications)
+    await render(queue, 1)
+    oldest = await present_cursor(notifications)
+    await render(queue, 2)
+    async with Database(database_url) as database:
+        await database.fetch("DELETE FROM notifications WHERE seq_last <= $1", int(oldest.partition("-")[2]))
+    now = await present_cursor(notifications)
+    subscriber = Subscriber(notifications, after=start)
+    first = await subscriber.message()
+    assert (first.reset, first.cursor) == (True, now)
+    assert first.reset_reason == notification_pb2.RESET_REASON_TOO_OLD
+    await render(queue, 3)
+    assert told(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
+    assert subscriber.resets == 1
+
+    in_time = Subscriber(notifications, after=oldest)
+    assert told(await in_time.next(4)) == [(2, PENDING), (2, READY), (3, PENDING), (3, READY)]
+    assert in_time.resets == 0
+
+
+async def test_a_filter_by_status_lets_through_these_only_and_the_cursor_moves_all_the_same(queue, notifications):
+    subscriber = Subscriber(notifications, statuses=[READY, FAILED], model_ids=[1, 2])
+    start = (await subscriber.message()).cursor
+    await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=9, model_hash=HASH, delay=Duration(seconds=600)))
+    while subscriber.cursor == start:
+        assert not (await subscriber.message()).notifications
+    await render(queue, 1)
+    await render(queue, 3)
+    await render(queue, 2, error="no")
+    assert told(await subscriber.next(2)) == [(1, READY), (2, FAILED)]
+
+
+@pytest.mark.parametrize("status", [0, 99])
+async def test_a_status_that_there_is_not_is_refused(notifications, status):
+    subscription = notifications.Subscribe(notification_pb2.SubscribeRequest(statuses=[status]))
+    code, _ = await status_of(subscription.read())
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_who_loads_and_then_subscribes_misses_nothing(queue, notifications):
+    """What is loaded is never older than the cursor that comes with it, however much happens meanwhile."""
+    rendering = True
+    loaded: list[tuple[int, int]] = []
+
+    async def render_again_and_again():
+        nonlocal rendering
+        for size in range(1, 31):
+            await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=42, model_hash=HASH, force=True))
+            job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w", wait=Duration(seconds=10)))).job
+            request = queue_pb2.CompleteJobRequest(
+                job_id=job.id, thumbnail_path="/a", size_bytes=size, width=1, height=1
+            )
+            await queue.CompleteJob(request)
+        rendering = False
+
+    async def load():
+        while rendering:
+            thumbnail = (await notifications.GetThumbnail(notification_pb2.GetThumbnailRequest(model_id=42))).thumbnail
+            loaded.append((int(thumbnail.cursor.partition("-")[2]), thumbnail.size_bytes))
+
+    await asyncio.gather(render_again_and_again(), *[load() for _ in range(4)])
+    everything = Subscriber(notifications, after="earliest", statuses=[READY])
+    ready_seqs = [int(news.cursor.partition("-")[2]) for news in await everything.next(30)]
+    for seq, size in loaded:
+        assert size >= sum(ready <= seq for ready in ready_seqs)
+
+
+async def test_a_list_of_jobs_comes_with_the_cursor_to_follow_it_from(queue, notifications):
+    assert (await queue.ListJobs(queue_pb2.ListJobsRequest())).cursor == await present_cursor(notifications)
+    await render(queue, 1)
+    page = await queue.ListJobs(queue_pb2.ListJobsRequest())
+    await render(queue, 2)
+    subscriber = Subscriber(notifications, after=page.cursor)
+    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
 
 
 async def test_notifications_of_another_server_arrive_too(database_url):

@@ -226,8 +226,8 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: Row) -> job_pb2.Thumbnail:
-    """What to show for a model (row of `records.thumbnail`)."""
+def thumbnail(row: Row, cursor: str) -> job_pb2.Thumbnail:
+    """What to show for a model (row of `records.thumbnail`), read when the log stood at the cursor or later."""
     has_file = row["path"] is not None
     return job_pb2.Thumbnail(
         model_id=row["model_id"],
@@ -241,6 +241,7 @@ def thumbnail(row: Row) -> job_pb2.Thumbnail:
         processed_at=_optional(row["processed_at"]),
         path=row["path"],
         model_hash=row["model_hash"].hex() if row["model_hash"] else None,
+        cursor=cursor,
     )
 
 

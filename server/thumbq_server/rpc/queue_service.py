@@ -183,10 +183,13 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         status = codec.JOB_STATUS_WORD[request.status] if request.status else ""
         limit = request.page_size or DEFAULT_PAGE
         below = int(token) if token else _BEYOND_ALL_IDS
+        # before the jobs: what happens in between is announced again rather than missed
+        cursor = codec.cursor(*await notification_log.head(self._database))
         rows = await records.page(self._database, status, request.model_id, below, limit + 1)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, rows[:limit]),
             next_page_token=str(rows[limit - 1]["id"]) if len(rows) > limit else "",
+            cursor=cursor,
         )
 
     async def StreamJobs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]

@@ -9,7 +9,7 @@ from thumbq_server.storage.sql import CHANNEL, LOG
 
 _HEAD = "SELECT epoch, seq FROM queue_head"
 
-_OLDEST = "SELECT min(seq_first) AS oldest FROM notifications"
+_OLDEST = "SELECT seq_first AS oldest FROM notifications ORDER BY seq_last LIMIT 1"
 
 # Whole commits are read, so a row may begin before the cursor; the reader cuts it.
 _AFTER = "SELECT * FROM notifications WHERE seq_last > $1 ORDER BY seq_last LIMIT $2"
@@ -34,8 +34,8 @@ async def head(database: Database) -> tuple[str, int]:
 
 async def oldest(database: Database) -> int | None:
     """The seq of the oldest notification that is kept; None when there is none."""
-    seq: int | None = (await database.fetch(_OLDEST))[0]["oldest"]
-    return seq
+    rows = await database.fetch(_OLDEST)
+    return rows[0]["oldest"] if rows else None
 
 
 async def after(database: Database, seq: int, limit: int) -> Sequence[asyncpg.Record]:

@@ -231,6 +231,7 @@ class Thumbnail(_message.Message):
     PROCESSED_AT_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     MODEL_HASH_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: Global___ThumbnailStatus.ValueType
     file_url: _builtins.str
@@ -244,6 +245,8 @@ class Thumbnail(_message.Message):
     """Path of the file as the worker reported it. For the gateway, which never shows it to a page."""
     model_hash: _builtins.str
     """SHA-256 of the model file that the picture shows."""
+    cursor: _builtins.str
+    """Where the log of notifications stood when this was read: subscribe from it, and nothing falls between."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the picture was first asked for, and when the last outcome came in."""
@@ -264,10 +267,11 @@ class Thumbnail(_message.Message):
         processed_at: _timestamp_pb2.Timestamp | None = ...,
         path: _builtins.str | None = ...,
         model_hash: _builtins.str | None = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "model_id", b"model_id", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "status", b"status", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "cursor", b"cursor", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "model_id", b"model_id", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "status", b"status", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015

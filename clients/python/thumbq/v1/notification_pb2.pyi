@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from thumbq.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,36 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ResetReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResetReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResetReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESET_REASON_UNSPECIFIED: _ResetReason.ValueType  # 0
+    RESET_REASON_TOO_OLD: _ResetReason.ValueType  # 1
+    """The log no longer reaches back so far."""
+    RESET_REASON_OTHER_LOG: _ResetReason.ValueType  # 2
+    """It is a position in another log (another epoch): the queue was set up anew."""
+    RESET_REASON_FUTURE: _ResetReason.ValueType  # 3
+    """The log has not come so far."""
+    RESET_REASON_MALFORMED: _ResetReason.ValueType  # 4
+    """It is no cursor at all."""
+
+class ResetReason(_ResetReason, metaclass=_ResetReasonEnumTypeWrapper):
+    """Why a subscriber cannot go on from its cursor."""
+
+RESET_REASON_UNSPECIFIED: ResetReason.ValueType  # 0
+RESET_REASON_TOO_OLD: ResetReason.ValueType  # 1
+"""The log no longer reaches back so far."""
+RESET_REASON_OTHER_LOG: ResetReason.ValueType  # 2
+"""It is a position in another log (another epoch): the queue was set up anew."""
+RESET_REASON_FUTURE: ResetReason.ValueType  # 3
+"""The log has not come so far."""
+RESET_REASON_MALFORMED: ResetReason.ValueType  # 4
+"""It is no cursor at all."""
+Global___ResetReason: _TypeAlias = ResetReason  # noqa: Y015
 
 @_typing.final
 class Notification(_message.Message):
@@ -96,21 +127,27 @@ class SubscribeRequest(_message.Message):
 
     MODEL_IDS_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
     after: _builtins.str
     """A cursor; "latest" (or empty): from now on; "earliest": all that the log still holds."""
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Only these models; empty: all."""
 
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.ThumbnailStatus.ValueType]:
+        """Only these statuses; empty: all."""
+
     def __init__(
         self,
         *,
         model_ids: _abc.Iterable[_builtins.int] | None = ...,
         after: _builtins.str = ...,
+        statuses: _abc.Iterable[_job_pb2.ThumbnailStatus.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "model_ids", b"model_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "model_ids", b"model_ids", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -123,10 +160,13 @@ class SubscribeResponse(_message.Message):
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    RESET_REASON_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Resume from here after this message."""
     reset: _builtins.bool
     """The log did not reach back: refetch what you show, then go on from `cursor`."""
+    reset_reason: Global___ResetReason.ValueType
+    """With reset: why."""
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notification]:
         """In order. May be empty: then only the cursor moved."""
@@ -137,10 +177,11 @@ class SubscribeResponse(_message.Message):
         notifications: _abc.Iterable[Global___Notification] | None = ...,
         cursor: _builtins.str = ...,
         reset: _builtins.bool = ...,
+        reset_reason: Global___ResetReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "notifications", b"notifications", "reset", b"reset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "notifications", b"notifications", "reset", b"reset", "reset_reason", b"reset_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
