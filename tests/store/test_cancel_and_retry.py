@@ -70,3 +70,14 @@ async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwh
         await rows.execute("COMMIT")
     assert await retry == [job_id]
     assert await queue.status(job_id) == "Pending"
+
+
+async def test_a_cancel_waits_for_a_change_of_its_job_and_then_cancels_it(queue, lanes):
+    """One job is Pending and one Processing, and both are asked for again at that moment."""
+    (leased,) = await queue.claimed(new_job(1))
+    [ready] = await queue.enqueued(new_job(2))
+    async with locked(queue.database, "jobs") as rows:
+        await rows.execute("UPDATE jobs SET updated_at = now()")
+        async with until_blocked(queue, interventions.cancel(lanes[1], [leased.job_id, ready])) as cancel:
+            await rows.execute("COMMIT")
+    assert {job.job_id for job in await cancel} == {leased.job_id, ready}

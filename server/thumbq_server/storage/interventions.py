@@ -16,7 +16,7 @@ _CANCEL = """
         DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
     ), unleased AS (
         DELETE FROM leases WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, worker
-    ), ended AS (
+    ), ended AS MATERIALIZED ( -- else PostgreSQL cannot look at a job again that changed while its lock was waited for
         SELECT * FROM unready UNION ALL SELECT * FROM unleased
     ), recorded AS (
         UPDATE jobs j SET outcome = 'Cancelled', finished_at = now(), updated_at = now(), attempt_count = e.attempt,
