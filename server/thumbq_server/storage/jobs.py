@@ -123,8 +123,13 @@ RENEW = f"""
     RETURNING j.id AS job_id
 """
 _RENEW_SHOWN = """
-    UPDATE thumbnails t SET request_no = j.request_no
-      FROM jobs j WHERE j.id = ANY ($1::bigint[]) AND t.model_id = j.model_id AND t.job_id = j.id
+    WITH renewed AS (
+        SELECT j.id, j.model_id, j.request_no
+          FROM jobs j JOIN thumbnails t ON t.model_id = j.model_id AND t.job_id = j.id
+         WHERE j.id = ANY ($1::bigint[]) ORDER BY t.model_id FOR UPDATE OF t
+    )
+    UPDATE thumbnails t SET request_no = r.request_no
+      FROM renewed r WHERE t.model_id = r.model_id AND t.job_id = r.id
 """
 
 # How a job is revived. The parameters are those of _INPUT.
