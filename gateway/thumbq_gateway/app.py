@@ -82,11 +82,15 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         app.add_routes(Health(channel, metrics).routes())
         app.add_routes(docs_routes(openapi_document(table)))
         app.add_routes(page_routes())
-        app.router.add_get(
-            "/api/notifications",
-            Notifications(upstream, fanout, queue_watch, metrics).handle,
-            allow_head=False,
+        notifications = Notifications(
+            upstream,
+            fanout,
+            queue_watch,
+            metrics,
+            limit=settings.subscriber_limit,
+            timeout=settings.subscriber_timeout,
         )
+        app.router.add_get("/api/notifications", notifications.handle, allow_head=False)
         app.router.add_get(files.PATTERN, files.ThumbnailFiles(channel, settings.thumbnail_root).handle)
         allow_origins(app, settings.cors_origins)
 

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import structlog
 
+from thumbq.v1.notification_pb2 import ResetReason
 from thumbq_gateway.audience import Audience, Subscriber
-from thumbq_gateway.encoder import json_bytes
-from thumbq_gateway.frames import FRAMINGS, Framing
-from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.frames import Framing, heartbeat_data, reset_data
+from thumbq_gateway.metrics import CutOff, Metrics
 from thumbq_gateway.ring import Cursor, Event
 
 _SPOKES = 15  # of the heartbeat wheel: each beat goes to one part of the clients
@@ -27,24 +27,26 @@ class Fanout:
         self._metrics = metrics
         self._interval = heartbeat / _SPOKES
         self._buffer_limit = buffer_limit
-        self._audiences = {
-            (framing.index, chunked): Audience(framing, chunked=chunked)
-            for framing in FRAMINGS
-            for chunked in (True, False)
-        }
+        self._audiences: dict[tuple[int, bool, frozenset[int]], Audience] = {}  # there are few kinds
         self._wheel: list[set[Subscriber]] = [set() for _ in range(_SPOKES)]
+        self._connected = True
 
-    def audience(self, framing: Framing, *, chunked: bool) -> Audience:
+    def audience(self, framing: Framing, statuses: frozenset[int], *, chunked: bool) -> Audience:
         """Where a client of this kind belongs."""
-        return self._audiences[framing.index, chunked]
+        key = framing.index, chunked, statuses
+        if key not in self._audiences:
+            self._audiences[key] = Audience(framing, statuses, chunked=chunked)
+        return self._audiences[key]
 
     def enter(self, subscriber: Subscriber) -> None:
         """From now on it gets heartbeats, and the queue's state when it wants it."""
         subscriber.spoke = min(self._wheel, key=len)
         subscriber.spoke.add(subscriber)
+        self._metrics.subscribers.inc()
         if subscriber.watches_queue:
             subscriber.audience.of_queue.add(subscriber)
-        self._metrics.subscribers.inc()
+            if not self._connected:
+                self._write([subscriber], self._connection(subscriber.audience))
 
     def join(self, subscriber: Subscriber) -> None:
         """From now on it gets what is published. Belongs in the same step as the look at the ring's head."""
@@ -73,19 +75,28 @@ class Fanout:
     def publish(self, events: Sequence[Event]) -> None:
         """Writes the events to those whom they concern, several in one write."""
         for audience in self._audiences.values():
-            if audience.of_all_models:
-                self._write(audience.of_all_models, audience.packed_events(events))
-                self._metrics.delivered.inc(len(audience.of_all_models) * len(events))
-            if audience.by_model:
-                self._publish_filtered(audience, events)
+            wanted = audience.of_interest(events)
+            if wanted and audience.of_all_models:
+                self._write(audience.of_all_models, audience.packed_events(wanted))
+                self._metrics.delivered.inc(len(audience.of_all_models) * len(wanted))
+            if wanted and audience.by_model:
+                self._publish_filtered(audience, wanted)
 
-    def publish_reset(self, cursor: Cursor) -> None:
+    def publish_reset(self, cursor: Cursor, reason: ResetReason.ValueType) -> None:
         """Tells all who have joined that there is a hole, and where to go on."""
-        data = json_bytes({"cursor": str(cursor)})
+        data = reset_data(cursor, reason)
         for audience in self._audiences.values():
             joined = set().union(audience.of_all_models, *audience.by_model.values())
             self._write(joined, audience.packed(audience.framing.event("reset", data, str(cursor))))
             self._metrics.resets.inc(len(joined))
+
+    def publish_connection(self, connected: bool) -> None:
+        """Tells those who watch the queue when its server goes away or is back."""
+        if connected != self._connected:
+            self._connected = connected
+            for audience in self._audiences.values():
+                if audience.of_queue:
+                    self._write(audience.of_queue, self._connection(audience))
 
     def publish_queue(self, snapshot: bytes) -> None:
         """Writes the queue's state, as JSON, to those who watch it."""
@@ -103,15 +114,17 @@ class Fanout:
         """Turns the heartbeat wheel; those who want few models learn how far the log has come without them."""
         for spoke in itertools.cycle(self._wheel):
             await asyncio.sleep(self._interval)
-            due: defaultdict[tuple[Audience, bool], list[Subscriber]] = defaultdict(list)
+            due: defaultdict[tuple[Audience, bool, bool], list[Subscriber]] = defaultdict(list)
             for subscriber in spoke:
-                is_filtered = subscriber.joined and bool(subscriber.model_ids)
-                due[subscriber.audience, is_filtered].append(subscriber)
-            cursor = str(head())
-            for (audience, is_filtered), subscribers in due.items():
-                framing = audience.framing
-                frame = framing.cursor(cursor) if is_filtered else framing.heartbeat
-                self._write(subscribers, audience.packed(frame))
+                tells_cursor = subscriber.joined and subscriber.is_filtered
+                due[subscriber.audience, tells_cursor, subscriber.watches_queue].append(subscriber)
+            now = str(head())
+            for (audience, tells_cursor, watches_queue), subscribers in due.items():
+                cursor = now if tells_cursor else None
+                if watches_queue:
+                    self._write(subscribers, self._connection(audience, cursor))
+                else:
+                    self._write(subscribers, audience.packed(audience.framing.heartbeat(cursor)))
         raise AssertionError("a wheel has no end")
 
     def end(self) -> None:
@@ -120,13 +133,16 @@ class Fanout:
             for subscriber in spoke:
                 subscriber.end()
 
-    def cut_off(self, subscriber: Subscriber) -> None:
+    def cut_off(self, subscriber: Subscriber, reason: CutOff) -> None:
         """Drops a client that does not read; it comes back with its cursor when it can."""
         self.leave(subscriber)
         subscriber.end()
-        log.warning("subscriber.cut_off", peer=subscriber.transport.get_extra_info("peername"))
-        self._metrics.cut_off.inc()
+        log.warning("subscriber.cut_off", peer=subscriber.transport.get_extra_info("peername"), reason=reason)
+        self._metrics.cut_off.labels(reason).inc()
         subscriber.transport.abort()
+
+    def _connection(self, audience: Audience, cursor: str | None = None) -> bytes:
+        return audience.packed(audience.framing.event("heartbeat", heartbeat_data(self._connected), cursor))
 
     def _publish_filtered(self, audience: Audience, events: Sequence[Event]) -> None:
         wanted: defaultdict[Subscriber, list[Event]] = defaultdict(list)
@@ -150,4 +166,4 @@ class Fanout:
             elif not transport.is_closing():  # its handler may not know yet that it is gone
                 transport.write(data)
         for subscriber in slow:
-            self.cut_off(subscriber)
+            self.cut_off(subscriber, CutOff.UNREAD)

@@ -2,11 +2,13 @@
 
 from typing import Any, Protocol
 
-from thumbq.v1.notification_pb2 import Notification
+from thumbq.v1.notification_pb2 import Notification, ResetReason
 from thumbq_gateway.encoder import encoder_of, json_bytes
 from thumbq_gateway.ring import Cursor, Event
+from thumbq_gateway.words import words_of
 
 _print_notification = encoder_of(Notification.DESCRIPTOR)
+_REASONS = words_of(ResetReason.DESCRIPTOR)
 
 
 class Framing(Protocol):
@@ -14,7 +16,6 @@ class Framing(Protocol):
 
     index: int  # of its bytes in Event.frames
     content_type: str
-    heartbeat: bytes
 
     def opening(self, retry: int) -> bytes:
         """First of all: after how many milliseconds to come back when the connection breaks."""
@@ -25,13 +26,15 @@ class Framing(Protocol):
     def cursor(self, cursor: str) -> bytes:
         """Where the client is in the log, when nothing has happened for it."""
 
+    def heartbeat(self, cursor: str | None) -> bytes:
+        """That the line is alive; with a cursor, that is said by telling it."""
+
 
 class EventStreamFraming:
     """Server-Sent Events, as browsers read them."""
 
     index = 0
     content_type = "text/event-stream"
-    heartbeat = b":\n\n"
 
     def opening(self, retry: int) -> bytes:
         """The `retry:` line."""
@@ -46,13 +49,16 @@ class EventStreamFraming:
         """A bare `id:` line: it moves the browser's Last-Event-ID without an event."""
         return b"id: %b\n\n" % cursor.encode()
 
+    def heartbeat(self, cursor: str | None) -> bytes:
+        """A comment."""
+        return self.cursor(cursor) if cursor else b":\n\n"
+
 
 class JsonLinesFraming:
     """The same as JSON objects, one a line."""
 
     index = 1
     content_type = "application/x-ndjson"
-    heartbeat = b'{"event":"heartbeat"}\n'
 
     def opening(self, retry: int) -> bytes:
         """A line with the time in milliseconds."""
@@ -67,6 +73,10 @@ class JsonLinesFraming:
         """A line with `id` only."""
         return b'{"event":"cursor","id":"%b"}\n' % cursor.encode()
 
+    def heartbeat(self, cursor: str | None) -> bytes:
+        """A line that says so."""
+        return self.cursor(cursor) if cursor else b'{"event":"heartbeat"}\n'
+
 
 FRAMINGS: tuple[Framing, ...] = (EventStreamFraming(), JsonLinesFraming())
 
@@ -78,8 +88,19 @@ def event_of(notification: Notification) -> Event:
     return Event(
         seq=Cursor.parse(cursor).seq,
         model_id=notification.model_id,
+        status=notification.status,
         frames=tuple(framing.event("thumbnail", data, cursor) for framing in FRAMINGS),
     )
+
+
+def reset_data(cursor: Cursor, reason: ResetReason.ValueType) -> bytes:
+    """What a client learns of a hole: where to go on, and why it could not from where it was."""
+    return json_bytes({"cursor": str(cursor), "reason": _REASONS[reason]})
+
+
+def heartbeat_data(connected: bool) -> bytes:
+    """What the live page learns: whether the server behind the gateway is there."""
+    return json_bytes({"connected": connected})
 
 
 def notification_data(notification: Notification) -> dict[str, Any]:

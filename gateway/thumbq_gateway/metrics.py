@@ -1,6 +1,15 @@
 """What the gateway counts, for Prometheus."""
 
+from enum import StrEnum
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class CutOff(StrEnum):
+    """Why a client was cut off."""
+
+    UNREAD = "unread"
+    STALLED = "stalled"
 
 
 class Metrics:
@@ -33,7 +42,17 @@ class Metrics:
             registry=self.registry,
         )
         self.cut_off = Counter(
-            "thumbq_gateway_cut_off", "Clients cut off because they read too slowly.", registry=self.registry
+            "thumbq_gateway_cut_off",
+            "Clients cut off because they read too slowly: too much was unread, or the past stalled on its way.",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in CutOff:
+            self.cut_off.labels(reason)
+        self.turned_away = Counter(
+            "thumbq_gateway_turned_away",
+            "Clients told to come back later because there are as many as the gateway may have.",
+            registry=self.registry,
         )
         self.resets = Counter(
             "thumbq_gateway_resets",

@@ -128,6 +128,7 @@ def _unannotated() -> Iterator[tuple[str, Document]]:
             "tags": ["Notification"],
             "parameters": [
                 _query("modelId", {"type": "array", "items": {"type": "integer"}}),
+                _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
                 _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
                 _query("queue", {"type": "boolean"}),
                 {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
@@ -136,7 +137,10 @@ def _unannotated() -> Iterator[tuple[str, Document]]:
                 "200": {
                     "description": "A stream without an end.",
                     "content": {"text/event-stream": {}, "application/x-ndjson": {}},
-                }
+                },
+                "503": {
+                    "description": "There are as many listeners as there may be; Retry-After says when to ask again."
+                },
             },
         },
     )

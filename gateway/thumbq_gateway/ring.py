@@ -34,6 +34,7 @@ class Event:
 
     seq: int
     model_id: int
+    status: int  # a ThumbnailStatus
     frames: tuple[bytes, ...]
 
     @property

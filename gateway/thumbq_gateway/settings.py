@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     http_port: int = Field(default=5009, ge=0, le=65535, validation_alias=AliasChoices("THUMBQ_HTTP_PORT", "PORT"))
     # Allows to listen beyond loopback without keys.
     insecure: bool = False
-    # host:port of the gRPC server.
+    # host:port of the gRPC server, or any other target of gRPC, as "ipv4:10.0.0.1:50051,10.0.0.2:50051".
     server: str = "127.0.0.1:50051"
     # Files outside this folder are never served; none: no files.
     thumbnail_root: Path | None = None
@@ -29,7 +29,9 @@ class Settings(BaseSettings):
 
     # Of the notification stream.
     heartbeat: PositiveFloat = 15.0
+    subscriber_limit: PositiveInt = 20_000
     subscriber_buffer: PositiveInt = 256 * 1024
+    subscriber_timeout: PositiveFloat = 30.0
     ring_notifications: PositiveInt = 10_000
     ring_bytes: PositiveInt = 16 * 1024 * 1024
     queue_watch_linger: NonNegativeInt = 10

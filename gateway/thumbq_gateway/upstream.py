@@ -3,14 +3,20 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
 import structlog
 
-from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, SubscribeRequest, SubscribeResponse
+from thumbq.v1.notification_pb2 import (
+    GetNotificationCursorRequest,
+    Notification,
+    ResetReason,
+    SubscribeRequest,
+    SubscribeResponse,
+)
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.fanout import Fanout
 from thumbq_gateway.frames import event_of
@@ -37,7 +43,7 @@ class Page:
 
     events: Sequence[Event]
     cursor: Cursor
-    reset: bool = False  # the log did not reach back to where the page should have begun
+    reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED  # why it does not begin where it should
 
 
 class Upstream:
@@ -85,13 +91,14 @@ class Upstream:
         answer = await self._service.GetNotificationCursor(GetNotificationCursorRequest(), timeout=DEADLINE)
         return Cursor.parse(answer.cursor)
 
-    async def page(self, after: str, floor: Cursor, model_ids: Collection[int]) -> Page:
-        """The next stretch of the log towards the ring's floor, of these models only (none: all).
+    async def page(self, after: str, floor: Cursor, wants: Callable[[Notification], bool]) -> Page:
+        """The next stretch of the log towards the ring's floor; of it, what is wanted.
 
         Raises AioRpcError, TimeoutError.
         """
         events: list[Event] = []
         taken = 0
+        reached: Cursor | None = None
         async with self._log_readers, asyncio.timeout(DEADLINE):
             self._metrics.log_pages.inc()
             stream = self._service.Subscribe(SubscribeRequest(after=after))
@@ -99,13 +106,11 @@ class Upstream:
                 async for response in stream:
                     cursor = Cursor.parse(response.cursor)
                     if response.reset:
-                        return Page([], cursor, reset=True)
+                        # pruned while it was read? Whoever then asks for what follows is told
+                        return Page(events, reached) if reached else Page([], cursor, response.reset_reason)
+                    reached = cursor
                     taken += len(response.notifications)
-                    events += [
-                        event_of(notification)
-                        for notification in response.notifications
-                        if not model_ids or notification.model_id in model_ids
-                    ]
+                    events += [event_of(notification) for notification in response.notifications if wants(notification)]
                     if taken >= _PAGE or cursor.epoch != floor.epoch or cursor.seq >= floor.seq:
                         return Page(events, cursor)
             finally:
@@ -131,10 +136,11 @@ class Upstream:
 
     async def _take(self, ring: Ring, response: SubscribeResponse) -> None:
         cursor = Cursor.parse(response.cursor)
-        if response.reset or cursor.epoch != ring.head.epoch:
-            log.warning("upstream.reset", held=str(ring.head), now=str(cursor))
+        if response.reset:
+            reason = ResetReason.Name(response.reset_reason)
+            log.warning("upstream.reset", held=str(ring.head), now=str(cursor), reason=reason)
             ring.restart(cursor)
-            self._fanout.publish_reset(cursor)
+            self._fanout.publish_reset(cursor, response.reset_reason)
             return
         for start in range(0, len(response.notifications), _PIECE):
             piece = [event_of(notification) for notification in response.notifications[start : start + _PIECE]]
@@ -156,4 +162,5 @@ class Upstream:
             else:
                 log.warning("upstream.lost", problem=problem)
         self._connected = connected
+        self._fanout.publish_connection(connected)
         self._metrics.upstream_connected.set(connected)

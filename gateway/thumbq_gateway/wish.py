@@ -1,17 +1,22 @@
 """What a client of the notification stream asks for, in its URL and headers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from aiohttp import web
 
+from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq_gateway.errors import Refusal
 from thumbq_gateway.frames import FRAMINGS, Framing
 from thumbq_gateway.ring import Cursor
-from thumbq_gateway.values import InvalidValue, read_flag_text, whole_number_reader
+from thumbq_gateway.values import InvalidValue, Reader, read_flag_text, whole_number_reader
+from thumbq_gateway.words import offered, words_of
 
 EARLIEST, LATEST = "earliest", "latest"
-_UNKNOWN = Cursor("unknown", 0)  # of no epoch that there is, so it leads to a reset
+MALFORMED = "malformed"
+_STATUSES = {word.lower(): number for number, word in words_of(ThumbnailStatus.DESCRIPTOR).items() if number}
 _read_model_id = whole_number_reader(1, 2**63 - 1)
 
 
@@ -21,7 +26,8 @@ class Wish:
 
     framing: Framing
     model_ids: frozenset[int]  # empty: all
-    after: Cursor | str  # or EARLIEST, or LATEST
+    statuses: frozenset[int]  # likewise
+    after: Cursor | str  # or EARLIEST, LATEST, MALFORMED
     watches_queue: bool
 
 
@@ -30,17 +36,31 @@ def read_wish(request: web.Request) -> Wish:
     accept = request.headers.get("Accept", "")
     framing = FRAMINGS["ndjson" in accept and "event-stream" not in accept]
     try:
-        return Wish(framing, _model_ids(request), _after(request), _watches_queue(request))
+        return Wish(
+            framing,
+            frozenset(_several(request, "modelId", _read_model_id)),
+            frozenset(_several(request, "status", _read_status)),
+            _after(request),
+            _watches_queue(request),
+        )
     except InvalidValue as invalid:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
 
 
-def _model_ids(request: web.Request) -> frozenset[int]:
-    texts = ",".join(request.query.getall("modelId", [])).split(",")
-    try:
-        return frozenset(_read_model_id(text.strip()) for text in texts if text.strip())
-    except InvalidValue as invalid:
-        raise invalid.within("modelId") from None
+def _several(request: web.Request, name: str, read: Reader) -> Iterator[Any]:
+    """The values of a parameter that may come several times, or with commas."""
+    for text in ",".join(request.query.getall(name, [])).split(","):
+        if text.strip():
+            try:
+                yield read(text.strip())
+            except InvalidValue as invalid:
+                raise invalid.within(name) from None
+
+
+def _read_status(text: str) -> int:
+    if status := _STATUSES.get(text.lower()):
+        return status
+    raise InvalidValue(f"must be one of {', '.join(offered(ThumbnailStatus.DESCRIPTOR))}")
 
 
 def _watches_queue(request: web.Request) -> bool:
@@ -53,7 +73,7 @@ def _watches_queue(request: web.Request) -> bool:
 def _after(request: web.Request) -> Cursor | str:
     # A browser sends the header by itself and gives up for good on a 400, so nothing in it is refused.
     if text := request.headers.get("Last-Event-ID"):
-        return _position(text) or _UNKNOWN
+        return _position(text) or MALFORMED
     if position := _position(request.query.get("after") or LATEST):
         return position
     raise InvalidValue('must be a cursor such as "5f0c21ab-42", or "earliest", or "latest"', "after")

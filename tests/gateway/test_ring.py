@@ -6,7 +6,7 @@ from thumbq_gateway.ring import Cursor, Event, Ring
 
 
 def event(seq: int, size: int = 1) -> Event:
-    return Event(seq=seq, model_id=seq, frames=(b"x" * size,))
+    return Event(seq=seq, model_id=seq, status=4, frames=(b"x" * size,))
 
 
 def ring(start: int = 0, capacity: int = 3, byte_limit: int = 1_000) -> Ring:
