@@ -3,6 +3,9 @@
 
 VENV := .venv
 GENERATED := clients/python/thumbq/v1
+TYPESCRIPT := clients/typescript
+PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
+NPM := $(shell command -v npm)
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -23,10 +26,11 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
+	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are left out.")
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: check
-check: check-code check-layers check-protocol  ## Check style, types, layers and the protocol
+check: check-code check-layers check-protocol check-typescript  ## Check style, types, layers, protocol and generated files
 
 .PHONY: check-code
 check-code: $(VENV)/installed-dev
@@ -45,6 +49,16 @@ check-protocol: $(VENV)/installed-dev .venv-proto/installed
 	$(VENV)/bin/buf breaking proto --against proto/baseline.binpb
 	scripts/generate_protocol.sh .venv-proto/fresh
 	diff --recursive --exclude=__init__.py --exclude=__pycache__ $(GENERATED) .venv-proto/fresh/thumbq/v1
+
+.PHONY: check-typescript
+ifdef NPM
+check-typescript: $(TYPESCRIPT)/node_modules/installed
+	$(TYPESCRIPT)/copy_for_page.sh $(TYPESCRIPT)/build/page
+	diff --recursive $(PAGE_CLIENT) $(TYPESCRIPT)/build/page
+else
+check-typescript:
+	@echo "npm is not installed, so the TypeScript client is not checked."; test -z "$$CI"
+endif
 
 .PHONY: format
 format: $(VENV)/installed-dev  ## Format Python and protocol files, and fix what ruff can
@@ -68,6 +82,10 @@ chaos: $(VENV)/installed-dev  ## Kill everything while jobs run, and check every
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
 
+.PHONY: typescript
+typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client and give the live page its copy (needs npm)
+	$(TYPESCRIPT)/copy_for_page.sh $(PAGE_CLIENT)
+
 .PHONY: proto-baseline
 proto-baseline: $(VENV)/installed-dev  ## Accept the present protocol as the one to stay compatible with
 	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb
@@ -80,6 +98,7 @@ constraints:  ## Renew the exact versions in constraints.txt (needs uv)
 .PHONY: clean
 clean:  ## Remove what the other targets made; thumbq-data stays
 	rm -rf $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh $(VENV) --constraint constraints.txt --editable '.[all]'
@@ -91,4 +110,8 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 
 .venv-proto/installed: proto/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
+	@touch $@
+
+$(TYPESCRIPT)/node_modules/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
+	npm ci --ignore-scripts --prefix $(TYPESCRIPT)
 	@touch $@

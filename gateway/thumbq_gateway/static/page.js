@@ -4,10 +4,16 @@ import { announce } from "./announcer.js";
 import { showCounters } from "./counters.js";
 import { Grid } from "./grid.js";
 import { Models } from "./models.js";
-import { openStream } from "./stream.js";
+import { subscribe } from "./thumbq/index.js";
 
 const capacity = 300; // cards
-const connections = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
+const longestPause = 10_000; // milliseconds between two attempts to connect
+const connections = {
+  connecting: "Connecting",
+  live: "Live",
+  away: "Server away",
+  reconnecting: "Reconnecting",
+};
 
 const models = new Models(capacity);
 const grid = new Grid(models);
@@ -23,7 +29,9 @@ function changed() {
   grid.refresh();
 }
 
-openStream({
+subscribe({
+  after: "earliest",
+  longestPause,
   onThumbnail(notification, cursor) {
     models.notify(notification, cursor);
     announce(notification.status);
@@ -34,10 +42,12 @@ openStream({
     showCounters(snapshot);
     changed();
   },
+  // The log does not reach back, or is another one: what it holds now is read from its beginning.
   onReset() {
     models.clear();
     grid.clear();
     changed();
+    return "earliest";
   },
   onConnection(state) {
     document.documentElement.dataset.connection = state;

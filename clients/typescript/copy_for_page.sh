@@ -1,0 +1,19 @@
+#!/bin/sh
+# Compile the client and copy what a browser needs of it, so that the live page works where there is no node.
+# Usage: clients/typescript/copy_for_page.sh DIRECTORY
+set -eu
+
+target=$1
+client=$(dirname "$0")
+
+"$client/node_modules/.bin/tsc" --build "$client"
+mkdir -p "$target"
+rm -f "$target"/*.js
+for source in "$client"/src/*.ts; do
+    name=$(basename "$source" .ts)
+    [ "$name" = types ] && continue # nothing is left of types
+    {
+        echo "// Generated from clients/typescript/src/$name.ts by \`make typescript\`. Change it there."
+        cat "$client/dist/$name.js"
+    } >"$target/$name.js"
+done

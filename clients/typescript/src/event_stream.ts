@@ -1,0 +1,42 @@
+/** What stands between two blank lines of an event stream; comments leave no trace. */
+export interface Frame {
+  id?: string;
+  event?: string;
+  data?: string;
+  /** Milliseconds to wait before coming back when the connection breaks. */
+  retry?: number;
+}
+
+/** Makes frames of the text of an event stream, in whatever pieces it arrives (WHATWG HTML, 9.2.6). */
+export class EventStreamParser {
+  #line = ""; // begun, not ended
+  #endedInReturn = false; // a line feed that comes next belongs to it
+  #frame: Frame = {};
+
+  *push(piece: string): Generator<Frame> {
+    if (piece === "") return;
+    const text = this.#endedInReturn && piece.startsWith("\n") ? piece.slice(1) : piece;
+    this.#endedInReturn = piece.endsWith("\r");
+    const lines = (this.#line + text).split(/\r\n|\r|\n/);
+    this.#line = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line !== "") {
+        this.#read(line);
+      } else if (Object.keys(this.#frame).length > 0) {
+        const frame = this.#frame;
+        this.#frame = {};
+        yield frame;
+      }
+    }
+  }
+
+  #read(line: string): void {
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (name === "event") this.#frame.event = value;
+    else if (name === "data") this.#frame.data = this.#frame.data === undefined ? value : `${this.#frame.data}\n${value}`;
+    else if (name === "id" && !value.includes("\0")) this.#frame.id = value;
+    else if (name === "retry" && /^\d+$/.test(value)) this.#frame.retry = Number(value);
+  }
+}

@@ -1,0 +1,83 @@
+import { gatewayAddress, pictureAddress } from "./addresses.js";
+import { Thumbq } from "./api.js";
+import { called } from "./callback.js";
+import { Listener } from "./listener.js";
+import type { ConnectionOptions, Subscription } from "./subscribe.js";
+import type { Cursor, ThumbnailStatus } from "./types.js";
+
+const atOnce = 5; // models that are loaded side by side; browsers have six connections to one host
+
+/** What a page shows for one model. */
+export interface ModelThumbnail {
+  modelId: number;
+  status: ThumbnailStatus;
+  /** The last good picture, for `<img src>`; another address each time that the picture is new. */
+  pictureUrl: string | undefined;
+  /** Why the last attempt failed. */
+  errorMessage: string | undefined;
+}
+
+export interface FollowOptions extends ConnectionOptions {
+  modelIds: Iterable<number>;
+  /** Called with the present state of each model first, then whenever it has changed. */
+  onThumbnail: (thumbnail: ModelThumbnail) => unknown;
+}
+
+/** Shows what models look like, now and from now on: loads, subscribes, and loads anew when the log had a hole. */
+export function follow(options: FollowOptions): Subscription {
+  const gateway = gatewayAddress(options.url);
+  const modelIds = [...new Set(options.modelIds)];
+  if (modelIds.length === 0) throw new TypeError("There is no model to follow.");
+  const api = new Thumbq({ url: gateway });
+  const pictures = new Map<number, string>();
+  const loadedAt = new Map<number, Cursor>();
+
+  function show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
+    const pictureUrl = pictures.get(modelId);
+    return called(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
+  }
+
+  async function load(modelId: number, signal: AbortSignal): Promise<void> {
+    const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
+    if (fileUrl === null) pictures.delete(modelId);
+    else pictures.set(modelId, pictureAddress(gateway, fileUrl, processedAt));
+    loadedAt.set(modelId, cursor);
+    await show(modelId, status, errorMessage);
+  }
+
+  async function loadAll(signal: AbortSignal): Promise<void> {
+    const waiting = modelIds.values();
+    const lane = async (): Promise<void> => {
+      for (const modelId of waiting) await load(modelId, signal);
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: atOnce }, lane));
+    const failed = lanes.find((outcome) => outcome.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  return new Listener(
+    gateway,
+    {
+      ...options,
+      modelIds,
+      onThumbnail({ modelId, status, thumbnailUrl, errorMessage, timestamp }, cursor) {
+        if (!isLater(cursor, loadedAt.get(modelId))) return undefined;
+        if (thumbnailUrl !== null) pictures.set(modelId, pictureAddress(gateway, thumbnailUrl, timestamp));
+        return show(modelId, status, errorMessage);
+      },
+      onReset: (_reset, signal) => loadAll(signal),
+    },
+    async (signal) => {
+      const cursor = await api.cursor({ signal });
+      await loadAll(signal);
+      return cursor;
+    },
+  );
+}
+
+/** Whether an event came after what was loaded; of another log nobody knows, so it counts. */
+function isLater(cursor: Cursor, loaded: Cursor | undefined): boolean {
+  const [epoch, seq] = cursor.split("-");
+  const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];
+  return epoch !== loadedEpoch || Number(seq) > Number(loadedSeq);
+}
