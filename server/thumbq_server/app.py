@@ -24,7 +24,7 @@ from thumbq.v1 import (
 from thumbq_server.domain.job import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.hub import Hub
-from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, vacuum_live_tables
+from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.queue_watch import QueueWatch
 from thumbq_server.rpc.admin_service import AdminService
@@ -85,6 +85,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             [
                 Duty("expire leases", 1.0, expire_leases(database.lane(), policy, dispatcher.wake_in, patience)),
                 Duty("vacuum live tables", 2.0, vacuum_live_tables(database, lambda: claims)),
+                Duty("prune log", 5.0, prune_log(database, settings.notification_retention)),
             ]
         )
 

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     statement_timeout: PositiveFloat = 30.0
     retry_base: PositiveFloat = 5.0
     retry_cap: PositiveFloat = 600.0
+    # How long notifications are kept: a subscriber that was away for longer has to load anew.
+    notification_retention: PositiveFloat = 86_400.0
     # How long a shutdown waits for workers to hand in what they have.
     shutdown_grace: PositiveFloat = 10.0
 

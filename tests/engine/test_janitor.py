@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,7 +12,8 @@ from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, unti
 from tests.store.conditions import until as until_stored
 from tests.store.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import janitor as janitor_module
-from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, vacuum_live_tables
+from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
+from thumbq_server.storage import log
 from thumbq_server.storage.database import Unavailable
 
 OFTEN = 0.01
@@ -164,6 +166,49 @@ async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, m
     async with running(Janitor([duty("a", 2), duty("b", 3)]).run()):
         await until(lambda: clock.now >= 1006)
     assert done == [("a", 1000), ("b", 1000), ("a", 1002), ("b", 1003), ("a", 1004)]
+
+
+async def test_old_notifications_are_forgotten_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, others: QueueUnderTest
+):
+    monkeypatch.setattr(janitor_module, "PRUNE_LIMIT", 3)
+    for model_id in range(1, 9):
+        await others.enqueue(new_job(model_id))
+    await others.sql("UPDATE notifications SET created_at = now() - interval '1 hour' WHERE seq_last <= 7")
+    prune = prune_log(watched, keep=1800)
+    try:
+        assert (await prune(), len(watched.asked)) == (7, 3)
+        assert await log.oldest(others.database) == 8
+        assert await prune() == 0
+    finally:
+        await empty_the_log(others)
+
+
+async def test_much_that_is_to_be_forgotten_does_not_keep_the_other_duties_waiting(
+    monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, others: QueueUnderTest, clock: SimpleNamespace
+):
+    monkeypatch.setattr(janitor_module, "PRUNE_LIMIT", 1)
+    for model_id in range(1, 6):
+        await others.enqueue(new_job(model_id))
+    await others.sql("UPDATE notifications SET created_at = now() - interval '1 hour'")
+    fetch = watched.fetch
+
+    async def slowly(sql: str, *arguments: object) -> Any:
+        clock.now += 0.3
+        return await fetch(sql, *arguments)
+
+    monkeypatch.setattr(watched, "fetch", slowly)
+    prune = prune_log(watched, keep=1800)
+    try:
+        assert [await prune() for _ in range(4)] == [2, 2, 1, 0]
+    finally:
+        await empty_the_log(others)
+
+
+async def empty_the_log(others: QueueUnderTest) -> None:
+    """So that it is whole again when the test is over."""
+    await others.sql("DELETE FROM notifications")
+    await others.sql("UPDATE queue_head SET seq = 0")
 
 
 async def test_the_live_tables_are_vacuumed_only_when_something_was_claimed(watched: WatchedDatabase):

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.gateway.service import Client, RestartableServer, running_gateway
-from tests.wire.conftest import running_server
+from tests.wire.conftest import eventually, running_server
 from thumbq_gateway.ring import Cursor
+from thumbq_server.storage import log
 from thumbq_server.storage.database import Database
 
 
@@ -76,6 +77,20 @@ async def test_a_cursor_that_the_log_no_longer_reaches_leads_to_one_reset(
         async with client.listen("after=earliest") as page:
             assert await page.models(4) == [2, 3, 4, 5]
         await assert_one_reset(client, "TooOld", f"{query}&after={too_old}")
+
+
+async def test_a_server_forgets_what_is_older_than_its_retention(database_url: str) -> None:
+    async with running_server(database_url, notification_retention=0.2) as server, running_gateway(server) as http:
+        too_old = await Client(http).cursor()
+        await Client(http).announce(1)
+        async with Database(database_url) as database:
+            await eventually(lambda: _is_empty(database), timeout=30)
+        async with running_gateway(server) as fresh:
+            await assert_one_reset(Client(fresh), "TooOld", f"after={too_old}")
+
+
+async def _is_empty(database: Database) -> bool:
+    return await log.oldest(database) is None
 
 
 async def test_json_lines_tell_of_a_reset_too(client: Client) -> None:

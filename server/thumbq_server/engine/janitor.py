@@ -10,11 +10,14 @@ import structlog
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import leases
+from thumbq_server.storage import log as notification_log
 from thumbq_server.storage.database import Database, Lane, Unavailable
 
 log = structlog.get_logger()
 
 EXPIRE_LIMIT = 1000
+PRUNE_LIMIT = 1000
+_PRUNE_SECONDS = 0.5  # the other duties wait meanwhile
 _VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
 
 
@@ -85,6 +88,21 @@ def expire_leases(
                 wake_in(due_in)
             count += len(rows)
             if len(rows) < EXPIRE_LIMIT:
+                return count
+
+    return run
+
+
+def prune_log(database: Database, keep: float) -> Callable[[], Awaitable[int]]:
+    """Forget notifications older than `keep` seconds. What is not done in a while is left to the next time."""
+
+    async def run() -> int:
+        count = 0
+        until = time.monotonic() + _PRUNE_SECONDS
+        while True:
+            pruned = await notification_log.prune(database, keep, PRUNE_LIMIT)
+            count += pruned
+            if pruned < PRUNE_LIMIT or time.monotonic() >= until:
                 return count
 
     return run
