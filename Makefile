@@ -71,8 +71,16 @@ serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
 	@$(VENV)/bin/thumbq serve $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up through the real API
+bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other queues (5 minutes)
 	$(VENV)/bin/python -m bench $(ARGS)
+
+.PHONY: bench-full
+bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (40 minutes)
+	$(VENV)/bin/python -m bench --full --docs $(ARGS)
+
+.PHONY: bench-smoke
+bench-smoke: $(VENV)/installed-dev  ## Check what a job costs in commits, statements, rows and WAL
+	$(VENV)/bin/python -m bench smoke $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill everything while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7

@@ -1,1 +1,1 @@
-"""Measures thumbq through its real API: `make bench`."""
+"""Measures thumbq through its real API, beside other queues on the same PostgreSQL: `make bench`."""

@@ -1,62 +1,101 @@
-"""`make bench`: the headline figures, each the median of several runs, and the spread beside it."""
+"""`python -m bench [part…]`: measures thumbq beside its peers, and says what came of it."""
 
 import argparse
-import json
-import statistics
+import asyncio
+import os
+import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
-from pathlib import Path
 
-import uvloop
+from bench import cluster, contenders, report, smoke
+from bench.contenders import OUT
+from bench.lab import Lab
+from bench.parts import flat, json_path, rivals, sse, start
+from bench.results import Part, Results
 
-from bench import parts
-from bench.parts import Figures
-from bench.service import Service, postgres, service
+Measured = Callable[[Lab, Part], Awaitable[None]]
 
-OUT = Path(__file__).parent / "out"
-Part = Callable[[Service], Awaitable[Figures]]
-
-PARTS: dict[str, Part] = {
-    "enqueue, batches of 1,000": partial(parts.enqueue_batch, jobs=100_000),
-    "enqueue, 64 single calls in flight": partial(parts.enqueue_single, jobs=10_000, in_flight=64),
-    "enqueue, 1 single call in flight": partial(parts.enqueue_single, jobs=1_000, in_flight=1),
-    "drain, 1 worker, 2,000 credits": partial(parts.drain, jobs=100_000, credits_wanted=2_000),
-    "drain, 2 workers, 2,000 credits": partial(parts.drain, jobs=100_000, credits_wanted=2_000, workers=2),
-    "drain, 1 worker, 100 credits": partial(parts.drain, jobs=50_000, credits_wanted=100),
-    "drain, 1 worker, 10 credits": partial(parts.drain, jobs=10_000, credits_wanted=10),
-    "drain, 1 worker, 1 credit": partial(parts.drain, jobs=2_000, credits_wanted=1),
-    "pick-up, idle worker": partial(parts.pick_up, jobs=300),
+# The most important first: each part's results are written when it ends.
+PARTS: dict[str, Measured] = {
+    "drain": rivals.drain,
+    "enqueue": rivals.enqueue,
+    "enqueue-one": rivals.enqueue_one,
+    "pick-up": rivals.pick_up,
+    "flat": flat.flat,
+    "json": json_path.json_path,
+    "streams": rivals.streams,
+    "sse": sse.sse,
+    "sse-storm": sse.storm,
+    "mixed": rivals.mixed,
+    "credits": rivals.credit,
+    "start": start.start,
 }
+HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up")
 
 
-async def main() -> None:
-    """Run the parts that were asked for, in turns, so that a slow minute hits them all."""
+def main() -> None:
+    """Measure, or count for the regression guard."""
+    wished = _arguments()
+    if wished.parts == ["smoke"]:
+        sys.exit(asyncio.run(smoke.run(record=wished.record)))
+    try:
+        asyncio.run(_measure(wished))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+
+
+def _arguments() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    arguments.add_argument("part", nargs="*", help="only parts whose name contains this")
-    arguments.add_argument("--runs", type=int, default=3)
-    chosen = arguments.parse_args()
-    wanted = {
-        name: part for name, part in PARTS.items() if not chosen.part or any(text in name for text in chosen.part)
-    }
-    figures: dict[str, list[Figures]] = {name: [] for name in wanted}
-    OUT.mkdir(exist_ok=True)
-    with postgres() as dsn, (OUT / "figures.jsonl").open("a") as lines:
-        for _ in range(chosen.runs):
-            for name, part in wanted.items():
-                async with service(dsn) as fresh:
-                    measured = await part(fresh)
-                figures[name].append(measured)
-                lines.write(json.dumps({"part": name, "at": int(time.time()), **measured}) + "\n")
-                print(".", end="", flush=True)
-    print()
-    for name, runs in figures.items():
-        print(name)
-        for key in runs[0]:
-            values = sorted(run[key] for run in runs)
-            middle = statistics.median(values)
-            print(f"    {key:22} {middle:12,.1f}   ({values[0]:,.1f} to {values[-1]:,.1f})")
+    arguments.add_argument(
+        "parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; smoke; default: the headlines"
+    )
+    arguments.add_argument("--full", action="store_true", help="all parts, at full length")
+    arguments.add_argument("--runs", type=int, default=0, help="turns of each part (3, with --full 5)")
+    arguments.add_argument("--scale", type=float, default=1.0, help="of the number of jobs, for a quick try")
+    arguments.add_argument("--docs", action="store_true", help="write the tables into docs/performance.md")
+    arguments.add_argument("--record", action="store_true", help="with smoke: expect from now on what is counted now")
+    wished = arguments.parse_args()
+    if unknown := set(wished.parts) - set(PARTS) - {"smoke"}:
+        arguments.error(f"there is no part {', '.join(sorted(unknown))}")
+    return wished
+
+
+async def _measure(wished: argparse.Namespace) -> None:
+    _end_on_sigterm()
+    names = wished.parts or (list(PARTS) if wished.full else list(HEADLINES))
+    results = Results(OUT, fresh=not wished.parts)
+    missing = contenders.install_peers()
+    logs = OUT / "run"
+    with cluster.started(logs) as postgres:
+        lab = Lab(
+            cluster=postgres,
+            logs=logs,
+            results=results,
+            runs=wished.runs or (5 if wished.full else 3),
+            scale=wished.scale,
+            brief=not wished.full and not wished.parts,
+            missing=missing,
+        )
+        setting = await report.machine(postgres)
+        for name in names:
+            part = results.part(name)
+            part.load = os.getloadavg()[0]
+            print(f"{name} ", end="", flush=True)
+            began = time.monotonic()
+            await PARTS[name](lab, part)
+            part.seconds = time.monotonic() - began
+            report.show(results, part)
+            if wished.docs:
+                report.write_docs(results, part, setting, " ".join(sys.argv[1:]))
+
+
+def _end_on_sigterm() -> None:
+    """As on Ctrl-C: with everything that was started."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main()

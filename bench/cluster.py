@@ -1,0 +1,101 @@
+"""The one PostgreSQL of a run: thumbq's embedded one with its settings, for every contender."""
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from thumbq_server.storage.embedded import EmbeddedPostgres
+
+
+class Database:
+    """A database of its own for one measurement."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement beside whatever is measured."""
+        async with _connection(self.dsn) as connection:
+            await connection.execute(statement)
+
+    async def row(self, query: str) -> dict[str, int]:
+        """The one row of an answer, by its columns' names."""
+        async with _connection(self.dsn) as connection:
+            row = await connection.fetchrow(query)
+            assert row is not None
+            return dict(row)
+
+    async def settle(self) -> None:
+        """Statistics, and no dirty page: what was written before is not paid for by what comes."""
+        await self.execute("VACUUM ANALYZE")
+        await self.execute("CHECKPOINT")
+
+    async def any(self, query: str) -> bool:
+        """Whether the query finds a row."""
+        return bool((await self.row(f"SELECT EXISTS ({query})::int AS found"))["found"])
+
+
+class Cluster:
+    """Makes databases, and knows what PostgreSQL uses."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+        self._numbers = itertools.count(1)
+
+    async def version(self) -> str:
+        """Such as 18.1."""
+        async with _connection(self._postgres.dsn) as connection:
+            return str(await connection.fetchval("SHOW server_version"))
+
+    @property
+    def pid(self) -> int:
+        """Of the process that started all its others."""
+        assert self._postgres.process is not None
+        return self._postgres.process.pid
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self._postgres.log
+
+    def server(self) -> Database:
+        """For statements that concern the whole server."""
+        return Database(self._postgres.dsn)
+
+    @contextlib.asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """An empty database, gone afterwards."""
+        name = f"bench_{next(self._numbers)}"
+        server = self.server()
+        await server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield Database(urlunsplit(urlsplit(self._postgres.dsn)._replace(path=f"/{name}")))
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Cluster]:
+    """A new cluster in `folder`, on a unix socket; whatever lay there is removed, before and after."""
+    shutil.rmtree(folder, ignore_errors=True)
+    postgres = EmbeddedPostgres(folder)
+    try:
+        postgres.start()
+        yield Cluster(postgres)
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -1,0 +1,161 @@
+"""Who is measured, each at its best setting.
+
+The settings of the peers were found by measuring the choices that their documentation offers: claims of 10, 100,
+1,000 and 5,000 jobs, 1 to 500 jobs at once, local queues, one and two processes.
+"""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from bench.drivers.program import Options
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "bench" / "out"
+PEERS = ROOT / "bench" / "peers"
+PEERS_PYTHON = OUT / ".peers-python"
+PEERS_NODE = OUT / "peers-node"
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of one measurement: so many processes, each with these options."""
+
+    options: Options
+    processes: int = 1
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in self.options.items())
+        return f"{self.processes} worker{'s' if self.processes > 1 else ''}, {options}"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A queue and how to drive it."""
+
+    name: str
+    command: Sequence[str]
+    # Finds an unfinished job.
+    unfinished: str
+    # For draining a backlog, and for a quick pick-up of single jobs.
+    drains: Crew
+    picks_up: Crew
+    # Batches at a time when enqueuing in batches.
+    batches: int = 1
+    # Times its jobs are fewer than the others', so that a run takes seconds.
+    slowness: int = 1
+    processes: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it needs a server between it and PostgreSQL."""
+        return self.name == "thumbq"
+
+    def with_crew(self, crew: Crew) -> "Contender":
+        """The same with other workers."""
+        return replace(self, drains=crew)
+
+    def with_processes(self, count: int) -> "Contender":
+        """The same with several servers."""
+        return replace(self, processes=count)
+
+
+THUMBQ = Contender(
+    "thumbq",
+    [sys.executable, "-m", "bench.drivers.thumbq"],
+    unfinished="SELECT FROM ready UNION ALL SELECT FROM leases",
+    drains=Crew({"credits": 2_000}),
+    picks_up=Crew({"credits": 10}),
+    batches=4,
+)
+PGQUEUER = Contender(
+    "PgQueuer",
+    [str(PEERS_PYTHON / "bin/python"), "-m", "bench.drivers.pgqueuer"],
+    unfinished="SELECT FROM pgqueuer",
+    drains=Crew({"batch": 1_000}, 2),
+    picks_up=Crew({"batch": 10}),
+    batches=4,
+)
+GRAPHILE = Contender(
+    "graphile-worker",
+    ["node", str(ROOT / "bench/drivers/graphile.mjs")],
+    unfinished="SELECT FROM graphile_worker._private_jobs",
+    drains=Crew({"concurrency": 96, "local_queue": 1_000, "complete_delay": 0}, 2),
+    picks_up=Crew({"concurrency": 10}),
+    batches=4,
+    environment={"BENCH_NODE": str(PEERS_NODE)},
+)
+PG_BOSS = Contender(
+    "pg-boss",
+    ["node", str(ROOT / "bench/drivers/pgboss.mjs")],
+    unfinished="SELECT FROM pgboss.job WHERE name = 'noop' AND state < 'completed'",
+    drains=Crew({"batch": 1_000, "concurrency": 1}, 2),
+    picks_up=Crew({"batch": 1, "concurrency": 4}),
+    batches=4,
+    environment={"BENCH_NODE": str(PEERS_NODE)},
+)
+PROCRASTINATE = Contender(
+    "Procrastinate",
+    [str(PEERS_PYTHON / "bin/python"), "-m", "bench.drivers.procrastinate"],
+    unfinished="SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing')",
+    drains=Crew({"concurrency": 10}, 2),
+    picks_up=Crew({"concurrency": 10}),
+    batches=4,
+    slowness=20,
+)
+RIVALS = (PGQUEUER, GRAPHILE, PG_BOSS, PROCRASTINATE)
+
+
+def install_peers() -> dict[str, str]:
+    """Install the peers that are not there yet; what went wrong, by the names of those that are missing."""
+    problems: dict[str, str] = {}
+    requirements = PEERS / "requirements.txt"
+    if not _is_current(requirements, PEERS_PYTHON):
+        command = ["sh", str(ROOT / "scripts/install.sh"), str(PEERS_PYTHON), "--requirement", str(requirements)]
+        problem = _install(command, requirements, PEERS_PYTHON)
+        problems |= dict.fromkeys((PGQUEUER.name, PROCRASTINATE.name), problem) if problem else {}
+    package = PEERS / "package.json"
+    if not _is_current(package, PEERS_NODE):
+        PEERS_NODE.mkdir(parents=True, exist_ok=True)
+        shutil.copy(package, PEERS_NODE)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(PEERS_NODE)]
+        problem = _install(command, package, PEERS_NODE)
+        problems |= dict.fromkeys((GRAPHILE.name, PG_BOSS.name), problem) if problem else {}
+    return problems
+
+
+@cache
+def version(name: str) -> str:
+    """What of this queue is measured."""
+    if name == "thumbq":
+        answer = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=9"]
+        commit = subprocess.run(answer, capture_output=True, text=True, check=False).stdout.strip()
+        return f"{importlib.metadata.version('thumbq')} ({commit})" if commit else importlib.metadata.version("thumbq")
+    pins = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().splitlines() if "==" in line)
+    pins |= json.loads((PEERS / "package.json").read_text())["dependencies"]
+    return str(pins[name.lower()])
+
+
+def _is_current(wanted: Path, folder: Path) -> bool:
+    stamp = folder / "installed"
+    return stamp.exists() and stamp.read_bytes() == wanted.read_bytes()
+
+
+def _install(command: list[str], wanted: Path, folder: Path) -> str:
+    """What went wrong, if anything did."""
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=os.environ)
+    except subprocess.CalledProcessError as problem:
+        return f"not installed: {(problem.stderr.strip().splitlines() or ['no reason given'])[-1][:200]}"
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"not installed: {problem}"
+    shutil.copy(wanted, folder / "installed")
+    return ""

@@ -1,0 +1,66 @@
+"""thumbq's driver: its SDK, as an application would use it."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import uvloop
+
+from bench.drivers import program
+from bench.drivers.program import Options
+from bench.meter import Meter
+from thumbq import Job, NewJob, Producer, Thumbnail, Worker
+
+_THUMBNAIL = Thumbnail(path="/var/lib/thumbs/de/bb/debbbb1c", size_bytes=45678, width=512, height=512)
+_MOST_AT_ONCE = 100
+
+
+class ThumbqDriver:
+    """A job carries the time of its call in the first half of its model's hash."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def __aenter__(self) -> Self:
+        self._producer = await Producer(self._address).__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._producer.__aexit__(kind, error, trace)
+
+    async def setup(self) -> None:
+        """Nothing: the server has done it."""
+
+    async def batch(self, numbers: Sequence[int]) -> None:
+        """One EnqueueJobs call."""
+        await self._producer.enqueue([_job(number, 0) for number in numbers])
+
+    async def one(self, number: int, called_ns: int) -> None:
+        """One EnqueueJob call."""
+        await self._producer.enqueue_one(_job(number, called_ns))
+
+    async def work(self, meter: Meter, options: Options) -> None:
+        """`streams` workers with `credits` each in this process."""
+
+        async def handle(job: Job) -> Thumbnail:
+            meter.count(int(job.model_hash[:16], 16))
+            return _THUMBNAIL
+
+        at_hand = options["credits"]
+        at_once = min(at_hand, options.get("concurrency", _MOST_AT_ONCE))
+        workers = [
+            Worker(self._address, worker_id=f"bench-{index}", concurrency=at_once, prefetch=at_hand - at_once)
+            for index in range(options.get("streams", 1))
+        ]
+        await asyncio.gather(*(worker.run(handle, handle_signals=False) for worker in workers))
+
+
+def _job(number: int, called_ns: int) -> NewJob:
+    return NewJob(model_id=number, model_hash=f"{called_ns:016x}{number:048x}")
+
+
+if __name__ == "__main__":
+    uvloop.run(program.run(ThumbqDriver(program.target())))

@@ -1,0 +1,42 @@
+"""What every part is given."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster import Cluster
+from bench.contenders import Contender
+from bench.results import Entrant, Part, Results, take_turns
+from bench.session import Session, session
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A PostgreSQL, a folder for logs, and how much of everything to do."""
+
+    cluster: Cluster
+    logs: Path
+    results: Results
+    runs: int
+    # Of the full number of jobs.
+    scale: float
+    # Only what the headline ratios need.
+    brief: bool
+    # Peers that could not be installed, and why.
+    missing: dict[str, str]
+
+    def jobs(self, count: int, contender: Contender | None = None) -> int:
+        """The number of jobs to use, in whole batches."""
+        slowness = contender.slowness if contender else 1
+        return max(1_000, round(count * self.scale / slowness / 1_000) * 1_000) + 1_000
+
+    def session(self, contender: Contender) -> AbstractAsyncContextManager[Session]:
+        """An empty queue of this contender."""
+        return session(contender, self.cluster, self.logs)
+
+    async def compare(self, part: Part, entrants: list[Entrant]) -> None:
+        """Measure all of them in turns."""
+        for entrant in entrants:
+            if entrant.name in self.missing:
+                self.results.fail(part, entrant.row, self.missing[entrant.name])
+        await take_turns(self.results, part, entrants, self.runs)

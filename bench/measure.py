@@ -1,0 +1,102 @@
+"""The measurements that every contender goes through alike."""
+
+import asyncio
+
+from bench.drivers.program import Figures
+from bench.processes import cpu_seconds, memory_mib
+from bench.session import Session, Workers
+
+_WARM_UP = 20
+_IDLE = 0.5  # seconds after which a worker is idle
+
+
+def percentiles(sorted_values: list[float], prefix: str = "") -> Figures:
+    """Median and 99th percentile."""
+    count = len(sorted_values)
+    return {
+        f"{prefix}p50_ms": sorted_values[count // 2],
+        f"{prefix}p99_ms": sorted_values[min(count - 1, int(count * 0.99))],
+    }
+
+
+async def bulk(session: Session, jobs: int) -> Figures:
+    """Batches of 1,000."""
+    return await session.fill(jobs)
+
+
+async def single(session: Session, jobs: int, in_flight: int) -> Figures:
+    """One job a call."""
+    return await session.verb("single", jobs=jobs, first=1, in_flight=in_flight)
+
+
+async def drain(session: Session, jobs: int) -> Figures:
+    """From the first handler's call until the database has no unfinished job."""
+    await session.fill(jobs)
+    await session.database.settle()
+    service = session.pids()
+    before = _cpu(service)
+    async with session.workers(session.contender.drains) as workers:
+        # What the workers use until then is their start.
+        await workers.until(1)
+        crew = {f"worker {index}": member.pid for index, member in enumerate(workers.members)}
+        before["worker"] = sum(_cpu(crew).values())
+        await workers.until(jobs)
+        ended = await session.until_finished()
+        after = _cpu(service) | {"worker": sum(_cpu(crew).values())}
+        figures = {"jobs_per_s": jobs / (ended - workers.first)}
+        figures |= {f"{who}_us_per_job": (after[who] - before[who]) / jobs * 1e6 for who in after}
+        figures |= {f"{who}_mib": memory_mib(pid) for who, pid in service.items()}
+        figures["worker_mib"] = sum(memory_mib(pid) for pid in crew.values())
+    return figures
+
+
+async def pick_up(session: Session, jobs: int, rate: float = 50.0) -> Figures:
+    """From the enqueue call to the handler of an idle worker, one job about every 20 ms."""
+    async with session.workers(session.contender.picks_up) as workers:
+        await _warm_up(session, workers)
+        await session.verb("pace", jobs=jobs, first=_WARM_UP + 1, rate=rate, in_flight=16)
+        await workers.until(_WARM_UP + jobs)
+        return percentiles(workers.waits())
+
+
+async def mixed(session: Session, seconds: float, in_flight: int = 64) -> Figures:
+    """Enqueue singly and drain at once, as fast as it goes; then the same at half that load."""
+    async with session.workers(session.contender.drains) as workers:
+        await _warm_up(session, workers)
+        first = _WARM_UP + 1
+        probe = await session.verb("single", jobs=1_000, first=first, in_flight=in_flight)
+        jobs = max(500, int(probe["jobs_per_s"] * seconds))
+        first += 1_000
+        full = await session.verb("single", jobs=jobs, first=first, in_flight=in_flight, timed=True)
+        await workers.until(first - 1 + jobs)
+        await session.until_finished()
+        figures = {"jobs_per_s": full["jobs_per_s"], **percentiles(workers.waits())}
+    first += jobs
+    rate = full["jobs_per_s"] / 2
+    jobs = max(250, int(rate * seconds))
+    async with session.workers(session.contender.drains) as workers:
+        await session.verb("single", jobs=_WARM_UP, first=first, in_flight=1)
+        await workers.until(_WARM_UP)
+        half = await session.verb("pace", jobs=jobs, first=first + _WARM_UP, rate=rate, in_flight=512)
+        await workers.until(_WARM_UP + jobs)
+        figures["half_jobs_per_s"] = half["jobs_per_s"]
+        figures |= percentiles(workers.waits(), "half_")
+    return figures
+
+
+async def drain_rate(session: Session, jobs: int) -> float:
+    """Jobs a second over the first so many of a backlog; the backlog stays for what comes next."""
+    async with session.workers(session.contender.drains) as workers:
+        ended = await workers.until(jobs)
+        return jobs / (ended - workers.first)
+
+
+async def _warm_up(session: Session, workers: Workers) -> None:
+    """Until the workers are there, and every statement has run."""
+    await session.verb("single", jobs=_WARM_UP, first=1, in_flight=1)
+    await workers.until(_WARM_UP)
+    await asyncio.sleep(_IDLE)
+
+
+def _cpu(pids: dict[str, int]) -> Figures:
+    return {who: cpu_seconds(pid) for who, pid in pids.items()}

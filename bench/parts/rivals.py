@@ -1,0 +1,139 @@
+"""Drain, enqueue and pick-up: thumbq and other queues on the same PostgreSQL, in turns."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from bench import measure, service
+from bench.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
+from bench.drivers.program import Figures
+from bench.lab import Lab
+from bench.results import Entrant, Part
+from bench.session import Session
+
+_Measure = Callable[[Session], Awaitable[Figures]]
+
+
+async def drain(lab: Lab, part: Part) -> None:
+    """A backlog of 100,000 jobs."""
+
+    def entrant(contender: Contender, setting: str = "") -> Entrant:
+        jobs = lab.jobs(100_000, contender)
+        return _entrant(lab, contender, setting or str(contender.drains), partial(measure.drain, jobs=jobs))
+
+    ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))
+    entrants = [ours, pgqueuer, graphile]
+    if not lab.brief:
+        entrants += [entrant(THUMBQ.with_crew(Crew({"credits": 2_000}, 2))), entrant(PG_BOSS), entrant(PROCRASTINATE)]
+        entrants += [entrant(several, f"2 servers, {several.drains}") for several in _with_processes()]
+    await lab.compare(part, entrants)
+    lab.results.ratio("drain_vs_pgqueuer", part.ratio(ours.row, pgqueuer.row, "jobs_per_s"))
+    lab.results.ratio("drain_vs_graphile", part.ratio(ours.row, graphile.row, "jobs_per_s"))
+
+
+async def enqueue(lab: Lab, part: Part) -> None:
+    """Batches of 1,000 jobs."""
+    contenders = [THUMBQ, PGQUEUER, GRAPHILE]
+    if not lab.brief:
+        contenders += [PG_BOSS, PROCRASTINATE, *_with_processes()]
+    entrants = [
+        _entrant(
+            lab,
+            contender,
+            _servers(contender) + f"batches of 1,000, {contender.batches} in flight",
+            partial(measure.bulk, jobs=lab.jobs(100_000, contender)),
+        )
+        for contender in contenders
+    ]
+    await lab.compare(part, entrants)
+    lab.results.ratio("enqueue_vs_pgqueuer", part.ratio(entrants[0].row, entrants[1].row, "jobs_per_s"))
+
+
+async def enqueue_one(lab: Lab, part: Part) -> None:
+    """One job a call."""
+    entrants = [_single(lab, contender, 64) for contender in (THUMBQ, *RIVALS)]
+    ours, peers = entrants[0], entrants[1:]
+    if not lab.brief:
+        entrants += [_single(lab, contender, 1) for contender in (THUMBQ, *RIVALS)]
+        entrants += [_single(lab, contender, 64) for contender in _with_processes()]
+    await lab.compare(part, entrants)
+    if best := _best(part, peers, "jobs_per_s", max):
+        lab.results.ratio("enqueue64_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
+
+
+async def pick_up(lab: Lab, part: Part) -> None:
+    """From the call to the handler, with a worker that waits."""
+    contenders = (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS)
+    jobs = lab.jobs(300) - 1_000 if lab.scale >= 1 else 100
+    entrants = [
+        _entrant(lab, contender, str(contender.picks_up), partial(measure.pick_up, jobs=max(jobs, 200)))
+        for contender in contenders
+    ]
+    await lab.compare(part, entrants)
+    for figure in ("p50", "p99"):
+        if best := _best(part, entrants[1:], f"{figure}_ms", min):
+            ratios = part.ratio(entrants[0].row, best.row, f"{figure}_ms")
+            lab.results.ratio(f"pickup_{figure}_vs_best", ratios)
+
+
+async def mixed(lab: Lab, part: Part) -> None:
+    """Enqueue and drain together, at full and at half load."""
+    seconds = max(1.0, 5.0 * min(lab.scale, 1.0))
+    entrants = [
+        _entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds))
+        for contender in (THUMBQ, *RIVALS)
+    ]
+    await lab.compare(part, entrants)
+
+
+async def credit(lab: Lab, part: Part) -> None:
+    """What a worker's credits are worth."""
+    entrants = []
+    for credits_given, jobs in ((1, 3_000), (10, 20_000), (100, 50_000), (2_000, 100_000)):
+        contender = THUMBQ.with_crew(Crew({"credits": credits_given}))
+        count = lab.jobs(jobs)
+        entrants.append(_entrant(lab, contender, str(contender.drains), partial(measure.drain, jobs=count)))
+    await lab.compare(part, entrants)
+
+
+async def streams(lab: Lab, part: Part) -> None:
+    """Many workers with one job each at a time, and one with as many."""
+    jobs = lab.jobs(30_000)
+    crews = {
+        "200 streams, 1 credit each": Crew({"credits": 1, "streams": 200}),
+        "1 stream, 200 credits": Crew({"credits": 200, "concurrency": 200}),
+    }
+    many, one = (
+        _entrant(lab, THUMBQ.with_crew(crew), setting, partial(measure.drain, jobs=jobs))
+        for setting, crew in crews.items()
+    )
+    await lab.compare(part, [many, one])
+    lab.results.ratio("streams200_vs_one", part.ratio(many.row, one.row, "jobs_per_s"))
+
+
+def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -> Entrant:
+    async def once() -> Figures:
+        async with lab.session(contender) as session:
+            return await measured(session)
+
+    return Entrant(contender.name, setting, once)
+
+
+def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
+    jobs = (8_000 if in_flight > 1 else 2_000) if lab.scale >= 1 else 1_000
+    setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight"
+    return _entrant(lab, contender, setting, partial(measure.single, jobs=jobs, in_flight=in_flight))
+
+
+def _servers(contender: Contender) -> str:
+    return f"{contender.processes} servers, " if contender.processes > 1 else ""
+
+
+def _with_processes() -> Sequence[Contender]:
+    return [THUMBQ.with_processes(2)] if service.has_processes() else []
+
+
+def _best(
+    part: Part, peers: Sequence[Entrant], figure: str, better: Callable[[Sequence[float]], float]
+) -> Entrant | None:
+    medians = {value: peer for peer in peers if (value := part.median(peer.row, figure)) is not None}
+    return medians[better(list(medians))] if medians else None

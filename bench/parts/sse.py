@@ -1,0 +1,165 @@
+"""Pages that listen: how many, how fast, at what cost, and what happens when all of them come back at once."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from bench.contenders import ROOT
+from bench.drivers.program import Figures
+from bench.lab import Lab
+from bench.notifiers import Notifier, nchan, nchan_version, our_gateway
+from bench.processes import Failed, Process
+from bench.results import Entrant, Part
+
+_Start = Callable[[Lab], AbstractAsyncContextManager[Notifier]]
+_Measure = Callable[[Notifier, "Pages", int], Awaitable[Figures]]
+_MOST = 10_000
+_EVENTS = 10
+_MISSED = 20
+_TURNS = 3
+_NOTIFIERS: dict[str, _Start] = {"gateway": our_gateway, f"nchan {nchan_version()}".strip(): nchan}
+
+
+async def sse(lab: Lab, part: Part) -> None:
+    """One event a second to all, then a burst."""
+    entrants = []
+    for subscribers in (_MOST, 1_000, 100):
+        count = max(10, round(subscribers * min(1.0, lab.scale)))
+        setting = f"{count:,} subscribers, an event a second"
+        entrants += [_entrant(lab, name, setting, _steady, count) for name in _NOTIFIERS]
+    count = max(10, round(1_000 * min(1.0, lab.scale)))
+    entrants += [
+        _entrant(lab, name, f"{count:,} subscribers, 1,000 events at once", _burst, count) for name in _NOTIFIERS
+    ]
+    await lab.compare(part, entrants)
+    ours, peer = entrants[:2]
+    lab.results.ratio("sse_vs_nchan", part.ratio(ours.row, peer.row, "deliveries_per_cpu_s"))
+
+
+async def storm(lab: Lab, part: Part) -> None:
+    """All are cut off, miss events, and come back at the same time."""
+    count = max(10, round(_MOST * min(1.0, lab.scale)))
+    setting = f"{count:,} reconnect at once, {_MISSED} events missed"
+    await lab.compare(part, [_entrant(lab, name, setting, _come_back, count) for name in _NOTIFIERS])
+
+
+class Pages:
+    """The process of the listening clients."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def tell(self, do: str, **options: object) -> None:
+        """Without waiting for the answer."""
+        await self._process.tell(json.dumps({"do": do, **options}))
+
+    async def answer(self) -> Any:
+        """Of the command that was told first."""
+        return json.loads(await self._process.line())
+
+    async def ask(self, do: str, **options: object) -> Any:
+        """Tell, and wait for the answer."""
+        await self.tell(do, **options)
+        return await self.answer()
+
+    async def expect(self, events: int, limit: float = 60.0) -> None:
+        """From now on events are counted; `answer` says how that went."""
+        await self.ask("expect", events=events, limit=limit)
+
+
+async def _steady(notifier: Notifier, pages: Pages, count: int) -> Figures:
+    empty = processes.memory_mib(notifier.process.pid)
+    await _arrive(notifier, pages, count)
+    full = processes.memory_mib(notifier.process.pid)
+    await pages.expect(_EVENTS)
+    cpu = processes.cpu_seconds(notifier.process.pid)
+    due = time.monotonic()
+    for _ in range(_EVENTS):
+        due += 1.0
+        await notifier.publish()
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    heard = _checked(await pages.answer())
+    cpu = processes.cpu_seconds(notifier.process.pid) - cpu
+    return {
+        "deliveries_per_cpu_s": count * _EVENTS / cpu,
+        "p50_ms": heard["p50_ms"],
+        "p99_ms": heard["p99_ms"],
+        "memory_each_kib": (full - empty) * 1024 / count,
+    }
+
+
+async def _burst(notifier: Notifier, pages: Pages, count: int) -> Figures:
+    events = 1_000
+    await _arrive(notifier, pages, count)
+    await pages.expect(events)
+    cpu, writes = processes.cpu_seconds(notifier.process.pid), processes.writes(notifier.process.pid)
+    await notifier.burst(events)
+    heard = _checked(await pages.answer())
+    return {
+        "deliveries_per_cpu_s": count * events / (processes.cpu_seconds(notifier.process.pid) - cpu),
+        "p50_ms": heard["p50_ms"],
+        "p99_ms": heard["p99_ms"],
+        "writes_each": (processes.writes(notifier.process.pid) - writes) / count,
+        "received_each_kib": heard["bytes"] / count / 1024,
+    }
+
+
+async def _come_back(notifier: Notifier, pages: Pages, count: int) -> Figures:
+    await _arrive(notifier, pages, count)
+    await pages.ask("drop")
+    for _ in range(_MISSED):
+        await notifier.publish()
+    cpu = processes.cpu_seconds(notifier.process.pid)
+    heard = await pages.ask("return", behind=_MISSED, limit=90.0)
+    cpu = processes.cpu_seconds(notifier.process.pid) - cpu
+    # One event for all shows that they hear the news again.
+    await pages.expect(1)
+    await notifier.publish()
+    live = _checked(await pages.answer())
+    return {
+        "seconds": _checked(heard)["seconds"],
+        "cpu_seconds": cpu,
+        "missing": heard["waiting"] + live["waiting"],
+        "gaps": heard["gaps"] + live["gaps"],
+        "resets": heard["resets"] + live["resets"],
+    }
+
+
+async def _arrive(notifier: Notifier, pages: Pages, count: int) -> None:
+    """All are connected, and have heard a first event."""
+    opened = await pages.ask("connect", count=count)
+    if opened["failed"]:
+        raise Failed(f"{opened['failed']} of {count:,} could not connect")
+    await pages.expect(1)
+    await notifier.publish()
+    _checked(await pages.answer())
+
+
+def _checked(heard: Any) -> Any:
+    if heard["waiting"] or heard["gaps"]:
+        raise Failed(f"{heard['waiting']:,} clients did not get all events, {heard['gaps']:,} gaps")
+    return heard
+
+
+def _entrant(lab: Lab, name: str, setting: str, measure: _Measure, count: int) -> Entrant:
+    return Entrant(name, setting, partial(_once, lab, _NOTIFIERS[name], measure, count), most_runs=_TURNS)
+
+
+async def _once(lab: Lab, start: _Start, measure: _Measure, count: int) -> Figures:
+    async with start(lab) as notifier, _pages(notifier, lab.logs) as pages, asyncio.timeout(180):
+        return await measure(notifier, pages, count)
+
+
+@contextlib.asynccontextmanager
+async def _pages(notifier: Notifier, logs: Path) -> AsyncIterator[Pages]:
+    command = [sys.executable, "-m", "bench.drivers.sse_clients", notifier.address, notifier.path, notifier.pattern]
+    async with processes.running(command, logs / "pages.log", {"PYTHONPATH": str(ROOT)}) as process:
+        yield Pages(process)

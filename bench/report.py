@@ -1,0 +1,146 @@
+"""Tables: on the screen after each part, and in docs/performance.md between that page's markers."""
+
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Iterable
+from importlib.metadata import version as package_version
+
+import psutil
+
+from bench import plot
+from bench.cluster import Cluster
+from bench.contenders import ROOT, THUMBQ, version
+from bench.results import Part, Results, Row
+from thumbq_server.storage.embedded import SETTINGS
+
+PAGE = ROOT / "docs" / "performance.md"
+IMAGES = ROOT / "docs" / "images"
+_UNITS = (
+    ("_us_per_job", " µs/job"),
+    ("_us_per_request", " µs/request"),
+    ("_per_cpu_s", "/CPU-s"),
+    ("_per_s", "/s"),
+    ("_ms", " ms"),
+    ("_mib", " MiB"),
+    ("_kib", " KiB"),
+)
+_LESS_IS_BETTER = ("_ms", "seconds")
+
+
+async def machine(cluster: Cluster) -> str:
+    """What the figures depend on, in a paragraph."""
+    model = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
+    memory = psutil.virtual_memory().total / 2**30
+    settings = ", ".join(f"{name} {SETTINGS[name]}" for name in ("fsync", "synchronous_commit", "shared_buffers"))
+    packages = ", ".join(f"{name} {package_version(name)}" for name in ("grpcio", "asyncpg", "aiohttp", "uvloop"))
+    return (
+        f"{os.cpu_count()} × {model[1] if model else platform.machine()}, {memory:.0f} GiB,"
+        f" Linux {platform.release()}; PostgreSQL {await cluster.version()} on a unix socket ({settings});"
+        f" Python {platform.python_version()}, {packages}"
+    )
+
+
+def show(results: Results, part: Part) -> None:
+    """The part's table and the ratios that it gave, on standard output."""
+    print("\n".join([*_table(part), "", *(_ratio_line(name, values) for name, values in results.ratios.items())]))
+    print(flush=True)
+
+
+def write_docs(results: Results, part: Part, setting: str, arguments: str) -> None:
+    """Put the part, and the ratios so far, where the page has markers for them."""
+    text = PAGE.read_text()
+    lines = [f"`python -m bench {arguments}`, {_when(part)}. thumbq {version(THUMBQ.name)}; {setting}.", ""]
+    lines += _table(part)
+    if chart := _chart(part):
+        image = IMAGES / f"performance-{part.name}.svg"
+        image.write_text(chart)
+        lines += ["", f"![{part.name}](images/{image.name})"]
+    text = _between_markers(text, part.name, lines)
+    ratios = ["| ratio | median | runs |", "|---|---:|---|"]
+    ratios += [
+        f"| `{name}` | {statistics.median(values):.2f} | {_runs(values)} |" for name, values in results.ratios.items()
+    ]
+    PAGE.write_text(_between_markers(text, "ratios", ratios))
+
+
+def _when(part: Part) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(part.started))
+    return f"{began} UTC, in {part.seconds:.0f} s, load before {part.load:.1f}"
+
+
+def _between_markers(text: str, name: str, lines: Iterable[str]) -> str:
+    begin, end = f"<!-- {name}: written by make bench-full -->", f"<!-- {name} ends -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    return pattern.sub(lambda _: "\n".join([begin, *lines, end]), text)
+
+
+def _table(part: Part) -> list[str]:
+    rows = list(dict.fromkeys([*part.runs, *part.problems]))
+    figures = list(dict.fromkeys(name for runs in part.runs.values() for run in runs for name in run))
+    lines = [
+        "| | setting | " + " | ".join(_title(name) for name in figures) + " | runs |",
+        "|---|---|" + "---:|" * (len(figures) + 1),
+    ]
+    for row in rows:
+        runs = part.runs.get(row, [])
+        cells = [_cell([run[name] for run in runs if name in run]) for name in figures]
+        outcome = str(len(runs)) + (f", then failed: {part.problems[row]}" if row in part.problems else "")
+        lines.append(f"| {_who(row)} | {row[1]} | " + " | ".join(cells) + f" | {outcome} |")
+    return lines
+
+
+def _who(row: Row) -> str:
+    try:
+        return f"{row[0]} {version(row[0])}" if row[0] != THUMBQ.name else row[0]
+    except KeyError:
+        return row[0]
+
+
+def _title(name: str) -> str:
+    for suffix, unit in _UNITS:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix).replace("_", " ") + unit
+    return name.replace("_", " ")
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    middle = _number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({_number(min(values))}–{_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _runs(values: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+def _ratio_line(name: str, values: list[float]) -> str:
+    return f"{name:22} {statistics.median(values):6.2f}   ({_runs(values)})"
+
+
+def _chart(part: Part) -> str:
+    """Of the figure that comes first."""
+    for runs in part.runs.values():
+        figure = next(iter(runs[0]))
+        break
+    else:
+        return ""
+    bars = [
+        plot.Bar(f"{row[0]}, {row[1]}", [run[figure] for run in runs], ours=row[0] in {"thumbq", "gateway"})
+        for row, runs in part.runs.items()
+        if figure in runs[0]
+    ]
+    better = "less is better" if figure.endswith(_LESS_IS_BETTER) else "more is better"
+    return plot.bars(f"{part.name}: {_title(figure)} ({better})", bars, _number)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123
+        return file.read()

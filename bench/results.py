@@ -1,0 +1,150 @@
+"""What a run of the bench has found out, kept as it comes."""
+
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import grpc
+
+from bench.drivers.program import Figures
+from bench.processes import Failed
+
+RATIOS = (
+    "drain_vs_pgqueuer",
+    "drain_vs_graphile",
+    "enqueue_vs_pgqueuer",
+    "enqueue64_vs_best",
+    "pickup_p50_vs_best",
+    "pickup_p99_vs_best",
+    "flat_pending",
+    "flat_finished",
+    "flat_sustained",
+    "json_vs_proxy",
+    "streams200_vs_one",
+    "sse_vs_nchan",
+)
+
+
+# What a table says on the left: who, in which setting.
+Row = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Somebody in some setting, and how to measure that once: figures for its row, or for several rows."""
+
+    name: str
+    setting: str
+    measure: Callable[[], Awaitable[Figures | dict[Row, Figures]]]
+    # Runs, where they are fewer than the part's.
+    most_runs: int = 1_000
+
+    @property
+    def row(self) -> Row:
+        """What the table says on the left."""
+        return self.name, self.setting
+
+
+@dataclass
+class Part:
+    """The figures of one part: for each row a list of runs, and the reason where there are none."""
+
+    name: str
+    started: float = field(default_factory=time.time)
+    load: float = 0.0
+    seconds: float = 0.0
+    runs: dict[Row, list[Figures]] = field(default_factory=lambda: defaultdict(list))
+    problems: dict[Row, str] = field(default_factory=dict)
+
+    def median(self, row: Row, figure: str) -> float | None:
+        """The middle of the runs; None where there are none."""
+        values = [run[figure] for run in self.runs.get(row, []) if figure in run]
+        return statistics.median(values) if values else None
+
+    def ratio(self, row: Row, peer: Row, figure: str) -> list[float]:
+        """Of each run to the peer's in the same turn."""
+        return [
+            ours[figure] / theirs[figure]
+            for ours, theirs in zip(self.runs.get(row, []), self.runs.get(peer, []), strict=False)
+        ]
+
+
+class Results:
+    """Appends each run to figures.jsonl, and the ratios to ratios.json as soon as they are known."""
+
+    def __init__(self, folder: Path, *, fresh: bool) -> None:
+        """`fresh`: ratios of earlier runs are forgotten."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._figures = folder / "figures.jsonl"
+        self._ratios = folder / "ratios.json"
+        self.parts: dict[str, Part] = {}
+        # Each with the runs' own, from which its spread is read.
+        self.ratios: dict[str, list[float]] = {}
+        known = json.loads(self._ratios.read_text()) if self._ratios.exists() and not fresh else {}
+        self._known: dict[str, float | None] = {name: known.get(name) for name in RATIOS}
+        self._write_ratios()
+
+    def part(self, name: str) -> Part:
+        """A part that begins now."""
+        self.parts[name] = Part(name)
+        return self.parts[name]
+
+    def record(self, part: Part, row: Row, figures: Figures) -> None:
+        """Keep a run's figures."""
+        part.runs[row].append(figures)
+        self._append(part, row, figures)
+
+    def fail(self, part: Part, row: Row, reason: str) -> None:
+        """Keep the reason why there are no figures."""
+        part.problems[row] = reason
+        self._append(part, row, {"error": reason})
+
+    def ratio(self, name: str, values: Sequence[float]) -> None:
+        """Keep a ratio, the median of its runs."""
+        if values:
+            self.ratios[name] = list(values)
+            self._known[name] = round(statistics.median(values), 4)
+            self._write_ratios()
+
+    def _append(self, part: Part, row: Row, outcome: dict[str, float] | dict[str, str]) -> None:
+        line: dict[str, object] = {"part": part.name, "name": row[0], "setting": row[1], "at": int(time.time())}
+        with self._figures.open("a") as lines:
+            lines.write(json.dumps(line | outcome) + "\n")
+
+    def _write_ratios(self) -> None:
+        self._ratios.write_text(json.dumps(self._known, indent=2) + "\n")
+
+
+async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], runs: int) -> None:
+    """A B A B: each entrant once a turn, so that a slow minute of the machine hits all of them.
+
+    Who fails is left out from then on.
+    """
+    for turn in range(runs):
+        for entrant in entrants:
+            if entrant.row in part.problems or turn >= entrant.most_runs:
+                continue
+            try:
+                for row, figures in _by_row(entrant, await entrant.measure()).items():
+                    results.record(part, row, figures)
+            except (Failed, OSError, TimeoutError, ValueError, asyncpg.PostgresError, grpc.RpcError) as problem:
+                reason = str(problem).splitlines() or [type(problem).__name__]
+                results.fail(part, entrant.row, reason[0])
+            print(".", end="", flush=True)
+    print(flush=True)
+
+
+def _by_row(entrant: Entrant, figures: Figures | dict[Row, Figures]) -> dict[Row, Figures]:
+    rows: dict[Row, Figures] = {}
+    alone: Figures = {}
+    for name, value in figures.items():
+        if isinstance(name, tuple) and isinstance(value, dict):
+            rows[name] = value
+        elif isinstance(name, str) and isinstance(value, int | float):
+            alone[name] = value
+    return rows | ({entrant.row: alone} if alone else {})

@@ -1,0 +1,137 @@
+"""One contender on an empty database: what every measurement begins with."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import processes, service
+from bench.cluster import Cluster, Database
+from bench.contenders import ROOT, Contender, Crew
+from bench.drivers.program import Figures
+from bench.meter import Reading
+from bench.processes import Failed, Process
+
+_LOOK_EVERY = 0.005  # seconds
+
+
+class Workers:
+    """Worker processes at work."""
+
+    def __init__(self, members: list[Process], meters: list[Reading]) -> None:
+        self.members = members
+        self.meters = meters
+
+    @property
+    def handled(self) -> int:
+        """Jobs so far."""
+        return sum(meter.handled for meter in self.meters)
+
+    @property
+    def first(self) -> float:
+        """When the first job of all was handled."""
+        return min((meter.first for meter in self.meters if meter.first), default=0.0)
+
+    def waits(self) -> list[float]:
+        """Milliseconds from call to handler, sorted."""
+        return sorted(wait for meter in self.meters for wait in meter.waits())
+
+    async def until(self, jobs: int, limit: float = 120.0) -> float:
+        """When so many jobs were handled. Raises Failed after `limit` seconds."""
+        ends = time.monotonic() + limit
+        while self.handled < jobs:
+            await asyncio.sleep(_LOOK_EVERY)
+            for member in self.members:
+                member.check()
+            if time.monotonic() > ends:
+                raise Failed(f"{self.handled:,} of {jobs:,} jobs were handled in {limit:.0f} s")
+        return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A contender that is ready to be measured."""
+
+    contender: Contender
+    cluster: Cluster
+    database: Database
+    logs: Path
+    target: str
+    server: Process | None
+
+    async def verb(self, name: str, limit: float = 120.0, **options: object) -> Figures:
+        """Run the driver for one verb, and return its figures. Raises Failed."""
+        command = [*self.contender.command, name, json.dumps(options)]
+        try:
+            async with (
+                asyncio.timeout(limit),
+                processes.running(command, self.logs / f"{name}.log", self._environment()) as driver,
+            ):
+                figures: Figures = json.loads(await driver.line())
+                return figures
+        except TimeoutError:
+            raise Failed(f"{name} took more than {limit:.0f} s") from None
+
+    async def fill(self, jobs: int, first: int = 1) -> Figures:
+        """Enqueue a backlog."""
+        return await self.verb("bulk", jobs=jobs, first=first, in_flight=self.contender.batches)
+
+    @contextlib.asynccontextmanager
+    async def workers(self, crew: Crew) -> AsyncIterator[Workers]:
+        """Worker processes, killed at the end of the block."""
+        async with contextlib.AsyncExitStack() as stack:
+            meters, members = [], []
+            for index in range(crew.processes):
+                meters.append(Reading.of_new(self.logs / f"meter-{index}"))
+                options = {**crew.options, "meter": str(meters[-1].path)}
+                command = [*self.contender.command, "work", json.dumps(options)]
+                log = self.logs / f"worker-{index}.log"
+                member = await stack.enter_async_context(processes.running(command, log, self._environment()))
+                members.append(member)
+            yield Workers(members, meters)
+
+    async def until_finished(self, limit: float = 30.0) -> float:
+        """When the database has no unfinished job left."""
+        ends = time.monotonic() + limit
+        while await self.database.any(self.contender.unfinished):
+            await asyncio.sleep(_LOOK_EVERY)
+            if time.monotonic() > ends:
+                raise Failed("all jobs were handled, but some were never finished")
+        return time.monotonic()
+
+    async def end_server(self) -> None:
+        """End the server, in order; nothing but the database is left."""
+        if self.server:
+            await self.server.stop()
+
+    def pids(self) -> dict[str, int]:
+        """Of PostgreSQL, and of the server where there is one."""
+        return {"postgres": self.cluster.pid} | ({"server": self.server.pid} if self.server else {})
+
+    def _environment(self) -> dict[str, str]:
+        return {"BENCH_TARGET": self.target, "PYTHONPATH": str(ROOT), **self.contender.environment}
+
+
+@contextlib.asynccontextmanager
+async def session(contender: Contender, cluster: Cluster, logs: Path) -> AsyncIterator[Session]:
+    """An empty queue of this contender. Raises Failed."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(cluster.database())
+        target, server = database.dsn, None
+        if contender.processes > 1:
+            server, target, _ = await stack.enter_async_context(service.whole(target, logs, contender.processes))
+        elif contender.is_ours:
+            server, target = await stack.enter_async_context(service.server(target, logs))
+        ready = Session(contender, cluster, database, logs, target, server)
+        await ready.verb("setup")
+        yield ready
+
+
+def slices(times: list[float], jobs: int) -> Iterator[float]:
+    """Jobs a second between each two of these times, between which so many jobs lie."""
+    for before, after in itertools.pairwise(times):
+        yield jobs / (after - before)

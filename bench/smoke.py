@@ -1,0 +1,120 @@
+"""The regression guard: what a job costs in commits, statements, rows and WAL, compared with what was committed.
+
+Counts, not times: a slow machine counts the same. `python -m bench smoke --record` accepts the present counts.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import cluster
+from bench.cluster import Cluster
+from bench.contenders import OUT, THUMBQ, Crew
+from bench.session import Session, session
+
+EXPECTATIONS = Path(__file__).parent / "expectations.json"
+_BATCHED, _SINGLY = 20_000, 300
+# How much more than expected is still well: batches of a drain are as large as what happens to be there.
+_TOLERANCES = {"commits": 0.25, "statements": 0.3, "rows written": 0.1, "WAL bytes": 0.2}
+_DRAIN_TOLERANCES = {"commits": 1.5, "statements": 1.5, "rows written": 0.15, "WAL bytes": 0.25}
+_ROWS_WRITTEN = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows FROM pg_stat_user_tables"
+_COMMITS = "SELECT count(*) AS commits FROM notifications"
+_WAL = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes"
+_STATEMENT = re.compile(rb"^thumbq LOG:  duration: \S+ ms  (?:execute|statement)", re.MULTILINE)
+
+Counts = dict[str, float]
+
+
+async def run(*, record: bool) -> int:
+    """The exit code: 1 when something costs more than it should."""
+    with cluster.started(OUT / "smoke") as postgres:
+        await _prepare(postgres)
+        counted = {
+            "enqueue, 1,000 a call": await _count(postgres, _BATCHED, _enqueue),
+            "enqueue, and drain with 500 credits": await _count(postgres, _BATCHED, _drain),
+            "enqueue and work, one by one": await _count(postgres, _SINGLY, _one_by_one),
+        }
+    if record:
+        EXPECTATIONS.write_text(json.dumps(_expectations(counted), indent=2) + "\n")
+        print(f"{EXPECTATIONS.name} is written")
+    return _compare(counted, json.loads(EXPECTATIONS.read_text()))
+
+
+async def _prepare(postgres: Cluster) -> None:
+    """Statements go to the log, and WAL holds rows only: a checkpoint would add whole pages."""
+    server = postgres.server()
+    for setting in ("log_min_duration_statement = 0", "log_line_prefix = '%a '", "full_page_writes = off"):
+        await server.execute(f"ALTER SYSTEM SET {setting}")
+    await server.execute("SELECT pg_reload_conf()")
+
+
+async def _enqueue(queue: Session, jobs: int) -> None:
+    await queue.verb("bulk", jobs=jobs, first=1, in_flight=1)
+
+
+async def _drain(queue: Session, jobs: int) -> None:
+    await _enqueue(queue, jobs)
+    async with queue.workers(Crew({"credits": 500})) as workers:
+        await workers.until(jobs)
+        await queue.until_finished()
+
+
+async def _one_by_one(queue: Session, jobs: int) -> None:
+    # Credits enough for each job to be claimed as it comes, however slow the worker is.
+    async with queue.workers(Crew({"credits": 100})) as workers:
+        # The first shows that the worker is there.
+        await queue.verb("single", jobs=1, first=1, in_flight=1)
+        await workers.until(1)
+        await queue.verb("single", jobs=jobs - 1, first=2, in_flight=1)
+        await workers.until(jobs)
+        await queue.until_finished()
+
+
+_Step = Callable[[Session, int], Awaitable[None]]
+
+
+async def _count(postgres: Cluster, jobs: int, step: _Step) -> Counts:
+    """What the step costs a job."""
+    async with session(THUMBQ, postgres, OUT / "smoke") as queue:
+        started = await _totals(postgres, queue)
+        await step(queue, jobs)
+        # Connections say what they have written when they end.
+        await queue.end_server()
+        ended = await _totals(postgres, queue)
+    return {name: round((ended[name] - started[name]) / jobs, 4) for name in ended}
+
+
+async def _totals(postgres: Cluster, queue: Session) -> Counts:
+    log = postgres.log.read_bytes()
+    return {
+        "commits": (await queue.database.row(_COMMITS))["commits"],
+        "statements": len(_STATEMENT.findall(log)),
+        "rows written": (await queue.database.row(_ROWS_WRITTEN))["rows"],
+        "WAL bytes": (await queue.database.row(_WAL))["bytes"],
+    }
+
+
+def _expectations(counted: dict[str, Counts]) -> dict[str, dict[str, Counts]]:
+    return {
+        step: {
+            name: {"a_job": count, "tolerance": (_DRAIN_TOLERANCES if "drain" in step else _TOLERANCES)[name]}
+            for name, count in counts.items()
+        }
+        for step, counts in counted.items()
+    }
+
+
+def _compare(counted: dict[str, Counts], expected: dict[str, dict[str, Counts]]) -> int:
+    worse = False
+    for step, counts in counted.items():
+        print(step)
+        for name, count in counts.items():
+            wanted = expected[step][name]
+            limit = wanted["a_job"] * (1 + wanted["tolerance"])
+            worse |= count > limit
+            verdict = "TOO MUCH" if count > limit else "ok"
+            print(
+                f"    {name:14} {count:10.4f} a job, expected {wanted['a_job']:10.4f}, at most {limit:10.4f}  {verdict}"
+            )
+    return int(worse)
