@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 from tests.engine.parts import WatchedLane, until
+from thumbq_server.domain.job import ClaimedJob
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
-from thumbq_server.storage.database import Row, Unavailable
+from thumbq_server.storage.database import Unavailable
 
 
 class Taker:
     """Somebody who asks for jobs, and never gets more than that."""
 
     def __init__(self, dispatcher: Dispatcher, worker: int) -> None:
-        self.deliveries: list[list[Row]] = []
+        self.deliveries: list[list[ClaimedJob]] = []
         self.absences: list[Unavailable] = []
         self.claimant = Claimant(worker, 30, self._deliver, self.absences.append)
         self._dispatcher = dispatcher
@@ -20,7 +21,7 @@ class Taker:
     @property
     def jobs(self) -> list[int]:
         """Every job it was given, in order."""
-        return [row["job_id"] for rows in self.deliveries for row in rows]
+        return [job.job_id for jobs in self.deliveries for job in jobs]
 
     @property
     def wanted(self) -> int:
@@ -39,8 +40,8 @@ class Taker:
         await until(lambda: len(self.jobs) >= count)
         assert len(self.jobs) == count
 
-    def _deliver(self, rows: Sequence[Row]) -> None:
-        self.deliveries.append(list(rows))
+    def _deliver(self, claimed: Sequence[ClaimedJob]) -> None:
+        self.deliveries.append(list(claimed))
         assert self.wanted >= 0
 
 

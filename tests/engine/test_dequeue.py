@@ -16,7 +16,7 @@ from thumbq_server.storage.database import Unavailable
 
 
 def ids_of(rows) -> list[int]:
-    return [row["job_id"] for row in rows]
+    return [row.job_id for row in rows]
 
 
 async def test_without_a_wait_an_empty_queue_answers_at_once(queue: Queue):
@@ -33,7 +33,7 @@ async def test_it_takes_up_to_so_many_though_no_hint_told_of_them(queue: Queue, 
     assert ids_of(await queue.dequeue("js-1", 5, wait=10)) == ids[5:], "a wait is for the first job only"
     job = await others.job(ids[0])
     assert (job["status"], job["worker_id"]) == ("Processing", "js-1")
-    assert (rows[0]["expires_at"] - rows[0]["claimed_at"]).total_seconds() == 600
+    assert (rows[0].expires_at - rows[0].claimed_at).total_seconds() == 600
 
 
 async def test_a_worker_is_registered_once(queue: Queue, watched: WatchedDatabase):

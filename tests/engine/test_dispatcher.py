@@ -10,7 +10,7 @@ from tests.engine.conftest import NEVER, POLICY
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.engine.takers import Taker, lane_of
 from tests.store.queue_under_test import QueueUnderTest, failure, new_job
-from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.job import Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.queue import Queue
@@ -406,7 +406,4 @@ async def test_what_was_claimed_for_others_is_not_touched_by_that(
     lane_of(dispatcher).losses = 2
     taker.ask(1)
     await taker.has(2)
-    assert (
-        await others.extend(held, *[Token(row["job_id"], row["lease_seq"]) for [row] in taker.deliveries])
-        == [Verdict.OK] * 3
-    )
+    assert await others.extend(held, *[job.token for [job] in taker.deliveries]) == [Verdict.OK] * 3

@@ -107,8 +107,8 @@ class QueueUnderTest:
         return [answer.job_id for answer in await self.enqueue(*requests)]
 
     async def claim(self, count: int = 1, *, seconds: int = 30) -> list[Token]:
-        rows = await leases.claim(self.lane, [self.worker] * count, [seconds] * count)
-        return [Token(row["job_id"], row["lease_seq"]) for row in rows]
+        claimed = await leases.claim(self.lane, [self.worker] * count, [seconds] * count)
+        return [job.token for job in claimed]
 
     async def claimed(self, *requests: NewJob) -> list[Token]:
         """The leases of these jobs, now enqueued and claimed, in the order of the arguments."""

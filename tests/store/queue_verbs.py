@@ -66,8 +66,8 @@ class Claim:
     seconds: int
 
     async def say(self, lane: Lane) -> Any:
-        rows = await leases.claim(lane, [self.worker] * self.count, [self.seconds] * self.count)
-        return [(Token(row["job_id"], row["lease_seq"]), row["attempt"], row["model_id"]) for row in rows]
+        claimed = await leases.claim(lane, [self.worker] * self.count, [self.seconds] * self.count)
+        return [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         now = before.observation.now

@@ -18,15 +18,15 @@ async def test_a_claim_counts_an_attempt_and_grants_a_lease(queue):
     pending = await queue.job(job_id)
     await queue.news()
     (row,) = await leases.claim(queue.lane, [queue.worker], [30])
-    assert (row["job_id"], row["lease_seq"], row["attempt"], row["slot"]) == (job_id, 1, 1, 0)
-    assert (row["model_id"], row["model_hash"]) == (7, model_file(1))
-    assert (row["priority"], row["max_attempts"], row["created_at"]) == (2, 5, pending["created_at"])
-    assert (row["expires_at"] - row["claimed_at"]).total_seconds() == 30
+    assert (row.job_id, row.lease_seq, row.attempt) == (job_id, 1, 1)
+    assert (row.model_id, row.model_hash) == (7, model_file(1))
+    assert (row.priority, row.max_attempts, row.created_at) == (2, 5, pending["created_at"])
+    assert (row.expires_at - row.claimed_at).total_seconds() == 30
 
     job = await queue.job(job_id)
     assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Processing", 1, 1)
     assert (job["worker_id"], job["run_at"]) == ("worker-1", None)
-    assert (job["lease_expires_at"], job["updated_at"]) == (row["expires_at"], row["claimed_at"])
+    assert (job["lease_expires_at"], job["updated_at"]) == (row.expires_at, row.claimed_at)
     assert await queue.news() == [], "a claim is not announced"
 
 
@@ -47,8 +47,8 @@ async def test_each_slot_has_its_worker_and_its_lease_time_in_the_order_of_rank(
     other = await workers.register(queue.database, "worker-2")
     ids = await queue.enqueued(*[new_job(model, priority=9 - model) for model in (1, 2, 3)])
     rows = await leases.claim(queue.lane, [queue.worker, other, queue.worker], [10, 600, 30])
-    assert [(row["job_id"], row["slot"]) for row in rows] == [(ids[0], 0), (ids[1], 1), (ids[2], 2)]
-    assert [(row["expires_at"] - row["claimed_at"]).total_seconds() for row in rows] == [10, 600, 30]
+    assert [row.job_id for row in rows] == ids
+    assert [(row.expires_at - row.claimed_at).total_seconds() for row in rows] == [10, 600, 30]
     holders = [(await queue.job(job_id))["worker_id"] for job_id in ids]
     assert holders == ["worker-1", "worker-2", "worker-1"]
     assert await leases.held(queue.database, other) == [(ids[1], 1)]
@@ -58,7 +58,7 @@ async def test_attempts_and_leases_grow_with_each_claim_of_a_job(queue):
     [job_id] = await queue.enqueued(new_job(7))
     for number in (1, 2, 3):
         (row,) = await leases.claim(queue.lane, [queue.worker], [30])
-        assert (row["job_id"], row["attempt"], row["lease_seq"]) == (job_id, number, number)
+        assert (row.job_id, row.attempt, row.lease_seq) == (job_id, number, number)
         await queue.fail(Token(job_id, number))
         await queue.make_due(job_id)
 
@@ -110,7 +110,7 @@ async def test_twenty_claimers_share_the_jobs_and_none_gets_another_s(queue, lan
     async def claim_until_empty(lane):
         claimed = []
         while rows := await leases.claim(lane, [queue.worker] * 7, [30] * 7):
-            claimed += [row["job_id"] for row in rows]
+            claimed += [row.job_id for row in rows]
         return claimed
 
     shares = await at_once(*[claim_until_empty(lane) for lane in lanes])
@@ -135,4 +135,4 @@ async def test_a_lease_begins_and_ends_by_the_clock_of_the_database(queue):
     await queue.enqueue(new_job(7))
     before = await queue.value("now()")
     (row,) = await leases.claim(queue.lane, [queue.worker], [30])
-    assert before < row["claimed_at"] < await queue.value("now()")
+    assert before < row.claimed_at < await queue.value("now()")

@@ -47,7 +47,7 @@ async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, s
     if state != "Pending":
         await queue.job_in(state, new_job(7))
     async with queue.unchanged():
-        rows = await queue.sql(jobs.STATEMENTS[plan], [token.job_id], [outdated], [1], [0], [3], [0.0])
+        rows = await queue.sql(jobs.STATEMENTS.get(plan, jobs.RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
     assert rows == []
 
 

@@ -103,9 +103,9 @@ async def test_a_job_that_kills_every_worker_is_dead_when_its_attempts_are_spent
 
 async def test_the_lease_of_a_worker_nobody_knows_expires_too(queue):
     await queue.enqueue(new_job(7))
-    (row,) = await leases.claim(queue.lane, [12345], [0])
+    (job,) = await leases.claim(queue.lane, [12345], [0])
     await queue.expire()
-    message = (await queue.job(row["job_id"]))["error_message"]
+    message = (await queue.job(job.job_id))["error_message"]
     assert message == "Lease expired: worker ? stopped responding"
 
 

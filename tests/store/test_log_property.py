@@ -66,8 +66,8 @@ class Writer:
             self.ledger.began[answer.job_id] += answer.outcome is not Outcome.EXISTING
 
     async def claim(self, number: int, seconds: int = 3000) -> None:
-        rows = await leases.claim(self.lane, [self.worker] * number, [seconds] * number)
-        self.ledger.tokens += [Token(row["job_id"], row["lease_seq"]) for row in rows]
+        claimed = await leases.claim(self.lane, [self.worker] * number, [seconds] * number)
+        self.ledger.tokens += [job.token for job in claimed]
 
     async def claim_briefly(self, number: int) -> None:
         await self.claim(number, seconds=0)

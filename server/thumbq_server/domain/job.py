@@ -6,7 +6,7 @@ The state machine itself is in `storage`: every transition is one guarded statem
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -66,6 +66,26 @@ class NewJob(NamedTuple):
     max_attempts: int
     force: bool
     delay: float
+
+
+class ClaimedJob(NamedTuple):
+    """A job in the hands of a worker. A tuple, since thousands a second pass through."""
+
+    job_id: int
+    lease_seq: int
+    model_id: int
+    model_hash: bytes
+    attempt: int
+    priority: int
+    max_attempts: int
+    created_at: datetime
+    claimed_at: datetime
+    expires_at: datetime
+
+    @property
+    def token(self) -> Token:
+        """Proof of its lease."""
+        return Token(self.job_id, self.lease_seq)
 
 
 class Completion(NamedTuple):

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from thumbq_server.domain.job import Token
+from thumbq_server.domain.job import ClaimedJob, Token
 from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import leases
-from thumbq_server.storage.database import Lane, Row, Unavailable
+from thumbq_server.storage.database import Lane, Unavailable
 
 # A larger claim would gain little, and keep the first worker waiting.
 CLAIM_LIMIT = 1000
@@ -20,7 +20,7 @@ _RETRY_SECONDS = 0.5
 class Claimant:
     """Somebody who wants jobs: a stream, or a unary call that waits.
 
-    `deliver` gets the claimed rows (`leases.claim`); no rows mean that a claim found nothing for it. `unavailable` is
+    `deliver` gets claimed jobs; none mean that a claim found nothing for it. `unavailable` is
     told when PostgreSQL was away, or when no more jobs will come. Both must not block.
     """
 
@@ -30,7 +30,7 @@ class Claimant:
         self,
         worker: int,
         lease_seconds: int,
-        deliver: Callable[[Sequence[Row]], None],
+        deliver: Callable[[Sequence[ClaimedJob]], None],
         unavailable: Callable[[Unavailable], None] = lambda _: None,
     ) -> None:
         self.worker = worker
@@ -99,7 +99,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Match for ever."""
-        claimed: tuple[list[Claimant], list[Row]] | None = None
+        claimed: tuple[list[Claimant], list[ClaimedJob]] | None = None
         while True:
             slots = self._reserve()
             claim = asyncio.create_task(self._claim(slots)) if slots else None
@@ -109,8 +109,8 @@ class Dispatcher:
                 self._hand_out(*claimed)
                 claimed = None
             if claim is not None:
-                rows = await claim
-                claimed = (slots, rows) if rows is not None else None
+                jobs = await claim
+                claimed = (slots, jobs) if jobs is not None else None
             elif not (self._may_have_jobs and self._hungry) or self._paused:
                 await self._sleep()
 
@@ -146,8 +146,8 @@ class Dispatcher:
             del self._hungry[claimant]
         return slots
 
-    async def _claim(self, slots: list[Claimant]) -> list[Row] | None:
-        """The rows for `slots`; None when PostgreSQL was away, and the credits are given back.
+    async def _claim(self, slots: list[Claimant]) -> list[ClaimedJob] | None:
+        """The jobs for `slots`; None when PostgreSQL was away, and the credits are given back.
 
         A claim that broke off may have been committed: what it took is released before the next one.
         """
@@ -156,7 +156,7 @@ class Dispatcher:
                 await leases.release_claim(self._lane, self._doubtful_claim)
             self._doubtful_claim = claim_id = random.getrandbits(62)
             workers = [slot.worker for slot in slots]
-            rows = await leases.claim(self._lane, workers, [slot.lease_seconds for slot in slots], claim_id)
+            jobs = await leases.claim(self._lane, workers, [slot.lease_seconds for slot in slots], claim_id)
             self._doubtful_claim = 0
             self._outage.ended()
         except Unavailable as error:
@@ -167,29 +167,29 @@ class Dispatcher:
             await asyncio.sleep(_RETRY_SECONDS)
             self._may_have_jobs = True
             return None
-        if len(rows) == len(slots):
+        if len(jobs) == len(slots):
             self._may_have_jobs = True
-        return rows
+        return jobs
 
-    def _hand_out(self, slots: list[Claimant], rows: list[Row]) -> None:
-        """Give each claimant its rows in one call, and the credits that found no job back."""
-        shares: dict[Claimant, list[Row]] = {claimant: [] for claimant in dict.fromkeys(slots)}
+    def _hand_out(self, slots: list[Claimant], jobs: list[ClaimedJob]) -> None:
+        """Give each claimant its jobs in one call, and the credits that found no job back."""
+        shares: dict[Claimant, list[ClaimedJob]] = {claimant: [] for claimant in dict.fromkeys(slots)}
         if len(shares) == 1:
-            shares[slots[0]] = rows
+            shares[slots[0]] = jobs
         else:
-            for row in rows:
-                shares[slots[row["slot"]]].append(row)
-        self._give_back(slots[len(rows) :])
+            for slot, job in zip(slots, jobs, strict=False):
+                shares[slot].append(job)
+        self._give_back(slots[len(jobs) :])
         for claimant, share in shares.items():
             if not claimant.gone:
                 claimant.deliver(share)
             elif share:
-                self._release([Token(row["job_id"], row["lease_seq"]) for row in share])
+                self._release([job.token for job in share])
             if share and claimant in self._hungry:
                 # who got something goes to the end of the line
                 del self._hungry[claimant]
                 self._hungry[claimant] = None
-        if rows:
+        if jobs:
             self._claimed()
 
     def _give_back(self, slots: Sequence[Claimant]) -> None:

@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import ClaimedJob, Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
 from thumbq_server.storage import interventions, jobs, leases, workers
-from thumbq_server.storage.database import Database, Row, Unavailable
+from thumbq_server.storage.database import Database, Unavailable
 
 KNOWN_WORKERS = 10_000
 
@@ -89,15 +89,15 @@ class Queue:
                 self._known_workers.popitem(last=False)
         return number
 
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[Row]:
+    async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[ClaimedJob]:
         """Claim up to `max_jobs`; when nothing is due, wait so many seconds for the first."""
-        answer: asyncio.Future[Sequence[Row]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Sequence[ClaimedJob]] = asyncio.get_running_loop().create_future()
 
-        def deliver(rows: Sequence[Row]) -> None:
+        def deliver(claimed: Sequence[ClaimedJob]) -> None:
             if answer.done():
-                self.release_soon([Token(row["job_id"], row["lease_seq"]) for row in rows])
-            elif rows or not wait:
-                answer.set_result(rows)
+                self.release_soon([job.token for job in claimed])
+            elif claimed or not wait:
+                answer.set_result(claimed)
                 self.dispatcher.remove(claimant)
 
         def unavailable(error: Unavailable) -> None:
@@ -114,7 +114,7 @@ class Queue:
             return answer.result() if answer.done() else []
         except asyncio.CancelledError:
             if answer.done() and not answer.exception():
-                self.release_soon([Token(row["job_id"], row["lease_seq"]) for row in answer.result()])
+                self.release_soon([job.token for job in answer.result()])
             raise
         finally:
             self.dispatcher.remove(claimant)

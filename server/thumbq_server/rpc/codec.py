@@ -1,14 +1,16 @@
-"""Between rows and messages. Thousands a second go through `claimed_jobs` and `read_results`."""
+"""Between rows and messages. Thousands a second go through `add_claimed` and `read_results`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
 from thumbq_server.domain.job import (
+    ClaimedJob,
     Completion,
     Failure,
     Invalid,
@@ -57,44 +59,39 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def claimed_jobs(rows: Iterable[Row]) -> list[job_pb2.Job]:
-    """The jobs of one claim (rows of `leases.claim`), with their lease tokens."""
-    jobs = []
-    # rows of one claim share their times, but for the leases of streams and unary calls in one batch
-    seen_end = updated = lease_end = None
-    for row in rows:
-        (
-            job_id,
-            lease_seq,
-            attempt,
-            claimed,
-            expires,
-            _,
-            model_id,
-            model_hash,
-            priority,
-            max_attempts,
-            created,
-        ) = row
-        if expires != seen_end:
-            seen_end, updated, lease_end = expires, timestamp(claimed), timestamp(expires)
-        jobs.append(
-            job_pb2.Job(
-                id=job_id,
-                model_id=model_id,
-                model_hash=model_hash.hex(),
-                status=job_pb2.JOB_STATUS_PROCESSING,
-                attempt_count=attempt,
-                created_at=Timestamp(seconds=int(created.timestamp()), nanos=created.microsecond * 1000),
-                updated_at=updated,
-                asset_type=ASSET_TYPE,
-                priority=priority,
-                max_attempts=max_attempts,
-                lease_token=f"{job_id}-{lease_seq}",
-                lease_expires_at=lease_end,
-            )
-        )
-    return jobs
+def add_claimed(jobs: RepeatedCompositeFieldContainer[job_pb2.Job], claimed: Iterable[ClaimedJob]) -> None:
+    """Append claimed jobs, with their lease tokens.
+
+    What jobs have in common is encoded once and merged into each: a third of the time that constructing them takes.
+    """
+    common: dict[tuple[object, ...], bytes] = {}
+    for row in claimed:
+        job_id, lease_seq, model_id, model_hash = row[:4]
+        encoded = common.get(row[4:])
+        if encoded is None:
+            encoded = common[row[4:]] = _encoded(*row[4:])
+        job = jobs.add()
+        job.MergeFromString(encoded)
+        job.id = job_id
+        job.model_id = model_id
+        job.model_hash = model_hash.hex()
+        job.lease_token = f"{job_id}-{lease_seq}"
+
+
+def _encoded(
+    attempt: int, priority: int, max_attempts: int, created_at: datetime, claimed_at: datetime, expires_at: datetime
+) -> bytes:
+    job = job_pb2.Job(
+        status=job_pb2.JOB_STATUS_PROCESSING,
+        attempt_count=attempt,
+        created_at=timestamp(created_at),
+        updated_at=timestamp(claimed_at),
+        asset_type=ASSET_TYPE,
+        priority=priority,
+        max_attempts=max_attempts,
+        lease_expires_at=timestamp(expires_at),
+    )
+    return job.SerializeToString()
 
 
 def job(row: Row) -> job_pb2.Job:

@@ -86,9 +86,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     @translated
     async def DequeueJob(self, request: queue_pb2.DequeueJobRequest, context: Any) -> queue_pb2.DequeueJobResponse:
         worker_id = check_worker_id(request.worker_id)
-        rows = await self._queue.dequeue(worker_id, 1, check_wait(codec.timedelta_of(request.wait)))
-        jobs = codec.claimed_jobs(rows)
-        return queue_pb2.DequeueJobResponse(job=jobs[0] if jobs else None)
+        claimed = await self._queue.dequeue(worker_id, 1, check_wait(codec.timedelta_of(request.wait)))
+        jobs = queue_pb2.DequeueJobsResponse()
+        codec.add_claimed(jobs.jobs, claimed)
+        return queue_pb2.DequeueJobResponse(job=jobs.jobs[0] if claimed else None)
 
     @translated
     async def DequeueJobs(self, request: queue_pb2.DequeueJobsRequest, context: Any) -> queue_pb2.DequeueJobsResponse:
@@ -96,8 +97,9 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         if not 0 <= request.max_jobs <= MAX_DEQUEUE:
             raise Invalid(f"maxJobs must be between 1 and {MAX_DEQUEUE}")
         wait = check_wait(codec.timedelta_of(request.wait))
-        rows = await self._queue.dequeue(worker_id, request.max_jobs or 1, wait)
-        return queue_pb2.DequeueJobsResponse(jobs=codec.claimed_jobs(rows))
+        response = queue_pb2.DequeueJobsResponse()
+        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, request.max_jobs or 1, wait))
+        return response
 
     @translated
     async def CompleteJob(self, request: queue_pb2.CompleteJobRequest, context: Any) -> queue_pb2.CompleteJobResponse:

@@ -13,14 +13,24 @@ import grpc
 import structlog
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import Invalid, LostReason, Token, Verdict, check_worker_id, format_token, parse_token
+from thumbq_server.domain.job import (
+    ClaimedJob,
+    Invalid,
+    LostReason,
+    Token,
+    Verdict,
+    check_worker_id,
+    format_token,
+    parse_token,
+)
 from thumbq_server.engine.dispatcher import Claimant
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.storage import leases, workers
-from thumbq_server.storage.database import Database, Row, Unavailable
+from thumbq_server.storage.database import Database, Unavailable
 
 log = structlog.get_logger()
+Message = queue_pb2.StreamJobsResponse
 
 MAX_CREDITS = 100_000
 MAX_ADD = 10_000
@@ -60,12 +70,12 @@ class Stream:
         self._commit = report
         self._times = times
         self._context = context
-        self._outbox: deque[queue_pb2.StreamJobsResponse] = deque()
+        self._outbox: deque[Message] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Task[None]] = set()
         self._jobs_sent = 0
         # Jobs messages whose arrival is not confirmed, by number.
-        self._unconfirmed: dict[int, list[Token]] = {}
+        self._unconfirmed: dict[int, Sequence[ClaimedJob]] = {}
         # Of those, the tokens that a heartbeat named all the same.
         self._named: set[Token] = set()
         self._finisher: asyncio.Task[None] | None = None
@@ -101,11 +111,13 @@ class Stream:
         """Tell the worker its session, the times it has to keep, and what it still holds. Raises Unavailable."""
         resumed = await leases.held(self._database, self._claimant.worker)
         self._say(
-            welcome=queue_pb2.StreamJobsResponse.Welcome(
-                session_id=self._session_id,
-                lease_duration=codec.duration(self._times.lease),
-                heartbeat_interval=codec.duration(self._times.heartbeat),
-                resumed_lease_tokens=[format_token(*token) for token in resumed],
+            Message(
+                welcome=Message.Welcome(
+                    session_id=self._session_id,
+                    lease_duration=codec.duration(self._times.lease),
+                    heartbeat_interval=codec.duration(self._times.heartbeat),
+                    resumed_lease_tokens=[format_token(*token) for token in resumed],
+                )
             )
         )
 
@@ -141,7 +153,7 @@ class Stream:
                     task.cancel()
             # what the worker never confirmed goes back unspent; what was reported meanwhile has no lease any more
             unreceived = [
-                token for tokens in self._unconfirmed.values() for token in tokens if token not in self._named
+                job.token for jobs in self._unconfirmed.values() for job in jobs if job.token not in self._named
             ]
             if unreceived:
                 self._queue.release_soon(unreceived)
@@ -149,7 +161,7 @@ class Stream:
     def drain(self, reconnect_after: float) -> None:
         """Give this worker no more jobs, and ask it to go; a worker that does not is sent away."""
         self._queue.dispatcher.remove(self._claimant)
-        self._say(drain=queue_pb2.StreamJobsResponse.Drain(reconnect_after=codec.duration(reconnect_after)))
+        self._say(Message(drain=Message.Drain(reconnect_after=codec.duration(reconnect_after))))
         asyncio.get_running_loop().call_later(self._times.leave, self.send_away, "the stream was asked to end")
 
     def send_away(self, why: str) -> None:
@@ -193,13 +205,18 @@ class Stream:
 
     def _confirm(self, number: int) -> None:
         for earlier in [known for known in self._unconfirmed if known <= number]:
-            self._named.difference_update(self._unconfirmed.pop(earlier))
+            confirmed = self._unconfirmed.pop(earlier)
+            if self._named:
+                self._named.difference_update(job.token for job in confirmed)
 
-    def _deliver(self, rows: Sequence[Row]) -> None:
-        if rows:
+    def _deliver(self, claimed: Sequence[ClaimedJob]) -> None:
+        if claimed:
             self._jobs_sent += 1
-            self._unconfirmed[self._jobs_sent] = [Token(row["job_id"], row["lease_seq"]) for row in rows]
-            self._say(jobs=queue_pb2.StreamJobsResponse.Jobs(number=self._jobs_sent, jobs=codec.claimed_jobs(rows)))
+            self._unconfirmed[self._jobs_sent] = claimed
+            message = Message()
+            message.jobs.number = self._jobs_sent
+            codec.add_claimed(message.jobs.jobs, claimed)
+            self._say(message)
 
     async def _report(self, message: queue_pb2.StreamJobsRequest.Results) -> None:
         """Commit one message of results and acknowledge it; while PostgreSQL is away, keep trying."""
@@ -210,13 +227,13 @@ class Stream:
             except Unavailable as error:
                 log.warning("report.unavailable", worker_id=self.worker_id, error=str(error))
                 await asyncio.sleep(_AWAY_RETRY_SECONDS)
-        self._say(result_acks=queue_pb2.StreamJobsResponse.ResultAcks(number=message.number, exceptions=exceptions))
+        self._say(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
         self._reported.set()
 
     async def _extend(self, tokens: Sequence[Token]) -> None:
         """Extend what a heartbeat names; tell the worker what it has lost."""
         for unconfirmed in self._unconfirmed.values():
-            self._named.update(set(unconfirmed).intersection(tokens))
+            self._named.update({job.token for job in unconfirmed}.intersection(tokens))
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])
             lost = [token for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is not Verdict.OK]
@@ -230,11 +247,7 @@ class Stream:
         """Tell the worker to stop working on these."""
         if tokens:
             lease_tokens = [format_token(*token) for token in tokens]
-            self._say(
-                lease_lost=queue_pb2.StreamJobsResponse.LeaseLost(
-                    lease_tokens=lease_tokens, reason=_LOST_REASON[reason]
-                )
-            )
+            self._say(Message(lease_lost=Message.LeaseLost(lease_tokens=lease_tokens, reason=_LOST_REASON[reason])))
 
     async def _finish_when_idle(self) -> None:
         """End the stream when the worker holds nothing any more, by its reports or because leases went otherwise."""
@@ -255,11 +268,11 @@ class Stream:
             self._said = False
             await asyncio.sleep(min(self._times.heartbeat, left))
             if not self._said:
-                self._say(keepalive=queue_pb2.StreamJobsResponse.Keepalive())
+                self._say(Message(keepalive=Message.Keepalive()))
         self.drain(reconnect_after=random.uniform(0, 1))
         while True:
             await asyncio.sleep(self._times.heartbeat)
-            self._say(keepalive=queue_pb2.StreamJobsResponse.Keepalive())
+            self._say(Message(keepalive=Message.Keepalive()))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -272,9 +285,9 @@ class Stream:
             log.error("stream.failed", worker_id=self.worker_id, exc_info=error)
             self.send_away("internal error")
 
-    def _say(self, **message: Any) -> None:
+    def _say(self, message: Message) -> None:
         self._said = True
-        self._outbox.append(queue_pb2.StreamJobsResponse(**message))
+        self._outbox.append(message)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 

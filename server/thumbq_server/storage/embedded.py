@@ -43,7 +43,6 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "wal_compression": "on",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "autovacuum": "on",

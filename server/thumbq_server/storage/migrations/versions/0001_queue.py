@@ -33,7 +33,7 @@ CREATE TABLE jobs (
     finished_at   timestamptz,
     CHECK ((outcome IS NULL) = (finished_at IS NULL)),
     UNIQUE (model_id, model_hash)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 -- no index on, or with a predicate on, anything that a transition changes: updates stay HOT
 
 -- Pending jobs. A claim scans this and nothing else.
