@@ -1,0 +1,159 @@
+"""Whatever goes away while much happens, a subscriber sees all of its filter in order, or is told of a hole, once."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import pytest
+
+from tests.gateway.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
+from tests.gateway.service import running_gateway
+from tests.store.queue_under_test import new_job
+from tests.wire.conftest import running_server
+from thumbq_server.storage import jobs, log
+from thumbq_server.storage.database import Database, Row
+
+MODELS = range(1, 9)
+STATUSES = ["Pending", "Processing", "Ready", "Failed"]
+WHOLE_LOG = 1_000_000
+# How long things go wrong at least, in seconds, and how often subscribers must have been told of a hole by then.
+STORM = 4.0
+RESETS = 5
+
+
+class World:
+    """Two servers and two gateways that come and go, a log that is written and forgotten, and how it really was."""
+
+    def __init__(self, database: Database, seed: int) -> None:
+        self.database = database
+        self.dice = random.Random(seed)
+        self.log: list[News] = []
+        # up to where it is forgotten, or is about to be
+        self.pruned = 0
+        self.gateways = ["", ""]
+        self.servers = [f"127.0.0.1:{port}" for port in _ports_without_clients(2)]
+        # where it ends, once nothing more is written
+        self.end = -1
+        # nothing goes wrong or is written any more; everybody has seen everything
+        self.calm, self.over = asyncio.Event(), asyncio.Event()
+        self._files = iter(range(1, WHOLE_LOG))
+
+    async def keep(self, part: Callable[[int], AbstractAsyncContextManager[None]], number: int) -> None:
+        """A server or gateway that is up for a while, then away for a while, and stays in the end."""
+        while not self.over.is_set():
+            async with part(number):
+                await self._pause(0.3, 2.0)
+                if self.calm.is_set():
+                    await self.over.wait()
+            await self._pause(0, 0.8)
+
+    @asynccontextmanager
+    async def gateway(self, number: int) -> AsyncIterator[None]:
+        servers = "ipv4:" + ",".join(self.dice.sample(self.servers, 2))
+        ring = self.dice.choice([1, 50, 10_000])
+        async with running_gateway(servers, heartbeat=0.3, ring_notifications=ring) as http:
+            assert http._base_url is not None
+            self.gateways[number] = http._base_url.authority
+            yield
+
+    @asynccontextmanager
+    async def server(self, number: int) -> AsyncIterator[None]:
+        port = int(self.servers[number].rpartition(":")[2])
+        async with running_server(self.database.dsn, grpc_port=port):
+            yield
+
+    async def write(self) -> None:
+        """Commits of one notification and of many."""
+        lane = self.database.lane()
+        while not self.calm.is_set():
+            if self.dice.random() < 0.7:
+                await log.publish_test(self.database, self.dice.choice(MODELS), self.dice.choice(STATUSES), None, None)
+            else:
+                count = self.dice.choice([1, 3, 40, 200])
+                await jobs.enqueue(lane, [new_job(self.dice.choice(MODELS), next(self._files)) for _ in range(count)])
+            await self._pause(0, 0.05)
+
+    async def prune(self) -> None:
+        """Forgets any number of the oldest commits, after they were written down."""
+        while not self.calm.is_set():
+            await self._pause(0, 2.0)
+            rows = await self.read_log()
+            if count := self.dice.randint(0, len(rows)):
+                self.pruned = rows[count - 1]["seq_last"]
+                assert await log.prune(self.database, 0, count) == count
+
+    async def read_log(self) -> Sequence[Row]:
+        """Writes down what is new. Returns what is still there."""
+        rows = await log.after(self.database, 0, WHOLE_LOG)
+        for row in rows:
+            if row["seq_last"] > len(self.log):
+                assert row["seq_first"] == len(self.log) + 1
+                news = enumerate(row["model_ids"], row["seq_first"])
+                self.log += [News(seq, model_id, row["status"]) for seq, model_id in news]
+        return rows
+
+    async def follow(self, listener: Listener, addresses: list[str]) -> None:
+        await listener.follow(
+            address=lambda: self.dice.choice(addresses),
+            pruned=lambda: self.pruned,
+            is_over=lambda seq: seq == self.end,
+        )
+
+    async def _pause(self, least: float, most: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.calm.wait(), self.dice.uniform(least, most))
+
+
+def _ports_without_clients(count: int) -> list[int]:
+    """Ports that the kernel gives to no client, so that none is taken while its server is away."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randint(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
+
+
+def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
+    """Of every kind and with every sort of filter, and where each may connect to."""
+    filters = [
+        Filter(),
+        Filter(models=frozenset({1})),
+        Filter(models=frozenset({2, 3, 5}), statuses=frozenset({"Ready", "Failed"})),
+        Filter(statuses=frozenset({"Pending"})),
+    ]
+    made: list[tuple[Listener, list[str]]] = []
+    for kind in (Page, LinesReader, GrpcListener):
+        for number, wanted in enumerate(filters):
+            listener = kind(f"{kind.__name__} {number}", wanted, cursor, world.dice)
+            made.append((listener, world.servers if kind is GrpcListener else world.gateways))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_nobody_misses_anything_without_being_told(database_url: str, seed: int) -> None:
+    async with Database(database_url, pool_size=6) as database, asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+        world = World(database, seed)
+        epoch, _ = await log.head(database)
+        all_listeners = listeners(world, f"{epoch}-0")
+        keepers = [tasks.create_task(world.keep(part, n)) for part in (world.server, world.gateway) for n in range(2)]
+        writing = [tasks.create_task(world.write()) for _ in range(3)]
+        pruning = tasks.create_task(world.prune())
+        following = [tasks.create_task(world.follow(*listener)) for listener in all_listeners]
+
+        await asyncio.sleep(STORM)
+        while sum(listener.resets for listener, _ in all_listeners) < RESETS or not all(
+            listener.news for listener, _ in all_listeners
+        ):
+            await asyncio.sleep(0.1)
+        world.calm.set()
+        await asyncio.gather(*writing, pruning)
+        await world.read_log()
+        world.end = len(world.log)
+        await asyncio.gather(*following)
+        world.over.set()
+        await asyncio.gather(*keepers)
+    for listener, _ in all_listeners:
+        listener.check(world.log)
