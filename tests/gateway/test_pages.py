@@ -82,6 +82,21 @@ async def test_pages_of_named_origins_may_ask_and_listen(server: str) -> None:
         assert "Access-Control-Allow-Origin" not in stranger.headers
 
 
+async def test_a_page_of_another_origin_may_come_back_with_its_cursor_and_be_told_to_wait(server: str) -> None:
+    """EventSource needs no leave for its header; a client that is made with fetch does."""
+    headers = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
+    async with running_gateway(server, cors_origins=PAGE, subscriber_limit=1) as http:
+        client = Client(http)
+        preflight = await ask(http, "OPTIONS", "/api/notifications", headers={"Origin": PAGE, **headers})
+        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, PAGE)
+        assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+        assert "Last-Event-ID" in preflight.headers["Access-Control-Allow-Headers"]
+        async with client.listen():
+            answer = await client.get("/api/notifications", headers={"Origin": PAGE})
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (503, PAGE)
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+
+
 async def test_all_origins_may_be_let_in(server: str) -> None:
     async with running_gateway(server, cors_origins="*") as http:
         answer = await Client(http).get("/healthz", headers={"Origin": PAGE})
