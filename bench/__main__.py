@@ -2,10 +2,8 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 
 from bench import cluster, contenders, report, smoke
@@ -80,14 +78,14 @@ async def _measure(wished: argparse.Namespace) -> None:
         setting = await report.machine(postgres)
         for name in names:
             part = results.part(name)
-            part.load = os.getloadavg()[0]
             print(f"{name} ", end="", flush=True)
-            began = time.monotonic()
             await PARTS[name](lab, part)
-            part.seconds = time.monotonic() - began
+            part.noise.end()
             report.show(results, part)
             if wished.docs:
-                report.write_docs(results, part, setting, " ".join(sys.argv[1:]))
+                report.write_part(part, setting, " ".join(sys.argv[1:]))
+                if not wished.parts:
+                    report.write_ratios(results)
 
 
 def _end_on_sigterm() -> None:

@@ -13,7 +13,7 @@ import psutil
 from bench import plot
 from bench.cluster import Cluster
 from bench.contenders import ROOT, THUMBQ, version
-from bench.results import Part, Results, Row
+from bench.results import RATIOS, Part, Results, Row
 from thumbq_server.storage.embedded import SETTINGS
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -44,37 +44,43 @@ async def machine(cluster: Cluster) -> str:
 
 
 def show(results: Results, part: Part) -> None:
-    """The part's table and the ratios that it gave, on standard output."""
+    """The part's table and the ratios so far, on standard output."""
+    print(f"{_when(part)}\n")
     print("\n".join([*_table(part), "", *(_ratio_line(name, values) for name, values in results.ratios.items())]))
     print(flush=True)
 
 
-def write_docs(results: Results, part: Part, setting: str, arguments: str) -> None:
-    """Put the part, and the ratios so far, where the page has markers for them."""
-    text = PAGE.read_text()
+def write_part(part: Part, setting: str, arguments: str) -> None:
+    """Put the part where the page has markers for it."""
     lines = [f"`python -m bench {arguments}`, {_when(part)}. thumbq {version(THUMBQ.name)}; {setting}.", ""]
     lines += _table(part)
     if chart := _chart(part):
         image = IMAGES / f"performance-{part.name}.svg"
         image.write_text(chart)
         lines += ["", f"![{part.name}](images/{image.name})"]
-    text = _between_markers(text, part.name, lines)
-    ratios = ["| ratio | median | runs |", "|---|---:|---|"]
-    ratios += [
-        f"| `{name}` | {statistics.median(values):.2f} | {_runs(values)} |" for name, values in results.ratios.items()
-    ]
-    PAGE.write_text(_between_markers(text, "ratios", ratios))
+    _put(part.name, lines)
+
+
+def write_ratios(results: Results) -> None:
+    """The ratios so far, beside what they should be."""
+    ratios = ["| ratio | target | median | runs |", "|---|---|---:|---|"]
+    for name, target in RATIOS.items():
+        values = results.ratios.get(name)
+        ratios.append(f"| `{name}` | {target} | {statistics.median(values):.2f} | {_runs(values)} |" if values else "")
+    _put("ratios", filter(None, ratios))
 
 
 def _when(part: Part) -> str:
-    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(part.started))
-    return f"{began} UTC, in {part.seconds:.0f} s, load before {part.load:.1f}"
+    noise = part.noise
+    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(noise.began))
+    return f"{began} UTC, {noise.seconds:.0f} s, in which others used {noise.share:.0%} of the machine"
 
 
-def _between_markers(text: str, name: str, lines: Iterable[str]) -> str:
+def _put(name: str, lines: Iterable[str]) -> None:
     begin, end = f"<!-- {name}: written by make bench-full -->", f"<!-- {name} ends -->"
+    written = "\n".join([begin, *lines, end])
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    return pattern.sub(lambda _: "\n".join([begin, *lines, end]), text)
+    PAGE.write_text(pattern.sub(lambda _: written, PAGE.read_text()))
 
 
 def _table(part: Part) -> list[str]:
