@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import grpc
 from aiohttp import web
 from PIL import Image
 
-from tests.wire.conftest import running_server
+from tests.gateway.service import RestartableServer
+from thumbq.v1.job_pb2 import ThumbnailStatus
+from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 
@@ -19,34 +23,55 @@ Json = dict[str, Any]
 
 
 class Service:
-    """A real server and a real gateway on free ports; the gateway can go away and come back."""
+    """A real server and a real gateway on free ports; both can go away and come back at the same address."""
 
-    def __init__(self, server: str, thumbnails: Path, http: aiohttp.ClientSession) -> None:
-        self._server = server
+    def __init__(
+        self, database_url: str, thumbnails: Path, http: aiohttp.ClientSession, gateway_settings: Json
+    ) -> None:
+        self._database_url = database_url
+        self._server = RestartableServer(database_url)
         self._thumbnails = thumbnails
         self._http = http
-        self._port = 0
+        self._gateway_settings = gateway_settings
         self._gateway = AsyncExitStack()
+        self.port = 0
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, database_url: str, thumbnails: Path) -> AsyncIterator[Self]:
-        async with running_server(database_url) as server, aiohttp.ClientSession() as http:
-            service = cls(server, thumbnails, http)
-            await service.start_gateway()
+    async def started(cls, database_url: str, thumbnails: Path, **gateway_settings: Any) -> AsyncIterator[Self]:
+        async with aiohttp.ClientSession() as http:
+            service = cls(database_url, thumbnails, http, gateway_settings)
             try:
+                await service.start_server()
+                await service.start_gateway()
                 yield service
             finally:
                 await service.stop_gateway()
+                await service.stop_server()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/"
+        return f"http://127.0.0.1:{self.port}/"
 
-    async def start_gateway(self, server: str | None = None) -> None:
+    async def start_server(self, database_url: str | None = None) -> None:
+        """On any free port at first, then always on that one; with another database it is another queue."""
+        address = self._server.address
+        self._server = RestartableServer(database_url or self._database_url)
+        self._server.address = address
+        await self._server.start()
+
+    async def stop_server(self) -> None:
+        await self._server.stop()
+
+    async def start_gateway(self) -> None:
         """On any free port at first, then always on that one."""
-        settings = Settings(server=server or self._server, http_port=self._port, thumbnail_root=self._thumbnails)
-        self._port = await self._gateway.enter_async_context(running(settings, asyncio.Event()))
+        settings = Settings(
+            server=self._server.address,
+            http_port=self.port,
+            thumbnail_root=self._thumbnails,
+            **self._gateway_settings,
+        )
+        self.port = await self._gateway.enter_async_context(running(settings, asyncio.Event()))
 
     async def stop_gateway(self) -> None:
         await self._gateway.aclose()
@@ -62,7 +87,7 @@ class Service:
 
         runner = web.ServerRunner(web.Server(refuse))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(runner, "127.0.0.1", self.port).start()
         try:
             yield asked
         finally:
@@ -100,6 +125,13 @@ class Service:
     async def announce(self, model_id: int, **notification: str) -> None:
         """A notification that no worker caused."""
         await self.post(f"api/test/thumbnail-complete/{model_id}", notification)
+
+    async def announce_at_server(self, model_id: int) -> None:
+        """The same while the gateway is away."""
+        async with grpc.aio.insecure_channel(self._server.address) as channel:
+            await NotificationServiceStub(channel).PublishTestNotification(
+                PublishTestNotificationRequest(model_id=model_id, status=ThumbnailStatus.THUMBNAIL_STATUS_READY)
+            )
 
     async def post(self, path: str, body: Json) -> Json:
         async with self._http.post(self.url + path, json=body) as response:

@@ -2,14 +2,15 @@
 
 import re
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.browser.service import Service
 from tests.browser.visit import Visit
-from tests.wire.conftest import running_server
+from tests.typescript.line import Line
 
 MANY = 350
 SHOWN = 300
+MISSED_HEARTBEATS = 40_000  # milliseconds
 
 
 async def test_a_reload_shows_the_same_cards(visit: Visit, service: Service):
@@ -47,6 +48,49 @@ async def test_the_page_recovers_from_a_gateway_restart_and_shows_what_happened_
     visit.forgive_outage()
 
 
+async def test_the_page_keeps_up_through_a_gateway_restart_without_a_reload(visit: Visit, service: Service):
+    await visit.page.evaluate("window.isSamePage = true")
+    for model_id in (1, 2, 3):
+        await service.stop_gateway()
+        await visit.expect_connection("Reconnecting")
+        await service.start_gateway()
+        await service.enqueue(model_id)
+        await visit.expect_connection("Live")
+        await expect(visit.card(model_id)).to_contain_text("Waiting")
+        await expect(visit.counter("Waiting")).to_have_text(str(model_id))
+    assert await visit.page.evaluate("window.isSamePage")
+    visit.forgive_outage()
+
+
+async def test_the_page_says_that_the_server_behind_the_gateway_is_away_and_when_it_is_back(
+    visit: Visit, service: Service
+):
+    await service.enqueue(1)
+    await expect(visit.card(1)).to_contain_text("Waiting")
+    await service.stop_server()
+    await visit.expect_connection("Server away")
+    await visit.page.reload()
+    await visit.expect_connection("Server away")
+    await service.start_server()
+    await visit.expect_connection("Live")
+    await service.enqueue(2)
+    await expect(visit.card(2)).to_contain_text("Waiting")
+    await expect(visit.card(1)).to_contain_text("Waiting")
+
+
+async def test_the_page_notices_a_line_that_went_dead_and_takes_another(browser: Browser, service: Service):
+    async with Line.to(service.port) as line, await browser.new_context() as context:
+        visit = Visit(await context.new_page(), f"http://127.0.0.1:{line.port}/")
+        await visit.page.clock.install()
+        await visit.open()
+        line.go_dead()
+        await service.enqueue(1)
+        await visit.page.clock.fast_forward(MISSED_HEARTBEATS)
+        await visit.expect_connection("Reconnecting")
+        await visit.expect_connection("Live")
+        await expect(visit.card(1)).to_contain_text("Waiting")
+
+
 async def test_the_page_comes_back_after_being_refused(visit: Visit, service: Service):
     await service.enqueue(1)
     await expect(visit.card(1)).to_contain_text("Waiting")
@@ -67,13 +111,13 @@ async def test_another_queue_at_the_same_address_replaces_all_cards(
 ):
     await service.enqueue(1)
     await expect(visit.card(1)).to_be_visible()
-    await service.stop_gateway()
-    async with running_server(empty_database_url) as server:
-        await service.start_gateway(server)
-        await service.enqueue(2)
-        await expect(visit.card(2)).to_be_visible()
-        await expect(visit.card(1)).not_to_be_attached()
-        await service.stop_gateway()
+    await service.stop_server()
+    await visit.expect_connection("Server away")
+    await service.start_server(empty_database_url)
+    await visit.expect_connection("Live")
+    await service.enqueue(2)
+    await expect(visit.card(2)).to_be_visible()
+    await expect(visit.card(1)).not_to_be_attached()
     visit.forgive_outage()
 
 

@@ -8,7 +8,6 @@ import type {
   Enqueued,
   Failure,
   Job,
-  JobEvent,
   JobFilter,
   JobPage,
   Leased,
@@ -23,7 +22,7 @@ import type {
   Timestamp,
 } from "./types.js";
 
-const patience = 30_000; // milliseconds for an answer, besides the time that it was asked to wait
+const longestAnswer = 30_000; // milliseconds, besides the time that it was asked to wait
 
 export interface CallOptions {
   /** Ends the call early. */
@@ -106,11 +105,6 @@ export class Thumbq {
     await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);
   }
 
-  /** Adds a line to the job's log, and extends its lease. */
-  async logEvent(jobId: number, event: JobEvent, options?: CallOptions): Promise<number> {
-    return (await this.#post<{ eventId: number }>(`api/thumbnail-jobs/${jobId}/events`, event, options)).eventId;
-  }
-
   /** Ends a job that waits or is being worked on. */
   async cancel(jobId: number, options?: CallOptions): Promise<Job> {
     return (await this.#post<{ job: Job }>(`api/thumbnail-jobs/${jobId}/cancel`, {}, options)).job;
@@ -154,20 +148,21 @@ export class Thumbq {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) address.searchParams.set(name, String(value));
     }
-    const time = new Patience(patience + wait * 1_000, signal);
+    const patience = new Patience(signal);
     try {
-      const response = await time.wait(
+      const response = await patience.wait(
+        longestAnswer + wait * 1_000,
         fetch(address, {
           method,
           cache: "no-store",
-          signal: time.signal,
+          signal: patience.signal,
           ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
         }),
       );
-      if (!response.ok) throw await time.wait(errorOf(response));
-      return (response.status === 204 ? undefined : await time.wait(response.json())) as T;
+      if (!response.ok) throw await patience.wait(longestAnswer, errorOf(response));
+      return (response.status === 204 ? undefined : await patience.wait(longestAnswer, response.json())) as T;
     } finally {
-      time.end();
+      patience.end();
     }
   }
 }

@@ -1,12 +1,10 @@
 /** Aborts what takes too long, and what nobody wants any more. */
 export class Patience {
-  readonly #milliseconds: number;
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal | undefined;
   readonly #giveUp = (): void => this.#controller.abort(this.#outer?.reason);
 
-  constructor(milliseconds: number, outer?: AbortSignal) {
-    this.#milliseconds = milliseconds;
+  constructor(outer?: AbortSignal) {
     this.#outer = outer;
     if (outer?.aborted) this.#giveUp();
     else outer?.addEventListener("abort", this.#giveUp);
@@ -16,11 +14,11 @@ export class Patience {
     return this.#controller.signal;
   }
 
-  /** Waits for one step, which must heed the signal; each step has the whole time for itself. */
-  async wait<T>(step: Promise<T>): Promise<T> {
+  /** Waits so many milliseconds, at most, for a step that heeds the signal. */
+  async wait<T>(milliseconds: number, step: Promise<T>): Promise<T> {
     const timer = setTimeout(() => {
-      this.#controller.abort(new DOMException(`Nothing came for ${this.#milliseconds} ms.`, "TimeoutError"));
-    }, this.#milliseconds);
+      this.#controller.abort(new DOMException(`Nothing came for ${milliseconds} ms.`, "TimeoutError"));
+    }, milliseconds);
     try {
       return await step;
     } finally {

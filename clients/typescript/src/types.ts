@@ -188,15 +188,6 @@ export interface ResultException {
   message: string;
 }
 
-/** A line of a job's log. */
-export interface JobEvent {
-  eventType: string;
-  message?: string;
-  /** Free-form, usually a JSON text. */
-  metadata?: string;
-  errorMessage?: string;
-}
-
 /** Which jobs to list; all that is left out is not asked for. */
 export interface JobFilter {
   status?: JobStatus;

@@ -2,7 +2,7 @@
 import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
 import { Patience } from "./patience.js";
-const patience = 30_000; // milliseconds for an answer, besides the time that it was asked to wait
+const longestAnswer = 30_000; // milliseconds, besides the time that it was asked to wait
 /** The JSON interface of a gateway. Each call is one request; it throws ThumbqError for an answer other than 2xx. */
 export class Thumbq {
     #gateway;
@@ -56,10 +56,6 @@ export class Thumbq {
     async release(jobId, lease, options) {
         await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);
     }
-    /** Adds a line to the job's log, and extends its lease. */
-    async logEvent(jobId, event, options) {
-        return (await this.#post(`api/thumbnail-jobs/${jobId}/events`, event, options)).eventId;
-    }
     /** Ends a job that waits or is being worked on. */
     async cancel(jobId, options) {
         return (await this.#post(`api/thumbnail-jobs/${jobId}/cancel`, {}, options)).job;
@@ -93,20 +89,20 @@ export class Thumbq {
             if (value !== undefined)
                 address.searchParams.set(name, String(value));
         }
-        const time = new Patience(patience + wait * 1_000, signal);
+        const patience = new Patience(signal);
         try {
-            const response = await time.wait(fetch(address, {
+            const response = await patience.wait(longestAnswer + wait * 1_000, fetch(address, {
                 method,
                 cache: "no-store",
-                signal: time.signal,
+                signal: patience.signal,
                 ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
             }));
             if (!response.ok)
-                throw await time.wait(errorOf(response));
-            return (response.status === 204 ? undefined : await time.wait(response.json()));
+                throw await patience.wait(longestAnswer, errorOf(response));
+            return (response.status === 204 ? undefined : await patience.wait(longestAnswer, response.json()));
         }
         finally {
-            time.end();
+            patience.end();
         }
     }
 }

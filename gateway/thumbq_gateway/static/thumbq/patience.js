@@ -1,12 +1,10 @@
 // Generated from clients/typescript/src/patience.ts by `make typescript`. Change it there.
 /** Aborts what takes too long, and what nobody wants any more. */
 export class Patience {
-    #milliseconds;
     #controller = new AbortController();
     #outer;
     #giveUp = () => this.#controller.abort(this.#outer?.reason);
-    constructor(milliseconds, outer) {
-        this.#milliseconds = milliseconds;
+    constructor(outer) {
         this.#outer = outer;
         if (outer?.aborted)
             this.#giveUp();
@@ -16,11 +14,11 @@ export class Patience {
     get signal() {
         return this.#controller.signal;
     }
-    /** Waits for one step, which must heed the signal; each step has the whole time for itself. */
-    async wait(step) {
+    /** Waits so many milliseconds, at most, for a step that heeds the signal. */
+    async wait(milliseconds, step) {
         const timer = setTimeout(() => {
-            this.#controller.abort(new DOMException(`Nothing came for ${this.#milliseconds} ms.`, "TimeoutError"));
-        }, this.#milliseconds);
+            this.#controller.abort(new DOMException(`Nothing came for ${milliseconds} ms.`, "TimeoutError"));
+        }, milliseconds);
         try {
             return await step;
         }

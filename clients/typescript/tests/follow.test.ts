@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { follow, type FollowOptions, type ModelThumbnail, type Subscription } from "thumbq";
+
+import { Hearing } from "./hearing.js";
+import { control, folder, hashOf, thumbq, url } from "./service.js";
+
+/** What a page shows: the last state of each model, and all of them as they came. */
+class Page extends Hearing {
+  readonly shown = new Map<number, ModelThumbnail>();
+  readonly all: ModelThumbnail[] = [];
+
+  readonly show = (thumbnail: ModelThumbnail): void => {
+    this.shown.set(thumbnail.modelId, thumbnail);
+    this.all.push(thumbnail);
+    this.changed();
+  };
+
+  status(modelId: number, status: string): Promise<void> {
+    return this.until(() => this.shown.get(modelId)?.status === status);
+  }
+}
+
+function open(t: TestContext, page: Page, modelIds: number[], options: Partial<FollowOptions> = {}): Subscription {
+  const { show, onConnection } = page;
+  const subscription = follow({ url, modelIds, onThumbnail: show, onConnection, longestPause: 1_000, ...options });
+  t.after(() => subscription.close());
+  return subscription;
+}
+
+async function rendered(modelId: number, content: string): Promise<void> {
+  await thumbq.enqueue({ modelId, modelHash: hashOf(modelId), force: true });
+  const job = await thumbq.dequeue({ workerId: "worker-1", wait: 10 });
+  assert.equal(job?.modelId, modelId);
+  const thumbnailPath = join(folder, `${modelId}-${content}.png`);
+  await writeFile(thumbnailPath, content);
+  await thumbq.complete(job.id, { thumbnailPath, sizeBytes: content.length, width: 1, height: 1 });
+}
+
+const fetched = async (address: string | undefined): Promise<string> => (await fetch(address ?? "")).text();
+
+test("a page sees what is there, and then what comes", async (t) => {
+  await rendered(1, "first");
+  const page = new Page();
+  open(t, page, [1, 2]);
+  await page.state("live");
+  assert.equal(await fetched(page.shown.get(1)?.pictureUrl), "first");
+  assert.deepEqual(page.shown.get(2), {
+    modelId: 2,
+    status: "Pending",
+    pictureUrl: undefined,
+    errorMessage: undefined,
+  });
+  await rendered(2, "second");
+  await page.status(2, "Ready");
+  assert.equal(await fetched(page.shown.get(2)?.pictureUrl), "second");
+});
+
+test("a new picture has a new address, and a failed one leaves the last good one", async (t) => {
+  await rendered(1, "old");
+  const page = new Page();
+  open(t, page, [1]);
+  await page.status(1, "Ready");
+  const before = page.shown.get(1)?.pictureUrl;
+  await rendered(1, "new");
+  await page.until(() => page.shown.get(1)?.pictureUrl !== before);
+  const after = page.shown.get(1)?.pictureUrl;
+  assert.equal(await fetched(after), "new");
+  await thumbq.enqueue({ modelId: 1, modelHash: hashOf(1), force: true });
+  const job = await thumbq.dequeue({ workerId: "worker-1", wait: 10 });
+  await thumbq.fail(job!.id, { errorMessage: "no faces", retryable: false });
+  await page.status(1, "Failed");
+  assert.deepEqual(page.shown.get(1), { modelId: 1, status: "Failed", pictureUrl: after, errorMessage: "no faces" });
+});
+
+test("what was loaded is not overwritten by what happened before", async (t) => {
+  const page = new Page();
+  const loading = fetchOnHold(t, /\/models\/1\/thumbnail$/);
+  open(t, page, [1]);
+  await loading.begun;
+  await rendered(1, "ready");
+  loading.goOn();
+  await page.status(1, "Ready");
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
+  await page.status(1, "Failed");
+  assert.deepEqual(page.all.map(({ status }) => status), ["Ready", "Failed"]);
+});
+
+test("a log of another queue has everything loaded anew", async (t) => {
+  await rendered(1, "picture");
+  const page = new Page();
+  open(t, page, [1, 2]);
+  await page.status(1, "Ready");
+  await page.state("live");
+  await control("server/another-queue");
+  await page.status(1, "Pending");
+  assert.equal(page.shown.get(1)?.pictureUrl, undefined);
+  await control("announce/2");
+  await page.status(2, "Ready");
+});
+
+test("a page that is opened before its gateway sees everything when that has come", async (t) => {
+  await rendered(1, "picture");
+  await control("gateway/stop");
+  const page = new Page();
+  open(t, page, Array.from({ length: 20 }, (_, index) => index + 1));
+  await page.state("reconnecting");
+  await control("gateway/start");
+  await page.state("live");
+  assert.equal(page.shown.size, 20);
+  assert.equal(page.shown.get(1)?.status, "Ready");
+});
+
+test("there is no following of nothing, nor of what is no model", async (t) => {
+  assert.throws(() => follow({ url, modelIds: [], onThumbnail: () => undefined }), /no model/);
+  await assert.rejects(open(t, new Page(), [-5]).closed, { name: "ThumbqError" });
+});
+
+/** Holds the first request to such an address back until the test lets it go. */
+function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; goOn: () => void } {
+  let begin: () => void;
+  let goOn!: () => void;
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const wait = new Promise<void>((resolve) => (goOn = resolve));
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    if (address.test(input.href)) {
+      begin();
+      await wait;
+    }
+    return original(input, init);
+  });
+  return { begun, goOn };
+}

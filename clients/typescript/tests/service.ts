@@ -1,0 +1,30 @@
+import { env } from "node:process";
+
+import { Thumbq } from "thumbq";
+
+/** The gateway. */
+export const url = env["THUMBQ_URL"] ?? "";
+/** The gateway too, over a line that can go dead. */
+export const lineUrl = env["THUMBQ_LINE_URL"] ?? "";
+/** Where workers put pictures. */
+export const folder = env["THUMBQ_FOLDER"] ?? "";
+
+export const thumbq = new Thumbq({ url: url || "http://none.invalid" });
+
+type Action =
+  | "gateway/stop"
+  | "gateway/start"
+  | "server/stop"
+  | "server/start"
+  | "server/another-queue"
+  | "line/dead"
+  | `announce/${number}`;
+
+/** Has something done to the service, and waits until it is. */
+export async function control(action: Action): Promise<void> {
+  const response = await fetch(new URL(action, env["THUMBQ_CONTROL_URL"]), { method: "POST" });
+  if (!response.ok) throw new Error(await response.text());
+}
+
+/** The hash of a model's file. */
+export const hashOf = (modelId: number): string => modelId.toString(16).padStart(64, "0");

@@ -1,0 +1,81 @@
+"""A real service for each test of the TypeScript client, and node to run the test in."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.service import Service
+from tests.typescript.compiler import compiled
+from tests.typescript.control import control
+from tests.typescript.line import Line
+
+RunTest = Callable[[str, str], Awaitable[None]]
+PATIENCE = 90.0  # seconds for one test of node's
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.node)
+            item.add_marker(pytest.mark.timeout(120))
+
+
+@pytest.fixture(scope="session")
+async def compiled_tests() -> Path:
+    """The folder of the compiled tests."""
+    return await asyncio.to_thread(compiled)
+
+
+@pytest.fixture
+async def surroundings(
+    compiled_tests: Path, database_url: str, empty_database_url: str, tmp_path: Path
+) -> AsyncIterator[dict[str, str]]:
+    """The addresses of a service of the test's own: of the gateway, of a line to it, and of what controls them."""
+    async with (
+        Service.started(database_url, tmp_path, heartbeat=0.3) as service,
+        Line.to(service.port) as line,
+        control(service, line, empty_database_url) as controls,
+    ):
+        yield {
+            "THUMBQ_URL": service.url,
+            "THUMBQ_LINE_URL": f"http://127.0.0.1:{line.port}/",
+            "THUMBQ_CONTROL_URL": controls,
+            "THUMBQ_FOLDER": str(tmp_path),
+        }
+
+
+@pytest.fixture
+def run_in_node(compiled_tests: Path, surroundings: dict[str, str]) -> RunTest:
+    """Runs one test, named by file and sentence, with these surroundings."""
+
+    async def run(name: str, sentence: str) -> None:
+        pattern = f"^{re.escape(sentence)}$"
+        await node(compiled_tests / f"{name}.test.js", surroundings, "--test-name-pattern", pattern)
+
+    return run
+
+
+async def node(script: Path, surroundings: dict[str, str], *options: str) -> None:
+    """Runs tests in node; one of those chosen, at least, has to pass, and none may fail."""
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        "--test",
+        *options,
+        script,
+        env={**os.environ, **surroundings, "NODE_OPTIONS": ""},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            output = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, output
+    assert re.search(r"^# pass [1-9]", output, re.MULTILINE), output

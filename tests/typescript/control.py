@@ -1,0 +1,51 @@
+"""What a test in another process may do to the service it talks to: POST /gateway/stop and so on."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from tests.browser.service import Service
+from tests.typescript.line import Line
+
+
+@asynccontextmanager
+async def control(service: Service, line: Line, other_database: str) -> AsyncIterator[str]:
+    """The address of the controls."""
+
+    async def line_dead() -> None:
+        line.go_dead()
+
+    async def another_queue() -> None:
+        await service.stop_server()
+        await service.start_server(other_database)
+
+    actions: dict[str, Callable[[], Awaitable[None]]] = {
+        "/gateway/stop": service.stop_gateway,
+        "/gateway/start": service.start_gateway,
+        "/server/stop": service.stop_server,
+        "/server/start": service.start_server,
+        "/server/another-queue": another_queue,
+        "/line/dead": line_dead,
+    }
+
+    async def act(request: web.Request) -> web.Response:
+        await actions[request.path]()
+        return web.Response(status=204)
+
+    async def announce(request: web.Request) -> web.Response:
+        await service.announce_at_server(int(request.match_info["model_id"]))
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/announce/{model_id}", announce)
+    for path in actions:
+        app.router.add_post(path, act)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()

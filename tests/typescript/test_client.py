@@ -1,0 +1,28 @@
+"""The tests in clients/typescript/tests, each in a node of its own; those of a service with a fresh one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.typescript.compiler import sentences_of
+from tests.typescript.conftest import RunTest, node
+
+
+@pytest.mark.parametrize("name", ["event_stream", "stream", "back_off"])
+async def test_what_needs_no_service(compiled_tests: Path, name: str) -> None:
+    await node(compiled_tests / f"{name}.test.js", {})
+
+
+@pytest.mark.parametrize("sentence", sentences_of("api"))
+async def test_the_json_client(run_in_node: RunTest, sentence: str) -> None:
+    await run_in_node("api", sentence)
+
+
+@pytest.mark.parametrize("sentence", sentences_of("subscribe"))
+async def test_subscribe(run_in_node: RunTest, sentence: str) -> None:
+    await run_in_node("subscribe", sentence)
+
+
+@pytest.mark.parametrize("sentence", sentences_of("follow"))
+async def test_follow(run_in_node: RunTest, sentence: str) -> None:
+    await run_in_node("follow", sentence)
