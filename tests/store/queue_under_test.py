@@ -13,6 +13,7 @@ from thumbq_server.domain.retry import RetryPolicy, delays
 from thumbq_server.storage import interventions, jobs, leases, log, records
 from thumbq_server.storage.database import Database, Lane
 from thumbq_server.storage.jobs import Enqueued
+from thumbq_server.storage.leases import Takers
 
 DELAYS = delays(RetryPolicy())
 TABLES = ("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "notifications", "queue_head")
@@ -107,7 +108,7 @@ class QueueUnderTest:
         return [answer.job_id for answer in await self.enqueue(*requests)]
 
     async def claim(self, count: int = 1, *, seconds: int = 30) -> list[Token]:
-        claimed = await leases.claim(self.lane, [self.worker] * count, [seconds] * count)
+        claimed = await leases.claim(self.lane, Takers([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
     async def claimed(self, *requests: NewJob) -> list[Token]:

@@ -9,6 +9,8 @@ from tests.store.queue_model import BACKOFF, QueueModel
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.storage import interventions, jobs, leases
 from thumbq_server.storage.database import Lane
+from thumbq_server.storage.jobs import Outcome
+from thumbq_server.storage.leases import Takers
 
 LATER = 3000
 BACKOFFS = [BACKOFF] * 10
@@ -46,6 +48,28 @@ class Enqueue:
 
 
 @dataclass(frozen=True)
+class EnqueueAndClaim(Enqueue):
+    """While a worker waits for so many jobs."""
+
+    worker: int
+    count: int
+
+    async def say(self, lane: Lane) -> Any:
+        takers = Takers([self.worker] * self.count, [LATER] * self.count)
+        answers, claimed = await jobs.enqueue_and_claim(lane, self.requests, takers)
+        return [tuple(answer) for answer in answers], [(job.token, job.attempt, job.model_id) for job in claimed]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        answers = model.enqueue(self.requests, [job_id for job_id, _ in answer[0]])
+        created = [model.jobs[job_id] for job_id, outcome in answers if outcome is Outcome.CREATED]
+        now = before.observation.now
+        due = sorted((job for job in created if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
+        for job in due[: self.count]:
+            model.claim_one(job.id, self.worker, LATER, now)
+        return answers, [(job.token, job.attempt, job.request.model_id) for job in due[: self.count]]
+
+
+@dataclass(frozen=True)
 class Renew:
     """What an enqueue does before it looks again; it may find that others have taken the job on meanwhile."""
 
@@ -66,7 +90,7 @@ class Claim:
     seconds: int
 
     async def say(self, lane: Lane) -> Any:
-        claimed = await leases.claim(lane, [self.worker] * self.count, [self.seconds] * self.count)
+        claimed = await leases.claim(lane, Takers([self.worker] * self.count, [self.seconds] * self.count))
         return [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:

@@ -9,6 +9,7 @@ from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage import leases
+from thumbq_server.storage.leases import Takers
 
 OK, STALE = Verdict.OK, Verdict.STALE
 STOPPED = "Lease expired: worker worker-1 stopped responding"
@@ -103,7 +104,7 @@ async def test_a_job_that_kills_every_worker_is_dead_when_its_attempts_are_spent
 
 async def test_the_lease_of_a_worker_nobody_knows_expires_too(queue):
     await queue.enqueue(new_job(7))
-    (job,) = await leases.claim(queue.lane, [12345], [0])
+    (job,) = await leases.claim(queue.lane, Takers([12345], [0]))
     await queue.expire()
     message = (await queue.job(job.job_id))["error_message"]
     assert message == "Lease expired: worker ? stopped responding"

@@ -16,6 +16,7 @@ from thumbq_server.engine.hub import Hub
 from thumbq_server.storage import interventions, jobs, leases, log
 from thumbq_server.storage.database import Database, Lane
 from thumbq_server.storage.jobs import Outcome
+from thumbq_server.storage.leases import Takers
 
 WRITERS = 8
 MODELS = 12
@@ -66,7 +67,7 @@ class Writer:
             self.ledger.began[answer.job_id] += answer.outcome is not Outcome.EXISTING
 
     async def claim(self, number: int, seconds: int = 3000) -> None:
-        claimed = await leases.claim(self.lane, [self.worker] * number, [seconds] * number)
+        claimed = await leases.claim(self.lane, Takers([self.worker] * number, [seconds] * number))
         self.ledger.tokens += [job.token for job in claimed]
 
     async def claim_briefly(self, number: int) -> None:

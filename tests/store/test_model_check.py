@@ -29,6 +29,7 @@ from tests.store.queue_verbs import (
     Claim,
     Complete,
     Enqueue,
+    EnqueueAndClaim,
     Expire,
     Extend,
     Fail,
@@ -125,7 +126,7 @@ requests = st.builds(
 )
 # a lease: of which job, and which of its leases
 picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
-VERBS = ("enqueue", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
+VERBS = ("enqueue", "enqueue and claim", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
 wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
 
 
@@ -153,6 +154,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(requests=st.lists(requests, min_size=1, max_size=4))
     def enqueue(self, requests: list[NewJob]) -> None:
         self.say(Enqueue(tuple(requests)))
+
+    @rule(requests=st.lists(requests, min_size=1, max_size=4), index=few, count=st.integers(1, 3))
+    def enqueue_and_claim(self, requests: list[NewJob], index: int, count: int) -> None:
+        self.say(EnqueueAndClaim(tuple(requests), self.worker(index), count))
 
     @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]))
     def claim(self, index: int, count: int, seconds: int) -> None:
@@ -279,6 +284,7 @@ class QueueMachine(RuleBasedStateMachine):
         (token,) = self.tokens([pick])
         choices: dict[str, Callable[[], Verb]] = {
             "enqueue": partial(Enqueue, (request,)),
+            "enqueue and claim": partial(EnqueueAndClaim, (request,), self.worker(index), 1),
             "claim": partial(Claim, self.worker(index), 1 + index, LATER * yes),
             "complete": lambda: Complete((self.completion(token),)),
             "fail": lambda: Fail((self.failure(token, yes, 0.0 if also else None),)),

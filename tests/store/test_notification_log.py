@@ -8,6 +8,7 @@ import pytest
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, events, failure, new_job, picture
 from thumbq_server.storage import jobs, leases, log, workers
+from thumbq_server.storage.leases import Takers
 
 
 async def test_an_empty_log_begins_at_nothing(queue):
@@ -96,7 +97,7 @@ class Writer:
             batch = [new_job(self.models[start + n]) for n in range(6)]
             for answer, job in zip(await jobs.enqueue(self.lane, batch), batch, strict=True):
                 self.announced.append(("Pending", job.model_id, answer.job_id))
-            claimed = await leases.claim(self.lane, [self.worker] * 8, [30] * 8)
+            claimed = await leases.claim(self.lane, Takers([self.worker] * 8, [30] * 8))
             model_of = {job.token: job.model_id for job in claimed}
             verbs = {token: self.dice.choice(["complete", "fail", "release", "stale"]) for token in model_of}
             await self.report(model_of, verbs)
@@ -138,7 +139,7 @@ async def test_the_counter_of_completed_jobs_is_right_after_any_mixture(queue, l
         for _ in range(15):
             wanted = [new_job(dice.randint(1, 12), dice.randint(1, 2), force=dice.random() < 0.3) for _ in range(4)]
             await jobs.enqueue(lane, wanted)
-            claimed = await leases.claim(lane, [worker] * 5, [dice.choice([0, 30])] * 5)
+            claimed = await leases.claim(lane, Takers([worker] * 5, [dice.choice([0, 30])] * 5))
             tokens = [job.token for job in claimed]
             await leases.complete(lane, [picture(token) for token in tokens[:3]])
             failures = [failure(token, retry_delay=0) for token in tokens[2:4]]

@@ -41,6 +41,16 @@ class Claimant:
         self.gone = False
 
 
+class Offer:
+    """Credits that are reserved for one claim, an entry of `slots` for each."""
+
+    def __init__(self, slots: list[Claimant]) -> None:
+        self.slots = slots
+        self.takers = leases.Takers(
+            [slot.worker for slot in slots], [slot.lease_seconds for slot in slots], random.getrandbits(62)
+        )
+
+
 class Dispatcher:
     """One claim in flight, as large as the free credits, for as long as jobs are found.
 
@@ -65,7 +75,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._paused = False
         self._outage = Outage("dispatcher")
-        self._doubtful_claim = 0
+        self._doubtful_claims: list[int] = []
 
     def add_credits(self, claimant: Claimant, count: int, *, fresh_look: bool = False) -> None:
         """Let `claimant` have `count` more jobs. `fresh_look`: claim even if nothing is known to be due."""
@@ -97,11 +107,31 @@ class Dispatcher:
         for claimant in list(self._hungry):
             claimant.unavailable(_going())
 
+    def offer(self, count: int) -> Offer:
+        """Credits for up to `count` jobs that are about to be enqueued, if nothing else is known to be due.
+
+        They are taken, until `accept` or `withdraw` is told what has become of them.
+        """
+        return Offer([] if self._may_have_jobs else self._reserve(min(count, CLAIM_LIMIT)))
+
+    def accept(self, offer: Offer, jobs: Sequence[ClaimedJob]) -> None:
+        """Hand out the jobs that were claimed for an offer, which may be fewer."""
+        taken = offer.slots[: len(jobs)]
+        self._give_back(offer.slots[len(jobs) :])
+        self._hand_out(taken, list(jobs))
+
+    def withdraw(self, offer: Offer) -> None:
+        """Take back an offer whose enqueue broke off; what it may have claimed is released."""
+        if offer.slots:
+            self._doubtful_claims.append(offer.takers.claim_id)
+            self._give_back(offer.slots)
+            self.wake()
+
     async def run(self) -> None:
         """Match for ever."""
         claimed: tuple[list[Claimant], list[ClaimedJob]] | None = None
         while True:
-            slots = self._reserve()
+            slots = self._take_turn()
             claim = asyncio.create_task(self._claim(slots)) if slots else None
             if claim is not None:
                 await asyncio.sleep(0)  # the next claim is on its way before messages are built for the last one
@@ -123,20 +153,26 @@ class Dispatcher:
             return
         self._may_have_jobs = True
 
-    def _reserve(self) -> list[Claimant]:
-        """One entry for each credit of the next claim, the claimants in turn. Reserved credits are taken."""
-        if not self._may_have_jobs or not self._hungry or self._paused:
+    def _take_turn(self) -> list[Claimant]:
+        if not self._may_have_jobs:
             return []
-        self._may_have_jobs = False
+        slots = self._reserve(CLAIM_LIMIT)
+        self._may_have_jobs = not slots
+        return slots
+
+    def _reserve(self, limit: int) -> list[Claimant]:
+        """One entry for each credit of the next claim, the claimants in turn. Reserved credits are taken."""
+        if not self._hungry or self._paused:
+            return []
         if len(self._hungry) == 1:
             (claimant,) = self._hungry
-            count = min(claimant.credits, CLAIM_LIMIT)
+            count = min(claimant.credits, limit)
             slots = [claimant] * count
             claimant.credits -= count
         else:
             slots = []
             turn = deque(self._hungry)
-            while turn and len(slots) < CLAIM_LIMIT:
+            while turn and len(slots) < limit:
                 claimant = turn.popleft()
                 claimant.credits -= 1
                 slots.append(claimant)
@@ -152,12 +188,13 @@ class Dispatcher:
         A claim that broke off may have been committed: what it took is released before the next one.
         """
         try:
-            if self._doubtful_claim:
-                await leases.release_claim(self._lane, self._doubtful_claim)
-            self._doubtful_claim = claim_id = random.getrandbits(62)
-            workers = [slot.worker for slot in slots]
-            jobs = await leases.claim(self._lane, workers, [slot.lease_seconds for slot in slots], claim_id)
-            self._doubtful_claim = 0
+            while self._doubtful_claims:
+                await leases.release_claim(self._lane, self._doubtful_claims[0])
+                del self._doubtful_claims[0]
+            takers = Offer(slots).takers
+            self._doubtful_claims.append(takers.claim_id)
+            jobs = await leases.claim(self._lane, takers)
+            self._doubtful_claims.remove(takers.claim_id)
             self._outage.ended()
         except Unavailable as error:
             self._outage.began(error)

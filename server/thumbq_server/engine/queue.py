@@ -133,8 +133,15 @@ class Queue:
             await self._release.submit(tokens)
 
     async def _run_enqueue(self, items: Sequence[NewJob]) -> Sequence[jobs.Enqueued]:
-        answers = await jobs.enqueue(self._enqueue_lane, items)
-        self.dispatcher.wake()
+        offer = self.dispatcher.offer(len(items))
+        try:
+            answers, claimed = await jobs.enqueue_and_claim(self._enqueue_lane, items, offer.takers)
+        except BaseException:
+            self.dispatcher.withdraw(offer)
+            raise
+        self.dispatcher.accept(offer, claimed)
+        if sum(answer.outcome is not jobs.Outcome.EXISTING for answer in answers) > len(claimed):
+            self.dispatcher.wake()
         for delay in {item.delay for item in items if item.delay}:
             self.dispatcher.wake_in(delay)
         return answers

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import NewJob, Revival, revival
+from thumbq_server.domain.job import ClaimedJob, NewJob, Revival, revival
 from thumbq_server.storage.database import Lane, Unavailable, columns
+from thumbq_server.storage.leases import NOBODY, Takers
 from thumbq_server.storage.sql import announce, rank
 
 
@@ -29,20 +30,46 @@ class Enqueued(NamedTuple):
 
 # Only what is new is inserted here. Looking known jobs up in the same statement made it four times slower, and a join
 # back to the input is a loop in a loop, since the planner expects one row of each step.
-_CREATE = f"""
-    WITH created AS (
+_CREATED = """created AS (
         INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
         SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
           FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[])
             AS i (model_id, model_hash, priority, max_attempts, delay)
         ON CONFLICT (model_id, model_hash) DO NOTHING
-        RETURNING id AS job_id, model_id, model_hash, priority, due_at, 0 AS attempt
-    ), queued AS (
+        RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
+    )"""
+
+_CREATE = f"""
+    WITH {_CREATED}, queued AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
         SELECT job_id, {rank("due_at", "priority")}, due_at, 0, 0 FROM created
-    ), {announce("Pending", "created", wake="jobs")}
+    ), {announce("Pending", "created", wake="'jobs'")}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
+"""
+
+_LEFT_OVER = "CASE WHEN (SELECT count(*) FROM queued) > 0 THEN 'jobs' ELSE 'log' END"
+
+# Workers wait: as many jobs as there are takers go straight into their hands, and the rest into the queue.
+_CREATE_AND_CLAIM = f"""
+    WITH {_CREATED}, ranked AS (
+        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AS is_due FROM created
+    ), numbered AS (
+        SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS slot FROM ranked
+    ), leased AS (
+        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
+        SELECT job_id, 1, ($6::bigint[])[slot], 1, rank, due_at, now(),
+               now() + ($7::int[])[slot] * interval '1 second', $8
+          FROM numbered WHERE is_due AND slot <= cardinality($6)
+    ), queued AS (
+        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
+        SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND slot <= cardinality($6))
+        RETURNING job_id
+    ), {announce("Pending", "created", wake=_LEFT_OVER)}
+    SELECT now() AS claimed_at, count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
+           array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
+           array_agg(max_attempts) AS max_attempts
+      FROM (SELECT * FROM numbered ORDER BY slot) n
 """
 
 # `newest`: no other job of the model was asked for later. `shown`: its picture is the one that the model has now.
@@ -85,7 +112,7 @@ _RESET = f"""
         "Pending",
         "changed",
         completed="-(SELECT count(*) FROM changed WHERE outcome = 'Completed')",
-        wake="jobs",
+        wake="'jobs'",
     )
 }
     SELECT job_id FROM changed
@@ -103,7 +130,7 @@ _RESTART = f"""
                max_attempts = r.max_attempts, updated_at = now()
           FROM restarted r WHERE j.id = r.job_id
         RETURNING j.id AS job_id, j.model_id, 0 AS attempt
-    ), {announce("Pending", "changed", wake="jobs")}
+    ), {announce("Pending", "changed", wake="'jobs'")}
     SELECT job_id FROM changed
 """
 
@@ -139,12 +166,30 @@ _ROUNDS = 20
 
 async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
     """Enqueue all of `jobs`; the answers are in their order. Asking twice finds the same job."""
+    answers, _ = await enqueue_and_claim(lane, jobs, NOBODY)
+    return answers
+
+
+async def enqueue_and_claim(
+    lane: Lane, jobs: Sequence[NewJob], takers: Takers
+) -> tuple[list[Enqueued], list[ClaimedJob]]:
+    """Enqueue all of `jobs`, and give those that are new and due to `takers`, as far as these go.
+
+    It saves them the way through the queue, so it is for takers who have found that empty.
+    """
     # Concurrent batches lock in one order, or they deadlock. Of those that ask for the same, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
-    (row,) = await lane.fetch(_CREATE, *columns([_row(job) for job in batch], 5))
+    new = columns([_row(job) for job in batch], 5)
+    claimed: list[ClaimedJob] = []
+    if takers.workers:
+        (row,) = await lane.fetch(_CREATE_AND_CLAIM, *new, *takers)
+        if row["due"]:
+            claimed = takers.claimed(row["claimed_at"], _columns_of_claimed(row))
+    else:
+        (row,) = await lane.fetch(_CREATE, *new)
     created = (
         dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
-        if row[0]
+        if row["job_ids"]
         else {}
     )
     missing = [job for job in batch if _key(job) not in created] if len(created) < len(batch) else []
@@ -155,7 +200,14 @@ async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
         answer = known.get(key) or Enqueued(created[key], Outcome.CREATED)
         answers.append(answer)
         known[key] = Enqueued(answer.job_id, Outcome.EXISTING)
-    return answers
+    return answers, claimed
+
+
+def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
+    due = row["due"]
+    model_ids, model_hashes = row["model_ids"], row["model_hashes"]
+    once, now = (1,) * due, (row["claimed_at"],) * due
+    return row["job_ids"][:due], once, model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
 
 
 async def _revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[tuple[int, bytes], Enqueued]:

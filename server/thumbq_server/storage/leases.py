@@ -7,6 +7,7 @@ on. No row is a named verdict, never an error.
 from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 from itertools import repeat
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -93,7 +94,7 @@ _COMPLETE_AND_RERUN = f"""
                                      model_hash, created_at)
         SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash, created_at FROM before
         {_SHOW_PICTURE}
-    ), {announce("Ready", "shown", wake="jobs")}
+    ), {announce("Ready", "shown", wake="'jobs'")}
     SELECT model_id FROM before
 """
 
@@ -138,7 +139,7 @@ def _fail(input_steps: str) -> str:
                next_attempt_at = excluded.next_attempt_at, processed_at = now()
          WHERE t.request_no <= excluded.request_no
         RETURNING model_id, job_id, attempt, error_message, next_attempt_at
-    ), {announce("Failed", "shown", wake="jobs")}
+    ), {announce("Failed", "shown", wake="'jobs'")}
     SELECT job_id, given, model_id, extract(epoch FROM next_run_at - now())::float8 AS due_in, will_retry FROM decided
     """
 
@@ -209,20 +210,31 @@ _HELD = "SELECT job_id, lease_seq FROM leases WHERE worker = $1 ORDER BY job_id"
 _STATES = "SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY($1::bigint[])"
 
 
-async def claim(
-    lane: Lane, workers: Sequence[int], lease_seconds: Sequence[int], claim_id: int = 0
-) -> list[ClaimedJob]:
-    """Claim up to one due job for each entry of `workers` (numbers of the registry), in the order of rank.
+class Takers(NamedTuple):
+    """For whom jobs are claimed: an entry for each job that they would take; the first gets the first job.
 
-    The first is for the first worker, and so on. Attempts and lease_seq are counted up.
+    Workers are numbers of the registry. By the id a claim that broke off is found again.
     """
+
+    workers: Sequence[int]
+    lease_seconds: Sequence[int]
+    claim_id: int = 0
+
+    def claimed(self, claimed_at: datetime, columns: Sequence[Sequence[Any]]) -> list[ClaimedJob]:
+        """The jobs that they got; `columns` are the first fields of ClaimedJob, up to created_at."""
+        ends = {seconds: claimed_at + timedelta(seconds=seconds) for seconds in set(self.lease_seconds)}
+        expires_at = map(ends.__getitem__, self.lease_seconds)
+        return list(map(ClaimedJob._make, zip(*columns, repeat(claimed_at), expires_at, strict=False)))
+
+
+NOBODY = Takers((), ())
+
+
+async def claim(lane: Lane, takers: Takers) -> list[ClaimedJob]:
+    """Claim up to one due job for each of `takers`, in the order of rank. Attempts and lease_seq are counted up."""
     # columns and not rows, and the times but once: a third of the CPU that rows cost here
-    ((claimed_at, *claimed),) = await lane.fetch(_CLAIM, len(workers), workers, lease_seconds, claim_id)
-    if claimed[0] is None:
-        return []
-    ends = {seconds: claimed_at + timedelta(seconds=seconds) for seconds in set(lease_seconds)}
-    expires_at = map(ends.__getitem__, lease_seconds)
-    return list(map(ClaimedJob._make, zip(*claimed, repeat(claimed_at), expires_at, strict=False)))
+    ((claimed_at, *found),) = await lane.fetch(_CLAIM, len(takers.workers), *takers)
+    return takers.claimed(claimed_at, found) if found[0] is not None else []
 
 
 async def complete(lane: Lane, items: Sequence[Completion]) -> list[tuple[Verdict, int]]:

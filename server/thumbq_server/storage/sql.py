@@ -12,11 +12,12 @@ def rank(run_at: str, priority: str) -> str:
     return f"{run_at} - {priority} * {AGING_STEP}"
 
 
-def announce(status: str, source: str, *, completed: str = "0", wake: str = LOG) -> str:
+def announce(status: str, source: str, *, completed: str = "0", wake: str = f"'{LOG}'") -> str:
     """Three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
     `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `completed` is what
-    the counter of Completed jobs moves by. Nothing is written, and the head not locked, when there is nothing to say.
+    the counter of Completed jobs moves by, `wake` the hint for all servers, both in SQL. Nothing is written, and the
+    head not locked, when there is nothing to say.
     """
     failed = status == "Failed"
     error_messages = "array_agg(error_message)" if failed else "NULL::text[]"
@@ -31,7 +32,7 @@ def announce(status: str, source: str, *, completed: str = "0", wake: str = LOG)
     ), head AS (
         UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
           FROM news WHERE news.count > 0 OR news.completed <> 0
-        RETURNING h.seq, pg_notify('{CHANNEL}', '{wake}')
+        RETURNING h.seq, pg_notify('{CHANNEL}', {wake})
     ), logged AS (
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                    error_messages, next_attempt_ats)
