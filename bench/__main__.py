@@ -75,7 +75,8 @@ async def _measure(wished: argparse.Namespace) -> None:
             brief=not wished.full and not wished.parts,
             missing=missing,
         )
-        setting = await report.machine(postgres)
+        setting, arguments = await report.machine(postgres), " ".join(sys.argv[1:])
+        results.begin(setting, arguments)
         for name in names:
             part = results.part(name)
             print(f"{name} ", end="", flush=True)
@@ -83,7 +84,7 @@ async def _measure(wished: argparse.Namespace) -> None:
             part.noise.end()
             report.show(results, part)
             if wished.docs:
-                report.write_part(part, setting, " ".join(sys.argv[1:]))
+                report.write_part(part, setting, arguments)
                 if not wished.parts:
                     report.write_ratios(results)
 

@@ -47,8 +47,6 @@ class Contender:
     # For draining a backlog, and for a quick pick-up of single jobs.
     drains: Crew
     picks_up: Crew
-    # Batches at a time when enqueuing in batches.
-    batches: int = 1
     # Times its jobs are fewer than the others', so that a run takes seconds.
     slowness: int = 1
     processes: int = 1
@@ -74,7 +72,6 @@ THUMBQ = Contender(
     unfinished="SELECT FROM ready UNION ALL SELECT FROM leases",
     drains=Crew({"credits": 2_000}),
     picks_up=Crew({"credits": 10}),
-    batches=4,
 )
 PGQUEUER = Contender(
     "PgQueuer",
@@ -82,7 +79,6 @@ PGQUEUER = Contender(
     unfinished="SELECT FROM pgqueuer",
     drains=Crew({"batch": 1_000}, 2),
     picks_up=Crew({"batch": 10}),
-    batches=4,
 )
 GRAPHILE = Contender(
     "graphile-worker",
@@ -90,7 +86,6 @@ GRAPHILE = Contender(
     unfinished="SELECT FROM graphile_worker._private_jobs",
     drains=Crew({"concurrency": 96, "local_queue": 1_000, "complete_delay": 0}, 2),
     picks_up=Crew({"concurrency": 10}),
-    batches=4,
     environment={"BENCH_NODE": str(PEERS_NODE)},
 )
 PG_BOSS = Contender(
@@ -99,7 +94,6 @@ PG_BOSS = Contender(
     unfinished="SELECT FROM pgboss.job WHERE name = 'noop' AND state < 'completed'",
     drains=Crew({"batch": 1_000, "concurrency": 1}, 2),
     picks_up=Crew({"batch": 1, "concurrency": 4}),
-    batches=4,
     environment={"BENCH_NODE": str(PEERS_NODE)},
 )
 PROCRASTINATE = Contender(
@@ -108,7 +102,6 @@ PROCRASTINATE = Contender(
     unfinished="SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing')",
     drains=Crew({"concurrency": 10}, 2),
     picks_up=Crew({"concurrency": 10}),
-    batches=4,
     slowness=20,
 )
 RIVALS = (PGQUEUER, GRAPHILE, PG_BOSS, PROCRASTINATE)

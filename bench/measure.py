@@ -19,9 +19,9 @@ def percentiles(sorted_values: list[float], prefix: str = "") -> Figures:
     }
 
 
-async def bulk(session: Session, jobs: int) -> Figures:
+async def bulk(session: Session, jobs: int, in_flight: int) -> Figures:
     """Batches of 1,000."""
-    return await session.fill(jobs)
+    return await session.verb("bulk", jobs=jobs, first=1, in_flight=in_flight)
 
 
 async def single(session: Session, jobs: int, in_flight: int) -> Figures:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -105,6 +105,10 @@ class Results:
         self._known: dict[str, float | None] = {name: known.get(name) for name in RATIOS}
         self._write_ratios()
 
+    def begin(self, setting: str, arguments: str) -> None:
+        """Say in figures.jsonl what the lines that follow were measured with."""
+        self._append_line({"run": arguments, "at": int(time.time()), "setting": setting})
+
     def part(self, name: str) -> Part:
         """A part that begins now."""
         self.parts[name] = Part(name)
@@ -129,11 +133,19 @@ class Results:
 
     def _append(self, part: Part, row: Row, outcome: dict[str, float] | dict[str, str]) -> None:
         line: dict[str, object] = {"part": part.name, "name": row[0], "setting": row[1], "at": int(time.time())}
+        self._append_line(line | outcome)
+
+    def _append_line(self, line: dict[str, object]) -> None:
         with self._figures.open("a") as lines:
-            lines.write(json.dumps(line | outcome) + "\n")
+            lines.write(json.dumps(line) + "\n")
 
     def _write_ratios(self) -> None:
         self._ratios.write_text(json.dumps(self._known, indent=2) + "\n")
+
+
+def rarely(entrant: Entrant) -> Entrant:
+    """The same, measured three times at most: for what is no headline."""
+    return replace(entrant, most_runs=3)
 
 
 async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], runs: int) -> None:

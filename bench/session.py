@@ -17,6 +17,7 @@ from bench.meter import Reading
 from bench.processes import Failed, Process
 
 _LOOK_EVERY = 0.005  # seconds
+_FILL_IN_FLIGHT = 4  # batches
 
 
 class Workers:
@@ -78,7 +79,7 @@ class Session:
 
     async def fill(self, jobs: int, first: int = 1) -> Figures:
         """Enqueue a backlog."""
-        return await self.verb("bulk", jobs=jobs, first=first, in_flight=self.contender.batches)
+        return await self.verb("bulk", jobs=jobs, first=first, in_flight=_FILL_IN_FLIGHT)
 
     @contextlib.asynccontextmanager
     async def workers(self, crew: Crew) -> AsyncIterator[Workers]:

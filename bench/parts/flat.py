@@ -7,13 +7,12 @@ from bench.contenders import THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.measure import drain_rate
-from bench.results import Entrant, Part, Row
+from bench.results import Entrant, Part, Row, rarely
 from bench.session import Session, Workers, slices
 
 _MILLION = 1_000_000
 _SAMPLE = 100_000
 _AHEAD = 20_000  # jobs between producer and worker in the sustained run
-_TURNS = 3
 
 
 async def flat(lab: Lab, part: Part) -> None:
@@ -53,8 +52,8 @@ async def flat(lab: Lab, part: Part) -> None:
         }
 
     entrants = [
-        Entrant("thumbq", "levels", levels, most_runs=_TURNS),
-        Entrant("thumbq", "sustained", sustained, most_runs=_TURNS),
+        rarely(Entrant("thumbq", "levels", levels)),
+        rarely(Entrant("thumbq", "sustained", sustained)),
     ]
     await lab.compare(part, entrants)
     lab.results.ratio("flat_pending", part.ratio(pending, small, "drain_jobs_per_s"))

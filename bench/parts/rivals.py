@@ -7,7 +7,7 @@ from bench import measure, service
 from bench.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.results import Entrant, Part
+from bench.results import Entrant, Part, rarely
 from bench.session import Session
 
 _Measure = Callable[[Session], Awaitable[Figures]]
@@ -23,7 +23,8 @@ async def drain(lab: Lab, part: Part) -> None:
     ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))
     entrants = [ours, pgqueuer, graphile]
     if not lab.brief:
-        entrants += [entrant(THUMBQ.with_crew(Crew({"credits": 2_000}, 2))), entrant(PG_BOSS), entrant(PROCRASTINATE)]
+        more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE]
+        entrants += [rarely(entrant(one)) for one in more]
         entrants += [entrant(several, f"2 servers, {several.drains}") for several in _with_processes()]
     await lab.compare(part, entrants)
     lab.results.ratio("drain_vs_pgqueuer", part.ratio(ours.row, pgqueuer.row, "jobs_per_s"))
@@ -32,20 +33,23 @@ async def drain(lab: Lab, part: Part) -> None:
 
 async def enqueue(lab: Lab, part: Part) -> None:
     """Batches of 1,000 jobs."""
-    contenders = [THUMBQ, PGQUEUER, GRAPHILE]
+
+    def entrant(contender: Contender, in_flight: int) -> Entrant:
+        setting = _servers(contender) + f"batches of 1,000, {in_flight} in flight"
+        measured = partial(measure.bulk, jobs=lab.jobs(100_000, contender), in_flight=in_flight)
+        return _entrant(lab, contender, setting, measured)
+
+    ours = [entrant(THUMBQ, 4)]
+    pgqueuer = [entrant(PGQUEUER, in_flight) for in_flight in (4, 1)]
+    others = [entrant(GRAPHILE, 4)]
     if not lab.brief:
-        contenders += [PG_BOSS, PROCRASTINATE, *_with_processes()]
-    entrants = [
-        _entrant(
-            lab,
-            contender,
-            _servers(contender) + f"batches of 1,000, {contender.batches} in flight",
-            partial(measure.bulk, jobs=lab.jobs(100_000, contender)),
-        )
-        for contender in contenders
-    ]
-    await lab.compare(part, entrants)
-    lab.results.ratio("enqueue_vs_pgqueuer", part.ratio(entrants[0].row, entrants[1].row, "jobs_per_s"))
+        ours.append(entrant(THUMBQ, 1))
+        others += [rarely(entrant(one, in_flight)) for one in (PG_BOSS, PROCRASTINATE) for in_flight in (4, 1)]
+        others += [rarely(entrant(GRAPHILE, 1)), *(entrant(several, 4) for several in _with_processes())]
+    await lab.compare(part, [*ours, *pgqueuer, *others])
+    best, peer = (_best(part, rows, "jobs_per_s", max) for rows in (ours, pgqueuer))
+    if best and peer:
+        lab.results.ratio("enqueue_vs_pgqueuer", part.ratio(best.row, peer.row, "jobs_per_s"))
 
 
 async def enqueue_one(lab: Lab, part: Part) -> None:
@@ -53,7 +57,7 @@ async def enqueue_one(lab: Lab, part: Part) -> None:
     entrants = [_single(lab, contender, 64) for contender in (THUMBQ, *RIVALS)]
     ours, peers = entrants[0], entrants[1:]
     if not lab.brief:
-        entrants += [_single(lab, contender, 1) for contender in (THUMBQ, *RIVALS)]
+        entrants += [rarely(_single(lab, contender, 1)) for contender in (THUMBQ, *RIVALS)]
         entrants += [_single(lab, contender, 64) for contender in _with_processes()]
     await lab.compare(part, entrants)
     if best := _best(part, peers, "jobs_per_s", max):
@@ -63,9 +67,9 @@ async def enqueue_one(lab: Lab, part: Part) -> None:
 async def pick_up(lab: Lab, part: Part) -> None:
     """From the call to the handler, with a worker that waits."""
     contenders = (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS)
-    jobs = lab.jobs(300) - 1_000 if lab.scale >= 1 else 100
+    jobs = 200 if lab.brief else 300
     entrants = [
-        _entrant(lab, contender, str(contender.picks_up), partial(measure.pick_up, jobs=max(jobs, 200)))
+        _entrant(lab, contender, str(contender.picks_up), partial(measure.pick_up, jobs=jobs))
         for contender in contenders
     ]
     await lab.compare(part, entrants)
@@ -79,7 +83,7 @@ async def mixed(lab: Lab, part: Part) -> None:
     """Enqueue and drain together, at full and at half load."""
     seconds = max(1.0, 5.0 * min(lab.scale, 1.0))
     entrants = [
-        _entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds))
+        rarely(_entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds)))
         for contender in (THUMBQ, *RIVALS)
     ]
     await lab.compare(part, entrants)
@@ -91,7 +95,8 @@ async def credit(lab: Lab, part: Part) -> None:
     for credits_given, jobs in ((1, 3_000), (10, 20_000), (100, 50_000), (2_000, 100_000)):
         contender = THUMBQ.with_crew(Crew({"credits": credits_given}))
         count = lab.jobs(jobs)
-        entrants.append(_entrant(lab, contender, str(contender.drains), partial(measure.drain, jobs=count)))
+        measured = partial(measure.drain, jobs=count)
+        entrants.append(rarely(_entrant(lab, contender, str(contender.drains), measured)))
     await lab.compare(part, entrants)
 
 

@@ -17,14 +17,13 @@ from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.notifiers import Notifier, nchan, nchan_version, our_gateway
 from bench.processes import Failed, Process
-from bench.results import Entrant, Part
+from bench.results import Entrant, Part, rarely
 
 _Start = Callable[[Lab], AbstractAsyncContextManager[Notifier]]
 _Measure = Callable[[Notifier, "Pages", int], Awaitable[Figures]]
 _MOST = 10_000
 _EVENTS = 10
 _MISSED = 20
-_TURNS = 3
 _NOTIFIERS: dict[str, _Start] = {"gateway": our_gateway, f"nchan {nchan_version()}".strip(): nchan}
 
 
@@ -150,7 +149,7 @@ def _checked(heard: Any) -> Any:
 
 
 def _entrant(lab: Lab, name: str, setting: str, measure: _Measure, count: int) -> Entrant:
-    return Entrant(name, setting, partial(_once, lab, _NOTIFIERS[name], measure, count), most_runs=_TURNS)
+    return rarely(Entrant(name, setting, partial(_once, lab, _NOTIFIERS[name], measure, count)))
 
 
 async def _once(lab: Lab, start: _Start, measure: _Measure, count: int) -> Figures:

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from bench import plot, report
+from bench.results import Entrant, Results, take_turns
+
+OURS, THEIRS = ("thumbq", "1 worker"), ("PgQueuer", "2 workers")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path, fresh=True)
+
+
+async def test_entrants_take_turns_and_one_that_fails_is_left_out(results: Results):
+    part, seen = results.part("drain"), []
+
+    async def ours():
+        seen.append("ours")
+        return {"jobs_per_s": 20.0 * len(seen)}
+
+    async def theirs():
+        seen.append("theirs")
+        if len(seen) > 2:
+            raise RuntimeError("it is gone")
+        return {"jobs_per_s": 10.0}
+
+    await take_turns(results, part, [Entrant(*OURS, ours), Entrant(*THEIRS, theirs)], runs=3)
+    assert seen == ["ours", "theirs", "ours", "theirs", "ours"]
+    assert part.problems == {THEIRS: "it is gone"}
+    assert part.ratio(OURS, THEIRS, "jobs_per_s") == [2.0]
+
+
+def test_a_fresh_run_forgets_ratios_and_a_partial_one_keeps_them(results: Results, tmp_path: Path):
+    results.ratio("drain_vs_pgqueuer", [2.0, 1.9, 2.3])
+    kept = (tmp_path / "ratios.json").read_text()
+    assert '"drain_vs_pgqueuer": 2.0' in kept
+    Results(tmp_path, fresh=False)
+    assert (tmp_path / "ratios.json").read_text() == kept
+    Results(tmp_path, fresh=True)
+    assert '"drain_vs_pgqueuer": null' in (tmp_path / "ratios.json").read_text()
+
+
+def test_a_part_replaces_what_stands_between_its_markers(results: Results, tmp_path: Path, monkeypatch):
+    page = tmp_path / "performance.md"
+    page.write_text("before\n<!-- drain: written by make bench-full -->\nold\n<!-- drain ends -->\nafter\n")
+    monkeypatch.setattr(report, "PAGE", page)
+    monkeypatch.setattr(report, "IMAGES", tmp_path)
+    part = results.part("drain")
+    for rate in (90.0, 110.0, 100.0):
+        results.record(part, OURS, {"jobs_per_s": rate})
+    results.fail(part, THEIRS, "not installed")
+    part.noise.end()
+    report.write_part(part, "a machine", "--full")
+    text = page.read_text()
+    assert text.startswith("before\n<!-- drain")
+    assert text.endswith("<!-- drain ends -->\nafter\n")
+    assert "old" not in text
+    assert "100 (90.0–110)" in text
+    assert "not installed" in text
+    assert (tmp_path / "performance-drain.svg").exists()
+
+
+def test_a_chart_shows_each_label_as_text():
+    assert "a &lt;b&gt;" in plot.bars("title", [plot.Bar("a <b>", [1.0, 2.0], ours=True)], str)
+
+
+def test_every_part_has_its_place_in_the_page():
+    from bench.__main__ import PARTS
+
+    page = report.PAGE.read_text()
+    for name in (*PARTS, "ratios"):
+        assert f"<!-- {name}: written by make bench-full -->" in page
+        assert f"<!-- {name} ends -->" in page
