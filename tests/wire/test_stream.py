@@ -56,6 +56,11 @@ class Worker:
     async def reports(self, number: int, *results: job_pb2.Result) -> None:
         await self.say(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
 
+    async def is_understood(self) -> None:
+        """Wait until the server has dealt with all that was said."""
+        await self.reports(1000)
+        await self.hears("result_acks")
+
     async def ends(self) -> tuple[grpc.StatusCode, str]:
         with contextlib.suppress(grpc.aio.AioRpcError):  # that is how read() tells of a status that is not OK
             assert await self._read() is grpc.aio.EOF
@@ -227,6 +232,9 @@ async def test_free_workers_share_what_there_is(queue):
     for number, worker in enumerate(workers):
         await worker.hello(f"w{number}")
         await worker.wants(100)
+        await worker.is_understood()
+    # a claim that found nothing is over when this is answered
+    assert not (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="js-1"))).HasField("job")
     await enqueue(queue, *range(1, 41))
     shares = [len((await worker.hears("jobs")).jobs) for worker in workers]
     assert shares == [10, 10, 10, 10]

@@ -72,6 +72,7 @@ class Dispatcher:
         self._claimed = claimed
         self._hungry: dict[Claimant, None] = {}
         self._may_have_jobs = True
+        self._claiming = False
         self._wake = asyncio.Event()
         self._paused = False
         self._outage = Outage("dispatcher")
@@ -110,9 +111,10 @@ class Dispatcher:
     def offer(self, count: int) -> Offer:
         """Credits for up to `count` jobs that are about to be enqueued, if nothing else is known to be due.
 
-        They are taken, until `accept` or `withdraw` is told what has become of them.
+        None while a claim is in flight: workers whose credits are in there would miss their share. The credits are
+        taken, until `accept` or `withdraw` is told what has become of them.
         """
-        return Offer([] if self._may_have_jobs else self._reserve(min(count, CLAIM_LIMIT)))
+        return Offer([] if self._may_have_jobs or self._claiming else self._reserve(min(count, CLAIM_LIMIT)))
 
     def accept(self, offer: Offer, jobs: Sequence[ClaimedJob]) -> None:
         """Hand out the jobs that were claimed for an offer, which may be fewer."""
@@ -132,6 +134,7 @@ class Dispatcher:
         claimed: tuple[list[Claimant], list[ClaimedJob]] | None = None
         while True:
             slots = self._take_turn()
+            self._claiming = bool(slots)
             claim = asyncio.create_task(self._claim(slots)) if slots else None
             if claim is not None:
                 await asyncio.sleep(0)  # the next claim is on its way before messages are built for the last one

@@ -1,6 +1,7 @@
 """What goes wrong, in the words of gRPC."""
 
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ Service = TypeVar("Service")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+_COMPLAIN_SECONDS = 10.0
+_complained: dict[str, float] = {}
+
 AWAY = "The queue's database is away; try again shortly."
 
 _CODES: dict[type[Exception], grpc.StatusCode] = {
@@ -28,9 +32,17 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
 def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
     """The status that a caller gets for `error`."""
     if isinstance(error, Unavailable):
-        log.warning("call.unavailable", error=str(error))
+        complain("call.unavailable", error)
         return grpc.StatusCode.UNAVAILABLE, AWAY
     return _CODES[type(error)], str(error)
+
+
+def complain(event: str, error: Unavailable) -> None:
+    """Log that a call could not be served; now and then, since in an outage every call has the same to tell."""
+    now = time.monotonic()
+    if now - _complained.get(event, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
+        _complained[event] = now
+        log.warning(event, error=str(error))
 
 
 async def later(_service: object, _request: object, context: Any) -> None:

@@ -26,6 +26,7 @@ from thumbq_server.domain.job import (
 from thumbq_server.engine.dispatcher import Claimant
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
+from thumbq_server.rpc.errors import complain
 from thumbq_server.storage import leases, workers
 from thumbq_server.storage.database import Database, Unavailable
 
@@ -225,7 +226,7 @@ class Stream:
             try:
                 exceptions = await self._commit(message.results)
             except Unavailable as error:
-                log.warning("report.unavailable", worker_id=self.worker_id, error=str(error))
+                complain("report.unavailable", error)
                 await asyncio.sleep(_AWAY_RETRY_SECONDS)
         self._say(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
         self._reported.set()

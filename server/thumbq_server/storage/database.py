@@ -99,7 +99,18 @@ class Lane:
                 except _UNDONE:
                     if not tries_left:
                         raise
+                except asyncpg.PostgresError:
+                    raise
+                except BaseException:
+                    # broken off in the middle: what the connection is still busy with would disturb the next statement
+                    self._drop()
+                    raise
         raise AssertionError("unreachable")
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     async def close(self) -> None:
         """Close the connection, politely if it is idle."""
