@@ -45,6 +45,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.enable_http_proxy", 0),
 ]
 _BACKLOG = 4_096  # connections that may wait to be taken, when all pages come back at once
+_ACCEPTED = 0.05  # seconds until what the kernel has handed over is a connection, which can be ended in order
 _GRACE = 2.0  # seconds for requests under way when the gateway stops
 
 
@@ -96,7 +97,9 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
 
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
         await runner.setup()
-        site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG)
+        site = web.TCPSite(
+            runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port
+        )
         duties = [asyncio.create_task(_vital(duty, broken)) for duty in (upstream.run(), fanout.beat(upstream.head))]
         try:
             await site.start()

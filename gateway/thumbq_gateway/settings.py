@@ -16,6 +16,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     # 0: any free port.
     http_port: int = Field(default=5009, ge=0, le=65535, validation_alias=AliasChoices("THUMBQ_HTTP_PORT", "PORT"))
+    # Lets gateways share the port; connections are spread over them.
+    reuse_port: bool = False
     # Allows to listen beyond loopback without keys.
     insecure: bool = False
     # host:port of the gRPC server, or any other target of gRPC, as "ipv4:10.0.0.1:50051,10.0.0.2:50051".

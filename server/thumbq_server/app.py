@@ -45,8 +45,6 @@ MAX_MESSAGE = 16 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    # two servers on one port would share it without a word
-    ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
@@ -98,7 +96,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             dispatcher.wake()
             heard_log()
 
-        server = grpc.aio.server(options=_OPTIONS)
+        # unasked, two servers on one port would share it without a word
+        server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
         health = HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(

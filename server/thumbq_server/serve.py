@@ -11,12 +11,13 @@ import sys
 from thumbq_server.serve_settings import SETTLED, Refused, ServeSettings, reachable_address
 from thumbq_server.storage.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
 from thumbq_server.supervisor import (
+    Child,
     LaunchFailed,
     PostgresChild,
     Program,
     end_programs,
-    first_launch,
     keep_running,
+    launch_side_by_side,
     say,
     warn,
 )
@@ -32,8 +33,8 @@ async def serve(settings: ServeSettings) -> None:
     if not database_url:
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir))
         database_url = postgres.postgres.dsn
-    server, gateway = _programs(settings, database_url)
-    work = asyncio.create_task(_run(settings, postgres, server, gateway))
+    servers, gateways = _programs(settings, database_url)
+    work = asyncio.create_task(_run(settings, postgres, servers, gateways))
     stop = asyncio.create_task(asked.wait())
     try:
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -42,23 +43,27 @@ async def serve(settings: ServeSettings) -> None:
     finally:
         work.cancel()
         stop.cancel()
-        await end_programs([gateway, server], settings.shutdown_grace + LAST_SECONDS, at_once)
+        await end_programs([*gateways, *servers], settings.shutdown_grace + LAST_SECONDS, at_once)
         if postgres:
             await _stop_postgres(postgres.postgres, at_once)
 
 
-async def _run(settings: ServeSettings, postgres: PostgresChild | None, server: Program, gateway: Program) -> None:
+async def _run(
+    settings: ServeSettings, postgres: PostgresChild | None, servers: list[Program], gateways: list[Program]
+) -> None:
     if postgres:
         await postgres.launch()
-    await first_launch(server)
-    gateway.environment["THUMBQ_SERVER"] = reachable_address(settings.grpc_host, server.port)
-    await first_launch(gateway)
-    say(f"page and JSON API  http://{reachable_address(settings.http_host, gateway.port)}/")
-    say(f"gRPC               {reachable_address(settings.grpc_host, server.port)}")
-    await asyncio.gather(*(keep_running(child) for child in (postgres, server, gateway) if child))
+    address = reachable_address(settings.grpc_host, await launch_side_by_side(servers, settings.grpc_host))
+    for gateway in gateways:
+        gateway.environment["THUMBQ_SERVER"] = address
+    page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
+    say(f"page and JSON API  http://{page}/")
+    say(f"gRPC               {address}")
+    children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
+    await asyncio.gather(*(keep_running(child) for child in children))
 
 
-def _programs(settings: ServeSettings, database_url: str) -> tuple[Program, Program]:
+def _programs(settings: ServeSettings, database_url: str) -> tuple[list[Program], list[Program]]:
     environment = {name: value for name, value in os.environ.items() if name not in SETTLED}
     environment |= {
         "DATABASE_URL": database_url,
@@ -68,9 +73,13 @@ def _programs(settings: ServeSettings, database_url: str) -> tuple[Program, Prog
     }
     # -P: a file in the present folder shall not pass for a library.
     python = [sys.executable, "-P", "-m"]
-    server = Program("server", [*python, "thumbq_server"], environment, "THUMBQ_GRPC_PORT", settings.grpc_port)
-    gateway = Program("gateway", [*python, "thumbq_gateway"], environment, "THUMBQ_HTTP_PORT", settings.http_port)
-    return server, gateway
+
+    def several(name: str, port_variable: str, port: int) -> list[Program]:
+        command = [*python, f"thumbq_{name}"]
+        return [Program(name, command, environment, port_variable, port) for _ in range(settings.processes)]
+
+    servers = several("server", "THUMBQ_GRPC_PORT", settings.grpc_port)
+    return servers, several("gateway", "THUMBQ_HTTP_PORT", settings.http_port)
 
 
 async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> None:

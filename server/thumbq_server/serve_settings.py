@@ -10,6 +10,9 @@ _DATABASE_VARIABLES = ("THUMBQ_DATABASE_URL", "DATABASE_URL")
 SETTLED = {"PORT", *_DATABASE_VARIABLES, *(f"{name}_FILE" for name in _DATABASE_VARIABLES)}
 
 
+MOST_PROCESSES = 64
+
+
 class Refused(Exception):
     """Says in one sentence why this configuration is not run."""
 
@@ -27,6 +30,8 @@ class ServeSettings:
     thumbnail_root: Path
     shutdown_grace: float
     insecure: bool
+    # so many servers, and so many gateways
+    processes: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "ServeSettings":
@@ -42,6 +47,7 @@ class ServeSettings:
             thumbnail_root=Path(environment.get("THUMBQ_THUMBNAIL_ROOT") or data_dir / "thumbnails").absolute(),
             shutdown_grace=_seconds(environment, "THUMBQ_SHUTDOWN_GRACE", default=10.0),
             insecure=environment.get("THUMBQ_INSECURE", "").lower() in {"1", "true", "yes", "on"},
+            processes=_processes(environment),
         )
         settings.refuse_strangers()
         try:
@@ -98,6 +104,13 @@ def _port(environment: Mapping[str, str], *names: str, default: int) -> int:
                 return int(value)
             raise Refused(f"{name} must be a port number from 0 to 65535, not {value!r}.")
     return default
+
+
+def _processes(environment: Mapping[str, str]) -> int:
+    value = environment.get("THUMBQ_PROCESSES") or "1"
+    if value.isdecimal() and 1 <= int(value) <= MOST_PROCESSES:
+        return int(value)
+    raise Refused(f"THUMBQ_PROCESSES must be a number from 1 to {MOST_PROCESSES}, not {value!r}.")
 
 
 def _seconds(environment: Mapping[str, str], name: str, *, default: float) -> float:

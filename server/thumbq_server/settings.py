@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     grpc_host: str = "127.0.0.1"
     # 0: any free port
     grpc_port: int = Field(default=50051, ge=0, le=65535)
+    # Lets servers share the port; connections are spread over them.
+    reuse_port: bool = False
     # Allows to listen beyond loopback without keys.
     insecure: bool = False
     # A pipe to write {"port": N} to when the server is ready, inherited from the parent.

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,6 +111,32 @@ async def first_launch(child: Child) -> None:
         else:
             return
     await child.launch()
+
+
+async def launch_side_by_side(programs: Sequence[Program], host: str) -> int:
+    """Launch programs that share one port, and return it; raises LaunchFailed."""
+    if len(programs) > 1:
+        # the system lets everybody in who asks to share: so first make sure that nobody else is there
+        port = _free_port(host, programs[0].port)
+        for program in programs:
+            program.port = port
+            program.environment["THUMBQ_REUSE_PORT"] = "1"
+    for program in programs:
+        await first_launch(program)
+    return programs[0].port
+
+
+def _free_port(host: str, port: int) -> int:
+    try:
+        with socket.create_server((host.strip("[]") or "127.0.0.1", port), family=_family(host)) as reserved:
+            found: int = reserved.getsockname()[1]
+            return found
+    except OSError as problem:
+        raise LaunchFailed(f"Nothing can listen on {host}:{port}: {os.strerror(problem.errno or 0)}.") from problem
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 async def keep_running(child: Child) -> None:

@@ -42,12 +42,16 @@ class Service:
 
     def child(self, module: str) -> int:
         """The process that runs a program."""
-        [process] = (
+        [process] = self.children(module)
+        return process
+
+    def children(self, module: str) -> set[int]:
+        """The processes that run a program."""
+        return {
             process
             for process in descendants(self.parent.pid)
             if any(part.endswith(module.encode()) for part in command_line(process)[:4])
-        )
-        return process
+        }
 
 
 def command_line(process: int) -> list[bytes]:
@@ -228,6 +232,27 @@ def test_a_taken_port_is_told_and_nothing_is_left(folder: Path) -> None:
     assert "The gateway ended with exit code" in told
     assert str(port) in told
     assert "database system is shut down" in (folder / "postgres.log").read_text()
+
+
+def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folder: Path) -> None:
+    with serving(folder, THUMBQ_PROCESSES="2") as service:
+        servers, gateways = service.children("thumbq_server"), service.children("thumbq_gateway")
+        assert (len(servers), len(gateways)) == (2, 2)
+        for killed in (min(servers), min(gateways)):
+            os.kill(killed, signal.SIGKILL)
+            wait_for_end({killed})
+            wait_until(service.is_ready, "/readyz answers 200 while another process is away")
+        job_id = enqueue(service, 7)
+        wait_until(lambda: len(service.children("thumbq_server")) == 2, "the killed server is back")
+        wait_until(lambda: service.get(f"api/thumbnail-jobs/{job_id}")[0] == 200, "the job is known")
+
+
+def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        port = taken.getsockname()[1]
+        with start(folder, "--http-port", str(port), "--processes", "2") as parent:
+            assert parent.wait() == 1
+    assert f"Nothing can listen on 127.0.0.1:{port}: Address already in use." in messages(folder).read_text()
 
 
 def test_other_machines_are_not_served_without_keys(folder: Path) -> None:

@@ -49,6 +49,16 @@ Insecure = Annotated[
     bool,
     typer.Option("--insecure", envvar="THUMBQ_INSECURE", help="Serve other machines without any API key."),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        envvar="THUMBQ_PROCESSES",
+        show_default="1",
+        min=1,
+        max=64,
+        help="So many servers, and so many gateways; each pair of them uses another core.",
+    ),
+]
 Server = Annotated[
     str | None,
     typer.Option(envvar="THUMBQ_SERVER", show_default="127.0.0.1:50051", help="Address of the server's gRPC API."),
@@ -61,6 +71,7 @@ def serve(
     grpc_port: GrpcPort = None,
     host: Host = None,
     insecure: Insecure = False,
+    processes: Processes = None,
 ) -> None:
     """Run the whole service: database, server and gateway.
 
@@ -75,6 +86,7 @@ def serve(
         THUMBQ_GRPC_HOST=host,
         THUMBQ_GRPC_PORT=grpc_port,
         THUMBQ_INSECURE=1 if insecure else None,
+        THUMBQ_PROCESSES=processes,
     )
 
 
