@@ -114,6 +114,21 @@ test("a page that is opened before its gateway sees everything when that has com
   assert.equal(page.shown.get(1)?.status, "Ready");
 });
 
+test("a load that failed is tried again before anything else is told", async (t) => {
+  await rendered(2, "picture");
+  const original = globalThis.fetch;
+  let failures = 0;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    if (/\/models\/2\/thumbnail$/.test(input.href) && failures++ === 0) throw new TypeError("the network is away");
+    return original(input, init);
+  });
+  const page = new Page();
+  open(t, page, [1, 2, 3]);
+  await page.state("live");
+  assert.deepEqual(page.states, ["connecting", "reconnecting", "live"]);
+  assert.equal(page.shown.get(2)?.status, "Ready");
+});
+
 test("there is no following of nothing, nor of what is no model", async (t) => {
   assert.throws(() => follow({ url, modelIds: [], onThumbnail: () => undefined }), /no model/);
   await assert.rejects(open(t, new Page(), [-5]).closed, { name: "ThumbqError" });

@@ -189,9 +189,11 @@ test("who comes while the server is away is told so first", async (t) => {
   await first.state("live");
   await control("server/stop");
   await first.state("away");
-  listen(t, second, { onQueue: second.onQueue });
+  listen(t, second, { onQueue: second.onQueue, after: "earliest" });
   await second.state("away");
-  assert.deepEqual(second.states, ["connecting", "away"]);
+  await control("server/start");
+  await second.state("live");
+  assert.deepEqual(second.states, ["connecting", "away", "live"]);
 });
 
 test("after it is closed nothing is called any more", async (t) => {
