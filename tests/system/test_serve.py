@@ -135,6 +135,11 @@ def enqueue(service: Service, model: int) -> int:
     return int(json.loads(body)["jobId"])
 
 
+def is_enqueued(service: Service, model: int) -> bool:
+    status, _ = request(f"{service.page}api/thumbnail-jobs", {"modelId": model, "modelHash": MODEL_HASH})
+    return status in {200, 201}
+
+
 def test_it_answers_where_it_says(service: Service) -> None:
     wait_until(service.is_ready, "/readyz answers 200")
     assert service.page.startswith("http://127.0.0.1:")
@@ -241,10 +246,9 @@ def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folde
         for killed in (min(servers), min(gateways)):
             os.kill(killed, signal.SIGKILL)
             wait_for_end({killed})
-            wait_until(service.is_ready, "/readyz answers 200 while another process is away")
-        job_id = enqueue(service, 7)
+            wait_until(lambda: is_enqueued(service, 7), "a job is enqueued while another process is away")
         wait_until(lambda: len(service.children("thumbq_server")) == 2, "the killed server is back")
-        wait_until(lambda: service.get(f"api/thumbnail-jobs/{job_id}")[0] == 200, "the job is known")
+        wait_until(lambda: len(service.children("thumbq_gateway")) == 2, "the killed gateway is back")
 
 
 def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> None:
