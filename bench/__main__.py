@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 
 from bench import cluster, contenders, report, smoke
@@ -29,6 +30,7 @@ PARTS: dict[str, Measured] = {
     "credits": rivals.credit,
     "start": start.start,
 }
+_PATIENCE = 35 * 60.0  # seconds
 HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up")
 
 
@@ -74,9 +76,12 @@ async def _measure(wished: argparse.Namespace) -> None:
             scale=wished.scale,
             brief=not wished.full and not wished.parts,
             missing=missing,
+            hurry=time.monotonic() + _PATIENCE,
         )
-        setting, arguments = await report.machine(postgres), " ".join(sys.argv[1:])
-        results.begin(setting, arguments)
+        machine, arguments = await report.machine(postgres), " ".join(sys.argv[1:])
+        results.begin(machine, arguments)
+        if wished.docs:
+            report.write_machine(machine)
         for name in names:
             part = results.part(name)
             print(f"{name} ", end="", flush=True)
@@ -84,7 +89,7 @@ async def _measure(wished: argparse.Namespace) -> None:
             part.noise.end()
             report.show(results, part)
             if wished.docs:
-                report.write_part(part, setting, arguments)
+                report.write_part(part, arguments)
                 if not wished.parts:
                     report.write_ratios(results)
 

@@ -1,6 +1,7 @@
 """The one PostgreSQL of a run: thumbq's embedded one with its settings, for every contender."""
 
 import contextlib
+import fcntl
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -81,15 +82,24 @@ class Cluster:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Cluster]:
-    """A new cluster in `folder`, on a unix socket; whatever lay there is removed, before and after."""
-    shutil.rmtree(folder, ignore_errors=True)
-    postgres = EmbeddedPostgres(folder)
-    try:
-        postgres.start()
-        yield Cluster(postgres)
-    finally:
-        postgres.stop()
+    """A new cluster in `folder`, on a unix socket; whatever lay there is removed, before and after.
+
+    Raises SystemExit when another run of the bench is there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("another run of the bench is under way") from None
         shutil.rmtree(folder, ignore_errors=True)
+        postgres = EmbeddedPostgres(folder)
+        try:
+            postgres.start()
+            yield Cluster(postgres)
+        finally:
+            postgres.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager

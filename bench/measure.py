@@ -3,7 +3,7 @@
 import asyncio
 
 from bench.drivers.program import Figures
-from bench.processes import cpu_seconds, memory_mib
+from bench.processes import Failed, cpu_seconds, memory_mib
 from bench.session import Session, Workers
 
 _WARM_UP = 20
@@ -42,6 +42,7 @@ async def drain(session: Session, jobs: int) -> Figures:
         before["worker"] = sum(_cpu(crew).values())
         await workers.until(jobs)
         ended = await session.until_finished()
+        _check_once(workers, jobs)
         after = _cpu(service) | {"worker": sum(_cpu(crew).values())}
         figures = {"jobs_per_s": jobs / (ended - workers.first)}
         figures |= {f"{who}_us_per_job": (after[who] - before[who]) / jobs * 1e6 for who in after}
@@ -84,11 +85,14 @@ async def mixed(session: Session, seconds: float, in_flight: int = 64) -> Figure
     return figures
 
 
-async def drain_rate(session: Session, jobs: int) -> float:
-    """Jobs a second over the first so many of a backlog; the backlog stays for what comes next."""
+async def drain_rate(session: Session, sample: int, jobs: int) -> float:
+    """Jobs a second over the first so many of a backlog; then the rest of it is drained."""
     async with session.workers(session.contender.drains) as workers:
-        ended = await workers.until(jobs)
-        return jobs / (ended - workers.first)
+        ended = await workers.until(sample)
+        await workers.until(jobs, limit=300.0)
+        await session.until_finished()
+        _check_once(workers, jobs)
+        return sample / (ended - workers.first)
 
 
 async def _warm_up(session: Session, workers: Workers) -> None:
@@ -96,6 +100,12 @@ async def _warm_up(session: Session, workers: Workers) -> None:
     await session.verb("single", jobs=_WARM_UP, first=1, in_flight=1)
     await workers.until(_WARM_UP)
     await asyncio.sleep(_IDLE)
+
+
+def _check_once(workers: Workers, jobs: int) -> None:
+    """A figure counts only when no job was worked on twice."""
+    if workers.handled > jobs:
+        raise Failed(f"{workers.handled - jobs:,} of {jobs:,} jobs were handled more than once")
 
 
 def _cpu(pids: dict[str, int]) -> Figures:

@@ -46,4 +46,4 @@ def bars(title: str, rows: Sequence[Bar], number: Callable[[float], str]) -> str
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 58 else label[:57] + "…"
+    return label if len(label) <= 54 else label[:53] + "…"

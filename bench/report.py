@@ -37,8 +37,7 @@ async def machine(cluster: Cluster) -> str:
     settings = ", ".join(f"{name} {SETTINGS[name]}" for name in ("fsync", "synchronous_commit", "shared_buffers"))
     packages = ", ".join(f"{name} {package_version(name)}" for name in ("grpcio", "asyncpg", "aiohttp", "uvloop"))
     return (
-        f"thumbq {version(THUMBQ.name)}; {os.cpu_count()} × {model[1] if model else platform.machine()},"
-        f" {memory:.0f} GiB,"
+        f"{os.cpu_count()} × {model[1] if model else platform.machine()}, {memory:.0f} GiB,"
         f" Linux {platform.release()}; PostgreSQL {await cluster.version()} on a unix socket ({settings});"
         f" Python {platform.python_version()}, {packages}"
     )
@@ -51,9 +50,14 @@ def show(results: Results, part: Part) -> None:
     print(flush=True)
 
 
-def write_part(part: Part, setting: str, arguments: str) -> None:
+def write_machine(machine: str) -> None:
+    """Say on the page where its figures come from."""
+    _put("machine", [f"{machine}."])
+
+
+def write_part(part: Part, arguments: str) -> None:
     """Put the part where the page has markers for it."""
-    lines = [f"`python -m bench {arguments}`, {_when(part)}. {setting}.", ""]
+    lines = [f"`python -m bench {arguments}`, thumbq {version(THUMBQ.name)}, {_when(part)}.", ""]
     lines += _table(part)
     if chart := _chart(part):
         image = IMAGES / f"performance-{part.name}.svg"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.contenders import version
 from bench.drivers.program import Figures
 from bench.processes import cpu_seconds
 
@@ -105,9 +106,9 @@ class Results:
         self._known: dict[str, float | None] = {name: known.get(name) for name in RATIOS}
         self._write_ratios()
 
-    def begin(self, setting: str, arguments: str) -> None:
+    def begin(self, machine: str, arguments: str) -> None:
         """Say in figures.jsonl what the lines that follow were measured with."""
-        self._append_line({"run": arguments, "at": int(time.time()), "setting": setting})
+        self._append_line({"run": arguments, "at": int(time.time()), "machine": machine, "thumbq": version("thumbq")})
 
     def part(self, name: str) -> Part:
         """A part that begins now."""

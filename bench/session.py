@@ -79,7 +79,8 @@ class Session:
 
     async def fill(self, jobs: int, first: int = 1) -> Figures:
         """Enqueue a backlog."""
-        return await self.verb("bulk", jobs=jobs, first=first, in_flight=_FILL_IN_FLIGHT)
+        limit = 120 + jobs / 3_000
+        return await self.verb("bulk", limit, jobs=jobs, first=first, in_flight=_FILL_IN_FLIGHT)
 
     @contextlib.asynccontextmanager
     async def workers(self, crew: Crew) -> AsyncIterator[Workers]:

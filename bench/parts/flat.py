@@ -28,18 +28,17 @@ async def flat(lab: Lab, part: Part) -> None:
         async with lab.session(THUMBQ) as session:
             enqueued = await session.fill(few)
             await session.database.settle()
-            figures = {small: {"drain_jobs_per_s": await drain_rate(session, sample)} | _enqueue(enqueued)}
+            figures = {small: {"drain_jobs_per_s": await drain_rate(session, sample, few)} | _enqueue(enqueued)}
         async with lab.session(THUMBQ) as session:
             first = 1 + million - few
             await session.fill(million - few)
             enqueued = await session.fill(few, first)
             await session.database.settle()
-            figures[pending] = {"drain_jobs_per_s": await drain_rate(session, sample)} | _enqueue(enqueued)
-            await _finish(session)
+            figures[pending] = {"drain_jobs_per_s": await drain_rate(session, sample, million)} | _enqueue(enqueued)
             await session.database.settle()
             enqueued = await session.fill(few, first=million + 1)
             await session.database.settle()
-            figures[finished] = {"drain_jobs_per_s": await drain_rate(session, sample)} | _enqueue(enqueued)
+            figures[finished] = {"drain_jobs_per_s": await drain_rate(session, sample, few)} | _enqueue(enqueued)
         return figures
 
     async def sustained() -> dict[Row, Figures]:
@@ -77,11 +76,6 @@ async def _sustain(session: Session, jobs: int) -> list[float]:
 async def _slice_times(workers: Workers, slice_size: int, jobs: int) -> list[float]:
     ends = [await workers.until(count, limit=300.0) for count in range(slice_size, jobs + 1, slice_size)]
     return [workers.first, *ends]
-
-
-async def _finish(session: Session) -> None:
-    async with session.workers(session.contender.drains):
-        await session.until_finished(limit=300.0)
 
 
 def _row(count: int, what: str) -> Row:

@@ -14,10 +14,10 @@ _Measure = Callable[[Session], Awaitable[Figures]]
 
 
 async def drain(lab: Lab, part: Part) -> None:
-    """A backlog of 100,000 jobs."""
+    """A backlog."""
 
     def entrant(contender: Contender, setting: str = "") -> Entrant:
-        jobs = lab.jobs(100_000, contender)
+        jobs = lab.jobs(100_000 if lab.brief else 150_000, contender)
         return _entrant(lab, contender, setting or str(contender.drains), partial(measure.drain, jobs=jobs))
 
     ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))

@@ -52,7 +52,7 @@ def test_a_part_replaces_what_stands_between_its_markers(results: Results, tmp_p
         results.record(part, OURS, {"jobs_per_s": rate})
     results.fail(part, THEIRS, "not installed")
     part.noise.end()
-    report.write_part(part, "a machine", "--full")
+    report.write_part(part, "--full")
     text = page.read_text()
     assert text.startswith("before\n<!-- drain")
     assert text.endswith("<!-- drain ends -->\nafter\n")
@@ -70,6 +70,6 @@ def test_every_part_has_its_place_in_the_page():
     from bench.__main__ import PARTS
 
     page = report.PAGE.read_text()
-    for name in (*PARTS, "ratios"):
+    for name in (*PARTS, "ratios", "machine"):
         assert f"<!-- {name}: written by make bench-full -->" in page
         assert f"<!-- {name} ends -->" in page
