@@ -27,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.chromium)
+            item.add_marker(pytest.mark.timeout(180))  # pages wait several times, seconds each, before they come back
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ async def test_the_page_notices_a_line_that_went_dead_and_takes_another(browser:
         await service.enqueue(1)
         await visit.page.clock.fast_forward(MISSED_HEARTBEATS)
         await visit.expect_connection("Reconnecting")
+        line.mend()
         await visit.expect_connection("Live")
         await expect(visit.card(1)).to_contain_text("Waiting")
 

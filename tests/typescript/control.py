@@ -13,8 +13,11 @@ from tests.typescript.line import Line
 async def control(service: Service, line: Line, other_database: str) -> AsyncIterator[str]:
     """The address of the controls."""
 
-    async def line_dead() -> None:
+    async def cut_line() -> None:
         line.go_dead()
+
+    async def mend_line() -> None:
+        line.mend()
 
     async def another_queue() -> None:
         await service.stop_server()
@@ -26,7 +29,8 @@ async def control(service: Service, line: Line, other_database: str) -> AsyncIte
         "/server/stop": service.stop_server,
         "/server/start": service.start_server,
         "/server/another-queue": another_queue,
-        "/line/dead": line_dead,
+        "/line/dead": cut_line,
+        "/line/mended": mend_line,
     }
 
     async def act(request: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ class Line:
         self._writers: set[asyncio.StreamWriter] = set()
         self._streams: set[asyncio.StreamWriter] = set()  # of connections on which notifications were asked for
         self._dead: set[asyncio.StreamWriter] = set()
+        self._is_cut = False
         self.port = 0
 
     @classmethod
@@ -34,13 +35,21 @@ class Line:
             await asyncio.gather(*line._tasks)
 
     def go_dead(self) -> None:
-        """Nothing comes through the present streams any more, and none of them ends; other connections break."""
+        """Nothing comes through the present streams any more, and none ends; others break, until it is mended."""
+        self._is_cut = True
         self._dead |= self._streams
         for writer in self._writers - self._dead:
             writer.transport.abort()
 
+    def mend(self) -> None:
+        """New connections work again."""
+        self._is_cut = False
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if self._is_cut:
+            writer.transport.abort()
+            return
         try:
             beyond_reader, beyond = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:

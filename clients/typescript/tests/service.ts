@@ -18,6 +18,7 @@ type Action =
   | "server/start"
   | "server/another-queue"
   | "line/dead"
+  | "line/mended"
   | `announce/${number}`;
 
 /** Has something done to the service, and waits until it is. */

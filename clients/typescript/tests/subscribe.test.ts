@@ -98,6 +98,7 @@ test("a line that went dead is noticed by its silence, and nothing is missed", a
   await control("line/dead");
   for (const modelId of [1, 2, 3]) await announce(modelId);
   await hearing.state("reconnecting");
+  await control("line/mended");
   await hearing.count(3);
   assert.deepEqual(hearing.models, [1, 2, 3]);
 });
