@@ -129,7 +129,7 @@ test("events wait until the state is loaded anew, and a load that failed is trie
       story.push("load");
       await announce(2);
       await announce(3);
-      if (story.length === 1) throw new Error("not now");
+      if (story.length === 1) throw new ThumbqError("not now", 400);
       hearing.onReset(reset);
       story.push("loaded");
     },

@@ -109,7 +109,7 @@ export class Listener {
         catch (error) {
             // The position stays as it is, so the next connection begins with the same reset.
             console.error("thumbq: the state could not be loaded anew, and will be again", error);
-            throw error;
+            throw new Error("not loaded", { cause: error });
         }
     }
     #tell(state) {
