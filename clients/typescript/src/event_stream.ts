@@ -34,9 +34,10 @@ export class EventStreamParser {
     const colon = line.indexOf(":");
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (name === "event") this.#frame.event = value;
-    else if (name === "data") this.#frame.data = this.#frame.data === undefined ? value : `${this.#frame.data}\n${value}`;
-    else if (name === "id" && !value.includes("\0")) this.#frame.id = value;
-    else if (name === "retry" && /^\d+$/.test(value)) this.#frame.retry = Number(value);
+    const frame = this.#frame;
+    if (name === "event") frame.event = value;
+    else if (name === "data") frame.data = frame.data === undefined ? value : `${frame.data}\n${value}`;
+    else if (name === "id" && !value.includes("\0")) frame.id = value;
+    else if (name === "retry" && /^\d+$/.test(value)) frame.retry = Number(value);
   }
 }

@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 
 import { readStream } from "#thumbq/stream.js";
 
 const silence = 40_000; // milliseconds
 
 test("comments keep a line up, and silence ends it", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
-  const pieces = new Pieces();
-  t.mock.method(globalThis, "fetch", async (_address: URL, { signal }: { signal: AbortSignal }) => pieces.answer(signal));
+  const pieces = new Pieces(t);
   const reading = readStream(new URL("http://gateway.invalid/"), silence, new AbortController().signal).next();
   for (let beat = 0; beat < 5; beat += 1) {
     await pieces.wanted();
@@ -21,9 +19,7 @@ test("comments keep a line up, and silence ends it", async (t) => {
 });
 
 test("a reader that is busy is not taken for a silent line", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
-  const pieces = new Pieces();
-  t.mock.method(globalThis, "fetch", async (_address: URL, { signal }: { signal: AbortSignal }) => pieces.answer(signal));
+  const pieces = new Pieces(t);
   const frames = readStream(new URL("http://gateway.invalid/"), silence, new AbortController().signal);
   const first = frames.next();
   await pieces.wanted();
@@ -36,13 +32,29 @@ test("a reader that is busy is not taken for a silent line", async (t) => {
   assert.deepEqual((await second).value, { data: "two" });
 });
 
-/** The body of an answer, sent piece by piece, each when the one before has been read. */
+/** The body of what fetch() gets, piece by piece, each when the one before has been read; the clock stands still. */
 class Pieces {
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #isWanted = false;
   #tell: () => void = () => undefined;
 
-  answer(signal: AbortSignal): Response {
+  constructor(t: TestContext) {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    t.mock.method(globalThis, "fetch", async (_address: URL, request: { signal: AbortSignal }) =>
+      this.#answer(request.signal),
+    );
+  }
+
+  async wanted(): Promise<void> {
+    while (!this.#isWanted) await new Promise<void>((resolve) => (this.#tell = resolve));
+    this.#isWanted = false;
+  }
+
+  send(text: string): void {
+    this.#controller.enqueue(new TextEncoder().encode(text));
+  }
+
+  #answer(signal: AbortSignal): Response {
     const source: UnderlyingDefaultSource<Uint8Array> = {
       start: (controller) => {
         this.#controller = controller;
@@ -55,14 +67,5 @@ class Pieces {
     };
     const body = new ReadableStream(source, { highWaterMark: 0 });
     return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
-  }
-
-  async wanted(): Promise<void> {
-    while (!this.#isWanted) await new Promise<void>((resolve) => (this.#tell = resolve));
-    this.#isWanted = false;
-  }
-
-  send(text: string): void {
-    this.#controller.enqueue(new TextEncoder().encode(text));
   }
 }
