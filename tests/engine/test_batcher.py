@@ -83,6 +83,29 @@ async def test_one_statement_is_in_flight_at_a_time(division: Division):
     assert [await first, await second] == [[840], [420]]
 
 
+async def test_two_statements_are_in_flight_at_a_time_if_it_may():
+    begun: list[list[int]] = []
+    free = asyncio.Event()
+
+    async def run(items: Sequence[int]) -> Sequence[int]:
+        begun.append(list(items))
+        await free.wait()
+        return items
+
+    batcher = Batcher(run, at_once=2)
+    tasks = []
+    for number in range(1, 6):
+        tasks.append(asyncio.create_task(batcher.submit([number])))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert begun == [[1], [2]]
+    free.set()
+    assert await asyncio.gather(*tasks) == [[1], [2], [3], [4], [5]]
+    assert begun == [[1], [2], [3, 4, 5]]
+    assert await batcher.submit([6]) == [6]
+    await batcher.drained()
+
+
 async def test_a_batch_is_bounded_and_never_splits_a_submission(division: Division):
     with division.lane.held():
         first = await division.in_flight(1)

@@ -26,8 +26,10 @@ async def taker(queue: Queue, takers: list[Taker]) -> Taker:
 
 
 def enqueue_lane_of(queue: Queue) -> WatchedLane:
-    assert isinstance(queue._enqueue_lane, WatchedLane)
-    return queue._enqueue_lane
+    """The one that is taken next."""
+    lane = queue._enqueue_lanes[-1]
+    assert isinstance(lane, WatchedLane)
+    return lane
 
 
 async def test_a_waiting_worker_gets_a_new_job_without_a_claim(queue: Queue, taker: Taker):
@@ -62,9 +64,10 @@ async def test_nothing_is_offered_while_older_jobs_may_wait(queue: Queue, takers
 async def test_a_worker_that_left_meanwhile_gets_nothing_and_the_job_goes_back_unspent(
     queue: Queue, taker: Taker, takers: list[Taker], others: QueueUnderTest
 ):
-    with enqueue_lane_of(queue).held():
+    lane = enqueue_lane_of(queue)
+    with lane.held():
         enqueue = asyncio.create_task(queue.enqueue([new_job(7)]))
-        await until(lambda: enqueue_lane_of(queue).committed == 1)
+        await until(lambda: lane.committed == 1)
         taker.leave()
     [answer] = await enqueue
     takers[1].ask(1)

@@ -12,17 +12,20 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Runs one statement at a time; requests that arrive meanwhile form the next batch.
+    """Runs one statement at a time, or as many as `at_once` says; requests that arrive meanwhile form the next batch.
 
     So an idle queue answers after one statement, and a busy one commits hundreds of requests at once. A submission is
     never split. `run` takes the items of a batch and returns as many results, in their order.
     """
 
-    def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 1000) -> None:
+    def __init__(
+        self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 1000, at_once: int = 1
+    ) -> None:
         self._run = run
         self._limit = limit
+        self._at_once = at_once
         self._waiting: deque[tuple[Sequence[T], asyncio.Future[Sequence[R]]]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, items: Sequence[T]) -> Sequence[R]:
         """The results for `items`, after their commit. Raises what `run` raises."""
@@ -30,8 +33,8 @@ class Batcher(Generic[T, R]):
             return []
         future: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, future))
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
+        if len(self._tasks) < self._at_once:
+            self._tasks.add(asyncio.create_task(self._work()))
         return await future
 
     async def submit_one(self, item: T) -> R:
@@ -40,8 +43,8 @@ class Batcher(Generic[T, R]):
 
     async def drained(self) -> None:
         """Wait until everything submitted so far is answered."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _work(self) -> None:
         try:
@@ -53,7 +56,8 @@ class Batcher(Generic[T, R]):
                     size += len(batch[-1][0])
                 await self._run_batch(batch)
         finally:
-            self._task = None
+            # at once, not when the task is done: what comes meanwhile has to start another
+            self._tasks = {task for task in self._tasks if task is not asyncio.current_task()}
 
     async def _run_batch(self, batch: list[tuple[Sequence[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]

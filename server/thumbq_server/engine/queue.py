@@ -31,10 +31,11 @@ class Queue:
         self._policy = policy
         self._delays = delays(policy)
         self._unary_lease_seconds = unary_lease_seconds
-        self._enqueue_lane = database.lane()
+        # two, so that PostgreSQL has one batch at hand while the other is read and answered here
+        self._enqueue_lanes = [database.lane(), database.lane()]
         self._report_lane = database.lane()
         self._extend_lane = database.lane()
-        self._enqueue = Batcher(self._run_enqueue)
+        self._enqueue = Batcher(self._run_enqueue, at_once=len(self._enqueue_lanes))
         self._complete = Batcher(self._run_complete)
         self._fail = Batcher(self._run_fail)
         self._release = Batcher(self._run_release)
@@ -134,11 +135,14 @@ class Queue:
 
     async def _run_enqueue(self, items: Sequence[NewJob]) -> Sequence[jobs.Enqueued]:
         offer = self.dispatcher.offer(len(items))
+        lane = self._enqueue_lanes.pop()
         try:
-            answers, claimed = await jobs.enqueue_and_claim(self._enqueue_lane, items, offer.takers)
+            answers, claimed = await jobs.enqueue_and_claim(lane, items, offer.takers)
         except BaseException:
             self.dispatcher.withdraw(offer)
             raise
+        finally:
+            self._enqueue_lanes.append(lane)
         self.dispatcher.accept(offer, claimed)
         if sum(answer.outcome is not jobs.Outcome.EXISTING for answer in answers) > len(claimed):
             self.dispatcher.wake()
