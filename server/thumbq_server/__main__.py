@@ -1,5 +1,6 @@
 """`python -m thumbq_server`: one server, set up by the environment."""
 
+import logging
 import sys
 
 import structlog
@@ -22,6 +23,8 @@ def main() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # its pool tells of every attempt, with a traceback; that PostgreSQL is away is said by ours
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
     try:
         settings = Settings()
         settings.dsn()
