@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import psutil
 from thumbq_server import child
 
 _MEBIBYTE = 1 << 20
+_ERROR = re.compile(r"[\w.\[\] ]*(Error|Exception|Failed)\b")
 _PATIENCE = 20.0  # seconds that a process may take to end in order
 
 
@@ -48,9 +50,11 @@ class Process:
             raise Failed(self.last_words())
 
     def last_words(self) -> str:
-        """The end of its log."""
-        said = self.log.read_text(errors="replace").strip().splitlines()
-        return f"{self.log.stem} ended: {said[-1][:200] if said else 'it said nothing'}"
+        """What its log says about its end: an error where there is one, and the lines that explain it."""
+        said = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        errors = [index for index, line in enumerate(said) if _ERROR.match(line)]
+        last = errors[-1] if errors else len(said) - 1
+        return f"{self.log.stem} ended: {' '.join(line.strip() for line in said[last : last + 3])[:300]}"
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
         """End it: in order if it can, and then for certain."""

@@ -90,15 +90,16 @@ def _put(name: str, lines: Iterable[str]) -> None:
 
 def _table(part: Part) -> list[str]:
     rows = list(dict.fromkeys([*part.runs, *part.problems]))
-    figures = list(dict.fromkeys(name for runs in part.runs.values() for run in runs for name in run))
+    figures = list(dict.fromkeys(name for runs in part.runs.values() for run in runs.values() for name in run))
     lines = [
         "| | setting | " + " | ".join(_title(name) for name in figures) + " | runs |",
         "|---|---|" + "---:|" * (len(figures) + 1),
     ]
     for row in rows:
-        runs = part.runs.get(row, [])
-        cells = [_cell([run[name] for run in runs if name in run]) for name in figures]
-        outcome = str(len(runs)) + (f", then failed: {part.problems[row]}" if row in part.problems else "")
+        cells = [_cell(part.values(row, name)) for name in figures]
+        outcome = "; ".join(
+            [str(len(part.runs.get(row, ()))), *(f"failed: {why}" for why in part.problems.get(row, ()))]
+        )
         lines.append(f"| {_who(row)} | {row[1]} | " + " | ".join(cells) + f" | {outcome} |")
     return lines
 
@@ -138,15 +139,13 @@ def _ratio_line(name: str, values: list[float]) -> str:
 
 def _chart(part: Part) -> str:
     """Of the figure that comes first."""
-    for runs in part.runs.values():
-        figure = next(iter(runs[0]))
-        break
-    else:
+    if not part.runs:
         return ""
+    figure = next(iter(next(iter(next(iter(part.runs.values())).values()))))
     bars = [
-        plot.Bar(f"{row[0]}, {row[1]}", [run[figure] for run in runs], ours=row[0] in {"thumbq", "gateway"})
-        for row, runs in part.runs.items()
-        if figure in runs[0]
+        plot.Bar(f"{row[0]}, {row[1]}", values, ours=row[0] in {"thumbq", "gateway"})
+        for row in part.runs
+        if (values := part.values(row, figure))
     ]
     better = "less is better" if figure.endswith(_LESS_IS_BETTER) else "more is better"
     return plot.bars(f"{part.name}: {_title(figure)} ({better})", bars, _number)

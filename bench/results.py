@@ -31,6 +31,8 @@ RATIOS = {
     "sse_vs_nchan": "≥ 0.9",
 }
 
+_CHANCES = 2
+
 # What a table says on the left: who, in which setting.
 Row = tuple[str, str]
 
@@ -70,24 +72,29 @@ class Noise:
 
 @dataclass
 class Part:
-    """The figures of one part: for each row a list of runs, and the reason where there are none."""
+    """The figures of one part: for each row those of each turn, and why some are missing."""
 
     name: str
     noise: Noise = field(default_factory=Noise)
-    runs: dict[Row, list[Figures]] = field(default_factory=lambda: defaultdict(list))
-    problems: dict[Row, str] = field(default_factory=dict)
+    turn: int = 0
+    runs: dict[Row, dict[int, Figures]] = field(default_factory=lambda: defaultdict(dict))
+    problems: dict[Row, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, row: Row, figure: str) -> float | None:
         """The middle of the runs; None where there are none."""
-        values = [run[figure] for run in self.runs.get(row, []) if figure in run]
+        values = self.values(row, figure)
         return statistics.median(values) if values else None
+
+    def values(self, row: Row, figure: str) -> list[float]:
+        """Of all turns in which there was one."""
+        return [run[figure] for run in self.runs.get(row, {}).values() if figure in run]
 
     def ratio(self, row: Row, peer: Row, figure: str) -> list[float]:
         """Of each run to the peer's in the same turn."""
         return [
             ours[figure] / theirs[figure]
-            for ours, theirs in zip(self.runs.get(row, []), self.runs.get(peer, []), strict=False)
-            if figure in ours and theirs.get(figure)
+            for turn, ours in self.runs.get(row, {}).items()
+            if figure in ours and (theirs := self.runs.get(peer, {}).get(turn, {})).get(figure)
         ]
 
 
@@ -117,12 +124,12 @@ class Results:
 
     def record(self, part: Part, row: Row, figures: Figures) -> None:
         """Keep a run's figures."""
-        part.runs[row].append(figures)
+        part.runs[row][part.turn] = figures
         self._append(part, row, figures)
 
     def fail(self, part: Part, row: Row, reason: str) -> None:
         """Keep the reason why there are no figures."""
-        part.problems[row] = reason
+        part.problems[row].append(reason)
         self._append(part, row, {"error": reason})
 
     def ratio(self, name: str, values: Sequence[float]) -> None:
@@ -152,11 +159,11 @@ def rarely(entrant: Entrant) -> Entrant:
 async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], runs: int) -> None:
     """A B A B: each entrant once a turn, so that a slow minute of the machine hits all of them.
 
-    Who fails is left out from then on, and the table says why.
+    Who fails twice is left out from then on; the table says why.
     """
-    for turn in range(runs):
+    for part.turn in range(runs):
         for entrant in entrants:
-            if entrant.row in part.problems or turn >= entrant.most_runs:
+            if len(part.problems.get(entrant.row, ())) >= _CHANCES or part.turn >= entrant.most_runs:
                 continue
             try:
                 for row, figures in _by_row(entrant, await entrant.measure()).items():
