@@ -10,10 +10,10 @@ import asyncpg
 
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays
-from thumbq_server.storage import interventions, jobs, leases, log, records
+from thumbq_server.storage import claims, interventions, jobs, leases, log, outcomes, records
+from thumbq_server.storage.claims import Takers
 from thumbq_server.storage.database import Database, Lane
 from thumbq_server.storage.jobs import Enqueued
-from thumbq_server.storage.leases import Takers
 
 DELAYS = delays(RetryPolicy())
 TABLES = ("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "notifications", "queue_head")
@@ -108,7 +108,7 @@ class QueueUnderTest:
         return [answer.job_id for answer in await self.enqueue(*requests)]
 
     async def claim(self, count: int = 1, *, seconds: int = 30) -> list[Token]:
-        claimed = await leases.claim(self.lane, Takers([self.worker] * count, [seconds] * count))
+        claimed = await claims.claim(self.lane, Takers([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
     async def claimed(self, *requests: NewJob) -> list[Token]:
@@ -119,11 +119,11 @@ class QueueUnderTest:
 
     async def complete(self, *reports: Token | Completion) -> list[Verdict]:
         items = [picture(report) if isinstance(report, Token) else report for report in reports]
-        return [verdict for verdict, _ in await leases.complete(self.lane, items)]
+        return [verdict for verdict, _ in await outcomes.complete(self.lane, items)]
 
     async def fail(self, *reports: Token | Failure) -> list[Verdict]:
         items = [failure(report) if isinstance(report, Token) else report for report in reports]
-        answers = await leases.fail(self.lane, items, DELAYS, [1.0] * len(items))
+        answers = await outcomes.fail(self.lane, items, DELAYS, [1.0] * len(items))
         return [verdict for verdict, _, _ in answers]
 
     async def release(self, *tokens: Token) -> list[Verdict]:
@@ -134,7 +134,7 @@ class QueueUnderTest:
         return [verdict for verdict, _ in answers]
 
     async def expire(self, limit: int = 100) -> list[asyncpg.Record]:
-        return await leases.expire(self.lane, limit, DELAYS, 1.0)
+        return await outcomes.expire(self.lane, limit, DELAYS, 1.0)
 
     async def let_run_out(self, *tokens: Token) -> None:
         """Let the leases end in the past."""

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from tests.store.model_comparison import Observation
 from tests.store.queue_model import BACKOFF, QueueModel
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
-from thumbq_server.storage import interventions, jobs, leases
+from thumbq_server.storage import claims, interventions, jobs, leases, outcomes
+from thumbq_server.storage.claims import Takers
 from thumbq_server.storage.database import Lane
 from thumbq_server.storage.jobs import Outcome
-from thumbq_server.storage.leases import Takers
 
 LATER = 3000
 BACKOFFS = [BACKOFF] * 10
@@ -90,7 +90,7 @@ class Claim:
     seconds: int
 
     async def say(self, lane: Lane) -> Any:
-        claimed = await leases.claim(lane, Takers([self.worker] * self.count, [self.seconds] * self.count))
+        claimed = await claims.claim(lane, Takers([self.worker] * self.count, [self.seconds] * self.count))
         return [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
@@ -108,7 +108,7 @@ class Complete:
     items: tuple[Completion, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return await leases.complete(lane, self.items)
+        return await outcomes.complete(lane, self.items)
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return with_models(model, self.items, model.complete(self.items))
@@ -119,7 +119,7 @@ class Fail:
     items: tuple[Failure, ...]
 
     async def say(self, lane: Lane) -> Any:
-        answers = await leases.fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
+        answers = await outcomes.fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
         return [(verdict, model_id) for verdict, model_id, _ in answers]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
@@ -131,7 +131,7 @@ class Expire:
     limit: int
 
     async def say(self, lane: Lane) -> Any:
-        return [Token(row["job_id"], row["given"]) for row in await leases.expire(lane, self.limit, BACKOFFS, 1.0)]
+        return [Token(row["job_id"], row["given"]) for row in await outcomes.expire(lane, self.limit, BACKOFFS, 1.0)]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         if before.alone:

@@ -5,8 +5,8 @@ import pytest
 from tests.store.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.job import NewJob, Token, Verdict
 from thumbq_server.storage import jobs, leases
+from thumbq_server.storage.claims import Takers
 from thumbq_server.storage.jobs import Outcome
-from thumbq_server.storage.leases import Takers
 
 
 async def enqueue_for(queue: QueueUnderTest, count: int, *requests: NewJob, claim_id: int = 0):

@@ -8,8 +8,8 @@ import asyncpg
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage import leases
-from thumbq_server.storage.leases import Takers
+from thumbq_server.storage import claims, leases, outcomes
+from thumbq_server.storage.claims import Takers
 
 OK, STALE = Verdict.OK, Verdict.STALE
 STOPPED = "Lease expired: worker worker-1 stopped responding"
@@ -104,7 +104,7 @@ async def test_a_job_that_kills_every_worker_is_dead_when_its_attempts_are_spent
 
 async def test_the_lease_of_a_worker_nobody_knows_expires_too(queue):
     await queue.enqueue(new_job(7))
-    (job,) = await leases.claim(queue.lane, Takers([12345], [0]))
+    (job,) = await claims.claim(queue.lane, Takers([12345], [0]))
     await queue.expire()
     message = (await queue.job(job.job_id))["error_message"]
     assert message == "Lease expired: worker ? stopped responding"
@@ -120,7 +120,7 @@ async def test_expirers_at_once_take_each_lease_once(queue, lanes):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 201)])
     await queue.let_run_out(*tokens)
     await queue.news()
-    taken = await at_once(*[leases.expire(lane, 50, DELAYS, 1.0) for lane in lanes])
+    taken = await at_once(*[outcomes.expire(lane, 50, DELAYS, 1.0) for lane in lanes])
     taken += [await queue.expire(limit=200)]
     assert sorted(row["job_id"] for rows in taken for row in rows) == [token.job_id for token in tokens]
     assert await queue.value("count(*) FROM ready WHERE attempt = 1") == 200

@@ -13,10 +13,10 @@ from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.engine.hub import Hub
-from thumbq_server.storage import interventions, jobs, leases, log
+from thumbq_server.storage import claims, interventions, jobs, leases, log, outcomes
+from thumbq_server.storage.claims import Takers
 from thumbq_server.storage.database import Database, Lane
 from thumbq_server.storage.jobs import Outcome
-from thumbq_server.storage.leases import Takers
 
 WRITERS = 8
 MODELS = 12
@@ -67,7 +67,7 @@ class Writer:
             self.ledger.began[answer.job_id] += answer.outcome is not Outcome.EXISTING
 
     async def claim(self, number: int, seconds: int = 3000) -> None:
-        claimed = await leases.claim(self.lane, Takers([self.worker] * number, [seconds] * number))
+        claimed = await claims.claim(self.lane, Takers([self.worker] * number, [seconds] * number))
         self.ledger.tokens += [job.token for job in claimed]
 
     async def claim_briefly(self, number: int) -> None:
@@ -75,13 +75,13 @@ class Writer:
 
     async def complete(self, number: int) -> None:
         tokens = self.some_tokens(number)
-        verdicts = await leases.complete(self.lane, [picture(token) for token in tokens])
+        verdicts = await outcomes.complete(self.lane, [picture(token) for token in tokens])
         self.count(tokens, [verdict for verdict, _ in verdicts])
 
     async def fail(self, number: int, *, retryable: bool = True) -> None:
         tokens = self.some_tokens(number)
         items = [failure(token, retryable=retryable, retry_delay=0) for token in tokens]
-        answers = await leases.fail(self.lane, items, DELAYS, [1.0] * len(items))
+        answers = await outcomes.fail(self.lane, items, DELAYS, [1.0] * len(items))
         self.count(tokens, [verdict for verdict, _, _ in answers])
 
     async def give_up(self, number: int) -> None:
@@ -91,7 +91,7 @@ class Writer:
         await leases.release(self.lane, self.some_tokens(number))
 
     async def expire(self, limit: int) -> None:
-        for row in await leases.expire(self.lane, limit, [0.0] * 10, 1.0):
+        for row in await outcomes.expire(self.lane, limit, [0.0] * 10, 1.0):
             self.ledger.ended[row["job_id"]] += 1
 
     async def cancel(self, picked: list[int]) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, events, failure, new_job, picture
-from thumbq_server.storage import jobs, leases, log, workers
-from thumbq_server.storage.leases import Takers
+from thumbq_server.storage import claims, jobs, leases, log, outcomes, workers
+from thumbq_server.storage.claims import Takers
 
 
 async def test_an_empty_log_begins_at_nothing(queue):
@@ -97,7 +97,7 @@ class Writer:
             batch = [new_job(self.models[start + n]) for n in range(6)]
             for answer, job in zip(await jobs.enqueue(self.lane, batch), batch, strict=True):
                 self.announced.append(("Pending", job.model_id, answer.job_id))
-            claimed = await leases.claim(self.lane, Takers([self.worker] * 8, [30] * 8))
+            claimed = await claims.claim(self.lane, Takers([self.worker] * 8, [30] * 8))
             model_of = {job.token: job.model_id for job in claimed}
             verbs = {token: self.dice.choice(["complete", "fail", "release", "stale"]) for token in model_of}
             await self.report(model_of, verbs)
@@ -105,11 +105,11 @@ class Writer:
     async def report(self, model_of, verbs):
         chosen = {verb: [token for token in verbs if verbs[token] == verb] for verb in set(verbs.values())}
         done, failed = chosen.get("complete", []), chosen.get("fail", [])
-        await leases.complete(self.lane, [picture(token) for token in done])
-        await leases.fail(self.lane, [failure(token) for token in failed], DELAYS, [1.0] * len(failed))
+        await outcomes.complete(self.lane, [picture(token) for token in done])
+        await outcomes.fail(self.lane, [failure(token) for token in failed], DELAYS, [1.0] * len(failed))
         await leases.release(self.lane, chosen.get("release", []))
         stale = [token._replace(lease_seq=token.lease_seq + 7) for token in chosen.get("stale", [])]
-        await leases.complete(self.lane, [picture(token) for token in stale])
+        await outcomes.complete(self.lane, [picture(token) for token in stale])
         self.announced += [("Ready", model_of[token], token.job_id) for token in done]
         self.announced += [("Failed", model_of[token], token.job_id) for token in failed]
 
@@ -139,13 +139,13 @@ async def test_the_counter_of_completed_jobs_is_right_after_any_mixture(queue, l
         for _ in range(15):
             wanted = [new_job(dice.randint(1, 12), dice.randint(1, 2), force=dice.random() < 0.3) for _ in range(4)]
             await jobs.enqueue(lane, wanted)
-            claimed = await leases.claim(lane, Takers([worker] * 5, [dice.choice([0, 30])] * 5))
+            claimed = await claims.claim(lane, Takers([worker] * 5, [dice.choice([0, 30])] * 5))
             tokens = [job.token for job in claimed]
-            await leases.complete(lane, [picture(token) for token in tokens[:3]])
+            await outcomes.complete(lane, [picture(token) for token in tokens[:3]])
             failures = [failure(token, retry_delay=0) for token in tokens[2:4]]
-            await leases.fail(lane, failures, DELAYS, [1.0] * len(failures))
+            await outcomes.fail(lane, failures, DELAYS, [1.0] * len(failures))
             await leases.release(lane, tokens[4:])
-            await leases.expire(lane, 10, [0.0] * 10, 1.0)
+            await outcomes.expire(lane, 10, [0.0] * 10, 1.0)
 
     await at_once(*[meddle(number, lane) for number, lane in enumerate(lanes[:8])])
     assert await queue.value("count(*) FROM jobs WHERE outcome = 'Completed'") > 0

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from thumbq_server.domain.job import Revival
-from thumbq_server.storage import jobs, leases
+from thumbq_server.storage import claims, jobs, leases, outcomes
 from thumbq_server.storage.database import Database
 
 STATEMENTS = {
@@ -14,10 +14,10 @@ STATEMENTS = {
     "restart": jobs.STATEMENTS[Revival.RESTART],
     "rerun": jobs.STATEMENTS[Revival.RERUN],
     "renew": jobs.RENEW,
-    "claim": leases._CLAIM,
-    "complete": leases._COMPLETE,
-    "complete and rerun": leases._COMPLETE_AND_RERUN,
-    "fail": leases._FAIL,
+    "claim": claims._CLAIM,
+    "complete": outcomes._COMPLETE,
+    "complete and rerun": outcomes._COMPLETE_AND_RERUN,
+    "fail": outcomes._FAIL,
     "release": leases._RELEASE,
     "extend": leases._EXTEND,
     "states": leases._STATES,

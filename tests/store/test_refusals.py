@@ -5,7 +5,7 @@ import pytest
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, STATES, new_job, untold
 from thumbq_server.domain.job import LostReason, Token, Verdict
-from thumbq_server.storage import leases
+from thumbq_server.storage import leases, outcomes
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 NOT_PROCESSING, NOT_FOUND = Verdict.NOT_PROCESSING, Verdict.NOT_FOUND
@@ -126,7 +126,7 @@ async def test_a_report_is_taken_once_from_twenty_at_once(queue, lanes, verb):
 async def test_of_an_ending_and_an_expiry_at_once_one_takes_place(queue, lanes, verb):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 31)])
     await queue.let_run_out(*tokens)
-    expiring = [leases.expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
+    expiring = [outcomes.expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
     verdicts, *expiries = await at_once(getattr(queue, verb)(*tokens), *expiring)
     expired = {row["job_id"] for rows in expiries for row in rows}
     heard = {token.job_id for token, verdict in zip(tokens, verdicts, strict=True) if verdict is OK}

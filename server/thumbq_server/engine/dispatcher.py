@@ -9,7 +9,7 @@ from typing import Any
 
 from thumbq_server.domain.job import ClaimedJob, Token
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage import leases
+from thumbq_server.storage import claims, leases
 from thumbq_server.storage.database import Lane, Unavailable
 
 # A larger claim would gain little, and keep the first worker waiting.
@@ -46,7 +46,7 @@ class Offer:
 
     def __init__(self, slots: list[Claimant]) -> None:
         self.slots = slots
-        self.takers = leases.Takers(
+        self.takers = claims.Takers(
             [slot.worker for slot in slots], [slot.lease_seconds for slot in slots], random.getrandbits(62)
         )
 
@@ -196,7 +196,7 @@ class Dispatcher:
                 del self._doubtful_claims[0]
             takers = Offer(slots).takers
             self._doubtful_claims.append(takers.claim_id)
-            jobs = await leases.claim(self._lane, takers)
+            jobs = await claims.claim(self._lane, takers)
             self._doubtful_claims.remove(takers.claim_id)
             self._outage.ended()
         except Unavailable as error:

@@ -9,8 +9,8 @@ import structlog
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage import leases
 from thumbq_server.storage import log as notification_log
+from thumbq_server.storage import outcomes
 from thumbq_server.storage.database import Database, Lane, Unavailable
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ def expire_leases(
     async def expire_all() -> int:
         count = 0
         while True:
-            rows = await leases.expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
+            rows = await outcomes.expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
             for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
                 wake_in(due_in)
             count += len(rows)

@@ -10,7 +10,7 @@ from thumbq_server.domain.job import ClaimedJob, Completion, Failure, NewJob, To
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
-from thumbq_server.storage import interventions, jobs, leases, workers
+from thumbq_server.storage import interventions, jobs, leases, outcomes, workers
 from thumbq_server.storage.database import Database, Unavailable
 
 KNOWN_WORKERS = 10_000
@@ -151,11 +151,11 @@ class Queue:
         return answers
 
     async def _run_complete(self, items: Sequence[Completion]) -> Sequence[tuple[Verdict, int]]:
-        return await leases.complete(self._report_lane, items)
+        return await outcomes.complete(self._report_lane, items)
 
     async def _run_fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
         jitters = [jitter(self._policy) for _ in items]
-        answers = await leases.fail(self._report_lane, items, self._delays, jitters)
+        answers = await outcomes.fail(self._report_lane, items, self._delays, jitters)
         for due_in in {due_in for _, _, due_in in answers if due_in is not None}:
             self.dispatcher.wake_in(due_in)
         return [(verdict, model_id) for verdict, model_id, _ in answers]

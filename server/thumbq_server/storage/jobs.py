@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from thumbq_server.domain.job import ClaimedJob, NewJob, Revival, revival
+from thumbq_server.storage.claims import NOBODY, Takers
 from thumbq_server.storage.database import Lane, Unavailable, columns
-from thumbq_server.storage.leases import NOBODY, Takers
 from thumbq_server.storage.sql import announce, rank
 
 
