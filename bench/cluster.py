@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -35,6 +35,17 @@ class Database:
         """Statistics, and no dirty page: what was written before is not paid for by what comes."""
         await self.execute("VACUUM ANALYZE")
         await self.execute("CHECKPOINT")
+
+    @contextlib.asynccontextmanager
+    async def asking(self, query: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+        """A function that asks for one number, again and again on one connection."""
+        async with _connection(self.dsn) as connection:
+            statement = await connection.prepare(query)
+
+            async def ask() -> int:
+                return int(await statement.fetchval())
+
+            yield ask
 
     async def any(self, query: str) -> bool:
         """Whether the query finds a row."""

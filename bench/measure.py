@@ -1,12 +1,17 @@
 """The measurements that every contender goes through alike."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bench.drivers.program import Figures
 from bench.processes import Failed, cpu_seconds, memory_mib
 from bench.session import Session, Workers
 
 _WARM_UP = 20
+_LOOK_EVERY = 0.005  # seconds
+_LONGEST = 300.0  # seconds
 _IDLE = 0.5  # seconds after which a worker is idle
 
 
@@ -86,13 +91,30 @@ async def mixed(session: Session, seconds: float, in_flight: int = 64) -> Figure
 
 
 async def drain_rate(session: Session, sample: int, jobs: int) -> float:
-    """Jobs a second over the first so many of a backlog; then the rest of it is drained."""
-    async with session.workers(session.contender.drains) as workers:
-        ended = await workers.until(sample)
-        await workers.until(jobs, limit=300.0)
+    """Jobs a second until so many of a backlog are completed; then the rest of it is drained."""
+    async with session.workers(session.contender.drains) as workers, completions(session) as until:
+        ended = await until(sample)
+        await until(jobs)
         await session.until_finished()
         _check_once(workers, jobs)
         return sample / (ended - workers.first)
+
+
+@contextlib.asynccontextmanager
+async def completions(session: Session) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """Says when so many more jobs of thumbq were completed: what a worker has handled may still wait for its commit."""
+    async with session.database.asking("SELECT completed FROM queue_head") as completed:
+        before = await completed()
+
+        async def until(jobs: int) -> float:
+            ends = time.monotonic() + _LONGEST
+            while (done := await completed() - before) < jobs:
+                await asyncio.sleep(_LOOK_EVERY)
+                if time.monotonic() > ends:
+                    raise Failed(f"{done:,} of {jobs:,} jobs were completed in {_LONGEST:.0f} s")
+            return time.monotonic()
+
+        yield until
 
 
 async def _warm_up(session: Session, workers: Workers) -> None:

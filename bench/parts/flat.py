@@ -6,9 +6,9 @@ import statistics
 from bench.contenders import THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.measure import drain_rate
+from bench.measure import completions, drain_rate
 from bench.results import Entrant, Part, Row, rarely
-from bench.session import Session, Workers, slices
+from bench.session import Session, slices
 
 _MILLION = 1_000_000
 _SAMPLE = 100_000
@@ -63,19 +63,17 @@ async def flat(lab: Lab, part: Part) -> None:
 async def _sustain(session: Session, jobs: int) -> list[float]:
     """Jobs a second in each of the slices of a run in which a producer enqueues what a worker drains."""
     slice_size = max(1_000, jobs // 20)
-    async with session.workers(session.contender.drains) as workers:
+    async with session.workers(session.contender.drains) as workers, completions(session) as until:
         meters = [str(meter.path) for meter in workers.meters]
         options = {"jobs": jobs, "first": 1, "in_flight": 4, "ahead": _AHEAD, "meters": meters}
-        _, times = await asyncio.gather(
-            session.verb("sustain", limit=300.0, **options), _slice_times(workers, slice_size, jobs)
-        )
+        producing = asyncio.create_task(session.verb("sustain", limit=300.0, **options))
+        try:
+            ends = [await until(count) for count in range(slice_size, jobs + 1, slice_size)]
+        finally:
+            producing.cancel()
+            await asyncio.gather(producing, return_exceptions=True)
         await session.until_finished()
-    return list(slices(times, slice_size))
-
-
-async def _slice_times(workers: Workers, slice_size: int, jobs: int) -> list[float]:
-    ends = [await workers.until(count, limit=300.0) for count in range(slice_size, jobs + 1, slice_size)]
-    return [workers.first, *ends]
+        return list(slices([workers.first, *ends], slice_size))
 
 
 def _row(count: int, what: str) -> Row:
