@@ -45,7 +45,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.enable_http_proxy", 0),
 ]
 _BACKLOG = 4_096  # connections that may wait to be taken, when all pages come back at once
-_ACCEPTED = 0.05  # seconds until what the kernel has handed over is a connection, which can be ended in order
+_TURNS_TO_CONNECT = 5  # of the loop, until what the kernel has handed over is a connection that can be ended in order
 _GRACE = 2.0  # seconds for requests under way when the gateway stops
 
 
@@ -107,6 +107,8 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         finally:
             if site in runner.sites:
                 await site.stop()
+                for _ in range(_TURNS_TO_CONNECT):
+                    await asyncio.sleep(0)
             fanout.end()
             queue_watch.end()
             transcoder.end_long_polls()

@@ -30,6 +30,7 @@ class Fanout:
         self._audiences: dict[tuple[int, bool, frozenset[int]], Audience] = {}  # there are few kinds
         self._wheel: list[set[Subscriber]] = [set() for _ in range(_SPOKES)]
         self._connected = True
+        self._ended = False
 
     def audience(self, framing: Framing, statuses: frozenset[int], *, chunked: bool) -> Audience:
         """Where a client of this kind belongs."""
@@ -43,6 +44,8 @@ class Fanout:
         subscriber.spoke = min(self._wheel, key=len)
         subscriber.spoke.add(subscriber)
         self._metrics.subscribers.inc()
+        if self._ended:
+            subscriber.end()
         if subscriber.watches_queue:
             subscriber.audience.of_queue.add(subscriber)
             if not self._connected:
@@ -128,7 +131,8 @@ class Fanout:
         raise AssertionError("a wheel has no end")
 
     def end(self) -> None:
-        """Ends every subscriber's connection in an orderly way."""
+        """Ends every subscriber's connection in an orderly way, and of those who still come."""
+        self._ended = True
         for spoke in self._wheel:
             for subscriber in spoke:
                 subscriber.end()
