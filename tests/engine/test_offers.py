@@ -47,18 +47,33 @@ async def test_what_nobody_waits_for_is_claimed_later(queue: Queue, taker: Taker
     await taker.has(5)
 
 
-async def test_nothing_is_offered_while_older_jobs_may_wait(queue: Queue, takers: list[Taker], others: QueueUnderTest):
+async def test_nothing_is_offered_while_a_claim_is_in_flight(queue: Queue, takers: list[Taker], others: QueueUnderTest):
+    """The workers whose credits it has would miss their share."""
     [older] = await others.enqueued(new_job(1))
     with lane_of(queue.dispatcher).held():
         takers[0].ask(1)
         await until(lambda: lane_of(queue.dispatcher).committed == 1)
-        queue.dispatcher.wake()
         takers[1].ask(1)
         await queue.enqueue([new_job(2)])
         assert takers[1].jobs == []
     await takers[0].has(1)
     await takers[1].has(1)
     assert takers[0].jobs == [older]
+
+
+async def test_nothing_is_offered_while_older_jobs_may_wait(queue: Queue, taker: Taker):
+    assert taker.claimant.credits == 2
+    queue.dispatcher.wake()
+    assert queue.dispatcher.offer(1).slots == []
+
+
+async def test_credits_that_found_no_new_job_come_back(queue: Queue, taker: Taker):
+    await queue.enqueue([new_job(7)])
+    assert taker.claimant.credits == 1
+    await queue.enqueue([new_job(7)])
+    assert taker.claimant.credits == 1
+    await queue.enqueue([new_job(8)])
+    await taker.has(2)
 
 
 async def test_a_worker_that_left_meanwhile_gets_nothing_and_the_job_goes_back_unspent(
