@@ -10,11 +10,12 @@ import grpc
 import pytest
 
 from tests.wire.conftest import eventually, running_server
-from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, working
+from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
 from thumbq.slots import Slots
-from thumbq.v1.queue_pb2 import StreamJobsRequest
+from thumbq.v1.queue_pb2 import DequeueJobRequest, StreamJobsRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 
 @pytest.fixture
@@ -72,6 +73,28 @@ async def test_two_workers_drain_ten_thousand_jobs_exactly_once_in_large_message
     )
     assert sum(result_messages) == 10_000
     assert len(result_messages) < 200
+
+
+async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_their_commit(
+    server: str, database_url: str, database: asyncpg.Connection
+):
+    await enqueue(server, 30)
+    runs: list[int] = []
+
+    async def handler(job: Job) -> Thumbnail:
+        runs.append(job.id)
+        return PICTURE
+
+    async with connected(database_url) as other, working(server, handler, concurrency=3, prefetch=2):
+        async with other.transaction():
+            await other.execute("LOCK TABLE thumbnails")  # what completions need, and claims do not
+            await until(lambda: len(runs) == 10)
+            async with grpc.aio.insecure_channel(server) as channel:
+                # a claim that comes after all of theirs
+                request = DequeueJobRequest(worker_id="js-1")
+                assert (await QueueServiceStub(channel).DequeueJob(request)).HasField("job")
+            assert len(runs) == 10
+        await reached(database, Completed=29, Processing=1)
 
 
 async def test_a_single_slot_reports_and_asks_again_at_once(

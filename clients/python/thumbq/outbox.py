@@ -29,6 +29,7 @@ class Outbox:
         self._number = 0
         self._open = StreamJobsRequest()
         self._open_count = 0
+        self._unacknowledged = 0
 
     @property
     def empty(self) -> bool:
@@ -38,7 +39,7 @@ class Outbox:
     @property
     def unacknowledged(self) -> int:
         """The number of results that the server has not confirmed."""
-        return sum(1 for _ in self._results())
+        return self._unacknowledged
 
     def complete(self, token: str, thumbnail: Thumbnail) -> None:
         """Adds a success; what does not fit the protocol's types becomes a failure."""
@@ -80,6 +81,7 @@ class Outbox:
         message = self._sent.pop(number, None)
         if message is None:
             return
+        self._unacknowledged -= len(message.results.results)
         for exception in exceptions:
             if exception.code == ResultCode.RESULT_CODE_INVALID:
                 self._correct(exception, message.results.results)
@@ -108,6 +110,7 @@ class Outbox:
         if not self._open_count:
             self._wake.set()
         self._open_count += 1
+        self._unacknowledged += 1
         result = self._open.results.results.add()
         result.lease_token = token
         return result

@@ -106,8 +106,7 @@ class WorkerStream:
                     self._take_jobs(message.jobs)
                 case "result_acks":
                     self._outbox.acknowledge(message.result_acks.number, message.result_acks.exceptions)
-                    if self._leaving:
-                        self._wake.set()
+                    self._wake.set()
                 case "lease_lost":
                     lost = message.lease_lost
                     self._slots.lose(lost.lease_tokens, _LOST_REASONS.get(lost.reason, "no reason given"))
@@ -171,7 +170,9 @@ class WorkerStream:
         """Yields what there is to say, each message built only when the one before has gone."""
         if results := self._outbox.take():
             yield results
-        credit = min(self._window - self._slots.occupied - self._credited, _CREDIT_LIMIT)
+        free = self._window - self._slots.occupied - self._credited
+        # As many results as the window may wait for their commit: the worker stays busy, but runs away from no server.
+        credit = min(free, self._window + free - self._outbox.unacknowledged, _CREDIT_LIMIT)
         if credit > 0 and not (self._leaving or self._drain_due):
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
