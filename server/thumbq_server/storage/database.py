@@ -33,7 +33,7 @@ _AWAY = (
 # All that lanes say goes by keys, in their order. A plan made while the tables were empty would read them whole, and be
 # kept while they fill: to find 10,000 jobs took 9 s instead of 0.3. One by bitmap would lock rows in the order in which
 # they lie, and deadlock with one by index.
-_BY_KEY = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+_BY_KEY = {"enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
 _UNDONE_TRIES = 5
 _CONNECT_TIMEOUT = 5.0
 
