@@ -30,7 +30,7 @@ PARTS: dict[str, Measured] = {
     "credits": rivals.credit,
     "start": start.start,
 }
-_PATIENCE = 35 * 60.0  # seconds
+_PATIENCE = 22 * 60.0  # seconds
 HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up")
 
 
