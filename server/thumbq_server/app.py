@@ -65,9 +65,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         watch = QueueWatch(database)
         claims = 0
 
-        def claimed() -> None:
+        def claimed(jobs: int) -> None:
             nonlocal claims
-            claims += 1
+            claims += jobs
             watch.wake()
 
         queue = Queue(database, policy=policy, unary_lease_seconds=settings.unary_lease_duration, claimed=claimed)

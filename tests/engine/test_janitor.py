@@ -12,7 +12,7 @@ from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, unti
 from tests.store.conditions import until as until_stored
 from tests.store.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import janitor as janitor_module
-from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
+from thumbq_server.engine.janitor import WORTH_A_VACUUM, Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
 from thumbq_server.storage import log
 from thumbq_server.storage.database import Unavailable
 
@@ -211,17 +211,20 @@ async def empty_the_log(others: QueueUnderTest) -> None:
     await others.sql("UPDATE queue_head SET seq = 0")
 
 
-async def test_the_live_tables_are_vacuumed_only_when_something_was_claimed(watched: WatchedDatabase):
+async def test_the_live_tables_are_vacuumed_only_when_many_jobs_were_claimed(watched: WatchedDatabase):
     claims = 0
     vacuum = vacuum_live_tables(watched, lambda: claims)
     await vacuum()
     assert watched.asked == []
-    claims = 3
+    claims = WORTH_A_VACUUM - 1
+    await vacuum()
+    assert watched.asked == []
+    claims += 1
     assert await vacuum() == 0
     (statement,) = watched.asked
     assert statement.startswith("VACUUM")
     await vacuum()
     assert len(watched.asked) == 1
-    claims = 4
+    claims += WORTH_A_VACUUM
     await vacuum()
     assert len(watched.asked) == 2

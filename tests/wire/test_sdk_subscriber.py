@@ -8,7 +8,7 @@ import pytest
 
 from tests.wire.conftest import running_server
 from tests.wire.sdk import PICTURE, connected, enqueue, reached, working
-from thumbq import Job, Notification, Reset, Subscriber, Thumbnail, ThumbnailStatus
+from thumbq import Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 
 
 @pytest.fixture
@@ -60,6 +60,14 @@ async def test_only_the_models_asked_for_are_told(server: str):
         assert told(await first(subscriber, 2)) == [(2, "Pending"), (4, "Pending")]
 
 
+async def test_only_the_statuses_asked_for_are_told(server: str, database: asyncpg.Connection):
+    async with Subscriber(server, statuses=[ThumbnailStatus.THUMBNAIL_STATUS_READY]) as subscriber:
+        await enqueue(server, 2)
+        async with working(server, complete, concurrency=1):
+            await reached(database, Completed=2)
+        assert told(await first(subscriber, 2)) == [(1, "Ready"), (2, "Ready")]
+
+
 async def test_reading_goes_on_after_a_pause_where_it_stopped(server: str):
     await enqueue(server, 5)
     async with Subscriber(server, after="earliest") as subscriber:
@@ -97,3 +105,5 @@ async def test_a_cursor_that_the_log_does_not_reach_back_to_is_a_reset(
         (reset,) = await first(subscriber, 1)
         assert isinstance(reset, Reset)
         assert reset.cursor == subscriber.cursor != cursor
+        told_why = ResetReason.RESET_REASON_TOO_OLD if known else ResetReason.RESET_REASON_MALFORMED
+        assert reset.reason == told_why

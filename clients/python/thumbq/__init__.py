@@ -5,7 +5,7 @@ from thumbq.producer import Enqueued, JobNotFound, Producer
 from thumbq.slots import Handler
 from thumbq.subscriber import Reset, Subscriber
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus
-from thumbq.v1.notification_pb2 import Notification
+from thumbq.v1.notification_pb2 import Notification, ResetReason
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
 from thumbq.worker import Worker
 
@@ -22,6 +22,7 @@ __all__ = [
     "Notification",
     "Producer",
     "Reset",
+    "ResetReason",
     "Subscriber",
     "Thumbnail",
     "ThumbnailStatus",

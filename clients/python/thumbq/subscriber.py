@@ -10,7 +10,8 @@ from typing import NamedTuple, Self
 import grpc
 
 from thumbq.connection import Link, describe, open_channel
-from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, SubscribeRequest
+from thumbq.v1.job_pb2 import ThumbnailStatus
+from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, ResetReason, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 _TRANSIENT = {
@@ -28,10 +29,11 @@ class Reset(NamedTuple):
     """The log no longer reaches back to where the subscriber was: load anew what you show, then go on."""
 
     cursor: str
+    reason: ResetReason.ValueType
 
 
 class Subscriber:
-    """Yields every notification of some models (or of all) in order, at least once, from a cursor on.
+    """Yields every notification of some models, with some statuses (or of all) in order, at least once, from a cursor on.
 
         async with Subscriber("localhost:50051", model_ids=[7]) as subscriber:
             async for item in subscriber:
@@ -41,9 +43,17 @@ class Subscriber:
     the subscriber waits for it, for ever. Other refusals raise `grpc.aio.AioRpcError`.
     """
 
-    def __init__(self, target: str, *, model_ids: Iterable[int] = (), after: str = "latest") -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        model_ids: Iterable[int] = (),
+        statuses: Iterable[ThumbnailStatus.ValueType] = (),
+        after: str = "latest",
+    ) -> None:
         self._target = target
         self._model_ids = list(model_ids)
+        self._statuses = list(statuses)
         self._link = Link(target)
         # Where to go on from: everything before it was yielded.
         self.cursor = after
@@ -62,13 +72,14 @@ class Subscriber:
 
     async def __aiter__(self) -> AsyncIterator[Notification | Reset]:
         while True:
-            call = self._stub.Subscribe(SubscribeRequest(model_ids=self._model_ids, after=self.cursor))
+            request = SubscribeRequest(model_ids=self._model_ids, statuses=self._statuses, after=self.cursor)
+            call = self._stub.Subscribe(request)
             try:
                 async for response in call:
                     self._link.up()
                     if response.reset:
                         self.cursor = response.cursor
-                        yield Reset(response.cursor)
+                        yield Reset(response.cursor, response.reset_reason)
                     for notification in response.notifications:
                         self.cursor = notification.cursor
                         yield notification

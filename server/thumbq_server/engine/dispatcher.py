@@ -64,7 +64,7 @@ class Dispatcher:
         release: Callable[[Sequence[Token]], Any],
         *,
         poll: float = 1.0,
-        claimed: Callable[[], None] = lambda: None,
+        claimed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._lane = lane
         self._release = release
@@ -230,7 +230,7 @@ class Dispatcher:
                 del self._hungry[claimant]
                 self._hungry[claimant] = None
         if jobs:
-            self._claimed()
+            self._claimed(len(jobs))
 
     def _give_back(self, slots: Sequence[Claimant]) -> None:
         for claimant in slots:

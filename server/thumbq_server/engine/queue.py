@@ -25,7 +25,7 @@ class Queue:
         *,
         policy: RetryPolicy,
         unary_lease_seconds: int,
-        claimed: Callable[[], None] = lambda: None,
+        claimed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._policy = policy
