@@ -108,7 +108,7 @@ async def test_a_worker_that_hangs_up_while_it_is_answered_gets_the_jobs_or_give
 ):
     ids = await others.enqueued(new_job(1), new_job(2))
     handed_out = asyncio.Event()
-    queue.dispatcher._claimed = handed_out.set
+    queue.dispatcher._claimed = lambda _: handed_out.set()
     answered = False
 
     async def hang_up() -> None:
