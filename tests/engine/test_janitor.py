@@ -130,11 +130,16 @@ async def test_a_duty_that_fails_does_not_stop_the_clock():
     }
 
 
+async def nothing() -> int:
+    return 0
+
+
 async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         lane = database.lane()
         with capture_logs() as logs:
-            async with running(Janitor([expiring(lane, [])]).run()):
+            duties = [expiring(lane, []), Duty("idle", OFTEN, nothing)]
+            async with running(Janitor(duties).run()):
                 await until(lambda: lane.committed >= 2)
                 async with away(postgres, database_url):
                     tried = lane.begun
@@ -142,8 +147,8 @@ async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str,
                 back = lane.committed
                 await until(lambda: lane.committed >= back + 2)
         assert [(entry["event"], entry["who"]) for entry in logs] == [
-            ("postgres.away", "janitor"),
-            ("postgres.back", "janitor"),
+            ("postgres.away", duties[0].name),
+            ("postgres.back", duties[0].name),
         ]
 
 

@@ -30,6 +30,11 @@ class Duty:
     every: float
     run: Callable[[], Awaitable[int]]
     due: float = field(default=0.0)
+    outage: Outage = field(init=False)
+
+    def __post_init__(self) -> None:
+        # each its own: one that had nothing to ask PostgreSQL does not know that it is back
+        self.outage = Outage(self.name)
 
 
 class Janitor:
@@ -37,7 +42,6 @@ class Janitor:
 
     def __init__(self, duties: list[Duty]) -> None:
         self._duties = duties
-        self._outage = Outage("janitor")
 
     async def run(self) -> None:
         """Do what is due, for ever."""
@@ -51,9 +55,9 @@ class Janitor:
     async def _do(self, duty: Duty) -> None:
         try:
             done = await duty.run()
-            self._outage.ended()
+            duty.outage.ended()
         except Unavailable as error:
-            self._outage.began(error)
+            duty.outage.began(error)
         except Exception:
             log.exception("janitor.failed", duty=duty.name)  # the clock goes on
         else:
