@@ -12,6 +12,7 @@ from bench import cluster
 from bench.cluster import Cluster
 from bench.contenders import OUT, THUMBQ, Crew
 from bench.session import Session, session
+from thumbq_server.storage.embedded import SETTINGS
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"
 _BATCHED, _SINGLY = 20_000, 300
@@ -21,6 +22,13 @@ _DRAIN_TOLERANCES = {"commits": 1.5, "statements": 1.5, "rows written": 0.15, "W
 _ROWS_WRITTEN = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows FROM pg_stat_user_tables"
 _COMMITS = "SELECT count(*) AS commits FROM notifications"
 _WAL = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes"
+# Statements go to the log, and WAL holds what the jobs wrote: no whole pages after a checkpoint, and no vacuum's.
+_SETTINGS = {
+    "log_min_duration_statement": "0",
+    "log_line_prefix": "%a ",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
 _STATEMENT = re.compile(rb"^thumbq LOG:  duration: \S+ ms  (?:execute|statement)", re.MULTILINE)
 
 Counts = dict[str, float]
@@ -28,8 +36,8 @@ Counts = dict[str, float]
 
 async def run(*, record: bool) -> int:
     """The exit code: 1 when something costs more than it should."""
+    SETTINGS.update(_SETTINGS)
     with cluster.started(OUT / "smoke") as postgres:
-        await _prepare(postgres)
         counted = {
             "enqueue, 1,000 a call": await _count(postgres, _BATCHED, _enqueue),
             "enqueue, and drain with 500 credits": await _count(postgres, _BATCHED, _drain),
@@ -39,14 +47,6 @@ async def run(*, record: bool) -> int:
         EXPECTATIONS.write_text(json.dumps(_expectations(counted), indent=2) + "\n")
         print(f"{EXPECTATIONS.name} is written")
     return _compare(counted, json.loads(EXPECTATIONS.read_text()))
-
-
-async def _prepare(postgres: Cluster) -> None:
-    """Statements go to the log, and WAL holds rows only: a checkpoint would add whole pages."""
-    server = postgres.server()
-    for setting in ("log_min_duration_statement = 0", "log_line_prefix = '%a '", "full_page_writes = off"):
-        await server.execute(f"ALTER SYSTEM SET {setting}")
-    await server.execute("SELECT pg_reload_conf()")
 
 
 async def _enqueue(queue: Session, jobs: int) -> None:

@@ -33,7 +33,7 @@ class Reset(NamedTuple):
 
 
 class Subscriber:
-    """Yields every notification of some models, with some statuses (or of all) in order, at least once, from a cursor on.
+    """Yields every notification of some models and statuses (or of all) in order, at least once, from a cursor on.
 
         async with Subscriber("localhost:50051", model_ids=[7]) as subscriber:
             async for item in subscriber:
