@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterable
 from importlib.metadata import version as package_version
+from pathlib import Path
 
 import psutil
 
@@ -152,5 +153,4 @@ def _chart(part: Part) -> str:
 
 
 def _read(path: str) -> str:
-    with open(path) as file:  # noqa: PTH123
-        return file.read()
+    return Path(path).read_text()

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import asyncpg
 import uvloop
+
+# Installed in an environment of the bench's own, where mypy does not look.
 from pgqueuer import PgQueuer  # type: ignore[import-not-found, unused-ignore]
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver  # type: ignore[import-not-found, unused-ignore]
 from pgqueuer.queries import Queries  # type: ignore[import-not-found, unused-ignore]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+# Installed in an environment of the bench's own, where mypy does not look.
 import procrastinate  # type: ignore[import-not-found, unused-ignore]
 
 from bench.drivers import program

@@ -215,7 +215,7 @@ async def _log_progress(slots: Slots) -> None:
 
 def _require_async(handler: Handler) -> None:
     function = inspect.unwrap(handler)
-    call = getattr(function, "__call__", None)  # noqa: B004
+    call = getattr(function, "__call__", None)  # noqa: B004 - not whether it can be called, but whether that is async
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
         raise TypeError("the handler must be an async function; use asyncio.to_thread for work that blocks")
 
