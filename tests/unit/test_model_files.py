@@ -38,9 +38,9 @@ async def test_of_several_files_the_one_with_the_right_hash_is_taken(tmp_path: P
         ("7.stl", b"other", "The content of 7.stl does not have the hash that the job names.", False),
         ("7.stl", bytes(LIMIT + 1), "The model file is larger than the limit of 1 MB.", False),
         (
-            "7.zip",
+            "7.png",
             CUBE,
-            "The file of model 7 (7.zip) is of no known format (glb, gltf, obj, stl, fbx, step).",
+            "The file of model 7 (7.png) is of no known format. These formats can be rendered: GLB, ",
             True,
         ),
     ],

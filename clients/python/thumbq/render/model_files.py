@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from thumbq.render.formats import FORMATS, format_of_content, format_of_name
+from thumbq.render.detection import format_of_content
+from thumbq.render.formats import CAN_BE_DRAWN, format_of_name
 
 CHUNK = 1 << 20
 DOWNLOAD_SECONDS = 300.0
@@ -89,7 +90,7 @@ class ModelUrls:
                 raise _other_content(name)
             word = format_of_name(name) or format_of_content(path)
             if word is None:
-                raise NoModel(f"The model file is of no known format ({', '.join(FORMATS)}).", retryable=False)
+                raise NoModel(f"The model file is of no known format. {CAN_BE_DRAWN}", retryable=False)
             # The renderer knows a format by the name.
             yield ModelFile(path.rename(path.with_suffix(f".{word}")), word)
 
@@ -128,7 +129,7 @@ def model_files(source: str, most_bytes: int) -> ModelFolder | ModelUrls:
 
 def _no_file(model_id: int, others: list[str]) -> str:
     if others:
-        return f"The file of model {model_id} ({others[0]}) is of no known format ({', '.join(FORMATS)})."
+        return f"The file of model {model_id} ({others[0]}) is of no known format. {CAN_BE_DRAWN}"
     return f"There is no file for model {model_id} in the folder of models."
 
 
