@@ -23,25 +23,21 @@ Found = tuple[bytes, bytes, Path]
 
 def format_of_content(path: Path) -> str | None:
     """The format that a file's bytes give away: a word of the table, "zip", a refused format's name, or None."""
-    return _signature(path) or _guess(path)
+    return _first(_SIGNATURES | _GUESSES, path)
 
 
 def format_of_file(path: Path, name: str) -> str | None:
     """The format of a file that is called `name`, as a word, "zip", or the name of a refused format.
 
-    A signature is stronger than the name, the name is stronger than a guess.
+    A signature is stronger than the name. A name that the content does not bear out is weaker than a guess.
     """
+    if found := _first(_SIGNATURES, path):
+        return found
     suffix = PurePath(name).suffix.lower()
-    word = SUFFIXES.get(suffix) or REFUSED.get(suffix)
-    return _signature(path) or word or _guess(path)
-
-
-def _signature(path: Path) -> str | None:
-    return _first(_SIGNATURES, path)
-
-
-def _guess(path: Path) -> str | None:
-    return _first(_GUESSES, path)
+    named = SUFFIXES.get(suffix) or REFUSED.get(suffix)
+    if named and (named not in _GUESSES or _first({named: _GUESSES[named]}, path)):
+        return named
+    return _first(_GUESSES, path) or named
 
 
 def _first(marks: dict[str, Callable[[bytes, bytes, Path], bool]], path: Path) -> str | None:
