@@ -69,6 +69,8 @@ class Companions:
         self._left = most_bytes
         self._names: dict[str, str | None] = {}
         self.remarks: list[str] = []
+        # Something is yet to be fetched: what is missing now may be there in the next turn.
+        self.is_waiting = False
 
     def look_in(self, source: Source) -> None:
         """Look in another place from now on, such as the archive that the model came in."""
@@ -102,6 +104,7 @@ class Companions:
                     self._left -= target.stat().st_size
                     return own
                 if copied is None:
+                    self.is_waiting = True
                     break
         target.unlink(missing_ok=True)
         self.remarks.append(f"{_shown(reference)}, which the model refers to, {reason}.")

@@ -8,7 +8,8 @@ from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
 from thumbq.render.intake.archive import Archive, check_content
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
-from thumbq.render.repair import stl
+from thumbq.render.references import gltf
+from thumbq.render.repair import obj, stl
 
 Preparation = Callable[[Path, Path, Companions, int], None]
 
@@ -46,4 +47,10 @@ def _not_drawn(name: str, word: str | None) -> str:
     return refusal(word) if word else f"{name} is of no known format. {CAN_BE_DRAWN}"
 
 
-PREPARATIONS: dict[str, Preparation] = {"3mf": _checked_archive, "stl": stl.repair}
+PREPARATIONS: dict[str, Preparation] = {
+    "3mf": _checked_archive,
+    "glb": gltf.prepare_glb,
+    "gltf": gltf.prepare_gltf,
+    "obj": obj.repair,
+    "stl": stl.repair,
+}

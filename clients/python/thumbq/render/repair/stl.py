@@ -115,22 +115,29 @@ def _binary_triangles(raw: Path, count: int) -> Iterator[Triangle]:
 
 def _write(path: Path, triangles: Iterator[Triangle], shift: Point) -> None:
     """Write a binary file of the triangles that can be seen, moved by `shift`."""
-    x, y, z = shift
+    moved = any(shift)
     pack = struct.Struct("<12x9f2x").pack
     count = 0
     with path.open("wb") as file:
         file.write(bytes(HEADER))
-        for a, b, c in triangles:
-            if a == b or b == c or c == a or not (_is_finite(a) and _is_finite(b) and _is_finite(c)):
+        for triangle in triangles:
+            if not _is_seen(triangle):
                 continue
-            if x or y or z:
-                a, b, c = ((p[0] - x, p[1] - y, p[2] - z) for p in (a, b, c))
+            a, b, c = (_moved(point, shift) for point in triangle) if moved else triangle
             file.write(pack(*a, *b, *c))
             count += 1
         file.seek(HEADER - 4)
         file.write(struct.pack("<I", count))
     if not count:
         raise Refused("The STL file has nothing to see in it.")
+
+
+def _is_seen(triangle: Triangle) -> bool:
+    return len(set(triangle)) == 3 and all(map(_is_finite, triangle))
+
+
+def _moved(point: Point, shift: Point) -> Point:
+    return point[0] - shift[0], point[1] - shift[1], point[2] - shift[2]
 
 
 def _is_finite(point: Point) -> bool:
