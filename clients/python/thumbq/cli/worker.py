@@ -12,8 +12,8 @@ import typer
 from thumbq.cli.errors import fail, run
 
 if TYPE_CHECKING:
-    from thumbq.render.model_files import ModelFolder, ModelUrls
-    from thumbq.render.renderer import Limits
+    from thumbq.render.child import Limits
+    from thumbq.render.model_files import ModelSource
 
 # Seconds that running jobs get after SIGTERM; the compose file grants ten more.
 GRACE = 30.0
@@ -46,29 +46,33 @@ def worker(
 ) -> None:
     """Render thumbnails of glTF, GLB, OBJ, STL, FBX and STEP models; SIGTERM ends it after the jobs in hand."""
     try:
-        from thumbq.render.model_files import model_files
-        from thumbq.render.renderer import Limits
+        from thumbq.render.child import Limits
+        from thumbq.render.model_files import model_source
     except ModuleNotFoundError as error:
         fail(f"The worker needs the extra 'render' ({error.name} is missing): pip install 'thumbq[render]'")
     try:
-        source = model_files(models, model_size_limit << 20)
+        source = model_source(models)
     except ValueError as error:
         fail(str(error))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     slots = concurrency or len(os.sched_getaffinity(0))
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, Limits(time_limit, memory_limit)))
+    run(
+        server,
+        _work(server, worker_id, slots, source, thumbnail_root, Limits(time_limit, memory_limit, model_size_limit)),
+    )
 
 
 async def _work(
     server: str,
     worker_id: str | None,
     concurrency: int,
-    source: "ModelFolder | ModelUrls",
+    source: "ModelSource",
     thumbnail_root: Path,
     limits: "Limits",
 ) -> None:
+    from thumbq.render.child import RenderFailed
     from thumbq.render.handler import ThumbnailMaker
-    from thumbq.render.renderer import Renderer, RenderFailed
+    from thumbq.render.renderer import Renderer
     from thumbq.render.system_libraries import advice, missing_libraries
     from thumbq.render.thumbnails import ThumbnailFolder
     from thumbq.worker import Worker

@@ -93,7 +93,10 @@ def _is_binary_stl(head: bytes, _text: bytes, path: Path) -> bool:
 
 
 def _is_3ds(head: bytes, _text: bytes, path: Path) -> bool:
-    return head.startswith(b"MM") and len(head) >= 6 and struct.unpack_from("<I", head, 2)[0] == path.stat().st_size
+    if not head.startswith(b"MM") or len(head) < 6:
+        return False
+    length: int = struct.unpack_from("<I", head, 2)[0]
+    return length == path.stat().st_size
 
 
 def _is_obj(head: bytes, _text: bytes, _path: Path) -> bool:

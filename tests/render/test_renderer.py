@@ -16,10 +16,11 @@ from PIL import Image, ImageChops
 
 from tests.processes import is_running, wait_for_end
 from thumbq.outcome import JobFailed
+from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.formats import format_of_name
 from thumbq.render.handler import ThumbnailMaker
 from thumbq.render.model_files import ModelFolder
-from thumbq.render.renderer import PICTURES, SIZE, Limits, Renderer, RenderFailed
+from thumbq.render.renderer import PICTURES, SIZE, Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, files, write_samples
 from thumbq.render.samples.mesh import Part
 from thumbq.render.samples.step import bolt
@@ -169,7 +170,10 @@ async def test_the_time_limit_ends_a_renderer_that_hangs(cube: Path):
         hung = renderer.pid
         assert hung
         os.kill(hung, signal.SIGSTOP)
-        with pytest.raises(RenderFailed, match=r"^Rendering took longer than the limit of 0\.2 s\.$") as failure:
+        with pytest.raises(
+            RenderFailed,
+            match=r"^Rendering took longer than the limit of 0\.2 s; it used 0\.\d s of processor time and \d+ MB\.$",
+        ) as failure:
             await renderer.render(cube, "obj")
         assert failure.value.retryable
         assert not is_running(hung)
@@ -231,7 +235,8 @@ async def test_no_process_is_left_when_the_renderer_is_closed(cube: Path):
 def test_no_process_is_left_when_the_worker_is_killed():
     code = (
         "import asyncio\n"
-        "from thumbq.render.renderer import Limits, Renderer\n"
+        "from thumbq.render.child import Limits\n"
+        "from thumbq.render.renderer import Renderer\n"
         "async def main():\n"
         "    async with Renderer(Limits()) as renderer:\n"
         "        await renderer.start()\n"
@@ -295,7 +300,7 @@ async def test_a_thumbnail_folder_that_cannot_be_written_is_said(
 
 
 def _maker(models: Path, thumbnails: Path, renderer: Renderer) -> ThumbnailMaker:
-    return ThumbnailMaker(ModelFolder(models, 1 << 30), ThumbnailFolder(thumbnails), [renderer])
+    return ThumbnailMaker(ModelFolder(models), ThumbnailFolder(thumbnails), [renderer])
 
 
 def _opened(picture: bytes) -> Image.Image:
