@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from thumbq.render.formats import FORMATS
 
@@ -72,6 +73,12 @@ class Outputs:
         if self.encoding == "jpeg" and self.background is None:
             raise ValueError("JPEG has no transparency: give a background, such as #ffffff.")
 
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """What `dataclasses.asdict` and JSON have made of it; raises ValueError."""
+        up = tuple((word, axis) for word, axis in fields["up"])
+        return cls(**fields | {"sizes": tuple(fields["sizes"]), "up": up})
+
     @property
     def color(self) -> tuple[int, int, int] | None:
         """The background as red, green and blue, 0 to 255."""
@@ -98,6 +105,9 @@ class Outputs:
             parts.append(f"front{self.front:g}")
         parts += [f"{word}{axis}" for word, axis in self.up]
         return "-".join(parts) + ENCODINGS[self.encoding]
+
+
+DEFAULT = Outputs()
 
 
 def parse_up(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:

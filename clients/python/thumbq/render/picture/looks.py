@@ -16,7 +16,7 @@ PLAIN = (0.66, 0.72, 0.80)
 COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
 
 # Widths as shares of the picture's width. Few points are drawn larger than many.
-LINE = 1 / 150
+LINE, CAD_LINE = 1 / 150, 1 / 1024
 POINT, LEAST_POINT, MOST_POINT = 0.35, 1 / 220, 1 / 36
 THICKER = 3.0
 # A point that marks a corner, in thousandths of the frame.
@@ -29,6 +29,7 @@ class Looks:
     def __init__(self, options: f3d.Options) -> None:
         self._options = options
         self._thickness = 1.0
+        self._line = LINE
         self._point = MOST_POINT
         options.update(
             {
@@ -56,6 +57,8 @@ class Looks:
         options["scene.skip_content_check"] = model_format == "fbx"
         options["render.show_edges"] = False
         self._thickness = 1.0
+        # The lines of a CAD model are the edges of its surfaces.
+        self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
 
     def fit_points(self, count: int) -> None:
         """Choose how large the points of a cloud are."""
@@ -68,7 +71,7 @@ class Looks:
 
     def scale_to(self, size: int) -> None:
         """Keep lines and points as thick in a picture of another size."""
-        self._options["render.line_width"] = max(1.0, LINE * self._thickness * size)
+        self._options["render.line_width"] = max(1.0, self._line * self._thickness * size)
         self._options["render.point_size"] = max(1.0, self._point * self._thickness * size)
 
     @contextmanager
