@@ -137,9 +137,9 @@ def test_the_source_is_a_folder_or_a_url_for_each_model(tmp_path: Path):
 
 def test_a_picture_is_stored_under_the_hash_and_replaces_an_older_one(tmp_path: Path):
     folder = ThumbnailFolder(tmp_path)
-    folder.store(HASH, b"older")
-    path = folder.store(HASH, b"newer")
-    assert path == tmp_path / HASH[:2] / HASH[2:4] / f"{HASH}.webp"
+    folder.store(f"{HASH}-512.webp", b"older")
+    path = folder.store(f"{HASH}-512.webp", b"newer")
+    assert path == tmp_path / HASH[:2] / HASH[2:4] / f"{HASH}-512.webp"
     assert path.read_bytes() == b"newer"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]

@@ -20,7 +20,8 @@ from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.formats import format_of_name
 from thumbq.render.handler import ThumbnailMaker
 from thumbq.render.model_files import ModelFolder
-from thumbq.render.renderer import PICTURES, SIZE, Renderer
+from thumbq.render.outputs import DEFAULT, SIZE
+from thumbq.render.renderer import PICTURES, Pictures, Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, files, write_samples
 from thumbq.render.samples.mesh import Part
 from thumbq.render.samples.step import bolt
@@ -93,7 +94,7 @@ async def test_a_picture_does_not_depend_on_what_was_drawn_before(
     await renderer.start()
     first = await renderer.render(cube, "obj")
     await renderer.render(samples["bolt.step"].path, "step")
-    assert await renderer.render(cube, "obj") == first
+    assert (await renderer.render(cube, "obj")).files == first.files
 
 
 async def test_edges_are_smooth_and_keep_the_colour_of_the_model(renderer: Renderer, cube: Path):
@@ -259,8 +260,9 @@ async def test_a_job_becomes_a_stored_thumbnail(samples: dict[str, Sample], rend
     maker = _maker(sample.path.parent, tmp_path, renderer)
     thumbnail = await maker(Job(id=1, model_id=sample.model_id, model_hash=sample.model_hash))
     content = Path(thumbnail.path).read_bytes()
-    assert thumbnail == (str(ThumbnailFolder(tmp_path).path(sample.model_hash)), len(content), SIZE, SIZE)
-    assert _opened(content).size == (SIZE, SIZE)
+    name = DEFAULT.file_name(sample.model_hash, SIZE)
+    assert thumbnail == (str(ThumbnailFolder(tmp_path).path(name)), len(content), SIZE, SIZE)
+    assert _opened(Pictures((content,), {})).size == (SIZE, SIZE)
 
 
 async def test_a_job_says_why_it_failed_and_whether_to_try_again(
@@ -303,7 +305,7 @@ def _maker(models: Path, thumbnails: Path, renderer: Renderer) -> ThumbnailMaker
     return ThumbnailMaker(ModelFolder(models), ThumbnailFolder(thumbnails), [renderer])
 
 
-def _opened(picture: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(picture))
+def _opened(pictures: Pictures) -> Image.Image:
+    image = Image.open(io.BytesIO(pictures.files[0]))
     assert (image.format, image.mode) == ("WEBP", "RGBA")
     return image

@@ -37,6 +37,7 @@ def main() -> None:
 
 
 def _serve(answers: IO[bytes], confined: list[str]) -> None:
+    from thumbq.render.outputs import Outputs
     from thumbq.render.scene import CannotDraw, Studio
 
     studio = Studio(log=2)
@@ -44,13 +45,16 @@ def _serve(answers: IO[bytes], confined: list[str]) -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            picture = studio.draw(Path(request["model"]), request["format"])
+            outputs = Outputs.from_json(request["outputs"])
+            drawing = studio.draw(Path(request["model"]), request["format"], outputs)
         except CannotDraw as error:
             _answer(answers, {"failure": str(error)})
         except OSError as error:
             _answer(answers, {"failure": f"The model file cannot be read: {error.strerror}."})
         else:
-            _answer(answers, {"bytes": len(picture)}, picture)
+            content = b"".join(drawing.pictures)
+            sizes = [len(picture) for picture in drawing.pictures]
+            _answer(answers, {"bytes": len(content), "pictures": sizes, "seconds": drawing.seconds}, content)
 
 
 def _answer(answers: IO[bytes], header: dict[str, Any], content: bytes = b"") -> None:

@@ -7,20 +7,27 @@ takes longer than most pictures.
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from thumbq.render.child import Child, Limits
 from thumbq.render.intake.model import Intake, Model
-
-# A picture's width and height in pixels.
-SIZE = 512
+from thumbq.render.outputs import DEFAULT, Outputs
 
 # A renderer that grows does so slowly; it starts afresh after so many pictures.
 PICTURES = 100
 
 # How the kernel can keep files out of a process's reach, the better way first.
 WALLS = ("landlock", "namespaces")
+
+
+class Pictures(NamedTuple):
+    """The files of one model, one for each size, and the processor seconds of every stage of making them."""
+
+    files: tuple[bytes, ...]
+    seconds: dict[str, float]
 
 
 class Renderer:
@@ -66,17 +73,23 @@ class Renderer:
         self._pictures = 0
         self.confined = tuple((await self._child.start())["confined"])
 
-    async def render(self, file: Path, model_format: str | None = None) -> bytes:
-        """A WebP picture of a model file that lies anywhere; raises RenderFailed."""
-        return await self.draw(await self.intake.take_file(file, model_format))
+    async def render(self, file: Path, model_format: str | None = None, outputs: Outputs = DEFAULT) -> Pictures:
+        """The pictures of a model file that lies anywhere; raises RenderFailed."""
+        return await self.draw(await self.intake.take_file(file, model_format), outputs)
 
-    async def draw(self, model: Model) -> bytes:
-        """A WebP picture of a model that the intake has put into the stage; raises RenderFailed."""
+    async def draw(self, model: Model, outputs: Outputs = DEFAULT) -> Pictures:
+        """The pictures of a model that the intake has put into the stage; raises RenderFailed."""
         if self.pid is None or self._pictures >= PICTURES:
             await self._start()
         self._pictures += 1
-        _, content = await self._child.ask({"model": str(model.path), "format": model.format})
-        return content
+        request = {"model": str(model.path), "format": model.format, "outputs": asdict(outputs)}
+        answer, content = await self._child.ask(request)
+        return Pictures(_split(content, answer["pictures"]), answer["seconds"])
+
+
+def _split(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
+    ends = list(accumulate(sizes))
+    return tuple(content[end - size : end] for size, end in zip(sizes, ends, strict=True))
 
 
 def _without_caches(stage: Path) -> dict[str, str]:

@@ -1,0 +1,40 @@
+"""Tells the queue what was noteworthy about a job that did not fail."""
+
+import logging
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from thumbq.connection import describe, open_channel
+from thumbq.v1.queue_pb2 import LogJobEventRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+
+SECONDS = 5.0
+REMARK = "Remark"
+_logger = logging.getLogger("thumbq.render")
+
+
+class JobEvents:
+    """A connection on which remarks about jobs are sent; a server that keeps no events is no failure."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = open_channel(target)
+        self._stub = QueueServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def remark(self, job_id: int, message: str) -> None:
+        """Send one sentence about a job."""
+        request = LogJobEventRequest(job_id=job_id, event_type=REMARK, message=message)
+        try:
+            await self._stub.LogJobEvent(request, timeout=SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                _logger.warning("Job %d: its event could not be sent (%s)", job_id, describe(error))

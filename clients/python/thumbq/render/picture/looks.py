@@ -1,0 +1,94 @@
+"""How a model looks: its colours, its shading, and how thick its points and lines are."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import f3d
+
+from thumbq.render.formats import FORMATS
+from thumbq.render.picture.light import STUDIO
+from thumbq.render.picture.view import AXES
+
+PLAIN = (0.66, 0.72, 0.80)
+# Formats whose colours are a part of the geometry, if they have any.
+COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
+
+# Widths as shares of the picture's width. Few points are drawn larger than many.
+LINE, CAD_LINE = 1 / 150, 1 / 1024
+POINT, LEAST_POINT, MOST_POINT = 0.35, 1 / 220, 1 / 36
+THICKER = 3.0
+# A point that marks a corner, in thousandths of the frame.
+DOT = 12.0
+
+
+class Looks:
+    """Sets f3d's options for each model."""
+
+    def __init__(self, options: f3d.Options) -> None:
+        self._options = options
+        self._thickness = 1.0
+        self._line = LINE
+        self._point = MOST_POINT
+        options.update(
+            {
+                "render.hdri.ambient": True,
+                "render.hdri.file": str(STUDIO),
+                "render.light.intensity": 0.4,
+                "render.effect.tone_mapping": True,
+                # Nothing of the ground is left in translucent pixels.
+                "render.background.color": [0.0, 0.0, 0.0],
+                "ui.loader_progress": False,
+            }
+        )
+
+    def prepare(self, model: Path, model_format: str, up: str) -> None:
+        """Choose the colours of a model that is about to be loaded, and which way is up."""
+        options = self._options
+        options["scene.up_direction"] = list(AXES[up][1])
+        geometry = model_format in COLORED_GEOMETRY or FORMATS[model_format].kind == "points"
+        options["model.coloring"] = "direct" if geometry else "material"
+        if geometry or (model_format == "obj" and b"mtllib" not in model.read_bytes()):
+            options["model.color.rgb"] = PLAIN
+        else:
+            options.remove_value("model.color.rgb")
+        # f3d's own check knows only binary FBX, though its reader knows both kinds.
+        options["scene.skip_content_check"] = model_format == "fbx"
+        options["render.show_edges"] = False
+        self._thickness = 1.0
+        # The lines of a CAD model are the edges of its surfaces.
+        self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
+
+    def fit_points(self, count: int) -> None:
+        """Choose how large the points of a cloud are."""
+        self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
+
+    def thicken(self) -> None:
+        """Draw edges, lines and points so thick that even a wire can be seen."""
+        self._options["render.show_edges"] = True
+        self._thickness = THICKER
+
+    def scale_to(self, size: int) -> None:
+        """Keep lines and points as thick in a picture of another size."""
+        self._options["render.line_width"] = max(1.0, self._line * self._thickness * size)
+        self._options["render.point_size"] = max(1.0, self._point * self._thickness * size)
+
+    @contextmanager
+    def occlusion(self) -> Iterator[None]:
+        """Darken what lies in corners."""
+        self._options["render.effect.ambient_occlusion"] = True
+        try:
+            yield
+        finally:
+            self._options["render.effect.ambient_occlusion"] = False
+
+    @contextmanager
+    def dots(self, share_of_scene: float) -> Iterator[None]:
+        """Draw a dot at each corner instead of surfaces, in a frame that has this share of the scene's width."""
+        self._options["model.point_sprites.type"] = "circle"
+        self._options["model.point_sprites.size"] = DOT * share_of_scene
+        try:
+            yield
+        finally:
+            self._options["model.point_sprites.type"] = "none"

@@ -1,0 +1,49 @@
+"""Measures what a person sees of a picture on the grounds on which it may be shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageChops, ImageStat
+
+Color = tuple[int, int, int]
+
+# The grounds of a light and of a dark page, for pictures without a ground of their own.
+LIGHT: Color = (255, 255, 255)
+DARK: Color = (17, 19, 24)
+
+# A picture of which less than this share can be seen is none.
+LEAST_SEEN = 0.005
+# Levels of 255 by which a pixel differs from its ground: the least that is seen, and what stands out clearly.
+SEEN, CLEAR = 12, 70
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """How a picture looks on one ground: the share of it that is seen, and the mean difference of what is there."""
+
+    ground: Color
+    seen: float
+    difference: float
+
+    @property
+    def faint(self) -> bool:
+        """Whether the model nearly merges with the ground."""
+        return self.difference < CLEAR
+
+
+def contrasts(picture: Image.Image, grounds: Sequence[Color]) -> list[Contrast]:
+    """How a picture with transparency looks on each ground."""
+    small = picture.reduce(2) if picture.width >= 256 else picture
+    there = small.getchannel("A").point(lambda alpha: 255 if alpha > 25 else 0)
+    return [_contrast(small, ground, there) for ground in grounds]
+
+
+def _contrast(picture: Image.Image, ground: Color, there: Image.Image) -> Contrast:
+    plain = Image.new("RGB", picture.size, ground)
+    shown = plain.copy()
+    shown.paste(picture, mask=picture.getchannel("A"))
+    red, green, blue = ImageChops.difference(shown, plain).split()
+    difference = ImageChops.lighter(red, ImageChops.lighter(green, blue))
+    seen = sum(difference.histogram()[SEEN:]) / (picture.width * picture.height)
+    mean = ImageStat.Stat(difference, there).mean[0] if there.getbbox() else 0.0
+    return Contrast(ground, seen, mean)

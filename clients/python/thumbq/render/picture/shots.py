@@ -1,0 +1,95 @@
+"""Takes the pictures: small ones to find the frame by, and large ones to keep."""
+
+from collections.abc import Sequence
+
+import f3d
+from PIL import Image, ImageChops, ImageFilter, ImageMath
+
+from thumbq.render.outputs import LARGEST, Camera
+from thumbq.render.picture import framing
+from thumbq.render.picture.looks import Looks
+from thumbq.render.picture.pixels import Pixels
+from thumbq.render.picture.view import View, whole_scene
+
+# Ambient occlusion is by far the dearest step and has no fine detail: it is taken from two small drawings.
+OCCLUSION, LEAST_OCCLUSION = 384, 192
+# In a frame that is so much smaller than the scene, its shadows are too coarse to be right.
+CLOSE = 1 / 40
+VISIBLE = 8
+
+
+class Shots:
+    """A camera in a scene; everything is drawn at twice its size, which smooths edges and transparency alike."""
+
+    def __init__(self, engine: f3d.Engine, looks: Looks) -> None:
+        self._window = engine.window
+        self._looks = looks
+        triangle = f3d.Mesh(points=[0, 0, 0, 1, 0, 0, 0, 1, 0], face_sides=[3], face_indices=[0, 1, 2])
+        engine.scene.add(triangle)
+        self._pixels = Pixels(engine.window)
+        engine.scene.clear()
+
+    def whole_scene(self, up: str, camera: Camera, front: float) -> View:
+        """A view of everything, from where a camera stands."""
+        self._window.size = (framing.SIZE, framing.SIZE)
+        view = whole_scene(self._window.camera, up, camera.azimuth + front, camera.height, camera.view_angle)
+        self._scene_width = view.frame.width
+        return view
+
+    def looks_from(self, view: View) -> tuple[framing.Look, framing.Look]:
+        """How a frame looks from there, and where the corners are in it."""
+        return lambda frame: self.visible(view.framed(frame)), lambda frame: self.dots(view.framed(frame))
+
+    def visible(self, view: View) -> Image.Image:
+        """255 where a small drawing shows something."""
+        view.apply(self._window.camera)
+        self._looks.scale_to(framing.SIZE)
+        drawn = self._pixels.shot(framing.SIZE)
+        return drawn.getchannel("A").point(lambda alpha: 255 if alpha > VISIBLE else 0)
+
+    def dots(self, view: View) -> Image.Image:
+        """255 where a corner of the model is."""
+        with self._looks.dots(view.frame.width / self._scene_width):
+            return self.visible(view)
+
+    def pictures(self, views: Sequence[View], size: int) -> list[Image.Image]:
+        """The picture of each view, shaded, with a transparent ground."""
+        drawn = min(2 * size, 2 * LARGEST)
+        colors = [self._colors(view, drawn, size) for view in views]
+        if views[0].frame.width < CLOSE * self._scene_width:
+            return colors
+        shades = self._shades(views, max(LEAST_OCCLUSION, min(OCCLUSION, size * 3 // 4)))
+        return [_shaded(color, shade) for color, shade in zip(colors, shades, strict=True)]
+
+    def _colors(self, view: View, drawn: int, size: int) -> Image.Image:
+        self._looks.scale_to(drawn)
+        view.apply(self._window.camera)
+        picture = self._pixels.shot(drawn)
+        return picture.resize((size, size), Image.Resampling.LANCZOS)
+
+    def _shades(self, views: Sequence[View], size: int) -> list[Image.Image]:
+        """How much ambient occlusion darkens each place: 255 is not at all."""
+        self._looks.scale_to(size)
+        plain = [self._grey(view, size) for view in views]
+        with self._looks.occlusion():
+            occluded = [self._grey(view, size) for view in views]
+        return [_quotient(*pair) for pair in zip(occluded, plain, strict=True)]
+
+    def _grey(self, view: View, size: int) -> Image.Image:
+        view.apply(self._window.camera)
+        return self._pixels.shot(size).convert("L")
+
+
+def _quotient(occluded: Image.Image, plain: Image.Image) -> Image.Image:
+    shade: Image.Image = ImageMath.lambda_eval(
+        lambda a: a["convert"]((a["occluded"] + 4) * 255 / (a["plain"] + 4), "L"), plain=plain, occluded=occluded
+    )
+    return shade.filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.GaussianBlur(1.5))
+
+
+def _shaded(color: Image.Image, shade: Image.Image) -> Image.Image:
+    shade = shade.resize(color.size, Image.Resampling.BICUBIC)
+    alpha = color.getchannel("A")
+    shaded = ImageChops.multiply(color.convert("RGB"), Image.merge("RGB", (shade, shade, shade)))
+    shaded.putalpha(alpha)
+    return shaded
