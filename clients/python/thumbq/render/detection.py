@@ -14,7 +14,6 @@ _STL_START = re.compile(rb"solid\b.*?\b(facet|endsolid)\b", re.IGNORECASE | re.D
 _IGES_LINE = re.compile(rb"^.{72}S[ 0]*1\r?$", re.MULTILINE)
 _POINT_LINE = re.compile(rb"\d+[ \t]*\r?\n[ \t]*[-+.\d]+([ \t]+[-+.\deE]+){2,6}[ \t]*[\r\n]")
 _PTX_LINE = re.compile(rb"\d+\s+\d+\s+([-+.\deE]+\s+){24}")
-_DXF_START = re.compile(rb"(999[ \t\r]*\n.*\n[ \t]*)*0[ \t\r]*\n[ \t]*SECTION")
 _IFC_SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'IFC", re.IGNORECASE)
 _MARKUP = re.compile(rb"<(COLLADA|amf)[\s>]")
 
@@ -124,7 +123,6 @@ _GUESSES: dict[str, Callable[[bytes, bytes, Path], bool]] = {
     "stl": lambda head, text, path: _is_binary_stl(head, text, path) or _STL_START.match(text) is not None,
     "off": lambda _head, text, _path: re.match(rb"(ST)?C?N?4?n?OFF\b", text) is not None,
     "pcd": lambda _head, text, _path: re.match(rb"(#.*\n)*VERSION [.\d]+\s*\nFIELDS ", text) is not None,
-    "dxf": lambda _head, text, _path: _DXF_START.match(text) is not None,
     "iges": lambda head, _text, _path: _IGES_LINE.search(head) is not None,
     "obj": _is_obj,
     "ptx": lambda _head, text, _path: _PTX_LINE.match(text) is not None,

@@ -39,7 +39,6 @@ _TABLE = (
     Format("wrl", "VRML", (".wrl", ".vrml")),
     Format("off", "OFF", (".off",), up="+Z"),
     Format("x", "DirectX", (".x",)),
-    Format("dxf", "DXF", (".dxf",)),
     Format("ifc", "IFC", (".ifc",)),
     Format("las", "LAS", (".las", ".laz"), "points", "+Z"),
     Format("pcd", "PCD", (".pcd",), "points", "+Z"),

@@ -8,7 +8,7 @@ from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
 from thumbq.render.intake.archive import Archive, check_content
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
-from thumbq.render.references import gltf
+from thumbq.render.references import fbx, gltf, markup
 from thumbq.render.repair import obj, stl
 
 Preparation = Callable[[Path, Path, Companions, int], None]
@@ -49,8 +49,11 @@ def _not_drawn(name: str, word: str | None) -> str:
 
 PREPARATIONS: dict[str, Preparation] = {
     "3mf": _checked_archive,
+    "dae": markup.prepare_dae,
+    "fbx": fbx.prepare,
     "glb": gltf.prepare_glb,
     "gltf": gltf.prepare_gltf,
     "obj": obj.repair,
     "stl": stl.repair,
+    "x": markup.prepare_x,
 }

@@ -39,6 +39,8 @@ class Looks:
                 "render.effect.tone_mapping": True,
                 # Nothing of the ground is left in translucent pixels.
                 "render.background.color": [0.0, 0.0, 0.0],
+                # f3d's own check knows fewer spellings than its readers; the intake has looked at the content.
+                "scene.skip_content_check": True,
                 "ui.loader_progress": False,
             }
         )
@@ -53,8 +55,6 @@ class Looks:
             options["model.color.rgb"] = PLAIN
         else:
             options.remove_value("model.color.rgb")
-        # f3d's own check knows only binary FBX, though its reader knows both kinds.
-        options["scene.skip_content_check"] = model_format == "fbx"
         options["render.show_edges"] = False
         self._thickness = 1.0
         # The lines of a CAD model are the edges of its surfaces.

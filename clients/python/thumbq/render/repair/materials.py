@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thumbq.render.intake.companions import Companions
+from thumbq.render.references.textures import Textures
 from thumbq.render.repair.lines import lines
 
 MOST_MATERIALS = 10_000
@@ -25,7 +26,7 @@ class Materials:
     """The materials of one model; they are written when they are read."""
 
     def __init__(self, path: Path, companions: Companions, libraries: Sequence[str]) -> None:
-        self._companions = companions
+        self._textures = Textures(companions, path.parent)
         self._names: dict[str, str] = {}
         self._text = [PLAIN]
         for library in dict.fromkeys(libraries):
@@ -67,7 +68,7 @@ class Materials:
                 words.pop(0)
                 most -= 1
         name = " ".join(words).strip()
-        return self._companions.take(name) if name else None
+        return self._textures.take(name) if name else None
 
 
 def _files(stage: Path, library: str, companions: Companions) -> list[Path]:

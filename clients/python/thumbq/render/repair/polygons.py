@@ -1,6 +1,7 @@
 """Faces that the renderer would take too long to cut into triangles: those of many corners are cut here."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 Corner = TypeVar("Corner")
@@ -15,5 +16,5 @@ def simple_polygons(corners: Sequence[Corner]) -> Iterator[Sequence[Corner]]:
         yield corners
         return
     first = corners[0]
-    for second, third in zip(corners[1:], corners[2:], strict=False):
+    for second, third in pairwise(corners[1:]):
         yield first, second, third
