@@ -82,7 +82,7 @@ def _is_ifc(_head: bytes, text: bytes, _path: Path) -> bool:
 def _is_binary_stl(head: bytes, _text: bytes, path: Path) -> bool:
     if len(head) < 84:
         return False
-    triangles = struct.unpack_from("<I", head, 80)[0]
+    triangles: int = struct.unpack_from("<I", head, 80)[0]
     # Some programs leave a few bytes after the last triangle.
     return 0 <= path.stat().st_size - 84 - 50 * triangles < (50 if triangles else 1)
 

@@ -9,7 +9,7 @@ from thumbq.render.intake.archive import Archive, check_content
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
 from thumbq.render.references import fbx, gltf, markup
-from thumbq.render.repair import obj, stl
+from thumbq.render.repair import clouds, obj, ply, stl
 
 Preparation = Callable[[Path, Path, Companions, int], None]
 
@@ -53,7 +53,10 @@ PREPARATIONS: dict[str, Preparation] = {
     "fbx": fbx.prepare,
     "glb": gltf.prepare_glb,
     "gltf": gltf.prepare_gltf,
+    "las": clouds.repair_las,
     "obj": obj.repair,
+    "ply": ply.repair,
+    "pts": clouds.repair_pts,
     "stl": stl.repair,
     "x": markup.prepare_x,
 }

@@ -50,7 +50,7 @@ def _ascii_triangles(raw: Path) -> Iterator[Triangle]:
     corners: list[Point] = []
     count = 0
     with raw.open("rb") as file:
-        rest = b""
+        rest = tail = b""
         while block := file.read(BLOCK):
             text = (rest + block).lower()
             # A block may end within a corner, so the last ones wait for the next block.
