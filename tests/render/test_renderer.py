@@ -108,12 +108,12 @@ async def test_edges_are_smooth_and_keep_the_colour_of_the_model(renderer: Rende
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.glb", b"glTF" + bytes(200), "The GLB file is damaged or incomplete"),
-        ("a.stl", CUBE, "The STL file is damaged or incomplete, or its content is of another kind."),
-        ("a.obj", b"", "The OBJ file is damaged or incomplete, or its content is of another kind."),
-        ("a.fbx", b"; FBX 7.4.0 project file\nObjects: {", "The FBX file is damaged or incomplete"),
-        ("a.step", b"ISO-10303-21;\nHEADER;\nENDSEC;\n", "The STEP file is damaged or incomplete"),
-        ("a.gltf", b'{"asset":{"version":"2.0"},"buffers":[{"uri":"no.bin","byteLength":4}]}', "The GLTF file is"),
+        ("a.glb", b"glTF" + bytes(200), "The file is glTF 0; only glTF 2.0 is supported."),
+        ("a.stl", bytes(80) + b"\x09\0\0\0" + bytes(50), "The STL file is incomplete: 1 of 9 triangles."),
+        ("a.obj", b"", "a.obj is empty."),
+        ("a.fbx", b"; FBX 7.4.0 project file\nObjects: {", "The FBX file is damaged or incomplete: it ends in line 2."),
+        ("a.step", b"ISO-10303-21;\nHEADER;\nENDSEC;\n", "The STEP or IFC file is incomplete: its closing line"),
+        ("a.gltf", b'{"asset":{"version":"2.0"},"buffers":[{"uri":"no.bin","byteLength":4}]}', "no.bin, which the"),
         ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "The OBJ file has nothing to see in it."),
         ("a.obj", b"v nan 0 0\nv 1 inf 0\nv 0 1 0\nf 1 2 3\n", "Line 4 of the OBJ file names point 1, whose"),
     ],
@@ -204,8 +204,9 @@ async def test_a_job_that_is_taken_away_takes_its_renderer_along(renderer: Rende
     await renderer.start()
     busy = renderer.pid
     assert busy
+    model = await renderer.intake.take_file(cube)
     os.kill(busy, signal.SIGSTOP)
-    job = asyncio.create_task(renderer.render(cube, "obj"))
+    job = asyncio.create_task(renderer.draw(model))
     await asyncio.sleep(0)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -17,7 +17,8 @@ _PTX_LINE = re.compile(rb"\d+\s+\d+\s+([-+.\deE]+\s+){24}")
 _IFC_SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'IFC", re.IGNORECASE)
 _MARKUP = re.compile(rb"<(COLLADA|amf)[\s>]")
 
-Found = tuple[bytes, bytes, Path]
+# Damaged ones may show no more than that they are archives.
+_ARCHIVES_THEMSELVES = ("3mf", "USDZ")
 
 
 def format_of_content(path: Path) -> str | None:
@@ -30,10 +31,11 @@ def format_of_file(path: Path, name: str) -> str | None:
 
     A signature is stronger than the name. A name that the content does not bear out is weaker than a guess.
     """
-    if found := _first(_SIGNATURES, path):
-        return found
     suffix = PurePath(name).suffix.lower()
     named = SUFFIXES.get(suffix) or REFUSED.get(suffix)
+    found = _first(_SIGNATURES, path)
+    if found and not (found == "zip" and named in _ARCHIVES_THEMSELVES):
+        return found
     if named and (named not in _GUESSES or _first({named: _GUESSES[named]}, path)):
         return named
     return _first(_GUESSES, path) or named

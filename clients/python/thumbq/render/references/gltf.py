@@ -49,12 +49,12 @@ def prepare_glb(raw: Path, path: Path, companions: Companions, _most: int) -> No
         binary = file.read(length)
     content = json.dumps(_settled(document, companions, path.parent, binary), separators=(",", ":")).encode()
     content += b" " * (-len(content) % 4)
-    binary += bytes(-len(binary) % 4)
+    # The reader wants binary data even where there is none to need.
+    binary += bytes(-len(binary) % 4 or (0 if binary else 4))
     with path.open("wb") as file:
-        total = 20 + len(content) + (8 + len(binary) if binary else 0)
+        total = 28 + len(content) + len(binary)
         file.write(struct.pack("<4sIII4s", b"glTF", 2, total, len(content), b"JSON") + content)
-        if binary:
-            file.write(struct.pack("<I4s", len(binary), b"BIN\0") + binary)
+        file.write(struct.pack("<I4s", len(binary), b"BIN\0") + binary)
     raw.unlink()
 
 
