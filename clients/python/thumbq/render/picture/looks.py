@@ -11,7 +11,7 @@ from thumbq.render.formats import FORMATS
 from thumbq.render.picture.light import STUDIO
 from thumbq.render.picture.view import AXES
 
-PLAIN = (0.66, 0.72, 0.80)
+PLAIN, PLAIN_POINTS = (0.66, 0.72, 0.80), (0.42, 0.53, 0.68)
 # Formats whose colours are a part of the geometry, if they have any.
 COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
 
@@ -60,8 +60,10 @@ class Looks:
         # The lines of a CAD model are the edges of its surfaces.
         self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
 
-    def fit_points(self, count: int) -> None:
-        """Choose how large the points of a cloud are."""
+    def fit_points(self, count: int, is_cloud: bool) -> None:
+        """Choose how large points are, and the colour of a cloud that has none: points have no shading."""
+        if is_cloud and self._options.has_value("model.color.rgb"):
+            self._options["model.color.rgb"] = PLAIN_POINTS
         self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
 
     def thicken(self) -> None:
