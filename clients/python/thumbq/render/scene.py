@@ -1,7 +1,6 @@
 """Draws a model with f3d; runs in the renderer's own process (see `process.py`)."""
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,10 @@ from thumbq.render.picture.looks import Looks
 from thumbq.render.picture.shots import Shots
 from thumbq.render.picture.turntable import turntable
 from thumbq.render.picture.view import View
+from thumbq.render.reasons import reason
+
+# The end of a longer log is not read: the first complaints are those that count.
+LONGEST_LOG = 1 << 16
 
 
 class CannotDraw(Exception):
@@ -86,8 +89,8 @@ class Studio:
         try:
             scene.add(model)
         except RuntimeError as error:
-            name = FORMATS[model_format].name
-            raise CannotDraw(f"The {name} file is damaged or incomplete{_cause(error, self._log)}.") from error
+            log = os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
+            raise CannotDraw(reason(FORMATS[model_format].name, model_format, log)) from error
         finally:
             f3d.Log.set_verbose_level(f3d.Log.WARN)
         self._shots.is_cloud = _is_cloud(self._said())
@@ -123,15 +126,3 @@ def _is_cloud(said: str) -> bool:
 
 def _scaled(picture: Image.Image, size: int) -> Image.Image:
     return picture if picture.width == size else picture.resize((size, size), Image.Resampling.LANCZOS)
-
-
-def _cause(error: RuntimeError, log: int) -> str:
-    """The first thing that a reader complained of, to be put at the end of a sentence."""
-    text = os.pread(log, 65536, 0).decode(errors="replace")
-    if "unsupported content" in str(error):
-        return ", or its content is of another kind"
-    if complaint := re.search(r"ERROR: .*\n\w+ \(0x[0-9a-f]+\): (.+)", text):
-        # Without the folders of this machine.
-        words = re.sub(r'"?/[^\s"]*/([^\s"/]+)"?', r"\1", complaint[1]).strip(" .")
-        return f" ({words[:200]})"
-    return ""

@@ -9,7 +9,7 @@ from thumbq.render.intake.archive import Archive, check_content
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
 from thumbq.render.references import fbx, gltf, markup
-from thumbq.render.repair import clouds, obj, ply, stl
+from thumbq.render.repair import clouds, completeness, obj, ply, stl
 
 Preparation = Callable[[Path, Path, Companions, int], None]
 
@@ -28,7 +28,9 @@ def prepare(raw: Path, name: str, word: str | None, companions: Companions, most
     if word not in FORMATS:
         raise Refused(_not_drawn(name, word))
     path = raw.with_name(f"model.{word}")
-    PREPARATIONS.get(word, _as_it_is)(raw, path, companions, most)
+    PREPARATIONS.get(word, completeness.check if word in completeness.CHECKED else _as_it_is)(
+        raw, path, companions, most
+    )
     return path, word
 
 
