@@ -1,6 +1,7 @@
 """Draws a model with f3d; runs in the renderer's own process (see `process.py`)."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,8 +90,7 @@ class Studio:
         try:
             scene.add(model)
         except RuntimeError as error:
-            log = os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
-            raise CannotDraw(reason(FORMATS[model_format].name, model_format, log)) from error
+            raise CannotDraw(reason(FORMATS[model_format].name, model_format, self._said())) from error
         finally:
             f3d.Log.set_verbose_level(f3d.Log.WARN)
         self._shots.is_cloud = _is_cloud(self._said())
@@ -98,7 +98,7 @@ class Studio:
 
     def _said(self) -> str:
         """What f3d and its readers have written about the model."""
-        return os.pread(self._log, 65536, 0).decode(errors="replace")
+        return os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
 
     def _find_view(self, model_format: str, up: str, outputs: Outputs) -> View:
         camera = CAMERAS[outputs.camera]
