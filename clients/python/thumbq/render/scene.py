@@ -1,6 +1,7 @@
 """Draws a model with f3d; runs in the renderer's own process (see `process.py`)."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,17 +90,21 @@ class Studio:
         try:
             scene.add(model)
         except RuntimeError as error:
-            log = os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
-            raise CannotDraw(reason(FORMATS[model_format].name, model_format, log)) from error
+            raise CannotDraw(reason(FORMATS[model_format].name, model_format, self._said())) from error
         finally:
             f3d.Log.set_verbose_level(f3d.Log.WARN)
-        self._looks.fit_points(scene.get_scene_info().number_of_points)
+        self._shots.is_cloud = _is_cloud(self._said())
+        self._looks.fit_points(scene.get_scene_info().number_of_points, self._shots.is_cloud)
+
+    def _said(self) -> str:
+        """What f3d and its readers have written about the model."""
+        return os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
 
     def _find_view(self, model_format: str, up: str, outputs: Outputs) -> View:
         camera = CAMERAS[outputs.camera]
         view = self._shots.whole_scene(up, camera, outputs.front)
         try:
-            view = view.framed(framing.find_frame(view.frame, *self._shots.looks_from(view), camera.filled))
+            view = framing.find_frame(view, self._shots, camera.filled)
             if outputs.frames > 1:
                 view = turntable(view, self._shots.visible)
             return view
@@ -111,6 +116,12 @@ class Studio:
         grounds = ground.grounds_of(outputs.color)
         pictures = self._shots.pictures(view.turned(outputs.frames), max(outputs.sizes))
         return [ground.set_off(picture, grounds) for picture in pictures]
+
+
+def _is_cloud(said: str) -> bool:
+    """Whether f3d counted neither polygons nor lines in the model."""
+    counted = re.findall(r"Number of (?:polygons|lines): (\d+)", said)
+    return bool(counted) and not any(map(int, counted))
 
 
 def _scaled(picture: Image.Image, size: int) -> Image.Image:

@@ -1,111 +1,127 @@
 """Finds the part of a scene that the picture shows: what holds 99.9 % of the visible surface.
 
 A point that lies far away makes the bounds of a model huge, and the model itself may be smaller than a pixel in them.
-So the frame is found by looking: draw small, find the islands of visible pixels, look closer at each, and leave out
-the ones that hold next to nothing.
+So the frame is found by looking: draw small, tell the islands of visible pixels apart, look closer at each, and leave
+out the ones that hold next to nothing.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 from PIL import Image
 
-Vector = tuple[float, float, float]
-Box = tuple[float, float, float, float]
+from thumbq.render.picture.islands import Box, Island, box_around, find_islands
+from thumbq.render.picture.view import View, moved
 
-# Pixels of the small drawings, and of the cells in which islands are told apart.
-SIZE, CELL = 192, 4
-FILLED = (0.85, 0.95)
-WANTED = 0.9
-ROUNDS = 12
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+# Pixels of the small drawings.
+SIZE = 192
+ROUNDS, WANTED, FILLED = 12, 0.9, (0.85, 0.95)
+# The frame never becomes smaller than this share of the scene.
+SMALLEST = 1e-7
 
 # Share of the surface that may lie outside of the picture.
 LEFT_OUT = 0.001
 # Islands are weighed when they cover less than this share of the box around them, and are not more than this many.
-SPARSE, MOST_ISLANDS = 0.1, 24
-# An island of fewer pixels is looked at more closely.
-FEW_PIXELS = 150
-CLOSER_LOOKS = 4
+SPARSE, MOST_ISLANDS = 0.1, 48
+# An island of fewer pixels is looked at more closely before it is weighed.
+FEW_PIXELS, CLOSER_LOOKS = 150, 5
 
 
 class NothingToSee(Exception):
     """Nothing is visible, however closely one looks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A square in space: its centre, its two directions, and how wide it is."""
+class Sight(Protocol):
+    """Draws a view small, SIZE pixels square: 255 where something is visible."""
 
-    centre: Vector
-    right: Vector
-    up: Vector
-    width: float
+    # Whether the model is nothing but points: what counts then is their number.
+    is_cloud: bool
 
-    def around(self, box: Box, filled: float = WANTED) -> "Frame":
-        """The frame that a box in this one fills; the box is in shares of it, from the top left."""
-        left, top, right, bottom = box
-        across, above = self.width * ((left + right) / 2 - 0.5), self.width * (0.5 - (top + bottom) / 2)
-        x, y, z = (self.centre[k] + across * self.right[k] + above * self.up[k] for k in range(3))
-        width = self.width * max(right - left, bottom - top, 1e-9) / filled
-        return replace(self, centre=(x, y, z), width=width)
+    def visible(self, view: View, thicker: float = 1.0) -> Image.Image:
+        """Surfaces, points and lines; the latter, which have no size of their own, so many times thicker."""
+
+    def dots(self, view: View) -> Image.Image:
+        """A dot at every corner of the model, however small the model is in this view."""
 
 
-# How a frame looks, drawn SIZE pixels square: 255 where something is visible.
-Look = Callable[[Frame], Image.Image]
-
-
-@dataclass(frozen=True, slots=True)
-class Island:
-    """Visible pixels that touch: the box around them, in shares of the frame, and their number."""
-
-    box: Box
-    pixels: float
-
-
-def find_frame(start: Frame, look: Look, dots: Look, filled: float = WANTED) -> Frame:
-    """The frame of which the model fills a share, seen from where `start` is seen; raises NothingToSee.
-
-    `dots` marks every corner of the model, however small the model is in the frame.
-    """
-    frame, box = start, WHOLE
-    for _ in range(ROUNDS):
-        islands = _islands_of(frame, look, dots)
+def find_frame(start: View, sight: Sight, filled: float = WANTED) -> View:
+    """The view from where `start` is seen, of which the model fills a share; raises NothingToSee."""
+    view = start
+    for turn in range(ROUNDS):
+        islands = _islands(view, sight)
         if not islands:
             raise NothingToSee
-        box = _around(_holding_the_surface(islands, frame, look, dots))
-        left, top, right, bottom = box
-        centred = abs(left + right - 1) < 0.02 and abs(top + bottom - 1) < 0.02
-        if centred and FILLED[0] < max(right - left, bottom - top) < FILLED[1]:
-            break
-        frame = frame.around(box)
-    return frame.around(box, filled)
+        if turn == 0 and _is_sparse(islands):
+            view = _located(start, sight)
+            continue
+        box = box_around(islands)
+        if _fits(box) or view.frame.width < SMALLEST * start.frame.width:
+            if not any(island.pixels for island in islands):
+                break
+            return view.around(box, filled)
+        view = view.around(box, WANTED)
+    if not view or not find_islands(sight.visible(view)):
+        raise NothingToSee
+    return view
 
 
-def _islands_of(frame: Frame, look: Look, dots: Look) -> list[Island]:
-    visible = look(frame)
-    islands = find_islands(visible)
+def _fits(box: Box) -> bool:
+    left, top, right, bottom = box
+    centred = abs(left + right - 1) < 0.02 and abs(top + bottom - 1) < 0.02
+    return centred and FILLED[0] < max(right - left, bottom - top) < FILLED[1]
+
+
+def _islands(view: View, sight: Sight) -> list[Island]:
+    """What is visible, and when that is next to nothing, where the corners are."""
+    islands = find_islands(sight.visible(view))
     if sum(island.pixels for island in islands) < FEW_PIXELS:
-        unseen = [island for island in find_islands(dots(frame)) if not _covered(island, islands)]
-        islands += [Island(island.box, 0) for island in unseen]
+        dots = find_islands(sight.dots(view))
+        islands += [replace(dot, pixels=0) for dot in dots if not any(dot.touches(island) for island in islands)]
     return islands
 
 
-def _covered(island: Island, others: list[Island]) -> bool:
-    left, top, right, bottom = island.box
-    x, y = (left + right) / 2, (top + bottom) / 2
-    return any(o.box[0] <= x <= o.box[2] and o.box[1] <= y <= o.box[3] for o in others)
-
-
-def _holding_the_surface(islands: list[Island], frame: Frame, look: Look, dots: Look) -> list[Island]:
-    """The islands without those that together hold less than `LEFT_OUT` of the surface."""
+def _is_sparse(islands: list[Island]) -> bool:
     if not 1 < len(islands) <= MOST_ISLANDS:
+        return False
+    left, top, right, bottom = box_around(islands)
+    return sum(island.pixels for island in islands) < SPARSE * (right - left) * (bottom - top) * SIZE**2
+
+
+def _located(start: View, sight: Sight) -> View:
+    """A view of what holds the surface, with it in the middle of the frame also in depth.
+
+    It is looked for from the front and from a side, and from far away, where everything keeps its size.
+    """
+    front = _closest(start.far_away(), sight)
+    aside = front.from_aside(start.frame.width)
+    aside = _closest(aside, sight, front.frame.width / aside.frame.width)
+    depth = sum((a - b) * t for a, b, t in zip(aside.frame.centre, front.frame.centre, start.towards, strict=True))
+    centre = moved(front.frame.centre, start.towards, depth)
+    return start.framed(replace(start.frame, centre=centre, width=front.frame.width))
+
+
+def _closest(view: View, sight: Sight, band: float = 1.0) -> View:
+    """The view closer to what holds the surface; only what is in a band across the middle counts."""
+    low, high = 0.5 - band / 2 - 0.02, 0.5 + band / 2 + 0.02
+    for _ in range(ROUNDS):
+        islands = [island for island in _islands(view, sight) if low < island.box[3] and island.box[1] < high]
+        if not islands:
+            raise NothingToSee
+        box = box_around(_holding_the_surface(islands, view, sight))
+        filled = max(box[2] - box[0], box[3] - box[1])
+        view = view.around(box, WANTED if filled > 0.5 else 0.7)
+        low, high = 0.0, 1.0
+        if filled > 0.5:
+            break
+    return view
+
+
+def _holding_the_surface(islands: list[Island], view: View, sight: Sight) -> list[Island]:
+    """The islands without those that together hold less than `LEFT_OUT` of the surface."""
+    if not _is_sparse(islands):
         return islands
-    left, top, right, bottom = _around(islands)
-    if sum(island.pixels for island in islands) > SPARSE * (right - left) * (bottom - top) * SIZE**2:
-        return islands
-    weighed = sorted(((_surface(island, frame, look, dots), island) for island in islands), key=lambda pair: pair[0])
+    weigh = _points if sight.is_cloud else _surface
+    weighed = sorted(((weigh(island, view, sight), island) for island in islands), key=lambda pair: pair[0])
     spare = LEFT_OUT * sum(surface for surface, _ in weighed)
     kept = []
     for surface, island in weighed:
@@ -115,70 +131,34 @@ def _holding_the_surface(islands: list[Island], frame: Frame, look: Look, dots: 
     return kept or islands
 
 
-def _surface(island: Island, frame: Frame, look: Look, dots: Look) -> float:
-    """How much is visible of an island, in pixels of `frame`, measured from close by when it is small."""
+def _points(island: Island, view: View, sight: Sight) -> float:
+    """How many points are visible in an island, as the pixels that they take up when it fills the frame."""
+    closer, box, inside = view, island.box, [island]
+    for _ in range(CLOSER_LOOKS):
+        closer = closer.around(box, 0.7)
+        inside = find_islands(sight.visible(closer))
+        if not inside:
+            break
+        box = box_around(inside)
+        if max(box[2] - box[0], box[3] - box[1]) > 0.5:
+            break
+    return sum(part.pixels for part in inside)
+
+
+def _surface(island: Island, view: View, sight: Sight) -> float:
+    """How much is visible of an island, in pixels of `view`, measured from close by when it is small."""
     if island.pixels >= FEW_PIXELS:
         return island.pixels
-    closer = frame
-    box, pixels = island.box, island.pixels
+    closer, box, pixels = view, island.box, island.pixels
     for _ in range(CLOSER_LOOKS):
-        closer = closer.around(box)
-        inside = find_islands(look(closer))
+        closer = closer.around(box, 0.7)
+        # Points and lines keep their size in space here, as surfaces do.
+        inside = find_islands(sight.visible(closer, view.frame.width / closer.frame.width))
         pixels = sum(part.pixels for part in inside)
         if pixels >= FEW_PIXELS:
             break
-        inside = inside or find_islands(dots(closer))
+        inside = inside or find_islands(sight.dots(closer))
         if not inside:
             break
         box = max(inside, key=lambda part: part.pixels).box
-    return pixels * (closer.width / frame.width) ** 2
-
-
-def find_islands(visible: Image.Image) -> list[Island]:
-    """The islands of a small drawing, found in cells of a few pixels."""
-    if not visible.getbbox():
-        return []
-    side = visible.width // CELL
-    cells = visible.reduce(CELL).tobytes()
-    left_over = {index for index, value in enumerate(cells) if value}
-    islands = []
-    while left_over:
-        reached = [left_over.pop()]
-        for index in reached:
-            neighbours = _neighbours(index, side) & left_over
-            left_over -= neighbours
-            reached += neighbours
-        islands.append(_island(reached, visible, side))
-    return islands
-
-
-def _neighbours(index: int, side: int) -> set[int]:
-    row, column = divmod(index, side)
-    return {
-        r * side + c
-        for r in (row - 1, row, row + 1)
-        for c in (column - 1, column, column + 1)
-        if 0 <= r < side and 0 <= c < side
-    }
-
-
-def _island(cells: list[int], visible: Image.Image, side: int) -> Island:
-    mask = Image.new("L", (side, side))
-    for index in cells:
-        mask.putpixel((index % side, index // side), 255)
-    alone = Image.composite(visible, Image.new("L", visible.size), mask.resize(visible.size, Image.Resampling.NEAREST))
-    box = alone.getbbox()
-    assert box is not None
-    left, top, right, bottom = (edge / visible.width for edge in box)
-    return Island((left, top, right, bottom), sum(alone.histogram()[1:]))
-
-
-def _around(islands: list[Island]) -> Box:
-    lefts, tops, rights, bottoms = zip(*(island.box for island in islands), strict=True)
-    return min(lefts), min(tops), max(rights), max(bottoms)
-
-
-def unit(vector: Vector) -> Vector:
-    """The vector of length 1 in the same direction."""
-    length = math.hypot(*vector)
-    return vector[0] / length, vector[1] / length, vector[2] / length
+    return pixels * (closer.frame.width / view.frame.width) ** 2

@@ -11,13 +11,17 @@ from thumbq.render.formats import FORMATS
 from thumbq.render.picture.light import STUDIO
 from thumbq.render.picture.view import AXES
 
-PLAIN = (0.66, 0.72, 0.80)
+PLAIN, PLAIN_POINTS = (0.66, 0.72, 0.80), (0.42, 0.53, 0.68)
 # Formats whose colours are a part of the geometry, if they have any.
 COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
+# The readers of these name the colours of their points so.
+SCANS, SCAN_COLORS = frozenset({"las", "pcd", "ptx"}), "NormalizedColor"
+# Formats in which models have no material of their own, whatever their reader gives them.
+NO_MATERIALS = frozenset({"off"})
 
 # Widths as shares of the picture's width. Few points are drawn larger than many.
 LINE, CAD_LINE = 1 / 150, 1 / 1024
-POINT, LEAST_POINT, MOST_POINT = 0.35, 1 / 220, 1 / 36
+POINT, LEAST_POINT, MOST_POINT = 0.45, 1 / 220, 1 / 36
 THICKER = 3.0
 # A point that marks a corner, in thousandths of the frame.
 DOT = 12.0
@@ -51,7 +55,11 @@ class Looks:
         options["scene.up_direction"] = list(AXES[up][1])
         geometry = model_format in COLORED_GEOMETRY or FORMATS[model_format].kind == "points"
         options["model.coloring"] = "direct" if geometry else "material"
-        if geometry or (model_format == "obj" and b"mtllib" not in model.read_bytes()):
+        if model_format in SCANS:
+            options["model.scivis.array_name"] = SCAN_COLORS
+        else:
+            options.remove_value("model.scivis.array_name")
+        if geometry or model_format in NO_MATERIALS or (model_format == "obj" and b"mtllib" not in model.read_bytes()):
             options["model.color.rgb"] = PLAIN
         else:
             options.remove_value("model.color.rgb")
@@ -60,8 +68,10 @@ class Looks:
         # The lines of a CAD model are the edges of its surfaces.
         self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
 
-    def fit_points(self, count: int) -> None:
-        """Choose how large the points of a cloud are."""
+    def fit_points(self, count: int, is_cloud: bool) -> None:
+        """Choose how large points are, and the colour of a cloud that has none: points have no shading."""
+        if is_cloud and self._options.has_value("model.color.rgb"):
+            self._options["model.color.rgb"] = PLAIN_POINTS
         self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
 
     def thicken(self) -> None:

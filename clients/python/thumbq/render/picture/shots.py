@@ -15,7 +15,7 @@ from thumbq.render.picture.view import View, whole_scene
 OCCLUSION, LEAST_OCCLUSION = 384, 192
 # In a frame that is so much smaller than the scene, its shadows are too coarse to be right.
 CLOSE = 1 / 40
-VISIBLE = 8
+VISIBLE, MOST_THICKER = 8, 100.0
 
 
 class Shots:
@@ -24,6 +24,7 @@ class Shots:
     def __init__(self, engine: f3d.Engine, looks: Looks) -> None:
         self._window = engine.window
         self._looks = looks
+        self.is_cloud = False
         triangle = f3d.Mesh(points=[0, 0, 0, 1, 0, 0, 0, 1, 0], face_sides=[3], face_indices=[0, 1, 2])
         engine.scene.add(triangle)
         self._pixels = Pixels(engine.window)
@@ -36,14 +37,10 @@ class Shots:
         self._scene_width = view.frame.width
         return view
 
-    def looks_from(self, view: View) -> tuple[framing.Look, framing.Look]:
-        """How a frame looks from there, and where the corners are in it."""
-        return lambda frame: self.visible(view.framed(frame)), lambda frame: self.dots(view.framed(frame))
-
-    def visible(self, view: View) -> Image.Image:
+    def visible(self, view: View, thicker: float = 1.0) -> Image.Image:
         """255 where a small drawing shows something."""
         view.apply(self._window.camera)
-        self._looks.scale_to(framing.SIZE)
+        self._looks.scale_to(round(framing.SIZE * min(thicker, MOST_THICKER)))
         drawn = self._pixels.shot(framing.SIZE)
         return drawn.getchannel("A").point(lambda alpha: 255 if alpha > VISIBLE else 0)
 

@@ -5,10 +5,15 @@ from dataclasses import dataclass, replace
 
 import f3d
 
-from thumbq.render.picture.framing import Frame, Vector, unit
+from thumbq.render.picture.islands import Box
+
+Vector = tuple[float, float, float]
+Axes = tuple[Vector, Vector, Vector]
+
+FAR = 200.0
 
 # A model's axes as seen from its front, for every axis that a format calls up: right, up, towards the camera.
-AXES: dict[str, tuple[Vector, Vector, Vector]] = {
+AXES: dict[str, Axes] = {
     "+Y": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "-Y": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)),
     "+Z": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)),
@@ -17,12 +22,26 @@ AXES: dict[str, tuple[Vector, Vector, Vector]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """A camera at `distance` from the centre of a frame, in degrees right of the model's front and above it."""
+class Frame:
+    """A square in space: its centre, its two directions, and how wide it is."""
 
-    axes: tuple[Vector, Vector, Vector]
+    centre: Vector
+    right: Vector
+    up: Vector
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A camera that looks straight at a frame from a distance.
+
+    It stands `azimuth` degrees to the right of the model's front and `height` degrees above it.
+    """
+
+    axes: Axes
     azimuth: float
     height: float
+    towards: Vector
     distance: float
     frame: Frame
 
@@ -30,14 +49,32 @@ class View:
         """The same camera, looking at another frame."""
         return replace(self, frame=frame)
 
+    def around(self, box: Box, filled: float) -> "View":
+        """The view of which a box in this one fills a share."""
+        left, top, right, bottom = box
+        across, above = self.frame.width * ((left + right) / 2 - 0.5), self.frame.width * (0.5 - (top + bottom) / 2)
+        centre = moved(moved(self.frame.centre, self.frame.right, across), self.frame.up, above)
+        width = self.frame.width * max(right - left, bottom - top, 1e-9) / filled
+        return self.framed(replace(self.frame, centre=centre, width=width))
+
+    def far_away(self) -> "View":
+        """The same frame from so far away that what is near looks hardly larger than what is far."""
+        return replace(self, distance=FAR * self.distance)
+
+    def from_aside(self, width: float) -> "View":
+        """A view of the same centre from the right, `width` wide."""
+        x, y, z = self.towards
+        frame = replace(self.frame, right=(-x, -y, -z), width=width)
+        return replace(self, towards=self.frame.right, frame=frame)
+
     def turned(self, count: int) -> list["View"]:
         """As many views as asked for, all around the model; the first is this one."""
         views = []
         for number in range(count):
             azimuth = self.azimuth + 360 * number / count
-            right, up, _ = directions(self.axes, azimuth, self.height)
+            right, up, towards = directions(self.axes, azimuth, self.height)
             frame = replace(self.frame, right=right, up=up)
-            views.append(replace(self, azimuth=azimuth, frame=frame))
+            views.append(replace(self, azimuth=azimuth, towards=towards, frame=frame))
         return views
 
     def apply(self, camera: f3d.Camera) -> None:
@@ -46,15 +83,28 @@ class View:
         A camera that walked up to a small model beside a far point would have the model cut off: the nearest that
         is drawn is a thousandth of the farthest.
         """
-        _, _, towards = directions(self.axes, self.azimuth, self.height)
-        x, y, z = (self.frame.centre[k] + self.distance * towards[k] for k in range(3))
-        camera.position = (x, y, z)
+        camera.position = moved(self.frame.centre, self.towards, self.distance)
         camera.focal_point = self.frame.centre
-        camera.view_up = self.axes[1]
+        camera.view_up = self.frame.up
         camera.view_angle = math.degrees(2 * math.atan(self.frame.width / 2 / self.distance))
 
 
-def directions(axes: tuple[Vector, Vector, Vector], azimuth: float, height: float) -> tuple[Vector, Vector, Vector]:
+def moved(point: Vector, direction: Vector, length: float) -> Vector:
+    """The point so far away in a direction."""
+    return (
+        point[0] + length * direction[0],
+        point[1] + length * direction[1],
+        point[2] + length * direction[2],
+    )
+
+
+def unit(vector: Vector) -> Vector:
+    """The vector of length 1 in the same direction."""
+    length = math.hypot(*vector)
+    return vector[0] / length, vector[1] / length, vector[2] / length
+
+
+def directions(axes: Axes, azimuth: float, height: float) -> Axes:
     """Right and up in the picture, and from the model towards the camera."""
     sin_a, cos_a = math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth))
     sin_h, cos_h = math.sin(math.radians(height)), math.cos(math.radians(height))
@@ -65,7 +115,7 @@ def directions(axes: tuple[Vector, Vector, Vector], azimuth: float, height: floa
     )
 
 
-def _mixed(axes: tuple[Vector, Vector, Vector], shares: Vector) -> Vector:
+def _mixed(axes: Axes, shares: Vector) -> Vector:
     x, y, z = (sum(share * axis[k] for share, axis in zip(shares, axes, strict=True)) for k in range(3))
     return unit((x, y, z))
 
@@ -81,4 +131,4 @@ def whole_scene(camera: f3d.Camera, up: str, azimuth: float, height: float, view
     camera.reset_to_bounds(0.9)
     distance = math.dist(camera.position, camera.focal_point)
     width = 2 * distance * math.tan(math.radians(camera.view_angle / 2))
-    return View(axes, azimuth, height, distance, Frame(camera.focal_point, right, above, width))
+    return View(axes, azimuth, height, towards, distance, Frame(camera.focal_point, right, above, width))
