@@ -111,7 +111,7 @@ async def test_edges_are_smooth_and_keep_the_colour_of_the_model(renderer: Rende
         ("a.glb", b"glTF" + bytes(200), "The file is glTF 0; only glTF 2.0 is supported."),
         ("a.stl", bytes(80) + b"\x09\0\0\0" + bytes(50), "The STL file is incomplete: 1 of 9 triangles."),
         ("a.obj", b"", "a.obj is empty."),
-        ("a.fbx", b"; FBX 7.4.0 project file\nObjects: {", "The FBX file is damaged or incomplete: it ends in line 2."),
+        ("a.fbx", b"; FBX 7.4.0 project file\nObjects: {", "The FBX file is damaged or incomplete: it ends"),
         ("a.step", b"ISO-10303-21;\nHEADER;\nENDSEC;\n", "The STEP or IFC file is incomplete: its closing line"),
         ("a.gltf", b'{"asset":{"version":"2.0"},"buffers":[{"uri":"no.bin","byteLength":4}]}', "no.bin, which the"),
         ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "The OBJ file has nothing to see in it."),
@@ -192,10 +192,10 @@ async def test_the_memory_limit_ends_a_model_that_is_too_large(tmp_path: Path, c
         assert await renderer.render(cube, "obj")
 
 
-async def test_a_renderer_that_cannot_start_says_why(cube: Path):
+async def test_a_renderer_that_cannot_start_says_why():
     async with Renderer(Limits(memory=1)) as renderer:
         with pytest.raises(RenderFailed, match=r"^The renderer cannot start: ") as failure:
-            await renderer.render(cube, "obj")
+            await renderer.start()
         assert failure.value.retryable
 
 

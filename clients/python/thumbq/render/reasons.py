@@ -12,6 +12,7 @@ MESSAGES: tuple[tuple[str, str | None], ...] = (
     (r"MTL file set by the mtllib|appears in OBJ but not MTL|part \w+ has zero faces|Error loading model data", None),
     (r"Could not apply GLTF material", None),
     (r"FBX-Parser \(TOK_\w+, (line \d+).*unexpected end of file", "it ends in {0}"),
+    (r"FBX-Parser unexpected end of file", "it ends too early"),
     (r"FBX-Parser .*?(line \d+)", "{0} cannot be understood"),
     (r"FBX-(?:Tokenize|Parse)\w* \(offset (0x[0-9a-f]+)\) ?(.*)", "at byte {0}: {1}"),
     (r"OFF: The number of faces", "it has fewer faces than it says"),

@@ -47,7 +47,13 @@ def prepare_glb(raw: Path, path: Path, companions: Companions, _most: int) -> No
         document = _parsed(file.read(text))
         file.seek(start)
         binary = file.read(length)
-    content = json.dumps(_settled(document, companions, path.parent, binary), separators=(",", ":")).encode()
+    document = _settled(document, companions, path.parent, binary)
+    buffers = document.get("buffers", [])
+    if buffers and "uri" in buffers[0]:
+        # The reader takes the binary data of the GLB itself for the first buffer, whatever else it is told.
+        binary = _buffer(buffers[0], path.parent, None)
+        del buffers[0]["uri"]
+    content = json.dumps(document, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 4)
     # The reader wants binary data even where there is none to need.
     binary += bytes(-len(binary) % 4 or (0 if binary else 4))
