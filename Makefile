@@ -86,6 +86,10 @@ bench-smoke: $(VENV)/installed-dev  ## Check what a job costs in commits, statem
 chaos: $(VENV)/installed-dev  ## Kill everything while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz-render
+fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7
+	$(VENV)/bin/python -m tests.render.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
