@@ -16,6 +16,7 @@ from thumbq.render.outputs import CAMERAS, Outputs
 from thumbq.render.picture import framing, ground
 from thumbq.render.picture.encoding import encode
 from thumbq.render.picture.looks import Looks
+from thumbq.render.picture.measure import LEAST_SEEN, visible_share
 from thumbq.render.picture.shots import Shots
 from thumbq.render.picture.turntable import turntable
 from thumbq.render.picture.view import View
@@ -23,6 +24,10 @@ from thumbq.render.reasons import reason
 
 # The end of a longer log is not read: the first complaints are those that count.
 LONGEST_LOG = 1 << 16
+
+
+# A picture with less in it than this is drawn again with thick edges, lines and points.
+THIN = 3 * LEAST_SEEN
 
 
 class CannotDraw(Exception):
@@ -68,12 +73,7 @@ class Studio:
         with drawing.stage("frame"):
             view = self._find_view(model_format, up, outputs)
         with drawing.stage("draw"):
-            frames = self._frames(view, outputs)
-            if not ground.can_be_seen(frames[0], ground.grounds_of(outputs.color)):
-                self._looks.thicken()
-                frames = self._frames(view, outputs)
-        if not ground.can_be_seen(frames[0], ground.grounds_of(outputs.color)):
-            raise CannotDraw(f"The {FORMATS[model_format].name} file has almost nothing to see in it.")
+            frames = self._frames(view, outputs, FORMATS[model_format].name)
         with drawing.stage("encode"):
             for size in outputs.sizes:
                 sized = [ground.on_ground(_scaled(frame, size), outputs.color) for frame in frames]
@@ -112,10 +112,17 @@ class Studio:
             name = FORMATS[model_format].name
             raise CannotDraw(f"The {name} file has nothing to see in it.") from None
 
-    def _frames(self, view: View, outputs: Outputs) -> list[Image.Image]:
-        grounds = ground.grounds_of(outputs.color)
-        pictures = self._shots.pictures(view.turned(outputs.frames), max(outputs.sizes))
-        return [ground.set_off(picture, grounds) for picture in pictures]
+    def _frames(self, view: View, outputs: Outputs, name: str) -> list[Image.Image]:
+        """The pictures from every side, set off from their ground; raises CannotDraw when there is nothing to see."""
+        views, size, grounds = view.turned(outputs.frames), max(outputs.sizes), ground.grounds_of(outputs.color)
+        pictures = self._shots.pictures(views, size)
+        if visible_share(pictures[0]) < THIN:
+            pictures = self._shots.thick_pictures(views, size)
+        if visible_share(pictures[0]) >= LEAST_SEEN:
+            pictures = [ground.set_off(picture, grounds) for picture in pictures]
+            if ground.can_be_seen(pictures[0], grounds):
+                return pictures
+        raise CannotDraw(f"The {name} file has almost nothing to see in it.")
 
 
 def _is_cloud(said: str) -> bool:

@@ -97,7 +97,8 @@ def _located(start: View, sight: Sight) -> View:
     aside = _closest(aside, sight, front.frame.width / aside.frame.width)
     depth = sum((a - b) * t for a, b, t in zip(aside.frame.centre, front.frame.centre, start.towards, strict=True))
     centre = moved(front.frame.centre, start.towards, depth)
-    return start.framed(replace(start.frame, centre=centre, width=front.frame.width))
+    # Nearby parts look larger from the start than from far away.
+    return start.framed(replace(start.frame, centre=centre, width=1.5 * front.frame.width))
 
 
 def _closest(view: View, sight: Sight, band: float = 1.0) -> View:

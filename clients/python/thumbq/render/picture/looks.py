@@ -22,7 +22,7 @@ NO_MATERIALS = frozenset({"off"})
 # Widths as shares of the picture's width. Few points are drawn larger than many.
 LINE, CAD_LINE = 1 / 150, 1 / 1024
 POINT, LEAST_POINT, MOST_POINT = 0.45, 1 / 220, 1 / 36
-THICKER = 3.0
+THICKER = 2.0
 # A point that marks a corner, in thousandths of the frame.
 DOT = 12.0
 
@@ -63,7 +63,6 @@ class Looks:
             options["model.color.rgb"] = PLAIN
         else:
             options.remove_value("model.color.rgb")
-        options["render.show_edges"] = False
         self._thickness = 1.0
         # The lines of a CAD model are the edges of its surfaces.
         self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
@@ -75,8 +74,7 @@ class Looks:
         self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
 
     def thicken(self) -> None:
-        """Draw edges, lines and points so thick that even a wire can be seen."""
-        self._options["render.show_edges"] = True
+        """Draw lines and points so thick that few of them can be seen."""
         self._thickness = THICKER
 
     def scale_to(self, size: int) -> None:

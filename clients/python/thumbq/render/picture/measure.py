@@ -15,6 +15,8 @@ DARK: Color = (17, 19, 24)
 LEAST_SEEN = 0.005
 # Levels of 255 by which a pixel differs from its ground: the least that is seen, and what stands out clearly.
 SEEN, CLEAR = 12, 70
+# Alpha from which on a pixel counts as drawn.
+THERE = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,15 @@ class Contrast:
         return self.difference < CLEAR
 
 
+def visible_share(picture: Image.Image) -> float:
+    """The share of a picture in which something is drawn, on whatever ground."""
+    return sum(picture.getchannel("A").histogram()[THERE:]) / (picture.width * picture.height)
+
+
 def contrasts(picture: Image.Image, grounds: Sequence[Color]) -> list[Contrast]:
     """How a picture with transparency looks on each ground."""
     small = picture.reduce(2) if picture.width >= 256 else picture
-    there = small.getchannel("A").point(lambda alpha: 255 if alpha > 25 else 0)
+    there = small.getchannel("A").point(lambda alpha: 255 if alpha >= THERE else 0)
     return [_contrast(small, ground, there) for ground in grounds]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import f3d
 from PIL import Image, ImageChops, ImageFilter, ImageMath
 
-from thumbq.render.outputs import LARGEST, Camera
+from thumbq.render.outputs import Camera
 from thumbq.render.picture import framing
 from thumbq.render.picture.looks import Looks
 from thumbq.render.picture.pixels import Pixels
@@ -16,6 +16,7 @@ OCCLUSION, LEAST_OCCLUSION = 384, 192
 # In a frame that is so much smaller than the scene, its shadows are too coarse to be right.
 CLOSE = 1 / 40
 VISIBLE, MOST_THICKER = 8, 100.0
+RIM = 128
 
 
 class Shots:
@@ -49,32 +50,37 @@ class Shots:
         with self._looks.dots(view.frame.width / self._scene_width):
             return self.visible(view)
 
+    def thick_pictures(self, views: Sequence[View], size: int) -> list[Image.Image]:
+        """The picture of each view, with a rim as wide as a line around everything, so that a wire can be seen."""
+        self._looks.thicken()
+        pictures = [self._draw(view, 2 * size).filter(ImageFilter.MaxFilter(_rim(size))) for view in views]
+        return [picture.resize((size, size), Image.Resampling.LANCZOS) for picture in pictures]
+
     def pictures(self, views: Sequence[View], size: int) -> list[Image.Image]:
         """The picture of each view, shaded, with a transparent ground."""
-        drawn = min(2 * size, 2 * LARGEST)
-        colors = [self._colors(view, drawn, size) for view in views]
+        drawn = [self._draw(view, 2 * size) for view in views]
+        colors = [picture.resize((size, size), Image.Resampling.LANCZOS) for picture in drawn]
         if views[0].frame.width < CLOSE * self._scene_width:
             return colors
         shades = self._shades(views, max(LEAST_OCCLUSION, min(OCCLUSION, size * 3 // 4)))
         return [_shaded(color, shade) for color, shade in zip(colors, shades, strict=True)]
 
-    def _colors(self, view: View, drawn: int, size: int) -> Image.Image:
-        self._looks.scale_to(drawn)
+    def _draw(self, view: View, size: int) -> Image.Image:
+        self._looks.scale_to(size)
         view.apply(self._window.camera)
-        picture = self._pixels.shot(drawn)
-        return picture.resize((size, size), Image.Resampling.LANCZOS)
+        return self._pixels.shot(size)
 
     def _shades(self, views: Sequence[View], size: int) -> list[Image.Image]:
         """How much ambient occlusion darkens each place: 255 is not at all."""
-        self._looks.scale_to(size)
-        plain = [self._grey(view, size) for view in views]
+        plain = [self._draw(view, size).convert("L") for view in views]
         with self._looks.occlusion():
-            occluded = [self._grey(view, size) for view in views]
+            occluded = [self._draw(view, size).convert("L") for view in views]
         return [_quotient(*pair) for pair in zip(occluded, plain, strict=True)]
 
-    def _grey(self, view: View, size: int) -> Image.Image:
-        view.apply(self._window.camera)
-        return self._pixels.shot(size).convert("L")
+
+def _rim(size: int) -> int:
+    """Pixels of a square around each drawn pixel, an odd number."""
+    return 2 * max(1, size // RIM) + 1
 
 
 def _quotient(occluded: Image.Image, plain: Image.Image) -> Image.Image:
