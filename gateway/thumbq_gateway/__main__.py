@@ -1,4 +1,4 @@
-"""`python -m thumbq_gateway`: one gateway, set up by the environment."""
+"""`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
 import resource
 import sys
@@ -13,7 +13,7 @@ from thumbq_gateway.settings import Settings
 
 
 def main() -> None:
-    """Runs a gateway; exits with 2 and a sentence when it is set up wrongly."""
+    """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -45,7 +45,7 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _allow_many_connections() -> None:
-    """Each page that listens is an open file; the soft limit of 1024 is for programs that use select()."""
+    """Raise the soft limit of open files, since each connected page is one. Its default of 1024 is for select()."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

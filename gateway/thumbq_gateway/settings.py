@@ -1,4 +1,4 @@
-"""What an operator can set: environment variables with the prefix THUMBQ_, and PORT."""
+"""The operator's settings: environment variables with the prefix THUMBQ_, and PORT."""
 
 import ipaddress
 from pathlib import Path
@@ -16,20 +16,20 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     # 0: any free port.
     http_port: int = Field(default=5009, ge=0, le=65535, validation_alias=AliasChoices("THUMBQ_HTTP_PORT", "PORT"))
-    # Lets gateways share the port; connections are spread over them.
+    # Share the port with other gateways; the kernel spreads the connections over them.
     reuse_port: bool = False
-    # Allows to listen beyond loopback without keys.
+    # Allow other addresses than loopback without keys.
     insecure: bool = False
     # host:port of the gRPC server, or any other target of gRPC, as "ipv4:10.0.0.1:50051,10.0.0.2:50051".
     server: str = "127.0.0.1:50051"
-    # Files outside this folder are never served; none: no files.
+    # The folder of the pictures. No file outside of it is served, and none at all without it.
     thumbnail_root: Path | None = None
-    # Pages of these origins may use the API, as "https://a.example,https://b.example" or "*".
+    # Origins whose pages may use the API, such as "https://a.example,https://b.example" or "*".
     cors_origins: Annotated[frozenset[str], NoDecode] = frozenset()
-    # A pipe to write {"port": N} to when the gateway listens, inherited from the parent.
+    # A pipe, inherited from the parent, that gets {"port": N} when the gateway listens.
     ready_fd: int | None = None
 
-    # Of the notification stream.
+    # The notification stream.
     heartbeat: PositiveFloat = 15.0
     subscriber_limit: PositiveInt = 20_000
     subscriber_buffer: PositiveInt = 256 * 1024
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     @property
     def is_for_this_machine_only(self) -> bool:
-        """Whether nobody but this machine can reach the address."""
+        """Whether only this machine can reach the address."""
         try:
             return ipaddress.ip_address(self.http_host.strip("[]")).is_loopback
         except ValueError:

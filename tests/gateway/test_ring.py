@@ -2,11 +2,12 @@
 
 import pytest
 
-from thumbq_gateway.notifications.ring import Cursor, Event, Ring
+from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.ring import Event, Ring
 
 
 def event(seq: int, size: int = 1) -> Event:
-    return Event(seq=seq, model_id=seq, status=4, frames=(b"x" * size,))
+    return Event(seq=seq, model_id=seq, status=4, event_stream=b"x" * size, json_lines=b"")
 
 
 def ring(start: int = 0, capacity: int = 3, byte_limit: int = 1_000) -> Ring:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import grpc
 import pytest
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
@@ -10,7 +11,10 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import BadRule, routes_of
+from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
 FIELDS = {
     "job_id": FieldDescriptorProto.TYPE_INT64,
@@ -39,16 +43,32 @@ def service(*rules: http_pb2.HttpRule, streaming: bool = False) -> ServiceDescri
     return pool.FindServiceByName("things.ThingService")
 
 
+MODULES = (queue_pb2, notification_pb2, admin_pb2)
+SERVICES = [found for module in MODULES for found in module.DESCRIPTOR.services_by_name.values()]
+
+
 def test_every_annotated_rpc_has_its_route() -> None:
-    modules = (queue_pb2, notification_pb2, admin_pb2)
-    services = [found for module in modules for found in module.DESCRIPTOR.services_by_name.values()]
     annotated = {
         method.full_name
-        for found in services
+        for found in SERVICES
         for method in found.methods
         if not method.client_streaming and not method.server_streaming
     }
-    assert routes_of(services).keys() == annotated
+    assert routes_of(SERVICES).keys() == annotated
+
+
+def test_the_contract_names_every_rpc_that_can_wait() -> None:
+    for name, (route, *_) in routes_of(SERVICES).items():
+        wait_field = "wait" if "wait" in route.request_type.fields_by_name else None
+        assert CLAUSES.get(name, GENERAL).wait_field == wait_field, name
+
+
+@pytest.mark.parametrize("wait_field", ["patience", "worker_id"])
+async def test_an_rpc_cannot_wait_for_a_field_that_is_no_duration(wait_field: str) -> None:
+    (route,) = routes_of(SERVICES)["thumbq.v1.QueueService.DequeueJob"]
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        with pytest.raises(LookupError, match=f"DequeueJobRequest has no Duration {wait_field}"):
+            UnaryCall(route, channel, LongPolls(Metrics().requests), wait_field)
 
 
 def test_a_rule_becomes_a_method_a_path_and_the_fields_in_it() -> None:

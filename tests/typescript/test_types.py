@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from tests.typescript.compiler import PACKAGE
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.protojson.enum_words import offered
+from thumbq_gateway.protojson.enum_words import choices
 from thumbq_gateway.transcoding.contract import THUMBNAIL_FIELDS
 
 SOURCE = (PACKAGE / "src" / "types.ts").read_text()
@@ -74,7 +74,7 @@ def says_optional(field: FieldDescriptor) -> bool:
 def test_an_enum_has_the_same_words(enum: EnumDescriptor) -> None:
     found = re.search(rf"^export type {enum.name} = (.+);$", SOURCE, re.MULTILINE)
     assert found
-    assert found[1].split(" | ") == [f'"{word}"' for word in offered(enum)]
+    assert found[1].split(" | ") == [f'"{word}"' for word in choices(enum)]
 
 
 @pytest.mark.parametrize("interface", ANSWERS)
