@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 
-from thumbq_server.serve_settings import SETTLED, Refused, ServeSettings, reachable_address
-from thumbq_server.storage.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
-from thumbq_server.supervisor import (
+from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
+from thumbq_launcher.settings import SETTLED, Refused, ServeSettings, reachable_address
+from thumbq_launcher.supervisor import (
     Child,
     LaunchFailed,
     PostgresChild,

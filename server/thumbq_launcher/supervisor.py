@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TextIO
 
-from thumbq_server.child import ending_with_parent
-from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.child import ending_with_parent
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
