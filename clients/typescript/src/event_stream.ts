@@ -1,16 +1,16 @@
-/** What stands between two blank lines of an event stream; comments leave no trace. */
+/** The fields between two blank lines of an event stream, without comments. */
 export interface Frame {
   id?: string;
   event?: string;
   data?: string;
-  /** Milliseconds to wait before coming back when the connection breaks. */
+  /** Milliseconds to wait before reconnecting. */
   retry?: number;
 }
 
-/** Makes frames of the text of an event stream, in whatever pieces it arrives (WHATWG HTML, 9.2.6). */
+/** Parses the text of an event stream, which may arrive in pieces of any size (WHATWG HTML, 9.2.6). */
 export class EventStreamParser {
-  #line = ""; // begun, not ended
-  #endedInReturn = false; // a line feed that comes next belongs to it
+  #line = ""; // the unfinished last line
+  #endedInReturn = false; // then a line feed that follows is part of the same line end
   #frame: Frame = {};
 
   *push(piece: string): Generator<Frame> {

@@ -1,22 +1,22 @@
+import { Deadline } from "./deadline.js";
 import { errorOf } from "./errors.js";
 import { EventStreamParser, type Frame } from "./event_stream.js";
-import { Patience } from "./patience.js";
 
-const longestAnswer = 15_000; // milliseconds; a gateway answers at once, but a connection left over may be dead
+const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a reused connection may be dead
 
 /**
- * Reads one event stream to its end. fetch() rather than EventSource: that one hides comments, and with them the
- * gateway's heartbeats. Throws when the stream is refused, breaks, or says nothing for `silence` milliseconds; while
- * the reader is busy with a frame nobody is timed.
+ * Read one event stream to its end. It uses fetch(), since EventSource hides comments, which are the gateway's
+ * heartbeats. Throws when the stream is refused, breaks, or sends nothing for `silence` milliseconds. The time in which
+ * the reader is busy with a frame does not count.
  */
 export async function* readStream(address: URL, silence: number, signal: AbortSignal): AsyncGenerator<Frame> {
-  const patience = new Patience(signal);
+  const deadline = new Deadline(signal);
   try {
-    const response = await patience.wait(
-      Math.min(silence, longestAnswer),
-      fetch(address, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: patience.signal }),
+    const response = await deadline.limit(
+      Math.min(silence, answerTimeout),
+      fetch(address, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: deadline.signal }),
     );
-    if (!response.ok) throw await patience.wait(silence, errorOf(response));
+    if (!response.ok) throw await deadline.limit(silence, errorOf(response));
     if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw new TypeError(`There is no event stream at ${address.href}`);
     }
@@ -24,11 +24,11 @@ export async function* readStream(address: URL, silence: number, signal: AbortSi
     const decoder = new TextDecoder();
     const parser = new EventStreamParser();
     for (;;) {
-      const { done, value } = await patience.wait(silence, reader.read());
+      const { done, value } = await deadline.limit(silence, reader.read());
       if (done) return;
       yield* parser.push(decoder.decode(value, { stream: true }));
     }
   } finally {
-    patience.end();
+    deadline.end();
   }
 }

@@ -1,6 +1,6 @@
 // Generated from clients/typescript/src/back_off.ts by `make typescript`. Change it there.
-const firstPause = 1_000; // milliseconds, until the gateway names another
-/** How long to wait before the next attempt to connect: longer each time, and never all clients at once. */
+const firstPause = 1_000; // milliseconds, unless the gateway names another
+/** Pauses between attempts to connect. They grow, and jitter spreads the clients. */
 export class BackOff {
     #longest;
     #base = firstPause;
@@ -9,19 +9,19 @@ export class BackOff {
     constructor(longest) {
         this.#longest = longest;
     }
-    /** The next pause in milliseconds; jitter makes it up to a fifth longer or shorter. */
+    /** Return the next pause in milliseconds, up to a fifth longer or shorter than planned. */
     next() {
         const pause = Math.min(this.#longest, this.#base * 2 ** this.#failures);
         this.#failures += 1;
         return pause * (0.8 + 0.4 * Math.random());
     }
-    /** @param base the gateway's wish for the next pause, in milliseconds */
+    /** @param base the first pause after the next failure, in milliseconds, as the gateway asks for it */
     succeeded(base = this.#base) {
         this.#base = base;
         this.#failures = 0;
     }
 }
-/** Waits, but not when the browser comes back online or nobody wants to wait any more. */
+/** Wait. The pause ends early when the browser comes back online or the signal is aborted. */
 export function pause(milliseconds, signal) {
     return new Promise((resolve) => {
         const done = () => {

@@ -1,8 +1,8 @@
 // Generated from clients/typescript/src/event_stream.ts by `make typescript`. Change it there.
-/** Makes frames of the text of an event stream, in whatever pieces it arrives (WHATWG HTML, 9.2.6). */
+/** Parses the text of an event stream, which may arrive in pieces of any size (WHATWG HTML, 9.2.6). */
 export class EventStreamParser {
-    #line = ""; // begun, not ended
-    #endedInReturn = false; // a line feed that comes next belongs to it
+    #line = ""; // the unfinished last line
+    #endedInReturn = false; // then a line feed that follows is part of the same line end
     #frame = {};
     *push(piece) {
         if (piece === "")

@@ -1,6 +1,6 @@
-// Generated from clients/typescript/src/patience.ts by `make typescript`. Change it there.
-/** Aborts what takes too long, and what nobody wants any more. */
-export class Patience {
+// Generated from clients/typescript/src/deadline.ts by `make typescript`. Change it there.
+/** A signal that is aborted when a step takes too long, or when the caller's own signal is. */
+export class Deadline {
     #controller = new AbortController();
     #outer;
     #giveUp = () => this.#controller.abort(this.#outer?.reason);
@@ -14,8 +14,8 @@ export class Patience {
     get signal() {
         return this.#controller.signal;
     }
-    /** Waits so many milliseconds, at most, for a step that heeds the signal. */
-    async wait(milliseconds, step) {
+    /** Wait for a step that listens to the signal; abort the signal after the given milliseconds. */
+    async limit(milliseconds, step) {
         const timer = setTimeout(() => {
             this.#controller.abort(new DOMException(`Nothing came for ${milliseconds} ms.`, "TimeoutError"));
         }, milliseconds);
@@ -26,7 +26,7 @@ export class Patience {
             clearTimeout(timer);
         }
     }
-    /** Lets go of everything that still goes on. */
+    /** Abort whatever is still running. */
     end() {
         this.#outer?.removeEventListener("abort", this.#giveUp);
         this.#controller.abort();

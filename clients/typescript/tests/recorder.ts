@@ -1,7 +1,7 @@
 import type { ConnectionState, Cursor, Notification, QueueSnapshot, Reset } from "thumbq";
 
-/** Listens, and lets a test wait for what it wants to hear. */
-export class Hearing {
+/** Records what a subscription calls, and lets a test wait for it. */
+export class Recorder {
   readonly notifications: Notification[] = [];
   readonly cursors: Cursor[] = [];
   readonly states: ConnectionState[] = [];
@@ -34,7 +34,7 @@ export class Hearing {
     return this.notifications.map(({ modelId }) => modelId);
   }
 
-  /** Lets those who wait look again. */
+  /** Let each waiting test check its condition again. */
   changed(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -45,12 +45,12 @@ export class Hearing {
     while (!condition()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Waits until this is the state. */
+  /** Wait for this state. */
   state(state: ConnectionState): Promise<void> {
     return this.until(() => this.states.at(-1) === state);
   }
 
-  /** Waits until so many notifications have come. */
+  /** Wait until at least `count` notifications have come. */
   count(count: number): Promise<void> {
     return this.until(() => this.notifications.length >= count);
   }

@@ -1,5 +1,5 @@
-/** Aborts what takes too long, and what nobody wants any more. */
-export class Patience {
+/** A signal that is aborted when a step takes too long, or when the caller's own signal is. */
+export class Deadline {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal | undefined;
   readonly #giveUp = (): void => this.#controller.abort(this.#outer?.reason);
@@ -14,8 +14,8 @@ export class Patience {
     return this.#controller.signal;
   }
 
-  /** Waits so many milliseconds, at most, for a step that heeds the signal. */
-  async wait<T>(milliseconds: number, step: Promise<T>): Promise<T> {
+  /** Wait for a step that listens to the signal; abort the signal after the given milliseconds. */
+  async limit<T>(milliseconds: number, step: Promise<T>): Promise<T> {
     const timer = setTimeout(() => {
       this.#controller.abort(new DOMException(`Nothing came for ${milliseconds} ms.`, "TimeoutError"));
     }, milliseconds);
@@ -26,7 +26,7 @@ export class Patience {
     }
   }
 
-  /** Lets go of everything that still goes on. */
+  /** Abort whatever is still running. */
   end(): void {
     this.#outer?.removeEventListener("abort", this.#giveUp);
     this.#controller.abort();
