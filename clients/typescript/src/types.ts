@@ -7,7 +7,7 @@ export type ThumbnailStatus = "None" | "Pending" | "Processing" | "Ready" | "Fai
 /** The result of an enqueue: a new job, an existing one, or one that was reset to start again. */
 export type EnqueueOutcome = "Created" | "Existing" | "Reset";
 
-/** Why a result was not simply accepted. "AlreadyDone": an earlier report of the same result was accepted. */
+/** Why a result was not simply accepted. "AlreadyDone": the same result was accepted before. */
 export type ResultCode = "AlreadyDone" | "Stale" | "Invalid";
 
 /** A time in RFC 3339, such as "2026-11-23T14:19:09.836482Z". */

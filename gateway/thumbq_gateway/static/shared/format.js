@@ -1,4 +1,4 @@
-// How times and numbers are said.
+// Times and numbers as text.
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const numbers = new Intl.NumberFormat();
@@ -9,7 +9,7 @@ export const timeOfDay = (milliseconds) => clock.format(milliseconds);
 
 export const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** 12 s, 3 min 5 s, 2 h 10 min. */
+/** Format a time span: 12 s, 3 min 5 s, 2 h 10 min. */
 export function elapsed(milliseconds) {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -17,6 +17,6 @@ export function elapsed(milliseconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
-/** The same, but 0.4 s where tenths matter. */
+/** Format a time span, below ten seconds with tenths: 0.4 s. */
 export const duration = (milliseconds) =>
   milliseconds < 9_950 ? `${(Math.max(0, milliseconds) / 1000).toFixed(1)} s` : elapsed(milliseconds);
