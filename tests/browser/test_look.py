@@ -6,8 +6,8 @@ import shlex
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
+from tests.support.service import Service
 
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1440, "height": 900}

@@ -4,9 +4,9 @@ import re
 
 from playwright.async_api import Browser, expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
-from tests.typescript.line import Line
+from tests.support.line import Line
+from tests.support.service import Service
 
 MANY = 350
 SHOWN = 300

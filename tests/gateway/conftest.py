@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.service import Client, RestartableServer, running_gateway
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client
 from tests.wire.conftest import running_server
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.service import Answer, Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Answer, Client, ask
 from thumbq_gateway.http import files
 from thumbq_gateway.http.files import content_type, open_below
 

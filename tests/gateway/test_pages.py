@@ -2,7 +2,8 @@
 
 import re
 
-from tests.gateway.service import Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client, ask
 
 
 async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client) -> None:

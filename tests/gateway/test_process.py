@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 from tests.wire.conftest import eventually
 from thumbq_gateway.settings import Settings
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.service import Service
+from tests.support.line import Line
+from tests.support.service import Service
 from tests.typescript.compiler import compiled
 from tests.typescript.control import control
-from tests.typescript.line import Line
 
 RunTest = Callable[[str, str], Awaitable[None]]
 PATIENCE = 90.0  # seconds for one test of node's

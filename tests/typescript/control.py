@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tests.browser.service import Service
-from tests.typescript.line import Line
+from tests.support.line import Line
+from tests.support.service import Service
 
 
 @asynccontextmanager

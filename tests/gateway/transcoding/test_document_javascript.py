@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.document import ADDRESS, COMPLETE, DEQUEUE, FAIL, TEST
-from tests.gateway.service import Client
-from tests.gateway.test_document import claim
+from tests.gateway.transcoding.document import ADDRESS, COMPLETE, DEQUEUE, FAIL, TEST
+from tests.support.http_client import Client
 from tests.wire.conftest import eventually
 
 pytestmark = [
@@ -105,12 +104,12 @@ async def test_the_worker_loop_survives_a_time_without_answers(client: Client, w
 
 
 async def test_the_complete_example(client: Client, run: Run) -> None:
-    await claim(client, 15)
+    await client.claim(15)
     assert await run(COMPLETE.blocks("javascript")[0]) == "Job completed: Model 15 thumbnail is Ready\n"
 
 
 async def test_the_fail_example(client: Client, run: Run) -> None:
-    await claim(client, 15)
+    await client.claim(15)
     broken = "const job = { id: 15 }; async function processJob() { throw new Error('out of memory'); }\n"
     output = await run(broken + FAIL.blocks("javascript")[0])
     assert output == "Job 15 marked as failed for model 15\nJob 15 failed: out of memory\n"
@@ -119,7 +118,7 @@ async def test_the_fail_example(client: Client, run: Run) -> None:
 
 @pytest.mark.parametrize(("model", "status"), [("'model'", "Completed"), ("null", "Pending")])
 async def test_the_error_handling_example(client: Client, run: Run, model: str, status: str) -> None:
-    await claim(client, 15)
+    await client.claim(15)
     functions = without_usage(COMPLETE.blocks("javascript")[0]) + without_usage(FAIL.blocks("javascript")[0])
     parts = f"""
         async function downloadModel() {{ return {model}; }}

@@ -5,19 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.document import COMPLETE, DEQUEUE, FAIL, TEST, Endpoint
-from tests.gateway.service import Client
+from tests.gateway.transcoding.document import COMPLETE, DEQUEUE, FAIL, TEST, Endpoint
+from tests.support.http_client import Client
 
 
 def kinds(value: dict[str, Any]) -> dict[str, type]:
     return {name: type(member) for name, member in value.items()}
-
-
-async def claim(client: Client, job_id: int) -> None:
-    """Makes the job of this id exist and be worked on."""
-    await client.enqueue_many(range(1, job_id + 1))
-    while (await client.dequeue())["id"] != job_id:
-        pass
 
 
 async def test_the_dequeue_example(client: Client) -> None:
@@ -79,7 +72,7 @@ async def test_the_curl_commands(client: Client, endpoint: Endpoint, count: int)
     if endpoint is DEQUEUE:
         await client.enqueue(42)
     else:
-        await claim(client, 15)
+        await client.claim(15)
     commands = endpoint.curls()
     assert len(commands) == count
     for path, headers, body in commands:

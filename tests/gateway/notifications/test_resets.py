@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.service import Client, RestartableServer, running_gateway
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client
 from tests.wire.conftest import eventually, running_server
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_server.storage import log

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "thumbnail-job-endpoints.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "thumbnail-job-endpoints.md"
 ADDRESS = "http://localhost:5009"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ERROR = re.compile(r"^#### ([^\n]+)\n\n\*\*Status Code\*\*: `(\d+) .*?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

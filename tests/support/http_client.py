@@ -1,4 +1,4 @@
-"""The real server and the real gateway in this process, and clients that talk to them as programs and pages do."""
+"""Clients that talk to a gateway as programs and pages do."""
 
 import asyncio
 import hashlib
@@ -11,21 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.wire.conftest import running_server
-from thumbq_gateway.app import running
-from thumbq_gateway.settings import Settings
-
 Json = dict[str, Any]
-
-
-@asynccontextmanager
-async def running_gateway(server: str, **settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
-    """A gateway on a free port until the block ends; a session whose paths lead to it."""
-    chosen = Settings(**{"http_port": 0, "server": server, "queue_watch_linger": 0, **settings})
-    broken = asyncio.Event()
-    async with running(chosen, broken) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
-        yield http
-        assert not broken.is_set()
 
 
 @dataclass
@@ -85,6 +71,12 @@ class Client:
         assert answer.status == 200, answer.text
         job: Json = answer.json
         return job
+
+    async def claim(self, job_id: int) -> None:
+        """Enqueue jobs until the one with this id exists, and dequeue it."""
+        await self.enqueue_many(range(1, job_id + 1))
+        while (await self.dequeue())["id"] != job_id:
+            pass
 
     async def job(self, job_id: int) -> Json:
         job: Json = (await self.get(f"/api/thumbnail-jobs/{job_id}")).json
@@ -167,22 +159,3 @@ class Listener:
     async def models(self, count: int) -> list[int]:
         """The models of the next events."""
         return [(await self.event()).data["modelId"] for _ in range(count)]
-
-
-class RestartableServer:
-    """A server that can go away and come back under the same address."""
-
-    def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
-        self._context: Any = None
-        self.address = ""
-
-    async def start(self) -> None:
-        port = self.address.rpartition(":")[2]
-        self._context = running_server(self._database_url, grpc_port=int(port or 0))
-        self.address = await self._context.__aenter__()
-
-    async def stop(self) -> None:
-        if self._context:
-            await self._context.__aexit__(None, None, None)
-        self._context = None

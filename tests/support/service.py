@@ -12,7 +12,7 @@ import grpc
 from aiohttp import web
 from PIL import Image
 
-from tests.gateway.service import RestartableServer
+from tests.support.gateway import RestartableServer
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import pytest
 
-from tests.gateway.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
-from tests.gateway.service import running_gateway
+from tests.gateway.notifications.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
 from tests.store.queue_under_test import new_job
+from tests.support.gateway import running_gateway
 from tests.wire.conftest import running_server
 from thumbq_server.storage import jobs, log
 from thumbq_server.storage.database import Database, Row

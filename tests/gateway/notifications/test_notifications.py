@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 from tests.wire.conftest import eventually
 from thumbq_gateway.notifications.cursor import Cursor
 

@@ -4,7 +4,8 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from tests.gateway.service import Client, Listener, RestartableServer, running_gateway
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client, Listener
 from tests.wire.conftest import eventually, running_server
 
 

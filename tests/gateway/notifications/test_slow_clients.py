@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.gateway.service import Client, Listener, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client, Listener
 from tests.wire.conftest import eventually
 from thumbq_gateway.notifications import catch_up
 
