@@ -1,4 +1,4 @@
-"""The life of a job as the page shows it, without a reload."""
+"""The cards of the page through the life of a job, without a reload."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The TypeScript client in pages of others: what the README shows, and what it does when the service goes away."""
+"""The TypeScript client in pages of other origins: the README's example, and outages of the service."""
 
 import json
 import re
@@ -40,7 +40,7 @@ LISTEN = """
 
 @pytest.fixture
 async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
-    """One whose gateway lets pages of other hosts in."""
+    """Run a service whose gateway allows pages of every origin."""
     async with Service.started(database_url, tmp_path, cors_origins="*") as service:
         yield service
 
@@ -97,7 +97,7 @@ async def heard(page: Page, model_id: int) -> None:
 
 @asynccontextmanager
 async def opened(browser: Browser, service: Service, script: str) -> AsyncIterator[Page]:
-    """A page from another port that runs the script with the package as the gateway serves it."""
+    """Open a page on another port. It runs the script with the package from the gateway."""
     imports = json.dumps({"imports": {"thumbq": f"{service.url}static/thumbq/index.js"}})
     html = f"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><img alt="model 42"><output></output>
         <script type="importmap">{imports}</script>

@@ -1,4 +1,4 @@
-"""What a page knows after a reload, an outage, a flood."""
+"""The page after a reload, an outage, and many events at once."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A real gateway in this process, and a server that can go away."""
+"""A real gateway in this process, and a server that can stop and start."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -91,14 +91,14 @@ class Client:
         return cursor
 
     async def announce_and_arrive(self, model_id: int) -> str:
-        """Announces, and waits until the gateway knows; the cursor after it."""
+        """Announce, and wait until the gateway has the notification. Returns its cursor."""
         async with self.listen(f"modelId={model_id}") as page:
             await self.announce(model_id)
             return (await page.event()).id
 
     @asynccontextmanager
     async def listen(self, query: str = "", **headers: str) -> AsyncIterator["Listener"]:
-        """A page on the notification stream."""
+        """Open a page on the notification stream."""
         async with self.http.get(f"/api/notifications?{query}", headers=headers) as response:
             assert response.status == 200, await response.text()
             yield Listener(response)
@@ -110,7 +110,7 @@ def digest(model_id: int) -> str:
 
 @dataclass
 class Frame:
-    """What stands between two blank lines of an event stream."""
+    """The lines between two blank lines of an event stream."""
 
     fields: dict[str, str] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ class Listener:
         self.response = response
 
     async def frame(self) -> Frame:
-        """The next frame, whatever it is."""
+        """Return the next frame of any kind."""
         frame = Frame()
         async with asyncio.timeout(15):
             while line := (await self.response.content.readline()).decode():
@@ -150,12 +150,12 @@ class Listener:
         raise EOFError
 
     async def event(self, name: str = "thumbnail") -> Frame:
-        """The next event, which must have this name."""
+        """Return the next event, which must have this name."""
         while not (frame := await self.frame()).name:
             pass
         assert frame.name == name, frame
         return frame
 
     async def models(self, count: int) -> list[int]:
-        """The models of the next events."""
+        """Return the models of the next events."""
         return [(await self.event()).data["modelId"] for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A line between a client and the gateway that can go dead without being closed, as a lost Wi-Fi or a NAT does."""
+"""A line between a client and the gateway. It can go dead without an end, as lost Wi-Fi does."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ from typing import Self
 
 
 class Line:
-    """Passes bytes on between its own port and another."""
+    """Forwards bytes between its own port and another."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._streams: set[asyncio.StreamWriter] = set()  # of connections on which notifications were asked for
+        self._streams: set[asyncio.StreamWriter] = set()  # those of connections with a notification stream
         self._dead: set[asyncio.StreamWriter] = set()
         self._is_cut = False
         self.port = 0
@@ -22,7 +22,7 @@ class Line:
     @classmethod
     @asynccontextmanager
     async def to(cls, target: int) -> AsyncIterator[Self]:
-        """A line to this port of 127.0.0.1 until the block ends."""
+        """Run a line to this port of 127.0.0.1 until the block ends."""
         line = cls(target)
         server = await asyncio.start_server(line._accept, "127.0.0.1", 0)
         line.port = server.sockets[0].getsockname()[1]
@@ -35,14 +35,14 @@ class Line:
             await asyncio.gather(*line._tasks)
 
     def go_dead(self) -> None:
-        """Nothing comes through the present streams any more, and none ends; others break, until it is mended."""
+        """Stop forwarding the present streams without ending them. Other connections break until `mend`."""
         self._is_cut = True
         self._dead |= self._streams
         for writer in self._writers - self._dead:
             writer.transport.abort()
 
     def mend(self) -> None:
-        """New connections work again."""
+        """Accept new connections again."""
         self._is_cut = False
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

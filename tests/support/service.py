@@ -1,4 +1,4 @@
-"""The service that the page is from, driven through its JSON API as producers and workers would."""
+"""A whole service, driven through its JSON API as producers and workers would."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class Service:
-    """A real server and a real gateway on free ports; both can go away and come back at the same address."""
+    """A real server and a real gateway on free ports. Both can stop and start again at the same address."""
 
     def __init__(
         self, database_url: str, thumbnails: Path, http: aiohttp.ClientSession, gateway_settings: Json
@@ -54,7 +54,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}/"
 
     async def start_server(self, database_url: str | None = None) -> None:
-        """On any free port at first, then always on that one; with another database it is another queue."""
+        """Start the server, first on a free port, then always on the same one. Another database is another queue."""
         address = self._server.address
         self._server = RestartableServer(database_url or self._database_url)
         self._server.address = address
@@ -64,7 +64,7 @@ class Service:
         await self._server.stop()
 
     async def start_gateway(self) -> None:
-        """On any free port at first, then always on that one."""
+        """Start the gateway, first on a free port, then always on the same one."""
         settings = Settings(
             server=self._server.address,
             http_port=self.port,
@@ -78,7 +78,7 @@ class Service:
 
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[asyncio.Event]:
-        """In the gateway's place, something that answers 503; the event is set when it was asked."""
+        """Run a server that answers 503 at the gateway's address. Yields an event that is set at its first request."""
         asked = asyncio.Event()
 
         async def refuse(_request: web.BaseRequest) -> web.Response:
@@ -105,7 +105,7 @@ class Service:
         await self.post("api/thumbnail-jobs", {"jobs": jobs})
 
     async def dequeue(self, worker_id: str = "worker-1") -> Json:
-        """Take the next job, waiting until one is due."""
+        """Dequeue the next job, and wait until one is due."""
         while True:
             job = await self.post("api/thumbnail-jobs/dequeue", {"workerId": worker_id, "wait": "10s"})
             if job:
@@ -123,11 +123,11 @@ class Service:
         await self.post(f"api/thumbnail-jobs/{job['id']}/fail", {"errorMessage": message})
 
     async def announce(self, model_id: int, **notification: str) -> None:
-        """A notification that no worker caused."""
+        """Announce a test notification through the gateway."""
         await self.post(f"api/test/thumbnail-complete/{model_id}", notification)
 
     async def announce_at_server(self, model_id: int) -> None:
-        """The same while the gateway is away."""
+        """Announce a test notification at the server, while the gateway is away."""
         async with grpc.aio.insecure_channel(self._server.address) as channel:
             await NotificationServiceStub(channel).PublishTestNotification(
                 PublishTestNotificationRequest(model_id=model_id, status=ThumbnailStatus.THUMBNAIL_STATUS_READY)

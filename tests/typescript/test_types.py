@@ -1,4 +1,4 @@
-"""The types of the client are those of the protocol, field by field; no node is needed to see that."""
+"""The types of the client are the protocol's, field by field. The comparison needs no node."""
 
 import re
 from typing import NamedTuple
@@ -66,7 +66,7 @@ def written_type(field: FieldDescriptor) -> str:
 
 
 def says_optional(field: FieldDescriptor) -> bool:
-    """Whether the proto calls it optional; a message that it does not call so is always set."""
+    """Return whether the proto declares the field optional. Other message fields are always set."""
     return field.containing_oneof is not None
 
 

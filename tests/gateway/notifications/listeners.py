@@ -1,4 +1,4 @@
-"""Subscribers of every kind that lose their connection again and again, and check what they are told."""
+"""Subscribers of every kind that lose their connections often and check every event that they receive."""
 
 import asyncio
 import contextlib
@@ -22,15 +22,15 @@ _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=5)
 
 
 class News(NamedTuple):
-    """A notification, as far as it is compared."""
+    """The compared fields of a notification."""
 
     seq: int
     model_id: int
     status: str
 
 
-class Told(NamedTuple):
-    """What a subscriber is told: where it stands now, and either news, or that there is a hole, or nothing more."""
+class Message(NamedTuple):
+    """One message to a subscriber: its new cursor, with a notification, a reset, or neither."""
 
     cursor: str
     news: News | None = None
@@ -39,7 +39,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Filter:
-    """Empty: all."""
+    """The models and statuses that a subscriber wants. An empty set means all."""
 
     models: frozenset[int] = frozenset()
     statuses: frozenset[str] = frozenset()
@@ -54,7 +54,7 @@ class Filter:
 
 @dataclass
 class Stretch:
-    """What was seen between two resets: from `start`, which is known, to `end`."""
+    """The notifications between two resets: after position `start`, up to position `end`."""
 
     start: int
     end: int
@@ -62,7 +62,7 @@ class Stretch:
 
 
 class Listener(ABC):
-    """A subscriber from a cursor on, until it has reached another."""
+    """A subscriber that starts at a cursor and follows the log over many connections."""
 
     def __init__(self, name: str, wanted: Filter, cursor: str, dice: random.Random) -> None:
         self.name = name
@@ -86,46 +86,46 @@ class Listener(ABC):
     async def follow(
         self, address: Callable[[], str], pruned: Callable[[], int], is_over: Callable[[int], bool]
     ) -> None:
-        """Until it is over at the seq reached; `pruned` says up to where the log is forgotten, or about to be."""
+        """Follow until `is_over(position)`. `pruned` returns the position up to which the log is pruned."""
         while not is_over(self.seq):
-            patience = self.dice.choice([0.05, 0.3, 1.0, 3.0])
+            lifetime = self.dice.choice([0.05, 0.3, 1.0, 3.0])
             with contextlib.suppress(*_AWAY):
-                async with asyncio.timeout(patience), contextlib.aclosing(self._listen(address())) as telling:
-                    async for told in telling:
-                        self._take(told, pruned())
+                async with asyncio.timeout(lifetime), contextlib.aclosing(self._listen(address())) as messages:
+                    async for message in messages:
+                        self._take(message, pruned())
                         if is_over(self.seq):
                             return
             await asyncio.sleep(self.dice.choice([0, 0, 0.1, 0.8]))
 
     def check(self, log: Sequence[News]) -> None:
-        """Each stretch is all that the log has there for this filter; `log` begins with seq 1."""
+        """Check that each stretch has every event of the log that passes the filter. `log` begins with seq 1."""
         for stretch in self.stretches:
             expected = [news for news in log[stretch.start : stretch.end] if self.wanted.admits(news)]
             assert stretch.seen == expected, f"{self.name} from {stretch.start} to {stretch.end}"
 
     @abstractmethod
-    def _listen(self, address: str) -> AsyncGenerator[Told]: ...
+    def _listen(self, address: str) -> AsyncGenerator[Message]: ...
 
-    def _take(self, told: Told, pruned: int) -> None:
-        before, self.cursor = self.seq, told.cursor
-        if told.reset:
+    def _take(self, message: Message, pruned: int) -> None:
+        before, self.cursor = self.seq, message.cursor
+        if message.reset:
             assert before < pruned, f"{self.name}: a reset at {before}, which the log still reaches ({pruned})"
             assert self.seq > before, f"{self.name}: sent back from {before} to {self.seq}"
             self.stretches.append(Stretch(self.seq, self.seq))
             return
         assert self.seq >= before, f"{self.name}: {self.seq} after {before}"
-        if told.news:
-            assert self.seq > before, f"{self.name}: {told.news} after {before}"
-            self.stretches[-1].seen.append(told.news)
+        if message.news:
+            assert self.seq > before, f"{self.name}: {message.news} after {before}"
+            self.stretches[-1].seen.append(message.news)
         self.stretches[-1].end = self.seq
 
 
 class Page(Listener):
-    """EventSource, or what reads JSON lines."""
+    """A client of the gateway's event stream."""
 
     accept = "text/event-stream"
 
-    async def _listen(self, address: str) -> AsyncGenerator[Told]:
+    async def _listen(self, address: str) -> AsyncGenerator[Message]:
         headers = {"Accept": self.accept}
         query = self.wanted.query()
         if self.dice.random() < 0.5:
@@ -139,10 +139,10 @@ class Page(Listener):
             response.raise_for_status()
             async for event, cursor, data in self._events(response.content):
                 if cursor:
-                    yield Told(cursor, _news(cursor, data) if event == "thumbnail" else None, event == "reset")
+                    yield Message(cursor, _news(cursor, data) if event == "thumbnail" else None, event == "reset")
 
     async def _events(self, content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, str]]:
-        """Event, id and data of each frame that arrived whole."""
+        """Yield event, id and data of each complete frame."""
         fields: dict[str, str] = {}
         while (line := (await content.readline()).decode()).endswith("\n"):
             if line == "\n":
@@ -158,12 +158,12 @@ class LinesReader(Page):
 
     async def _events(self, content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, str]]:
         while (line := (await content.readline())).endswith(b"\n"):
-            told = json.loads(line)
-            yield told["event"], told.get("id", ""), json.dumps(told.get("data"))
+            event = json.loads(line)
+            yield event["event"], event.get("id", ""), json.dumps(event.get("data"))
 
 
 class GrpcListener(Listener):
-    async def _listen(self, address: str) -> AsyncGenerator[Told]:
+    async def _listen(self, address: str) -> AsyncGenerator[Message]:
         statuses = [ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{status.upper()}") for status in self.wanted.statuses]
         request = SubscribeRequest(model_ids=self.wanted.models, statuses=statuses, after=self.cursor)
         async with grpc.aio.insecure_channel(address) as channel:
@@ -171,10 +171,10 @@ class GrpcListener(Listener):
                 for notification in response.notifications:
                     status = ThumbnailStatus.Name(notification.status).removeprefix("THUMBNAIL_STATUS_").capitalize()
                     news = News(Cursor.parse(notification.cursor).seq, notification.model_id, status)
-                    yield Told(notification.cursor, news)
-                yield Told(response.cursor, reset=response.reset)
+                    yield Message(notification.cursor, news)
+                yield Message(response.cursor, reset=response.reset)
 
 
 def _news(cursor: str, data: str) -> News:
-    told = json.loads(data)
-    return News(Cursor.parse(cursor).seq, told["modelId"], told["status"])
+    fields = json.loads(data)
+    return News(Cursor.parse(cursor).seq, fields["modelId"], fields["status"])

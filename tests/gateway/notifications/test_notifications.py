@@ -72,7 +72,7 @@ async def test_pages_are_told_to_come_back_at_different_times(client: Client) ->
 
 
 async def test_a_new_page_learns_its_cursor_at_once(client: Client) -> None:
-    """Otherwise what happens between its first connection and its second would be lost to it."""
+    """Without a cursor, it would miss the events between its first connection and its second."""
     cursor = await client.announce_and_arrive(1)
     async with client.listen() as page:
         await page.frame()
@@ -155,7 +155,7 @@ async def test_bare_ids_move_the_cursor_of_a_filtered_page(server: str, query: s
 
 
 async def test_the_cursor_of_a_filtered_page_is_never_ahead_of_what_it_was_sent(server: str) -> None:
-    """Or else what is lost with the connection in the middle of a long replay would be lost for good."""
+    """A cursor that is ahead would skip events if the connection broke in the middle of a long replay."""
     total = 400
     async with running_gateway(server, ring_notifications=150) as http:
         client = Client(http)
@@ -243,7 +243,7 @@ async def test_a_gateway_that_starts_late_still_serves_old_cursors_from_its_ring
 
 
 async def test_pages_that_come_while_much_happens_miss_nothing(client: Client) -> None:
-    """Each joins at another moment, some of them in the middle of a burst."""
+    """Each page joins at a different moment, some in the middle of a burst."""
     total = 60
 
     async def announce_all() -> None:
@@ -278,7 +278,7 @@ async def test_programs_get_the_same_as_json_lines(client: Client) -> None:
 
 
 async def test_an_old_proxy_gets_the_stream_without_chunks(client: Client) -> None:
-    """Many proxies speak HTTP/1.0 to what is behind them."""
+    """Many proxies speak HTTP/1.0 to their upstream."""
     assert client.http._base_url is not None
     reader, writer = await asyncio.open_connection(client.http._base_url.host, client.http._base_url.port)
     writer.write(b"GET /api/notifications HTTP/1.0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Whatever goes away while much happens, a subscriber sees all of its filter in order, or is told of a hole, once."""
+"""Through every outage, a subscriber gets each event of its filter in order, or exactly one reset per gap."""
 
 import asyncio
 import gc
@@ -19,30 +19,30 @@ from thumbq_server.storage.database import Database, Row
 MODELS = range(1, 9)
 STATUSES = ["Pending", "Processing", "Ready", "Failed"]
 WHOLE_LOG = 1_000_000
-# How long things go wrong at least, in seconds, and how often subscribers must have been told of a hole by then.
+# The least duration of the outages, in seconds, and the least number of resets by their end.
 STORM = 4.0
 RESETS = 5
 
 
 class World:
-    """Two servers and two gateways that come and go, a log that is written and forgotten, and how it really was."""
+    """Two servers and two gateways that stop and start, a log that is written and pruned, and a copy of the log."""
 
     def __init__(self, database: Database, seed: int) -> None:
         self.database = database
         self.dice = random.Random(seed)
         self.log: list[News] = []
-        # up to where it is forgotten, or is about to be
+        # the position up to which the log is pruned, or is about to be
         self.pruned = 0
         self.gateways = ["", ""]
         self.servers = [f"127.0.0.1:{port}" for port in _ports_without_clients(2)]
-        # where it ends, once nothing more is written
+        # the last position, once the writers have stopped
         self.end = -1
-        # nothing goes wrong or is written any more; everybody has seen everything
+        # calm: nothing stops and nothing is written any more; over: every subscriber has reached the end
         self.calm, self.over = asyncio.Event(), asyncio.Event()
         self._files = iter(range(1, WHOLE_LOG))
 
     async def keep(self, part: Callable[[int], AbstractAsyncContextManager[None]], number: int) -> None:
-        """A server or gateway that is up for a while, then away for a while, and stays in the end."""
+        """Run a server or gateway with pauses in between, and keep it running in the end."""
         while not self.over.is_set():
             async with part(number):
                 await self._pause(0.3, 2.0)
@@ -66,7 +66,7 @@ class World:
             yield
 
     async def write(self) -> None:
-        """Commits of one notification and of many."""
+        """Commit single notifications and batches until it is calm."""
         lane = self.database.lane()
         while not self.calm.is_set():
             if self.dice.random() < 0.7:
@@ -77,7 +77,7 @@ class World:
             await self._pause(0, 0.05)
 
     async def prune(self) -> None:
-        """Forgets any number of the oldest commits, after they were written down."""
+        """Prune a random number of the oldest commits, after copying them."""
         while not self.calm.is_set():
             await self._pause(0, 2.0)
             rows = await self.read_log()
@@ -86,7 +86,7 @@ class World:
                 assert await log.prune(self.database, 0, count) == count
 
     async def read_log(self) -> Sequence[Row]:
-        """Writes down what is new. Returns what is still there."""
+        """Copy the new commits. Returns all commits that are still in the log."""
         rows = await log.after(self.database, 0, WHOLE_LOG)
         for row in rows:
             if row["seq_last"] > len(self.log):
@@ -108,7 +108,7 @@ class World:
 
 
 def _ports_without_clients(count: int) -> list[int]:
-    """Ports that the kernel gives to no client, so that none is taken while its server is away."""
+    """Return ports outside of the kernel's range for clients, so that they stay free while a server is away."""
     found: list[int] = []
     while len(found) < count:
         port = random.randint(15_000, 32_000)
@@ -118,7 +118,7 @@ def _ports_without_clients(count: int) -> list[int]:
 
 
 def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
-    """Of every kind and with every sort of filter, and where each may connect to."""
+    """Make listeners of every kind and filter, each with the addresses that it may connect to."""
     filters = [
         Filter(),
         Filter(models=frozenset({1})),
@@ -133,8 +133,8 @@ def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
     return made
 
 
-# A connection that is accepted in the very moment in which a gateway stops is left to the end of its process; these
-# gateways have none of their own.
+# A connection that is accepted while its gateway stops is closed when the process ends. These gateways share the
+# process of the tests.
 @pytest.mark.filterwarnings("ignore:.*unclosed:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(150)

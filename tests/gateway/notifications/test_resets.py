@@ -1,4 +1,4 @@
-"""What a client learns when the log does not reach back to its cursor: once, where to go on, and why."""
+"""The reset of a client whose cursor the log does not reach: one event with the new cursor and the reason."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from thumbq_server.storage.database import Database
 
 
 async def forget(database_url: str, upto: str) -> None:
-    """The log no longer reaches back to before this cursor."""
+    """Prune the log up to this cursor."""
     async with Database(database_url) as database:
         await database.fetch("DELETE FROM notifications WHERE seq_last <= $1", Cursor.parse(upto).seq)
 
@@ -25,7 +25,7 @@ async def begin_another_log(database_url: str) -> None:
 
 
 async def assert_one_reset(client: Client, reason: str, query: str = "", **headers: str) -> None:
-    """It is told the present cursor, goes on from it, and so it does when it comes back with that cursor."""
+    """Check that a page gets one reset with the present cursor, and continues from it, also after a reconnection."""
     now = await client.cursor()
     async with client.listen(query, **headers) as page:
         reset = await page.event("reset")
@@ -104,7 +104,7 @@ async def test_json_lines_tell_of_a_reset_too(client: Client) -> None:
 
 
 async def stay_while(happens: Any, restartable: RestartableServer, reason: str) -> None:
-    """Pages of all kinds that are connected while the gateway loses the thread are all told once."""
+    """Check that connected pages of every kind get one reset when the gateway's own position is lost."""
     async with running_gateway(restartable.address) as http:
         client = Client(http)
         await client.announce_and_arrive(2)
@@ -149,7 +149,7 @@ async def test_pages_that_stay_while_another_log_begins_are_told_once(
 async def test_a_cursor_of_the_new_log_is_taken_by_a_gateway_that_still_follows_the_old_one(
     restartable: RestartableServer, database_url: str
 ) -> None:
-    """It waits until it knows the new one, rather than to send the client back to what is gone."""
+    """The gateway waits until it follows the new log. A reset would send the client back to the old one."""
     async with running_gateway(restartable.address) as http:
         client = Client(http)
         await client.announce_and_arrive(1)

@@ -1,4 +1,4 @@
-"""What pages see of the servers behind the gateway: nothing is missed, whichever of them come and go."""
+"""Outages of the servers behind the gateway: pages stay connected and miss nothing."""
 
 from contextlib import AsyncExitStack
 
@@ -13,8 +13,8 @@ async def is_ready(client: Client) -> bool:
     return (await client.get("/readyz")).status == 200
 
 
-async def connection_told(page: Listener) -> bool:
-    """What the next heartbeat says."""
+async def connected_in_heartbeat(page: Listener) -> bool:
+    """Return what the next heartbeat reports."""
     while (frame := await page.frame()).name != "heartbeat":
         assert frame.name in {"", "queue"}
         assert not frame.comments
@@ -55,7 +55,7 @@ async def test_a_page_may_come_before_the_server(restartable: RestartableServer)
 
 
 async def test_of_several_servers_the_gateway_follows_one_that_is_there(database_url: str) -> None:
-    """Pages notice nothing when it goes over to another, which knows from the log what the first has announced."""
+    """Pages notice nothing when the gateway changes to another server: all servers read the same log."""
     async with AsyncExitStack() as stack:
         first = RestartableServer(database_url)
         await first.start()
@@ -82,20 +82,20 @@ async def test_of_several_servers_the_gateway_follows_one_that_is_there(database
 async def test_who_watches_the_queue_is_told_when_the_server_goes_and_when_it_is_back(
     restartable: RestartableServer,
 ) -> None:
-    """At once: no heartbeat is due in this test."""
+    """The gateway reports it at once: no heartbeat is due in this test."""
     async with running_gateway(restartable.address) as http:
         client = Client(http)
         async with client.listen("queue=true") as page, client.listen("queue=true&modelId=1") as filtered:
             await page.event("queue")
             await filtered.event("queue")
             await restartable.stop()
-            assert await connection_told(page) is False
-            assert await connection_told(filtered) is False
+            assert await connected_in_heartbeat(page) is False
+            assert await connected_in_heartbeat(filtered) is False
             async with client.listen("queue=true") as newcomer:
-                assert await connection_told(newcomer) is False
+                assert await connected_in_heartbeat(newcomer) is False
                 await restartable.start()
                 for listener in (page, filtered, newcomer):
-                    assert await connection_told(listener) is True
+                    assert await connected_in_heartbeat(listener) is True
 
 
 async def test_the_heartbeat_of_who_watches_the_queue_tells_whether_the_server_is_there(
@@ -106,12 +106,12 @@ async def test_the_heartbeat_of_who_watches_the_queue_tells_whether_the_server_i
         Client(http).listen("queue=true") as page,
     ):
         for _ in range(3):
-            assert await connection_told(page) is True
+            assert await connected_in_heartbeat(page) is True
         await restartable.stop()
-        while await connection_told(page):
+        while await connected_in_heartbeat(page):
             pass
         for _ in range(3):
-            assert await connection_told(page) is False
+            assert await connected_in_heartbeat(page) is False
 
 
 async def test_others_get_plain_heartbeats_whatever_the_server_does(restartable: RestartableServer) -> None:

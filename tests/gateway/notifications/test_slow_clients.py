@@ -1,4 +1,4 @@
-"""Clients that do not read, or are gone without a word: nobody waits for them, and they can go on where they were."""
+"""Clients that do not read or have lost their network: they delay no other client, and can resume later."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from thumbq_gateway.notifications import catch_up
 
 @asynccontextmanager
 async def lazy_page(http: aiohttp.ClientSession, query: str = "") -> AsyncIterator[tuple[socket.socket, bytearray]]:
-    """A connected page whose machine has little room, and what it has read so far."""
+    """Connect a page with a small receive buffer. Yields its socket, and the bytes that it has read."""
     assert http._base_url is not None
     loop = asyncio.get_running_loop()
     with socket.socket() as connection:
@@ -34,7 +34,7 @@ async def lazy_page(http: aiohttp.ClientSession, query: str = "") -> AsyncIterat
 
 
 async def rest_of(connection: socket.socket) -> bytes:
-    """All that still arrives before the end."""
+    """Read until the connection ends."""
     rest = b""
     with contextlib.suppress(ConnectionResetError):
         while more := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 65_536), 15):
@@ -43,7 +43,7 @@ async def rest_of(connection: socket.socket) -> bytes:
 
 
 def last_whole_id(stream: bytes) -> str:
-    """What a browser would come back with: the id of the last frame that arrived whole."""
+    """Return the id of the last complete frame, which a browser would send in Last-Event-ID."""
     frames = stream.decode().replace("\r\n\r\n", "\n\n").split("\n\n")[:-1]
     return next(line[4:] for frame in reversed(frames) for line in frame.split("\n") if line.startswith("id: "))
 
@@ -104,8 +104,10 @@ async def test_a_gateway_that_stops_does_not_wait_for_who_does_not_read(server: 
 
 
 def go_silent(connection: socket.socket) -> None:
-    """From now on its machine throws away all that arrives, acknowledges nothing, and says nothing: it is unplugged."""
-    instructions = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # return 0: keep no byte
+    """Drop every packet that arrives for the socket, as if its cable were unplugged."""
+    instructions = ctypes.create_string_buffer(
+        struct.pack("HBBI", 0x06, 0, 0, 0)
+    )  # BPF program "return 0": keep no byte
     program = struct.pack("HL", 1, ctypes.addressof(instructions))
     attach_filter = 26
     connection.setsockopt(socket.SOL_SOCKET, attach_filter, program)

@@ -1,4 +1,4 @@
-"""What the contract document says, taken out of it."""
+"""The examples of the contract document."""
 
 import json
 import re
@@ -21,19 +21,19 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        """Of the endpoint, with its parameter in braces."""
+        """The path of the endpoint, with its parameter in braces."""
         return self.blocks("")[0].split()[1]
 
     def blocks(self, language: str) -> list[str]:
-        """The fenced examples in one language."""
+        """Return the fenced examples in one language."""
         return [body for name, body in _BLOCK.findall(self.text) if name == language]
 
     def json(self, number: int) -> Any:
-        """The JSON example of this number: 0 is the request, 1 the answer."""
+        """Return a JSON example: number 0 is the request, 1 the answer."""
         return json.loads(self.blocks("json")[number])
 
     def error(self, title: str) -> tuple[int, str, str]:
-        """Status, language and body of a documented error."""
+        """Return status, language and body of a documented error."""
         return next(
             (int(status), language, body.strip())
             for found, status, language, body in _ERROR.findall(self.text)
@@ -41,7 +41,7 @@ class Endpoint:
         )
 
     def curls(self) -> list[tuple[str, dict[str, str], bytes]]:
-        """The path, headers and body of each curl command."""
+        """Return path, headers and body of each curl command."""
         commands = re.split(r"^(?=curl )", "\n".join(self.blocks("bash")), flags=re.MULTILINE)
         return [_curl(command) for command in commands if command.startswith("curl ")]
 
@@ -64,7 +64,7 @@ def _curl(command: str) -> tuple[str, dict[str, str], bytes]:
 
 
 def chapter(title: str) -> Endpoint:
-    """The chapter of this title."""
+    """Return the chapter with this title."""
     text = DOCUMENT.read_text()
     return Endpoint(text.split(f"\n## {title}\n")[1].split("\n---\n")[0].split("\n## Notes\n")[0])
 

@@ -1,4 +1,4 @@
-"""Bad input gets a clear error, and nothing is lost or claimed by it."""
+"""Bad input gets a clear error; no job is lost or claimed by it."""
 
 import io
 import json
@@ -194,7 +194,7 @@ async def test_completing_twice_is_told(client: Client) -> None:
 
 
 async def test_a_finished_job_cannot_be_failed(client: Client) -> None:
-    """A worker whose answer was lost does just that."""
+    """A worker does this after it lost the answer to its report."""
     job_id = await client.enqueue(42)
     await client.dequeue()
     await client.post(f"/api/thumbnail-jobs/{job_id}/complete", RESULT)

@@ -35,7 +35,7 @@ async def node(script: Path) -> AsyncIterator[asyncio.subprocess.Process]:
 
 @pytest.fixture
 def written(client: Client, tmp_path: Path) -> Callable[[str], Path]:
-    """Writes a script that talks to this test's gateway, and sleeps less."""
+    """Write a script that talks to this test's gateway and sleeps less."""
 
     def write(source: str) -> Path:
         for slow, fast in (FASTER | {ADDRESS: str(client.http._base_url).rstrip("/")}).items():
@@ -49,7 +49,7 @@ def written(client: Client, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def run(written: Callable[[str], Path]) -> Run:
-    """Runs a script to its end; what it printed."""
+    """Run a script to its end. Returns its output."""
 
     async def run(source: str) -> str:
         async with node(written(source)) as process:
@@ -61,7 +61,7 @@ def run(written: Callable[[str], Path]) -> Run:
 
 
 def without_usage(source: str) -> str:
-    """The functions of an example, without the lines that call them."""
+    """Return the functions of an example without the lines that call them."""
     return source.partition("// Usage")[0]
 
 

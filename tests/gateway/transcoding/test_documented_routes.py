@@ -1,4 +1,4 @@
-"""The worker routes exactly as docs/thumbnail-job-endpoints.md has them: statuses, content types, texts, types."""
+"""The worker routes exactly as in docs/thumbnail-job-endpoints.md: statuses, content types, texts, types."""
 
 import re
 

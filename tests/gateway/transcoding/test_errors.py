@@ -1,4 +1,4 @@
-"""Which HTTP answer each gRPC status becomes."""
+"""The HTTP answer to each gRPC status."""
 
 import json
 

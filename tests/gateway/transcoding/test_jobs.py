@@ -1,4 +1,4 @@
-"""The JSON routes beside the documented ones."""
+"""The JSON routes that the contract document does not name."""
 
 import asyncio
 

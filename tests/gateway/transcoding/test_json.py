@@ -1,4 +1,4 @@
-"""Messages as JSON: as protobuf's own json_format prints them but for the words of enums, and read with tolerance."""
+"""Messages as JSON: printed like protobuf's own json_format, except for enum words, and read with tolerance."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ a_busy_machine_is_no_failure = settings(deadline=None)
 
 
 def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-    """Any value that one element of the field can have."""
+    """Return a strategy for one element of the field."""
     if field.message_type == Timestamp.DESCRIPTOR:
         return TIMESTAMPS
     if field.message_type == Duration.DESCRIPTOR:
@@ -59,7 +59,7 @@ def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 
 def contents_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-    """Any value that the whole field can have."""
+    """Return a strategy for the whole field."""
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
         return st.dictionaries(*(values_of(entry.fields_by_name[side]) for side in ("key", "value")), max_size=3)
@@ -68,7 +68,7 @@ def contents_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 @st.composite
 def messages_of(draw: st.DrawFn, message_type: Descriptor) -> Message:
-    """Any message of the type, with any of its fields left unset."""
+    """Return a strategy for messages of the type, with any fields unset."""
     groups = [group.name for group in message_type.oneofs if len(group.fields) > 1]
     chosen = {name: draw(st.sampled_from(list(message_type.oneofs_by_name[name].fields))) for name in groups}
     fields = {
@@ -92,7 +92,7 @@ def by_json_format(message: Message) -> Any:
 
 
 def with_words(printed: dict[str, Any], message_type: Any) -> dict[str, Any]:
-    """What json_format printed, with enum names as the words that the contract has."""
+    """Return json_format's output with the documented words instead of enum names."""
 
     def worded(value: Any, field: FieldDescriptor) -> Any:
         if isinstance(value, list):

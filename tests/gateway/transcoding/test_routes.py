@@ -1,4 +1,4 @@
-"""The route table that is read from the protocol, and the rules that it does not take."""
+"""The route table from the protocol's annotations, and the rules that it refuses."""
 
 import itertools
 
@@ -24,7 +24,7 @@ FIELDS = {
 
 
 def service(*rules: http_pb2.HttpRule, streaming: bool = False) -> ServiceDescriptor:
-    """A service with one method for each rule, all from Thing to Thing."""
+    """Make a service with one method for each rule. All take and return a Thing."""
     file = descriptor_pb2.FileDescriptorProto(name="things.proto", package="things", syntax="proto3")
     thing = file.message_type.add(name="Thing")
     for number, (name, kind) in enumerate(FIELDS.items(), start=1):
