@@ -34,7 +34,7 @@ async def compiled_tests() -> Path:
 async def service_environment(
     compiled_tests: Path, database_url: str, empty_database_url: str, tmp_path: Path
 ) -> AsyncIterator[dict[str, str]]:
-    """Run a service for one test. Yields environment variables: the addresses of gateway, line and controls, and a folder."""
+    """Run a service for one test. Yields environment variables: addresses, and the folder of the pictures."""
     async with (
         Service.started(database_url, tmp_path, heartbeat=0.3) as service,
         Line.to(service.port) as line,
