@@ -4,30 +4,23 @@ import resource
 import sys
 from typing import NoReturn
 
-import structlog
 import uvloop
 from pydantic import ValidationError
 
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.logging import configure_logging
 
 
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure_logging()
     try:
         settings = Settings()
     except ValidationError as error:
         _refuse(str(error))
-    if not settings.is_for_this_machine_only and not settings.insecure:
+    if not is_loopback(settings.http_host) and not settings.insecure:
         _refuse(
             f"refusing to listen on {settings.http_host} without API keys;"
             " set THUMBQ_INSECURE=1 if the network is trusted"

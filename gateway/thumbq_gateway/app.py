@@ -1,14 +1,9 @@
 """The gateway, put together: build the parts, register their routes, run them, and end them in order."""
 
 import asyncio
-import gc
-import json
-import os
-import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NoReturn
 
 import grpc
 import structlog
@@ -30,6 +25,8 @@ from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
 from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.transcoder import LARGEST_BODY, Transcoder
+from thumbq_runtime import duties
+from thumbq_runtime.lifecycle import announce_port, run_until_signal
 
 log = structlog.get_logger()
 
@@ -112,32 +109,12 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
         parts = build(settings, channel)
         app = register(parts, settings, channel)
-        async with _duties(parts, broken), _listening(app, parts, settings) as port:
+        vital = parts.upstream.run(), parts.fanout.beat(parts.upstream.head)
+        async with (
+            duties.running(*vital, failure="gateway.broken", broken=broken),
+            _listening(app, parts, settings) as port,
+        ):
             yield port
-
-
-@asynccontextmanager
-async def _duties(parts: Parts, broken: asyncio.Event) -> AsyncIterator[None]:
-    """Run the background tasks until the block ends, and wait for their end."""
-    duties = [
-        asyncio.create_task(_vital(duty, broken))
-        for duty in (parts.upstream.run(), parts.fanout.beat(parts.upstream.head))
-    ]
-    try:
-        yield
-    finally:
-        for duty in duties:
-            duty.cancel()
-        await asyncio.gather(*duties, return_exceptions=True)
-
-
-async def _vital(duty: Coroutine[None, None, NoReturn], broken: asyncio.Event) -> None:
-    """Run a task that the gateway needs. If it fails, the gateway ends, so that its parent starts another."""
-    try:
-        await duty
-    except Exception:
-        log.exception("gateway.broken")
-        broken.set()
 
 
 @asynccontextmanager
@@ -164,33 +141,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a gateway until `stop` is set. Raises OSError when it cannot listen."""
     async with running(settings, stop) as port:
         log.info("gateway.ready", host=settings.http_host, port=port, server=settings.server)
-        if settings.ready_fd is not None:
-            with os.fdopen(settings.ready_fd, "w") as pipe:
-                pipe.write(json.dumps({"port": port}) + "\n")
+        announce_port(settings.ready_fd, port)
         await stop.wait()
         log.info("gateway.stopping")
     log.info("gateway.stopped")
 
 
 async def run(settings: Settings) -> None:
-    """Run `serve` until SIGTERM or SIGINT; a second signal ends the process at once.
-
-    Raises SystemExit with 1 when the gateway ends by itself.
-    """
-    # As in the server: freeze what the start has made, and leave the garbage of requests to reference counts.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    stop = asyncio.Event()
-    asked = asyncio.Event()
-
-    def signalled() -> None:
-        if asked.is_set():
-            os._exit(1)
-        asked.set()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signalled)
-    await serve(settings, stop)
-    if not asked.is_set():
+    """Run a gateway until a signal. Raises SystemExit with 1 when it ends by itself, OSError when it cannot listen."""
+    if not await run_until_signal(lambda stop: serve(settings, stop)):
         raise SystemExit(1)

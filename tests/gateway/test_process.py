@@ -15,7 +15,7 @@ import pytest
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
 from tests.wire.conftest import eventually
-from thumbq_gateway.settings import Settings
+from thumbq_runtime.addresses import is_loopback
 
 
 @asynccontextmanager
@@ -152,7 +152,7 @@ async def test_it_refuses_to_be_reached_from_other_machines() -> None:
     ],
 )
 def test_only_loopback_addresses_are_for_this_machine_only(host: str, is_private: bool) -> None:
-    assert Settings(http_host=host).is_for_this_machine_only is is_private
+    assert is_loopback(host) is is_private
 
 
 async def test_it_says_so_when_the_port_is_taken() -> None:

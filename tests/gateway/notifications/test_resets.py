@@ -8,8 +8,8 @@ from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
 from tests.wire.conftest import eventually, running_server
 from thumbq_gateway.notifications.cursor import Cursor
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Database
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
 
 
 async def forget(database_url: str, upto: str) -> None:
@@ -91,7 +91,7 @@ async def test_a_server_forgets_what_is_older_than_its_retention(database_url: s
 
 
 async def _is_empty(database: Database) -> bool:
-    return await log.oldest(database) is None
+    return await notification_log.oldest(database) is None
 
 
 async def test_json_lines_tell_of_a_reset_too(client: Client) -> None:
