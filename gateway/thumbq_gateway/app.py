@@ -44,13 +44,13 @@ _CHANNEL_OPTIONS = [
     ("grpc.enable_http_proxy", 0),
 ]
 _BACKLOG = 4_096  # connections that wait for accept() when all pages reconnect at once
-_ACCEPT_ITERATIONS = 5  # of the event loop, until accepted sockets are connections that cleanup() can close
+_ACCEPT_ITERATIONS = 5  # loop iterations until accepted sockets are connections that cleanup() can close
 _GRACE = 2.0  # seconds for requests in progress when the gateway stops
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a gateway that have a life of their own."""
+    """The parts of a gateway, before their routes are registered."""
 
     metrics: Metrics
     table: Table
@@ -61,7 +61,7 @@ class Parts:
 
 
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
-    """Make the parts of a gateway before the server at the channel's other end."""
+    """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics()
     table = routes_of(_SERVICES)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)

@@ -1,6 +1,6 @@
 import { gatewayAddress } from "./addresses.js";
-import { Deadline } from "./deadline.js";
 import { errorOf } from "./errors.js";
+import { Deadline } from "./network/deadline.js";
 import type {
   BatchClaim,
   Claim,

@@ -1,8 +1,8 @@
-import { BackOff, pause } from "./back_off.js";
 import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
-import type { Frame } from "./event_stream.js";
-import { readStream } from "./stream.js";
+import { BackOff, pause } from "./network/back_off.js";
+import type { Frame } from "./network/event_stream.js";
+import { readStream } from "./network/stream.js";
 import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
 import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
 

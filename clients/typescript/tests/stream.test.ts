@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { readStream } from "#thumbq/stream.js";
+import { readStream } from "#thumbq/network/stream.js";
 
 const silence = 40_000; // milliseconds
 

@@ -1,4 +1,4 @@
-"""Clients with the same encoding and statuses: they receive the same bytes, which are put together once."""
+"""Clients with the same framing and statuses. They receive the same bytes, which are encoded once."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,18 +25,18 @@ class Audience:
         self._of_queue: set[Connection] = set()
 
     def join(self, connection: Connection) -> None:
-        """Write events to the connection from now on."""
+        """Send events to the connection from now on."""
         for model_id in connection.request.model_ids:
             self._by_model[model_id].add(connection)
         if not connection.request.model_ids:
             self._of_all_models.add(connection)
 
     def watch_queue(self, connection: Connection) -> None:
-        """Write the queue's state to the connection from now on."""
+        """Send the queue's state to the connection from now on."""
         self._of_queue.add(connection)
 
     def leave(self, connection: Connection) -> None:
-        """Write nothing more to the connection."""
+        """Send nothing more to the connection."""
         self._of_queue.discard(connection)
         self._of_all_models.discard(connection)
         for model_id in connection.request.model_ids:
@@ -45,7 +45,7 @@ class Audience:
                 del self._by_model[model_id]
 
     def publish(self, events: Sequence[Event]) -> int:
-        """Write the events to the connections that want them. Returns how many were written, once per connection."""
+        """Send each connection the events that it wants. Returns how many were sent, counted once per connection."""
         if self._statuses:
             events = [event for event in events if event.status in self._statuses]
         if not events:
@@ -57,32 +57,32 @@ class Audience:
         return delivered
 
     def publish_reset(self, data: bytes, cursor: str) -> int:
-        """Write a reset to every connection that receives events. Returns how many there are."""
+        """Send a reset to every connection that receives events. Returns their number."""
         joined = set().union(self._of_all_models, *self._by_model.values())
         self._write(joined, self._packed(self._framing.event("reset", data, cursor)))
         return len(joined)
 
     def publish_queue(self, snapshot: bytes) -> None:
-        """Write the queue's state, as JSON, to the connections that watch it."""
-        self.show_queue(self._of_queue, snapshot)
+        """Send the queue's state, as JSON, to the connections that watch it."""
+        self.send_queue(self._of_queue, snapshot)
 
     def publish_connected(self, connected: bool) -> None:
-        """Write whether the gateway has its server to the connections that watch the queue."""
-        self.show_connected(self._of_queue, connected)
+        """Send a heartbeat to the connections that watch the queue: whether the gateway has its server."""
+        self.send_connected(self._of_queue, connected)
 
-    def show_queue(self, connections: Collection[Connection], snapshot: bytes) -> None:
-        """Write the queue's state, as JSON, to some connections."""
+    def send_queue(self, connections: Collection[Connection], snapshot: bytes) -> None:
+        """Send the queue's state, as JSON, to these connections."""
         if connections:
             self._write(connections, self._packed(self._framing.event("queue", snapshot, None)))
 
-    def show_connected(self, connections: Collection[Connection], connected: bool, cursor: str | None = None) -> None:
-        """Write whether the gateway has its server to some connections."""
+    def send_connected(self, connections: Collection[Connection], connected: bool, cursor: str | None = None) -> None:
+        """Send these connections a heartbeat that says whether the gateway has its server."""
         if connections:
             frame = self._framing.event("heartbeat", heartbeat_data(connected), cursor)
             self._write(connections, self._packed(frame))
 
-    def show_heartbeat(self, connections: Collection[Connection], cursor: str | None) -> None:
-        """Write a plain heartbeat to some connections."""
+    def send_heartbeat(self, connections: Collection[Connection], cursor: str | None) -> None:
+        """Send these connections a plain heartbeat."""
         self._write(connections, self._packed(self._framing.heartbeat(cursor)))
 
     def _grouped_by_matches(self, events: Sequence[Event]) -> Mapping[tuple[Event, ...], Collection[Connection]]:

@@ -1,4 +1,4 @@
-"""How one client gets from its cursor to the present."""
+"""The way of one client from its cursor to the present."""
 
 import asyncio
 from collections.abc import Iterable
@@ -117,7 +117,7 @@ class CatchUp:
         return position
 
     async def _reset(self, cursor: Cursor, reason: ResetReason.ValueType) -> Cursor:
-        """Send that events are missing, and return where the client continues."""
+        """Send a reset: events are missing, and the client continues at the cursor. Returns the cursor."""
         self._metrics.resets.inc()
         await self._write(self._framing.event("reset", reset_data(cursor, reason), str(cursor)))
         return cursor

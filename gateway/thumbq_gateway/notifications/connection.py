@@ -6,7 +6,7 @@ from thumbq_gateway.notifications.request import SubscriptionRequest
 
 
 class Connection:
-    """The connection of one client. There may be ten thousand, so it holds only the necessary."""
+    """The connection of one client. There may be ten thousand, so it holds nothing that it does not need."""
 
     __slots__ = ("ended", "is_chunked", "is_live", "request", "transport", "wheel_slot")
 
@@ -21,7 +21,7 @@ class Connection:
         self.transport = transport
         self.request = request
         self.is_chunked = chunked
-        # Set by Fanout: the connection's slot of the heartbeat wheel; True once live events are written to it.
+        # Set by Fanout: the slot of the heartbeat wheel, and True once live events are written to the connection.
         self.wheel_slot: set[Connection] | None = None
         self.is_live = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

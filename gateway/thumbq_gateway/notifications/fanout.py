@@ -1,4 +1,4 @@
-"""All connections of this gateway. Writing to them never waits for any of them."""
+"""All connections of this gateway. A write never waits for a client."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ class Fanout:
         self._metrics = metrics
         self._interval = heartbeat / _WHEEL_SLOTS
         self._buffer_limit = buffer_limit
-        self._audiences: dict[tuple[Framing, bool, frozenset[int]], Audience] = {}  # few, since few kinds exist
+        self._audiences: dict[tuple[Framing, bool, frozenset[int]], Audience] = {}
         self._wheel: list[set[Connection]] = [set() for _ in range(_WHEEL_SLOTS)]
         self._connected = True
         self._ended = False
@@ -45,7 +45,7 @@ class Fanout:
         if connection.request.watches_queue:
             audience.watch_queue(connection)
             if not self._connected:
-                audience.show_connected([connection], connected=False)
+                audience.send_connected([connection], connected=False)
 
     def join(self, connection: Connection) -> None:
         """Write live events to the connection from now on.
@@ -71,26 +71,26 @@ class Fanout:
             self._metrics.delivered.inc(audience.publish(events))
 
     def publish_reset(self, cursor: Cursor, reason: ResetReason.ValueType) -> None:
-        """Write to every live connection that events are missing, and where it continues."""
+        """Send a reset to every live connection: events are missing, and the client continues at the cursor."""
         data = reset_data(cursor, reason)
         for audience in self._audiences.values():
             self._metrics.resets.inc(audience.publish_reset(data, str(cursor)))
 
     def publish_connected(self, connected: bool) -> None:
-        """Write a change of the connection to the server to every connection that watches the queue."""
+        """Tell every client that watches the queue when the gateway loses or regains its server."""
         if connected != self._connected:
             self._connected = connected
             for audience in self._audiences.values():
                 audience.publish_connected(connected)
 
     def publish_queue(self, snapshot: bytes) -> None:
-        """Write the queue's state, as JSON, to every connection that watches it."""
+        """Send the queue's state, as JSON, to every connection that watches it."""
         for audience in self._audiences.values():
             audience.publish_queue(snapshot)
 
-    def show_queue(self, connection: Connection, snapshot: bytes) -> None:
-        """Write the queue's state, as JSON, to one new connection."""
-        self._audience_of(connection).show_queue([connection], snapshot)
+    def send_queue(self, connection: Connection, snapshot: bytes) -> None:
+        """Send the queue's state, as JSON, to one new connection."""
+        self._audience_of(connection).send_queue([connection], snapshot)
 
     async def beat(self, head: Callable[[], Cursor | None]) -> NoReturn:
         """Turn the heartbeat wheel. Filtered clients get the log's head, so that they resume from there."""
@@ -105,9 +105,9 @@ class Fanout:
             for (audience, gets_cursor, watches_queue), connections in due.items():
                 cursor = str(now) if now and gets_cursor else None
                 if watches_queue:
-                    audience.show_connected(connections, self._connected, cursor)
+                    audience.send_connected(connections, self._connected, cursor)
                 else:
-                    audience.show_heartbeat(connections, cursor)
+                    audience.send_heartbeat(connections, cursor)
         raise AssertionError("a wheel has no end")
 
     def end(self) -> None:

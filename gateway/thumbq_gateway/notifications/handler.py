@@ -119,7 +119,7 @@ class Notifications:
         if connection.request.watches_queue:
             self._queue_relay.enter()
             if snapshot := self._queue_relay.latest:
-                self._fanout.show_queue(connection, snapshot)
+                self._fanout.send_queue(connection, snapshot)
 
     def _leave(self, connection: Connection) -> None:
         self._fanout.leave(connection)

@@ -16,7 +16,7 @@ class Transcoder:
     """The HTTP handlers of a route table."""
 
     def __init__(self, table: Table, channel: grpc.aio.Channel, metrics: RequestMetrics) -> None:
-        """Raises LookupError when the contract names an RPC that has no route."""
+        """Raises LookupError when the contract names an RPC or a field to wait for that does not exist."""
         for name in CLAUSES.keys() - table.keys():
             raise LookupError(f"The contract names {name}, which has no route.")
         self._table = table

@@ -54,7 +54,7 @@ class UnaryCall:
     def __init__(
         self, route: Route, channel: grpc.aio.Channel, long_polls: LongPolls, wait_field: str | None = None
     ) -> None:
-        """`wait_field` names the Duration for which the caller is willing to wait; None: the RPC answers at once.
+        """`wait_field` names the Duration that the caller is willing to wait; None: the RPC answers at once.
 
         Raises LookupError when the request has no such Duration.
         """
@@ -86,7 +86,7 @@ class UnaryCall:
         return web.Response(body=json_bytes(self._encode(shown)), content_type="application/json")
 
     def _wait(self, values: dict[str, Any]) -> float:
-        """Return the seconds for which the caller is willing to wait."""
+        """Return how many seconds the caller is willing to wait."""
         if self._wait_field is None or self._wait_field not in values:
             return 0.0
         wait: Duration = values[self._wait_field]

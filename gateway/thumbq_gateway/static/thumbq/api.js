@@ -1,7 +1,7 @@
 // Generated from clients/typescript/src/api.ts by `make typescript`. Change it there.
 import { gatewayAddress } from "./addresses.js";
-import { Deadline } from "./deadline.js";
 import { errorOf } from "./errors.js";
+import { Deadline } from "./network/deadline.js";
 const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
 /** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
 export class Thumbq {

@@ -1,8 +1,8 @@
 // Generated from clients/typescript/src/listener.ts by `make typescript`. Change it there.
-import { BackOff, pause } from "./back_off.js";
 import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
-import { readStream } from "./stream.js";
+import { BackOff, pause } from "./network/back_off.js";
+import { readStream } from "./network/stream.js";
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
 const longestFilter = 4_000; // characters in the address; a longer list of models is filtered here instead

@@ -1,5 +1,5 @@
+import { errorOf } from "../errors.js";
 import { Deadline } from "./deadline.js";
-import { errorOf } from "./errors.js";
 import { EventStreamParser, type Frame } from "./event_stream.js";
 
 const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a reused connection may be dead

@@ -1,4 +1,4 @@
-// Generated from clients/typescript/src/event_stream.ts by `make typescript`. Change it there.
+// Generated from clients/typescript/src/network/event_stream.ts by `make typescript`. Change it there.
 /** Parses the text of an event stream, which may arrive in pieces of any size (WHATWG HTML, 9.2.6). */
 export class EventStreamParser {
     #line = ""; // the unfinished last line

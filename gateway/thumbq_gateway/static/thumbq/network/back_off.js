@@ -1,4 +1,4 @@
-// Generated from clients/typescript/src/back_off.ts by `make typescript`. Change it there.
+// Generated from clients/typescript/src/network/back_off.ts by `make typescript`. Change it there.
 const firstPause = 1_000; // milliseconds, unless the gateway names another
 /** Pauses between attempts to connect. They grow, and jitter spreads the clients. */
 export class BackOff {

@@ -1,6 +1,6 @@
-// Generated from clients/typescript/src/stream.ts by `make typescript`. Change it there.
+// Generated from clients/typescript/src/network/stream.ts by `make typescript`. Change it there.
+import { errorOf } from "../errors.js";
 import { Deadline } from "./deadline.js";
-import { errorOf } from "./errors.js";
 import { EventStreamParser } from "./event_stream.js";
 const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a reused connection may be dead
 /**

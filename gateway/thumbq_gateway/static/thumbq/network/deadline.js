@@ -1,4 +1,4 @@
-// Generated from clients/typescript/src/deadline.ts by `make typescript`. Change it there.
+// Generated from clients/typescript/src/network/deadline.ts by `make typescript`. Change it there.
 /** A signal that is aborted when a step takes too long, or when the caller's own signal is. */
 export class Deadline {
     #controller = new AbortController();
