@@ -30,7 +30,7 @@ class RequestMetrics:
             registry=registry,
         )
         self.long_polls = Gauge(
-            "thumbq_gateway_long_polls", "Callers who wait for a job, or for the end of one.", registry=registry
+            "thumbq_gateway_long_polls", "Calls that wait for a job, or for the end of one.", registry=registry
         )
 
 
@@ -45,24 +45,22 @@ class NotificationMetrics:
             return Gauge(f"thumbq_gateway_{name}", description, registry=registry)
 
         self.subscribers = gauge("subscribers", "Clients on the notification stream.")
-        self.delivered = counter("delivered", "Notifications written to clients, each counted once per client.")
+        self.delivered = counter("delivered", "Notifications sent to clients, each counted once per client.")
         self.cut_off = counter(
             "cut_off",
-            "Clients cut off because they read too slowly: too much was unread, or the past stalled on its way.",
+            "Clients cut off because they read too slowly, live (unread) or while they caught up (stalled).",
             ("reason",),
         )
         for reason in CutOff:
             self.cut_off.labels(reason)
-        self.turned_away = counter(
-            "turned_away", "Clients told to come back later because there are as many as the gateway may have."
-        )
-        self.resets = counter("resets", "Clients told that their cursor is no longer served.")
+        self.turned_away = counter("turned_away", "Clients turned away because the gateway has its maximum of clients.")
+        self.resets = counter("resets", "Resets sent to clients whose cursor the log does not reach.")
         self.log_pages = counter(
             "log_pages",
-            "Pages read from the server's log for clients whose cursor is older than what the gateway keeps.",
+            "Pages read from the server's log for clients whose cursor is older than the gateway's memory.",
         )
         self.upstream_connected = gauge(
-            "upstream_connected", "1 while the one stream of notifications from the server stands."
+            "upstream_connected", "1 while the gateway receives notifications from the server."
         )
 
 

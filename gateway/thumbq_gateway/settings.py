@@ -32,18 +32,18 @@ class Settings(BaseSettings):
     subscriber_limit: PositiveInt = Field(
         default=20_000, description="Clients on the stream of notifications; more are answered 503."
     )
-    subscriber_buffer: PositiveInt = Field(default=256 * 1024, description="Bytes that a client may leave unread.")
+    subscriber_buffer: PositiveInt = Field(
+        default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
+    )
     subscriber_timeout: PositiveFloat = Field(
-        default=30.0, description="Seconds for which a client's machine may leave unacknowledged what it was sent."
+        default=30.0, description="Seconds after which a client that acknowledges nothing is dropped."
     )
     ring_notifications: PositiveInt = Field(
         default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
     )
-    ring_bytes: PositiveInt = Field(
-        default=16 * 1024 * 1024, description="Bytes that the notifications kept in memory may take."
-    )
+    ring_bytes: PositiveInt = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
     queue_watch_linger: NonNegativeInt = Field(
-        default=10, description="Seconds for which the queue is still watched after the last page has left."
+        default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
     )
 
     @field_validator("cors_origins", mode="before")

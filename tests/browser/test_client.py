@@ -26,14 +26,14 @@ FOLLOW = """
 """
 LISTEN = """
     import { subscribe } from "thumbq";
-    window.heard = { models: [], states: [], resets: 0 };
+    window.seen = { models: [], states: [], resets: 0 };
     subscribe({
         url: "http://localhost:5009",
         modelIds: [1, 2, 3, 4],
         longestPause: 1000,
-        onThumbnail: ({ modelId }) => heard.models.push(modelId),
-        onReset: () => (heard.resets += 1),
-        onConnection: (state) => heard.states.push(state),
+        onThumbnail: ({ modelId }) => seen.models.push(modelId),
+        onReset: () => (seen.resets += 1),
+        onConnection: (state) => seen.states.push(state),
     });
 """
 
@@ -61,14 +61,14 @@ async def test_a_page_misses_nothing_through_restarts_of_the_gateway(browser: Br
         await state(page, "live")
         for first, second in ((1, 2), (3, 4)):
             await service.announce(first, status="Ready")
-            await heard(page, first)
+            await received(page, first)
             await service.stop_gateway()
             await state(page, "reconnecting")
             await service.announce_at_server(second)
             await service.start_gateway()
             await state(page, "live")
-            await heard(page, second)
-        assert await page.evaluate("[heard.models, heard.resets]") == [[1, 2, 3, 4], 0]
+            await received(page, second)
+        assert await page.evaluate("[seen.models, seen.resets]") == [[1, 2, 3, 4], 0]
 
 
 async def test_a_page_that_follows_loads_anew_when_the_log_is_another_one(
@@ -88,11 +88,11 @@ async def test_a_page_that_follows_loads_anew_when_the_log_is_another_one(
 
 
 async def state(page: Page, name: str) -> None:
-    await page.wait_for_function("name => window.heard?.states.at(-1) === name", arg=name)
+    await page.wait_for_function("name => window.seen?.states.at(-1) === name", arg=name)
 
 
-async def heard(page: Page, model_id: int) -> None:
-    await page.wait_for_function("modelId => heard.models.at(-1) === modelId", arg=model_id)
+async def received(page: Page, model_id: int) -> None:
+    await page.wait_for_function("modelId => seen.models.at(-1) === modelId", arg=model_id)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ def _text(operation_id: str, summary: str) -> Document:
 
 _NOTIFICATIONS: Document = {
     "operationId": "Notifications",
-    "summary": "What happens, as it happens: Server-Sent Events, or JSON lines",
+    "summary": "Notifications as they happen: Server-Sent Events, or JSON lines",
     "tags": ["Notification"],
     "parameters": [
         _query("modelId", {"type": "array", "items": {"type": "integer"}}),
@@ -27,10 +27,10 @@ _NOTIFICATIONS: Document = {
     ],
     "responses": {
         "200": {
-            "description": "A stream without an end.",
+            "description": "An endless stream.",
             "content": {"text/event-stream": {}, "application/x-ndjson": {}},
         },
-        "503": {"description": "There are as many listeners as there may be; Retry-After says when to ask again."},
+        "503": {"description": "The gateway has its maximum of clients; Retry-After says when to ask again."},
     },
 }
 _FILE: Document = {
@@ -43,7 +43,7 @@ _FILE: Document = {
     "responses": {
         "200": {"description": "The file.", "content": {"image/*": {}}},
         "206": {"description": "A range of it."},
-        "304": {"description": "The caller's copy is still right."},
+        "304": {"description": "The caller's copy is current."},
         "404": {"description": "There is none."},
     },
 }

@@ -110,7 +110,7 @@ CLAUSES: dict[str, Clause] = {
     "thumbq.v1.NotificationService.PublishTestNotification": Clause(refuse=error_object),
     "thumbq.v1.NotificationService.GetThumbnail": Clause(
         answer=_thumbnail_for_pages,
-        other_answers={304: "The caller's copy is still right."},
+        other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
     ),
     # 4 MiB have room for 10,000 jobs or results.

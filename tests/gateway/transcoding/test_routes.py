@@ -63,7 +63,7 @@ def test_the_contract_names_every_rpc_that_can_wait() -> None:
         assert CLAUSES.get(name, GENERAL).wait_field == wait_field, name
 
 
-@pytest.mark.parametrize("wait_field", ["patience", "worker_id"])
+@pytest.mark.parametrize("wait_field", ["no_field", "worker_id"])
 async def test_an_rpc_cannot_wait_for_a_field_that_is_no_duration(wait_field: str) -> None:
     (route,) = routes_of(SERVICES)["thumbq.v1.QueueService.DequeueJob"]
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
