@@ -16,22 +16,22 @@ CONNECT_SECONDS = 5.0
 
 # asyncpg takes these from the query of an address.
 _FOR_ASYNCPG = frozenset(
-    [
-        "sslmode",
-        "sslcert",
-        "sslkey",
-        "sslrootcert",
-        "sslnegotiation",
-        "sslcrl",
-        "sslpassword",
-        "ssl_min_protocol_version",
-        "ssl_max_protocol_version",
-        "krbsrvname",
+    {
         "gsslib",
+        "krbsrvname",
         "service",
-    ]
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+    }
 )
-_PLACE = frozenset(["host", "hostaddr", "port", "dbname", "database", "user", "password", "passfile"])
+_PLACE = frozenset({"host", "hostaddr", "port", "dbname", "database", "user", "password", "passfile"})
 # The server takes these when a session starts.
 _SETTINGS = frozenset({"application_name", "options", "search_path"})
 # libpq parameters that asyncpg cannot honour, with the values that ask for nothing special.

@@ -1,19 +1,17 @@
 """What a database must be like, looked at once when a server starts."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
-OLDEST_VERSION = 14
+from thumbq_server.storage.postgres.errors import as_unavailable
+from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
 
-Connect = Callable[..., Awaitable[asyncpg.Connection]]
+OLDEST_VERSION = 14
 
 _FACTS = """
     SELECT current_setting('server_version_num')::int / 10000 AS version,
            pg_encoding_to_char(encoding) AS encoding, datname AS database, current_user AS role,
-           pg_is_in_recovery() AS in_recovery,
-           current_setting('transaction_read_only') = 'on' AS read_only,
            current_setting('synchronous_commit') AS synchronous_commit,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                AS connections,
@@ -28,15 +26,38 @@ class Unsuitable(Exception):
     """Says in one sentence why thumbq cannot keep its promises on this database, and the way out."""
 
 
-async def check_database(connect: Connect, connections_needed: int) -> None:
+async def check_database(dsn: str, connections_needed: int) -> None:
     """Raise Unsuitable when the database, the role or a pooler in between would break a promise.
 
-    `connect` opens a connection and takes the keyword arguments of `asyncpg.connect`. Every sentence names one setting.
+    Every sentence names one setting. Raises Unavailable when PostgreSQL does not answer, InvalidAddress for `dsn`.
     """
-    first = await connect(statement_cache_size=0)
+    hosts = hosts_of(dsn)
+    async with as_unavailable():
+        try:
+            await _check(hosts, connections_needed)
+        except (
+            asyncpg.InvalidPasswordError,
+            asyncpg.InvalidAuthorizationSpecificationError,
+            asyncpg.InvalidCatalogNameError,
+            asyncpg.InsufficientPrivilegeError,
+            asyncpg.CantChangeRuntimeParamError,
+            asyncpg.UndefinedObjectError,
+            asyncpg.InvalidParameterValueError,
+            asyncpg.ClientConfigurationError,
+        ) as error:
+            raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {error}.") from error
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise Unsuitable(
+                "The database takes no writes: point DATABASE_URL at the primary instead of a standby, and set"
+                " default_transaction_read_only to off for the role and the database."
+            ) from None
+
+
+async def _check(hosts: Hosts, connections_needed: int) -> None:
+    first = await hosts.connect({}, statement_cache_size=0)
     try:
         facts = await _facts(first)
-        if facts["backend"] != first.get_server_pid() and await _shares_backend(connect, facts["backend"]):
+        if facts["backend"] != first.get_server_pid() and await _shares_backend(hosts, facts["backend"]):
             raise Unsuitable(
                 "A pooler in transaction mode stands before PostgreSQL: each thumbq connection needs a backend of its"
                 " own, so use the pooler's session mode or PostgreSQL's own port."
@@ -53,9 +74,9 @@ async def _facts(connection: asyncpg.Connection) -> Any:
         return await connection.fetchrow(_FACTS)
 
 
-async def _shares_backend(connect: Connect, backend: int) -> bool:
+async def _shares_backend(hosts: Hosts, backend: int) -> bool:
     """Return whether a second connection gets the backend of an idle first one, as poolers in transaction mode do."""
-    second = await connect(statement_cache_size=0)
+    second = await hosts.connect({}, statement_cache_size=0)
     try:
         async with second.transaction():
             return bool(await second.fetchval("SELECT pg_backend_pid()") == backend)
@@ -72,12 +93,6 @@ def _problems(facts: Any, connections_needed: int) -> list[str]:
         problems.append(
             f"The database {database} stores text as {facts['encoding']}; thumbq needs one that was created with"
             " ENCODING 'UTF8' (and TEMPLATE template0)."
-        )
-    if facts["in_recovery"] or facts["read_only"]:
-        what = "is a standby" if facts["in_recovery"] else "is read-only for this role"
-        problems.append(
-            f"The database {database} {what}; point DATABASE_URL at the primary, or set"
-            f" default_transaction_read_only to off for {role}."
         )
     if facts["synchronous_commit"] == "off":
         problems.append(
