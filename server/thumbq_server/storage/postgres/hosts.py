@@ -34,7 +34,7 @@ class Hosts:
         """
         for position, host in enumerate(self._in_order):
             try:
-                connection = await asyncpg.connect(
+                connection: asyncpg.Connection = await asyncpg.connect(
                     **self.address.arguments(host),
                     timeout=self.address.connect_timeout,
                     server_settings={**settings, **self.address.settings},
