@@ -2,6 +2,8 @@
 
 import asyncpg
 
+from thumbq_server.storage.postgres.hosts import hosts_of
+
 # All that lanes say goes by keys, in their order. A plan made while the tables were empty would read them whole, and be
 # kept while they fill: to find 10,000 jobs took 9 s instead of 0.3. One by bitmap would lock rows in the order in which
 # they lie, and deadlock with one by index.
@@ -12,12 +14,8 @@ CONNECT_TIMEOUT = 5.0
 
 async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
     """A connection with the session settings that every statement here relies on. Times in seconds."""
-    return await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=statement_timeout + 5,
-        server_settings=session_settings(statement_timeout) | _BY_KEY,
-    )
+    settings = session_settings(statement_timeout) | _BY_KEY
+    return await hosts_of(dsn).connect(settings, command_timeout=statement_timeout + 5)
 
 
 def session_settings(statement_timeout: float) -> dict[str, str]:
