@@ -29,7 +29,8 @@ HTTP_STATUS = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-_MESSAGES = {  # instead of the server's, which its operator alone should read
+# These replace the messages of the server, which only its operator should read.
+_MESSAGES = {
     grpc.StatusCode.UNAVAILABLE: "The service is unavailable for the moment. Try again.",
     grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
     grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
