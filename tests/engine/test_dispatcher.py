@@ -9,7 +9,7 @@ import pytest
 from tests.engine.conftest import NEVER, POLICY
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.engine.takers import Taker, lane_of
-from tests.store.queue_under_test import QueueUnderTest, failure, new_job
+from tests.support.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.job import Retrial, RetryVerdict, Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from tests.engine.conftest import POLICY
 from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, until
-from tests.store.conditions import until as until_stored
-from tests.store.queue_under_test import Event, QueueUnderTest, new_job
+from tests.support.conditions import until as until_stored
+from tests.support.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import janitor as janitor_module
 from thumbq_server.engine.janitor import WORTH_A_VACUUM, Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
 from thumbq_server.storage import notification_log

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.conftest import NEVER
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.records import Snapshot
 from thumbq_server.engine import queue_watch as queue_watch_module
 from thumbq_server.engine.queue_watch import QueueWatch
