@@ -15,10 +15,10 @@ from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
 
 PROGRAM = """
 import typer
-from thumbq.cli import jobs
+from thumbq.cli import enqueue, jobs, observe
 
 app = typer.Typer()
-for command in (jobs.enqueue, jobs.jobs, jobs.job, jobs.watch, jobs.health):
+for command in (enqueue.enqueue, jobs.jobs, jobs.job, observe.watch, observe.health):
     app.command()(command)
 app()
 """

@@ -1,4 +1,4 @@
-"""`thumbq cancel` and `thumbq retry`: an operator puts things right."""
+"""`thumbq cancel` and `thumbq retry`: correct what happens to jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from thumbq.cli.errors import fail, run
-from thumbq.cli.jobs import LOCAL, Server
+from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -28,7 +28,7 @@ def cancel(
 
 
 def retry(job_ids: Annotated[list[int], _JOB_IDS], server: Server = LOCAL) -> None:
-    """Start ended jobs anew, and let jobs that wait for a retry run now."""
+    """Start ended jobs again, and let jobs that wait for a retry run now."""
     run(server, _retry(server, job_ids))
 
 
