@@ -21,7 +21,7 @@ def cancel(
     model_id: Annotated[int | None, typer.Option(help="All jobs of this model, say because it was deleted.")] = None,
     server: Server = LOCAL,
 ) -> None:
-    """End jobs that wait or are being processed. Their workers are told."""
+    """Cancel jobs that wait or are being processed, and notify their workers."""
     if bool(job_ids) == (model_id is not None):
         fail("Name jobs by their ids, or a model by --model-id.")
     run(server, _cancel(server, job_ids or [], model_id))
