@@ -1,4 +1,4 @@
-"""The handlers at work, without a server."""
+"""The slots of a worker, without a server."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ Start = Callable[..., Slots]
 
 
 class Reports:
-    """An outbox that is read as the server would."""
+    """An outbox, and the results that a server would read from it."""
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
@@ -170,7 +170,7 @@ async def test_timeouts_and_task_groups_work_in_a_handler(start: Start, reports:
     assert fourth.HasField("complete")
 
 
-async def test_a_handler_says_how_its_job_ends(start: Start, reports: Reports):
+async def test_a_handler_decides_how_its_job_ends(start: Start, reports: Reports):
     async def handler(job: Job) -> Thumbnail:
         if job.id % 2:
             await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_a_lost_lease_cancels_the_handler_and_discards_its_result(start: S
                 await asyncio.Event().wait()
             finally:
                 cleaned_up.set()
-        # the slot's task is as new, although it was cancelled before
+        # The slot's task bears no trace of its cancellation.
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
@@ -316,7 +316,7 @@ async def test_closing_releases_what_has_not_begun_and_waits_for_the_rest(start:
     assert all(result.HasField("complete") for result in await reports.next())
 
 
-async def test_aborting_cancels_and_releases_but_keeps_what_is_done_all_the_same(start: Start, reports: Reports):
+async def test_aborting_cancels_and_releases_but_keeps_a_result_that_still_comes(start: Start, reports: Reports):
     async def handler(job: Job) -> Thumbnail:
         try:
             await asyncio.Event().wait()
@@ -340,7 +340,7 @@ async def test_aborting_cancels_and_releases_but_keeps_what_is_done_all_the_same
     assert results == {"1:1": "release", "2:1": "release", "3:1": "complete"}
 
 
-async def test_an_error_of_our_own_is_not_lost(start: Start, monkeypatch: pytest.MonkeyPatch):
+async def test_an_error_in_the_slots_themselves_is_raised(start: Start, monkeypatch: pytest.MonkeyPatch):
     async def handler(job: Job) -> Thumbnail:
         return PICTURE
 

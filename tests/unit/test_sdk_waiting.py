@@ -1,4 +1,4 @@
-"""Why a job is where it is, as `thumbq job` says it."""
+"""The sentence in which `thumbq job` explains why a job waits or how it ended."""
 
 import re
 from datetime import UTC, datetime, timedelta
