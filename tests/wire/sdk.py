@@ -11,7 +11,7 @@ import asyncpg
 
 from tests.wire.conftest import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
-from thumbq.slots import Handler
+from thumbq.handler import Handler
 
 HASH = hashlib.sha256(b"model").hexdigest()
 PICTURE = Thumbnail("/thumbnails/a.png", 1234, 512, 512)

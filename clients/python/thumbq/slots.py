@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import Context, copy_context
 from enum import IntEnum, auto
 from time import monotonic
 from typing import Any
 
+from thumbq.handler import Handler, as_failure, run_to_its_end
 from thumbq.outbox import Outbox
-from thumbq.outcome import JobFailed, JobReleased, Thumbnail
+from thumbq.outcome import JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
 
 _logger = logging.getLogger("thumbq")
-
-Handler = Callable[[Job], Coroutine[Any, Any, Thumbnail]]
 
 # Seconds for which handlers that never wait run one after another before the stream gets its turn.
 _TURN = 0.005
@@ -202,7 +200,7 @@ class Slots:
         assert task is not None
         self._running[token] = task
         try:
-            return await _steps(context, coroutine, awaited)
+            return await run_to_its_end(context, coroutine, awaited)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
             return error
         finally:
@@ -223,36 +221,5 @@ class Slots:
             self._outbox.release(token)
         else:
             self.failed += 1
-            self._outbox.fail(token, _as_failure(job, outcome))
+            self._outbox.fail(token, as_failure(job, outcome))
         self._check_finished()
-
-
-@types.coroutine
-def _steps(
-    context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
-) -> Generator[object, object, Thumbnail]:
-    """Run the rest of a handler, in its context, as part of the slot's task."""
-    try:
-        while True:
-            try:
-                value = yield awaited
-            except BaseException as error:  # noqa: BLE001 - the handler receives it
-                awaited = context.run(coroutine.throw, error)
-            else:
-                awaited = context.run(coroutine.send, value)
-    except StopIteration as returned:
-        result: Thumbnail = returned.value
-        return result
-
-
-def _as_failure(job: Job, outcome: object) -> JobFailed:
-    if isinstance(outcome, JobFailed):
-        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message)
-        return outcome
-    if isinstance(outcome, BaseException):
-        text = f"{type(outcome).__name__}: {outcome}" if str(outcome) else type(outcome).__name__
-        _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome)
-        return JobFailed(text)
-    text = f"TypeError: the handler returned {type(outcome).__name__}, not a Thumbnail"
-    _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text)
-    return JobFailed(text)

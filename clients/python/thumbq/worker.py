@@ -18,8 +18,9 @@ from typing import Any, Self
 import grpc
 
 from thumbq.connection import Link, describe, open_channel
+from thumbq.handler import Handler
 from thumbq.outbox import Outbox
-from thumbq.slots import Handler, Slots
+from thumbq.slots import Slots
 from thumbq.stream import ServerSilent, WorkerStream
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 
