@@ -1,4 +1,4 @@
-"""JSON workers and producers through the gateway, beside the barest possible proxy to the same RPCs."""
+"""JSON workers and producers through the gateway, beside the simplest proxy to the same RPCs."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from bench.results import Entrant, Part, rarely
 
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 _CONNECTIONS = 64
-# What translates JSON, before the server with this address.
+# Starts a translator of JSON in front of the server with this address.
 _Front = Callable[[str, Path], AbstractAsyncContextManager[tuple[Process, str]]]
 
 
 async def json_path(lab: Lab, part: Part) -> None:
-    """Dequeue and complete, then enqueue."""
+    """Measure dequeue and complete, and enqueue."""
 
     def entrant(name: str, verb: str, jobs: int, connections: int, setting: str) -> Entrant:
         front = _proxy if name == "bare proxy" else service.gateway

@@ -1,4 +1,4 @@
-"""How long it takes until the service answers."""
+"""Time the start of the service."""
 
 import asyncio
 import shutil
@@ -13,7 +13,7 @@ from bench.results import Entrant, Part, rarely
 
 
 async def start(lab: Lab, part: Part) -> None:
-    """`thumbq serve`, from the command to the first JSON answer."""
+    """Time `thumbq serve` from the command to the first answer of /readyz."""
 
     async def once(dsn: str | None) -> Figures:
         began = time.monotonic()
