@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from bench import cluster, contenders, report, smoke
-from bench.contenders import OUT
+from bench import smoke
 from bench.lab import Lab
 from bench.parts import flat, json_path, rivals, sse, start
-from bench.results import Part, Results
+from bench.reporting import report
+from bench.reporting.results import Part, Results
+from bench.running import cluster
+from bench.subjects import contenders
+from bench.subjects.contenders import OUT
 
 Measured = Callable[[Lab, Part], Awaitable[None]]
 

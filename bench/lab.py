@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cluster import Cluster
-from bench.contenders import Contender
-from bench.results import Entrant, Part, Results, take_turns
+from bench.reporting.results import Entrant, Part, Results, take_turns
+from bench.running.cluster import Cluster
 from bench.session import Session, session
+from bench.subjects.contenders import Contender
 
 
 @dataclass(frozen=True)

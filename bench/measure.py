@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bench.drivers.program import Figures
-from bench.processes import Failed, cpu_seconds, memory_mib
+from bench.running.processes import Failed, cpu_seconds, memory_mib
 from bench.session import Session, Workers
 
 _WARM_UP = 20

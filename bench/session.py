@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import processes, service
-from bench.cluster import Cluster, Database
-from bench.contenders import ROOT, Contender, Crew
+from bench.drivers.meter import Reading
 from bench.drivers.program import Figures
-from bench.meter import Reading
-from bench.processes import Failed, Process
+from bench.running import processes, service
+from bench.running.cluster import Cluster, Database
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import ROOT, Contender, Crew
 
 _LOOK_EVERY = 0.005  # seconds
 _FILL_IN_FLIGHT = 4  # batches

@@ -9,10 +9,10 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import cluster
-from bench.cluster import Cluster
-from bench.contenders import OUT, THUMBQ, Crew
+from bench.running import cluster
+from bench.running.cluster import Cluster
 from bench.session import Session, session
+from bench.subjects.contenders import OUT, THUMBQ, Crew
 from thumbq_server.storage.embedded import SETTINGS
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"

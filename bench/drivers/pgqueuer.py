@@ -15,8 +15,8 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver  # type: ignore[
 from pgqueuer.queries import Queries  # type: ignore[import-not-found, unused-ignore]
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options, payload
-from bench.meter import Meter
 
 
 class PgQueuerDriver:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import procrastinate  # type: ignore[import-not-found, unused-ignore]
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options, payload
-from bench.meter import Meter
 
 
 class ProcrastinateDriver:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from bench.meter import Meter, Reading
+from bench.drivers.meter import Meter, Reading
 
 BATCH = 1_000
 Options = dict[str, Any]

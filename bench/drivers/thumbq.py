@@ -8,8 +8,8 @@ from typing import Self
 import uvloop
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options
-from bench.meter import Meter
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 
 _THUMBNAIL = Thumbnail(path="/var/lib/thumbs/de/bb/debbbb1c", size_bytes=45678, width=512, height=512)

@@ -3,12 +3,12 @@
 import asyncio
 import statistics
 
-from bench.contenders import THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.measure import completions, drain_rate
-from bench.results import Entrant, Part, Row, rarely
+from bench.reporting.results import Entrant, Part, Row, rarely
 from bench.session import Session, slices
+from bench.subjects.contenders import THUMBQ
 
 _MILLION = 1_000_000
 _SAMPLE = 100_000

@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
-from bench import processes, service
-from bench.contenders import ROOT, THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.processes import Process
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import processes, service
+from bench.running.processes import Process
+from bench.subjects.contenders import ROOT, THUMBQ
 
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 _CONNECTIONS = 64
@@ -65,6 +65,6 @@ def _requests(figures: Figures, jobs: int) -> float:
 
 @contextlib.asynccontextmanager
 async def _proxy(server: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
-    command = [sys.executable, "-m", "bench.proxy", server]
+    command = [sys.executable, "-m", "bench.subjects.proxy", server]
     async with processes.running(command, logs / "proxy.log", _ENVIRONMENT) as process:
         yield process, f"127.0.0.1:{int(await process.line())}"

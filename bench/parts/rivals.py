@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from bench import measure
-from bench.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
 from bench.session import Session
+from bench.subjects.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
 
 _Measure = Callable[[Session], Awaitable[Figures]]
 _TWO_SERVERS = THUMBQ.with_processes(2)

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import processes
-from bench.contenders import ROOT
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.notifiers import Notifier, nchan, nchan_version, our_gateway
-from bench.processes import Failed, Process
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import processes
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import ROOT
+from bench.subjects.notifiers import Notifier, nchan, nchan_version, our_gateway
 
 _Start = Callable[[Lab], AbstractAsyncContextManager[Notifier]]
 _Measure = Callable[[Notifier, "Pages", int], Awaitable[Figures]]

@@ -5,11 +5,11 @@ import shutil
 import time
 import urllib.request
 
-from bench import service
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.processes import Failed, memory_mib
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import service
+from bench.running.processes import Failed, memory_mib
 
 
 async def start(lab: Lab, part: Part) -> None:

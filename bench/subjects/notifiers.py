@@ -14,11 +14,11 @@ from typing import Protocol
 
 import grpc
 
-from bench import processes, service
-from bench.contenders import THUMBQ
 from bench.drivers.http_load import Connection
 from bench.lab import Lab
-from bench.processes import Failed, Process
+from bench.running import processes, service
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import THUMBQ
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.contenders import version
 from bench.drivers.program import Figures
-from bench.processes import cpu_seconds
+from bench.running.processes import cpu_seconds
+from bench.subjects.contenders import version
 
 # Every ratio with its target.
 RATIOS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from bench import plot
-from bench.cluster import Cluster
-from bench.contenders import ROOT, THUMBQ, version
-from bench.results import RATIOS, Part, Results, Row
+from bench.reporting import plot
+from bench.reporting.results import RATIOS, Part, Results, Row
+from bench.running.cluster import Cluster
+from bench.subjects.contenders import ROOT, THUMBQ, version
 from thumbq_server.storage.embedded import SETTINGS
 
 PAGE = ROOT / "docs" / "performance.md"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.drivers.program import Options
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OUT = ROOT / "bench" / "out"
 PEERS = ROOT / "bench" / "peers"
 PEERS_PYTHON = OUT / ".peers-python"

@@ -10,8 +10,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bench import processes
-from bench.processes import Failed, Process
+from bench.running import processes
+from bench.running.processes import Failed, Process
 
 _START_LIMIT = 30.0  # seconds
 _PYTHON = [sys.executable, "-P", "-m"]

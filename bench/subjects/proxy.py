@@ -1,4 +1,4 @@
-"""The simplest proxy from JSON to gRPC, as a yardstick for the gateway: `python -m bench.proxy SERVER`.
+"""The simplest proxy from JSON to gRPC, as a yardstick for the gateway: `python -m bench.subjects.proxy SERVER`.
 
 It has aiohttp in front and grpc.aio behind, names the fields by hand, checks nothing and translates no error. It prints
 its port.
