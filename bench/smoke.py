@@ -13,7 +13,7 @@ from bench.running import cluster
 from bench.running.cluster import Cluster
 from bench.session import Session, session
 from bench.subjects.contenders import OUT, THUMBQ, Crew
-from thumbq_server.storage.embedded import SETTINGS
+from thumbq_launcher.postgres.embedded import SETTINGS
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"
 _BATCHED, _SINGLY = 20_000, 300

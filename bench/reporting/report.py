@@ -15,7 +15,7 @@ from bench.reporting import plot
 from bench.reporting.results import RATIOS, Part, Results, Row
 from bench.running.cluster import Cluster
 from bench.subjects.contenders import ROOT, THUMBQ, version
-from thumbq_server.storage.embedded import SETTINGS
+from thumbq_launcher.postgres.embedded import SETTINGS
 
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbq_server.serve_settings import Refused, ServeSettings, is_loopback, reachable_address
+from thumbq_launcher.settings import Refused, ServeSettings, is_loopback, reachable_address
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def serve(
     """
     _need(_SERVER | _GATEWAY)
     _become(
-        "thumbq_server.serve",
+        "thumbq_launcher",
         THUMBQ_DATA_DIR=data_dir,
         THUMBQ_HTTP_HOST=host,
         THUMBQ_HTTP_PORT=http_port,

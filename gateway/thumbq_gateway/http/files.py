@@ -1,0 +1,118 @@
+"""GET /models/{id}/thumbnail/file: the picture itself, never a file outside the thumbnail root."""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import grpc
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from thumbq.v1.notification_pb2 import GetThumbnailRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
+
+PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_DEADLINE = 10.0  # seconds
+_HEADERS = {
+    # The address stays when the picture changes, so a copy must be checked before it is used.
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_BY_SUFFIX = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+}
+_read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
+
+
+class ThumbnailFiles:
+    """The handler, over the server's word on where a model's picture is."""
+
+    def __init__(self, channel: grpc.aio.Channel, root: Path | None) -> None:
+        """Without a root no file is served."""
+        self._service = NotificationServiceStub(channel)
+        self._root = root
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The last good picture of the model, or 404."""
+        try:
+            model_id = _read_model_id(request.match_info["model_id"])
+        except InvalidValue:
+            raise web.HTTPNotFound from None
+        asked = GetThumbnailRequest(model_id=model_id)
+        answer = await self._service.GetThumbnail(asked, timeout=_DEADLINE)
+        path = answer.thumbnail.path
+        if self._root is None or not path:
+            raise _no_file(model_id)
+        try:
+            return OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
+        except (OSError, ValueError):
+            raise _no_file(model_id) from None
+
+
+class OpenedFile(web.FileResponse):
+    """Answers with a file that is open already, so that nobody can swap it between check and use."""
+
+    def __init__(self, file: BinaryIO, content_type: str) -> None:
+        super().__init__(f"/dev/fd/{file.fileno()}", headers={**_HEADERS, "Content-Type": content_type})
+        self._file = file
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Sends everything."""
+        with self._file:
+            return await super().prepare(request)
+
+
+def open_below(root: Path, path: str) -> BinaryIO:
+    """Opens a regular file, wherever links lead, only when it lies below the root.
+
+    Raises OSError, ValueError.
+    """
+    real_root = root.resolve(strict=True)
+    *folders, name = (real_root / path).resolve(strict=True).relative_to(real_root).parts
+    # From here on no link is followed: one that appears now was put there to lead us astray.
+    descriptor = os.open(real_root, os.O_RDONLY | os.O_DIRECTORY)
+    for folder in folders:
+        descriptor = _step(descriptor, folder, os.O_DIRECTORY)
+    descriptor = _step(descriptor, name, os.O_NONBLOCK)  # a pipe would make us wait
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError("no regular file")
+    return file
+
+
+def _step(folder: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _open_picture(root: Path, path: str) -> tuple[BinaryIO, str]:
+    file = open_below(root, path)
+    return file, content_type(os.pread(file.fileno(), 16, 0), path)
+
+
+def content_type(start: bytes, path: str) -> str:
+    """What the first bytes say, else what the name says; nothing that a browser would run."""
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "image/webp"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    return _BY_SUFFIX.get(Path(path).suffix.lower(), "application/octet-stream")
+
+
+def _no_file(model_id: int) -> Refusal:
+    return Refusal(grpc.StatusCode.NOT_FOUND, f"Model {model_id} has no thumbnail file.")

@@ -1,0 +1,112 @@
+"""What the contract of the existing workers adds to the routes: one clause per documented RPC.
+
+Every other route answers as google.rpc.Status says, and prints its response as it is.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
+from thumbq.v1.notification_pb2 import GetThumbnailResponse
+from thumbq.v1.queue_pb2 import DequeueJobResponse
+from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
+from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+
+MEBIBYTE = 1 << 20
+THUMBNAIL_FIELDS = (
+    "status",
+    "fileUrl",
+    "sizeBytes",
+    "width",
+    "height",
+    "errorMessage",
+    "createdAt",
+    "processedAt",
+    "cursor",
+)
+_BAD_REQUESTS = {400, 404, 409}  # what a documented route has only one status for
+
+
+@dataclass(frozen=True)
+class Clause:
+    """How one RPC's route departs from the general rule."""
+
+    refuse: Callable[[Refusal], web.Response] = status_response
+    # None from `answer`: print the response as any other.
+    answer: Callable[[Any, web.Request], web.Response | None] = lambda _response, _request: None
+    body_limit: int = MEBIBYTE
+    # A body that names this field is meant for that RPC.
+    batch: tuple[str, str] | None = None
+    # For the API's description: answers beside the usual ones, and the fields shown when not all are.
+    other_answers: Mapping[int, str] = field(default_factory=dict)
+    shown_fields: tuple[str, ...] = ()
+
+
+def plain_text(refusal: Refusal) -> web.Response:
+    """The bare message, as the documented worker routes have it."""
+    status = 400 if refusal.http_status in _BAD_REQUESTS else refusal.http_status
+    return web.Response(text=refusal.message, status=status, headers=retry_headers(status), content_type="text/plain")
+
+
+def error_object(refusal: Refusal) -> web.Response:
+    """The message under "error", as the documented test route has it."""
+    status = 400 if refusal.http_status in _BAD_REQUESTS else refusal.http_status
+    return web.Response(
+        body=json_bytes({"error": refusal.message}),
+        status=status,
+        headers=retry_headers(status),
+        content_type="application/json",
+    )
+
+
+def _no_content_without_job(response: DequeueJobResponse, _request: web.Request) -> web.Response | None:
+    return None if response.HasField("job") else web.Response(status=204)
+
+
+def _thumbnail_for_pages(response: GetThumbnailResponse, request: web.Request) -> web.Response:
+    thumbnail = response.thumbnail
+    shown = thumbnail_for_pages(thumbnail)
+    body = json_bytes(shown)
+    if thumbnail.status != ThumbnailStatus.THUMBNAIL_STATUS_READY:
+        return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
+    # The cursor moves all the time. An older one with the same thumbnail is as good: what follows it is announced.
+    tag = hashlib.blake2b(json_bytes(shown | {"cursor": None}), digest_size=12).hexdigest()
+    headers = {"Cache-Control": "public, max-age=3600", "ETag": f'"{tag}"'}
+    if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers, content_type="application/json")
+
+
+def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
+    """The fields that the page of the contract reads, each of them always there; never the file's path."""
+    printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
+    shown = {name: printed.get(name) for name in THUMBNAIL_FIELDS}
+    if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:
+        shown["status"] = "Pending"
+    return shown
+
+
+GENERAL = Clause()
+CLAUSES: dict[str, Clause] = {
+    "thumbq.v1.QueueService.DequeueJob": Clause(
+        refuse=plain_text, answer=_no_content_without_job, other_answers={204: "No job is due."}
+    ),
+    "thumbq.v1.QueueService.CompleteJob": Clause(refuse=plain_text),
+    "thumbq.v1.QueueService.FailJob": Clause(refuse=plain_text),
+    "thumbq.v1.NotificationService.PublishTestNotification": Clause(refuse=error_object),
+    "thumbq.v1.NotificationService.GetThumbnail": Clause(
+        answer=_thumbnail_for_pages,
+        other_answers={304: "The caller's copy is still right."},
+        shown_fields=THUMBNAIL_FIELDS,
+    ),
+    # 10,000 jobs, or results, have room in 4 MiB.
+    "thumbq.v1.QueueService.EnqueueJob": Clause(
+        body_limit=4 * MEBIBYTE, batch=("jobs", "thumbq.v1.QueueService.EnqueueJobs")
+    ),
+    "thumbq.v1.QueueService.EnqueueJobs": Clause(body_limit=4 * MEBIBYTE),
+    "thumbq.v1.QueueService.ReportResults": Clause(body_limit=4 * MEBIBYTE),
+}
