@@ -100,6 +100,11 @@ proto: .venv-proto/installed  ## Generate the Python code of proto/
 typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client, and renew the copy for the live page (needs npm)
 	$(TYPESCRIPT)/copy_for_page.sh $(PAGE_CLIENT)
 
+.PHONY: settings
+settings: $(VENV)/installed-dev  ## Write docs/settings.md from the declarations of the settings
+	$(VENV)/bin/python scripts/settings_table.py > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
 .PHONY: proto-baseline
 proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that changes must stay compatible with
 	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb

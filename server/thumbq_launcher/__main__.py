@@ -1,6 +1,7 @@
-"""The small parent behind `thumbq serve`: it owns the embedded PostgreSQL, the server and the gateway.
+"""`python -m thumbq_launcher`: the parent process of `thumbq serve`.
 
-It is configured by its environment and passes to each child what that needs in the same way.
+It owns the embedded PostgreSQL, the servers and the gateways. The environment configures it, and it configures
+its children in the same way.
 """
 
 import asyncio
@@ -8,27 +9,32 @@ import os
 import signal
 import sys
 
+from thumbq_launcher.children import Child, LaunchFailed, PostgresChild, Program
+from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
-from thumbq_launcher.settings import SETTLED, Refused, ServeSettings, reachable_address
-from thumbq_launcher.supervisor import (
-    Child,
-    LaunchFailed,
-    PostgresChild,
-    Program,
-    end_programs,
-    keep_running,
-    launch_side_by_side,
-    say,
-    warn,
+from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
+from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
+from thumbq_runtime.addresses import reachable_address
+from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.lifecycle import on_signals
+from thumbq_runtime.settings import (
+    DATABASE_URL,
+    GRPC_HOST,
+    GRPC_PORT,
+    HTTP_HOST,
+    HTTP_PORT,
+    SERVER,
+    THUMBNAIL_ROOT,
 )
 
-# What the programs need after their own grace to close what is open.
-LAST_SECONDS = 3.0
+# Seconds that a program gets after its own grace to close what is open.
+CLOSING_SECONDS = 3.0
 
 
-async def serve(settings: ServeSettings) -> None:
+async def serve(settings: LauncherSettings) -> None:
     """Run everything until SIGTERM or SIGINT; a second signal ends it at once. Raises LaunchFailed."""
-    asked, at_once = _watch_signals()
+    asked, at_once = asyncio.Event(), asyncio.Event()
+    on_signals(asked.set, at_once.set)
     postgres, database_url = None, settings.database_url
     if not database_url:
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir))
@@ -43,43 +49,44 @@ async def serve(settings: ServeSettings) -> None:
     finally:
         work.cancel()
         stop.cancel()
-        await end_programs([*gateways, *servers], settings.shutdown_grace + LAST_SECONDS, at_once)
+        await end_programs([*gateways, *servers], settings.shutdown_grace + CLOSING_SECONDS, at_once)
         if postgres:
             await _stop_postgres(postgres.postgres, at_once)
 
 
 async def _run(
-    settings: ServeSettings, postgres: PostgresChild | None, servers: list[Program], gateways: list[Program]
+    settings: LauncherSettings, postgres: PostgresChild | None, servers: list[Program], gateways: list[Program]
 ) -> None:
     if postgres:
         await postgres.launch()
     address = reachable_address(settings.grpc_host, await launch_side_by_side(servers, settings.grpc_host))
     for gateway in gateways:
-        gateway.environment["THUMBQ_SERVER"] = address
+        gateway.environment[SERVER.variable] = address
     page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
-    say(f"page and JSON API  http://{page}/")
-    say(f"gRPC               {address}")
+    inform(f"page and JSON API  http://{page}/")
+    inform(f"gRPC               {address}")
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
 
 
-def _programs(settings: ServeSettings, database_url: str) -> tuple[list[Program], list[Program]]:
-    environment = {name: value for name, value in os.environ.items() if name not in SETTLED}
+def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Program], list[Program]]:
+    """Return the servers and the gateways, not yet launched."""
+    environment = {name: value for name, value in os.environ.items() if name not in DECIDED_HERE}
     environment |= {
-        "DATABASE_URL": database_url,
-        "THUMBQ_THUMBNAIL_ROOT": str(settings.thumbnail_root),
-        "THUMBQ_GRPC_HOST": settings.grpc_host,
-        "THUMBQ_HTTP_HOST": settings.http_host,
+        DATABASE_URL.variable: database_url,
+        THUMBNAIL_ROOT.variable: str(settings.thumbnail_root),
+        GRPC_HOST.variable: settings.grpc_host,
+        HTTP_HOST.variable: settings.http_host,
     }
-    # -P: a file in the present folder shall not pass for a library.
+    # -P: a file in the current folder must not be imported in place of a library.
     python = [sys.executable, "-P", "-m"]
 
-    def several(name: str, port_variable: str, port: int) -> list[Program]:
+    def several(name: str, port_setting: Setting[int], port: int) -> list[Program]:
         command = [*python, f"thumbq_{name}"]
-        return [Program(name, command, environment, port_variable, port) for _ in range(settings.processes)]
+        return [Program(name, command, environment, port_setting, port) for _ in range(settings.processes)]
 
-    servers = several("server", "THUMBQ_GRPC_PORT", settings.grpc_port)
-    return servers, several("gateway", "THUMBQ_HTTP_PORT", settings.http_port)
+    servers = several("server", GRPC_PORT, settings.grpc_port)
+    return servers, several("gateway", HTTP_PORT, settings.http_port)
 
 
 async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> None:
@@ -92,25 +99,13 @@ async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> 
     await stopped
 
 
-def _watch_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """The events of the first and of the second request to end."""
-    asked, at_once = asyncio.Event(), asyncio.Event()
-
-    def on_signal() -> None:
-        (at_once if asked.is_set() else asked).set()
-
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(wanted, on_signal)
-    return asked, at_once
-
-
 def main() -> None:
-    """Serve by the environment's settings; a sentence and exit code 2 or 1 when they or the start are bad."""
+    """Serve with the settings in the environment; exit with 2 if they are refused, with 1 if the start fails."""
     try:
-        asyncio.run(serve(ServeSettings.read(os.environ)))
-    except (Refused, LaunchFailed) as problem:
+        asyncio.run(serve(LauncherSettings.read(os.environ)))
+    except (InvalidSetting, LaunchFailed) as problem:
         warn(str(problem))
-        sys.exit(2 if isinstance(problem, Refused) else 1)
+        sys.exit(2 if isinstance(problem, InvalidSetting) else 1)
 
 
 if __name__ == "__main__":
