@@ -55,9 +55,11 @@ def in_tree() -> set[str]:
 
 def modules_below(root: Path, pattern: str) -> list[str]:
     found = {root, *(path for path in root.rglob(pattern) if not path.stem.startswith("__"))}
-    found |= {path.parent for path in root.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
+    found |= {
+        folder for path in root.rglob("*.*") if path.is_file() for folder in path.parents if folder.is_relative_to(root)
+    }
     return [
         f"{path.relative_to(PROJECT)}/" if path.is_dir() else str(path.relative_to(PROJECT).with_suffix(""))
         for path in found
-        if not OPAQUE.intersection(path.relative_to(root).parts[:-1])
+        if path.name != "__pycache__" and not OPAQUE.intersection(path.relative_to(root).parts[:-1])
     ]
