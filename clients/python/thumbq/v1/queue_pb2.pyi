@@ -341,7 +341,7 @@ class CompleteJobRequest(_message.Message):
     width: _builtins.int
     height: _builtins.int
     lease_token: _builtins.str
-    """From the dequeued job. Without it the call speaks for the present holder of the lease, whoever that is."""
+    """From the dequeued job. Without it the call speaks for the present holder of the lease."""
     def __init__(
         self,
         *,
