@@ -6,8 +6,8 @@ GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
 NPM := $(shell command -v npm)
-# The tests that run the queue's core in their own process, so that their coverage can be measured cheaply.
-CORE_TESTS := tests/unit tests/store tests/engine
+# The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
+CORE_TESTS := $(wildcard tests/unit/test_domain_*.py) tests/store tests/engine
 ARGS ?=
 
 .DEFAULT_GOAL := help
