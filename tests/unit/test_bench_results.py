@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import plot, report
-from bench.results import Entrant, Results, take_turns
+from bench.reporting import plot, report
+from bench.reporting.results import Entrant, Results, take_turns
 
 OURS, THEIRS = ("thumbq", "1 worker"), ("PgQueuer", "2 workers")
 
