@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
+from thumbq_server.engine.wakeup import Broadcast, WakeUp
 from thumbq_server.storage import records
 from thumbq_server.storage.database import Database, Row, Unavailable
 
@@ -20,29 +21,25 @@ class QueueWatch:
 
     def __init__(self, database: Database, *, poll: float = 1.0) -> None:
         self._database = database
-        self._poll = poll
         self._watchers = 0
         self._snapshot: Snapshot | None = None
-        self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._wake_up = WakeUp(poll)
+        self._changes = Broadcast()
         self._closed = False
 
     def close(self) -> None:
         """Let every watcher end."""
         self._closed = True
-        self._changed.set()
+        self._changes.announce()
 
     def wake(self) -> None:
         """Say that something happened."""
-        self._wake.set()
+        self._wake_up.set()
 
     async def run(self) -> None:
         """Take snapshots for ever."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll):
-                    await self._wake.wait()
-            self._wake.clear()
+            await self._wake_up.wait()
             if not self._watchers:
                 continue
             started = time.monotonic()
@@ -51,15 +48,14 @@ class QueueWatch:
                 # who came and went meanwhile leaves nothing behind that would be old to the next
                 if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
                     self._snapshot = snapshot
-                    self._changed.set()
-                    self._changed = asyncio.Event()
+                    self._changes.announce()
             took = time.monotonic() - started
             await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
         """The present snapshot, and each later one that differs. A slow watcher skips some."""
         self._watchers += 1
-        self._wake.set()
+        self._wake_up.set()
         seen: Snapshot | None = None
         try:
             while not self._closed:
@@ -67,7 +63,7 @@ class QueueWatch:
                     seen = self._snapshot
                     yield seen
                 else:
-                    await self._changed.wait()
+                    await self._changes.upcoming().wait()
         finally:
             self._watchers -= 1
             if not self._watchers:

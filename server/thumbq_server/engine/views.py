@@ -1,0 +1,55 @@
+"""What readers see, each with the cursor to subscribe from, so that they miss no change.
+
+The cursor is read before the rest: a change in between is announced again rather than missed.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from thumbq_server.domain.job import NotFound
+from thumbq_server.engine import cursor as cursors
+from thumbq_server.engine.cursor import Cursor
+from thumbq_server.storage import log as notification_log
+from thumbq_server.storage import records
+from thumbq_server.storage.database import Database, Row
+
+
+class JobPage(NamedTuple):
+    """Some jobs, newest first. The next page has the jobs with ids below `next_below`; None: there is none."""
+
+    jobs: Sequence[Row]
+    next_below: int | None
+    cursor: Cursor
+
+
+class Views:
+    """Reads jobs and thumbnails. Every method raises Unavailable while PostgreSQL is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def cursor(self) -> Cursor:
+        """Return the newest position in the log."""
+        return await cursors.head(self._database)
+
+    async def job(self, job_id: int) -> Row:
+        """Return a job, or raise NotFound."""
+        job = await records.job(self._database, job_id)
+        if job is None:
+            raise NotFound(job_id)
+        return job
+
+    async def jobs(self, status: str, model_id: int, below: int, limit: int) -> JobPage:
+        """Return up to `limit` jobs with an id below `below`. Status "" stands for all of them, and so does model 0."""
+        cursor = await self.cursor()
+        rows = await records.page(self._database, status, model_id, below, limit + 1)
+        return JobPage(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None, cursor)
+
+    async def thumbnail(self, model_id: int) -> tuple[Row, Cursor]:
+        """Return what to show for a model."""
+        cursor = await self.cursor()
+        return await records.thumbnail(self._database, model_id), cursor
+
+    async def publish_test(self, model_id: int, status: str, url: str | None, error_message: str | None) -> None:
+        """Announce a status that no worker reported."""
+        await notification_log.publish_test(self._database, model_id, status, url, error_message)
