@@ -25,7 +25,7 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
-from thumbq_server.domain.job import PathRule
+from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import ExpireLeases, PruneLog, RecordSignsOfLife, VacuumLiveTables
 from thumbq_server.engine.hub import Hub
@@ -42,10 +42,9 @@ from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.streams import Streams
 from thumbq_server.settings import Settings
-from thumbq_server.storage.database import Database
-from thumbq_server.storage.listener import listen
 from thumbq_server.storage.migrations import upgrade
-from thumbq_server.storage.sql import JOBS, LOG
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import JOBS, LOG, listen
 
 log = structlog.get_logger()
 

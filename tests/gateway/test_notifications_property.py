@@ -13,8 +13,9 @@ from tests.gateway.listeners import Filter, GrpcListener, LinesReader, Listener,
 from tests.gateway.service import running_gateway
 from tests.store.queue_under_test import new_job
 from tests.wire.conftest import running_server
-from thumbq_server.storage import jobs, log
-from thumbq_server.storage.database import Database, Row
+from thumbq_server.storage import maintenance, notification_log
+from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.transitions.enqueue import enqueue
 
 MODELS = range(1, 9)
 STATUSES = ["Pending", "Processing", "Ready", "Failed"]
@@ -70,10 +71,12 @@ class World:
         lane = self.database.lane()
         while not self.calm.is_set():
             if self.dice.random() < 0.7:
-                await log.publish_test(self.database, self.dice.choice(MODELS), self.dice.choice(STATUSES), None, None)
+                await notification_log.publish_test(
+                    self.database, self.dice.choice(MODELS), self.dice.choice(STATUSES), None, None
+                )
             else:
                 count = self.dice.choice([1, 3, 40, 200])
-                await jobs.enqueue(lane, [new_job(self.dice.choice(MODELS), next(self._files)) for _ in range(count)])
+                await enqueue(lane, [new_job(self.dice.choice(MODELS), next(self._files)) for _ in range(count)])
             await self._pause(0, 0.05)
 
     async def prune(self) -> None:
@@ -83,11 +86,11 @@ class World:
             rows = await self.read_log()
             if count := self.dice.randint(0, len(rows)):
                 self.pruned = rows[count - 1]["seq_last"]
-                assert await log.prune(self.database, 0, count) == count
+                assert await maintenance.prune(self.database, 0, count) == count
 
     async def read_log(self) -> Sequence[Row]:
         """Writes down what is new. Returns what is still there."""
-        rows = await log.after(self.database, 0, WHOLE_LOG)
+        rows = await notification_log.after(self.database, 0, WHOLE_LOG)
         for row in rows:
             if row["seq_last"] > len(self.log):
                 assert row["seq_first"] == len(self.log) + 1
@@ -142,7 +145,7 @@ def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
 async def test_nobody_misses_anything_without_being_told(database_url: str, seed: int) -> None:
     async with Database(database_url, pool_size=6) as database:
         world = World(database, seed)
-        epoch, _ = await log.head(database)
+        epoch, _ = await notification_log.head(database)
         everybody = listeners(world, f"{epoch}-0")
         parts = [(part, number) for part in (world.server, world.gateway) for number in range(2)]
         keepers = [asyncio.create_task(world.keep(*part)) for part in parts]

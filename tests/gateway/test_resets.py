@@ -7,8 +7,8 @@ import pytest
 from tests.gateway.service import Client, RestartableServer, running_gateway
 from tests.wire.conftest import eventually, running_server
 from thumbq_gateway.ring import Cursor
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Database
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
 
 
 async def forget(database_url: str, upto: str) -> None:
@@ -90,7 +90,7 @@ async def test_a_server_forgets_what_is_older_than_its_retention(database_url: s
 
 
 async def _is_empty(database: Database) -> bool:
-    return await log.oldest(database) is None
+    return await notification_log.oldest(database) is None
 
 
 async def test_json_lines_tell_of_a_reset_too(client: Client) -> None:

@@ -3,8 +3,8 @@
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage.database import Database
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
 
 LATEST, EARLIEST = "latest", "earliest"
 

@@ -9,8 +9,10 @@ from thumbq_server.domain.job import ClaimedJob, Token
 from thumbq_server.engine.credits import Claimant, Credits
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.wakeup import WakeUp
-from thumbq_server.storage import claims, leases
-from thumbq_server.storage.database import Lane, Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.release import release_claim
 
 # A larger claim would gain little, and keep the first worker waiting.
 CLAIM_LIMIT = 1000
@@ -22,7 +24,7 @@ class Reservation:
 
     def __init__(self, claimants: list[Claimant]) -> None:
         self.claimants = claimants
-        self.request = claims.Takers(
+        self.request = ClaimRequest(
             [claimant.session for claimant in claimants],
             [claimant.lease_seconds for claimant in claimants],
             random.getrandbits(62),
@@ -114,14 +116,14 @@ class Dispatcher:
         while True:
             claimants = self._take_turn()
             self._claiming = bool(claimants)
-            claim = asyncio.create_task(self._claim(claimants)) if claimants else None
-            if claim is not None:
+            in_flight = asyncio.create_task(self._claim(claimants)) if claimants else None
+            if in_flight is not None:
                 await asyncio.sleep(0)  # sends the next claim before messages are built for the last one
             if to_hand_out is not None:
                 self._hand_out(*to_hand_out)
                 to_hand_out = None
-            if claim is not None:
-                jobs = await claim
+            if in_flight is not None:
+                jobs = await in_flight
                 to_hand_out = (claimants, jobs) if jobs is not None else None
             elif not (self._may_have_jobs and self._credits) or self._paused:
                 signalled = await self._wake_up.wait()
@@ -144,11 +146,11 @@ class Dispatcher:
         """
         try:
             while self._doubtful_claims:
-                await leases.release_claim(self._lane, self._doubtful_claims[0])
+                await release_claim(self._lane, self._doubtful_claims[0])
                 del self._doubtful_claims[0]
             request = Reservation(claimants).request
             self._doubtful_claims.append(request.claim_id)
-            jobs = await claims.claim(self._lane, request)
+            jobs = await claim(self._lane, request)
             self._doubtful_claims.remove(request.claim_id)
             self._outage.ended()
         except Unavailable as error:

@@ -4,15 +4,16 @@ import time
 from collections.abc import Callable
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage import outcomes, workers
-from thumbq_server.storage.database import Database, Lane, Unavailable
+from thumbq_server.storage import maintenance, workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.fail import expire
 
 EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
 PRUNE_LIMIT = 1000
 _PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
-_VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
 
 
 class ExpireLeases:
@@ -42,7 +43,7 @@ class ExpireLeases:
     async def _expire_all(self) -> int:
         count = 0
         while True:
-            rows = await outcomes.expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
+            rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
             for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
                 self._wake_in(due_in)
             count += len(rows)
@@ -62,7 +63,7 @@ class PruneLog:
         count = 0
         until = time.monotonic() + _PRUNE_SECONDS
         while True:
-            pruned = await notification_log.prune(self._database, self._keep, PRUNE_LIMIT)
+            pruned = await maintenance.prune(self._database, self._keep, PRUNE_LIMIT)
             count += pruned
             if pruned < PRUNE_LIMIT or time.monotonic() >= until:
                 return count
@@ -84,7 +85,7 @@ class VacuumLiveTables:
         """Return 0: a vacuum is not worth a line in the log."""
         if self._jobs_claimed() - self._done_at >= WORTH_A_VACUUM:
             self._done_at = self._jobs_claimed()
-            await self._database.fetch(_VACUUM)
+            await maintenance.vacuum_live_tables(self._database)
         return 0
 
 

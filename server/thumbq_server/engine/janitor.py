@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 log = structlog.get_logger()
 

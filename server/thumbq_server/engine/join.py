@@ -6,8 +6,8 @@ import contextlib
 from thumbq_server.engine.cursor import Cursor
 from thumbq_server.engine.hub import Hub, HubClosed, LogPruned
 from thumbq_server.engine.views import Views
-from thumbq_server.storage import records
-from thumbq_server.storage.database import Row
+from thumbq_server.storage.postgres.database import Row
+from thumbq_server.storage.reads.jobs import ENDED
 
 
 async def job_when_ended(views: Views, hub: Hub, job_id: int, wait: float) -> Row:
@@ -41,4 +41,4 @@ async def _announcement(hub: Hub, cursor: Cursor, job_id: int) -> Cursor:
 
 
 def _has_ended(job: Row) -> bool:
-    return job["status"] in records.ENDED
+    return job["status"] in ENDED

@@ -4,7 +4,10 @@ import time
 
 import structlog
 
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
+
+# Unavailable too: rpc meets it here, and not in storage.
+__all__ = ["Outage", "RateLimitedLog", "Unavailable"]
 
 log = structlog.get_logger()
 

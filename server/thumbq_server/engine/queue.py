@@ -8,13 +8,19 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from thumbq_server.domain.job import ClaimedJob, Completion, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import ClaimedJob, Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
-from thumbq_server.storage import jobs, leases, outcomes, workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage import workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
+from thumbq_server.storage.transitions.extend import extend
+from thumbq_server.storage.transitions.fail import fail
+from thumbq_server.storage.transitions.release import release
 
 KNOWN_WORKERS = 10_000
 
@@ -53,12 +59,12 @@ class Queue:
         self.extend_lane = database.lane()
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, int] = OrderedDict()
-        self.enqueue: Batcher[NewJob, jobs.Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, tuple[Verdict, int]] = Batcher(partial(outcomes.complete, self._report_lane))
+        self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
+        self.complete: Batcher[Completion, tuple[Verdict, int]] = Batcher(partial(complete, self._report_lane))
         self.fail: Batcher[Failure, tuple[Verdict, int]] = Batcher(self._fail)
         self.release: Batcher[Token, Verdict] = Batcher(self._release)
         self.extend: Batcher[tuple[Token, float], tuple[Verdict, datetime | None]] = Batcher(
-            partial(leases.extend, self.extend_lane)
+            partial(extend, self.extend_lane)
         )
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
 
@@ -130,18 +136,18 @@ class Queue:
             await asyncio.wait(self._background)
         await self.release.drained()
 
-    async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[jobs.Enqueued]:
+    async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
         reservation = self.dispatcher.reserve(len(items))
         lane = self._enqueue_lanes.pop()
         try:
-            answers, claimed = await jobs.enqueue_and_claim(lane, items, reservation.request)
+            answers, claimed = await enqueue_and_claim(lane, items, reservation.request)
         except BaseException:
             self.dispatcher.withdraw(reservation)
             raise
         finally:
             self._enqueue_lanes.append(lane)
         self.dispatcher.accept(reservation, claimed)
-        if sum(answer.outcome is not jobs.Outcome.EXISTING for answer in answers) > len(claimed):
+        if sum(answer.outcome is not EnqueueOutcome.EXISTING for answer in answers) > len(claimed):
             self.dispatcher.wake()
         for delay in {item.delay for item in items if item.delay}:
             self.dispatcher.wake_in(delay)
@@ -149,13 +155,13 @@ class Queue:
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
         jitters = [jitter(self._policy) for _ in items]
-        answers = await outcomes.fail(self._report_lane, items, self._delays, jitters)
+        answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {due_in for _, _, due_in in answers if due_in is not None}:
             self.dispatcher.wake_in(due_in)
         return [(verdict, model_id) for verdict, model_id, _ in answers]
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
-        verdicts = await leases.release(self._report_lane, tokens)
+        verdicts = await release(self._report_lane, tokens)
         self.dispatcher.wake()
         return verdicts
 

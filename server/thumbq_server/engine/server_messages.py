@@ -7,7 +7,9 @@ never a job.
 
 from typing import NamedTuple
 
-from thumbq_server.domain.job import Invalid, Token, format_token, parse_token
+from thumbq_server.domain.job import Token, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import parse_token
 
 _OPENED = "session/1"
 _CANCELLED = "cancelled/1"

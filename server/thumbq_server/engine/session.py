@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 import structlog
 
-from thumbq_server.domain.job import ClaimedJob, Invalid, LostReason, Token, Verdict
+from thumbq_server.domain.job import ClaimedJob, LostReason, Token, Verdict
+from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.deliveries import Deliveries
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue, Report
-from thumbq_server.storage import leases
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.reads.leases import held_leases, why_lost
 
 log = structlog.get_logger()
 
@@ -130,7 +132,7 @@ class Session:
 
     async def welcome(self) -> None:
         """Begin, and see that the stream does not get too old. Raises Unavailable."""
-        self._peer.send_welcome(self, await leases.held(self._database, self._number))
+        self._peer.send_welcome(self, await held_leases(self._database, self._number))
         self._call_later(self._times.max_age * random.uniform(0.8, 1.2), lambda: self.drain(random.uniform(0, 1)))
 
     # What the worker says.
@@ -153,7 +155,7 @@ class Session:
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])
             lost = [token for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is not Verdict.OK]
-            reasons = await leases.why_lost(self._database, lost) if lost else {}
+            reasons = await why_lost(self._database, lost) if lost else {}
         except Unavailable:
             return  # The next heartbeat tries again.
         for reason in LostReason:
@@ -249,7 +251,7 @@ class Session:
         while True:
             self._reported.clear()
             with contextlib.suppress(Unavailable):
-                if not await leases.held(self._database, self._number):
+                if not await held_leases(self._database, self._number):
                     self.close()
                     return
             with contextlib.suppress(TimeoutError):

@@ -6,13 +6,16 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
-from thumbq_server.domain.job import Invalid, LostReason, check_worker_id
+from thumbq_server.domain.job import LostReason
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_worker_id
 from thumbq_server.engine import server_messages
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.server_messages import LeaseCancelled, SessionOpened
 from thumbq_server.engine.session import Peer, Session, SessionTimes
-from thumbq_server.storage import interventions, workers
-from thumbq_server.storage.database import Database
+from thumbq_server.storage import workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import broadcast
 
 MAX_SESSION_ID = 100
 TAKEN_OVER = "a newer stream of this session has taken over"
@@ -54,7 +57,7 @@ class Sessions:
         try:
             # The older stream may be another server's.
             opened = SessionOpened(number, session.stream_id)
-            await interventions.tell(self._database, [server_messages.encode(opened)])
+            await broadcast(self._database, [server_messages.encode(opened)])
             await session.welcome()
             if self._draining:
                 session.drain(0)

@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeVar
 from thumbq_server.engine import cursor as cursors
 from thumbq_server.engine.cursor import Cursor, ResetReason
 from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -6,12 +6,13 @@ The cursor is read before the rest: a change in between is announced again rathe
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from thumbq_server.domain.job import NotFound
+from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine import cursor as cursors
 from thumbq_server.engine.cursor import Cursor
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage import records
-from thumbq_server.storage.database import Database, Row
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.reads.jobs import list_jobs, read_job
+from thumbq_server.storage.reads.thumbnails import read_thumbnail
 
 
 class JobPage(NamedTuple):
@@ -34,7 +35,7 @@ class Views:
 
     async def job(self, job_id: int) -> Row:
         """Return a job, or raise NotFound."""
-        job = await records.job(self._database, job_id)
+        job = await read_job(self._database, job_id)
         if job is None:
             raise NotFound(job_id)
         return job
@@ -42,13 +43,13 @@ class Views:
     async def jobs(self, status: str, model_id: int, below: int, limit: int) -> JobPage:
         """Return up to `limit` jobs with an id below `below`. Status "" stands for all of them, and so does model 0."""
         cursor = await self.cursor()
-        rows = await records.page(self._database, status, model_id, below, limit + 1)
+        rows = await list_jobs(self._database, status, model_id, below, limit + 1)
         return JobPage(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None, cursor)
 
     async def thumbnail(self, model_id: int) -> tuple[Row, Cursor]:
         """Return what to show for a model."""
         cursor = await self.cursor()
-        return await records.thumbnail(self._database, model_id), cursor
+        return await read_thumbnail(self._database, model_id), cursor
 
     async def publish_test(self, model_id: int, status: str, url: str | None, error_message: str | None) -> None:
         """Announce a status that no worker reported."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
-from thumbq_server.domain.job import Invalid
+from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.operator import Operator
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.errors import refusals_as_status, unimplemented

@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from thumbq_server.domain.job import Invalid, NotFound, Refused, WrongState
-from thumbq_server.engine.outage import RateLimitedLog
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
+from thumbq_server.engine.outage import RateLimitedLog, Unavailable
 
 Service = TypeVar("Service")
 Request = TypeVar("Request")

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 import grpc
 
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc
-from thumbq_server.domain.job import Invalid, check_error_message
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_error_message
 from thumbq_server.engine.hub import Commit
 from thumbq_server.engine.queue_watch import QueueWatch
 from thumbq_server.engine.subscription import Step, Subscriptions

@@ -4,23 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import (
-    INT64_MAX,
-    MAX_LEASE,
-    NOT_PROCESSING,
-    STALE_LEASE,
-    Completion,
-    Failure,
-    Invalid,
-    NotFound,
-    PathRule,
-    Token,
-    Verdict,
-    WrongState,
-    check_batch,
-    check_wait,
-    check_worker_id,
-)
+from thumbq_server.domain.job import INT64_MAX, Completion, Failure, Token, Verdict
+from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
+from thumbq_server.domain.requests import MAX_LEASE, PathRule, check_batch, check_wait, check_worker_id
 from thumbq_server.engine.hub import Hub
 from thumbq_server.engine.join import job_when_ended
 from thumbq_server.engine.queue import Queue

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import PathRule, Token, Verdict
+from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.requests import PathRule
 from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec import results as codec
 

@@ -9,7 +9,9 @@ import grpc
 import structlog
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.job import ClaimedJob, Invalid, LostReason, PathRule, Token, format_token, parse_token
+from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import PathRule, parse_token
 from thumbq_server.engine.session import MISSED_HEARTBEATS, Session, SessionTimes
 from thumbq_server.rpc import results
 from thumbq_server.rpc.codec.jobs import add_claimed

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.job import Invalid, PathRule, Refused
+from thumbq_server.domain.refusals import Invalid, Refused
+from thumbq_server.domain.requests import PathRule
+from thumbq_server.engine.outage import Unavailable
 from thumbq_server.engine.sessions import Hello, Sessions
 from thumbq_server.rpc.errors import status
 from thumbq_server.rpc.stream import Stream
-from thumbq_server.storage.database import Unavailable
 
 
 class Streams:

@@ -6,18 +6,19 @@ from datetime import datetime, timedelta
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import ClaimedJob, Invalid, NewJob, Token, check_batch, check_new_job, parse_token
+from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob, Token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_batch, check_new_job, parse_token
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
-from thumbq_server.storage.database import Row
-from thumbq_server.storage.jobs import Enqueued, Outcome
+from thumbq_server.storage.postgres.database import Row
 
 JOB_STATUS = {name.removeprefix("JOB_STATUS_").capitalize(): number for name, number in job_pb2.JobStatus.items()}
 JOB_STATUS_WORD = {number: word for word, number in JOB_STATUS.items()}
 ASSET_TYPE = "Model"
 _OUTCOME = {
-    Outcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
-    Outcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
-    Outcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
+    EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
+    EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
+    EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
 }
 
 NamesALease = (

@@ -7,7 +7,7 @@ from thumbq.v1 import job_pb2, notification_pb2
 from thumbq.v1.notification_pb2 import ResetReason as ResetReasonNumber
 from thumbq_server.engine.cursor import Cursor, ResetReason
 from thumbq_server.rpc.codec.times import optional_timestamp, timestamp
-from thumbq_server.storage.database import Row
+from thumbq_server.storage.postgres.database import Row
 
 THUMBNAIL_STATUS = {
     name.removeprefix("THUMBNAIL_STATUS_").capitalize(): number for name, number in job_pb2.ThumbnailStatus.items()

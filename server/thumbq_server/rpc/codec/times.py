@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from thumbq_server.domain.job import Invalid
+from thumbq_server.domain.refusals import Invalid
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -1,4 +1,4 @@
-"""Claims: jobs that are due go from `ready` into the hands of workers. One guarded statement."""
+"""Claims: jobs that are due go from `ready` to workers. One guarded statement."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from thumbq_server.domain.job import ClaimedJob
-from thumbq_server.storage.database import Lane
+from thumbq_server.storage.postgres.lane import Lane
 
 # `= ANY (ARRAY (... FOR UPDATE SKIP LOCKED))` and not `USING cte`: the latter was 40 % slower on a backlog
 # (docs/decisions/0003-lanes.md).
@@ -35,7 +35,7 @@ _CLAIM = """
 """
 
 
-class Takers(NamedTuple):
+class ClaimRequest(NamedTuple):
     """For whom jobs are claimed: an entry for each job that they would take; the first gets the first job.
 
     Workers are numbers of the registry. By the id a claim that broke off is found again.
@@ -52,11 +52,11 @@ class Takers(NamedTuple):
         return list(map(ClaimedJob._make, zip(*columns, repeat(claimed_at), expires_at, strict=False)))
 
 
-NOBODY = Takers((), ())
+NO_CLAIM = ClaimRequest((), ())
 
 
-async def claim(lane: Lane, takers: Takers) -> list[ClaimedJob]:
-    """Claim up to one due job for each of `takers`, in the order of rank. Attempts and lease_seq are counted up."""
+async def claim(lane: Lane, request: ClaimRequest) -> list[ClaimedJob]:
+    """Claim up to one due job for each of `request`, in the order of rank. Attempts and lease_seq are counted up."""
     # columns and not rows, and the times but once: a third of the CPU that rows cost here
-    ((claimed_at, *found),) = await lane.fetch(_CLAIM, len(takers.workers), *takers)
-    return takers.claimed(claimed_at, found) if found[0] is not None else []
+    ((claimed_at, *found),) = await lane.fetch(_CLAIM, len(request.workers), *request)
+    return request.claimed(claimed_at, found) if found[0] is not None else []

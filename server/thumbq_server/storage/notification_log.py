@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from thumbq_server.storage.database import Database
-from thumbq_server.storage.sql import CHANNEL, LOG
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 
 _HEAD = "SELECT epoch, seq FROM queue_head"
 
@@ -13,19 +13,6 @@ _OLDEST = "SELECT seq_first AS oldest FROM notifications ORDER BY seq_last LIMIT
 
 # Whole commits are read, so a row may begin before the cursor; the reader cuts it.
 _AFTER = "SELECT * FROM notifications WHERE seq_last > $1 ORDER BY seq_last LIMIT $2"
-
-# Always a piece of its beginning: of two commits, the later one may have begun earlier, and be older by its clock.
-_PRUNE = """
-    WITH pruned AS (
-        DELETE FROM notifications WHERE seq_last = ANY(ARRAY(
-            SELECT seq_last FROM (
-                SELECT seq_last, bool_and(created_at < now() - make_interval(secs => $1)) OVER (ORDER BY seq_last) AS go
-                  FROM (SELECT seq_last, created_at FROM notifications ORDER BY seq_last LIMIT $2) AS oldest
-            ) AS judged WHERE go))
-        RETURNING 1
-    )
-    SELECT count(*) AS count FROM pruned
-"""
 
 _PUBLISH_TEST = f"""
     WITH head AS (
@@ -54,12 +41,6 @@ async def oldest(database: Database) -> int | None:
 async def after(database: Database, seq: int, limit: int) -> Sequence[asyncpg.Record]:
     """Up to `limit` commits that reach beyond `seq`, in order."""
     return await database.fetch(_AFTER, seq, limit)
-
-
-async def prune(database: Database, keep: float, limit: int) -> int:
-    """Forget up to `limit` commits older than `keep` seconds, the oldest first. Returns how many."""
-    count: int = (await database.fetch(_PRUNE, keep, limit))[0]["count"]
-    return count
 
 
 async def publish_test(

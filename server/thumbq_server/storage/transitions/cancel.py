@@ -1,4 +1,4 @@
-"""What an operator does to jobs: cancel them, and start ended ones anew."""
+"""Cancelling: a Pending or Processing job ends, and its worker loses the lease."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import Revival, Token, revival
-from thumbq_server.storage.database import Database, Lane, Unavailable, columns
-from thumbq_server.storage.jobs import STATEMENTS
-from thumbq_server.storage.sql import CHANNEL, LOG
+from thumbq_server.domain.job import Token
+from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 
 _CANCEL = """
     WITH unready AS (
@@ -49,16 +50,13 @@ _ANNOUNCE = """
     SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
 """
 
-_TELL = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
-
 _STATES = """
     SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
       FROM job_states WHERE id = ANY ($1::bigint[]) ORDER BY id
 """
 
-_JOBS_OF_MODEL = "SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Processing') ORDER BY id"
-
 _ROUNDS = 20
+
 _LIVE = ("Pending", "Processing")
 
 
@@ -95,38 +93,3 @@ async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Seq
             news = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
             await connection.fetch(_ANNOUNCE, before, *columns(news, 3))
         return rows
-
-
-async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
-    """The jobs of a model that are Pending or Processing."""
-    return [row["id"] for row in await database.fetch(_JOBS_OF_MODEL, model_id)]
-
-
-async def retry(lane: Lane, job_ids: Sequence[int]) -> list[int]:
-    """Start ended jobs anew, and let waiting retries run at once. Returns those that were; Processing jobs are not."""
-    done: list[int] = []
-    wanted = sorted(set(job_ids))
-    for _ in range(_ROUNDS):
-        plans: dict[Revival, list[asyncpg.Record]] = {Revival.RESET: [], Revival.RESTART: []}
-        for row in await lane.fetch(_STATES, wanted):
-            plan = revival(row["status"], row["attempt_count"], shown=True, force=True)
-            plans.setdefault(plan, []).append(row)
-        wanted = []
-        for plan in (Revival.RESET, Revival.RESTART):
-            inputs = [
-                (row["job_id"], row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
-                for row in plans[plan]
-            ]
-            if inputs:
-                retried = [row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))]
-                done += retried
-                # what changed under our hands is looked at again
-                wanted += [row["job_id"] for row in plans[plan] if row["job_id"] not in retried]
-        if not wanted:
-            return done
-    raise Unavailable("jobs kept changing while they were retried")
-
-
-async def tell(database: Database, payloads: Sequence[str]) -> None:
-    """Say something to every server (a hint, like all of NOTIFY)."""
-    await database.fetch(_TELL, payloads)

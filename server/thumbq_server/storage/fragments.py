@@ -1,10 +1,16 @@
 """Pieces that several statements share."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from thumbq_server.storage.postgres.notify import CHANNEL, JOBS, LOG
+
 # One step of priority is worth so much waiting: a job is overtaken only by jobs due at most 9 of these after it.
+WAKE_JOBS, WAKE_LOG = f"'{JOBS}'", f"'{LOG}'"
 AGING_STEP = "interval '60 seconds'"
-CHANNEL = "thumbq"
-# Payloads on the channel. Both are hints; the sweep every second is the truth.
-JOBS, LOG = "jobs", "log"
+
+# Whose lease a report speaks of (`i`): its own while that lives, or whatever the job has when it names none.
+MINE = "l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)"
 
 
 def rank(run_at: str, priority: str) -> str:
@@ -12,7 +18,7 @@ def rank(run_at: str, priority: str) -> str:
     return f"{run_at} - {priority} * {AGING_STEP}"
 
 
-def announce(status: str, source: str, *, completed: str = "0", wake: str = f"'{LOG}'") -> str:
+def announce(status: str, source: str, *, completed: str = "0", wake: str = WAKE_LOG) -> str:
     """Three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
     `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `completed` is what
@@ -40,3 +46,8 @@ def announce(status: str, source: str, *, completed: str = "0", wake: str = f"'{
                news.error_messages, news.next_attempt_ats
           FROM head, news WHERE news.count > 0
     )"""
+
+
+def columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
+    """The columns of `rows`, as `unnest` wants them; `count` empty ones for no rows."""
+    return list(zip(*rows, strict=True)) if rows else [()] * count
