@@ -64,7 +64,7 @@ async def watched(database: Database) -> AsyncIterator[WatchedDatabase]:
 async def queue(watched: WatchedDatabase) -> AsyncIterator[Queue]:
     """The verbs and the dispatcher of one server. Nothing is found by the poll."""
     queue = Queue(watched, policy=POLICY, unary_lease_seconds=600)
-    queue.dispatcher._poll = NEVER
+    queue.dispatcher._wake_up.poll = NEVER
     async with running(queue.dispatcher.run()):
         yield queue
     await queue.drained()

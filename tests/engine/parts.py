@@ -60,6 +60,7 @@ class WatchedDatabase(Database, Holdable):
         Holdable.__init__(self)
         self.asked: list[str] = []
         self.answered = 0
+        self.in_flight = 0
 
     def lane(self) -> WatchedLane:
         lane = WatchedLane(self.dsn)
@@ -68,8 +69,12 @@ class WatchedDatabase(Database, Holdable):
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         self.asked.append(sql)
-        rows = await super().fetch(sql, *arguments)
-        await self._free.wait()
+        self.in_flight += 1
+        try:
+            rows = await super().fetch(sql, *arguments)
+            await self._free.wait()
+        finally:
+            self.in_flight -= 1
         self.answered += 1
         return rows
 

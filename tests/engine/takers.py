@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tests.engine.parts import WatchedLane, until
 from thumbq_server.domain.job import ClaimedJob
-from thumbq_server.engine.dispatcher import Claimant, Dispatcher
+from thumbq_server.engine.credits import Claimant
+from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.storage.postgres.errors import Unavailable
 
 

@@ -23,7 +23,7 @@ class Division:
         self.lane = lane
         self.batches: list[list[int]] = []
         self.batcher = Batcher(self._run, limit)
-        self.submit = self.batcher.submit
+        self.submit = self.batcher
 
     async def _run(self, items: Sequence[int]) -> Sequence[int]:
         self.batches.append(list(items))
@@ -57,7 +57,7 @@ def division(lane: WatchedLane) -> Division:
 
 async def test_a_request_to_an_idle_batcher_is_a_batch_of_its_own(division: Division):
     assert await division.submit([1, 2]) == [840, 420]
-    assert await division.batcher.submit_one(3) == 280
+    assert await division.submit([3]) == [280]
     assert division.batches == [[1, 2], [3]]
 
 
@@ -96,14 +96,14 @@ async def test_two_statements_are_in_flight_at_a_time_if_it_may():
     batcher = Batcher(run, at_once=2)
     tasks = []
     for number in range(1, 6):
-        tasks.append(asyncio.create_task(batcher.submit([number])))
+        tasks.append(asyncio.create_task(batcher([number])))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert begun == [[1], [2]]
     free.set()
     assert await asyncio.gather(*tasks) == [[1], [2], [3], [4], [5]]
     assert begun == [[1], [2], [3, 4, 5]]
-    assert await batcher.submit([6]) == [6]
+    assert await batcher([6]) == [6]
     await batcher.drained()
 
 

@@ -22,7 +22,7 @@ def ids_of(rows) -> list[int]:
 async def test_without_a_wait_an_empty_queue_answers_at_once(queue: Queue):
     assert await asyncio.wait_for(queue.dequeue("js-1", 5, wait=0), 10) == []
     assert lane_of(queue.dispatcher).begun == 1
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
 async def test_it_takes_up_to_so_many_though_no_hint_told_of_them(queue: Queue, others: QueueUnderTest):
@@ -47,12 +47,12 @@ async def test_a_long_poll_gets_the_job_that_arrives(queue: Queue, others: Queue
     await until(lambda: lane_of(queue.dispatcher).committed == 1)
     (answer,) = await queue.enqueue([new_job(7)])
     assert ids_of(await asyncio.wait_for(polling, 10)) == [answer.job_id]
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
 async def test_one_job_goes_to_one_of_those_who_wait(queue: Queue):
     polls = [asyncio.create_task(queue.dequeue(f"js-{n}", 5, wait=30)) for n in range(10)]
-    await until(lambda: len(queue.dispatcher._hungry) == 10)
+    await until(lambda: len(queue.dispatcher._credits) == 10)
 
     def answered(count: int) -> bool:
         return sum(poll.done() for poll in polls) == count
@@ -65,7 +65,7 @@ async def test_one_job_goes_to_one_of_those_who_wait(queue: Queue):
 
 async def test_a_wait_that_runs_out_leaves_nobody_waiting(queue: Queue, others: QueueUnderTest):
     assert await queue.dequeue("js-1", 5, wait=0.03) == []
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
     (answer,) = await queue.enqueue([new_job(7)])
     await turns()
     assert await others.status(answer.job_id) == "Pending"
@@ -79,7 +79,7 @@ async def unspent(queue: Queue, others: QueueUnderTest, *job_ids: int) -> None:
     for job_id in job_ids:
         job = await others.job(job_id)
         assert (job["status"], job["attempt_count"]) == ("Pending", 0)
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
 async def test_what_was_claimed_when_the_wait_ran_out_goes_back_unspent(queue: Queue, others: QueueUnderTest):
@@ -108,7 +108,7 @@ async def test_a_worker_that_hangs_up_while_it_is_answered_gets_the_jobs_or_give
 ):
     ids = await others.enqueued(new_job(1), new_job(2))
     handed_out = asyncio.Event()
-    queue.dispatcher._claimed = lambda _: handed_out.set()
+    queue.dispatcher._on_claimed = handed_out.set
     answered = False
 
     async def hang_up() -> None:
@@ -147,7 +147,7 @@ async def test_while_postgresql_is_away_everyone_who_waits_is_told(
             for n in range(3):
                 assert await queue.dequeue(f"js-{n}", 1, wait=0) == []
             polls = [asyncio.create_task(queue.dequeue(f"js-{n}", 1, wait=30)) for n in range(3)]
-            await until(lambda: len(queue.dispatcher._hungry) == 3)
+            await until(lambda: len(queue.dispatcher._credits) == 3)
             async with away(postgres, database_url):
                 queue.dispatcher.wake()
                 for poll in polls:
@@ -167,7 +167,7 @@ async def test_when_the_server_goes_away_everyone_who_waits_is_told_at_once(queu
         in_flight = asyncio.create_task(queue.dequeue("js-1", 1, wait=30))
         await until(lambda: lane_of(queue.dispatcher).committed == 1)
         waiting = asyncio.create_task(queue.dequeue("js-2", 1, wait=30))
-        await until(lambda: len(queue.dispatcher._hungry) == 1)
+        await until(lambda: len(queue.dispatcher._credits) == 1)
         queue.dispatcher.pause()
         with pytest.raises(Unavailable):
             await asyncio.wait_for(waiting, 10)

@@ -13,7 +13,9 @@ from tests.store.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.job import Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
+from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
+from thumbq_server.engine.views import Views
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import JOBS, listen
@@ -241,7 +243,8 @@ async def test_a_delayed_job_wakes_when_it_is_due(queue: Queue, taker: Taker):
 async def test_an_operators_retry_wakes(queue: Queue, taker: Taker, others: QueueUnderTest):
     token = await others.job_in("Failed", new_job(7))
     await sleeping(queue.dispatcher, taker)
-    assert await queue.retry([token.job_id]) == [token.job_id]
+    operator = Operator(others.database, queue, Views(others.database))
+    assert (await operator.retry(token.job_id))["status"] == "Pending"
     await taker.has(1)
 
 
@@ -261,7 +264,7 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, taker: Taker, ot
 
 
 async def test_the_poll_finds_what_no_hint_told_of(dispatcher: Dispatcher, taker: Taker, others: QueueUnderTest):
-    dispatcher._poll = 0.02
+    dispatcher._wake_up.poll = 0.02
     await until(lambda: lane_of(dispatcher).begun == 0)
     taker.ask(1)
     await until(lambda: taker.deliveries == [[]])
@@ -340,8 +343,13 @@ async def test_a_paused_dispatcher_starts_no_claim_but_hands_out_the_one_in_flig
 
 async def test_it_says_how_many_jobs_were_claimed(watched: WatchedDatabase, others: QueueUnderTest):
     claims: list[int] = []
-    queue = Queue(watched, policy=POLICY, unary_lease_seconds=600, claimed=claims.append)
-    queue.dispatcher._poll = NEVER
+    queue = Queue(
+        watched,
+        policy=POLICY,
+        unary_lease_seconds=600,
+        on_claimed=lambda: claims.append(queue.dispatcher.jobs_claimed()),
+    )
+    queue.dispatcher._wake_up.poll = NEVER
     taker = Taker(queue.dispatcher, others.worker)
     async with running(queue.dispatcher.run()):
         await sleeping(queue.dispatcher, taker)

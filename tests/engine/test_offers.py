@@ -65,7 +65,7 @@ async def test_nothing_is_offered_while_a_claim_is_in_flight(queue: Queue, taker
 async def test_nothing_is_offered_while_older_jobs_may_wait(queue: Queue, taker: Taker):
     assert taker.claimant.credits == 2
     queue.dispatcher.wake()
-    assert queue.dispatcher.offer(1).slots == []
+    assert queue.dispatcher.reserve(1).claimants == []
 
 
 async def test_credits_that_found_no_new_job_come_back(queue: Queue, taker: Taker):

@@ -39,7 +39,7 @@ async def watching(watch: QueueWatch) -> AsyncIterator[Callable[[], Awaitable[Sn
 async def look(watch: QueueWatch, watched: WatchedDatabase) -> None:
     """Wake the watch, and wait until it has looked if it wants to."""
     watch.wake()
-    await until(lambda: not watch._wake.is_set() and watched.answered == len(watched.asked))
+    await until(lambda: not watch._wake_up.pending and not watched.in_flight)
     await turns()
 
 
