@@ -19,7 +19,7 @@ from tests.gateway.service import Client, running_gateway
 from tests.wire.conftest import eventually, running_server
 from tests.wire.test_stream import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
-from thumbq_server.storage.embedded import AT_ONCE, EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 
 if TYPE_CHECKING:
     Queue = queue_pb2_grpc.QueueServiceAsyncStub

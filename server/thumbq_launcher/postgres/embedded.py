@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from thumbq_server import child
-from thumbq_server.storage.postgres_cluster import (
+from thumbq_launcher import child
+from thumbq_launcher.postgres.cluster import (
     DATABASE,
     EmbeddedPostgresError,
     give_cluster,
@@ -30,8 +30,8 @@ from thumbq_server.storage.postgres_cluster import (
     postgres_environment,
     programs_for,
 )
-from thumbq_server.storage.postgres_processes import Patience, end_postgres, left_postmaster, take_cluster
-from thumbq_server.storage.postgres_programs import PostgresPrograms
+from thumbq_launcher.postgres.processes import Patience, end_postgres, left_postmaster, take_cluster
+from thumbq_launcher.postgres.programs import PostgresPrograms
 
 __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 

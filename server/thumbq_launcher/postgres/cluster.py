@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from thumbq_server import child
-from thumbq_server.storage.postgres_programs import PostgresPrograms, installed_programs
+from thumbq_launcher import child
+from thumbq_launcher.postgres.programs import PostgresPrograms, installed_programs
 
 DATABASE = "thumbq"
 
