@@ -2,11 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
-import ipaddress
-import json
-import os
-import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +20,8 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
+from thumbq_runtime import duties
+from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import ExpireLeases, PruneLog, RecordSignsOfLife, VacuumLiveTables
@@ -63,7 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a server until `stop` is set; then end in order."""
     async with running(settings, stop) as port:
         log.info("server.ready", host=settings.grpc_host, port=port)
-        _tell_parent(settings.ready_fd, port)
+        announce_port(settings.ready_fd, port)
         await stop.wait()
         log.info("server.draining", grace=settings.shutdown_grace)
     log.info("server.stopped")
@@ -80,7 +77,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
         health = HealthServicer()
         names = register(parts, health, server)
-        async with _vital(parts.duties(), broken):
+        async with duties.running(*parts.duties(), failure="server.broken", broken=broken):
             port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
             await server.start()
             for name in ("", *names):
@@ -189,58 +186,3 @@ def register(parts: Parts, health: HealthServicer, server: grpc.aio.Server) -> S
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection([*names, health_name], server)
     return names
-
-
-@contextlib.asynccontextmanager
-async def _vital(duties: Sequence[Coroutine[Any, Any, None]], broken: asyncio.Event) -> AsyncIterator[None]:
-    """Run what the server cannot do without; if one of them fails, the server ends, and its parent starts another."""
-
-    async def guarded(duty: Coroutine[Any, Any, None]) -> None:
-        try:
-            await duty
-        except Exception:
-            log.exception("server.broken")
-            broken.set()
-
-    tasks = [asyncio.create_task(guarded(duty)) for duty in duties]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _tell_parent(ready_fd: int | None, port: int) -> None:
-    if ready_fd is not None:
-        with os.fdopen(ready_fd, "w") as pipe:
-            pipe.write(json.dumps({"port": port}) + "\n")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-async def run(settings: Settings) -> None:
-    """`serve` until SIGTERM or SIGINT; a second signal ends the process at once."""
-    # A batch is thousands of objects that reference counts free; the search for cycles among them took a third of the
-    # CPU time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def signalled() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
-    await serve(settings, stop)
