@@ -14,21 +14,21 @@ import structlog
 from aiohttp import web
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_gateway import files
-from thumbq_gateway.cors import allow_origins
-from thumbq_gateway.docs_page import docs_routes
-from thumbq_gateway.errors import answer_errors
-from thumbq_gateway.fanout import Fanout
-from thumbq_gateway.health import Health
+from thumbq_gateway.http import files
+from thumbq_gateway.http.cors import allow_origins
+from thumbq_gateway.http.errors import answer_errors
+from thumbq_gateway.http.health import Health
+from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.metrics import Metrics
-from thumbq_gateway.openapi import openapi_document
-from thumbq_gateway.pages import page_routes
-from thumbq_gateway.queue_watch import QueueWatch
-from thumbq_gateway.routes import routes_of
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.handler import Notifications
+from thumbq_gateway.notifications.queue_relay import QueueWatch
+from thumbq_gateway.notifications.upstream import Upstream
+from thumbq_gateway.openapi.document import openapi_document
+from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
-from thumbq_gateway.sse import Notifications
-from thumbq_gateway.transcoder import LARGEST_BODY, Transcoder
-from thumbq_gateway.upstream import Upstream
+from thumbq_gateway.transcoding.endpoint import LARGEST_BODY, Transcoder
+from thumbq_gateway.transcoding.routes import routes_of
 
 log = structlog.get_logger()
 

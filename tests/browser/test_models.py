@@ -11,7 +11,7 @@ async def states(visit: Visit, *news: Json) -> list[str]:
     """The state of model 1 after each piece of news."""
     result: list[str] = await visit.page.evaluate(
         """async (news) => {
-            const { Models } = await import("/static/models.js");
+            const { Models } = await import("/static/live/models.js");
             const models = new Models(10);
             return news.map((item) => {
                 if (item.status) models.notify(item);

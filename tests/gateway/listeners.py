@@ -15,7 +15,7 @@ import grpc
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.ring import Cursor
+from thumbq_gateway.notifications.ring import Cursor
 
 _AWAY = OSError, TimeoutError, aiohttp.ClientError, grpc.aio.AioRpcError
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=5)

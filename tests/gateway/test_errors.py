@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from grpc import StatusCode
 
-from thumbq_gateway.contract import error_object, plain_text
-from thumbq_gateway.errors import HTTP_STATUS, Refusal, refused_by_server, status_response
+from thumbq_gateway.http.errors import HTTP_STATUS, Refusal, refused_by_server, status_response
+from thumbq_gateway.transcoding.contract import error_object, plain_text
 
 
 def body_of(response: web.Response) -> str:

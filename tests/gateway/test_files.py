@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.service import Answer, Client, ask, running_gateway
-from thumbq_gateway import files
-from thumbq_gateway.files import content_type, open_below
+from thumbq_gateway.http import files
+from thumbq_gateway.http.files import content_type, open_below
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5
 

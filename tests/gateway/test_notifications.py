@@ -7,7 +7,7 @@ import pytest
 
 from tests.gateway.service import Client, running_gateway
 from tests.wire.conftest import eventually
-from thumbq_gateway.ring import Cursor
+from thumbq_gateway.notifications.ring import Cursor
 
 
 async def test_a_page_sees_a_job_from_its_request_to_its_picture(client: Client) -> None:

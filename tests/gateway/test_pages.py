@@ -15,7 +15,7 @@ async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client
 
 
 async def test_pages_may_load_nothing_from_elsewhere(client: Client) -> None:
-    for path in ("/", "/static/page.js"):
+    for path in ("/", "/static/live/page.js"):
         headers = (await client.get(path)).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'self';")
         assert headers["X-Content-Type-Options"] == "nosniff"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.service import Client, RestartableServer, running_gateway
 from tests.wire.conftest import eventually, running_server
-from thumbq_gateway.ring import Cursor
+from thumbq_gateway.notifications.ring import Cursor
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thumbq_gateway.ring import Cursor, Event, Ring
+from thumbq_gateway.notifications.ring import Cursor, Event, Ring
 
 
 def event(seq: int, size: int = 1) -> Event:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.routes import BadRule, routes_of
+from thumbq_gateway.transcoding.routes import BadRule, routes_of
 
 FIELDS = {
     "job_id": FieldDescriptorProto.TYPE_INT64,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.gateway.service import Client, Listener, running_gateway
 from tests.wire.conftest import eventually
-from thumbq_gateway import sse
+from thumbq_gateway.notifications import handler
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read_is_cut_off_delays_nobody_and_goes_on_
 async def test_a_client_that_does_not_read_its_past_is_cut_off_and_delays_nobody(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "_PATIENCE", 1.0)
+    monkeypatch.setattr(handler, "_PATIENCE", 1.0)
     async with running_gateway(server) as http:
         client = Client(http)
         for batch in range(5):
@@ -96,7 +96,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_who_does_not_read(server: 
         await client.announce_and_arrive(30_000)
         lazy, _ = await outside.enter_async_context(lazy_page(http, "after=earliest"))
         live, _ = await outside.enter_async_context(lazy_page(http))
-        async with asyncio.timeout(sse._PATIENCE / 2):
+        async with asyncio.timeout(handler._PATIENCE / 2):
             await inside.aclose()
         await rest_of(lazy)
         await rest_of(live)

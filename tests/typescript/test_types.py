@@ -8,8 +8,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from tests.typescript.compiler import PACKAGE
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.contract import THUMBNAIL_FIELDS
-from thumbq_gateway.words import offered
+from thumbq_gateway.protojson.enum_words import offered
+from thumbq_gateway.transcoding.contract import THUMBNAIL_FIELDS
 
 SOURCE = (PACKAGE / "src" / "types.ts").read_text()
 ENUMS = [

@@ -18,10 +18,10 @@ from thumbq.v1.notification_pb2 import (
     SubscribeResponse,
 )
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.fanout import Fanout
-from thumbq_gateway.frames import event_of
 from thumbq_gateway.metrics import Metrics
-from thumbq_gateway.ring import Cursor, Event, Ring
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.framing import event_of
+from thumbq_gateway.notifications.ring import Cursor, Event, Ring
 
 DEADLINE = 10.0  # seconds
 _PIECE = 64  # notifications that are published before anybody else gets a turn

@@ -7,8 +7,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from thumbq_gateway.encoder import map_value
-from thumbq_gateway.words import offered
+from thumbq_gateway.protojson.encoder import map_value
+from thumbq_gateway.protojson.enum_words import offered
 
 Schema: TypeAlias = dict[str, Any]
 

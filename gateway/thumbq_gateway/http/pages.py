@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-FOLDER = Path(__file__).parent / "static"
+FOLDER = Path(__file__).parent.parent / "static"
 HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -19,7 +19,7 @@ def page_routes() -> list[web.RouteDef]:
 
 
 async def _index(_request: web.Request) -> web.FileResponse:
-    return _file(FOLDER / "index.html")
+    return _file(FOLDER / "live" / "index.html")
 
 
 async def _static(request: web.Request) -> web.FileResponse:

@@ -3,9 +3,9 @@
 from typing import Any, Protocol
 
 from thumbq.v1.notification_pb2 import Notification, ResetReason
-from thumbq_gateway.encoder import encoder_of, json_bytes
-from thumbq_gateway.ring import Cursor, Event
-from thumbq_gateway.words import words_of
+from thumbq_gateway.notifications.ring import Cursor, Event
+from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.protojson.enum_words import words_of
 
 _print_notification = encoder_of(Notification.DESCRIPTOR)
 _REASONS = words_of(ResetReason.DESCRIPTOR)

@@ -8,11 +8,11 @@ import grpc
 from aiohttp import web
 
 from thumbq.v1.job_pb2 import ThumbnailStatus
-from thumbq_gateway.errors import Refusal
-from thumbq_gateway.frames import FRAMINGS, Framing
-from thumbq_gateway.ring import Cursor
-from thumbq_gateway.values import InvalidValue, Reader, read_flag_text, whole_number_reader
-from thumbq_gateway.words import offered, words_of
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.notifications.framing import FRAMINGS, Framing
+from thumbq_gateway.notifications.ring import Cursor
+from thumbq_gateway.protojson.enum_words import offered, words_of
+from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, whole_number_reader
 
 EARLIEST, LATEST = "earliest", "latest"
 MALFORMED = "malformed"

@@ -4,7 +4,7 @@ import { announce } from "./announcer.js";
 import { showCounters } from "./counters.js";
 import { Grid } from "./grid.js";
 import { Models } from "./models.js";
-import { subscribe } from "./thumbq/index.js";
+import { subscribe } from "../thumbq/index.js";
 
 const capacity = 300; // cards
 const longestPause = 10_000; // milliseconds between two attempts to connect

@@ -11,13 +11,13 @@ from aiohttp import web
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from thumbq_gateway.contract import CLAUSES, GENERAL, MEBIBYTE
-from thumbq_gateway.decoder import decoder_of
-from thumbq_gateway.encoder import encoder_of, json_bytes
-from thumbq_gateway.errors import Refusal, refused_by_server
+from thumbq_gateway.http.errors import Refusal, refused_by_server
 from thumbq_gateway.metrics import Metrics
-from thumbq_gateway.routes import Route
-from thumbq_gateway.values import InvalidValue, scalar_reader
+from thumbq_gateway.protojson.decoder import decoder_of
+from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, MEBIBYTE
+from thumbq_gateway.transcoding.routes import Route
 
 Table: TypeAlias = Mapping[str, Sequence[Route]]
 

@@ -6,7 +6,7 @@ import grpc
 import structlog
 from aiohttp import web
 
-from thumbq_gateway.encoder import json_bytes
+from thumbq_gateway.protojson.encoder import json_bytes
 
 log = structlog.get_logger()
 

@@ -11,15 +11,15 @@ import grpc
 from aiohttp import HttpVersion11, web
 
 from thumbq.v1.notification_pb2 import ResetReason
-from thumbq_gateway.audience import Subscriber
-from thumbq_gateway.errors import Refusal, status_response
-from thumbq_gateway.fanout import Fanout
-from thumbq_gateway.frames import reset_data
+from thumbq_gateway.http.errors import Refusal, status_response
 from thumbq_gateway.metrics import CutOff, Metrics
-from thumbq_gateway.queue_watch import QueueWatch
-from thumbq_gateway.ring import Cursor, Event, Ring
-from thumbq_gateway.upstream import Upstream, back_off
-from thumbq_gateway.wish import EARLIEST, LATEST, MALFORMED, Wish, read_wish
+from thumbq_gateway.notifications.audience import Subscriber
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.framing import reset_data
+from thumbq_gateway.notifications.queue_relay import QueueWatch
+from thumbq_gateway.notifications.request import EARLIEST, LATEST, MALFORMED, Wish, read_wish
+from thumbq_gateway.notifications.ring import Cursor, Event, Ring
+from thumbq_gateway.notifications.upstream import Upstream, back_off
 
 _HEADERS = {
     "Cache-Control": "no-store, no-transform",

@@ -6,9 +6,9 @@ import grpc
 
 from thumbq.v1.notification_pb2 import QueueSnapshot, WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.encoder import encoder_of, json_bytes
-from thumbq_gateway.fanout import Fanout
-from thumbq_gateway.upstream import back_off
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.upstream import back_off
+from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 
 _print_snapshot = encoder_of(QueueSnapshot.DESCRIPTOR)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from thumbq_gateway.encoder import json_bytes
-from thumbq_gateway.pages import HEADERS
+from thumbq_gateway.http.pages import HEADERS
+from thumbq_gateway.protojson.encoder import json_bytes
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from thumbq_gateway.words import numbers_of, offered
+from thumbq_gateway.protojson.enum_words import numbers_of, offered
 
 Reader: TypeAlias = Callable[[Any], Any]
 

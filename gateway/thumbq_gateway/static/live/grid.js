@@ -2,7 +2,7 @@
 // A card never changes its place while it is there.
 
 import { Card } from "./card.js";
-import { count, number } from "./words.js";
+import { count, number } from "../shared/words.js";
 
 const settle = 700; // milliseconds between two exchanges of cards, so that a flood does not flicker
 const atTop = 120; // pixels; further down somebody is reading, and nothing may push the cards away

@@ -12,8 +12,8 @@ from aiohttp.abc import AbstractStreamWriter
 
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.errors import Refusal
-from thumbq_gateway.values import InvalidValue, whole_number_reader
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
 PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _DEADLINE = 10.0  # seconds

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from thumbq.v1.notification_pb2 import Notification
-from thumbq_gateway.frames import Framing
-from thumbq_gateway.ring import Event
+from thumbq_gateway.notifications.framing import Framing
+from thumbq_gateway.notifications.ring import Event
 
 
 class Audience:

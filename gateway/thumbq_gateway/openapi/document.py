@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from thumbq_gateway.contract import CLAUSES, GENERAL, error_object, plain_text
-from thumbq_gateway.errors import status_response
-from thumbq_gateway.routes import Route
-from thumbq_gateway.schemas import Schema, Schemas
-from thumbq_gateway.transcoder import Table
+from thumbq_gateway.http.errors import status_response
+from thumbq_gateway.openapi.schemas import Schema, Schemas
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, error_object, plain_text
+from thumbq_gateway.transcoding.endpoint import Table
+from thumbq_gateway.transcoding.routes import Route
 
 Document: TypeAlias = dict[str, Any]
 

@@ -8,8 +8,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from thumbq_gateway.encoder import UnsupportedField, map_value
-from thumbq_gateway.values import InvalidValue, Reader, read_flag_text, scalar_reader
+from thumbq_gateway.protojson.encoder import UnsupportedField, map_value
+from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, scalar_reader
 
 
 class ReadableField(NamedTuple):

@@ -5,7 +5,7 @@ from aiohttp import web
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from thumbq_gateway.errors import Refusal
+from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.metrics import Metrics
 
 _DEADLINE = 2.0  # seconds

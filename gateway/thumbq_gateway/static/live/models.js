@@ -1,6 +1,6 @@
 // What is known of each model, from notifications and snapshots of the queue. No DOM here.
 
-import { pictureAddress } from "./pictures.js";
+import { pictureAddress } from "../shared/pictures.js";
 
 export class Models {
   #capacity;

@@ -1,6 +1,6 @@
 // One model on the page. Whatever comes from outside is set as text, never as markup.
 
-import { count, duration, elapsed, timeOfDay } from "./words.js";
+import { count, duration, elapsed, timeOfDay } from "../shared/words.js";
 
 const words = { waiting: "Waiting", rendering: "Rendering", ready: "Ready", failed: "Failed", none: "No thumbnail" };
 const longReason = 110; // characters; on a phone a longer one has to be scrolled

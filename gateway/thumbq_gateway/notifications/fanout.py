@@ -9,10 +9,10 @@ from typing import NoReturn
 import structlog
 
 from thumbq.v1.notification_pb2 import ResetReason
-from thumbq_gateway.audience import Audience, Subscriber
-from thumbq_gateway.frames import Framing, heartbeat_data, reset_data
 from thumbq_gateway.metrics import CutOff, Metrics
-from thumbq_gateway.ring import Cursor, Event
+from thumbq_gateway.notifications.audience import Audience, Subscriber
+from thumbq_gateway.notifications.framing import Framing, heartbeat_data, reset_data
+from thumbq_gateway.notifications.ring import Cursor, Event
 
 _SPOKES = 15  # of the heartbeat wheel: each beat goes to one part of the clients
 

@@ -1,6 +1,6 @@
 // The figures in the bar: jobs of the whole queue, not only those whose cards are shown.
 
-import { number } from "./words.js";
+import { number } from "../shared/words.js";
 
 const figures = [...document.querySelectorAll("[data-counter]")];
 
