@@ -29,7 +29,7 @@ from thumbq_server.engine.hub import Hub
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.queue_watch import QueueWatch
+from thumbq_server.engine.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.session import SessionTimes
 from thumbq_server.engine.sessions import Sessions
 from thumbq_server.engine.subscription import Subscriptions
@@ -96,7 +96,7 @@ class Parts:
     queue: Queue
     sessions: Sessions
     hub: Hub
-    watch: QueueWatch
+    snapshots: QueueSnapshots
     views: Views
     operator: Operator
     janitor: Janitor
@@ -107,7 +107,7 @@ class Parts:
         return [
             self.queue.dispatcher.run(),
             self.hub.run(),
-            self.watch.run(),
+            self.snapshots.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
         ]
@@ -120,7 +120,7 @@ class Parts:
     def on_log(self) -> None:
         """Take the hint that the log may have grown."""
         self.hub.wake()
-        self.watch.wake()
+        self.snapshots.wake()
 
     async def drain(self, server: grpc.aio.Server) -> None:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
@@ -128,7 +128,7 @@ class Parts:
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.hub.close()
-        self.watch.close()
+        self.snapshots.close()
         await server.stop(grace=2)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.drained(), grace)
@@ -143,10 +143,10 @@ def build(settings: Settings, database: Database) -> Parts:
         heartbeat=settings.heartbeat_interval,
         max_age=settings.stream_max_age,
     )
-    watch = QueueWatch(database)
+    snapshots = QueueSnapshots(database)
     views = Views(database)
     signs_of_life = RecordSignsOfLife(database)
-    queue = Queue(database, policy=policy, unary_lease_seconds=settings.unary_lease_duration, on_claimed=watch.wake)
+    queue = Queue(database, policy=policy, unary_lease_seconds=settings.unary_lease_duration, on_claimed=snapshots.wake)
     dispatcher = queue.dispatcher
     janitor = Janitor(
         [
@@ -162,7 +162,7 @@ def build(settings: Settings, database: Database) -> Parts:
         queue=queue,
         sessions=Sessions(database, queue, times, signs_of_life.note),
         hub=Hub(database),
-        watch=watch,
+        snapshots=snapshots,
         views=views,
         operator=Operator(database, queue, views),
         janitor=janitor,
@@ -178,7 +178,7 @@ def register(parts: Parts, health: HealthServicer, server: grpc.aio.Server) -> S
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.watch), server
+        NotificationService(parts.views, subscriptions, parts.snapshots), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(parts.operator), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

@@ -11,7 +11,7 @@ from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_error_message
 from thumbq_server.engine.hub import Commit
-from thumbq_server.engine.queue_watch import QueueWatch
+from thumbq_server.engine.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.subscription import Step, Subscriptions
 from thumbq_server.engine.views import Views
 from thumbq_server.rpc.codec import notifications as codec
@@ -28,10 +28,10 @@ Encoded = list[notification_pb2.Notification]
 class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     """Translates; `engine.subscription` has the rules of a subscriber's cursor."""
 
-    def __init__(self, views: Views, subscriptions: Subscriptions, watch: QueueWatch) -> None:
+    def __init__(self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots) -> None:
         self._views = views
         self._subscriptions = subscriptions
-        self._watch = watch
+        self._snapshots = snapshots
         # The first reader encodes a commit for all; it goes when the hub drops the commit.
         self._encoded: WeakKeyDictionary[Commit, Encoded] = WeakKeyDictionary()
 
@@ -58,7 +58,7 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def WatchQueue(
         self, request: notification_pb2.WatchQueueRequest, context: Any
     ) -> AsyncIterator[notification_pb2.WatchQueueResponse]:
-        async with aclosing(self._watch.snapshots()) as snapshots:
+        async with aclosing(self._snapshots.follow()) as snapshots:
             async for counters, rendering in snapshots:
                 yield notification_pb2.WatchQueueResponse(snapshot=codec.snapshot(counters, rendering))
 

@@ -17,7 +17,7 @@ _SHORTEST_PAUSE = 0.25
 _LARGEST_SHARE = 0.1
 
 
-class QueueWatch:
+class QueueSnapshots:
     """Takes a snapshot when something happened and somebody watches, at most four times a second."""
 
     def __init__(self, database: Database, *, poll: float = 1.0) -> None:
@@ -53,7 +53,7 @@ class QueueWatch:
             took = time.monotonic() - started
             await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def follow(self) -> AsyncGenerator[Snapshot, None]:
         """The present snapshot, and each later one that differs. A slow watcher skips some."""
         self._watchers += 1
         self._wake_up.set()
