@@ -6,18 +6,13 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
-from tests.engine.parts import WatchedDatabase, running
+from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
 from tests.store.invariants import assert_sound
 from tests.store.queue_under_test import TABLES, QueueUnderTest
-from thumbq_server.domain.retry import RetryPolicy
+from tests.support.databases import database_at
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
-
-# No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
-POLICY = RetryPolicy(base=600, cap=600)
-NEVER = 3600.0
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
+
+# No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
+POLICY = RetryPolicy(base=600, cap=600)
+NEVER = 3600.0
 
 
 class Holdable:

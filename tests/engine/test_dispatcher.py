@@ -6,8 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.engine.conftest import NEVER, POLICY
-from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
+from tests.engine.parts import NEVER, POLICY, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.engine.takers import Taker, lane_of
 from tests.store.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.job import Verdict

@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from tests.engine.conftest import NEVER
-from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
+from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned

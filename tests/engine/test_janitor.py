@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.engine.conftest import POLICY
-from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, until
+from tests.engine.parts import POLICY, WatchedDatabase, WatchedLane, away, running, until
 from tests.store.conditions import until as until_stored
 from tests.store.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import duties, janitor

@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
 
-from tests.engine.conftest import NEVER
-from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
+from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine import queue_snapshots as queue_snapshots_module
 from thumbq_server.engine.queue_snapshots import QueueSnapshots, Snapshot

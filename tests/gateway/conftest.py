@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.service import Client, RestartableServer, running_gateway
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 
 
 @pytest.fixture

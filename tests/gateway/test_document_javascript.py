@@ -11,7 +11,7 @@ import pytest
 from tests.gateway.document import ADDRESS, COMPLETE, DEQUEUE, FAIL, TEST
 from tests.gateway.service import Client
 from tests.gateway.test_document import claim
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.node,

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian's package nginx)")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications.ring import Cursor
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
 from tests.gateway.service import running_gateway
 from tests.store.queue_under_test import new_job
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 from thumbq_server.storage import maintenance, notification_log
 from thumbq_server.storage.postgres.database import Database, Row
 from thumbq_server.storage.transitions.enqueue import enqueue

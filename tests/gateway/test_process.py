@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq_gateway.settings import Settings
 
 

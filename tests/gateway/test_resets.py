@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.gateway.service import Client, RestartableServer, running_gateway
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications.ring import Cursor
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database

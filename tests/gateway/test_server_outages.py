@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from tests.gateway.service import Client, Listener, RestartableServer, running_gateway
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 
 
 async def is_ready(client: Client) -> bool:

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.service import Client, Listener, running_gateway
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications import handler
 
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
 from tests.store.invariants import assert_sound
 from tests.store.queue_under_test import TABLES, QueueUnderTest
+from tests.support.databases import database_at
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane

@@ -16,8 +16,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually, running_server
-from tests.wire.test_stream import Worker, done, enqueue, state
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.worker import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 

@@ -1,97 +1,20 @@
 """StreamJobs as a worker sees it: transcripts of one stream."""
 
 import asyncio
-import contextlib
-import hashlib
-from typing import Any
 
 import grpc
 import pytest
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.worker import PICTURE, Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-
-HASH = hashlib.sha256(b"model").hexdigest()
-PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, width=1, height=1)
-
-
-class Worker:
-    """One end of a stream, spoken by hand."""
-
-    def __init__(self, queue: Any) -> None:
-        self.call = queue.StreamJobs()
-        self._speaking = asyncio.Lock()  # a call takes one message at a time
-
-    async def say(self, **message: Any) -> None:
-        async with self._speaking:
-            await self.call.write(queue_pb2.StreamJobsRequest(**message))
-
-    async def hears(self, kind: str) -> Any:
-        """The next message, which must be of this kind."""
-        message = await self._read()
-        assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
-        assert message.WhichOneof("message") == kind, message
-        return getattr(message, kind)
-
-    async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
-        await self.say(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
-        return await self.hears("welcome")
-
-    async def wants(self, count: int) -> None:
-        await self.say(credit=queue_pb2.StreamJobsRequest.Credit(add=count))
-
-    async def received(self, number: int) -> None:
-        await self.say(received=queue_pb2.StreamJobsRequest.Received(number=number))
-
-    async def holds(self, *jobs: Any) -> None:
-        tokens = [job.lease_token for job in jobs]
-        await self.say(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
-
-    async def beats(self) -> None:
-        """Show for ever that it lives, holding on to nothing."""
-        while True:
-            await self.holds()
-            await asyncio.sleep(0.1)
-
-    async def reports(self, number: int, *results: job_pb2.Result) -> None:
-        await self.say(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
-
-    async def is_understood(self) -> None:
-        """Wait until the server has dealt with all that was said."""
-        await self.reports(1000)
-        await self.hears("result_acks")
-
-    async def ends(self) -> tuple[grpc.StatusCode, str]:
-        with contextlib.suppress(grpc.aio.AioRpcError):  # that is how read() tells of a status that is not OK
-            assert await self._read() is grpc.aio.EOF
-        return await self.call.code(), await self.call.details()
-
-    async def _read(self) -> Any:
-        """The next message that says something."""
-        async with asyncio.timeout(10):
-            while (message := await self.call.read()) is not grpc.aio.EOF:
-                if message.WhichOneof("message") != "keepalive":
-                    return message
-            return message
 
 
 @pytest.fixture
 async def worker(queue):
     """A worker that has not said Hello yet. Async, since a call begins on the running loop."""
     return Worker(queue)
-
-
-def done(job):
-    return job_pb2.Result(lease_token=job.lease_token, complete=PICTURE)
-
-
-async def enqueue(queue, *model_ids):
-    jobs = [queue_pb2.NewJob(model_id=model_id, model_hash=HASH) for model_id in model_ids]
-    return (await queue.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=jobs))).jobs
-
-
-async def state(queue, job_id):
-    return (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job
 
 
 async def test_jobs_come_against_credits_and_results_are_acknowledged_in_one_message(queue, worker):
