@@ -113,7 +113,7 @@ class Session:
         self._times = times
         self._peer = peer
         self._seen = seen
-        self._number = number
+        self.number = number
         self.worker_id = worker_id
         # The session_id that the worker knows it by.
         self.name = name
@@ -132,7 +132,7 @@ class Session:
 
     async def welcome(self) -> None:
         """Begin, and see that the stream does not get too old. Raises Unavailable."""
-        self._peer.send_welcome(self, await held_leases(self._database, self._number))
+        self._peer.send_welcome(self, await held_leases(self._database, self.number))
         self._call_later(self._times.max_age * random.uniform(0.8, 1.2), lambda: self.drain(random.uniform(0, 1)))
 
     # What the worker says.
@@ -150,7 +150,7 @@ class Session:
 
     async def heartbeat(self, tokens: Sequence[Token]) -> None:
         """Extend the leases that a heartbeat names; tell the worker which of them it has lost."""
-        self._seen(self._number)
+        self._seen(self.number)
         self._deliveries.confirm_jobs(tokens)
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])
@@ -251,7 +251,7 @@ class Session:
         while True:
             self._reported.clear()
             with contextlib.suppress(Unavailable):
-                if not await held_leases(self._database, self._number):
+                if not await held_leases(self._database, self.number):
                     self.close()
                     return
             with contextlib.suppress(TimeoutError):
