@@ -1,4 +1,4 @@
-"""What runs in a server, part by part, on a queue that is emptied for each test."""
+"""The parts of a running server, on a queue that is emptied for each test."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def shared_database(postgres: str, migrated_template: str) -> AsyncIterato
 
 @pytest.fixture
 async def database(shared_database: Database) -> AsyncIterator[Database]:
-    """An empty queue; sound it must be when the test is over."""
+    """An empty queue, which must be sound when the test is over."""
     for table in TABLES:
         if table != "queue_head":
             await shared_database.fetch(f"DELETE FROM {table}")
@@ -42,7 +42,7 @@ async def database(shared_database: Database) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def others(database: Database) -> AsyncIterator[QueueUnderTest]:
-    """The same queue as others use it, of whom the parts under test are not told."""
+    """The same queue as other servers use it, without a hint to the parts under test."""
     lane = database.lane()
     yield QueueUnderTest(database, lane, await workers.register(database, "another"))
     await lane.close()
@@ -57,7 +57,7 @@ async def watched(database: Database) -> AsyncIterator[WatchedDatabase]:
 
 @pytest.fixture
 async def queue(watched: WatchedDatabase) -> AsyncIterator[Queue]:
-    """The verbs and the dispatcher of one server. Nothing is found by the poll."""
+    """The verbs and the dispatcher of one server, without a poll."""
     queue = Queue(watched, policy=POLICY, unary_lease_seconds=600)
     queue.dispatcher._wake_up.poll = NEVER
     async with running(queue.dispatcher.run()):

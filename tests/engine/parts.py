@@ -1,4 +1,4 @@
-"""Real connections that tell what was asked of them, hold an answer back, or find their database gone."""
+"""Real connections that count their statements, hold answers back, or find their database gone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -19,7 +19,7 @@ NEVER = 3600.0
 
 
 class Holdable:
-    """What can keep the answers of PostgreSQL to itself for a while."""
+    """A connection that can hold the answers of PostgreSQL back for a while."""
 
     def __init__(self) -> None:
         self._free = asyncio.Event()
@@ -27,7 +27,7 @@ class Holdable:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Statements are committed, but nobody learns of it before the block ends."""
+        """Let statements commit, but hold their answers back until the block ends."""
         self._free.clear()
         try:
             yield
@@ -126,7 +126,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 @asynccontextmanager
 async def away(server: str, dsn: str) -> AsyncIterator[None]:
-    """Cut every connection to a database, and let nobody connect before the block ends."""
+    """Cut every connection to a database, and refuse new ones until the block ends."""
     name = urlsplit(dsn).path[1:]
     connection = await asyncpg.connect(server)
     try:

@@ -49,7 +49,7 @@ async def test_a_cursor_that_cannot_go_on_is_moved_to_the_head_with_the_reason(o
         assert await resume(others.database, after) == (newest, reason)
 
 
-async def test_a_cursor_before_what_was_pruned_is_too_old(others: QueueUnderTest, newest: Cursor):
+async def test_a_cursor_before_the_oldest_notification_is_too_old(others: QueueUnderTest, newest: Cursor):
     await others.sql("DELETE FROM notifications WHERE seq_last <= 2")
     try:
         assert await resume(others.database, str(newest._replace(seq=1))) == (newest, ResetReason.TOO_OLD)

@@ -1,4 +1,4 @@
-"""The tail of the log: whoever reads, however slowly, sees every commit once and in order."""
+"""The tail of the log: every reader, however slow, sees every commit once and in order."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ RING_SIZE = 20
 
 @pytest.fixture
 async def hub(watched: WatchedDatabase) -> AsyncIterator[Hub]:
-    """A hub that is told of nothing unless the test tells it."""
+    """A hub that gets no hint unless the test gives one."""
     hub = Hub(watched, ring_size=RING_SIZE, poll=NEVER)
     async with running(hub.run()):
         yield hub
@@ -35,7 +35,7 @@ class Reader:
         self.commits: list[Commit] = []
 
     async def read_on(self) -> None:
-        """Take what comes next; it follows upon what was read before."""
+        """Read the next commits, which must follow those before."""
         commits = await asyncio.wait_for(self.hub.after(self.seq), 10)
         assert commits[0].seq_first <= self.seq + 1
         for before, after in pairwise(commits):
@@ -49,7 +49,7 @@ class Reader:
 
 
 async def write(others: QueueUnderTest, sizes: Sequence[int]) -> int:
-    """As many commits, of so many notifications each; returns the head."""
+    """Write a commit with as many notifications as each of `sizes` says. Return the head."""
     head = await seq_of_head(others)
     for size in sizes:
         await others.enqueue(*[new_job(head + n) for n in range(1, size + 1)])
@@ -62,14 +62,14 @@ async def seq_of_head(others: QueueUnderTest) -> int:
 
 
 async def following(hub: Hub) -> None:
-    """Wait until the hub follows the log: there is a reader."""
+    """Wait until the hub follows the log, since there is a reader."""
     await until(lambda: hub._seq is not None)
 
 
 async def caught_up(hub: Hub, seq: int) -> None:
     """Wake the hub, and wait until it has read so far and has ended its look at the log.
 
-    Its last statement finds nothing more: what is written from here on, it reads when it is woken again.
+    It reads later commits only when it is woken again.
     """
     database = hub._database
     assert isinstance(database, WatchedDatabase)
@@ -81,10 +81,10 @@ def content(commits: Sequence[Commit]) -> list[tuple[object, ...]]:
     return [tuple(commit.row) for commit in commits]
 
 
-# what a reader gets
+# reading
 
 
-async def test_a_reader_waits_for_what_comes_next(hub: Hub, others: QueueUnderTest):
+async def test_a_reader_waits_for_the_next_commit(hub: Hub, others: QueueUnderTest):
     with hub.reading():
         await following(hub)
         reader = Reader(hub)
@@ -113,9 +113,7 @@ async def test_ring_and_log_give_the_same(hub: Hub, watched: WatchedDatabase, ot
 
 
 @pytest.mark.parametrize("seq", range(15))
-async def test_a_reader_goes_on_from_wherever_it_is_also_in_the_middle_of_a_commit(
-    hub: Hub, others: QueueUnderTest, seq: int
-):
+async def test_a_reader_goes_on_from_any_position_even_inside_a_commit(hub: Hub, others: QueueUnderTest, seq: int):
     with hub.reading():
         await following(hub)
         await write(others, [1, 4, 2, 7, 1])
@@ -176,7 +174,7 @@ async def test_pages_are_bounded(
     assert [commit.seq_last for commit in from_ring.commits] == list(range(1, 9))
 
 
-# who reads from PostgreSQL
+# the statements that it costs
 
 
 async def test_many_readers_share_one_tail(hub: Hub, watched: WatchedDatabase, others: QueueUnderTest):
@@ -193,7 +191,7 @@ async def test_many_readers_share_one_tail(hub: Hub, watched: WatchedDatabase, o
     assert len({tuple(id(commit) for commit in reader.commits) for reader in readers}) == 1
 
 
-async def test_nothing_is_read_while_nobody_reads(hub: Hub, watched: WatchedDatabase, others: QueueUnderTest):
+async def test_the_log_is_not_read_without_readers(hub: Hub, watched: WatchedDatabase, others: QueueUnderTest):
     for _ in range(3):
         await write(others, [1])
         hub.wake()
@@ -211,7 +209,7 @@ async def test_nothing_is_read_while_nobody_reads(hub: Hub, watched: WatchedData
     assert not hub._ring
 
 
-async def test_readers_that_come_and_go_leave_the_others_what_they_need(hub: Hub, others: QueueUnderTest):
+async def test_readers_that_come_and_go_leave_the_ring_to_the_others(hub: Hub, others: QueueUnderTest):
     async def visit(number: int) -> None:
         dice = random.Random(number)
         reader = Reader(hub)
@@ -230,7 +228,7 @@ async def test_readers_that_come_and_go_leave_the_others_what_they_need(hub: Hub
     await at_once(keep_writing(), *[visit(number) for number in range(8)])
 
 
-async def test_the_poll_finds_what_no_hint_told_of(watched: WatchedDatabase, others: QueueUnderTest):
+async def test_the_poll_finds_changes_without_a_hint(watched: WatchedDatabase, others: QueueUnderTest):
     hub = Hub(watched, poll=0.02)
     reader = Reader(hub)
     async with running(hub.run()):
@@ -242,7 +240,7 @@ async def test_the_poll_finds_what_no_hint_told_of(watched: WatchedDatabase, oth
 
 
 @pytest.mark.parametrize("turns_between", range(5))
-async def test_it_ends_when_it_is_cancelled_right_after_it_was_woken(watched: WatchedDatabase, turns_between: int):
+async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
     hub = Hub(watched, poll=NEVER)
     assert await ends_when_cancelled(hub.run(), hub.wake, turns_between)
 
@@ -263,7 +261,9 @@ async def pruned(others: QueueUnderTest) -> AsyncIterator[QueueUnderTest]:
 
 
 @pytest.mark.parametrize("follows", [True, False])
-async def test_who_is_behind_what_was_pruned_is_told(hub: Hub, pruned: QueueUnderTest, follows: bool):
+async def test_a_reader_behind_the_oldest_notification_learns_that_the_log_was_pruned(
+    hub: Hub, pruned: QueueUnderTest, follows: bool
+):
     await write(pruned, [2, 2, 2])
     await prune(pruned, 4)
     with hub.reading():
@@ -276,7 +276,9 @@ async def test_who_is_behind_what_was_pruned_is_told(hub: Hub, pruned: QueueUnde
 
 
 @pytest.mark.parametrize("follows", [True, False])
-async def test_who_is_behind_a_log_that_was_pruned_to_its_end_is_told(hub: Hub, pruned: QueueUnderTest, follows: bool):
+async def test_a_reader_behind_a_log_that_was_pruned_to_its_end_learns_it(
+    hub: Hub, pruned: QueueUnderTest, follows: bool
+):
     await write(pruned, [2, 2, 2])
     await prune(pruned, 6)
     with hub.reading():
@@ -291,7 +293,7 @@ async def test_who_is_behind_a_log_that_was_pruned_to_its_end_is_told(hub: Hub, 
         assert [commit.seq_first for commit in await waiting] == [7]
 
 
-async def test_what_the_ring_still_has_is_given_though_the_log_was_pruned(hub: Hub, pruned: QueueUnderTest):
+async def test_commits_in_the_ring_are_given_though_the_log_was_pruned(hub: Hub, pruned: QueueUnderTest):
     with hub.reading():
         await following(hub)
         await caught_up(hub, await write(pruned, [2, 2, 2]))
@@ -300,8 +302,8 @@ async def test_what_the_ring_still_has_is_given_though_the_log_was_pruned(hub: H
         await reader.read_to(6)
 
 
-async def test_what_was_pruned_before_the_hub_had_read_it_is_no_silent_hole(hub: Hub, pruned: QueueUnderTest):
-    """The hub was late: all hints were lost, or PostgreSQL away for long."""
+async def test_commits_pruned_before_the_hub_had_read_them_are_no_silent_hole(hub: Hub, pruned: QueueUnderTest):
+    """The hub is late: all hints were lost, or PostgreSQL was away for long."""
     with hub.reading():
         await following(hub)
         await caught_up(hub, await write(pruned, [1, 1]))
@@ -356,7 +358,7 @@ async def test_readers_stay_where_they_are_while_postgresql_is_away(postgres: st
         ]
 
 
-async def test_who_reads_the_log_is_told_that_postgresql_is_away(postgres: str, database_url: str):
+async def test_a_reader_of_the_log_learns_that_postgresql_is_away(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         hub = Hub(database)
         async with away(postgres, database_url):

@@ -60,7 +60,7 @@ async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announce
     assert await others.status(kept.job_id) == "Processing"
 
 
-async def test_the_last_attempt_ends_as_a_dead_letter_and_nobody_is_woken_for_it(
+async def test_the_last_attempt_ends_as_a_dead_letter_and_wakes_no_dispatcher(
     lane: WatchedLane, others: QueueUnderTest
 ):
     told: list[float] = []

@@ -1,4 +1,4 @@
-"""Who watches the queue sees its present state: at once, and whenever it has changed."""
+"""A watcher of the queue sees its present state: at once, and whenever it has changed."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def watch(watched: WatchedDatabase) -> AsyncIterator[QueueSnapshots]:
-    """A watch that is told of nothing unless the test tells it."""
+    """Snapshots that get no hint unless the test gives one."""
     watch = QueueSnapshots(watched, poll=NEVER)
     async with running(watch.run()):
         yield watch
@@ -60,7 +60,7 @@ async def test_the_present_state_comes_at_once(watch: QueueSnapshots, others: Qu
         assert counters(await following()) == (1, 1, 1, 1, 0)
 
 
-async def test_what_did_not_change_is_not_sent_again(
+async def test_an_unchanged_snapshot_is_not_sent_again(
     watch: QueueSnapshots, watched: WatchedDatabase, others: QueueUnderTest
 ):
     await others.claimed(new_job(1))
@@ -116,7 +116,7 @@ async def test_watchers_share_one_look(watch: QueueSnapshots, watched: WatchedDa
         assert all(snapshot is seen[0] for snapshot in seen)
 
 
-async def test_nothing_is_read_while_nobody_watches(watch: QueueSnapshots, watched: WatchedDatabase):
+async def test_no_snapshot_is_taken_without_watchers(watch: QueueSnapshots, watched: WatchedDatabase):
     for _ in range(3):
         await look(watch, watched)
     assert watched.asked == []
@@ -127,7 +127,9 @@ async def test_nothing_is_read_while_nobody_watches(watch: QueueSnapshots, watch
     assert len(watched.asked) == asked
 
 
-async def test_who_comes_after_a_while_without_watchers_sees_nothing_old(watch: QueueSnapshots, others: QueueUnderTest):
+async def test_a_watcher_that_comes_after_a_while_without_any_sees_nothing_old(
+    watch: QueueSnapshots, others: QueueUnderTest
+):
     async with watching(watch) as following:
         assert counters(await following()) == (0, 0, 0, 0, 0)
     await others.enqueue(new_job(1))
@@ -154,7 +156,7 @@ async def test_a_look_that_ends_after_the_last_watcher_left_is_not_kept(
         assert counters(await following()) == (2, 0, 0, 0, 0)
 
 
-async def test_the_poll_finds_what_no_hint_told_of(watched: WatchedDatabase, others: QueueUnderTest):
+async def test_the_poll_finds_changes_without_a_hint(watched: WatchedDatabase, others: QueueUnderTest):
     watch = QueueSnapshots(watched, poll=0.02)
     async with running(watch.run()), watching(watch) as following:
         await following()
@@ -202,6 +204,6 @@ async def test_watchers_stay_while_postgresql_is_away(postgres: str, database_ur
 
 
 @pytest.mark.parametrize("turns_between", range(5))
-async def test_it_ends_when_it_is_cancelled_right_after_it_was_woken(watched: WatchedDatabase, turns_between: int):
+async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
     watch = QueueSnapshots(watched, poll=NEVER)
     assert await ends_when_cancelled(watch.run(), watch.wake, turns_between)

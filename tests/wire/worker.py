@@ -14,58 +14,52 @@ PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, 
 
 
 class Worker:
-    """One end of a stream, spoken by hand."""
+    """The worker's end of a stream, written by hand."""
 
     def __init__(self, queue: Any) -> None:
         self.call = queue.StreamJobs()
-        self._speaking = asyncio.Lock()  # a call takes one message at a time
+        self._sending = asyncio.Lock()  # A call takes one message at a time.
 
-    async def say(self, **message: Any) -> None:
-        async with self._speaking:
+    async def send(self, **message: Any) -> None:
+        async with self._sending:
             await self.call.write(queue_pb2.StreamJobsRequest(**message))
 
-    async def hears(self, kind: str) -> Any:
-        """The next message, which must be of this kind."""
+    async def receives(self, kind: str) -> Any:
+        """Return the next message, which must be of this kind."""
         message = await self._read()
         assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
         assert message.WhichOneof("message") == kind, message
         return getattr(message, kind)
 
     async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
-        await self.say(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
-        return await self.hears("welcome")
+        await self.send(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
+        return await self.receives("welcome")
 
     async def wants(self, count: int) -> None:
-        await self.say(credit=queue_pb2.StreamJobsRequest.Credit(add=count))
+        await self.send(credit=queue_pb2.StreamJobsRequest.Credit(add=count))
 
     async def received(self, number: int) -> None:
-        await self.say(received=queue_pb2.StreamJobsRequest.Received(number=number))
+        await self.send(received=queue_pb2.StreamJobsRequest.Received(number=number))
 
     async def holds(self, *jobs: Any) -> None:
         tokens = [job.lease_token for job in jobs]
-        await self.say(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
-
-    async def beats(self) -> None:
-        """Show for ever that it lives, holding on to nothing."""
-        while True:
-            await self.holds()
-            await asyncio.sleep(0.1)
+        await self.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
 
     async def reports(self, number: int, *results: job_pb2.Result) -> None:
-        await self.say(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
+        await self.send(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
 
     async def is_understood(self) -> None:
-        """Wait until the server has dealt with all that was said."""
+        """Wait until the server has taken in every message."""
         await self.reports(1000)
-        await self.hears("result_acks")
+        await self.receives("result_acks")
 
     async def ends(self) -> tuple[grpc.StatusCode, str]:
-        with contextlib.suppress(grpc.aio.AioRpcError):  # that is how read() tells of a status that is not OK
+        with contextlib.suppress(grpc.aio.AioRpcError):  # read() raises a status other than OK
             assert await self._read() is grpc.aio.EOF
         return await self.call.code(), await self.call.details()
 
     async def _read(self) -> Any:
-        """The next message that says something."""
+        """Return the next message that is no keepalive."""
         async with asyncio.timeout(10):
             while (message := await self.call.read()) is not grpc.aio.EOF:
                 if message.WhichOneof("message") != "keepalive":

@@ -1,4 +1,4 @@
-"""Who gets how many jobs: credits and whose turn it is. Synchronous, with no input or output."""
+"""Credits: how many jobs each claimant may have, and whose turn it is. Synchronous, without I/O."""
 
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Which jobs of a stream are known to have arrived. Synchronous, with no input or output."""
+"""The jobs that a stream was sent, until they are known to have arrived. Synchronous, without I/O."""
 
 from collections.abc import Collection, Sequence
 

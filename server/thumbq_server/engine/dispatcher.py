@@ -78,7 +78,7 @@ class Dispatcher:
         self._wake_up.set()
 
     def wake_in(self, seconds: float) -> None:
-        """Signal that a job will be due so many seconds from now."""
+        """Signal that a job will be due in `seconds`."""
         asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
 
     def jobs_claimed(self) -> int:

@@ -90,7 +90,7 @@ class VacuumLiveTables:
 
 
 class RecordSignsOfLife:
-    """Writes down which workers were heard of, all in one statement. Sessions call `note`."""
+    """Moves the last sign of life of all workers that gave one, in one statement. Sessions call `note`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -50,7 +50,8 @@ class Janitor:
         except Unavailable as error:
             duty.outage.began(error)
         except Exception:
-            log.exception("janitor.failed", duty=duty.name)  # The clock goes on.
+            # The clock does not stop for it.
+            log.exception("janitor.failed", duty=duty.name)
         else:
             if done:
                 log.info("janitor.done", duty=duty.name, count=done)

@@ -37,7 +37,7 @@ class Queue:
     """One server's way into the queue. Every verb answers after its commit, or raises Unavailable.
 
     The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids), `release`
-    (verdicts) and `extend` (verdicts and the new ends of the leases, which run so many seconds from now).
+    (verdicts) and `extend` (seconds from now; verdicts and the new ends of the leases).
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Queue:
         return session
 
     async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[ClaimedJob]:
-        """Claim up to `max_jobs`; when nothing is due, wait so many seconds for the first."""
+        """Claim up to `max_jobs`; when nothing is due, wait up to `wait` seconds for the first."""
         answer: asyncio.Future[Sequence[ClaimedJob]] = asyncio.get_running_loop().create_future()
 
         def deliver(claimed: Sequence[ClaimedJob]) -> None:

@@ -1,4 +1,4 @@
-"""The state of the queue, for those who watch it."""
+"""Snapshots of the whole queue, for its watchers."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from thumbq_server.storage.reads.snapshot import take_snapshot
 Snapshot = tuple[Row, Sequence[Row]]
 
 _SHORTEST_PAUSE = 0.25
-# A count of a large queue takes its time: it may have this share of a connection, no more.
+# Counting a large queue is slow: it may take this share of a connection's time.
 _LARGEST_SHARE = 0.1
 
 
 class QueueSnapshots:
-    """Takes a snapshot when something happened and somebody watches, at most four times a second."""
+    """Takes a snapshot when something happened and there are watchers, at most four times a second."""
 
     def __init__(self, database: Database, *, poll: float = 1.0) -> None:
         self._database = database
@@ -34,11 +34,11 @@ class QueueSnapshots:
         self._changes.announce()
 
     def wake(self) -> None:
-        """Say that something happened."""
+        """Signal that something happened."""
         self._wake_up.set()
 
     async def run(self) -> None:
-        """Take snapshots for ever."""
+        """Take snapshots until cancelled."""
         while True:
             await self._wake_up.wait()
             if not self._watchers:
@@ -46,7 +46,7 @@ class QueueSnapshots:
             started = time.monotonic()
             with contextlib.suppress(Unavailable):
                 snapshot = await take_snapshot(self._database)
-                # who came and went meanwhile leaves nothing behind that would be old to the next
+                # Without watchers, keep none: it would be old for the next one.
                 if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
                     self._snapshot = snapshot
                     self._changes.announce()
@@ -54,7 +54,7 @@ class QueueSnapshots:
             await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
 
     async def follow(self) -> AsyncGenerator[Snapshot, None]:
-        """The present snapshot, and each later one that differs. A slow watcher skips some."""
+        """Yield the present snapshot, and each later one that differs. A slow watcher skips some."""
         self._watchers += 1
         self._wake_up.set()
         seen: Snapshot | None = None

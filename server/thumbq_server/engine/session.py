@@ -78,7 +78,7 @@ _NEXT = {
 
 
 class Peer(Protocol):
-    """The worker at the other end of the stream. What is sent goes out in order; sending never blocks."""
+    """The worker at the other end of the stream. Messages arrive in order; sending never blocks."""
 
     def send_welcome(self, session: "Session", held: Sequence[Token]) -> None:
         """Begin: `held` are the leases that the worker still has from an older stream."""
@@ -135,7 +135,7 @@ class Session:
         self._peer.send_welcome(self, await held_leases(self._database, self.number))
         self._call_later(self._times.max_age * random.uniform(0.8, 1.2), lambda: self.drain(random.uniform(0, 1)))
 
-    # What the worker says.
+    # The worker's messages.
 
     def add_credits(self, count: int) -> None:
         """Let the worker have `count` more jobs."""
@@ -178,7 +178,7 @@ class Session:
         self._enter(Phase.DRAINING)
         self._finisher = self._finisher or asyncio.create_task(self._close_when_idle())
 
-    # What the server decides.
+    # The server's decisions.
 
     def lose(self, tokens: Sequence[Token], reason: LostReason) -> None:
         """Tell the worker to stop working on these."""

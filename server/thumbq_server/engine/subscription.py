@@ -17,9 +17,9 @@ _AWAY_RETRY_SECONDS = 0.5
 
 
 class Step(NamedTuple):
-    """What comes next: notifications beyond `before` that `commits` bring up to `cursor`; or none, but a new cursor.
+    """The notifications in `commits` beyond seq `before`, up to `cursor`; without commits only the cursor moves.
 
-    With a reset, notifications between the two are missed.
+    With a reset, the notifications between the two are missed.
     """
 
     before: int
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 class Subscriptions:
-    """Opens subscriptions."""
+    """Opens subscriptions of the log."""
 
     def __init__(self, database: Database, hub: Hub) -> None:
         self._database = database

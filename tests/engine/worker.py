@@ -1,4 +1,4 @@
-"""Workers that keep what a dispatcher gives them."""
+"""Workers that keep the jobs that a dispatcher gives them."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.storage.postgres.errors import Unavailable
 
 
-class Taker:
-    """Somebody who asks for jobs, and never gets more than that."""
+class Worker:
+    """A worker that asks for jobs, and fails when it gets more than it asked for."""
 
     def __init__(self, dispatcher: Dispatcher, worker: int) -> None:
         self.deliveries: list[list[ClaimedJob]] = []
@@ -21,12 +21,12 @@ class Taker:
 
     @property
     def jobs(self) -> list[int]:
-        """Every job it was given, in order."""
+        """Every job that it was given, in order."""
         return [job.job_id for jobs in self.deliveries for job in jobs]
 
     @property
     def wanted(self) -> int:
-        """What it asked for and was not given."""
+        """The number of jobs that it asked for and was not given."""
         return self._asked - len(self.jobs)
 
     def ask(self, count: int, *, fresh_look: bool = False) -> None:
@@ -37,7 +37,7 @@ class Taker:
         self._dispatcher.remove(self.claimant)
 
     async def has(self, count: int) -> None:
-        """Wait until it was given so many."""
+        """Wait until it was given `count` jobs in all."""
         await until(lambda: len(self.jobs) >= count)
         assert len(self.jobs) == count
 
@@ -47,6 +47,6 @@ class Taker:
 
 
 def lane_of(dispatcher: Dispatcher) -> WatchedLane:
-    """The lane of its claims."""
+    """Return the lane of its claims."""
     assert isinstance(dispatcher._lane, WatchedLane)
     return dispatcher._lane
