@@ -12,6 +12,7 @@ from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
 
 # No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
 POLICY = RetryPolicy(base=600, cap=600)
@@ -46,9 +47,9 @@ class WatchedLane(Lane, Holdable):
         # how many answers get lost on their way
         self.losses = 0
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         self.begun += 1
-        rows = await super().fetch(sql, *arguments)
+        rows = await super().fetch(statement, *arguments)
         self.committed += 1
         await self._free.wait()
         if self.losses:
@@ -72,11 +73,11 @@ class WatchedDatabase(Database, Holdable):
         self._lanes.append(lane)
         return lane
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        self.asked.append(sql)
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+        self.asked.append(str(statement))
         self.in_flight += 1
         try:
-            rows = await super().fetch(sql, *arguments)
+            rows = await super().fetch(statement, *arguments)
             await self._free.wait()
         finally:
             self.in_flight -= 1

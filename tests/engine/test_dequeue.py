@@ -32,7 +32,7 @@ async def test_a_dequeue_claims_up_to_its_number_even_without_a_hint(queue: Queu
     assert ids_of(rows) == ids[:5]
     assert ids_of(await queue.dequeue("js-1", 5, wait=10)) == ids[5:], "a wait is for the first job only"
     job = await others.job(ids[0])
-    assert (job["status"], job["worker_id"]) == ("Processing", "js-1")
+    assert (job.status, job.worker_id) == ("Processing", "js-1")
     assert (rows[0].expires_at - rows[0].claimed_at).total_seconds() == 600
 
 
@@ -78,7 +78,7 @@ async def unspent(queue: Queue, others: QueueUnderTest, *job_ids: int) -> None:
     await queue.drained()
     for job_id in job_ids:
         job = await others.job(job_id)
-        assert (job["status"], job["attempt_count"]) == ("Pending", 0)
+        assert (job.status, job.attempt_count) == ("Pending", 0)
     assert not queue.dispatcher._credits
 
 

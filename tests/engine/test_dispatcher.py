@@ -176,7 +176,7 @@ async def test_a_worker_that_left_gets_nothing_and_its_jobs_go_back_unspent(
     assert leaver.deliveries == []
     assert leaver.claimant.credits == 0
     assert sorted(stayer.jobs) == ids
-    assert [(await others.job(job_id))["attempt_count"] for job_id in ids] == [1] * 4
+    assert [(await others.job(job_id)).attempt_count for job_id in ids] == [1] * 4
 
 
 async def test_a_job_that_no_other_worker_wants_waits_unspent(queue: Queue, worker: Worker, others: QueueUnderTest):
@@ -189,7 +189,7 @@ async def test_a_job_that_no_other_worker_wants_waits_unspent(queue: Queue, work
     await until(lambda: queue._background)
     await queue.drained()
     job = await others.job(job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Pending", 0, 1)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 0, 1)
 
 
 async def test_a_worker_that_left_while_it_waited_is_forgotten(queue: Queue, workers: list[Worker]):
@@ -243,7 +243,7 @@ async def test_an_operators_retry_wakes(queue: Queue, worker: Worker, others: Qu
     token = await others.job_in("Failed", new_job(7))
     await sleeping(queue.dispatcher, worker)
     operator = Operator(others.database, queue, Views(others.database))
-    assert (await operator.retry(token.job_id))["status"] == "Pending"
+    assert (await operator.retry(token.job_id)).status == "Pending"
     await worker.has(1)
 
 
@@ -398,7 +398,7 @@ async def test_jobs_of_a_claim_whose_answer_got_lost_are_given_back_before_the_n
     await until(lambda: sum(len(worker.jobs) for worker in workers) == 3)
     assert sorted(workers[0].jobs + workers[1].jobs) == ids
     assert [len(worker.absences) for worker in workers] == [1, 1, 0]
-    assert [(await others.job(job_id))["attempt_count"] for job_id in ids] == [1, 1, 1]
+    assert [(await others.job(job_id)).attempt_count for job_id in ids] == [1, 1, 1]
 
 
 async def test_jobs_of_other_claims_are_not_touched_by_that(

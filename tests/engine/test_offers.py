@@ -90,7 +90,7 @@ async def test_a_worker_that_left_meanwhile_gets_nothing_and_the_job_goes_back_u
     [answer] = await enqueue
     workers[1].ask(1)
     await workers[1].has(1)
-    assert (await others.job(answer.job_id))["attempt_count"] == 1
+    assert (await others.job(answer.job_id)).attempt_count == 1
     assert worker.jobs == []
 
 
@@ -103,7 +103,7 @@ async def test_jobs_claimed_by_an_enqueue_whose_answer_got_lost_are_given_out_ag
     await worker.has(1)
     assert worker.claimant.credits == 1
     job = await others.job(worker.jobs[0])
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Processing", 1, 2)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, 2)
 
 
 async def test_a_draining_server_reserves_no_credit(queue: Queue, worker: Worker, others: QueueUnderTest):

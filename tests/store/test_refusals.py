@@ -129,7 +129,7 @@ async def test_of_an_ending_and_an_expiry_at_once_one_takes_place(queue, lanes, 
     await queue.let_run_out(*tokens)
     expiring = [expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
     verdicts, *expiries = await at_once(getattr(queue, verb)(*tokens), *expiring)
-    expired = {row["job_id"] for rows in expiries for row in rows}
+    expired = {row.job_id for rows in expiries for row in rows}
     heard = {token.job_id for token, verdict in zip(tokens, verdicts, strict=True) if verdict is OK}
     assert not expired & heard
     assert expired | heard == {token.job_id for token in tokens}

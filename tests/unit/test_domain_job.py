@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from thumbq_server.domain.job import INT64_MAX, NewJob, Revival, Token, revival
+from thumbq_server.domain.job import INT64_MAX, JobStatus, NewJob, Revival, Token, revival
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused
 from thumbq_server.domain.requests import MAX_BATCH, PathRule, check_batch, check_new_job, check_wait, check_worker_id
 
@@ -178,4 +178,4 @@ def test_an_unknown_job_is_named_in_the_words_of_the_contract():
     ],
 )
 def test_an_enqueue_keeps_what_lives_and_revives_what_ended(status, attempt_count, shown, force, expected):
-    assert revival(status, attempt_count, shown, force) is expected
+    assert revival(JobStatus(status), attempt_count, shown=shown, force=force) is expected

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
-from thumbq_server.storage import maintenance, workers
+from thumbq_server.storage import maintenance
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.fail import expire
+from thumbq_server.storage.workers import record_heartbeats
 
 EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
@@ -44,7 +45,7 @@ class ExpireLeases:
         count = 0
         while True:
             rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
-            for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
+            for due_in in {row.due_in for row in rows if row.due_in is not None}:
                 self._wake_in(due_in)
             count += len(rows)
             if len(rows) < EXPIRE_LIMIT:
@@ -63,7 +64,7 @@ class PruneLog:
         count = 0
         until = time.monotonic() + _PRUNE_SECONDS
         while True:
-            pruned = await maintenance.prune(self._database, self._keep, PRUNE_LIMIT)
+            pruned = await maintenance.prune_log(self._database, self._keep, PRUNE_LIMIT)
             count += pruned
             if pruned < PRUNE_LIMIT or time.monotonic() >= until:
                 return count
@@ -104,5 +105,5 @@ class RecordSignsOfLife:
         """Return 0: that workers live is not worth a line in the log."""
         if self._seen:
             seen, self._seen = self._seen, set()
-            await workers.seen(self._database, sorted(seen))
+            await record_heartbeats(self._database, sorted(seen))
         return 0

@@ -4,10 +4,11 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from thumbq_server.domain.records import CommitRecord
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.wakeup import Broadcast, WakeUp
 from thumbq_server.storage import notification_log
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 
 _PAGE = 200
@@ -26,10 +27,10 @@ class Commit:
 
     __slots__ = ("__weakref__", "row", "seq_first", "seq_last")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: CommitRecord) -> None:
         self.row = row
-        self.seq_first: int = row["seq_first"]
-        self.seq_last: int = row["seq_last"]
+        self.seq_first = row.seq_first
+        self.seq_last = row.seq_last
 
 
 class Hub:
@@ -136,7 +137,7 @@ class Hub:
             rows = await notification_log.after(self._database, seq, _PAGE)
             if not rows or not self._readers:
                 return
-            if rows[0]["seq_first"] > seq + 1:
+            if rows[0].seq_first > seq + 1:
                 # The log was pruned meanwhile. Readers before the hole must find it, so they have to read the log.
                 self._ring.clear()
                 self._ring_events = 0

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 
+from thumbq_server.domain.job import ENDED
+from thumbq_server.domain.records import JobRecord
 from thumbq_server.engine.cursor import Cursor
 from thumbq_server.engine.hub import Hub, HubClosed, LogPruned
 from thumbq_server.engine.views import Views
-from thumbq_server.storage.postgres.database import Row
-from thumbq_server.storage.reads.jobs import ENDED
 
 
-async def job_when_ended(views: Views, hub: Hub, job_id: int, wait: float) -> Row:
+async def job_when_ended(views: Views, hub: Hub, job_id: int, wait: float) -> JobRecord:
     """Return the job as soon as it has ended, or as it is after `wait` seconds. Raises NotFound, Unavailable."""
     job = await views.job(job_id)
     if not wait or _has_ended(job):
@@ -36,9 +36,9 @@ async def _announcement(hub: Hub, cursor: Cursor, job_id: int) -> Cursor:
     while True:
         commits = await hub.after(cursor.seq)
         cursor = cursor._replace(seq=commits[-1].seq_last)
-        if any(job_id in commit.row["job_ids"] for commit in commits):
+        if any(job_id in commit.row.job_ids for commit in commits):
             return cursor
 
 
-def _has_ended(job: Row) -> bool:
-    return job["status"] in ENDED
+def _has_ended(job: JobRecord) -> bool:
+    return job.status in ENDED

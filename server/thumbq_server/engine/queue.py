@@ -4,11 +4,21 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from thumbq_server.domain.job import ClaimedJob, Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import (
+    ClaimedJob,
+    Completion,
+    Enqueued,
+    EnqueueOutcome,
+    Extension,
+    Failure,
+    NewJob,
+    Reported,
+    Token,
+    Verdict,
+)
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
@@ -60,12 +70,10 @@ class Queue:
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, int] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, tuple[Verdict, int]] = Batcher(partial(complete, self._report_lane))
-        self.fail: Batcher[Failure, tuple[Verdict, int]] = Batcher(self._fail)
+        self.complete: Batcher[Completion, Reported] = Batcher(partial(complete, self._report_lane))
+        self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
         self.release: Batcher[Token, Verdict] = Batcher(self._release)
-        self.extend: Batcher[tuple[Token, float], tuple[Verdict, datetime | None]] = Batcher(
-            partial(extend, self.extend_lane)
-        )
+        self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
@@ -153,12 +161,12 @@ class Queue:
             self.dispatcher.wake_in(delay)
         return answers
 
-    async def _fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
+    async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
-        for due_in in {due_in for _, _, due_in in answers if due_in is not None}:
+        for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatcher.wake_in(due_in)
-        return [(verdict, model_id) for verdict, model_id, _ in answers]
+        return [Reported(answer.verdict, answer.model_id) for answer in answers]
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
+from thumbq_server.domain.records import Snapshot
 from thumbq_server.engine.wakeup import Broadcast, WakeUp
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.snapshot import take_snapshot
-
-Snapshot = tuple[Row, Sequence[Row]]
 
 _SHORTEST_PAUSE = 0.25
 # Counting a large queue is slow: it may take this share of a connection's time.
@@ -72,5 +71,4 @@ class QueueSnapshots:
 
 
 def _content(snapshot: Snapshot) -> tuple[object, ...]:
-    counters, rendering = snapshot
-    return (*tuple(counters)[:-1], *rendering)
+    return snapshot.counters, snapshot.rendering

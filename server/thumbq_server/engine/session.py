@@ -154,7 +154,7 @@ class Session:
         self._deliveries.confirm_jobs(tokens)
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])
-            lost = [token for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is not Verdict.OK]
+            lost = [token for token, answer in zip(tokens, answers, strict=True) if answer.verdict is not Verdict.OK]
             reasons = await why_lost(self._database, lost) if lost else {}
         except Unavailable:
             return  # The next heartbeat tries again.

@@ -6,11 +6,13 @@ The cursor is read before the rest: a change in between is announced again rathe
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from thumbq_server.domain.job import JobStatus, ThumbnailStatus
+from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine import cursor as cursors
 from thumbq_server.engine.cursor import Cursor
 from thumbq_server.storage import notification_log
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
 
@@ -18,7 +20,7 @@ from thumbq_server.storage.reads.thumbnails import read_thumbnail
 class JobPage(NamedTuple):
     """Some jobs, newest first. The next page has the jobs with ids below `next_below`; None: there is none."""
 
-    jobs: Sequence[Row]
+    jobs: Sequence[JobRecord]
     next_below: int | None
     cursor: Cursor
 
@@ -33,24 +35,26 @@ class Views:
         """Return the newest position in the log."""
         return await cursors.head(self._database)
 
-    async def job(self, job_id: int) -> Row:
+    async def job(self, job_id: int) -> JobRecord:
         """Return a job, or raise NotFound."""
         job = await read_job(self._database, job_id)
         if job is None:
             raise NotFound(job_id)
         return job
 
-    async def jobs(self, status: str, model_id: int, below: int, limit: int) -> JobPage:
-        """Return up to `limit` jobs with an id below `below`. Status "" stands for all of them, and so does model 0."""
+    async def jobs(self, status: JobStatus | None, model_id: int, below: int, limit: int) -> JobPage:
+        """Return up to `limit` jobs with an id below `below`. Status None and model 0 stand for all of them."""
         cursor = await self.cursor()
         rows = await list_jobs(self._database, status, model_id, below, limit + 1)
-        return JobPage(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None, cursor)
+        return JobPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None, cursor)
 
-    async def thumbnail(self, model_id: int) -> tuple[Row, Cursor]:
+    async def thumbnail(self, model_id: int) -> tuple[ThumbnailRecord, Cursor]:
         """Return what to show for a model."""
         cursor = await self.cursor()
         return await read_thumbnail(self._database, model_id), cursor
 
-    async def publish_test(self, model_id: int, status: str, url: str | None, error_message: str | None) -> None:
+    async def publish_test(
+        self, model_id: int, status: ThumbnailStatus, url: str | None, error_message: str | None
+    ) -> None:
         """Announce a status that no worker reported."""
         await notification_log.publish_test(self._database, model_id, status, url, error_message)

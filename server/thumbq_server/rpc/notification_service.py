@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import grpc
 
-from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc
+from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_error_message
 from thumbq_server.engine.hub import Commit
@@ -20,7 +20,6 @@ from thumbq_server.rpc.errors import refusals_as_status
 # Larger messages gain nothing, and would reach the limit of gRPC.
 MAX_NOTIFICATIONS = 1000
 MAX_URL = 2000
-_STATUSES = frozenset(codec.THUMBNAIL_STATUS_WORD) - {job_pb2.THUMBNAIL_STATUS_UNSPECIFIED}
 
 Encoded = list[notification_pb2.Notification]
 
@@ -39,7 +38,7 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         self, request: notification_pb2.SubscribeRequest, context: Any
     ) -> AsyncIterator[notification_pb2.SubscribeResponse]:
         models, statuses = frozenset(request.model_ids), frozenset(request.statuses)
-        if not statuses <= _STATUSES:
+        if not statuses <= codec.THUMBNAIL_STATUS_OF.keys():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "statuses must be statuses of thumbnails")
         async with aclosing(self._subscriptions.follow(request.after)) as steps:
             async for step in steps:
@@ -59,8 +58,8 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         self, request: notification_pb2.WatchQueueRequest, context: Any
     ) -> AsyncIterator[notification_pb2.WatchQueueResponse]:
         async with aclosing(self._snapshots.follow()) as snapshots:
-            async for counters, rendering in snapshots:
-                yield notification_pb2.WatchQueueResponse(snapshot=codec.snapshot(counters, rendering))
+            async for snapshot in snapshots:
+                yield notification_pb2.WatchQueueResponse(snapshot=codec.snapshot(snapshot))
 
     @refusals_as_status
     async def GetNotificationCursor(
@@ -74,13 +73,14 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     ) -> notification_pb2.PublishTestNotificationResponse:
         if request.model_id <= 0:
             raise Invalid("modelId must be a positive integer")
-        if not request.status or request.status not in codec.THUMBNAIL_STATUS_WORD:
-            raise Invalid(f"status must be one of {', '.join(list(codec.THUMBNAIL_STATUS)[1:])}")
+        status = codec.THUMBNAIL_STATUS_OF.get(request.status)
+        if status is None:
+            raise Invalid(f"status must be one of {', '.join(codec.THUMBNAIL_STATUS)}")
         url = request.thumbnail_url if request.HasField("thumbnail_url") else None
         if url is not None and (len(url) > MAX_URL or not url.isprintable()):
             raise Invalid("thumbnailUrl is malformed")
         text = check_error_message(request.error_message) if request.error_message else None
-        await self._views.publish_test(request.model_id, codec.THUMBNAIL_STATUS_WORD[request.status], url, text)
+        await self._views.publish_test(request.model_id, status, url, text)
         return notification_pb2.PublishTestNotificationResponse(message="Test notification sent successfully")
 
     @refusals_as_status

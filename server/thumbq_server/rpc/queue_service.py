@@ -129,12 +129,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Any) -> queue_pb2.ListJobsResponse:
         if not 0 <= request.page_size <= MAX_PAGE:
             raise Invalid(f"pageSize must be between 1 and {MAX_PAGE}")
-        if request.status not in codec.JOB_STATUS_WORD:
-            raise Invalid("status is unknown")
+        status = codec.read_status(request.status)
         token = request.page_token
         if token and not (token.isascii() and token.isdigit() and len(token) < 19):
             raise Invalid("pageToken is malformed")
-        status = codec.JOB_STATUS_WORD[request.status] if request.status else ""
         below = int(token) if token else INT64_MAX
         page = await self._views.jobs(status, request.model_id, below, request.page_size or DEFAULT_PAGE)
         return queue_pb2.ListJobsResponse(

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob, Token
+from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
+from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, parse_token
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
-from thumbq_server.storage.postgres.database import Row
 
-JOB_STATUS = {name.removeprefix("JOB_STATUS_").capitalize(): number for name, number in job_pb2.JobStatus.items()}
-JOB_STATUS_WORD = {number: word for word, number in JOB_STATUS.items()}
+JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
+_JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
 ASSET_TYPE = "Model"
 _OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
@@ -53,6 +53,13 @@ def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
 def enqueued(answer: Enqueued) -> queue_pb2.EnqueueJobResponse:
     """Return the answer to a producer."""
     return queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=_OUTCOME[answer.outcome])
+
+
+def read_status(number: job_pb2.JobStatus.ValueType) -> JobStatus | None:
+    """Return the status that a filter names, or None when it names none. Raises Invalid."""
+    if number and number not in _JOB_STATUS_OF:
+        raise Invalid("status is unknown")
+    return _JOB_STATUS_OF.get(number)
 
 
 def read_token(request: NamesALease) -> Token:
@@ -100,22 +107,22 @@ def _encoded(
     return job.SerializeToString()
 
 
-def job(row: Row) -> job_pb2.Job:
+def job(row: JobRecord) -> job_pb2.Job:
     """Return a job as everybody may see it: without the token of its lease."""
     return job_pb2.Job(
-        id=row["id"],
-        model_id=row["model_id"],
-        model_hash=row["model_hash"].hex(),
-        status=JOB_STATUS[row["status"]],
-        attempt_count=row["attempt_count"],
-        created_at=timestamp(row["created_at"]),
-        updated_at=timestamp(row["updated_at"]),
+        id=row.id,
+        model_id=row.model_id,
+        model_hash=row.model_hash.hex(),
+        status=JOB_STATUS[row.status],
+        attempt_count=row.attempt_count,
+        created_at=timestamp(row.created_at),
+        updated_at=timestamp(row.updated_at),
         asset_type=ASSET_TYPE,
-        priority=row["priority"],
-        max_attempts=row["max_attempts"],
-        lease_expires_at=optional_timestamp(row["lease_expires_at"]),
-        run_at=optional_timestamp(row["run_at"]),
-        worker_id=row["worker_id"],
-        error_message=row["error_message"],
-        finished_at=optional_timestamp(row["finished_at"]),
+        priority=row.priority,
+        max_attempts=row.max_attempts,
+        lease_expires_at=optional_timestamp(row.lease_expires_at),
+        run_at=optional_timestamp(row.run_at),
+        worker_id=row.worker_id,
+        error_message=row.error_message,
+        finished_at=optional_timestamp(row.finished_at),
     )

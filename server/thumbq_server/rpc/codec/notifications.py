@@ -5,14 +5,15 @@ from datetime import datetime
 
 from thumbq.v1 import job_pb2, notification_pb2
 from thumbq.v1.notification_pb2 import ResetReason as ResetReasonNumber
+from thumbq_server.domain.job import ThumbnailStatus
+from thumbq_server.domain.records import CommitRecord, Snapshot, ThumbnailRecord
 from thumbq_server.engine.cursor import Cursor, ResetReason
 from thumbq_server.rpc.codec.times import optional_timestamp, timestamp
-from thumbq_server.storage.postgres.database import Row
 
 THUMBNAIL_STATUS = {
-    name.removeprefix("THUMBNAIL_STATUS_").capitalize(): number for name, number in job_pb2.ThumbnailStatus.items()
+    status: job_pb2.ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{status.name}") for status in ThumbnailStatus
 }
-THUMBNAIL_STATUS_WORD = {number: word for word, number in THUMBNAIL_STATUS.items()}
+THUMBNAIL_STATUS_OF = {number: status for status, number in THUMBNAIL_STATUS.items()}
 _RESET_REASON = {
     None: ResetReasonNumber.RESET_REASON_UNSPECIFIED,
     ResetReason.MALFORMED: ResetReasonNumber.RESET_REASON_MALFORMED,
@@ -22,33 +23,33 @@ _RESET_REASON = {
 }
 
 
-def notifications(row: Row, epoch: str) -> list[notification_pb2.Notification]:
+def notifications(row: CommitRecord, epoch: str) -> list[notification_pb2.Notification]:
     """Return the notifications of one commit."""
-    created_at = timestamp(row["created_at"])
-    status = THUMBNAIL_STATUS[row["status"]]
-    count = len(row["model_ids"])
-    error_messages: Sequence[str | None] = row["error_messages"] or [None] * count
-    next_attempt_ats: Sequence[datetime | None] = row["next_attempt_ats"] or [None] * count
-    ready = row["status"] == "Ready"
+    created_at = timestamp(row.created_at)
+    status = THUMBNAIL_STATUS[row.status]
+    count = len(row.model_ids)
+    error_messages: Sequence[str | None] = row.error_messages or [None] * count
+    next_attempt_ats: Sequence[datetime | None] = row.next_attempt_ats or [None] * count
+    ready = row.status is ThumbnailStatus.READY
     return [
         notification_pb2.Notification(
             cursor=f"{epoch}-{seq}",
             model_id=model_id,
             job_id=job_id,
             status=status,
-            thumbnail_url=file_url(model_id) if ready and not row["test"] else row["thumbnail_url"],
+            thumbnail_url=file_url(model_id) if ready and not row.test else row.thumbnail_url,
             error_message=error_message,
             attempt_count=attempt_count,
             will_retry=next_attempt_at is not None,
             next_attempt_at=optional_timestamp(next_attempt_at),
             timestamp=created_at,
-            test=row["test"],
+            test=row.test,
         )
         for seq, model_id, job_id, attempt_count, error_message, next_attempt_at in zip(
-            range(row["seq_first"], row["seq_last"] + 1),
-            row["model_ids"],
-            row["job_ids"],
-            row["attempt_counts"],
+            range(row.seq_first, row.seq_last + 1),
+            row.model_ids,
+            row.job_ids,
+            row.attempt_counts,
             error_messages,
             next_attempt_ats,
             strict=True,
@@ -68,42 +69,43 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: Row, cursor: Cursor) -> job_pb2.Thumbnail:
+def thumbnail(row: ThumbnailRecord, cursor: Cursor) -> job_pb2.Thumbnail:
     """Return what to show for a model, read when the log stood at the cursor or later."""
-    has_file = row["path"] is not None
+    has_file = row.path is not None
     return job_pb2.Thumbnail(
-        model_id=row["model_id"],
-        status=THUMBNAIL_STATUS[row["status"]],
-        file_url=file_url(row["model_id"]) if has_file else None,
-        size_bytes=row["size_bytes"],
-        width=row["width"],
-        height=row["height"],
-        error_message=row["error_message"],
-        created_at=optional_timestamp(row["created_at"]),
-        processed_at=optional_timestamp(row["processed_at"]),
-        path=row["path"],
-        model_hash=row["model_hash"].hex() if row["model_hash"] else None,
+        model_id=row.model_id,
+        status=THUMBNAIL_STATUS[row.status],
+        file_url=file_url(row.model_id) if has_file else None,
+        size_bytes=row.size_bytes,
+        width=row.width,
+        height=row.height,
+        error_message=row.error_message,
+        created_at=optional_timestamp(row.created_at),
+        processed_at=optional_timestamp(row.processed_at),
+        path=row.path,
+        model_hash=row.model_hash.hex() if row.model_hash else None,
         cursor=str(cursor),
     )
 
 
-def snapshot(counters: Row, rendering: Sequence[Row]) -> notification_pb2.QueueSnapshot:
+def snapshot(queue: Snapshot) -> notification_pb2.QueueSnapshot:
     """Return the queue as a whole."""
+    counters = queue.counters
     return notification_pb2.QueueSnapshot(
-        pending=counters["pending"],
-        processing=counters["processing"],
-        completed=counters["completed"],
-        failed=counters["failed"],
-        cancelled=counters["cancelled"],
+        pending=counters.pending,
+        processing=counters.processing,
+        completed=counters.completed,
+        failed=counters.failed,
+        cancelled=counters.cancelled,
         rendering=[
             notification_pb2.QueueSnapshot.Rendering(
-                model_id=row["model_id"],
-                job_id=row["job_id"],
-                worker_id=row["worker_id"],
-                attempt_count=row["attempt"],
-                claimed_at=timestamp(row["claimed_at"]),
+                model_id=row.model_id,
+                job_id=row.job_id,
+                worker_id=row.worker_id,
+                attempt_count=row.attempt,
+                claimed_at=timestamp(row.claimed_at),
             )
-            for row in rendering
+            for row in queue.rendering
         ],
-        timestamp=timestamp(counters["timestamp"]),
+        timestamp=timestamp(queue.timestamp),
     )
