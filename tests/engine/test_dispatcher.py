@@ -43,6 +43,11 @@ def given(workers: list[Worker], count: int) -> bool:
     return sum(len(worker.jobs) for worker in workers) == count
 
 
+async def found_nothing(*workers: Worker) -> None:
+    """Wait until a claim for all of them is over: no claim is in flight when the next job comes."""
+    await until(lambda: all(worker.deliveries == [[]] for worker in workers))
+
+
 # the shares
 
 
@@ -112,6 +117,7 @@ async def test_jobs_that_a_worker_cannot_take_go_to_the_others(workers: list[Wor
 async def test_single_jobs_go_round(queue: Queue, workers: list[Worker]):
     for worker in workers:
         worker.ask(100)
+    await found_nothing(*workers)
     order = []
     for model in range(1, 10):
         await queue.enqueue([new_job(model)])
@@ -124,6 +130,7 @@ async def test_a_worker_that_asks_often_is_not_served_more_often(queue: Queue, w
     busy, patient, _ = workers
     busy.ask(1)
     patient.ask(2)
+    await found_nothing(busy, patient)
     for model in range(1, 5):
         await queue.enqueue([new_job(model)])
         await until(partial(given, [busy, patient], model))
