@@ -25,15 +25,15 @@ from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import ExpireLeases, PruneLog, RecordSignsOfLife, VacuumLiveTables
-from thumbq_server.engine.hub import Hub
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.queue_snapshots import QueueSnapshots
-from thumbq_server.engine.session import SessionTimes
-from thumbq_server.engine.sessions import Sessions
-from thumbq_server.engine.subscription import Subscriptions
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.hub import Hub
+from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
+from thumbq_server.engine.readers.subscription import Subscriptions
+from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.sessions.registry import Sessions
+from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.store.queue_under_test import QueueUnderTest, new_job
-from thumbq_server.engine.cursor import Cursor, ResetReason, head, resume
+from thumbq_server.engine.readers.cursor import Cursor, ResetReason, head, resume
 
 
 @pytest.mark.parametrize("cursor", [Cursor("epoch", 0), Cursor("with-hyphens", 7), Cursor("e", 10**18 - 1)])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from thumbq_server.domain.job import ClaimedJob, Token
-from thumbq_server.engine.deliveries import Deliveries
+from thumbq_server.engine.sessions.deliveries import Deliveries
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

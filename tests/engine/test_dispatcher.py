@@ -14,7 +14,7 @@ from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.views import Views
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import JOBS, listen
 from thumbq_server.storage.workers import register

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import QueueUnderTest, new_job
-from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
+from thumbq_server.engine.readers.hub import Commit, Hub, HubClosed, LogPruned
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.errors import Unavailable
 
@@ -163,7 +163,7 @@ async def test_the_ring_keeps_no_more_notifications_than_it_may_except_the_newes
 async def test_pages_are_bounded(
     monkeypatch: pytest.MonkeyPatch, hub: Hub, watched: WatchedDatabase, others: QueueUnderTest
 ):
-    monkeypatch.setattr("thumbq_server.engine.hub._PAGE", 3)
+    monkeypatch.setattr("thumbq_server.engine.readers.hub._PAGE", 3)
     with hub.reading():
         await following(hub)
         await caught_up(hub, await write(others, [1] * 8))

@@ -9,8 +9,8 @@ import pytest
 from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.records import Snapshot
-from thumbq_server.engine import queue_snapshots as queue_snapshots_module
-from thumbq_server.engine.queue_snapshots import QueueSnapshots
+from thumbq_server.engine.readers import queue_snapshots as queue_snapshots_module
+from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 
 
 @pytest.fixture(autouse=True)

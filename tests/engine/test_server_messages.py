@@ -3,7 +3,7 @@
 import pytest
 
 from thumbq_server.domain.job import Token
-from thumbq_server.engine.server_messages import LeaseCancelled, ServerMessage, SessionOpened, encode, parse
+from thumbq_server.engine.sessions.server_messages import LeaseCancelled, ServerMessage, SessionOpened, encode, parse
 
 
 @pytest.mark.parametrize("message", [SessionOpened(12, "8c0f"), LeaseCancelled(12, Token(7, 3))])

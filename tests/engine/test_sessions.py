@@ -10,9 +10,10 @@ from tests.engine.parts import WatchedDatabase, until
 from tests.store.queue_under_test import QueueUnderTest, new_job, picture
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token
 from thumbq_server.engine.queue import Queue, Report
-from thumbq_server.engine.server_messages import LeaseCancelled, SessionOpened, encode
-from thumbq_server.engine.session import Phase, Session, SessionTimes
-from thumbq_server.engine.sessions import TAKEN_OVER, Hello, Sessions
+from thumbq_server.engine.sessions.phase import Phase
+from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
+from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened, encode
+from thumbq_server.engine.sessions.session import Session, SessionTimes
 
 
 class Peer:

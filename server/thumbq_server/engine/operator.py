@@ -6,8 +6,8 @@ from thumbq_server.domain.job import Cancellation, CancelVerdict, JobStatus, Ret
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, WrongState
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.server_messages import LeaseCancelled, encode
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.sessions.server_messages import LeaseCancelled, encode
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
 from thumbq_server.storage.reads.jobs import live_jobs_of_model

@@ -10,10 +10,10 @@ import grpc
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_error_message
-from thumbq_server.engine.hub import Commit
-from thumbq_server.engine.queue_snapshots import QueueSnapshots
-from thumbq_server.engine.subscription import Step, Subscriptions
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.hub import Commit
+from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
+from thumbq_server.engine.readers.subscription import Step, Subscriptions
+from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc.codec import notifications as codec
 from thumbq_server.rpc.errors import refusals_as_status
 
@@ -25,7 +25,7 @@ Encoded = list[notification_pb2.Notification]
 
 
 class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
-    """Translates; `engine.subscription` has the rules of a subscriber's cursor."""
+    """Translates; `engine.readers.subscription` has the rules of a subscriber's cursor."""
 
     def __init__(self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots) -> None:
         self._views = views

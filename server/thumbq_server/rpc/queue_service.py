@@ -7,10 +7,10 @@ from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 from thumbq_server.domain.job import INT64_MAX, Completion, Failure, Token, Verdict
 from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
 from thumbq_server.domain.requests import MAX_LEASE, PathRule, check_batch, check_wait, check_worker_id
-from thumbq_server.engine.hub import Hub
-from thumbq_server.engine.join import job_when_ended
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.hub import Hub
+from thumbq_server.engine.readers.join import job_when_ended
+from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc import results
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure

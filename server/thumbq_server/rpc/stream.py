@@ -1,4 +1,4 @@
-"""One StreamJobs call: one task reads, another writes the outbox in order. The rules are in `engine.session`."""
+"""One StreamJobs call: one task reads, another writes the outbox in order. `engine.sessions` has the rules."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,7 @@ from thumbq.v1 import queue_pb2
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import PathRule, parse_token
-from thumbq_server.engine.session import MISSED_HEARTBEATS, Session, SessionTimes
+from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
 from thumbq_server.rpc import results
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON

@@ -8,7 +8,7 @@ from thumbq.v1 import queue_pb2
 from thumbq_server.domain.refusals import Invalid, Refused
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.engine.outage import Unavailable
-from thumbq_server.engine.sessions import Hello, Sessions
+from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.rpc.errors import status
 from thumbq_server.rpc.stream import Stream
 

@@ -7,7 +7,7 @@ from thumbq.v1 import job_pb2, notification_pb2
 from thumbq.v1.notification_pb2 import ResetReason as ResetReasonNumber
 from thumbq_server.domain.job import ThumbnailStatus
 from thumbq_server.domain.records import CommitRecord, Snapshot, ThumbnailRecord
-from thumbq_server.engine.cursor import Cursor, ResetReason
+from thumbq_server.engine.readers.cursor import Cursor, ResetReason
 from thumbq_server.rpc.codec.times import optional_timestamp, timestamp
 
 THUMBNAIL_STATUS = {

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
 from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
-from thumbq_server.engine import cursor as cursors
-from thumbq_server.engine.cursor import Cursor
+from thumbq_server.engine.readers import cursor as cursors
+from thumbq_server.engine.readers.cursor import Cursor
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job

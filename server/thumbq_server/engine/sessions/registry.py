@@ -9,10 +9,10 @@ from typing import NamedTuple
 from thumbq_server.domain.job import LostReason
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_worker_id
-from thumbq_server.engine import server_messages
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.server_messages import LeaseCancelled, SessionOpened
-from thumbq_server.engine.session import Peer, Session, SessionTimes
+from thumbq_server.engine.sessions import server_messages
+from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
+from thumbq_server.engine.sessions.session import Peer, Session, SessionTimes
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast

@@ -6,7 +6,6 @@ import random
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any, Protocol
 
 import structlog
@@ -14,9 +13,10 @@ import structlog
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, Verdict
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
-from thumbq_server.engine.deliveries import Deliveries
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue, Report
+from thumbq_server.engine.sessions.deliveries import Deliveries
+from thumbq_server.engine.sessions.phase import NEXT, Phase
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.leases import held_leases, why_lost
@@ -47,34 +47,6 @@ class SessionTimes:
     def silence(self) -> float:
         """How long a worker may be silent."""
         return self.heartbeat * MISSED_HEARTBEATS
-
-
-class Phase(Enum):
-    """Where a session stands. A transition that the table does not have changes nothing.
-
-    | from              | when                                                              | to       |
-    |-------------------|-------------------------------------------------------------------|----------|
-    | WORKING           | the worker or the server asks to drain                            | DRAINING |
-    | WORKING, DRAINING | the worker ends its side, holds nothing after its Drain, is sent  | CLOSING  |
-    |                   | away, or cannot be written to                                     |          |
-    | CLOSING           | its last results are answered, or were waited for long enough     | ENDED    |
-    | any               | the worker is silent or breaks the protocol, or the call is gone  | ENDED    |
-
-    Only a WORKING session gets jobs. A CLOSING one takes in no more messages.
-    """
-
-    WORKING = auto()
-    DRAINING = auto()
-    CLOSING = auto()
-    ENDED = auto()
-
-
-_NEXT = {
-    Phase.WORKING: {Phase.DRAINING, Phase.CLOSING, Phase.ENDED},
-    Phase.DRAINING: {Phase.CLOSING, Phase.ENDED},
-    Phase.CLOSING: {Phase.ENDED},
-    Phase.ENDED: set(),
-}
 
 
 class Peer(Protocol):
@@ -233,7 +205,7 @@ class Session:
             self.send_away("internal error")
 
     def _enter(self, phase: Phase) -> bool:
-        if phase not in _NEXT[self.phase]:
+        if phase not in NEXT[self.phase]:
             return False
         self.phase = phase
         self._dispatcher.remove(self._claimant)

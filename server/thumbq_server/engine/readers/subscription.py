@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from thumbq_server.engine import cursor as cursors
-from thumbq_server.engine.cursor import Cursor, ResetReason
-from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
+from thumbq_server.engine.readers import cursor as cursors
+from thumbq_server.engine.readers.cursor import Cursor, ResetReason
+from thumbq_server.engine.readers.hub import Commit, Hub, HubClosed, LogPruned
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 

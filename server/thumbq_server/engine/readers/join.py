@@ -5,9 +5,9 @@ import contextlib
 
 from thumbq_server.domain.job import ENDED
 from thumbq_server.domain.records import JobRecord
-from thumbq_server.engine.cursor import Cursor
-from thumbq_server.engine.hub import Hub, HubClosed, LogPruned
-from thumbq_server.engine.views import Views
+from thumbq_server.engine.readers.cursor import Cursor
+from thumbq_server.engine.readers.hub import Hub, HubClosed, LogPruned
+from thumbq_server.engine.readers.views import Views
 
 
 async def job_when_ended(views: Views, hub: Hub, job_id: int, wait: float) -> JobRecord:
