@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
-from tests.store.invariants import assert_sound
-from tests.store.queue_under_test import TABLES, QueueUnderTest
 from tests.support.databases import database_at
+from tests.support.invariants import assert_sound
+from tests.support.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database

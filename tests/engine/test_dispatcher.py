@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.engine.worker import Worker, lane_of
-from tests.store.queue_under_test import QueueUnderTest, failure, new_job
+from tests.support.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.job import Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.readers.hub import Commit, Hub, HubClosed, LogPruned
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.engine.parts import WatchedDatabase, until
-from tests.store.queue_under_test import QueueUnderTest, new_job, picture
+from tests.support.queue_under_test import QueueUnderTest, new_job, picture
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token
 from thumbq_server.engine.queue import Queue, Report
 from thumbq_server.engine.sessions.phase import Phase

@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
 from tests.gateway.service import running_gateway
-from tests.store.queue_under_test import new_job
+from tests.support.queue_under_test import new_job
 from tests.support.server import running_server
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import maintenance, notification_log

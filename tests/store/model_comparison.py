@@ -1,4 +1,4 @@
-"""What can be seen of the store, set against the model of it."""
+"""Comparing the visible state of the store with its model."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The verbs of the store, said to it and to the model of it."""
+"""Store operations, applied to the store and to its model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Before:
 
 
 class Verb(Protocol):
-    """Something to be said to the store."""
+    """A call to the store."""
 
     async def say(self, lane: Lane) -> Any:
         """What the store answers."""
@@ -54,7 +54,7 @@ class Enqueue:
 
 @dataclass(frozen=True)
 class EnqueueAndClaim(Enqueue):
-    """While a worker waits for so many jobs."""
+    """Enqueue while a worker waits for `count` jobs."""
 
     worker: int
     count: int

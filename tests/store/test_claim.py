@@ -1,4 +1,4 @@
-"""Claiming: who gets which job, in which order, and only once."""
+"""Claiming: each job goes to one claimer, in the stated order."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from itertools import combinations
 import asyncpg
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import model_file, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import model_file, new_job
 from thumbq_server.domain.job import Token
 from thumbq_server.storage import workers
 from thumbq_server.storage.reads.leases import held_leases

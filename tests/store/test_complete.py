@@ -1,6 +1,6 @@
 """Completing: an attempt ends with a picture."""
 
-from tests.store.queue_under_test import Event, model_file, new_job, picture, untold
+from tests.support.queue_under_test import Event, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.transitions.complete import COMPLETE_AND_RERUN, complete
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.queue_under_test import QueueUnderTest, model_file, new_job, picture
+from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.job import EnqueueOutcome, NewJob, Token, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
@@ -10,7 +10,7 @@ from thumbq_server.storage.transitions.release import release_claim
 
 
 async def enqueue_for(queue: QueueUnderTest, count: int, *requests: NewJob, claim_id: int = 0):
-    """The ids of the jobs, and what so many waiting workers got."""
+    """Return the ids of the jobs, and the jobs that `count` waiting workers got."""
     takers = ClaimRequest([queue.worker] * count, [30] * count, claim_id)
     answers, claimed = await enqueue_and_claim(queue.lane, requests, takers)
     return [answer.job_id for answer in answers], claimed

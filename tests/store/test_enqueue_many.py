@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import STATES, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
 from thumbq_server.storage.transitions.revive import RENEW, REVIVE

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import asyncpg
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, Event, new_job, untold
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.domain.records import Expired
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim

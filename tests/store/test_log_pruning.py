@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.storage import maintenance, notification_log, workers
 from thumbq_server.storage.postgres.database import Database
 

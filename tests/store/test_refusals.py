@@ -1,9 +1,9 @@
-"""What every verb on a lease refuses: whoever is not, or no longer, its holder changes nothing at all."""
+"""Refusals: a caller that does not hold the lease, or holds it no longer, changes nothing."""
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, STATES, new_job, untold
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, STATES, new_job, untold
 from thumbq_server.domain.job import LostReason, Token, Verdict
 from thumbq_server.storage.reads.leases import why_lost
 from thumbq_server.storage.transitions.fail import expire

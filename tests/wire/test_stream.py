@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from tests.store.queue_under_test import QueueUnderTest
+from tests.support.queue_under_test import QueueUnderTest
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import PICTURE, Worker, done, enqueue, state

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
     Identity,
     Index,
@@ -25,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from thumbq_server.storage.views import JOB_STATES
 
 metadata = MetaData()
 
@@ -185,3 +188,13 @@ notifications = Table(
     ),
 )
 STORED_EXTERNAL = {"notifications": ("model_ids", "job_ids", "attempt_counts")}
+
+
+def create(connection: Connection) -> None:
+    """Make everything that is described here in an empty database. The migrations do so step by step."""
+    metadata.create_all(connection)
+    for table, names in STORED_EXTERNAL.items():
+        for name in names:
+            connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} SET STORAGE EXTERNAL"))
+    connection.execute(text(f"CREATE VIEW job_states AS {JOB_STATES}"))
+    connection.execute(queue_head.insert())

@@ -6,6 +6,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
+_HEADING = """-- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
+-- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
+"""
+
 
 class Statement:
     """The text of a statement. `parameters` are "name type" for $1, $2 and so on, separated by commas."""
@@ -22,7 +26,7 @@ class Statement:
 
     def prepare(self) -> str:
         """Return the statement as PREPARE, under its name, with its parameters in a comment."""
-        pairs = [parameter.rsplit(" ", 1) for parameter in self.parameters]
+        pairs = [parameter.split(" ", 1) for parameter in self.parameters]
         names = ", ".join(f"${number} {name}" for number, (name, _) in enumerate(pairs, 1))
         types = f" ({', '.join(kind for _, kind in pairs)})" if pairs else ""
         comment = f"-- {self.name}: {names}" if names else f"-- {self.name}"
@@ -40,6 +44,11 @@ def all_statements() -> Iterable[Statement]:
                 if isinstance(statement, Statement) and known.setdefault(statement.name, statement) is not statement:
                     raise ValueError(f"two statements are named {statement.name}")
     return known.values()
+
+
+def render() -> str:
+    """Return all statements as a script for psql (docs/statements.sql)."""
+    return f"{_HEADING}\n{chr(10).join(statement.prepare() for statement in all_statements())}"
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

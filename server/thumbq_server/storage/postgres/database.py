@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
@@ -30,14 +31,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
-            self._pool = await asyncpg.create_pool(
-                self.dsn,
-                min_size=1,
-                max_size=self._pool_size,
-                timeout=CONNECT_TIMEOUT,
-                command_timeout=self._statement_timeout + 5,
-                server_settings=session_settings(self._statement_timeout),
-            )
+            self._pool = await asyncpg.create_pool(connect=self._connect, min_size=1, max_size=self._pool_size)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -48,6 +42,11 @@ class Database:
                 await asyncio.wait_for(self._pool.close(), 3)
             except (TimeoutError, *AWAY):
                 self._pool.terminate()
+
+    async def _connect(self, *_: object, **options: Any) -> asyncpg.Connection:
+        # The pool adds options of its own, such as the class of its connections.
+        options |= {"command_timeout": self._statement_timeout + 5}
+        return await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""

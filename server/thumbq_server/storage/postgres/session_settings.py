@@ -2,6 +2,8 @@
 
 import asyncpg
 
+from thumbq_server.storage.postgres.hosts import hosts_of
+
 # Statements of lanes find rows by key, in the order of keys. A plan made while the tables were empty would scan them
 # whole, and stay while they fill: finding 10,000 jobs took 9 s instead of 0.3. A bitmap scan would lock rows in
 # their physical order, and deadlock with an index scan.
@@ -11,12 +13,8 @@ CONNECT_TIMEOUT = 5.0
 
 async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
     """Return a connection with the session settings that every statement here relies on. Times in seconds."""
-    return await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=statement_timeout + 5,
-        server_settings=session_settings(statement_timeout) | _BY_KEY,
-    )
+    settings = session_settings(statement_timeout) | _BY_KEY
+    return await hosts_of(dsn).connect(settings, command_timeout=statement_timeout + 5)
 
 
 def session_settings(statement_timeout: float) -> dict[str, str]:

@@ -18,7 +18,7 @@ class CompiledRead:
         self._names: list[str] = compiled.positiontup or []
         types = (compiled.binds[name].type.compile(_DIALECT).lower() for name in self._names)
         parameters = ", ".join(f"{name} {kind}" for name, kind in zip(self._names, types, strict=True))
-        self.statement = Statement(name, parameters, str(compiled))
+        self.statement = Statement(name, parameters, "\n".join(map(str.rstrip, str(compiled).splitlines())))
 
     def arguments(self, **values: object) -> list[object]:
         """Return those of `values` that the statement takes, in its order."""

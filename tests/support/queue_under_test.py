@@ -1,4 +1,4 @@
-"""The store as its tests speak to it: each verb with its usual arguments, and a look into every table."""
+"""The store under test: each verb with its usual arguments, and a look into every table."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -150,12 +150,12 @@ class QueueUnderTest:
         await self.sql("UPDATE leases SET expires_at = now() - interval '1s' WHERE job_id = ANY($1)", ids)
 
     async def expired(self, *tokens: Token) -> None:
-        """Let the leases run out, and see to it that they are ended."""
+        """Let the leases run out, and end them."""
         await self.let_run_out(*tokens)
         assert len(await self.expire()) == len(tokens)
 
     async def make_due(self, *job_ids: int, seconds_ago: float = 0) -> None:
-        """Let jobs have been due since so many seconds."""
+        """Make jobs due, `seconds_ago` seconds ago."""
         await self.sql(
             "UPDATE ready r SET run_at = now() - make_interval(secs => $2),"
             " rank = now() - make_interval(secs => $2) - j.priority * interval '60s'"
@@ -196,7 +196,7 @@ class QueueUnderTest:
         return await read_thumbnail(self.database, model_id)
 
     async def news(self) -> list[Event]:
-        """What was announced since the last look."""
+        """Return the notifications since the last look."""
         rows = await notification_log.after(self.database, self.cursor, 100_000)
         self.cursor = (await notification_log.head(self.database))[1]
         return events(rows)
