@@ -7,12 +7,15 @@ import asyncpg
 import pytest
 
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
+from tests.engine.worker import Worker
 from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
 from tests.support.queue_under_test import TABLES, QueueUnderTest
+from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
-from thumbq_server.storage import workers
+from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.workers import register
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +47,7 @@ async def database(shared_database: Database) -> AsyncIterator[Database]:
 async def others(database: Database) -> AsyncIterator[QueueUnderTest]:
     """The same queue as other servers use it, without a hint to the parts under test."""
     lane = database.lane()
-    yield QueueUnderTest(database, lane, await workers.register(database, "another"))
+    yield QueueUnderTest(database, lane, await register(database, "another"))
     await lane.close()
 
 
@@ -63,3 +66,26 @@ async def queue(watched: WatchedDatabase) -> AsyncIterator[Queue]:
     async with running(queue.dispatcher.run()):
         yield queue
     await queue.drained()
+
+
+@pytest.fixture
+def dispatcher(queue: Queue) -> Dispatcher:
+    return queue.dispatcher
+
+
+@pytest.fixture
+async def workers(database: Database, dispatcher: Dispatcher) -> list[Worker]:
+    return [Worker(dispatcher, await register(database, f"worker-{n}")) for n in range(3)]
+
+
+@pytest.fixture
+def worker(workers: list[Worker]) -> Worker:
+    return workers[0]
+
+
+@pytest.fixture
+async def hub(watched: WatchedDatabase) -> AsyncIterator[Hub]:
+    """A hub that gets no hint unless the test gives one."""
+    hub = Hub(watched, ring_size=20, poll=NEVER)
+    async with running(hub.run()):
+        yield hub

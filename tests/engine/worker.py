@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from tests.engine.parts import WatchedLane, until
-from thumbq_server.domain.job import ClaimedJob
+from tests.support.queue_under_test import new_job
+from thumbq_server.domain.job import ClaimedJob, NewJob
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -50,3 +51,18 @@ def lane_of(dispatcher: Dispatcher) -> WatchedLane:
     """Return the lane of its claims."""
     assert isinstance(dispatcher._lane, WatchedLane)
     return dispatcher._lane
+
+
+def requests(count: int, *, first_model: int = 1) -> list[NewJob]:
+    """Return requests for as many models."""
+    return [new_job(model) for model in range(first_model, first_model + count)]
+
+
+def given(workers: list[Worker], count: int) -> bool:
+    """Return whether the workers have `count` jobs together."""
+    return sum(len(worker.jobs) for worker in workers) == count
+
+
+async def found_nothing(*workers: Worker) -> None:
+    """Wait until a claim for all of them is over: no claim is in flight when the next job comes."""
+    await until(lambda: all(worker.deliveries == [[]] for worker in workers))
