@@ -146,7 +146,13 @@ def build(settings: Settings, database: Database) -> Parts:
     snapshots = QueueSnapshots(database)
     views = Views(database)
     signs_of_life = RecordSignsOfLife(database)
-    queue = Queue(database, policy=policy, unary_lease_seconds=settings.unary_lease_duration, on_claimed=snapshots.wake)
+    queue = Queue(
+        database,
+        policy=policy,
+        unary_lease_seconds=settings.unary_lease_duration,
+        on_claimed=snapshots.wake,
+        seen=signs_of_life.note,
+    )
     dispatcher = queue.dispatcher
     janitor = Janitor(
         [

@@ -91,7 +91,10 @@ class VacuumLiveTables:
 
 
 class RecordSignsOfLife:
-    """Moves the last sign of life of all workers that gave one, in one statement. Sessions call `note`."""
+    """Moves the last sign of life of all workers that gave one, in one statement.
+
+    Heartbeats and unary dequeues call `note`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

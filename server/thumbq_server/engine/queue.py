@@ -57,6 +57,7 @@ class Queue:
         policy: RetryPolicy,
         unary_lease_seconds: int,
         on_claimed: Callable[[], None] = lambda: None,
+        seen: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._policy = policy
@@ -67,6 +68,7 @@ class Queue:
         self._report_lane = database.lane()
         # The operator uses it too: both seldom have much to do.
         self.extend_lane = database.lane()
+        self._seen = seen
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, int] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
@@ -120,7 +122,9 @@ class Queue:
             if not answer.done():
                 answer.set_exception(error)
 
-        claimant = Claimant(await self.session_of(worker_id), self.unary_lease_seconds, deliver, unavailable)
+        session = await self.session_of(worker_id)
+        self._seen(session)
+        claimant = Claimant(session, self.unary_lease_seconds, deliver, unavailable)
         self.dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # Without a wait, only the statement timeout limits a claim that hangs.
