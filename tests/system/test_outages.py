@@ -15,7 +15,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import Worker, done, enqueue, state
