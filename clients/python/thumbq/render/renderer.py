@@ -16,7 +16,7 @@ from thumbq.render.child import Child, Limits
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
 
-# A renderer that grows does so slowly; it starts afresh after so many pictures.
+# A renderer that grows does so slowly; a fresh one takes its place after this number of pictures.
 PICTURES = 100
 
 # How the kernel can keep files out of a process's reach, the better way first.
@@ -34,7 +34,7 @@ class Renderer:
     """Draws one model at a time, in a process that it starts when there is none; `threads` are for each picture."""
 
     def __init__(self, limits: Limits, threads: int = 1, walls: Sequence[str] = WALLS) -> None:
-        """`walls` names the ways to keep files out of reach, of which the first that the kernel has is used."""
+        """`walls` names ways to keep files out of reach; the renderer takes the first that the kernel has."""
         self._limits = limits
         self._threads = threads
         self._walls = walls
