@@ -1,11 +1,12 @@
-"""What an operator can set: environment variables with the prefix THUMBQ_, and PORT."""
+"""The operator's settings: environment variables with the prefix THUMBQ_, and PORT."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from thumbq_runtime import settings as shared
 
 
 class Settings(BaseSettings):
@@ -13,30 +14,37 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
 
-    http_host: str = "127.0.0.1"
-    # 0: any free port.
-    http_port: int = Field(default=5009, ge=0, le=65535, validation_alias=AliasChoices("THUMBQ_HTTP_PORT", "PORT"))
-    # Lets gateways share the port; connections are spread over them.
-    reuse_port: bool = False
-    # Allows to listen beyond loopback without keys.
-    insecure: bool = False
-    # host:port of the gRPC server, or any other target of gRPC, as "ipv4:10.0.0.1:50051,10.0.0.2:50051".
-    server: str = "127.0.0.1:50051"
-    # Files outside this folder are never served; none: no files.
-    thumbnail_root: Path | None = None
-    # Pages of these origins may use the API, as "https://a.example,https://b.example" or "*".
-    cors_origins: Annotated[frozenset[str], NoDecode] = frozenset()
-    # A pipe to write {"port": N} to when the gateway listens, inherited from the parent.
-    ready_fd: int | None = None
+    http_host: str = shared.HTTP_HOST.field()
+    http_port: int = shared.HTTP_PORT.field()
+    reuse_port: bool = shared.REUSE_PORT.field()
+    insecure: bool = shared.INSECURE.field()
+    ready_fd: int | None = shared.READY_FD.field()
+    server: str = shared.SERVER.field()
+    thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
 
-    # Of the notification stream.
-    heartbeat: PositiveFloat = 15.0
-    subscriber_limit: PositiveInt = 20_000
-    subscriber_buffer: PositiveInt = 256 * 1024
-    subscriber_timeout: PositiveFloat = 30.0
-    ring_notifications: PositiveInt = 10_000
-    ring_bytes: PositiveInt = 16 * 1024 * 1024
-    queue_watch_linger: NonNegativeInt = 10
+    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description='Origins whose pages may use the API, as "https://a.example,https://b.example", or "*" for all.',
+    )
+    heartbeat: PositiveFloat = Field(
+        default=15.0, description="Seconds between heartbeats on a stream of notifications."
+    )
+    subscriber_limit: PositiveInt = Field(
+        default=20_000, description="Clients on the stream of notifications; more are answered 503."
+    )
+    subscriber_buffer: PositiveInt = Field(
+        default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
+    )
+    subscriber_timeout: PositiveFloat = Field(
+        default=30.0, description="Seconds after which a client that acknowledges nothing is dropped."
+    )
+    ring_notifications: PositiveInt = Field(
+        default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
+    )
+    ring_bytes: PositiveInt = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
+    queue_watch_linger: NonNegativeInt = Field(
+        default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -44,11 +52,3 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
-
-    @property
-    def is_for_this_machine_only(self) -> bool:
-        """Whether nobody but this machine can reach the address."""
-        try:
-            return ipaddress.ip_address(self.http_host.strip("[]")).is_loopback
-        except ValueError:
-            return self.http_host == "localhost"

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from thumbq.cli.worker import HELP
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.detection import format_of_content, format_of_file
-from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, format_of_name
+from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, NAMES, REFUSED, format_of_name
 from thumbq.render.intake.model import Intake
 from thumbq.render.renderer import Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
+ROOT = Path(__file__).parents[2]
 MODELS = Path(__file__).with_name("models")
 FILES = sorted(path.name for path in MODELS.iterdir() if path.suffix != ".md")
 
@@ -88,3 +90,17 @@ async def test_a_format_without_a_reader_is_refused_with_what_there_is_instead(
 async def test_a_file_in_capitals_is_a_model_too(tmp_path: Path, intake: Intake):
     shutil.copy(MODELS / "box.off", tmp_path / "BOX.OFF")
     assert (await intake.take_file(tmp_path / "BOX.OFF")).format == "off"
+
+
+def test_readme_and_documents_list_the_formats_of_the_table():
+    readme, document = (" ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/rendering.md"))
+    assert f"renders {NAMES} files" in readme
+    for row in FORMATS.values():
+        suffixes = ", ".join(f"`{suffix}`" for suffix in row.suffixes)
+        assert f"| {row.name} | {suffixes} | {row.up} |" in document
+    for name in set(REFUSED.values()):
+        assert name in document.partition("## Refused files")[2]
+
+
+def test_the_help_lists_the_formats_of_the_table():
+    assert CAN_BE_DRAWN in HELP

@@ -1,4 +1,4 @@
-"""What can be seen of the store, set against the model of it."""
+"""Comparing the visible state of the store with its model."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,8 +9,9 @@ import asyncpg
 
 from tests.store.queue_model import Announcement, Job, QueueModel, Refuted, Thumbnail
 from thumbq_server.domain.job import NewJob
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Database
+from thumbq_server.domain.records import CommitRecord
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
 
 # No step takes longer, and no delay is as short, so that what is due is beyond doubt.
 SLACK = 600.0
@@ -40,8 +41,10 @@ async def observe(database: Database, cursor: int) -> Observation:
         now=(await database.fetch(_NOW))[0][0],
         jobs={row["id"]: _job(row) for row in await database.fetch(_JOBS)},
         thumbnails={row["model_id"]: _thumbnail(row) for row in await database.fetch(_THUMBNAILS)},
-        announced=[event for row in await log.after(database, cursor, 1000) for event in _announcements(row)],
-        head=(await log.head(database))[1],
+        announced=[
+            event for row in await notification_log.after(database, cursor, 1000) for event in _announcements(row)
+        ],
+        head=(await notification_log.head(database))[1],
     )
 
 
@@ -74,17 +77,17 @@ def _thumbnail(row: asyncpg.Record) -> Thumbnail:
     )
 
 
-def _announcements(row: asyncpg.Record) -> Iterator[Announcement]:
-    nothing = [None] * len(row["model_ids"])
+def _announcements(row: CommitRecord) -> Iterator[Announcement]:
+    nothing = [None] * len(row.model_ids)
     columns = (
-        row["model_ids"],
-        row["job_ids"],
-        row["attempt_counts"],
-        row["error_messages"] or nothing,
-        row["next_attempt_ats"] or nothing,
+        row.model_ids,
+        row.job_ids,
+        row.attempt_counts,
+        row.error_messages or nothing,
+        row.next_attempt_ats or nothing,
     )
     for model_id, job_id, attempt, error_message, next_attempt_at in zip(*columns, strict=True):
-        yield Announcement(row["status"], model_id, job_id, attempt, error_message, next_attempt_at is not None)
+        yield Announcement(row.status, model_id, job_id, attempt, error_message, next_attempt_at is not None)
 
 
 def compare(

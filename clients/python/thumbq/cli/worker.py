@@ -20,6 +20,7 @@ from thumbq.cli.worker_options import (
     Turntable,
     Up,
 )
+from thumbq.render.formats import CAN_BE_DRAWN
 
 if TYPE_CHECKING:
     from thumbq.render.child import Limits
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from thumbq.render.outputs import Outputs
 
 _logger = logging.getLogger("thumbq.render")
+
+HELP = f"Render thumbnails of models; SIGTERM ends it after the jobs in hand. {CAN_BE_DRAWN}"
 
 # Seconds that running jobs get after SIGTERM; the compose file grants ten more.
 GRACE = 30.0
@@ -65,7 +68,7 @@ def worker(
     up: Up = None,
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Render thumbnails of glTF, GLB, OBJ, STL, FBX and STEP models; SIGTERM ends it after the jobs in hand."""
+    """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
         from thumbq.render.child import Limits
         from thumbq.render.model_files import model_source
@@ -112,6 +115,7 @@ async def _work(
         except RenderFailed as failure:
             missing = await asyncio.to_thread(missing_libraries)
             fail(advice(missing) if missing else str(failure))
+        _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
         if metrics_port is not None:
             _logger.info("Metrics are at http://127.0.0.1:%d/metrics", metrics.serve(metrics_port))
@@ -119,3 +123,13 @@ async def _work(
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
+
+
+def _say_how_confined(confined: tuple[str, ...]) -> None:
+    if confined[:1] in {("landlock",), ("namespaces",)}:
+        _logger.info("The renderers are confined by %s", " and ".join(confined))
+    else:
+        _logger.warning(
+            "This system allows neither Landlock nor namespaces: that the renderers read no other files rests on the"
+            " checks of the models alone (see docs/security.md)"
+        )

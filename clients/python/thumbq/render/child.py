@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 START_SECONDS = 60.0
 FAREWELL = 5.0
@@ -82,7 +82,7 @@ class Child:
         self._command = [sys.executable, "-P", "-c", code, *arguments]
         self._limits = limits
         self._environment = environment
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the child
+        self._log: IO[bytes] | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -92,9 +92,8 @@ class Child:
 
     async def start(self) -> dict[str, Any]:
         """Start a fresh process, and return its first line, which says that it is ready; raises RenderFailed."""
-        await self.end()
-        self._log.truncate(0)
-        self._log.seek(0)
+        await self.close()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the child
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
             str(os.getpid()),
@@ -161,9 +160,11 @@ class Child:
                 await asyncio.wait_for(process.wait(), FAREWELL)
 
     async def close(self) -> None:
-        """End the process for good."""
+        """End the process, and close what is left of it."""
         await self.end()
-        self._log.close()
+        if self._log:
+            self._log.close()
+            self._log = None
 
     def _late(self, seconds: float, use: _Use) -> RenderFailed:
         # A busy machine may be the reason, so another attempt may do.
@@ -186,5 +187,7 @@ class Child:
         return RenderFailed(f"The renderer crashed on this model ({how}){why}.", retryable=retryable)
 
     def _last_words(self) -> str:
+        if self._log is None:
+            return ""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), 8192, max(0, size - 8192)).decode(errors="replace").strip()

@@ -33,6 +33,11 @@ class Intake:
         code = "from thumbq.render.intake.process import main; main()"
         self._child = Child("Reading the model", code, [str(self.checked), str(self.most_bytes)], limits, {})
 
+    @property
+    def pid(self) -> int | None:
+        """The process id, while there is a process."""
+        return self._child.pid
+
     async def start(self) -> None:
         """Start a fresh process; raises RenderFailed."""
         await self._child.start()

@@ -16,6 +16,7 @@ from thumbq.render.intake.files import Folder, copy
 from thumbq.render.intake.find import find
 from thumbq.render.intake.prepare import prepare
 from thumbq.render.intake.refusal import Refused
+from thumbq.render.sandbox import landlock
 from thumbq.render.sandbox.limits import end_with_parent, limit_resources
 from thumbq.render.sandbox.seccomp import forbid_system_calls
 
@@ -25,6 +26,8 @@ def main() -> None:
     checked, largest, parent, memory = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     end_with_parent(parent)
     limit_resources(memory, largest_file=4 * largest + (64 << 20))
+    # Pictures are decoded here, by libraries in C: they get neither the network nor any other folder to write to.
+    landlock.restrict_writing(checked)
     forbid_system_calls()
     _answer({"ready": True})
     for line in sys.stdin.buffer:

@@ -2,12 +2,15 @@
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from thumbq.render.sandbox import kernel
 
-EXECUTE, READ_FILE, READ_DIR = 1 << 0, 1 << 2, 1 << 3
+READ_FILE, READ_DIR = 1 << 2, 1 << 3
+# To write, remove, make, move and cut files; of what can be made, plain files and folders.
+_WRITING = 0b0111_1111_1111_0010
+_WRITING_PLAIN_FILES = 0b0110_0001_1011_0010
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
 
@@ -32,18 +35,35 @@ def restrict(readable: Sequence[Path], _root: Path) -> bool:
     version = _version()
     if not version:
         return False
-    rules = _Ruleset(
-        (1 << _RIGHTS[min(version, 5)]) - 1, _NETWORK if version >= 4 else 0, _SCOPES if version >= 6 else 0
-    )
-    ruleset = kernel.call(kernel.LANDLOCK_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(ctypes.sizeof(rules)), 0)
+    rules = _Ruleset(_known_rights(version), _NETWORK if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+    _apply(rules, {path: READ_FILE | (READ_DIR if path.is_dir() else 0) for path in readable})
+    return True
+
+
+def restrict_writing(writable: Path) -> bool:
+    """Forbid to change files that are not beneath `writable`; False when the kernel has no Landlock."""
+    version = _version()
+    if not version:
+        return False
+    known = _known_rights(version)
+    _apply(_Ruleset(_WRITING & known, 0, 0), {writable: _WRITING_PLAIN_FILES & known})
+    return True
+
+
+def _apply(rules: _Ruleset, allowed: Mapping[Path, int]) -> None:
+    size = ctypes.c_size_t(ctypes.sizeof(rules))
+    ruleset = kernel.call(kernel.LANDLOCK_CREATE_RULESET, ctypes.byref(rules), size, 0)
     try:
-        for path in readable:
-            _allow(ruleset, path)
+        for path, rights in allowed.items():
+            _allow(ruleset, path, rights)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         kernel.call(kernel.LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    return True
+
+
+def _known_rights(version: int) -> int:
+    return (1 << _RIGHTS[min(version, 5)]) - 1
 
 
 def _version() -> int:
@@ -55,13 +75,12 @@ def _version() -> int:
         return 0
 
 
-def _allow(ruleset: int, path: Path) -> None:
+def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        rights = READ_FILE | (READ_DIR if path.is_dir() else 0)
         beneath = _Beneath(rights, descriptor)
         kernel.call(kernel.LANDLOCK_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)
     finally:

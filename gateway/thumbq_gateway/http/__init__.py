@@ -1,0 +1,1 @@
+"""Plain HTTP: errors, CORS, health, and the files that the gateway serves."""

@@ -1,0 +1,38 @@
+"""CORS: the origins whose pages may use the API from a browser."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
+    """Answer preflights of these origins and mark the responses to them; "*" allows every origin."""
+
+    def allowed(request: web.Request) -> str | None:
+        origin = request.headers.get("Origin")
+        return origin if origin and ("*" in origins or origin in origins) else None
+
+    @web.middleware
+    async def answer_preflight(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if is_preflight and allowed(request):
+            return web.Response(status=204, headers=_PREFLIGHT)
+        return await handler(request)
+
+    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.add("Vary", "Origin")
+        if origin := allowed(request):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+
+    if origins:
+        app.middlewares.insert(0, answer_preflight)
+        app.on_response_prepare.append(mark)

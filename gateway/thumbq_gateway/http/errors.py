@@ -1,0 +1,104 @@
+"""Refusals and failures as HTTP responses."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import grpc
+import structlog
+from aiohttp import web
+
+from thumbq_gateway.protojson.encoder import json_bytes
+
+log = structlog.get_logger()
+
+# The mapping of google/rpc/code.proto.
+HTTP_STATUS = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNKNOWN: 500,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DATA_LOSS: 500,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+# These replace the messages of the server, which only its operator should read.
+_MESSAGES = {
+    grpc.StatusCode.UNAVAILABLE: "The service is unavailable for the moment. Try again.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
+    grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
+    grpc.StatusCode.UNKNOWN: "Internal error.",
+    grpc.StatusCode.INTERNAL: "Internal error.",
+}
+_TRY_AGAIN_SOON: Mapping[str, str] = {"Retry-After": "1"}
+_NOTHING: Mapping[str, str] = {}
+
+
+class Refusal(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.http_status = http_status or HTTP_STATUS[code]
+
+
+def refused_by_server(error: grpc.RpcError) -> Refusal:
+    """Return the server's error as a refusal, without details that are meant for the operator."""
+    assert isinstance(error, grpc.aio.AioRpcError)
+    code = error.code()
+    if code is grpc.StatusCode.CANCELLED:
+        # Our caller is still there, so the server has cancelled the call: it is stopping.
+        code = grpc.StatusCode.UNAVAILABLE
+    return Refusal(code, _MESSAGES.get(code) or error.details() or code.value[1])
+
+
+def retry_headers(http_status: int) -> Mapping[str, str]:
+    """Return a Retry-After header if a later attempt may succeed."""
+    return _TRY_AGAIN_SOON if http_status in {429, 503} else _NOTHING
+
+
+def status_response(refusal: Refusal) -> web.Response:
+    """Return the error as google.rpc.Status in JSON."""
+    number, _ = refusal.code.value
+    status = {"code": number, "message": refusal.message, "status": refusal.code.name}
+    return web.Response(
+        body=json_bytes(status),
+        status=refusal.http_status,
+        headers=retry_headers(refusal.http_status),
+        content_type="application/json",
+    )
+
+
+@web.middleware
+async def answer_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn each exception of a handler into a response. Unexpected ones are logged and not shown."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return status_response(refusal)
+    except grpc.aio.AioRpcError as error:
+        return status_response(refused_by_server(error))
+    except web.HTTPMethodNotAllowed as error:
+        methods = ", ".join(sorted(error.allowed_methods))
+        message = f"{request.method} is not allowed here, only {methods}."
+        response = status_response(Refusal(grpc.StatusCode.UNIMPLEMENTED, message, http_status=405))
+        response.headers["Allow"] = methods
+        return response
+    except web.HTTPNotFound:
+        return status_response(Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {request.path}."))
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("request.broken", method=request.method, path=request.path)
+        return status_response(Refusal(grpc.StatusCode.INTERNAL, "Internal error."))

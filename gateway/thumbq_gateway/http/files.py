@@ -1,0 +1,122 @@
+"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root."""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import grpc
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from thumbq.v1.notification_pb2 import GetThumbnailRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
+
+_PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_TIMEOUT = 10.0  # seconds
+_HEADERS = {
+    # A new picture keeps the address, so a browser must revalidate its copy.
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_BY_SUFFIX = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+}
+_read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
+
+
+class ThumbnailFiles:
+    """The handler. The server names the file of a model's picture."""
+
+    def __init__(self, channel: grpc.aio.Channel, root: Path | None) -> None:
+        """Serve no file at all without a root."""
+        self._service = NotificationServiceStub(channel)
+        self._root = root
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route of the pictures."""
+        return [web.get(_PATTERN, self.handle)]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Return the last good picture of the model, or 404."""
+        try:
+            model_id = _read_model_id(request.match_info["model_id"])
+        except InvalidValue:
+            raise web.HTTPNotFound from None
+        asked = GetThumbnailRequest(model_id=model_id)
+        answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
+        path = answer.thumbnail.path
+        if self._root is None or not path:
+            raise _no_file(model_id)
+        try:
+            return OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
+        except (OSError, ValueError):
+            raise _no_file(model_id) from None
+
+
+class OpenedFile(web.FileResponse):
+    """A response with an open file: the file cannot be exchanged between its check and its use."""
+
+    def __init__(self, file: BinaryIO, content_type: str) -> None:
+        super().__init__(f"/dev/fd/{file.fileno()}", headers={**_HEADERS, "Content-Type": content_type})
+        self._file = file
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the whole response."""
+        with self._file:
+            return await super().prepare(request)
+
+
+def open_below(root: Path, path: str) -> BinaryIO:
+    """Open a regular file. The path may contain links, but must end below the root.
+
+    Raises OSError, ValueError.
+    """
+    real_root = root.resolve(strict=True)
+    *folders, name = (real_root / path).resolve(strict=True).relative_to(real_root).parts
+    # O_NOFOLLOW from here: a symbolic link swapped in after resolve() must fail.
+    descriptor = os.open(real_root, os.O_RDONLY | os.O_DIRECTORY)
+    for folder in folders:
+        descriptor = _step(descriptor, folder, os.O_DIRECTORY)
+    descriptor = _step(descriptor, name, os.O_NONBLOCK)  # opening a pipe would block
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError("no regular file")
+    return file
+
+
+def _step(folder: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _open_picture(root: Path, path: str) -> tuple[BinaryIO, str]:
+    file = open_below(root, path)
+    return file, content_type(os.pread(file.fileno(), 16, 0), path)
+
+
+def content_type(start: bytes, path: str) -> str:
+    """Return the type from the first bytes, else from the name. No result is a type that a browser would run."""
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "image/webp"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    return _BY_SUFFIX.get(Path(path).suffix.lower(), "application/octet-stream")
+
+
+def _no_file(model_id: int) -> Refusal:
+    return Refusal(grpc.StatusCode.NOT_FOUND, f"Model {model_id} has no thumbnail file.")

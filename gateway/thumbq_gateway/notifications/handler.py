@@ -1,0 +1,134 @@
+"""GET /api/notifications: a stream of notifications to any number of clients."""
+
+import asyncio
+import contextlib
+import random
+import socket
+
+import grpc
+from aiohttp import HttpVersion11, web
+
+from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.metrics import NotificationMetrics
+from thumbq_gateway.notifications.catch_up import CatchUp
+from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.cursor import Cursor, StartFrom
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
+from thumbq_gateway.notifications.upstream import Upstream
+
+_HEADERS = {
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+_RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all reconnect at once after a restart
+_RETRY_TURNED_AWAY = 5, 15  # seconds
+_SERVER_TIMEOUT = 1.0  # seconds until a client is answered although the server is away
+
+
+class Notifications:
+    """The handler. Each connection costs one task, its handler's, which sleeps once the client has caught up."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        fanout: Fanout,
+        queue_relay: QueueRelay,
+        metrics: NotificationMetrics,
+        *,
+        limit: int,
+        timeout: float,
+    ) -> None:
+        """Serve at most `limit` clients. A client that acknowledges nothing for `timeout` seconds is dropped."""
+        self._upstream = upstream
+        self._fanout = fanout
+        self._queue_relay = queue_relay
+        self._metrics = metrics
+        self._limit = limit
+        self._timeout = timeout
+        self._clients = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route of the stream."""
+        return [web.get("/api/notifications", self.handle, allow_head=False)]
+
+    async def handle(self, http_request: web.Request) -> web.StreamResponse:
+        """Serve one client until it disconnects, is cut off, or the gateway stops."""
+        request = read_request(http_request)
+        if self._clients >= self._limit:
+            return self._turn_away()
+        self._clients += 1
+        try:
+            return await self._stream(http_request, request)
+        finally:
+            self._clients -= 1
+
+    def _turn_away(self) -> web.Response:
+        self._metrics.turned_away.inc()
+        message = "This gateway has as many listeners as it may have. Try again later, or another one."
+        response = status_response(Refusal(grpc.StatusCode.UNAVAILABLE, message))
+        response.headers["Retry-After"] = str(random.randint(*_RETRY_TURNED_AWAY))
+        return response
+
+    async def _stream(self, http_request: web.Request, request: SubscriptionRequest) -> web.StreamResponse:
+        start = await self._start(request)
+        response = web.StreamResponse(headers={"Content-Type": request.framing.content_type, **_HEADERS})
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(http_request)
+            await response.write(request.framing.opening(random.randint(*_RETRY)))
+            await self._serve(http_request, response, request, start)
+            await response.write_eof()
+        return response
+
+    async def _start(self, request: SubscriptionRequest) -> Cursor | StartFrom:
+        """Return where the client starts.
+
+        "latest" becomes a cursor before the response starts: a client that sees itself connected misses no event from
+        then on.
+        """
+        if request.start is StartFrom.LATEST:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SERVER_TIMEOUT):
+                    return (await asyncio.shield(self._upstream.caught_up)).head
+        return request.start
+
+    async def _serve(
+        self,
+        http_request: web.Request,
+        response: web.StreamResponse,
+        request: SubscriptionRequest,
+        start: Cursor | StartFrom,
+    ) -> None:
+        if http_request.transport is None:
+            return
+        _give_up_after(self._timeout, http_request.transport)
+        connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
+        self._enter(connection)
+        try:
+            catch_up = CatchUp(self._upstream, self._fanout, self._metrics, response, connection)
+            await catch_up.send(start, send_cursor=request.start is StartFrom.LATEST)
+            del catch_up  # ten thousand handlers sleep in the next line
+            await connection.ended
+        finally:
+            self._leave(connection)
+
+    def _enter(self, connection: Connection) -> None:
+        self._fanout.enter(connection)
+        if connection.request.watches_queue:
+            self._queue_relay.enter()
+            if snapshot := self._queue_relay.latest:
+                self._fanout.send_queue(connection, snapshot)
+
+    def _leave(self, connection: Connection) -> None:
+        self._fanout.leave(connection)
+        if connection.request.watches_queue:
+            self._queue_relay.leave()
+
+
+def _give_up_after(seconds: float, transport: asyncio.BaseTransport) -> None:
+    """Let the kernel end a connection whose peer acknowledges nothing, for instance because it lost its network."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

@@ -1,0 +1,1 @@
+"""The description of the JSON routes, for programs and for readers."""

@@ -1,0 +1,1 @@
+"""Protobuf messages to JSON and back, in the spelling of the documented API."""

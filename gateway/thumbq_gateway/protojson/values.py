@@ -1,0 +1,159 @@
+"""Single JSON values to values of message fields. Each refusal has its reason."""
+
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from thumbq_gateway.protojson.enum_words import choices, numbers_of
+
+Reader: TypeAlias = Callable[[Any], Any]
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
+_SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
+_LONGEST_DURATION = 315_576_000_000  # seconds: 10,000 years, the limit of Duration
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+
+
+class InvalidValue(ValueError):
+    """A value that its field cannot take. `str()` is a sentence that names the field."""
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(problem, path)
+        self.problem = problem
+        self.path = path
+
+    def within(self, name: str) -> "InvalidValue":
+        """Return the same problem for the enclosing level."""
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return InvalidValue(self.problem, name + joint + self.path)
+
+    def __str__(self) -> str:
+        return f"{self.path or 'The request body'} {self.problem}."
+
+
+def scalar_reader(field: FieldDescriptor) -> Reader | None:
+    """Return the reader of the field's values, or None for a message with fields of its own."""
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return read_string
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return read_flag
+    if field.cpp_type in _RANGES:
+        return whole_number_reader(*_RANGES[field.cpp_type])
+    if field.enum_type is not None:
+        return enum_reader(field.enum_type)
+    if field.message_type == Duration.DESCRIPTOR:
+        return read_duration
+    return read_timestamp if field.message_type == Timestamp.DESCRIPTOR else None
+
+
+def read_string(value: object) -> str:
+    """Return a string. One with a lone surrogate is refused, since UTF-8 cannot encode it."""
+    if not isinstance(value, str):
+        raise InvalidValue("must be a string")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidValue("must be valid Unicode") from None
+    return value
+
+
+def read_flag(value: object) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise InvalidValue("must be true or false")
+    return value
+
+
+def read_flag_text(value: str) -> bool:
+    """Return true or false from a query string."""
+    return read_flag({"true": True, "1": True, "false": False, "0": False}.get(value.lower()))
+
+
+def whole_number_reader(lowest: int, highest: int) -> Reader:
+    """Return a reader of whole numbers in the range, written as a number or as a string."""
+
+    def read_whole_number(value: object) -> int:
+        if isinstance(value, str):
+            value = int(value) if _WHOLE_NUMBER.fullmatch(value) else None
+        elif isinstance(value, float):
+            value = int(value) if value.is_integer() else None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidValue("must be a whole number")
+        if not lowest <= value <= highest:
+            raise InvalidValue(f"must be between {lowest} and {highest}")
+        return value
+
+    return read_whole_number
+
+
+def enum_reader(enum: EnumDescriptor) -> Reader:
+    """Return a reader of the documented words, in any case, of the full names and of the numbers."""
+    numbers = numbers_of(enum)
+    problem = _must_be_one_of(enum)
+
+    def read_enum(value: object) -> int:
+        if isinstance(value, str) and (number := numbers.get(value.lower())) is not None:
+            return number
+        if isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number:
+            return value
+        raise InvalidValue(problem)
+
+    return read_enum
+
+
+def word_reader(enum: EnumDescriptor) -> Callable[[str], int]:
+    """Return a reader of the words that a client may choose from, in any case."""
+    numbers = {word.lower(): number for word, number in choices(enum).items()}
+
+    def read_word(text: str) -> int:
+        if number := numbers.get(text.lower()):
+            return number
+        raise InvalidValue(_must_be_one_of(enum))
+
+    return read_word
+
+
+def read_duration(value: object) -> Duration:
+    """Return a duration from "30s", "30" or 30, in seconds."""
+    seconds = _seconds(value)
+    if seconds is None:
+        raise InvalidValue('must be a duration such as "30s", or a number of seconds')
+    if abs(seconds) > _LONGEST_DURATION:
+        raise InvalidValue(f"must be between -{_LONGEST_DURATION} and {_LONGEST_DURATION} seconds")
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1_000_000_000))
+
+
+def read_timestamp(value: object) -> Timestamp:
+    """Return a time from RFC 3339 text."""
+    timestamp = Timestamp()
+    try:
+        timestamp.FromJsonString(value)  # type: ignore[arg-type]  # FromJsonString raises TypeError for other types
+    except (ValueError, TypeError):
+        raise InvalidValue('must be a time such as "2024-01-15T10:30:00Z"') from None
+    return timestamp
+
+
+def _must_be_one_of(enum: EnumDescriptor) -> str:
+    return f"must be one of {', '.join(choices(enum))}"
+
+
+def _seconds(value: object) -> Decimal | None:
+    if isinstance(value, str):
+        match = _SECONDS.fullmatch(value)
+        return Decimal(match[1]) if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return Decimal(str(value)) if abs(value) <= _LONGEST_DURATION else Decimal(_LONGEST_DURATION + 1)

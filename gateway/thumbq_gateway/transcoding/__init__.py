@@ -1,0 +1,1 @@
+"""JSON routes over the RPCs of the server."""

@@ -1,0 +1,104 @@
+"""Cancelling: a Pending or Processing job ends, and its worker loses the lease."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import asyncpg
+
+from thumbq_server.domain.job import LIVE, Cancellation, CancelVerdict, JobStatus, Token
+from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.notify import CHANNEL, LOG
+from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.verdicts import State, states_of
+
+CANCEL = Statement(
+    "cancel",
+    "job_ids bigint[]",
+    """
+    WITH unready AS (
+        DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
+    ), unleased AS (
+        DELETE FROM leases WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, worker
+    ), ended AS MATERIALIZED ( -- else PostgreSQL cannot look at a job again that changed while its lock was waited for
+        SELECT * FROM unready UNION ALL SELECT * FROM unleased
+    ), recorded AS (
+        UPDATE jobs j SET outcome = 'Cancelled', finished_at = now(), updated_at = now(), attempt_count = e.attempt,
+               lease_seq = e.lease_seq
+          FROM ended e WHERE j.id = e.job_id
+        RETURNING j.id AS job_id, j.model_id, e.attempt, e.lease_seq, e.worker
+    ), buried AS (
+        INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM recorded
+        ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
+    )
+    SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded
+    """,
+)
+
+# Take the head lock first, read thumbnails second: otherwise a picture committed in between would be announced, and
+# then contradicted by our older snapshot.
+MOVE_HEAD = Statement(
+    "cancel_move_head",
+    "count bigint",
+    f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')",
+)
+
+# The log tells what the models show now. There is a row for each status, and their numbers follow each other.
+ANNOUNCE = Statement(
+    "cancel_announce",
+    "seq_before bigint, model_ids bigint[], job_ids bigint[], attempts smallint[]",
+    """
+    WITH news AS (
+        SELECT coalesce(t.status, 'None') AS status, count(*) AS count,
+               sum(count(*)) OVER (ORDER BY coalesce(t.status, 'None'))::bigint AS upto,
+               array_agg(model_id) AS model_ids, array_agg(c.job_id) AS job_ids,
+               array_agg(c.attempt) AS attempt_counts, array_agg(t.error_message) AS error_messages
+          FROM unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS c (model_id, job_id, attempt)
+          LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
+    )
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
+    SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
+    """,
+)
+
+_ROUNDS = 20
+
+
+async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancellation]:
+    """End those of the jobs that are Pending or Processing; the others stay as they are. The answers are in order."""
+    cancelled: dict[int, Cancellation] = {}
+    wanted = sorted(set(job_ids))
+    others: dict[int, State] = {}
+    for _ in range(_ROUNDS):
+        for row in await lane.run(partial(_cancel, job_ids=wanted)):
+            lease = Token(row["job_id"], row["lease_seq"])
+            cancelled[lease.job_id] = Cancellation(lease.job_id, CancelVerdict.CANCELLED, row["worker"], lease)
+        # Look again for jobs that moved from ready to leases meanwhile: the statement saw them in neither. A job that
+        # was cancelled here, and started again since, stays live.
+        others |= await states_of(lane, [job_id for job_id in wanted if job_id not in cancelled])
+        wanted = sorted(
+            state.job_id for state in others.values() if state.status in LIVE and state.job_id not in cancelled
+        )
+        if not wanted:
+            return [cancelled.get(job_id) or _not_cancelled(job_id, others) for job_id in job_ids]
+    raise Unavailable("jobs kept changing while they were cancelled")
+
+
+def _not_cancelled(job_id: int, states: Mapping[int, State]) -> Cancellation:
+    state = states.get(job_id)
+    if state is None:
+        return Cancellation(job_id, CancelVerdict.NOT_FOUND)
+    if state.status is JobStatus.CANCELLED:
+        return Cancellation(job_id, CancelVerdict.ALREADY_CANCELLED)
+    return Cancellation(job_id, CancelVerdict.ALREADY_ENDED)
+
+
+async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
+    async with connection.transaction():
+        rows = await connection.fetch(CANCEL.text, job_ids)
+        if rows:
+            before = await connection.fetchval(MOVE_HEAD.text, len(rows))
+            announced = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
+            await connection.fetch(ANNOUNCE.text, before, *columns(announced, 3))
+        return rows

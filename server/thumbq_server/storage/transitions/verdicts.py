@@ -1,0 +1,47 @@
+"""Why a lease was not there to be ended or extended."""
+
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
+
+from thumbq_server.domain.job import JobStatus, Token, Verdict
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
+
+STATES = Statement(
+    "job_states_of",
+    "job_ids bigint[]",
+    "SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1)",
+)
+
+
+class State(NamedTuple):
+    """The present state of a job."""
+
+    job_id: int
+    model_id: int
+    status: JobStatus
+    lease_seq: int
+
+
+async def states_of(lane: Lane, job_ids: Iterable[int]) -> dict[int, State]:
+    """Return the present states of jobs, by their ids."""
+    rows = map(State._make, await lane.fetch(STATES, list(job_ids)))
+    return {row.job_id: row._replace(status=JobStatus(row.status)) for row in rows}
+
+
+async def verdicts_on(lane: Lane, tokens: Sequence[Token], done: Container[Token]) -> list[Verdict]:
+    """Return OK for the tokens in `done`, and for each other token why its lease was not there."""
+    unclear = [token.job_id for token in tokens if token not in done]
+    states = await states_of(lane, unclear) if unclear else {}
+    return [Verdict.OK if token in done else verdict_on(token, states.get(token.job_id), done=None) for token in tokens]
+
+
+def verdict_on(token: Token, state: State | None, done: JobStatus | None) -> Verdict:
+    """Return why a lease was not there to be ended. `done`: the status that this report would have led to."""
+    if state is None:
+        return Verdict.NOT_FOUND
+    if not token.lease_seq:
+        return Verdict.NOT_PROCESSING
+    if state.status is done and state.lease_seq == token.lease_seq:
+        return Verdict.ALREADY_DONE
+    return Verdict.STALE
