@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TypeAlias
 
 Point: TypeAlias = tuple[float, float, float]
@@ -216,43 +217,46 @@ def box(width: float, height: float, depth: float) -> tuple[list[Point], list[Fa
 
 def icosphere(divisions: int) -> tuple[list[Point], list[Face]]:
     """A unit ball of 20·4^divisions triangles."""
-    golden = (1 + math.sqrt(5)) / 2
-    points = [_unit(p) for a in (-1, 1) for b in (-golden, golden) for p in ((a, b, 0.0), (0.0, a, b), (b, 0.0, a))]
-    faces: list[tuple[int, int, int]] = []
-    edge = min(math.dist(points[0], p) for p in points[1:]) + 1e-6
-    for a in range(12):
-        for b in range(a + 1, 12):
-            for c in range(b + 1, 12):
-                if max(math.dist(points[i], points[j]) for i, j in ((a, b), (b, c), (a, c))) < edge:
-                    u = (
-                        points[b][0] - points[a][0],
-                        points[b][1] - points[a][1],
-                        points[b][2] - points[a][2],
-                    )
-                    v = (
-                        points[c][0] - points[a][0],
-                        points[c][1] - points[a][1],
-                        points[c][2] - points[a][2],
-                    )
-                    outwards = sum(n * p for n, p in zip(cross(u, v), points[a], strict=True)) > 0
-                    faces.append((a, b, c) if outwards else (a, c, b))
+    points, faces = _icosahedron()
     for _ in range(divisions):
         middles: dict[tuple[int, int], int] = {}
-
-        def middle(a: int, b: int, middles: dict[tuple[int, int], int] = middles) -> int:
-            key = (min(a, b), max(a, b))
-            if key not in middles:
-                middles[key] = len(points)
-                p, q = points[a], points[b]
-                points.append(_unit((p[0] + q[0], p[1] + q[1], p[2] + q[2])))
-            return middles[key]
-
-        split = []
-        for a, b, c in faces:
-            ab, bc, ca = middle(a, b), middle(b, c), middle(c, a)
-            split += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-        faces = split
+        faces = [part for face in faces for part in _quartered(face, points, middles)]
     return points, list(faces)
+
+
+def _icosahedron() -> tuple[list[Point], list[tuple[int, int, int]]]:
+    golden = (1 + math.sqrt(5)) / 2
+    points = [_unit(p) for a in (-1, 1) for b in (-golden, golden) for p in ((a, b, 0.0), (0.0, a, b), (b, 0.0, a))]
+    edge = min(math.dist(points[0], p) for p in points[1:]) + 1e-6
+    faces = []
+    for a, b, c in combinations(range(12), 3):
+        if max(math.dist(points[i], points[j]) for i, j in ((a, b), (b, c), (a, c))) < edge:
+            across = cross(_between(points[a], points[b]), _between(points[a], points[c]))
+            outwards = sum(n * p for n, p in zip(across, points[a], strict=True)) > 0
+            faces.append((a, b, c) if outwards else (a, c, b))
+    return points, faces
+
+
+def _between(start: Point, end: Point) -> Point:
+    return end[0] - start[0], end[1] - start[1], end[2] - start[2]
+
+
+def _quartered(
+    face: tuple[int, int, int], points: list[Point], middles: dict[tuple[int, int], int]
+) -> list[tuple[int, int, int]]:
+    """Four triangles for one on the ball; the middles of edges are added to `points`, each once."""
+
+    def middle(a: int, b: int) -> int:
+        key = (min(a, b), max(a, b))
+        if key not in middles:
+            middles[key] = len(points)
+            p, q = points[a], points[b]
+            points.append(_unit((p[0] + q[0], p[1] + q[1], p[2] + q[2])))
+        return middles[key]
+
+    a, b, c = face
+    ab, bc, ca = middle(a, b), middle(b, c), middle(c, a)
+    return [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
 
 
 def rod(start: Point, end: Point, radius: float, sides: int) -> tuple[list[Point], list[Face]]:
