@@ -39,7 +39,7 @@ async def main() -> None:
 
 
 def sheet(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
-    """All pictures with their names."""
+    """Return all pictures with their names."""
     rows = -(-len(pictures) // COLUMNS)
     image = Image.new("RGB", (COLUMNS * CELL, rows * (CELL + LABEL)), GROUNDS[0])
     draw = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""How a model looks: its colours, its shading, and how thick its points and lines are."""
+"""The look of a model: colours, shading, and the width of points and lines."""
 
 import math
 import mmap
@@ -18,7 +18,7 @@ PLAIN, PLAIN_POINTS = (0.66, 0.72, 0.80), (0.42, 0.53, 0.68)
 COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
 # The readers of these name the colours of their points so.
 SCANS, SCAN_COLORS = frozenset({"las", "pcd", "ptx"}), "NormalizedColor"
-# What a file of these formats has in it when it has colours; the readers make the others white.
+# Words in files that have colours. The readers make files without them white.
 COLORS_SAID_BY = {
     "obj": re.compile(rb"\bmtllib\b"),
     "step": re.compile(rb"\bCOLOUR_RGB\b|_COLOUR\b"),
@@ -57,7 +57,7 @@ class Looks:
         )
 
     def prepare(self, model: Path, model_format: str, up: str) -> None:
-        """Choose the colours of a model that is about to be loaded, and which way is up."""
+        """Choose the colours and the up axis before a model is loaded."""
         options = self._options
         options["scene.up_direction"] = list(AXES[up][1])
         geometry = model_format in COLORED_GEOMETRY or FORMATS[model_format].kind == "points"
@@ -76,23 +76,23 @@ class Looks:
             self._options[option] = value
 
     def fit_points(self, count: int, is_cloud: bool) -> None:
-        """Choose how large points are, and the colour of a cloud that has none: points have no shading."""
+        """Choose the size of points. A cloud without colours becomes darker, because points have no shading."""
         if is_cloud and self._options.has_value("model.color.rgb"):
             self._options["model.color.rgb"] = PLAIN_POINTS
         self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
 
     def thicken(self) -> None:
-        """Draw lines and points so thick that few of them can be seen."""
+        """Draw lines and points wider, so that even a few are visible."""
         self._thickness = THICKER
 
     def scale_to(self, size: int) -> None:
-        """Keep lines and points as thick in a picture of another size."""
+        """Keep lines and points equally wide in pictures of every size."""
         self._options["render.line_width"] = max(1.0, self._line * self._thickness * size)
         self._options["render.point_size"] = max(1.0, self._point * self._thickness * size)
 
     @contextmanager
     def occlusion(self) -> Iterator[None]:
-        """Darken what lies in corners."""
+        """Switch ambient occlusion on, which darkens corners."""
         self._options["render.effect.ambient_occlusion"] = True
         try:
             yield
@@ -101,7 +101,7 @@ class Looks:
 
     @contextmanager
     def dots(self, share_of_scene: float) -> Iterator[None]:
-        """Draw a dot at each corner instead of surfaces, in a frame that has this share of the scene's width."""
+        """Draw dots at the corners instead of surfaces; `share_of_scene` tells how narrow the frame is."""
         self._options["model.point_sprites.type"] = "circle"
         self._options["model.point_sprites.size"] = DOT * share_of_scene
         try:

@@ -21,7 +21,7 @@ Profile = list[tuple[float, float]]
 
 
 def gear() -> list[Part]:
-    """A spur gear with a thin web and a raised hub."""
+    """Return a spur gear with a thin web and a raised hub."""
     teeth, steps = 18, 8
     shape = [0.0, 0.0, 0.06, 0.5, 1.0, 1.0, 1.0, 0.5]  # one tooth: how far out the rim is
     profile = [(None, -0.3), (None, 0.3), (1.6, 0.3), (1.55, 0.12), (0.85, 0.12), (0.8, 0.42), (0.45, 0.42)]
@@ -39,7 +39,7 @@ def gear() -> list[Part]:
 
 
 def pawn() -> list[Part]:
-    """A chess pawn, turned on a lathe."""
+    """Return a chess pawn, turned on a lathe."""
     profile: Profile = [(0.0, 0.0), (0.86, 0.0)]
     profile += _arc(0.86, 0.12, 0.12, -90, 70, 8)
     profile += [(0.82, 0.3), (0.74, 0.34)]
@@ -54,7 +54,7 @@ def pawn() -> list[Part]:
 
 
 def teacup() -> list[Part]:
-    """A cup of tea on its saucer."""
+    """Return a cup of tea on its saucer."""
     china = Material("china", srgb("f3f1ec"), roughness=0.18)
     band = Material("band", srgb("2a6f97"), roughness=0.25)
     outside = [(0.0, 0.12), (0.46, 0.12), (0.46, 0.2)]
@@ -83,7 +83,7 @@ def teacup() -> list[Part]:
 
 
 def house() -> list[Part]:
-    """A cottage with a garden."""
+    """Return a cottage with a garden."""
     stone = Material("stone", srgb("b7b0a6"), roughness=0.9)
     wood = Material("wood", srgb("7a4a2b"), roughness=0.8)
     parts = [
@@ -134,7 +134,7 @@ def _tree(wood: Material, size: float) -> list[Part]:
 
 
 def rocket() -> list[Part]:
-    """A toy rocket with three fins."""
+    """Return a toy rocket with three fins."""
     white = Material("white", srgb("f1f3f5"), roughness=0.35)
     red = Material("red", srgb("e63946"), roughness=0.35)
     dark = Material("dark", srgb("39424e"), roughness=0.5)
@@ -162,7 +162,7 @@ STEPS, RISE, SWEEP = 18, 0.27, math.radians(28)
 
 
 def staircase() -> list[Part]:
-    """A spiral staircase around its post."""
+    """Return a spiral staircase around its post."""
     wood = Material("oak", srgb("c08552"), roughness=0.6)
     iron = Material("iron", srgb("3b4252"), metallic=0.4, roughness=0.4)
     top = STEPS * RISE + 1.15
@@ -192,7 +192,7 @@ def _step(step: int, wood: Material, iron: Material) -> list[Part]:
 
 
 def _fin(outline: Profile, thickness: float, material: Material) -> Part:
-    """A plate in the x-y plane, its outline given clockwise."""
+    """Return a plate in the x-y plane, its outline given clockwise."""
     count = len(outline)
     points = [(x, y, side * thickness / 2) for side in (1, -1) for x, y in outline]
     faces: list[Face] = [(i, (i + 1) % count, (i + 1) % count + count, i + count) for i in range(count)]
@@ -201,7 +201,7 @@ def _fin(outline: Profile, thickness: float, material: Material) -> Part:
 
 
 def _slab(ridge: Point, eaves: Point, length: float, thickness: float) -> tuple[list[Point], list[Face]]:
-    """A board from the ridge down to the eaves, `length` along x."""
+    """Return a board from the ridge down to the eaves, `length` along x."""
     points = [
         (x, y - low, z)
         for low in (0.0, thickness)
@@ -221,7 +221,7 @@ def _ring(radius: float, count: int) -> Profile:
 
 
 def _arc(x: float, y: float, radius: float, start: float, end: float, count: int) -> Profile:
-    """Points on a circle from `start` to `end` degrees, both included."""
+    """Return points on a circle from `start` to `end` degrees, both included."""
     return [
         (max(0.0, x + radius * math.cos(a)), y + radius * math.sin(a))
         for a in _steps(math.radians(start), math.radians(end), count)
