@@ -74,5 +74,5 @@ async def test_a_material_file_in_the_wrong_case_colours_the_model(renderer: Ren
 
 
 def _share(picture: bytes) -> float:
-    alpha = Image.open(io.BytesIO(picture)).getchannel("A")
+    alpha = Image.open(io.BytesIO(picture)).convert("RGBA").getchannel("A")
     return sum(alpha.histogram()[64:]) / (alpha.width * alpha.height)

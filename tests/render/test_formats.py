@@ -34,7 +34,7 @@ async def renderer() -> AsyncIterator[Renderer]:
 @pytest.mark.parametrize("name", FILES)
 async def test_a_model_of_each_format_becomes_a_picture(renderer: Renderer, name: str):
     pictures = await renderer.render(MODELS / name)
-    alpha = Image.open(io.BytesIO(pictures.files[0])).getchannel("A")
+    alpha = Image.open(io.BytesIO(pictures.files[0])).convert("RGBA").getchannel("A")
     assert sum(alpha.histogram()[128:]) > 0.05 * alpha.width * alpha.height
 
 

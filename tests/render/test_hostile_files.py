@@ -1,6 +1,7 @@
 """Files that are no files, files that never end, and files that unfold into very much."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -117,6 +118,15 @@ def _many_entries(path: Path) -> None:
 
 
 _DAE_ENTITY = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><COLLADA>&a;</COLLADA>'
+# Each node has the next one twice.
+_DOUBLING = json.dumps(
+    {"asset": {"version": "2.0"}, "nodes": [{"children": [number + 1] * 2} for number in range(40)] + [{}]}
+).encode()
+_FACE = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+_FACE += b"element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n3 0 0 7\n"
+_WRL = (
+    b"#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate { point [ 0 0 0 ] } coordIndex [ 0 1 9 ] } }"
+)
 _PLY = b"ply\nformat binary_little_endian 1.0\nelement vertex 1000000000\nproperty float x\nproperty float y\n"
 _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 1000000000\nDATA binary\n"
 
@@ -132,11 +142,14 @@ _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 
         ("a.stl", bytes(80) + struct.pack("<I", 10**9), "The STL file is incomplete: 0 of 1000000000 triangles."),
         ("a.off", b"OFF\n1000000000 1000000000 0\n", "The OFF file is incomplete: 28 bytes for"),
         ("a.ply", _PLY + b"property float z\nend_header\n", "The PLY file is incomplete: 0 of 1000000000 points."),
+        ("a.ply", _FACE, "Face 1 of the PLY file names a point that is not there; it has 1."),
+        ("a.wrl", _WRL, "The VRML file has a face that names point 9; the most points of a part are 1."),
         ("a.pcd", _PCD, "The PCD file is incomplete: 0 of 1000000000 points."),
         ("a.pts", b"1000000000\n0 0 0\n", "The PTS file is incomplete: 1 of 1000000000 points."),
         ("a.ptx", b"100000\n100000\n" + b"0 0 0\n" * 8, "The PTX file is incomplete: 0 of 10000000000 points."),
         ("a.gltf", b"[" * 100_000, "The model file is nested too deeply."),
         ("a.gltf", b'{"asset":{"version":"2.0"},"nodes":[{"children":[0]}]}', "The glTF file is damaged: its nodes"),
+        ("a.gltf", _DOUBLING, "The glTF file stands for more than 200000 nodes."),
     ],
 )
 async def test_what_would_unfold_into_very_much_is_refused_before_it_does(

@@ -66,7 +66,7 @@ class Fuzz:
 
 
 async def run(files: int, seed: int) -> Fuzz:
-    """Draw so many mutated models, as many at a time as there are cores."""
+    """Draw this number of mutated models, as many at a time as there are cores."""
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(Path(folder), seed)
         numbers = iter(range(files))
@@ -99,7 +99,7 @@ def _kind(sentence: str) -> str:
 
 
 def _is_blank(picture: bytes) -> bool:
-    alpha = Image.open(io.BytesIO(picture)).getchannel("A")
+    alpha = Image.open(io.BytesIO(picture)).convert("RGBA").getchannel("A")
     return sum(alpha.histogram()[32:]) < 0.005 * alpha.width * alpha.height
 
 

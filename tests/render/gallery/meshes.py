@@ -83,7 +83,8 @@ def wrl(parts: Sequence[Part]) -> bytes:
         faces = ", ".join("{}, {}, {}, -1".format(*face) for face in mesh.indices)
         red, green, blue = (channel / 255 for channel in _bytes(material.color))
         shapes.append(
-            f"Shape {{ appearance Appearance {{ material Material {{ diffuseColor {red:.3f} {green:.3f} {blue:.3f} }} }}"
+            f"Shape {{ appearance Appearance {{ material Material {{ diffuseColor {red:.3f} {green:.3f} {blue:.3f} }}"
+            f" }}"
             f" geometry IndexedFaceSet {{ solid FALSE creaseAngle 0.7 coord Coordinate {{ point [ {points} ] }}"
             f" coordIndex [ {faces} ] }} }}"
         )

@@ -175,7 +175,8 @@ class Child:
         limit = f"limit of {self._limits.memory} MB"
         if _MEMORY.search(self._last_words()):
             # The same model needs as much the next time.
-            return RenderFailed(f"{self._doing} needs more memory than the {limit}.", retryable=False)
+            used = f"it had {use.memory} MB when it asked for more"
+            return RenderFailed(f"{self._doing} needs more memory than the {limit}; {used}.", retryable=False)
         how = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
         if exit_code == -signal.SIGKILL:
             why, retryable = ", probably because the machine ran out of memory", True

@@ -16,7 +16,7 @@ from thumbq.render.child import Child, Limits
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
 
-# A renderer may grow slowly. It starts again after this number of models.
+# A renderer that grows does so slowly; a fresh one takes its place after this number of pictures.
 PICTURES = 100
 
 # How the kernel can keep files out of a process's reach, the better way first.
@@ -34,7 +34,7 @@ class Renderer:
     """Draws one model at a time, in a process that it starts when there is none; `threads` are for each picture."""
 
     def __init__(self, limits: Limits, threads: int = 1, walls: Sequence[str] = WALLS) -> None:
-        """`walls` names the ways to keep files out of reach; the first that the kernel has is used."""
+        """`walls` names ways to keep files out of reach; the renderer takes the first that the kernel has."""
         self._limits = limits
         self._threads = threads
         self._walls = walls
@@ -74,11 +74,11 @@ class Renderer:
         self.confined = tuple((await self._child.start())["confined"])
 
     async def render(self, file: Path, model_format: str | None = None, outputs: Outputs = DEFAULT) -> Pictures:
-        """Draw a model file from any folder; raises RenderFailed."""
+        """The pictures of a model file that lies anywhere; raises RenderFailed."""
         return await self.draw(await self.intake.take_file(file, model_format), outputs)
 
     async def draw(self, model: Model, outputs: Outputs = DEFAULT) -> Pictures:
-        """Draw a model that the intake has put into the stage; raises RenderFailed."""
+        """The pictures of a model that the intake has put into the stage; raises RenderFailed."""
         if self.pid is None or self._pictures >= PICTURES:
             await self._start()
         self._pictures += 1

@@ -69,7 +69,7 @@ class Companions:
         self._left = most_bytes
         self._names: dict[str, str | None] = {}
         self.remarks: list[str] = []
-        # Something is yet to be fetched: what is missing now may be there in the next turn.
+        # The worker has yet to fetch a file: a missing one may be there in the next turn.
         self.is_waiting = False
 
     def look_in(self, source: Source) -> None:

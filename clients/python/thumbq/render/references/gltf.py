@@ -50,7 +50,7 @@ def prepare_glb(raw: Path, path: Path, companions: Companions, _most: int) -> No
     document = _settled(document, companions, path.parent, binary)
     buffers = document.get("buffers", [])
     if buffers and "uri" in buffers[0]:
-        # The reader takes the binary data of the GLB itself for the first buffer, whatever else it is told.
+        # The reader takes the binary data of the GLB itself for the first buffer, even if the document names another.
         binary = _buffer(buffers[0], path.parent, None)
         del buffers[0]["uri"]
     content = json.dumps(document, separators=(",", ":")).encode()

@@ -1,5 +1,6 @@
 """Whether the parts of a glTF document fit into each other; the reader trusts every number, and dies of a wrong one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ _BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 # An accessor without a buffer view stands for zeros, and costs a few bytes of file for any number of them.
 MOST_ZEROS = 1_000_000
-DEEPEST_TREE = 1000
+MOST_NODES = 200_000
 
 Document = dict[str, Any]
 
@@ -70,18 +71,21 @@ def _check_mesh(document: Document, mesh: Document) -> None:
 
 
 def _check_tree(nodes: Sequence[Document]) -> None:
-    """Every node has one parent at most, and the way down ends."""
-    children = {_place(child, nodes) for node in nodes for child in node.get("children", [])}
-    if len(children) != sum(len(node.get("children", [])) for node in nodes):
-        raise Refused("The glTF file is damaged: a node has more than one parent.")
-    level, reached, depth = [number for number in range(len(nodes)) if number not in children], 0, 0
-    while level:
-        reached, depth = reached + len(level), depth + 1
-        level = [child for number in level for child in nodes[number].get("children", [])]
-        if depth > DEEPEST_TREE:
-            raise Refused(f"The glTF file has nodes that are nested deeper than {DEEPEST_TREE} times.")
-    if reached != len(nodes):
+    """The way down from every node ends, and no few nodes stand for very many."""
+    children = [[_place(child, nodes) for child in node.get("children", [])] for node in nodes]
+    parents = Counter(child for group in children for child in group)
+    drawn = [0 if parents[number] else 1 for number in range(len(nodes))]
+    free = [number for number in range(len(nodes)) if not parents[number]]
+    for number in free:
+        for child in children[number]:
+            drawn[child] += drawn[number]
+            parents[child] -= 1
+            if not parents[child]:
+                free.append(child)
+    if len(free) < len(nodes):
         raise Refused("The glTF file is damaged: its nodes form a ring.")
+    if sum(drawn) > MOST_NODES:
+        raise Refused(f"The glTF file stands for more than {MOST_NODES} nodes.")
 
 
 def _place(index: Any, parts: Sequence[object]) -> int:

@@ -58,7 +58,7 @@ def repair_pts(raw: Path, path: Path, _companions: Companions, _most: int) -> No
         file.write(b"%d\n" % count)
         for row in _rows(raw):
             place = [value - away for value, away in zip(_place(row), shift, strict=True)]
-            file.write(b"%.9g %.9g %.9g %b\n" % (*place, b" ".join(row[3:7])))
+            file.write(b"%.9g %.9g %.9g " % tuple(place) + b" ".join(row[3:7]) + b"\n")
     raw.unlink()
 
 

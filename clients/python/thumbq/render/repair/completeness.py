@@ -11,6 +11,9 @@ from thumbq.render.repair.lines import lines
 
 TAIL = 64 << 10
 _WRL_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+_WRL_POINTS = re.compile(rb"\bpoint\s*\[([^\]]*)")
+_WRL_CORNERS = re.compile(rb"\bcoordIndex\s*\[([^\]]*)")
+LARGEST_SEARCHED = 64 << 20
 _PCD_FIELD = re.compile(rb"^(SIZE|COUNT|POINTS|WIDTH|HEIGHT|DATA)[ \t]+([^\r\n]+)", re.MULTILINE)
 
 
@@ -71,6 +74,17 @@ def _wrl(raw: Path) -> None:
             depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
     if depth > 0:
         raise Refused(f"The VRML file is incomplete: {depth} brackets are not closed.")
+    if raw.stat().st_size <= LARGEST_SEARCHED:
+        _check_corners(raw.read_bytes())
+
+
+def _check_corners(content: bytes) -> None:
+    """Refuse a VRML file with a face that names a point which no part of the file has: the reader dies of it."""
+    points = max((len(found[1].replace(b",", b" ").split()) // 3 for found in _WRL_POINTS.finditer(content)), default=0)
+    for found in _WRL_CORNERS.finditer(content):
+        last = max((int(word) for word in found[1].replace(b",", b" ").split() if word.isdigit()), default=-1)
+        if last >= points:
+            raise Refused(f"The VRML file has a face that names point {last}; the most points of a part are {points}.")
 
 
 def _pcd(raw: Path) -> None:

@@ -19,6 +19,7 @@ _OPTIONS = {
     "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-clamp": 1,
     "-bm": 1, "-imfchan": 1, "-type": 1, "-cc": 1, "-colorspace": 1,
 }  # fmt: skip
+_NAME = re.compile(r"\S.*?\.mtl\b", re.IGNORECASE)
 _VALUE = re.compile(r"[-+.\deE:]+|on|off|[rgbmlz]|\w+", re.ASCII)
 
 
@@ -78,7 +79,7 @@ def _files(stage: Path, library: str, companions: Companions) -> list[Path]:
         return []
     if own := companions.take(library):
         return [stage / own]
-    names = library.split()
+    names = _NAME.findall(library) or library.split()
     if len(names) < 2:
         return []
     companions.remarks[:] = before

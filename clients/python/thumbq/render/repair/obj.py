@@ -1,4 +1,4 @@
-"""OBJ: points and faces are written anew in the one spelling that the renderer reads without mistakes.
+"""OBJ: points and faces are rewritten in the one spelling that the renderer reads without mistakes.
 
 Indices become plain numbers from 1, corners of a face all have the same parts, materials get names of our own.
 """
@@ -91,7 +91,7 @@ class _Writer:
         self.complaint = ""
 
     def write(self, number: int, line: bytes) -> None:
-        """Write one line of the model in our spelling; what is not drawn is left out."""
+        """Write one line of the model in our spelling, unless it says nothing that is drawn."""
         word, *values = line.split()
         verb = self._verbs.get(word) or self._verbs.get(word.lower())
         if verb is None:
@@ -183,7 +183,7 @@ def _spelled(corners: Sequence[Corner]) -> bytes:
 
 
 def _numbers(values: Sequence[bytes]) -> list[float]:
-    """The values as numbers, with a comma for the point if need be; what is not one is not a number."""
+    """The values as numbers, with a comma for the point if need be; other text becomes NaN."""
     numbers = []
     for value in values:
         try:

@@ -11,6 +11,7 @@ from typing import IO
 
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
+from thumbq.render.repair.ply_faces import MOST_CHECKED, Property, check_faces
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 LONGEST_HEADER = 1 << 20
@@ -24,16 +25,19 @@ _END = re.compile(rb"^end_header[ \t]*(\r\n|\n|\r)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """One kind of row; the code of a property that is not one number is empty."""
+    """One kind of row."""
 
     name: str
     count: int
-    names: list[str]
-    codes: list[str]
+    properties: list[Property]
 
     @property
-    def is_plain(self) -> bool:
-        return all(self.codes) and {"x", "y", "z"} <= set(self.names)
+    def names(self) -> list[str]:
+        return [part.name for part in self.properties]
+
+    @property
+    def is_of_points(self) -> bool:
+        return {"x", "y", "z"} <= set(self.names) and not any(part.count for part in self.properties)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Header:
     order: str | None
     points: int
     others: int
+    faces: _Element | None
     axes: tuple[int, int, int]
     row: struct.Struct
 
@@ -55,6 +60,10 @@ def repair(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
         raw.rename(path)
         return
     _check_size(header, raw.stat().st_size)
+    if header.faces and header.faces.count <= MOST_CHECKED:
+        with raw.open("rb") as file:
+            _skip_points(file, header)
+            check_faces(file, header.order, header.faces.count, header.faces.properties, header.points)
     step = max(1, header.points // SAMPLE)
     sample = (_place(row, header) for row in islice(_rows(raw, header), 0, None, step))
     shift = shift_of(point for point in sample if all(map(math.isfinite, point)))
@@ -83,13 +92,14 @@ def _read_header(raw: Path) -> _Header | None:
     orders = {"binary_little_endian": "<", "binary_big_endian": ">"}
     order = next((orders[word] for word in text.split()[:4] if word in orders), None)
     elements = _elements(text)
-    if not elements or elements[0].name != "vertex" or not elements[0].is_plain:
+    if not elements or elements[0].name != "vertex" or not elements[0].is_of_points:
         return None
     first = elements[0]
     axes = (first.names.index("x"), first.names.index("y"), first.names.index("z"))
     others = sum(element.count for element in elements[1:])
-    row = struct.Struct((order or "<") + "".join(first.codes))
-    return _Header(head[: end.end()], order, first.count, others, axes, row)
+    faces = elements[1] if len(elements) > 1 and elements[1].name == "face" else None
+    row = struct.Struct((order or "<") + "".join(part.code for part in first.properties))
+    return _Header(head[: end.end()], order, first.count, others, faces, axes, row)
 
 
 def _elements(text: str) -> list[_Element]:
@@ -97,11 +107,19 @@ def _elements(text: str) -> list[_Element]:
     for line in text.splitlines():
         words = line.split()
         if found := _ELEMENT.match(line.strip()):
-            elements.append(_Element(found[1], int(found[2]), [], []))
+            elements.append(_Element(found[1], int(found[2]), []))
         elif words[:1] == ["property"] and elements:
-            elements[-1].names.append(words[-1])
-            elements[-1].codes.append(_CODES.get(words[1], "") if len(words) == 3 else "")
+            elements[-1].properties.append(_property(words))
     return elements
+
+
+def _property(words: list[str]) -> Property:
+    try:
+        if words[1] == "list":
+            return Property(words[4], _CODES[words[3]], _CODES[words[2]])
+        return Property(words[2], _CODES[words[1]])
+    except (IndexError, KeyError) as error:
+        raise Refused(f"The PLY file has a property that is not read: {' '.join(words)[:60]}.") from error
 
 
 def _check_size(header: _Header, size: int) -> None:

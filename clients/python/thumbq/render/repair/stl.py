@@ -36,7 +36,8 @@ def repair(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
 
 def _is_ascii(head: bytes) -> bool:
     text = head.removeprefix(b"\xef\xbb\xbf").lower()
-    return b"\0" not in text and _ASCII.match(text) is not None and (b"facet" in text or b"endsolid" in text)
+    # A binary file may begin with "solid", too, but then no corner follows in words.
+    return _ASCII.match(text) is not None and (_VERTEX.search(text) is not None or b"\0" not in text)
 
 
 def _repair_ascii(raw: Path, path: Path) -> None:
@@ -67,7 +68,7 @@ def _ascii_triangles(raw: Path) -> Iterator[Triangle]:
     if corners:
         raise Refused(f"The STL file is incomplete: it is cut off in triangle {count + 1}.")
     if not _CLOSED.search(tail[tail.rfind(b"vertex") + 1 :]):
-        raise Refused(f"The STL file is incomplete: after {count} triangles, its closing line is missing.")
+        raise Refused(f"The STL file is incomplete: its closing line is missing, after triangle {count}.")
 
 
 def _point(found: re.Match[bytes], count: int) -> Point:
@@ -75,7 +76,8 @@ def _point(found: re.Match[bytes], count: int) -> Point:
         x, y, z = (float(number) for number in found.groups())
     except ValueError:
         try:
-            x, y, z = (float(number.replace(b",", b".")) for number in found.groups())
+            # Commas as some locales write them, exponents as Fortran does.
+            x, y, z = (float(number.replace(b",", b".").replace(b"d", b"e")) for number in found.groups())
         except ValueError as error:
             raise Refused(f"Triangle {count + 1} of the STL file has a corner that is not three numbers.") from error
     return x, y, z

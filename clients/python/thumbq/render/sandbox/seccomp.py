@@ -1,7 +1,7 @@
 """seccomp: system calls that this process can no longer make, as a filter that the kernel runs.
 
-The filter refuses with EPERM what drawing and reading never need, so that a library that merely tries goes on. What
-is not listed is allowed: the graphics driver decides what it needs, and differs from machine to machine.
+The filter refuses with EPERM what drawing and reading never need, so that a library that merely tries does not
+die. Every other call is allowed, because the graphics drivers of different machines need different ones.
 """
 
 import ctypes
