@@ -59,7 +59,7 @@ def find_frame(start: View, sight: Sight, filled: float = WANTED) -> View:
                 break
             return view.around(box, filled)
         view = view.around(box, WANTED)
-    if not view or not find_islands(sight.visible(view)):
+    if not find_islands(sight.visible(view)):
         raise NothingToSee
     return view
 
