@@ -96,6 +96,10 @@ chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every 
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
 
+.PHONY: sql
+sql: $(VENV)/installed  ## Render every SQL statement of the server into docs/statements.sql
+	$(VENV)/bin/python -c "from thumbq_server.storage.statements import render; print(render(), end='')" > docs/statements.sql
+
 .PHONY: typescript
 typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client, and renew the copy for the live page (needs npm)
 	$(TYPESCRIPT)/copy_for_page.sh $(PAGE_CLIENT)

@@ -6,7 +6,7 @@ from thumbq.v1.notification_pb2 import Notification, ResetReason
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.protojson.enum_words import words_of
+from thumbq_runtime.enum_words import words_of
 
 _print_notification = encoder_of(Notification.DESCRIPTOR)
 _REASONS = words_of(ResetReason.DESCRIPTOR)

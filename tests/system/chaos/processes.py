@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.processes import descendants
 from thumbq_launcher.child import ending_with_parent
-from thumbq_launcher.children import describe_end
+from thumbq_launcher.processes import describe_end
 
 PROJECT = Path(__file__).parents[3]
 
