@@ -3,11 +3,11 @@
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from tests.support.databases import database_at
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
@@ -51,11 +51,6 @@ async def empty_database_url(postgres: str) -> AsyncIterator[str]:
     await _execute(postgres, f"CREATE DATABASE {name}")
     yield database_at(postgres, name)
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def database_at(server: str, name: str) -> str:
-    """Return the DSN of another database on the same server."""
-    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
 async def _execute(server: str, statement: str) -> None:
