@@ -10,6 +10,7 @@ class CutOff(StrEnum):
 
     UNREAD = "unread"
     STALLED = "stalled"
+    SILENT = "silent"
 
 
 class Metrics:
@@ -43,7 +44,7 @@ class Metrics:
         )
         self.cut_off = Counter(
             "thumbq_gateway_cut_off",
-            "Clients cut off because they read too slowly: too much was unread, or the past stalled on its way.",
+            "Clients cut off: too much was unread, the past stalled on its way, or a hub's client fell silent.",
             ["reason"],
             registry=self.registry,
         )
@@ -68,4 +69,22 @@ class Metrics:
             "thumbq_gateway_upstream_connected",
             "1 while the one stream of notifications from the server stands.",
             registry=self.registry,
+        )
+        self.hubs = HubMetrics(self.registry, self.cut_off)
+
+
+class HubMetrics:
+    """The counters of the SignalR hubs."""
+
+    def __init__(self, registry: CollectorRegistry, cut_off: Counter) -> None:
+        self.cut_off = cut_off
+        self.connections = Gauge(
+            "thumbq_gateway_hub_connections", "Clients connected to a hub.", ["hub"], registry=registry
+        )
+        self.calls = Counter("thumbq_gateway_hub_calls", "Methods called by clients of a hub.", ["hub"], registry=registry)
+        self.events = Counter(
+            "thumbq_gateway_hub_events",
+            "Events sent to clients of a hub, each counted once per client.",
+            ["target"],
+            registry=registry,
         )
