@@ -17,6 +17,7 @@ from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.http import files
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
+from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.metrics import Metrics
@@ -27,6 +28,7 @@ from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
+from thumbq_gateway.signalr.wing import SignalR
 from thumbq_gateway.transcoding.endpoint import LARGEST_BODY, Transcoder
 from thumbq_gateway.transcoding.routes import routes_of
 
@@ -94,6 +96,10 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         )
         app.router.add_get("/api/notifications", notifications.handle, allow_head=False)
         app.router.add_get(files.PATTERN, files.ThumbnailFiles(channel, settings.thumbnail_root).handle)
+        forwarder = Forwarder()
+        hubs = _hubs(settings, channel, queue_watch, metrics, forwarder)
+        upstream.listeners.append(hubs)
+        app.add_routes(hubs.routes())
         allow_origins(app, settings.cors_origins)
 
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
@@ -101,9 +107,11 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         site = web.TCPSite(
             runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port
         )
-        duties = [asyncio.create_task(_vital(duty, broken)) for duty in (upstream.run(), fanout.beat(upstream.head))]
+        for_ever = [upstream.run(), fanout.beat(upstream.head), *hubs.duties()]
+        duties = [asyncio.create_task(_vital(duty, broken)) for duty in for_ever]
         try:
             await site.start()
+            hubs.live_at(await _open_own_door(settings, runner))
             yield int(runner.addresses[0][1])
         finally:
             if site in runner.sites:
@@ -111,12 +119,42 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
                 for _ in range(_TURNS_TO_CONNECT):
                     await asyncio.sleep(0)
             fanout.end()
+            hubs.drain()
             queue_watch.end()
             transcoder.end_long_polls()
             await runner.cleanup()
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+            await forwarder.close()
+
+
+def _hubs(
+    settings: Settings, channel: grpc.aio.Channel, queue_watch: QueueWatch, metrics: Metrics, forwarder: Forwarder
+) -> SignalR:
+    return SignalR(
+        channel,
+        queue_watch,
+        metrics.hubs,
+        forwarder,
+        secret=settings.read_hub_secret(),
+        heartbeat=settings.heartbeat,
+        limit=settings.subscriber_limit,
+        buffer_limit=settings.subscriber_buffer,
+        origins=settings.cors_origins,
+    )
+
+
+async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
+    """Listens where only the other gateways come, if there are any; the host:port of it, or nothing.
+
+    A port that is shared leads to any of them.
+    """
+    if not settings.reuse_port and not settings.peer_host:
+        return ""
+    host = settings.peer_host or "127.0.0.1"
+    await web.TCPSite(runner, host, 0).start()
+    return f"{host}:{runner.addresses[-1][1]}"
 
 
 async def _vital(duty: Coroutine[None, None, NoReturn], broken: asyncio.Event) -> None:

@@ -81,7 +81,9 @@ class HubMetrics:
         self.connections = Gauge(
             "thumbq_gateway_hub_connections", "Clients connected to a hub.", ["hub"], registry=registry
         )
-        self.calls = Counter("thumbq_gateway_hub_calls", "Methods called by clients of a hub.", ["hub"], registry=registry)
+        self.calls = Counter(
+            "thumbq_gateway_hub_calls", "Methods called by clients of a hub.", ["hub"], registry=registry
+        )
         self.events = Counter(
             "thumbq_gateway_hub_events",
             "Events sent to clients of a hub, each counted once per client.",

@@ -1,10 +1,11 @@
 """What an operator can set: environment variables with the prefix THUMBQ_, and PORT."""
 
 import ipaddress
+import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -38,12 +39,26 @@ class Settings(BaseSettings):
     ring_bytes: PositiveInt = 16 * 1024 * 1024
     queue_watch_linger: NonNegativeInt = 10
 
+    # Of the hubs. Gateways that share the secret take each other's connection tokens; unset: this gateway's own only.
+    hub_secret: SecretStr | None = None
+    hub_secret_file: Path | None = None
+    # Address at which the other gateways reach this one, for clients whose requests are spread over all of them.
+    peer_host: str | None = None
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
+
+    def read_hub_secret(self) -> bytes:
+        """The secret of the hubs. Raises OSError when its file cannot be read."""
+        if self.hub_secret:
+            return self.hub_secret.get_secret_value().encode()
+        if self.hub_secret_file:
+            return self.hub_secret_file.read_bytes().strip()
+        return secrets.token_bytes(32)
 
     @property
     def is_for_this_machine_only(self) -> bool:

@@ -52,7 +52,9 @@ class Forwarder:
         """Ends all that is open."""
         await self._session.close()
 
-    async def forward(self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()) -> web.StreamResponse:
+    async def forward(
+        self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()
+    ) -> web.StreamResponse:
         """The answer of `base` to the request; `extra` are headers for it. Raises Refusal when it cannot be had."""
         url = base.join(URL(request.raw_path, encoded=True)) if base.path == "/" else _below(base, request.raw_path)
         headers = _passed_on(request.headers)
@@ -76,10 +78,17 @@ class Forwarder:
     async def _stream(self, request: web.Request, url: URL, headers: CIMultiDict[str]) -> web.StreamResponse:
         body = request.content if request.body_exists else None
         asked = self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False, skip_auto_headers=["Content-Type", "User-Agent", "Accept", "Accept-Encoding"]
+            request.method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            skip_auto_headers=["Content-Type", "User-Agent", "Accept", "Accept-Encoding"],
         )
         async with asked as answer:
-            response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed_on(answer.headers))
+            response = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_passed_on(answer.headers)
+            )
             if answer.headers.get("Content-Length") is None:
                 response.content_length = None
             await response.prepare(request)
@@ -92,8 +101,12 @@ class Forwarder:
     async def _tunnel(self, request: web.Request, url: URL, headers: CIMultiDict[str]) -> web.StreamResponse:
         for name in _OF_THIS_HANDSHAKE:
             headers.popall(name, None)
-        protocols = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()]
-        async with self._session.ws_connect(url, headers=headers, protocols=protocols, max_msg_size=_LARGEST_FRAME) as beyond:
+        protocols = [
+            name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()
+        ]
+        async with self._session.ws_connect(
+            url, headers=headers, protocols=protocols, max_msg_size=_LARGEST_FRAME
+        ) as beyond:
             chosen = [beyond.protocol] if beyond.protocol else []
             socket = web.WebSocketResponse(protocols=chosen, max_msg_size=_LARGEST_FRAME)
             await socket.prepare(request)

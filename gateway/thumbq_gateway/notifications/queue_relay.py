@@ -1,6 +1,7 @@
 """The state of the queue as a whole, from one stream that stands only while somebody looks."""
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 
@@ -25,6 +26,7 @@ class QueueWatch:
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
         self.latest: bytes | None = None  # JSON
+        self.listeners: list[Callable[[QueueSnapshot], None]] = []  # told of each snapshot while somebody watches
 
     def enter(self) -> None:
         """One more watcher."""
@@ -60,6 +62,8 @@ class QueueWatch:
                     pauses = back_off()
                     self.latest = json_bytes(_print_snapshot(response.snapshot))
                     self._fanout.publish_queue(self.latest)
+                    for listener in self.listeners:
+                        listener(response.snapshot)
             except grpc.aio.AioRpcError:
                 pass  # the notifications' stream tells of it
             finally:

@@ -5,7 +5,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import grpc
 import structlog
@@ -46,6 +46,16 @@ class Page:
     reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED  # why it does not begin where it should
 
 
+class Listener(Protocol):
+    """Takes the log as it comes in, beside the subscribers. Must not block."""
+
+    def hear(self, notifications: Sequence[Notification]) -> None:
+        """Takes what follows what it took before."""
+
+    def forget(self) -> None:
+        """Takes that there is a hole."""
+
+
 class Upstream:
     """Follows the server's log into the ring and on to the subscribers, through every outage of the server."""
 
@@ -64,6 +74,7 @@ class Upstream:
         self._metrics = metrics
         self._ring_capacity = ring_capacity
         self._ring_bytes = ring_bytes
+        self.listeners: list[Listener] = []
         self._ring: Ring | None = None
         # The ring, once it has reached where the log stood when the gateway started.
         self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
@@ -141,13 +152,17 @@ class Upstream:
             log.warning("upstream.reset", held=str(ring.head), now=str(cursor), reason=reason)
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
+            for listener in self.listeners:
+                listener.forget()
             return
         for start in range(0, len(response.notifications), _PIECE):
-            piece = [event_of(notification) for notification in response.notifications[start : start + _PIECE]]
-            news = [event for event in piece if event.seq > ring.head.seq]
+            notifications = response.notifications[start : start + _PIECE]
+            news = [event for event in map(event_of, notifications) if event.seq > ring.head.seq]
             if news:
                 ring.append(news)
                 self._fanout.publish(news)
+                for listener in self.listeners:
+                    listener.hear(notifications[-len(news) :])
                 await asyncio.sleep(0)
         ring.advance(max(ring.head.seq, cursor.seq))
 

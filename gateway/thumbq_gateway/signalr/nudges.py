@@ -50,7 +50,7 @@ class Nudges:
         self._told = metrics.events.labels("JobStatusChanged")
         self._wake = asyncio.Event()
         self._is_watching = False
-        self._work_waits = False
+        self._due: set[int] = set()  # jobs that waited at the last look
         self._holders: dict[int, str] = {}  # worker ids by job, as of the last snapshot
         self._server_ahead: float | None = None  # seconds that the database's clock is ahead of ours
         self._told_in: tuple[int, int] = (0, 0)  # this second, and how many changes were told in it
@@ -66,8 +66,7 @@ class Nudges:
             if outcome := _OUTCOMES.get(notification.status):
                 self._ended(notification, outcome)
             else:
-                for worker in self._workers.all():
-                    worker.patience = _FIRST_PATIENCE
+                self._expect_interest()
         self._wake.set()
 
     def hear_snapshot(self, snapshot: QueueSnapshot) -> None:
@@ -97,7 +96,10 @@ class Nudges:
                 await asyncio.sleep(next(pauses))
                 self._wake.set()
                 continue
-            self._work_waits = bool(due)
+            seen, self._due = self._due, {job.id for job in due}
+            if self._due - seen:
+                self._expect_interest()
+                woken = True
             if due:
                 self._spread(due, woken=woken)
             await asyncio.sleep(_SHORTEST_PAUSE)
@@ -114,7 +116,7 @@ class Nudges:
     async def _rest(self) -> bool:
         """Waits for news or for the time to ask again; whether there was news."""
         seconds: float | None = _SWEEP if self._workers else None
-        if self._work_waits and self._workers:
+        if self._due and self._workers:
             next_time = min(worker.asked_at + worker.patience for worker in self._workers.all())
             seconds = min(_SWEEP, max(0.0, next_time - time.monotonic()))
         with contextlib.suppress(TimeoutError):
@@ -155,6 +157,11 @@ class Nudges:
         for worker in late:
             worker.patience = min(_LAST_PATIENCE, max(_FIRST_PATIENCE, 2 * worker.patience))
             self._nudge(worker, next(jobs), now)
+
+    def _expect_interest(self) -> None:
+        """What nobody took before says nothing of a new job."""
+        for worker in self._workers.all():
+            worker.patience = _FIRST_PATIENCE
 
     def _nudge(self, worker: Worker, job: Job, now: float) -> None:
         worker.asked += 1
