@@ -12,6 +12,7 @@ from typing import NoReturn
 import grpc
 import structlog
 from aiohttp import web
+from yarl import URL
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.http import files
@@ -19,7 +20,9 @@ from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
+from thumbq_gateway.http.model_files import ModelFiles
 from thumbq_gateway.http.pages import page_routes
+from thumbq_gateway.http.uploads import Uploads
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -30,6 +33,8 @@ from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
 from thumbq_gateway.signalr.wing import SignalR
 from thumbq_gateway.transcoding.endpoint import LARGEST_BODY, Transcoder
+from thumbq_gateway.transcoding.finish import Finish
+from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import routes_of
 
 log = structlog.get_logger()
@@ -85,7 +90,6 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         app.add_routes(transcoder.endpoints())
         app.add_routes(Health(channel, metrics).routes())
         app.add_routes(docs_routes(openapi_document(table)))
-        app.add_routes(page_routes())
         notifications = Notifications(
             upstream,
             fanout,
@@ -96,10 +100,14 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         )
         app.router.add_get("/api/notifications", notifications.handle, allow_head=False)
         app.router.add_get(files.PATTERN, files.ThumbnailFiles(channel, settings.thumbnail_root).handle)
-        forwarder = Forwarder()
+        app.add_routes(Finish(channel).routes())
+        app.add_routes(Neighbours(channel).routes())
+        app.add_routes(Uploads(settings.thumbnail_root).routes())
+        forwarder = Forwarder(verify=settings.upstream_verify)
         hubs = _hubs(settings, channel, queue_watch, metrics, forwarder)
         upstream.listeners.append(hubs)
         app.add_routes(hubs.routes())
+        app.add_routes(_optional_routes(settings, forwarder))
         allow_origins(app, settings.cors_origins)
 
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
@@ -127,6 +135,19 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
             await forwarder.close()
+
+
+def _optional_routes(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
+    """What is left of the paths: files of models, and an application behind the gateway, or else our live page."""
+    routes = ModelFiles(settings.model_root).routes() if settings.model_root else []
+    if not settings.upstream:
+        return [*routes, *page_routes()]
+    base = URL(str(settings.upstream))
+
+    async def pass_on(request: web.Request) -> web.StreamResponse:
+        return await forwarder.forward(request, base)
+
+    return [*routes, web.route("*", "/{path:.*}", pass_on)]
 
 
 def _hubs(

@@ -5,7 +5,16 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import (
+    AliasChoices,
+    AnyHttpUrl,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -25,6 +34,12 @@ class Settings(BaseSettings):
     server: str = "127.0.0.1:50051"
     # Files outside this folder are never served; none: no files.
     thumbnail_root: Path | None = None
+    # Files of models for workers; none: no files.
+    model_root: Path | None = None
+    # What is none of the gateway's own is passed on to this server, as "http://127.0.0.1:8080"; none: 404.
+    upstream: AnyHttpUrl | None = None
+    # Whether the certificate of that server is checked.
+    upstream_verify: bool = True
     # Pages of these origins may use the API, as "https://a.example,https://b.example" or "*".
     cors_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     # A pipe to write {"port": N} to when the gateway listens, inherited from the parent.

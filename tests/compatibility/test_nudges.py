@@ -28,7 +28,7 @@ async def test_a_worker_hears_of_the_next_job_when_it_has_ended_one(client: Clie
     async with Hub.connected(client.http, HUB) as worker:
         await worker.call("RegisterWorker", "worker-1")
         await client.enqueue_many(range(1, 7))
-        taken = []
+        taken: list[int] = []
         while len(taken) < 6:
             await worker.next("JobEnqueued")
             job = await client.dequeue("worker-1")

@@ -101,7 +101,8 @@ async def test_many_who_join_at_once_are_all_told(client: Client) -> None:
     async with Hub.connected(client.http, "/thumbnailHub") as page:
         for number in range(50):
             await page.invoke("JoinModelGroup", str(42 + number % 5), id=str(number))
-        told, answered = [], []
+        told: list[int] = []
+        answered: list[str] = []
         while len(answered) < 50:
             message = await page.message()
             if message["type"] == 3:

@@ -56,7 +56,7 @@ class Forwarder:
         self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()
     ) -> web.StreamResponse:
         """The answer of `base` to the request; `extra` are headers for it. Raises Refusal when it cannot be had."""
-        url = base.join(URL(request.raw_path, encoded=True)) if base.path == "/" else _below(base, request.raw_path)
+        url = URL(str(base).rstrip("/") + request.raw_path, encoded=True)  # letter for letter, as it came
         headers = _passed_on(request.headers)
         headers.popall("Host", None)
         headers.extend(
@@ -138,9 +138,3 @@ def _passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
     unwanted = _HOP_BY_HOP | named
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in unwanted)
-
-
-def _below(base: URL, raw_path: str) -> URL:
-    path, _, query = raw_path.partition("?")
-    text = str(base).rstrip("/") + path + (f"?{query}" if query else "")
-    return URL(text, encoded=True)

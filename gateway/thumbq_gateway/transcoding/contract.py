@@ -14,6 +14,7 @@ from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
+from thumbq_gateway.http.files import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 
 MEBIBYTE = 1 << 20
@@ -44,6 +45,11 @@ class Clause:
     # For the API's description: answers beside the usual ones, and the fields shown when not all are.
     other_answers: Mapping[int, str] = field(default_factory=dict)
     shown_fields: tuple[str, ...] = ()
+
+
+def other_paths(path: str) -> tuple[str, ...]:
+    """Where a route answers as well: workers of generation 2 leave out the prefix."""
+    return (path.removeprefix("/api"),) if path.startswith("/api/thumbnail-jobs") else ()
 
 
 def plain_text(refusal: Refusal) -> web.Response:
@@ -85,6 +91,8 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     """The fields that the page of the contract reads, each of them always there; never the file's path."""
     printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
     shown = {name: printed.get(name) for name in THUMBNAIL_FIELDS}
+    if thumbnail.HasField("file_url"):
+        shown["fileUrl"] = versioned(thumbnail.file_url, thumbnail.processed_at)
     if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:
         shown["status"] = "Pending"
     return shown

@@ -16,7 +16,7 @@ from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
-from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, MEBIBYTE
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, MEBIBYTE, other_paths
 from thumbq_gateway.transcoding.routes import Route
 
 Table: TypeAlias = Mapping[str, Sequence[Route]]
@@ -41,9 +41,11 @@ class Transcoder:
     def endpoints(self) -> list[web.RouteDef]:
         """One aiohttp route for each of the table."""
         return [
-            web.route(route.http_method, route.pattern, self._endpoint(route).handle)
+            web.route(route.http_method, pattern, endpoint.handle)
             for routes in self._table.values()
             for route in routes
+            for endpoint in [self._endpoint(route)]
+            for pattern in (route.pattern, *other_paths(route.pattern))
         ]
 
     def end_long_polls(self) -> None:
