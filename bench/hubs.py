@@ -22,7 +22,7 @@ _EVENTS = 20
 
 
 class Page(asyncio.Protocol):
-    """One client, as light as can be: what is measured is the gateway."""
+    """One client, as light as can be, since the gateway is measured and not the client."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []

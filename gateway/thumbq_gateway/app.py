@@ -138,7 +138,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
 
 
 def _optional_routes(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
-    """What is left of the paths: files of models, and an application behind the gateway, or else our live page."""
+    """Return the routes that depend on settings: files of models, and an application behind, or the live page."""
     routes = ModelFiles(settings.model_root).routes() if settings.model_root else []
     if not settings.upstream:
         return [*routes, *page_routes()]
@@ -167,9 +167,9 @@ def _hubs(
 
 
 async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
-    """Listens where only the other gateways come, if there are any; the host:port of it, or nothing.
+    """Listen on a port of this process alone, for the other gateways. Return its host:port, or "" when it is alone.
 
-    A port that is shared leads to any of them.
+    Gateways that share a port need it: a connection to the shared port may reach any of them.
     """
     if not settings.reuse_port and not settings.peer_host:
         return ""

@@ -1,4 +1,4 @@
-"""A gateway in front of an application: what is none of its own is passed on as it is."""
+"""A gateway in front of an application: requests for other paths are passed on unchanged."""
 
 import asyncio
 import io

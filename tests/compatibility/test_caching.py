@@ -7,7 +7,7 @@ from tests.gateway.service import Client
 
 
 async def render(client: Client, path: Path, content: bytes, **fields: object) -> str:
-    """Makes the picture of model 42, and returns the address that pages are told."""
+    """Make the picture of model 42, and return its address from the event."""
     path.write_bytes(content)
     async with client.listen(f"modelId=42&status=Ready&after={await client.cursor()}") as page:
         await client.enqueue(42, **fields)
@@ -32,7 +32,7 @@ async def test_another_picture_has_another_address_and_the_old_one_is_not_kept_f
     first = await render(client, thumbnail_root / "a", picture("PNG"))
     second = await render(client, thumbnail_root / "b", picture("JPEG"), force=True)
     assert first != second
-    late = await client.get(first)  # asked for just before the page heard of the second
+    late = await client.get(first)  # a page asks for it just before the second event
     assert (late.body, late.headers["Cache-Control"]) == (picture("JPEG"), "public, max-age=60")
     assert (await client.get(second)).headers["Cache-Control"] == "public, max-age=86400, immutable"
 

@@ -120,7 +120,7 @@ async def test_pages_stay_connected_while_the_server_is_away_and_miss_nothing(re
         await client.announce(1)
         assert (await page.event("ThumbnailStatusChanged"))["modelId"] == 1
         await restartable.stop()
-        await page.call("JoinModelGroup", "2")  # nobody knows how it stands, which is no error
+        await page.call("JoinModelGroup", "2")  # its status is unknown, which is no error
         await restartable.start()
         while (await client.post("/api/test/thumbnail-complete/3", {"status": "Ready"})).status != 200:
             pass

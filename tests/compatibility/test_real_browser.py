@@ -18,7 +18,7 @@ from tests.gateway.service import Client, running_gateway
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
 LIBRARY = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"
 TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"]
-# Joins, resolves when the model is Ready, and returns what it heard.
+# Joins the groups; `window.heard` resolves with the first Ready event.
 HEAR = """async ([url, transport]) => {
     const connection = new signalR.HubConnectionBuilder()
         .withUrl(`${url}/thumbnailHub`, { transport: signalR.HttpTransportType[transport], withCredentials: true })

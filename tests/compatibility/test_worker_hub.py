@@ -1,4 +1,4 @@
-"""The worker hubs: registering, acknowledging, and what workers are told."""
+"""The worker hubs: registering, acknowledging, and the events for workers."""
 
 import pytest
 

@@ -73,7 +73,7 @@ class Hub:
         await self.send({"type": 1, "invocationId": id, "target": target, "arguments": list(arguments)})
 
     async def call(self, target: str, *arguments: object) -> list[Json]:
-        """Invokes; what came before the answer, which must be that all is well."""
+        """Invoke, and expect success. Return the messages before the answer."""
         await self.invoke(target, *arguments, id="call")
         before = []
         while (message := await self.message()).get("type") != 3:

@@ -33,7 +33,7 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
         response.headers.add("Vary", "Origin")
         if origin := allowed(request):
             response.headers["Access-Control-Allow-Origin"] = origin
-            if origin in origins:  # to any page at all, nobody's cookies are shown
+            if origin in origins:  # a page that only "*" lets in gets no cookies
                 response.headers["Access-Control-Allow-Credentials"] = "true"
             response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
 

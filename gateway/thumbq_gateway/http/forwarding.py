@@ -12,7 +12,7 @@ from yarl import URL
 
 from thumbq_gateway.http.errors import Refusal
 
-# RFC 9110, section 7.6.1: what is between two neighbours only. Host and length are made anew for the next one.
+# RFC 9110, section 7.6.1: these headers are between two neighbours only.
 _HOP_BY_HOP = {
     "connection",
     "keep-alive",
@@ -49,13 +49,13 @@ class Forwarder:
         )
 
     async def close(self) -> None:
-        """Ends all that is open."""
+        """End all connections."""
         await self._session.close()
 
     async def forward(
         self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()
     ) -> web.StreamResponse:
-        """The answer of `base` to the request; `extra` are headers for it. Raises Refusal when it cannot be had."""
+        """Return the answer of `base` to the request; `extra` are headers for it. Raises Refusal when it is away."""
         url = URL(str(base).rstrip("/") + request.raw_path, encoded=True)  # letter for letter, as it came
         headers = _passed_on(request.headers)
         headers.popall("Host", None)
@@ -134,7 +134,7 @@ async def _pass_on(
 
 
 def _passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """All but what is between neighbours, which `Connection` may add to."""
+    """Return the headers without those between neighbours, among them the ones that `Connection` names."""
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
     unwanted = _HOP_BY_HOP | named
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in unwanted)

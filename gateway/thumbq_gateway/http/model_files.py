@@ -1,4 +1,4 @@
-"""GET /models/{id}/file: the model itself, for workers that fetch it where their jobs come from."""
+"""GET /models/{id}/file: the model itself, for workers that fetch it from the gateway."""
 
 import asyncio
 import re
@@ -24,18 +24,18 @@ class ModelFiles:
         self._root = root
 
     def routes(self) -> list[web.RouteDef]:
-        """Where they answer."""
+        """Return the routes."""
         return [
             web.get("/models/{model_id:[0-9]+}/file", self.model),
             web.get("/models/{model_id:[0-9]+}/versions/{version_id:[0-9]+}/file", self.version),
         ]
 
     async def model(self, request: web.Request) -> web.StreamResponse:
-        """The newest file of a model."""
+        """Send the newest file of a model."""
         return await self._send(self._root, int(request.match_info["model_id"]))
 
     async def version(self, request: web.Request) -> web.StreamResponse:
-        """The newest file of one version."""
+        """Send the newest file of a version."""
         folder = self._root / request.match_info["model_id"] / "versions"
         return await self._send(folder, int(request.match_info["version_id"]))
 
@@ -52,7 +52,7 @@ class ModelFiles:
 
 
 def _newest(folder: Path, number: int) -> Path:
-    """The file of this number that was changed last. Raises OSError, LookupError."""
+    """Return the file of this number that was changed last. Raises OSError, LookupError."""
     named = re.compile(rf"{number}(-.*)?\.[A-Za-z0-9]+")
     found = [path for path in folder.iterdir() if named.fullmatch(path.name)]
     if not found:

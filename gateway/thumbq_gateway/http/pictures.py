@@ -1,4 +1,4 @@
-"""What a picture is, by its content: its kind, whether it is whole, and its size."""
+"""The kind and the size of a picture, and whether it is whole, by its content."""
 
 from io import BytesIO
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Picture(NamedTuple):
 
 
 def inspect(content: bytes) -> Picture:
-    """The picture that the content is, whatever it is called. Raises NoPicture."""
+    """Return the picture in the content. Raises NoPicture."""
     content_type, extension = _kind(content)
     try:
         width, height = imagesize.get(BytesIO(content))

@@ -27,18 +27,18 @@ class Uploads:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
-        """Where they answer."""
+        """Return the routes."""
         return [
             web.post("/models/{model_id:[0-9]+}/thumbnail/upload", self.take),
             web.post("/models/{model_id:[0-9]+}/thumbnail/png-upload", self.take_png),
         ]
 
     async def take(self, request: web.Request) -> web.Response:
-        """Keeps a picture of any kind; its path belongs into the job's report."""
+        """Keep a picture of any kind; the worker reports its path with the job."""
         return await self._answer(request, "thumbnailPath")
 
     async def take_png(self, request: web.Request) -> web.Response:
-        """Keeps the still PNG beside an animated picture."""
+        """Keep the still PNG beside an animated picture."""
         return await self._answer(request, "pngThumbnailPath")
 
     async def _answer(self, request: web.Request, path_name: str) -> web.Response:
@@ -66,7 +66,7 @@ class Uploads:
 
 
 async def _read_file(request: web.Request) -> bytes:
-    """The content of the part named `file`, or else of the first one with a file name. Raises Refusal."""
+    """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
     try:
@@ -89,7 +89,7 @@ async def _read_part(part: BodyPartReader) -> bytes:
 
 
 def _keep(root: Path, content: bytes, picture: Picture) -> Path:
-    """Writes the file beside its place, and puts it there in one step: nobody ever sees half of it."""
+    """Write the file beside its place, and moves it there in one step, so that no reader sees half of it."""
     digest = hashlib.sha256(content).hexdigest()
     folder = root.resolve() / _FOLDER / digest[:2] / digest[2:4]
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class QueueWatch:
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
         self.latest: bytes | None = None  # JSON
-        self.listeners: list[Callable[[QueueSnapshot], None]] = []  # told of each snapshot while somebody watches
+        self.listeners: list[Callable[[QueueSnapshot], None]] = []  # they get each snapshot while there is a watcher
 
     def enter(self) -> None:
         """One more watcher."""

@@ -1,1 +1,1 @@
-"""SignalR hubs: what the workers and pages of Modelibr speak, beside the gateway's own streams."""
+"""SignalR hubs: the protocol of the workers and pages of Modelibr."""

@@ -46,7 +46,7 @@ class Connection:
         self._rest = ""
 
     async def take(self, text: str) -> None:
-        """Takes what the client has sent: one record after the other, each answered before the next is looked at."""
+        """Take text from the client: each record is answered before the next one is read."""
         self.hear()
         *records, self._rest = (self._rest + text).split(SEPARATOR)
         try:
@@ -60,11 +60,11 @@ class Connection:
             self.end(closing(str(error)) if self.is_open else handshake_refused(str(error)))
 
     def hear(self) -> None:
-        """Notes that the client is there."""
+        """Note that the client is there."""
         self.heard_at = time.monotonic()
 
     def send(self, record: Record) -> None:
-        """Sends it, if the client reads at all."""
+        """Send a record, or cut off a client that does not read."""
         if self.ended:
             return
         if self.outlet.unread > self._buffer_limit:
@@ -73,12 +73,12 @@ class Connection:
             self.outlet.write(record)
 
     def ping(self) -> None:
-        """Says that the line is alive."""
+        """Tell the client that the line is alive."""
         if self.is_open:
             self.send(PING)
 
     def end(self, last: Record | None = None) -> None:
-        """Ends in order, with a last word. The client may come again only when that says so."""
+        """End in order, with a last record. The client comes back only when that record allows it."""
         if not self.ended:
             if last:
                 self.outlet.write(last)
@@ -86,7 +86,7 @@ class Connection:
             self.outlet.end()
 
     def cut_off(self, reason: CutOff) -> None:
-        """Drops a client that does not read, or says nothing; it comes back when it can."""
+        """Drop a client that does not read or has fallen silent; it comes back when it can."""
         if not self.ended:
             self.ended = True
             log.warning("hub.cut_off", hub=self.hub.path, peer=self.outlet.peer, reason=reason)
@@ -107,7 +107,7 @@ class Connection:
             self._answer(call, f"'{call.target[:100]}' is not a streaming method.")
         elif kind == MessageType.CLOSE:
             self.end()
-        # pings have been heard already; what is of a later version of the protocol is none of ours
+        # `hear` has noted a ping already; messages of a later version of the protocol are passed over
 
     async def _call(self, call: Invocation) -> None:
         self._metrics.calls.labels(self.hub.path).inc()

@@ -1,4 +1,4 @@
-"""All connections of the hubs of this gateway, and the one clock that pings them and misses the silent ones."""
+"""All connections of the hubs of this gateway, and the one clock that pings them and cuts off the silent ones."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ GOING_AWAY = closing(allow_reconnect=True)
 
 
 class Connections:
-    """Who is connected, by id."""
+    """The connections, by id."""
 
     def __init__(self, metrics: HubMetrics, *, heartbeat: float, limit: int) -> None:
         """`heartbeat` in seconds."""
@@ -35,11 +35,11 @@ class Connections:
         return len(self._by_id) >= self._limit
 
     def find(self, connection_id: str) -> Connection | None:
-        """The connection of this id."""
+        """Return the connection of this id."""
         return self._by_id.get(connection_id)
 
     def enter(self, connection: Connection) -> None:
-        """One more."""
+        """Add a connection."""
         self._by_id[connection.id] = connection
         min(self._wheel, key=len).add(connection)
         self._metrics.connections.labels(connection.hub.path).inc()
@@ -47,7 +47,7 @@ class Connections:
             connection.end(GOING_AWAY)
 
     def leave(self, connection: Connection) -> None:
-        """One less; harmless when it has left already."""
+        """Remove a connection; harmless when it has left already."""
         if self._by_id.pop(connection.id, None) is None:
             return
         for spoke in self._wheel:
@@ -56,13 +56,13 @@ class Connections:
         self._metrics.connections.labels(connection.hub.path).dec()
 
     def drain(self) -> None:
-        """Ends all of them, and those who still come; each may come again, elsewhere."""
+        """End all connections, and those that still come; each client may come back, to another gateway."""
         self.is_draining = True
         for connection in list(self._by_id.values()):
             connection.end(GOING_AWAY)
 
     async def beat(self) -> NoReturn:
-        """Turns the wheel: whoever is on the spoke gets a ping, unless nothing was heard of it for too long."""
+        """Turn the wheel: each client of a spoke gets a ping, or is cut off when it was silent for too long."""
         for spoke in itertools.cycle(self._wheel):
             await asyncio.sleep(self._interval)
             silent_since = time.monotonic() - self._patience
@@ -77,7 +77,7 @@ class Connections:
         raise AssertionError("a wheel has no end")
 
     def _look_at(self, connection: Connection, outlet: PollOutlet, silent_since: float) -> None:
-        """A client that polls has no request open at times: nothing but this notices that it is gone."""
+        """Look after a client that polls. At times it has no request open, and only this clock notices its end."""
         if outlet.polling:
             connection.ping()
         elif connection.heard_at < silent_since:

@@ -29,7 +29,7 @@ _STREAM_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 _POLL_SECONDS = 25.0  # less than what proxies allow for an answer
-_FORWARDED = "X-Thumbq-Forwarded"  # by another gateway: not to be passed on once more
+_FORWARDED = "X-Thumbq-Forwarded"  # set by a gateway that passed the request on: no gateway passes it on twice
 
 
 class Endpoint:
@@ -57,7 +57,7 @@ class Endpoint:
         self._origins = origins
 
     def routes(self) -> list[web.RouteDef]:
-        """Where they answer."""
+        """Return the routes."""
         path = self._hub.path
         return [
             web.post(f"{path}/negotiate", self.negotiate),
@@ -67,7 +67,7 @@ class Endpoint:
         ]
 
     async def negotiate(self, request: web.Request) -> web.Response:
-        """Hands out an id and a token; nothing is kept."""
+        """Hand out an id and a token. The gateway keeps neither."""
         if self._connections.are_full:
             raise Refusal(grpc.StatusCode.UNAVAILABLE, "This gateway has as many connections as it may have.")
         version = request.query.get("negotiateVersion", "0")
@@ -78,11 +78,11 @@ class Endpoint:
         if answer["negotiateVersion"]:
             answer["connectionToken"] = token
         else:
-            answer["connectionId"] = token  # of that version is no other id than the one to come with
+            answer["connectionId"] = token  # version 0 knows one id only, and the client connects with it
         return _json(answer | {"availableTransports": _TRANSPORTS})
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """What the client gets: a WebSocket, an event stream, or the answer to one poll."""
+        """Serve the way to the client: a WebSocket, an event stream, or the answer to one poll."""
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._serve_socket(request)
         token = self._token(request)
@@ -93,7 +93,7 @@ class Endpoint:
         return await self._answer_poll(request, token)
 
     async def send(self, request: web.Request) -> web.StreamResponse:
-        """Takes what a client without a WebSocket sends."""
+        """Take the messages of a client without a WebSocket."""
         token = self._token(request)
         connection = self._connections.find(token.connection_id)
         if connection is None:
@@ -106,7 +106,7 @@ class Endpoint:
         return web.Response()
 
     async def end(self, request: web.Request) -> web.StreamResponse:
-        """Ends the connection of a client that polls."""
+        """End the connection of a client that polls."""
         token = self._token(request)
         connection = self._connections.find(token.connection_id)
         if connection is None:
@@ -204,13 +204,13 @@ class Endpoint:
             raise _no_connection()
 
     def _elsewhere(self, request: web.Request, token: Token) -> URL | None:
-        """The gateway that the token names, if that is another one, and did not send the request here itself."""
+        """Return the gateway that the token names, unless it is this one, or passed the request on itself."""
         if token.home == self.home or not token.home or _FORWARDED in request.headers:
             return None
         return URL(f"http://{token.home}/")
 
     def _check_origin(self, request: web.Request) -> None:
-        """A browser asks nobody before it opens a WebSocket for a page of another origin."""
+        """Refuse pages of foreign origins: a browser opens a WebSocket for them without a preflight."""
         origin = request.headers.get("Origin")
         if origin and not self._origins & {origin, "*"} and URL(origin).authority != request.host:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {origin[:200]} may not connect here.")

@@ -1,4 +1,4 @@
-"""What the hubs have in common: methods by name, and groups of connections."""
+"""The common part of the hubs: methods by name, and groups of connections."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,7 +15,7 @@ class Member(Protocol):
     groups: set[str]
 
     def send(self, record: Record) -> None:
-        """Sends it a record."""
+        """Send a record."""
 
 
 class Refused(Exception):
@@ -33,15 +33,20 @@ class Method(NamedTuple):
 
 
 class Hub:
-    """The methods of one hub, and who is in which group. Names are matched in any case, as ASP.NET does."""
+    """The methods of one hub, and its groups. Names match in any case, as in ASP.NET."""
 
     def __init__(self, path: str, methods: dict[str, Method]) -> None:
         self.path = path
         self._methods = {name.lower(): method for name, method in methods.items()}
         self._groups: defaultdict[str, set[Member]] = defaultdict(set)
 
+    @property
+    def method_names(self) -> set[str]:
+        """The names of the methods, in lower case."""
+        return set(self._methods)
+
     async def call(self, connection: Member, target: str, arguments: list[Any]) -> None:
-        """Carries out a client's call. Raises Refused."""
+        """Carry out a client's call. Raises Refused."""
         method = self._methods.get(target.lower())
         if method is None:
             raise Refused(f"Unknown hub method '{target[:100]}'.")
@@ -51,19 +56,19 @@ class Hub:
         await method.body(connection, *arguments)
 
     def leave(self, connection: Member) -> None:
-        """Forgets a connection that has ended."""
+        """Forget a connection that has ended."""
         for name in list(connection.groups):
             self.leave_group(connection, name)
 
     def join_group(self, connection: Member, name: str) -> None:
-        """From now on the connection gets what the group is sent. Raises Refused."""
+        """Add the connection to a group. Raises Refused."""
         if len(connection.groups) >= _MOST_GROUPS:
             raise Refused(f"A connection may be in {_MOST_GROUPS} groups at most.")
         connection.groups.add(name)
         self._groups[name].add(connection)
 
     def leave_group(self, connection: Member, name: str) -> None:
-        """Undoes it; harmless when the connection is not in the group."""
+        """Remove the connection from a group; harmless when it is not in it."""
         connection.groups.discard(name)
         members = self._groups.get(name, set())
         members.discard(connection)
@@ -71,11 +76,11 @@ class Hub:
             self._groups.pop(name, None)
 
     def members(self, names: Iterable[str]) -> set[Member]:
-        """Who is in any of the groups."""
+        """Return the members of the groups, each once."""
         return set().union(*[self._groups.get(name, set()) for name in names])
 
     def publish(self, names: Iterable[str], record: Record) -> int:
-        """Sends a record to each member of the groups, once; returns to how many."""
+        """Send a record to each member of the groups, once. Return the number of receivers."""
         receivers = self.members(names)
         for connection in receivers:
             connection.send(record)

@@ -1,8 +1,8 @@
-"""Tells workers that there is work, for as long as there is some and they do not take it.
+"""Announces work to the registered workers for as long as jobs wait.
 
-A worker of generation 1 takes one job for each `JobEnqueued`, and drops the message when it is busy, without a word. So
-a nudge proves nothing: what the queue shows afterwards does. A worker that took nothing is asked again, first soon and
-then ever more seldom; a new job, an outcome of its own or a claim of its own makes it soon again.
+A worker of generation 1 takes one job for each `JobEnqueued` message, and drops the message when it is busy. A nudge
+therefore proves nothing; the state of the queue does. A worker that took nothing is asked again, soon at first and then
+less and less often. A new job, or a claim or an outcome of the worker's own, starts that over.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from thumbq_gateway.notifications.queue_relay import QueueWatch
 from thumbq_gateway.notifications.upstream import back_off
 from thumbq_gateway.signalr.worker_hub import Worker, Workers, job_enqueued, job_status_changed
 
-_SWEEP = 2.0  # seconds between looks at the queue when nothing is heard of it
+_SWEEP = 2.0  # seconds between looks at the queue when no news of it come
 _SHORTEST_PAUSE = 0.1  # seconds between two looks
 _FIRST_PATIENCE, _LAST_PATIENCE = 0.25, 8.0  # seconds until a worker that took nothing is asked again
 _USUAL_ROOM = 3  # jobs at once, of a worker that has not shown yet how many it takes
@@ -57,7 +57,7 @@ class Nudges:
         workers.changed = self._workers_changed
 
     def hear(self, notifications: Sequence[Notification]) -> None:
-        """Looks at the queue when something came in or ended."""
+        """Look at the queue after a job came in or ended."""
         if not self._workers:
             return
         for notification in notifications:
@@ -70,7 +70,7 @@ class Nudges:
         self._wake.set()
 
     def hear_snapshot(self, snapshot: QueueSnapshot) -> None:
-        """Learns what each worker holds. Who has taken a job may have room for the next."""
+        """Learn how many jobs each worker holds. A worker that has taken one may have room for the next."""
         self._server_ahead = snapshot.timestamp.ToMicroseconds() / 1e6 - time.time()
         self._holders = {rendering.job_id: rendering.worker_id for rendering in snapshot.rendering}
         held = list(self._holders.values())
@@ -83,7 +83,7 @@ class Nudges:
             worker.peak = max(worker.peak, in_flight)
 
     async def run(self) -> NoReturn:
-        """Nudges for ever."""
+        """Nudge for ever."""
         pauses = back_off()
         while True:
             woken = await self._rest()
@@ -114,7 +114,7 @@ class Nudges:
         self._wake.set()
 
     async def _rest(self) -> bool:
-        """Waits for news or for the time to ask again; whether there was news."""
+        """Wait for news or for the time to ask again. Return whether there was news."""
         seconds: float | None = _SWEEP if self._workers else None
         if self._due and self._workers:
             next_time = min(worker.asked_at + worker.patience for worker in self._workers.all())
@@ -127,7 +127,7 @@ class Nudges:
         return woken
 
     async def _due_jobs(self) -> list[Job]:
-        """Jobs that a worker could fetch now, the oldest first; not all of them."""
+        """Return jobs that a worker could fetch now, the oldest first; not all of them."""
         request = ListJobsRequest(status=JobStatus.JOB_STATUS_PENDING, page_size=_LOOK_AT)
         answer = await self._queue.ListJobs(request, timeout=_DEADLINE)
         jobs = list(reversed(answer.jobs))
@@ -140,7 +140,7 @@ class Nudges:
         return job.run_at.ToMicroseconds() / 1e6 <= time.time() + self._server_ahead
 
     def _spread(self, due: Sequence[Job], *, woken: bool) -> None:
-        """News: one worker for each job, those first who hold the least. Else each whose patience is at its end."""
+        """After news, nudge one worker for each job, those that hold least first. Otherwise nudge each that is due."""
         now = time.monotonic()
         workers = self._workers.all()
         late = [worker for worker in workers if now - worker.asked_at >= worker.patience]
@@ -159,7 +159,7 @@ class Nudges:
             self._nudge(worker, next(jobs), now)
 
     def _expect_interest(self) -> None:
-        """What nobody took before says nothing of a new job."""
+        """Ask soon again: a worker that took no job before may take a new one."""
         for worker in self._workers.all():
             worker.patience = _FIRST_PATIENCE
 
@@ -185,7 +185,7 @@ class Nudges:
 
 
 def _room(worker: Worker) -> int:
-    """How many more nudges may find it with a free hand."""
+    """Return how many more nudges may find the worker free."""
     return min(_USUAL_ROOM, max(_USUAL_ROOM, worker.peak) - worker.in_flight) - worker.asked
 
 

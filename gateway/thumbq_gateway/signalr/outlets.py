@@ -1,4 +1,4 @@
-"""How records reach a client: over a WebSocket, as server-sent events, or when it asks. Writing never waits."""
+"""The ways from the gateway to a client: WebSocket, server-sent events, long poll. Writing never waits."""
 
 import asyncio
 from typing import Protocol
@@ -22,17 +22,17 @@ class Outlet(Protocol):
         """Whose address it is, for the log."""
 
     def write(self, record: Record) -> None:
-        """Sends a record."""
+        """Send a record."""
 
     def end(self) -> None:
-        """Ends the connection in order, after what was written."""
+        """End the connection in order, after the records before."""
 
     def abort(self) -> None:
-        """Ends the connection at once."""
+        """End the connection at once."""
 
 
 class WebSocketOutlet:
-    """Writes frames to the transport of a WebSocket, past aiohttp's writer, which would encode each of them anew."""
+    """Writes frames to the transport of a WebSocket, past aiohttp's writer, which encodes for each client."""
 
     __slots__ = ("_socket", "_transport")
 
@@ -51,18 +51,18 @@ class WebSocketOutlet:
         return self._transport.get_extra_info("peername")
 
     def write(self, record: Record) -> None:
-        """Sends a record."""
+        """Send a record."""
         if not self._transport.is_closing():
             self._transport.write(record.frame)
 
     def end(self) -> None:
-        """Sends a close frame; the handler's loop ends with it."""
+        """Send a close frame; the handler's loop ends with it."""
         task = asyncio.create_task(self._socket.close(code=WSCloseCode.OK))
         _closing.add(task)
         task.add_done_callback(_closing.discard)
 
     def abort(self) -> None:
-        """Drops the connection."""
+        """Drop the connection."""
         self._transport.abort()
 
 
@@ -86,22 +86,22 @@ class EventStreamOutlet:
         return self._transport.get_extra_info("peername")
 
     def write(self, record: Record) -> None:
-        """Sends a record."""
+        """Send a record."""
         if not self._transport.is_closing():
             self._transport.write(record.event)
 
     def end(self) -> None:
-        """Lets the handler finish the response."""
+        """Let the handler finish the response."""
         self.ended.set()
 
     def abort(self) -> None:
-        """Drops the connection."""
+        """Drop the connection."""
         self.ended.set()
         self._transport.abort()
 
 
 class PollOutlet:
-    """Keeps what was written until the client asks for it. A newer question ends the one before."""
+    """Keeps records until the client polls. A newer poll ends the one before."""
 
     __slots__ = ("_changed", "_turn", "ended", "peer", "polling", "records", "unread")
 
@@ -115,23 +115,23 @@ class PollOutlet:
         self._changed = asyncio.Event()
 
     def write(self, record: Record) -> None:
-        """Keeps a record for the next answer."""
+        """Keep a record for the next answer."""
         self.records.append(record.payload)
         self.unread += len(record.payload)
         self._changed.set()
 
     def end(self) -> None:
-        """Lets the client take what is there, and then nothing more."""
+        """Let the client take the records that are there, and end."""
         self.ended = True
         self._changed.set()
 
     abort = end
 
     async def take(self, seconds: float) -> bytes | None:
-        """What has come, after waiting for it; None: no more will, or somebody else asks."""
+        """Wait for records and return them. None: no more will come, or a newer poll has taken over."""
         self._turn += 1
         turn = self._turn
-        self._changed.set()  # ends the question before
+        self._changed.set()  # ends the poll before
         await asyncio.sleep(0)
         self.polling = True
         try:

@@ -1,4 +1,4 @@
-"""/thumbnailHub: pages, who join groups of models and hear of their thumbnails."""
+"""/thumbnailHub: pages join groups of models and get each change of their thumbnails."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,12 +38,12 @@ class Told(NamedTuple):
 
 
 class PageHub(Hub):
-    """Groups by model, by version, and of all. Who joins is told how things stand, so that nothing missed matters."""
+    """Groups of one model each, and of all. A page that joins gets the present status, which heals it."""
 
     def __init__(self, channel: grpc.aio.Channel, metrics: HubMetrics) -> None:
         self._service = NotificationServiceStub(channel)
         self._events = metrics.events.labels(_TARGET)
-        self._recent: dict[int, Told] = {}  # by model, the one told longest ago first
+        self._recent: dict[int, Told] = {}  # by model, in the order of the log
         self._reading: dict[int, asyncio.Task[Told]] = {}
         self._healing: asyncio.Task[None] | None = None
         methods = {
@@ -52,7 +52,7 @@ class PageHub(Hub):
             "JoinAllModelsGroup": Method(self._join_all_models, 0),
             "LeaveAllModelsGroup": Method(self._leave_whole(ALL_MODELS), 0),
         }
-        # These have nothing to be told of yet, but a page that joins them must not fail.
+        # Nothing is published to these groups, but a page that joins them must not fail.
         for kind in ("ModelVersion", "ModelActiveVersion"):
             methods[f"Join{kind}Group"] = Method(self._join_named(kind), 1)
             methods[f"Leave{kind}Group"] = Method(self._leave_named(kind), 1)
@@ -61,7 +61,7 @@ class PageHub(Hub):
         super().__init__(PATH, methods)
 
     def hear(self, notifications: Sequence[Notification]) -> None:
-        """Passes news on to those who joined."""
+        """Pass news on to the groups."""
         for notification in notifications:
             told = _told(notification)
             self._remember(told)
@@ -69,7 +69,7 @@ class PageHub(Hub):
             self._events.inc(self.publish(groups, told.record))
 
     def forget(self) -> None:
-        """The log has a hole: tells those who joined single models how these stand now."""
+        """Tell the groups of single models their present status, since the log has a hole."""
         self._recent.clear()
         if self._healing is None or self._healing.done():
             self._healing = asyncio.create_task(self._heal())
@@ -79,12 +79,12 @@ class PageHub(Hub):
         self.join_group(connection, group)
         number = _model_id(model_id)
         if number is None:
-            return  # a group of that name exists for ASP.NET, too; nothing is ever sent to it
+            return  # ASP.NET lets a page join a group of any name
         try:
             told = await self._present(number)
         except grpc.aio.AioRpcError as error:
             log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
-            return  # the page hears of the next change
+            return  # the page gets the next change
         connection.send(told.record)
 
     async def _join_all_models(self, connection: Member) -> None:
@@ -93,7 +93,7 @@ class PageHub(Hub):
             connection.send(told.record)
 
     async def _present(self, model_id: int) -> Told:
-        """How a model stands. One question for all who ask at once; what was told since is the newer answer."""
+        """Return the status of a model. One read serves all that ask at once, and a newer notification wins over it."""
         reading = self._reading.get(model_id)
         if reading is None:
             reading = self._reading[model_id] = asyncio.create_task(self._read(model_id))
@@ -174,6 +174,6 @@ def _status(thumbnail: Thumbnail) -> Record:
 
 
 def _model_id(text: object) -> int | None:
-    """The id that a page may write as a text or as a number."""
+    """Return the id, which a page may write as a text or as a number; None for other texts."""
     digits = str(text)
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None

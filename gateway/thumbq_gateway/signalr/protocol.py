@@ -25,7 +25,7 @@ class MessageType(IntEnum):
 
 
 class ProtocolError(ValueError):
-    """A client that does not keep to the protocol; `str()` is a sentence for it."""
+    """A client broke the protocol; `str()` is a sentence for it."""
 
 
 class Record:
@@ -64,23 +64,23 @@ HANDSHAKE_DONE = Record({})
 
 
 def handshake_refused(sentence: str) -> Record:
-    """The answer to a handshake that cannot be granted."""
+    """Return the answer to a handshake that is refused."""
     return Record({"error": sentence})
 
 
 def invocation(target: str, argument: object) -> Record:
-    """An event for the client, with one argument."""
+    """Return an event for the client, with one argument."""
     return Record({"type": MessageType.INVOCATION, "target": target, "arguments": [argument]})
 
 
 def completion(invocation_id: str, error: str | None = None) -> Record:
-    """The answer to an invocation; no method of these hubs has a result."""
+    """Return the answer to an invocation; no method of these hubs has a result."""
     answer = {"type": MessageType.COMPLETION, "invocationId": invocation_id}
     return Record(answer | {"error": error} if error else answer)
 
 
 def closing(error: str | None = None, *, allow_reconnect: bool = False) -> Record:
-    """The last message. A client that was given no leave to reconnect stays away."""
+    """Return the last message. A client reconnects only when it allows that."""
     message: dict[str, Any] = {"type": MessageType.CLOSE}
     if error:
         message["error"] = error
@@ -90,7 +90,7 @@ def closing(error: str | None = None, *, allow_reconnect: bool = False) -> Recor
 
 
 def check_handshake(record: str) -> None:
-    """Raises ProtocolError unless the record asks for this protocol."""
+    """Check that the record asks for this protocol. Raises ProtocolError."""
     request = _object(record)
     protocol, version = request.get("protocol"), request.get("version")
     if not isinstance(protocol, str):
@@ -102,7 +102,7 @@ def check_handshake(record: str) -> None:
 
 
 def read_message(record: str) -> tuple[int, dict[str, Any]]:
-    """The type and the fields of a message. Raises ProtocolError."""
+    """Return the type and the fields of a message. Raises ProtocolError."""
     message = _object(record)
     kind = message.get("type")
     if not isinstance(kind, int):
@@ -111,7 +111,7 @@ def read_message(record: str) -> tuple[int, dict[str, Any]]:
 
 
 def read_invocation(message: dict[str, Any]) -> Invocation:
-    """The call in an invocation. Raises ProtocolError."""
+    """Return the call in an invocation. Raises ProtocolError."""
     target, arguments, call_id = message.get("target"), message.get("arguments"), message.get("invocationId")
     if not isinstance(target, str) or not isinstance(arguments, list):
         raise ProtocolError("An invocation needs a target and a list of arguments.")

@@ -1,8 +1,8 @@
-"""Connection tokens: what negotiate hands out, signed, so that no gateway has to remember it.
+"""Connection tokens: signed, so that no gateway has to remember them.
 
-A token names a connection that is yet to be made, when it was handed out, and the gateway that did so. Every gateway
-with the same secret accepts it. A WebSocket may therefore open at any of them. The other transports are several
-requests that must meet: a gateway that gets one of these passes it on to the one that the token names.
+A token names a connection to come, the time, and the gateway that made it. Every gateway with the same secret accepts
+it, so a WebSocket may open at any of them. The other transports are several requests, which must meet at one gateway:
+the others pass them on to the one that the token names.
 """
 
 import base64
@@ -18,7 +18,7 @@ _SIGNATURE_BYTES = 18
 
 
 class Token(NamedTuple):
-    """What a token says."""
+    """The content of a token."""
 
     connection_id: str
     home: str  # host:port of the gateway's own door; empty: there is only one gateway
@@ -38,13 +38,13 @@ class Tokens:
         self._key = hmac.digest(secret, b"thumbq hub " + hub.encode(), hashlib.sha256)
 
     def issue(self, home: str) -> tuple[str, str]:
-        """A new connection id, which may be known to others, and the token, which may not."""
+        """Return a new connection id, which is public, and its token, which is secret."""
         connection_id = secrets.token_urlsafe(16)
         stated = ".".join([connection_id, f"{int(time.time()):x}", _encoded(home.encode())])
         return connection_id, f"{stated}.{self._signature(stated)}"
 
     def read(self, text: str) -> Token | None:
-        """What the token says; None when it is none of ours."""
+        """Return the content of a token; None when the signature is wrong."""
         stated, _, signature = text.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(stated).encode()):
             return None

@@ -56,27 +56,27 @@ class SignalR:
         queue_watch.listeners.append(self._nudges.hear_snapshot)
 
     def routes(self) -> list[web.RouteDef]:
-        """Where the hubs answer."""
+        """Return the routes of the hubs."""
         return [route for endpoint in self._endpoints for route in endpoint.routes()]
 
     def duties(self) -> list[Coroutine[None, None, NoReturn]]:
-        """What runs as long as the gateway does."""
+        """Return the tasks that run as long as the gateway does."""
         return [self._connections.beat(), self._nudges.run()]
 
     def live_at(self, home: str) -> None:
-        """Says at which host:port other gateways reach this one."""
+        """Set the host:port at which other gateways reach this one."""
         for endpoint in self._endpoints:
             endpoint.home = home
 
     def hear(self, notifications: Sequence[Notification]) -> None:
-        """Takes news from the log."""
+        """Take news from the log."""
         self._pages.hear(notifications)
         self._nudges.hear(notifications)
 
     def forget(self) -> None:
-        """Takes that the log has a hole."""
+        """Take note of a hole in the log."""
         self._pages.forget()
 
     def drain(self) -> None:
-        """Ends all connections; their clients come back, to another gateway or to the next."""
+        """End all connections; their clients come back, here or to another gateway."""
         self._connections.drain()

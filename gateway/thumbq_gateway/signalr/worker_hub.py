@@ -1,4 +1,4 @@
-"""/thumbnailJobHub and /jobProcessingHub: workers, who are told that there is work and fetch it over HTTP."""
+"""/thumbnailJobHub and /jobProcessingHub: workers get nudges here, and fetch their jobs over HTTP."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Worker:
 
 
 class Workers:
-    """Who is registered at this gateway, over both paths. A connection stands for one worker."""
+    """The workers that are registered at this gateway, over both paths. A connection stands for one worker."""
 
     def __init__(self) -> None:
         self._by_connection: dict[Member, Worker] = {}
@@ -44,21 +44,21 @@ class Workers:
         return len(self._by_connection)
 
     def all(self) -> list[Worker]:
-        """All of them."""
+        """Return all workers."""
         return list(self._by_connection.values())
 
     def enter(self, connection: Member, worker_id: str) -> None:
-        """One more, or the same once more."""
+        """Add a worker, or the same once more."""
         self._by_connection[connection] = Worker(connection, worker_id)
         self.changed()
 
     def leave(self, connection: Member) -> None:
-        """One less; harmless when it was none."""
+        """Remove the worker of a connection; harmless when it has none."""
         if self._by_connection.pop(connection, None):
             self.changed()
 
     def publish(self, record: Record) -> int:
-        """Sends a record to all of them; returns to how many."""
+        """Send a record to all workers. Return their number."""
         for connection in list(self._by_connection):
             connection.send(record)
         return len(self._by_connection)
@@ -77,7 +77,7 @@ class WorkerHub(Hub):
         super().__init__(path, methods)
 
     def leave(self, connection: Member) -> None:
-        """Forgets a connection, and the worker that it stood for."""
+        """Forget a connection and its worker."""
         self._workers.leave(connection)
         super().leave(connection)
 
@@ -101,7 +101,7 @@ class WorkerHub(Hub):
 
 
 def job_enqueued(job: Job) -> Record:
-    """That there is a job to fetch; which one the worker gets is settled when it asks."""
+    """Announce a job. The worker gets the first one that is due when it asks, which may be another."""
     printed = _print_job(job)
     names = ("modelId", "modelHash", "status", "attemptCount", "createdAt")
     fields = {"jobId": printed["id"]} | {name: printed.get(name) for name in names}
@@ -109,7 +109,7 @@ def job_enqueued(job: Job) -> Record:
 
 
 def job_status_changed(job_id: int, status: str, worker_id: str | None) -> Record:
-    """How a job has ended, or that it waits again."""
+    """Announce the end of a job, or that it waits again."""
     return invocation(
         "JobStatusChanged", {"jobId": job_id, "status": status, "workerId": worker_id, "timestamp": now()}
     )

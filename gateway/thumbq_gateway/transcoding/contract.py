@@ -48,7 +48,7 @@ class Clause:
 
 
 def other_paths(path: str) -> tuple[str, ...]:
-    """Where a route answers as well: workers of generation 2 leave out the prefix."""
+    """Return further paths of a route: workers of generation 2 leave out the prefix."""
     return (path.removeprefix("/api"),) if path.startswith("/api/thumbnail-jobs") else ()
 
 

@@ -22,7 +22,7 @@ from thumbq_gateway.transcoding.contract import MEBIBYTE
 from thumbq_gateway.transcoding.endpoint import read_json
 
 _DEADLINE = 10.0  # seconds
-# What a worker means that does not know them.
+# For a worker that does not know them.
 _UNKNOWN_SIZES = {"size_bytes": 0, "width": 256, "height": 256}
 _NO_REASON = "The worker gave no reason."
 _read_job_id = whole_number_reader(0, 2**63 - 1)
@@ -35,12 +35,12 @@ class Finish:
         self._queue = QueueServiceStub(channel)
 
     def routes(self) -> list[web.RouteDef]:
-        """Where it answers."""
+        """Return the routes."""
         paths = [f"{prefix}/thumbnail-jobs/{{job_id:-?[0-9]+}}/finish" for prefix in ("", "/api")]
         return [web.post(path, self.handle) for path in paths]
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Ends the attempt, and says what the model shows now."""
+        """End the attempt. The answer says what the model shows now."""
         try:
             job_id = _read_job_id(request.match_info["job_id"])
         except InvalidValue:
@@ -73,7 +73,7 @@ class Finish:
         return encoder_of(answer.DESCRIPTOR)(answer) | {"modelVersionId": None}
 
     async def _cancelled(self, job_id: int) -> dict[str, Any] | None:
-        """What a worker learns whose model was deleted meanwhile: there is nothing to be upset about."""
+        """Return the answer to a worker whose model was deleted meanwhile, or None for other jobs."""
         job = (await self._queue.GetJob(GetJobRequest(job_id=job_id), timeout=_DEADLINE)).job
         if job.status != JobStatus.JOB_STATUS_CANCELLED:
             return None

@@ -1,4 +1,4 @@
-"""What programs of Modelibr ask for beside the jobs of models."""
+"""Routes that programs of Modelibr use beside those of jobs."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Neighbours:
         self._queue = QueueServiceStub(channel)
 
     def routes(self) -> list[web.RouteDef]:
-        """Where they answer."""
+        """Return the routes."""
         others = [f"{prefix}/thumbnail-jobs/{_OTHER_KINDS}/{{rest:.*}}" for prefix in ("", "/api")]
         return [
             web.post("/models/{model_id:[0-9]+}/thumbnail/regenerate", self.regenerate),
@@ -29,7 +29,7 @@ class Neighbours:
         ]
 
     async def regenerate(self, request: web.Request) -> web.Response:
-        """Renders the model's newest file again, and so announces it again."""
+        """Queue the model's newest file again, which also announces it."""
         model_id = int(request.match_info["model_id"])
         if model_id >= 1 << 63:
             raise web.HTTPNotFound
@@ -47,6 +47,6 @@ class Neighbours:
         return web.Response(body=json_bytes(told), content_type="application/json")
 
     async def other_kind(self, request: web.Request) -> web.Response:
-        """Only models are rendered; a worker takes 404 for no job."""
+        """Answer 404, which a worker takes for no job: only models are rendered."""
         kind = request.match_info["kind"].replace("-", " ")
         raise Refusal(grpc.StatusCode.NOT_FOUND, f"This queue has jobs for models only, none for {kind}.")
