@@ -94,6 +94,11 @@ proto: .venv-proto/installed  ## Generate the Python code of proto/
 typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client and give the live page its copy (needs npm)
 	$(TYPESCRIPT)/copy_for_page.sh $(PAGE_CLIENT)
 
+.PHONY: settings
+settings: $(VENV)/installed-dev  ## Write docs/settings.md from the declarations of the settings
+	$(VENV)/bin/python scripts/settings_table.py > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
 .PHONY: proto-baseline
 proto-baseline: $(VENV)/installed-dev  ## Accept the present protocol as the one to stay compatible with
 	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from thumbq_server.storage.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 
 class Database:

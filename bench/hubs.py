@@ -16,7 +16,7 @@ import psutil
 import uvloop
 
 from bench import service
-from thumbq_server.storage.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 _EVENTS = 20
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from thumbq_server import child
+from thumbq_launcher import child
 
 _MEBIBYTE = 1 << 20
 _ERROR = re.compile(r"[\w.\[\] ]*(Error|Exception|Failed)\b")

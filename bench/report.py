@@ -15,7 +15,7 @@ from bench import plot
 from bench.cluster import Cluster
 from bench.contenders import ROOT, THUMBQ, version
 from bench.results import RATIOS, Part, Results, Row
-from thumbq_server.storage.embedded import SETTINGS
+from thumbq_launcher.postgres.embedded import SETTINGS
 
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"

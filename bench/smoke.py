@@ -12,7 +12,7 @@ from bench import cluster
 from bench.cluster import Cluster
 from bench.contenders import OUT, THUMBQ, Crew
 from bench.session import Session, session
-from thumbq_server.storage.embedded import SETTINGS
+from thumbq_launcher.postgres.embedded import SETTINGS
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"
 _BATCHED, _SINGLY = 20_000, 300

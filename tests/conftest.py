@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from thumbq_server.storage.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from thumbq_server.app import is_loopback, run
 from thumbq_server.settings import Settings
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 def main() -> None:

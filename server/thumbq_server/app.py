@@ -22,7 +22,7 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
-from thumbq_server.domain.job import PathRule
+from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.hub import Hub
 from thumbq_server.engine.janitor import Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
@@ -34,10 +34,9 @@ from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.stream import MISSED_HEARTBEATS, StreamTimes
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.settings import Settings
-from thumbq_server.storage.database import Database
-from thumbq_server.storage.listener import listen
 from thumbq_server.storage.migrations import upgrade
-from thumbq_server.storage.sql import JOBS, LOG
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import JOBS, LOG, listen
 
 log = structlog.get_logger()
 

@@ -3,45 +3,53 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from thumbq_runtime import settings as shared
 
 
 class Settings(BaseSettings):
     """Times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
 
-    database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "THUMBQ_DATABASE_URL"))
-    # A file that holds the URL, as container platforms hand secrets over.
-    database_url_file: Path | None = Field(
-        default=None, validation_alias=AliasChoices("DATABASE_URL_FILE", "THUMBQ_DATABASE_URL_FILE")
+    database_url: str = shared.DATABASE_URL.field()
+    database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
+    grpc_host: str = shared.GRPC_HOST.field()
+    grpc_port: int = shared.GRPC_PORT.field()
+    reuse_port: bool = shared.REUSE_PORT.field()
+    insecure: bool = shared.INSECURE.field()
+    ready_fd: int | None = shared.READY_FD.field()
+    shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
+
+    thumbnail_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description='Folders where workers may put thumbnails, separated by ":"; none means anywhere.'
     )
-    grpc_host: str = "127.0.0.1"
-    # 0: any free port
-    grpc_port: int = Field(default=50051, ge=0, le=65535)
-    # Lets servers share the port; connections are spread over them.
-    reuse_port: bool = False
-    # Allows to listen beyond loopback without keys.
-    insecure: bool = False
-    # A pipe to write {"port": N} to when the server is ready, inherited from the parent.
-    ready_fd: int | None = None
-    # Where workers may put thumbnails, separated by ":". None: anywhere.
-    thumbnail_roots: Annotated[tuple[str, ...], NoDecode] = ()
-
-    lease_duration: PositiveInt = 30
-    delivery_lease_duration: PositiveInt = 10
-    heartbeat_interval: PositiveFloat = 3.0
-    stream_max_age: PositiveFloat = 3600.0
-    # Of workers that use unary calls or JSON.
-    unary_lease_duration: PositiveInt = 600
-    statement_timeout: PositiveFloat = 30.0
-    retry_base: PositiveFloat = 5.0
-    retry_cap: PositiveFloat = 600.0
-    # How long notifications are kept: a subscriber that was away for longer has to load anew.
-    notification_retention: PositiveFloat = 86_400.0
-    # How long a shutdown waits for workers to hand in what they have.
-    shutdown_grace: PositiveFloat = 10.0
+    lease_duration: PositiveInt = Field(default=30, description="Seconds of a lease of a worker on a stream.")
+    delivery_lease_duration: PositiveInt = Field(
+        default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
+    )
+    heartbeat_interval: PositiveFloat = Field(
+        default=3.0, description="Seconds between the heartbeats that a worker on a stream is asked for."
+    )
+    stream_max_age: PositiveFloat = Field(
+        default=3600.0, description="Seconds after which a worker is asked to connect again."
+    )
+    unary_lease_duration: PositiveInt = Field(
+        default=600, description="Seconds of a lease of a worker that uses unary calls or JSON."
+    )
+    statement_timeout: PositiveFloat = Field(
+        default=30.0, description="Seconds that PostgreSQL may take for a statement."
+    )
+    retry_base: PositiveFloat = Field(
+        default=5.0, description="Seconds until the second attempt of a job; each further pause is longer."
+    )
+    retry_cap: PositiveFloat = Field(default=600.0, description="The longest pause in seconds between two attempts.")
+    notification_retention: PositiveFloat = Field(
+        default=86_400.0,
+        description="Seconds for which notifications are kept; a subscriber that was away for longer is reset.",
+    )
 
     @field_validator("thumbnail_roots", mode="before")
     @classmethod
@@ -49,7 +57,7 @@ class Settings(BaseSettings):
         return tuple(filter(None, value.split(":"))) if isinstance(value, str) else value
 
     def dsn(self) -> str:
-        """The address of PostgreSQL. Raises ValueError when there is none."""
+        """Return the address of PostgreSQL. Raises ValueError when there is none."""
         if self.database_url_file is not None:
             return self.database_url_file.read_text().strip()
         if not self.database_url:

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.gateway.service import Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client, ask
 
 LARGE = b"0123456789" * 300_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.service import Client, ask
+from tests.support.http_client import Client, ask
 
 UNKNOWN = {"sizeBytes": None, "width": None, "height": None, "errorMessage": None}
 SUCCESS = {"success": True, "thumbnailPath": "/uploads/a.webp", **UNKNOWN}

@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from tests.compatibility.wire import HANDSHAKE, Hub, address, negotiate
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 
 WORKER_HUBS = ["/thumbnailJobHub", "/jobProcessingHub"]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.compatibility.wire import Hub
-from tests.gateway.service import Client, RestartableServer, running_gateway
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client
 
 RESULT = {"thumbnailPath": "/var/lib/modelibr/uploads/de/bb/debbbb1c", "sizeBytes": 45678, "width": 256, "height": 256}
 FIELDS = {"modelId", "modelVersionId", "status", "thumbnailUrl", "errorMessage", "timestamp"}

@@ -13,7 +13,8 @@ from tests.browser.conftest import QUIET_CHROMIUM
 from tests.compatibility.pictures import picture
 from tests.compatibility.programs import FOLDER
 from tests.compatibility.wire import address
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
 LIBRARY = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from tests.compatibility.programs import Program
 from tests.compatibility.wire import address
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 

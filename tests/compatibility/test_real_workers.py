@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.browser.service import Service
 from tests.compatibility.pictures import animated_webp
 from tests.compatibility.programs import Program
 from tests.compatibility.wire import address
-from tests.gateway.service import Client
+from tests.support.http_client import Client
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 PICTURE = base64.b64encode(animated_webp()).decode()

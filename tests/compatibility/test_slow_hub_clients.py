@@ -6,8 +6,9 @@ import json
 import socket
 
 from tests.compatibility.wire import HANDSHAKE, Hub, negotiate
-from tests.gateway.service import Client, running_gateway
-from tests.gateway.test_slow_clients import count_of, rest_of
+from tests.gateway.notifications.test_slow_clients import count_of, rest_of
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 
 _FRAME = b"\x81\xfe%b\x00\x00\x00\x00%b"
 

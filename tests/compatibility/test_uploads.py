@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from tests.compatibility.pictures import animated_webp, picture
-from tests.gateway.service import Answer, Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Answer, Client, ask
 
 PICTURES = {
     "thumbnail.webp": (animated_webp(), "image/webp"),

@@ -13,7 +13,7 @@ from tests.store.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 # No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
 POLICY = RetryPolicy(base=600, cap=600)

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from thumbq_server.storage.database import Database, Lane, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
 
 
 class Holdable:

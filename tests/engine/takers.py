@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tests.engine.parts import WatchedLane, until
 from thumbq_server.domain.job import ClaimedJob
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 class Taker:

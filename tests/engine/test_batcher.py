@@ -9,7 +9,8 @@ import pytest
 from tests.engine.parts import WatchedLane, until
 from tests.store.conditions import at_once
 from thumbq_server.engine.batcher import Batcher
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
 
 # 0 is what PostgreSQL chokes on
 DIVIDE = "SELECT 840 / n AS quotient FROM unnest($1::int[]) WITH ORDINALITY AS i (n, place) ORDER BY place"

@@ -12,7 +12,7 @@ from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.queue import Queue
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 def ids_of(rows) -> list[int]:

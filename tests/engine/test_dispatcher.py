@@ -15,9 +15,8 @@ from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
-from thumbq_server.storage.database import Database
-from thumbq_server.storage.listener import listen
-from thumbq_server.storage.sql import JOBS
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import JOBS, listen
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, runni
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.errors import Unavailable
 
 RING_SIZE = 20
 
@@ -59,7 +59,7 @@ async def write(others: QueueUnderTest, sizes: Sequence[int]) -> int:
 
 
 async def seq_of_head(others: QueueUnderTest) -> int:
-    return (await log.head(others.database))[1]
+    return (await notification_log.head(others.database))[1]
 
 
 async def following(hub: Hub) -> None:
@@ -145,7 +145,7 @@ async def test_a_reader_that_falls_behind_the_ring_neither_misses_nor_repeats(
         await slow.read_to(head)
         assert len(watched.asked) == 2, "the hub looked twice; the reader is back on the ring"
     assert content(slow.commits) == content(quick.commits)
-    assert content(slow.commits) == [tuple(row) for row in await log.after(others.database, 0, 1000)]
+    assert content(slow.commits) == [tuple(row) for row in await notification_log.after(others.database, 0, 1000)]
 
 
 async def test_the_ring_keeps_no_more_notifications_than_it_may_except_the_newest_commit(
@@ -226,7 +226,7 @@ async def test_readers_that_come_and_go_leave_the_others_what_they_need(hub: Hub
                 for _ in range(dice.randint(1, 3)):
                     if reader.seq < 60:
                         await reader.read_on()
-        assert content(reader.commits) == [tuple(row) for row in await log.after(others.database, 0, 1000)]
+        assert content(reader.commits) == [tuple(row) for row in await notification_log.after(others.database, 0, 1000)]
 
     async def keep_writing() -> None:
         for size in [1, 2, 3] * 10:

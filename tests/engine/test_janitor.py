@@ -13,8 +13,8 @@ from tests.store.conditions import until as until_stored
 from tests.store.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import janitor as janitor_module
 from thumbq_server.engine.janitor import WORTH_A_VACUUM, Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.errors import Unavailable
 
 OFTEN = 0.01
 
@@ -183,7 +183,7 @@ async def test_old_notifications_are_forgotten_in_pieces(
     prune = prune_log(watched, keep=1800)
     try:
         assert (await prune(), len(watched.asked)) == (7, 3)
-        assert await log.oldest(others.database) == 8
+        assert await notification_log.oldest(others.database) == 8
         assert await prune() == 0
     finally:
         await empty_the_log(others)

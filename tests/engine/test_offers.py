@@ -9,7 +9,8 @@ from tests.engine.takers import Taker, lane_of
 from tests.store.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 @pytest.fixture

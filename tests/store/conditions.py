@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from tests.store.queue_under_test import QueueUnderTest
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 T = TypeVar("T")
 

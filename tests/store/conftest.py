@@ -10,7 +10,8 @@ from tests.conftest import database_at
 from tests.store.invariants import assert_sound
 from tests.store.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.storage import workers
-from thumbq_server.storage.database import Database, Lane
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.lane import Lane
 
 MANY = 20
 
@@ -59,4 +60,4 @@ async def queue(database: Database, lanes: list[Lane]) -> QueueUnderTest:
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadlock is an error here, where elsewhere it is tried again."""
-    monkeypatch.setattr("thumbq_server.storage.database._UNDONE_TRIES", 1)
+    monkeypatch.setattr("thumbq_server.storage.postgres.errors.UNDONE_TRIES", 1)

@@ -13,7 +13,7 @@ import asyncpg
 OWNER = """
 import sys
 from pathlib import Path
-from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 try:
     with EmbeddedPostgres(Path(sys.argv[1])) as dsn:

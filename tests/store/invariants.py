@@ -1,6 +1,6 @@
 """What is true of every queue, whatever was done to it."""
 
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 _IN_NO_OR_TWO_PLACES = """
     SELECT j.id, j.outcome, r.job_id AS ready, l.job_id AS leased, d.status AS dead

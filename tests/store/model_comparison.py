@@ -9,8 +9,8 @@ import asyncpg
 
 from tests.store.queue_model import Announcement, Job, QueueModel, Refuted, Thumbnail
 from thumbq_server.domain.job import NewJob
-from thumbq_server.storage import log
-from thumbq_server.storage.database import Database
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
 
 # No step takes longer, and no delay is as short, so that what is due is beyond doubt.
 SLACK = 600.0
@@ -40,8 +40,10 @@ async def observe(database: Database, cursor: int) -> Observation:
         now=(await database.fetch(_NOW))[0][0],
         jobs={row["id"]: _job(row) for row in await database.fetch(_JOBS)},
         thumbnails={row["model_id"]: _thumbnail(row) for row in await database.fetch(_THUMBNAILS)},
-        announced=[event for row in await log.after(database, cursor, 1000) for event in _announcements(row)],
-        head=(await log.head(database))[1],
+        announced=[
+            event for row in await notification_log.after(database, cursor, 1000) for event in _announcements(row)
+        ],
+        head=(await notification_log.head(database))[1],
     )
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
-from thumbq_server.storage.jobs import Outcome
+from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
 BACKOFF = 3000.0
@@ -93,9 +92,9 @@ class QueueModel:
 
     # enqueue
 
-    def enqueue(self, requests: Sequence[NewJob], ids: Sequence[int]) -> list[tuple[int, Outcome]]:
+    def enqueue(self, requests: Sequence[NewJob], ids: Sequence[int]) -> list[tuple[int, EnqueueOutcome]]:
         """`ids` are those that the store answered: new jobs have them from there."""
-        answered: dict[tuple[int, bytes], tuple[int, Outcome]] = {}
+        answered: dict[tuple[int, bytes], tuple[int, EnqueueOutcome]] = {}
         id_of = dict(zip([key_of(request) for request in requests], ids, strict=True))
         known = {key_of(job.request): job for job in self.jobs.values()}
         wanted: dict[tuple[int, bytes], NewJob] = {}
@@ -105,7 +104,7 @@ class QueueModel:
             wanted[key] = first._replace(force=first.force or request.force)
         for key, request in wanted.items():
             if key not in known:
-                answered[key] = self._create(request, id_of[key]), Outcome.CREATED
+                answered[key] = self._create(request, id_of[key]), EnqueueOutcome.CREATED
         plans = {key: self._plan(known[key], request) for key, request in wanted.items() if key in known}
         for key, plan in plans.items():
             answered[key] = known[key].id, self._revive(known[key], wanted[key], plan)
@@ -113,7 +112,7 @@ class QueueModel:
         for request in requests:
             job_id, outcome = answered[key_of(request)]
             answers.append((job_id, outcome))
-            answered[key_of(request)] = job_id, Outcome.EXISTING
+            answered[key_of(request)] = job_id, EnqueueOutcome.EXISTING
         return answers
 
     def _create(self, request: NewJob, job_id: int) -> int:
@@ -132,14 +131,14 @@ class QueueModel:
             return "keep" if self._is_newest(job) else "renew"
         return "start anew"
 
-    def _revive(self, job: Job, request: NewJob, plan: str) -> Outcome:
+    def _revive(self, job: Job, request: NewJob, plan: str) -> EnqueueOutcome:
         if plan == "start anew":
             self._start_anew(job, request)
         elif plan == "run again":
             job.rerun = self._next_number()
         elif plan == "renew":
             self._renew(job)
-        return Outcome.RESET if plan in {"start anew", "run again"} else Outcome.EXISTING
+        return EnqueueOutcome.RESET if plan in {"start anew", "run again"} else EnqueueOutcome.EXISTING
 
     def renew(self, request: NewJob) -> None:
         """The first half of an enqueue that then finds the job changed: it is the newest request already."""

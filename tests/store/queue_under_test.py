@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import Completion, Enqueued, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays
-from thumbq_server.storage import claims, interventions, jobs, leases, log, outcomes, records
-from thumbq_server.storage.claims import Takers
-from thumbq_server.storage.database import Database, Lane
-from thumbq_server.storage.jobs import Enqueued
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.reads.jobs import read_job
+from thumbq_server.storage.reads.thumbnails import read_thumbnail
+from thumbq_server.storage.transitions.cancel import cancel
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.extend import extend
+from thumbq_server.storage.transitions.fail import expire, fail
+from thumbq_server.storage.transitions.release import release
 
 DELAYS = delays(RetryPolicy())
 TABLES = ("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "notifications", "queue_head")
@@ -101,14 +109,14 @@ class QueueUnderTest:
         return replace(self, lane=lane)
 
     async def enqueue(self, *requests: NewJob) -> list[Enqueued]:
-        return await jobs.enqueue(self.lane, requests)
+        return await enqueue(self.lane, requests)
 
     async def enqueued(self, *requests: NewJob) -> list[int]:
         """The ids of these jobs, now enqueued."""
         return [answer.job_id for answer in await self.enqueue(*requests)]
 
     async def claim(self, count: int = 1, *, seconds: int = 30) -> list[Token]:
-        claimed = await claims.claim(self.lane, Takers([self.worker] * count, [seconds] * count))
+        claimed = await claim(self.lane, ClaimRequest([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
     async def claimed(self, *requests: NewJob) -> list[Token]:
@@ -119,22 +127,22 @@ class QueueUnderTest:
 
     async def complete(self, *reports: Token | Completion) -> list[Verdict]:
         items = [picture(report) if isinstance(report, Token) else report for report in reports]
-        return [verdict for verdict, _ in await outcomes.complete(self.lane, items)]
+        return [verdict for verdict, _ in await complete(self.lane, items)]
 
     async def fail(self, *reports: Token | Failure) -> list[Verdict]:
         items = [failure(report) if isinstance(report, Token) else report for report in reports]
-        answers = await outcomes.fail(self.lane, items, DELAYS, [1.0] * len(items))
+        answers = await fail(self.lane, items, DELAYS, [1.0] * len(items))
         return [verdict for verdict, _, _ in answers]
 
     async def release(self, *tokens: Token) -> list[Verdict]:
-        return await leases.release(self.lane, tokens)
+        return await release(self.lane, tokens)
 
     async def extend(self, *tokens: Token, seconds: float = 60) -> list[Verdict]:
-        answers = await leases.extend(self.lane, [(token, seconds) for token in tokens])
+        answers = await extend(self.lane, [(token, seconds) for token in tokens])
         return [verdict for verdict, _ in answers]
 
     async def expire(self, limit: int = 100) -> list[asyncpg.Record]:
-        return await outcomes.expire(self.lane, limit, DELAYS, 1.0)
+        return await expire(self.lane, limit, DELAYS, 1.0)
 
     async def let_run_out(self, *tokens: Token) -> None:
         """Let the leases end in the past."""
@@ -174,10 +182,10 @@ class QueueUnderTest:
         return token
 
     async def cancel(self, job_id: int) -> None:
-        assert len(await interventions.cancel(self.lane, [job_id])) == 1
+        assert len(await cancel(self.lane, [job_id])) == 1
 
     async def job(self, job_id: int) -> Any:
-        row = await records.job(self.database, job_id)
+        row = await read_job(self.database, job_id)
         assert row is not None
         return row
 
@@ -186,12 +194,12 @@ class QueueUnderTest:
         return status
 
     async def thumbnail(self, model_id: int) -> Any:
-        return await records.thumbnail(self.database, model_id)
+        return await read_thumbnail(self.database, model_id)
 
     async def news(self) -> list[Event]:
         """What was announced since the last look."""
-        rows = await log.after(self.database, self.cursor, 100_000)
-        self.cursor = (await log.head(self.database))[1]
+        rows = await notification_log.after(self.database, self.cursor, 100_000)
+        self.cursor = (await notification_log.head(self.database))[1]
         return events(rows)
 
     async def sql(self, statement: str, *arguments: object) -> list[asyncpg.Record]:

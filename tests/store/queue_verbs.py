@@ -6,11 +6,16 @@ from typing import Any, Protocol
 
 from tests.store.model_comparison import Observation
 from tests.store.queue_model import BACKOFF, QueueModel
-from thumbq_server.domain.job import Completion, Failure, NewJob, Token, Verdict
-from thumbq_server.storage import claims, interventions, jobs, leases, outcomes
-from thumbq_server.storage.claims import Takers
-from thumbq_server.storage.database import Lane
-from thumbq_server.storage.jobs import Outcome
+from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.cancel import cancel
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
+from thumbq_server.storage.transitions.extend import extend
+from thumbq_server.storage.transitions.fail import expire, fail
+from thumbq_server.storage.transitions.release import release
+from thumbq_server.storage.transitions.retry import retry
 
 LATER = 3000
 BACKOFFS = [BACKOFF] * 10
@@ -41,7 +46,7 @@ class Enqueue:
     requests: tuple[NewJob, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return [tuple(answer) for answer in await jobs.enqueue(lane, self.requests)]
+        return [tuple(answer) for answer in await enqueue(lane, self.requests)]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.enqueue(self.requests, [job_id for job_id, _ in answer])
@@ -55,13 +60,13 @@ class EnqueueAndClaim(Enqueue):
     count: int
 
     async def say(self, lane: Lane) -> Any:
-        takers = Takers([self.worker] * self.count, [LATER] * self.count)
-        answers, claimed = await jobs.enqueue_and_claim(lane, self.requests, takers)
+        takers = ClaimRequest([self.worker] * self.count, [LATER] * self.count)
+        answers, claimed = await enqueue_and_claim(lane, self.requests, takers)
         return [tuple(answer) for answer in answers], [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         answers = model.enqueue(self.requests, [job_id for job_id, _ in answer[0]])
-        created = [model.jobs[job_id] for job_id, outcome in answers if outcome is Outcome.CREATED]
+        created = [model.jobs[job_id] for job_id, outcome in answers if outcome is EnqueueOutcome.CREATED]
         now = before.observation.now
         due = sorted((job for job in created if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
         for job in due[: self.count]:
@@ -90,7 +95,7 @@ class Claim:
     seconds: int
 
     async def say(self, lane: Lane) -> Any:
-        claimed = await claims.claim(lane, Takers([self.worker] * self.count, [self.seconds] * self.count))
+        claimed = await claim(lane, ClaimRequest([self.worker] * self.count, [self.seconds] * self.count))
         return [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
@@ -108,7 +113,7 @@ class Complete:
     items: tuple[Completion, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return await outcomes.complete(lane, self.items)
+        return await complete(lane, self.items)
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return with_models(model, self.items, model.complete(self.items))
@@ -119,7 +124,7 @@ class Fail:
     items: tuple[Failure, ...]
 
     async def say(self, lane: Lane) -> Any:
-        answers = await outcomes.fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
+        answers = await fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
         return [(verdict, model_id) for verdict, model_id, _ in answers]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
@@ -131,7 +136,7 @@ class Expire:
     limit: int
 
     async def say(self, lane: Lane) -> Any:
-        return [Token(row["job_id"], row["given"]) for row in await outcomes.expire(lane, self.limit, BACKOFFS, 1.0)]
+        return [Token(row["job_id"], row["given"]) for row in await expire(lane, self.limit, BACKOFFS, 1.0)]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         if before.alone:
@@ -146,7 +151,7 @@ class Release:
     tokens: tuple[Token, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return await leases.release(lane, self.tokens)
+        return await release(lane, self.tokens)
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.release(self.tokens)
@@ -157,7 +162,7 @@ class Extend:
     tokens: tuple[Token, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return [verdict for verdict, _ in await leases.extend(lane, [(token, LATER) for token in self.tokens])]
+        return [verdict for verdict, _ in await extend(lane, [(token, LATER) for token in self.tokens])]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.extend(self.tokens)
@@ -168,7 +173,7 @@ class Cancel:
     job_ids: tuple[int, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return sorted(cancelled.lease for cancelled in await interventions.cancel(lane, self.job_ids))
+        return sorted(cancelled.lease for cancelled in await cancel(lane, self.job_ids))
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.cancel(self.job_ids)
@@ -179,7 +184,7 @@ class Retry:
     job_ids: tuple[int, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return sorted(await interventions.retry(lane, self.job_ids))
+        return sorted(await retry(lane, self.job_ids))
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.retry(self.job_ids)

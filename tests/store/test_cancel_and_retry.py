@@ -5,8 +5,9 @@ import pytest
 from tests.store.conditions import locked, until_blocked
 from tests.store.queue_under_test import Event, failure, new_job
 from thumbq_server.domain.job import Token
-from thumbq_server.storage import interventions
-from thumbq_server.storage.database import Lane
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.cancel import cancel
+from thumbq_server.storage.transitions.retry import retry
 
 
 @pytest.mark.parametrize("shown", ["None", "Ready"])
@@ -23,7 +24,7 @@ async def test_a_cancel_never_tells_what_a_model_shows_no_more(queue, lanes, sho
     async with (
         locked(queue.database, "queue_head") as head,
         until_blocked(queue, report),
-        until_blocked(queue, interventions.cancel(lanes[2], [job_id]), count=2),
+        until_blocked(queue, cancel(lanes[2], [job_id]), count=2),
     ):
         await head.execute("COMMIT")
     message = "boom" if ends == "Failed" else None
@@ -46,12 +47,12 @@ class Meddled(Lane):
 async def test_a_job_that_is_retried_right_after_it_was_cancelled_is_not_cancelled_again(queue):
     [job_id] = await queue.enqueued(new_job(7))
 
-    async def retry():
-        assert await interventions.retry(queue.lane, [job_id]) == [job_id]
+    async def retry_it():
+        assert await retry(queue.lane, [job_id]) == [job_id]
 
-    lane = Meddled(queue.database.dsn, retry)
+    lane = Meddled(queue.database.dsn, retry_it)
     try:
-        cancelled = await interventions.cancel(lane, [job_id])
+        cancelled = await cancel(lane, [job_id])
     finally:
         await lane.close()
     assert [job.lease for job in cancelled] == [Token(job_id, 0)]
@@ -65,10 +66,10 @@ async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwh
     async with (
         locked(queue.database, "jobs") as rows,
         until_blocked(queue, queue.on(lanes[1]).enqueue(new_job(7, file=1))),
-        until_blocked(queue, interventions.retry(lanes[2], [job_id]), count=2) as retry,
+        until_blocked(queue, retry(lanes[2], [job_id]), count=2) as retrying,
     ):
         await rows.execute("COMMIT")
-    assert await retry == [job_id]
+    assert await retrying == [job_id]
     assert await queue.status(job_id) == "Pending"
 
 
@@ -78,6 +79,6 @@ async def test_a_cancel_waits_for_a_change_of_its_job_and_then_cancels_it(queue,
     [ready] = await queue.enqueued(new_job(2))
     async with locked(queue.database, "jobs") as rows:
         await rows.execute("UPDATE jobs SET updated_at = now()")
-        async with until_blocked(queue, interventions.cancel(lanes[1], [leased.job_id, ready])) as cancel:
+        async with until_blocked(queue, cancel(lanes[1], [leased.job_id, ready])) as cancelling:
             await rows.execute("COMMIT")
-    assert {job.job_id for job in await cancel} == {leased.job_id, ready}
+    assert {job.job_id for job in await cancelling} == {leased.job_id, ready}

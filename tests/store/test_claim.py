@@ -10,15 +10,16 @@ import pytest
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import model_file, new_job
 from thumbq_server.domain.job import Token
-from thumbq_server.storage import claims, leases, workers
-from thumbq_server.storage.claims import Takers
+from thumbq_server.storage import workers
+from thumbq_server.storage.reads.leases import held_leases
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 
 
 async def test_a_claim_counts_an_attempt_and_grants_a_lease(queue):
     [job_id] = await queue.enqueued(new_job(7, priority=2, max_attempts=5))
     pending = await queue.job(job_id)
     await queue.news()
-    (row,) = await claims.claim(queue.lane, Takers([queue.worker], [30]))
+    (row,) = await claim(queue.lane, ClaimRequest([queue.worker], [30]))
     assert (row.job_id, row.lease_seq, row.attempt) == (job_id, 1, 1)
     assert (row.model_id, row.model_hash) == (7, model_file(1))
     assert (row.priority, row.max_attempts, row.created_at) == (2, 5, pending["created_at"])
@@ -47,18 +48,18 @@ async def test_a_claim_takes_no_more_than_there_are_slots(queue):
 async def test_each_slot_has_its_worker_and_its_lease_time_in_the_order_of_rank(queue):
     other = await workers.register(queue.database, "worker-2")
     ids = await queue.enqueued(*[new_job(model, priority=9 - model) for model in (1, 2, 3)])
-    rows = await claims.claim(queue.lane, Takers([queue.worker, other, queue.worker], [10, 600, 30]))
+    rows = await claim(queue.lane, ClaimRequest([queue.worker, other, queue.worker], [10, 600, 30]))
     assert [row.job_id for row in rows] == ids
     assert [(row.expires_at - row.claimed_at).total_seconds() for row in rows] == [10, 600, 30]
     holders = [(await queue.job(job_id))["worker_id"] for job_id in ids]
     assert holders == ["worker-1", "worker-2", "worker-1"]
-    assert await leases.held(queue.database, other) == [(ids[1], 1)]
+    assert await held_leases(queue.database, other) == [(ids[1], 1)]
 
 
 async def test_attempts_and_leases_grow_with_each_claim_of_a_job(queue):
     [job_id] = await queue.enqueued(new_job(7))
     for number in (1, 2, 3):
-        (row,) = await claims.claim(queue.lane, Takers([queue.worker], [30]))
+        (row,) = await claim(queue.lane, ClaimRequest([queue.worker], [30]))
         assert (row.job_id, row.attempt, row.lease_seq) == (job_id, number, number)
         await queue.fail(Token(job_id, number))
         await queue.make_due(job_id)
@@ -110,7 +111,7 @@ async def test_twenty_claimers_share_the_jobs_and_none_gets_another_s(queue, lan
 
     async def claim_until_empty(lane):
         claimed = []
-        while rows := await claims.claim(lane, Takers([queue.worker] * 7, [30] * 7)):
+        while rows := await claim(lane, ClaimRequest([queue.worker] * 7, [30] * 7)):
             claimed += [row.job_id for row in rows]
         return claimed
 
@@ -135,5 +136,5 @@ async def test_a_claim_passes_by_what_another_is_claiming(queue):
 async def test_a_lease_begins_and_ends_by_the_clock_of_the_database(queue):
     await queue.enqueue(new_job(7))
     before = await queue.value("now()")
-    (row,) = await claims.claim(queue.lane, Takers([queue.worker], [30]))
+    (row,) = await claim(queue.lane, ClaimRequest([queue.worker], [30]))
     assert before < row.claimed_at < await queue.value("now()")

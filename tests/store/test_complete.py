@@ -2,7 +2,7 @@
 
 from tests.store.queue_under_test import Event, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage import outcomes
+from thumbq_server.storage.transitions.complete import _COMPLETE_AND_RERUN, complete
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 
@@ -10,7 +10,7 @@ OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 async def test_a_completed_job_keeps_its_record_and_shows_its_picture(queue):
     (token,) = await queue.claimed(new_job(7))
     await queue.news()
-    assert await outcomes.complete(queue.lane, [picture(token, "/a.webp")]) == [(OK, 7)]
+    assert await complete(queue.lane, [picture(token, "/a.webp")]) == [(OK, 7)]
 
     job = await queue.job(token.job_id)
     assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Completed", 1, 1)
@@ -73,7 +73,7 @@ async def test_a_thousand_pictures_are_one_commit_and_answered_in_order(queue):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 1001)])
     await queue.news()
     reports = [*reversed(tokens[1:]), Token(999_999_999, 1), tokens[0]]
-    answers = await outcomes.complete(queue.lane, [picture(token) for token in reports])
+    answers = await complete(queue.lane, [picture(token) for token in reports])
     assert answers[:999] == [(OK, model) for model in range(1000, 1, -1)]
     assert answers[999:] == [(Verdict.NOT_FOUND, 0), (OK, 1)]
     assert await queue.value("count(*) FROM notifications WHERE status = 'Ready'") == 1
@@ -85,4 +85,4 @@ async def test_a_job_that_nobody_forced_is_not_run_again(queue):
     """A report without a token may meet a lease that is younger than the mark it looked at."""
     (token,) = await queue.claimed(new_job(7))
     async with queue.unchanged():
-        assert await queue.sql(outcomes._COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []
+        assert await queue.sql(_COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []

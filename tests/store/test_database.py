@@ -10,8 +10,11 @@ import pytest
 
 from tests.store.conditions import until, until_blocked
 from tests.store.queue_under_test import new_job
-from thumbq_server.storage import jobs
-from thumbq_server.storage.database import Database, Unavailable, columns
+from thumbq_server.domain.job import EnqueueOutcome
+from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.transitions.enqueue import enqueue
 
 OWN_PID = "SELECT pg_backend_pid() AS pid"
 SLEEP = "SELECT pg_sleep(30)"
@@ -143,12 +146,12 @@ async def test_a_statement_that_lost_a_deadlock_is_said_again(queue):
         await winner.execute(lock, third.job_id)
         await holder.execute(lock, second.job_id)
         requests = [new_job(model, force=True) for model in (1, 2, 3)]
-        async with until_blocked(queue, jobs.enqueue(lane, requests)) as enqueueing:
+        async with until_blocked(queue, enqueue(lane, requests)) as enqueueing:
             async with until_blocked(queue, winner.execute(lock, first.job_id), count=2):
                 await holder.execute("COMMIT")
             assert not enqueueing.done()
             await winner.execute("COMMIT")
-        assert [answer.outcome for answer in await enqueueing] == [jobs.Outcome.RESET] * 3
+        assert [answer.outcome for answer in await enqueueing] == [EnqueueOutcome.RESET] * 3
 
 
 @asynccontextmanager

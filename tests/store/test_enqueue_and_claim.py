@@ -3,16 +3,16 @@
 import pytest
 
 from tests.store.queue_under_test import QueueUnderTest, model_file, new_job, picture
-from thumbq_server.domain.job import NewJob, Token, Verdict
-from thumbq_server.storage import jobs, leases
-from thumbq_server.storage.claims import Takers
-from thumbq_server.storage.jobs import Outcome
+from thumbq_server.domain.job import EnqueueOutcome, NewJob, Token, Verdict
+from thumbq_server.storage.transitions.claim import ClaimRequest
+from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
+from thumbq_server.storage.transitions.release import release_claim
 
 
 async def enqueue_for(queue: QueueUnderTest, count: int, *requests: NewJob, claim_id: int = 0):
     """The ids of the jobs, and what so many waiting workers got."""
-    takers = Takers([queue.worker] * count, [30] * count, claim_id)
-    answers, claimed = await jobs.enqueue_and_claim(queue.lane, requests, takers)
+    takers = ClaimRequest([queue.worker] * count, [30] * count, claim_id)
+    answers, claimed = await enqueue_and_claim(queue.lane, requests, takers)
     return [answer.job_id for answer in answers], claimed
 
 
@@ -43,8 +43,8 @@ async def test_the_most_urgent_go_first_and_the_rest_waits(queue):
 
 
 async def test_each_worker_gets_its_own(queue):
-    takers = Takers([queue.worker, 12345], [10, 600])
-    _, claimed = await jobs.enqueue_and_claim(queue.lane, [new_job(1), new_job(2)], takers)
+    takers = ClaimRequest([queue.worker, 12345], [10, 600])
+    _, claimed = await enqueue_and_claim(queue.lane, [new_job(1), new_job(2)], takers)
     assert [(job.expires_at - job.claimed_at).total_seconds() for job in claimed] == [10, 600]
     rows = await queue.sql("SELECT job_id, worker FROM leases ORDER BY job_id")
     assert [tuple(row) for row in rows] == [(claimed[0].job_id, queue.worker), (claimed[1].job_id, 12345)]
@@ -59,16 +59,16 @@ async def test_a_job_that_is_not_due_waits(queue):
 @pytest.mark.parametrize("state", ["Pending", "Processing", "Completed", "Failed"])
 async def test_a_known_job_is_not_claimed(queue, state):
     token = await queue.job_in(state, new_job(7))
-    takers = Takers([queue.worker] * 2, [30] * 2)
-    answers, claimed = await jobs.enqueue_and_claim(queue.lane, [new_job(7), new_job(8)], takers)
+    takers = ClaimRequest([queue.worker] * 2, [30] * 2)
+    answers, claimed = await enqueue_and_claim(queue.lane, [new_job(7), new_job(8)], takers)
     assert [job.model_id for job in claimed] == [8]
     assert answers[0].job_id == token.job_id
-    assert answers[0].outcome is (Outcome.RESET if state == "Failed" else Outcome.EXISTING)
+    assert answers[0].outcome is (EnqueueOutcome.RESET if state == "Failed" else EnqueueOutcome.EXISTING)
 
 
 async def test_what_it_took_is_found_again_by_the_id_of_the_claim(queue):
     ids, _ = await enqueue_for(queue, 2, new_job(1), new_job(2), new_job(3), claim_id=99)
-    assert await leases.release_claim(queue.lane, 99) == 2
+    assert await release_claim(queue.lane, 99) == 2
     assert [await queue.status(job_id) for job_id in ids] == ["Pending"] * 3
     assert [(await queue.job(job_id))["attempt_count"] for job_id in ids] == [0] * 3
 

@@ -4,15 +4,15 @@ import pytest
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import STATES, new_job
-from thumbq_server.domain.job import Revival
-from thumbq_server.storage import jobs
-from thumbq_server.storage.jobs import Enqueued, Outcome
+from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.revive import RENEW, STATEMENTS
 
-CREATED, EXISTING, RESET = Outcome.CREATED, Outcome.EXISTING, Outcome.RESET
+CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
 
 async def test_twenty_at_once_make_one_job_and_one_announcement(queue, lanes):
-    answers = await at_once(*[jobs.enqueue(lane, [new_job(7)]) for lane in lanes])
+    answers = await at_once(*[enqueue(lane, [new_job(7)]) for lane in lanes])
     assert len({answer.job_id for [answer] in answers}) == 1
     assert sorted(answer.outcome.name for [answer] in answers) == ["CREATED"] + ["EXISTING"] * 19
     assert await queue.value("count(*) FROM jobs") == 1
@@ -23,7 +23,7 @@ async def test_twenty_at_once_make_one_job_and_one_announcement(queue, lanes):
 async def test_twenty_at_once_revive_a_job_once(queue, lanes, state):
     await queue.job_in(state, new_job(7))
     await queue.news()
-    answers = await at_once(*[jobs.enqueue(lane, [new_job(7, force=True)]) for lane in lanes])
+    answers = await at_once(*[enqueue(lane, [new_job(7, force=True)]) for lane in lanes])
     assert sorted(answer.outcome.name for [answer] in answers) == ["EXISTING"] * 19 + ["RESET"]
     assert len(await queue.news()) == 1
 
@@ -47,14 +47,14 @@ async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, s
     if state != "Pending":
         await queue.job_in(state, new_job(7))
     async with queue.unchanged():
-        rows = await queue.sql(jobs.STATEMENTS.get(plan, jobs.RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
+        rows = await queue.sql(STATEMENTS.get(plan, RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
     assert rows == []
 
 
 async def test_overlapping_batches_in_any_order_do_not_block_each_other(queue, lanes, no_second_try):
     requests = [new_job(model) for model in range(1, 201)]
     batches = [requests, requests[::-1], requests[50:150], requests[150:50:-1]] * 2
-    answers = await at_once(*[jobs.enqueue(lane, batch) for lane, batch in zip(lanes, batches, strict=False)])
+    answers = await at_once(*[enqueue(lane, batch) for lane, batch in zip(lanes, batches, strict=False)])
     assert sum(answer.outcome is CREATED for batch in answers for answer in batch) == 200
     assert len(await queue.news()) == 200
 

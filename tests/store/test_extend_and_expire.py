@@ -8,8 +8,9 @@ import asyncpg
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage import claims, leases, outcomes
-from thumbq_server.storage.claims import Takers
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.extend import extend
+from thumbq_server.storage.transitions.fail import expire
 
 OK, STALE = Verdict.OK, Verdict.STALE
 STOPPED = "Lease expired: worker worker-1 stopped responding"
@@ -18,7 +19,7 @@ STOPPED = "Lease expired: worker worker-1 stopped responding"
 async def test_an_extension_counts_from_now_and_answers_the_new_end(queue):
     (token,) = await queue.claimed(new_job(7))
     before = await queue.value("now()")
-    [(verdict, end)] = await leases.extend(queue.lane, [(token, 120.5)])
+    [(verdict, end)] = await extend(queue.lane, [(token, 120.5)])
     after = await queue.value("now()")
     assert verdict is OK
     assert end is not None
@@ -38,7 +39,7 @@ async def test_an_extension_changes_the_end_of_the_lease_and_nothing_else(queue)
 async def test_each_of_a_batch_is_extended_by_its_own_time(queue):
     first, second = await queue.claimed(new_job(1), new_job(2))
     gone = Token(first.job_id, 9)
-    (long, end), (refused, no_end), (short, sooner) = await leases.extend(
+    (long, end), (refused, no_end), (short, sooner) = await extend(
         queue.lane, [(second, 90.0), (gone, 5.0), (first, 30.0)]
     )
     assert (long, refused, short) == (OK, STALE, OK)
@@ -104,7 +105,7 @@ async def test_a_job_that_kills_every_worker_is_dead_when_its_attempts_are_spent
 
 async def test_the_lease_of_a_worker_nobody_knows_expires_too(queue):
     await queue.enqueue(new_job(7))
-    (job,) = await claims.claim(queue.lane, Takers([12345], [0]))
+    (job,) = await claim(queue.lane, ClaimRequest([12345], [0]))
     await queue.expire()
     message = (await queue.job(job.job_id))["error_message"]
     assert message == "Lease expired: worker ? stopped responding"
@@ -120,7 +121,7 @@ async def test_expirers_at_once_take_each_lease_once(queue, lanes):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 201)])
     await queue.let_run_out(*tokens)
     await queue.news()
-    taken = await at_once(*[outcomes.expire(lane, 50, DELAYS, 1.0) for lane in lanes])
+    taken = await at_once(*[expire(lane, 50, DELAYS, 1.0) for lane in lanes])
     taken += [await queue.expire(limit=200)]
     assert sorted(row["job_id"] for rows in taken for row in rows) == [token.job_id for token in tokens]
     assert await queue.value("count(*) FROM ready WHERE attempt = 1") == 200
@@ -144,9 +145,7 @@ async def test_an_expiry_passes_by_what_another_is_ending(queue):
 async def test_expiry_passes_by_what_is_just_being_extended(queue, lanes):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 101)])
     await queue.let_run_out(*tokens)
-    answers, expired = await at_once(
-        leases.extend(lanes[1], [(token, 60.0) for token in tokens]), queue.expire(limit=100)
-    )
+    answers, expired = await at_once(extend(lanes[1], [(token, 60.0) for token in tokens]), queue.expire(limit=100))
     extended = {token.job_id for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is OK}
     assert extended | {row["job_id"] for row in expired} == {token.job_id for token in tokens}
     assert not extended & {row["job_id"] for row in expired}

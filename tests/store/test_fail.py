@@ -4,7 +4,8 @@ import pytest
 
 from tests.store.queue_under_test import DELAYS, Event, failure, new_job
 from thumbq_server.domain.job import Verdict
-from thumbq_server.storage import outcomes, records
+from thumbq_server.storage.reads.jobs import list_jobs
+from thumbq_server.storage.transitions.fail import fail
 
 OK, STALE = Verdict.OK, Verdict.STALE
 
@@ -12,7 +13,7 @@ OK, STALE = Verdict.OK, Verdict.STALE
 async def test_a_failed_attempt_waits_for_its_retry_and_says_so(queue):
     (token,) = await queue.claimed(new_job(7))
     await queue.news()
-    assert await outcomes.fail(queue.lane, [failure(token, "no such texture")], DELAYS, [1.0]) == [(OK, 7, 5.0)]
+    assert await fail(queue.lane, [failure(token, "no such texture")], DELAYS, [1.0]) == [(OK, 7, 5.0)]
 
     job = await queue.job(token.job_id)
     assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Pending", 1, 1)
@@ -27,7 +28,7 @@ async def test_the_wait_doubles_with_each_attempt(queue):
     waits = []
     for _ in range(9):
         (token,) = await queue.claim()
-        [(verdict, _, due_in)] = await outcomes.fail(queue.lane, [failure(token)], DELAYS, [1.0])
+        [(verdict, _, due_in)] = await fail(queue.lane, [failure(token)], DELAYS, [1.0])
         assert verdict is OK
         waits.append(due_in)
         await queue.make_due(job_id)
@@ -36,7 +37,7 @@ async def test_the_wait_doubles_with_each_attempt(queue):
 
 async def test_the_wait_has_its_own_jitter_for_each_failure(queue):
     first, second = await queue.claimed(new_job(1), new_job(2))
-    answers = await outcomes.fail(queue.lane, [failure(second), failure(first)], DELAYS, [0.8, 1.2])
+    answers = await fail(queue.lane, [failure(second), failure(first)], DELAYS, [0.8, 1.2])
     assert answers == [(OK, 2, 4.0), (OK, 1, 6.0)]
 
 
@@ -44,7 +45,7 @@ async def test_the_wait_has_its_own_jitter_for_each_failure(queue):
 async def test_a_worker_may_say_when_to_try_again(queue, retry_delay):
     (token,) = await queue.claimed(new_job(7))
     report = failure(token, retry_delay=retry_delay)
-    assert await outcomes.fail(queue.lane, [report], DELAYS, [1.2]) == [(OK, 7, retry_delay)]
+    assert await fail(queue.lane, [report], DELAYS, [1.2]) == [(OK, 7, retry_delay)]
     assert len(await queue.claim()) == (1 if retry_delay == 0 else 0)
 
 
@@ -58,7 +59,7 @@ async def assert_dead(queue, job_id, message):
     job = await queue.job(job_id)
     assert (job["status"], job["error_message"], job["run_at"]) == ("Failed", message, None)
     assert job["finished_at"] == job["updated_at"]
-    (dead,) = await records.page(queue.database, "Failed", 0, 2**62, 10)
+    (dead,) = await list_jobs(queue.database, "Failed", 0, 2**62, 10)
     assert dead["id"] == job_id
     assert (await queue.thumbnail(7))["status"] == "Failed"
 
@@ -67,7 +68,7 @@ async def test_a_failure_not_worth_retrying_ends_as_a_dead_letter(queue):
     (token,) = await queue.claimed(new_job(7))
     await queue.news()
     report = failure(token, "corrupt file", retryable=False, retry_delay=1.0)
-    assert await outcomes.fail(queue.lane, [report], DELAYS, [1.0]) == [(OK, 7, None)]
+    assert await fail(queue.lane, [report], DELAYS, [1.0]) == [(OK, 7, None)]
     await assert_dead(queue, token.job_id, "corrupt file")
     assert await queue.news() == [Event("Failed", 7, token.job_id, 1, "corrupt file", None)]
 
@@ -104,7 +105,7 @@ async def test_a_batch_of_failures_is_one_commit_each_with_its_own_end(queue):
     retried, dead, hurried = await queue.claimed(new_job(1), new_job(2), new_job(3))
     await queue.news()
     reports = [failure(hurried, "c", retry_delay=0), failure(dead, "b", retryable=False), failure(retried, "a")]
-    answers = await outcomes.fail(queue.lane, reports, DELAYS, [1.0] * 3)
+    answers = await fail(queue.lane, reports, DELAYS, [1.0] * 3)
     assert answers == [(OK, 3, 0.0), (OK, 2, None), (OK, 1, 5.0)]
     assert await queue.value("count(*) FROM notifications WHERE status = 'Failed'") == 1
     due = {model: (await queue.job(token.job_id))["run_at"] for model, token in ((1, retried), (3, hurried))}

@@ -10,9 +10,10 @@ import pytest
 
 from tests.store.conditions import until
 from tests.store.queue_under_test import failure, new_job
-from thumbq_server.storage import listener, log
-from thumbq_server.storage.database import connect
-from thumbq_server.storage.listener import listen
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres import notify
+from thumbq_server.storage.postgres.notify import listen
+from thumbq_server.storage.postgres.session_settings import connect
 
 
 class Ear:
@@ -49,7 +50,7 @@ class Ear:
 
 @pytest.fixture
 async def ear(queue, monkeypatch):
-    monkeypatch.setattr(listener, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.05)
     ear = Ear(queue)
     listening = asyncio.create_task(listen(queue.database.dsn, ear.wake))
     assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
@@ -80,7 +81,7 @@ async def test_what_can_be_claimed_is_hinted(queue, ear):
 async def test_what_can_be_read_from_the_log_is_hinted(queue, ear):
     await queue.complete(*await queue.claimed(new_job(7)))
     assert "log" in await ear.next()
-    await log.publish_test(queue.database, 7, "Ready", None, None)
+    await notification_log.publish_test(queue.database, 7, "Ready", None, None)
     assert await ear.next() == {"log"}
 
 
@@ -133,7 +134,7 @@ async def test_after_its_connection_was_ended_it_returns_and_wakes_everybody(que
 
 async def test_an_idle_connection_is_probed(queue, ear, monkeypatch):
     """After a power cut nothing closes the socket; only a statement finds out."""
-    monkeypatch.setattr(listener, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(notify, "_PROBE_SECONDS", 0.05)
     (before,) = await queue.sql(LISTENING)
     await queue.sql("SELECT pg_terminate_backend($1, 10000)", before["pid"])
     await ear.next()
@@ -145,9 +146,9 @@ async def test_an_idle_connection_is_probed(queue, ear, monkeypatch):
 
 
 async def test_it_waits_for_a_postgresql_that_is_away(monkeypatch, database):
-    monkeypatch.setattr(listener, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.01)
     dsns = iter(["postgresql:///x?host=/nonexistent"] * 3)
-    monkeypatch.setattr(listener, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
+    monkeypatch.setattr(notify, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
     woken = asyncio.Event()
     listening = asyncio.create_task(listen(database.dsn, {"jobs": woken.set}))
     async with asyncio.timeout(10):

@@ -11,12 +11,18 @@ from hypothesis import strategies as st
 
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
-from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.job import EnqueueOutcome, Token, Verdict
 from thumbq_server.engine.hub import Hub
-from thumbq_server.storage import claims, interventions, jobs, leases, log, outcomes
-from thumbq_server.storage.claims import Takers
-from thumbq_server.storage.database import Database, Lane
-from thumbq_server.storage.jobs import Outcome
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.cancel import cancel
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.fail import expire, fail
+from thumbq_server.storage.transitions.release import release
+from thumbq_server.storage.transitions.retry import retry
 
 WRITERS = 8
 MODELS = 12
@@ -61,13 +67,13 @@ class Writer:
 
     async def enqueue(self, picked: list[int]) -> None:
         models = [self.ledger.models[index] for index in picked]
-        answers = await jobs.enqueue(self.lane, [new_job(model, max_attempts=2) for model in models])
+        answers = await enqueue(self.lane, [new_job(model, max_attempts=2) for model in models])
         for model, answer in zip(models, answers, strict=True):
             self.ledger.job_of[model] = answer.job_id
-            self.ledger.began[answer.job_id] += answer.outcome is not Outcome.EXISTING
+            self.ledger.began[answer.job_id] += answer.outcome is not EnqueueOutcome.EXISTING
 
     async def claim(self, number: int, seconds: int = 3000) -> None:
-        claimed = await claims.claim(self.lane, Takers([self.worker] * number, [seconds] * number))
+        claimed = await claim(self.lane, ClaimRequest([self.worker] * number, [seconds] * number))
         self.ledger.tokens += [job.token for job in claimed]
 
     async def claim_briefly(self, number: int) -> None:
@@ -75,31 +81,31 @@ class Writer:
 
     async def complete(self, number: int) -> None:
         tokens = self.some_tokens(number)
-        verdicts = await outcomes.complete(self.lane, [picture(token) for token in tokens])
+        verdicts = await complete(self.lane, [picture(token) for token in tokens])
         self.count(tokens, [verdict for verdict, _ in verdicts])
 
     async def fail(self, number: int, *, retryable: bool = True) -> None:
         tokens = self.some_tokens(number)
         items = [failure(token, retryable=retryable, retry_delay=0) for token in tokens]
-        answers = await outcomes.fail(self.lane, items, DELAYS, [1.0] * len(items))
+        answers = await fail(self.lane, items, DELAYS, [1.0] * len(items))
         self.count(tokens, [verdict for verdict, _, _ in answers])
 
     async def give_up(self, number: int) -> None:
         await self.fail(number, retryable=False)
 
     async def release(self, number: int) -> None:
-        await leases.release(self.lane, self.some_tokens(number))
+        await release(self.lane, self.some_tokens(number))
 
     async def expire(self, limit: int) -> None:
-        for row in await outcomes.expire(self.lane, limit, [0.0] * 10, 1.0):
+        for row in await expire(self.lane, limit, [0.0] * 10, 1.0):
             self.ledger.ended[row["job_id"]] += 1
 
     async def cancel(self, picked: list[int]) -> None:
-        for cancelled in await interventions.cancel(self.lane, self.some_jobs(picked)):
+        for cancelled in await cancel(self.lane, self.some_jobs(picked)):
             self.ledger.ended[cancelled.job_id] += 1
 
     async def retry(self, picked: list[int]) -> None:
-        for job_id in await interventions.retry(self.lane, self.some_jobs(picked)):
+        for job_id in await retry(self.lane, self.some_jobs(picked)):
             self.ledger.began[job_id] += 1
 
     def some_jobs(self, picked: list[int]) -> list[int]:
@@ -125,8 +131,8 @@ async def read_log(database: Database, page: int, done: Callable[[], bool]) -> l
     """Follow the log until the writers are done and nothing is left."""
     seen: list[Event] = []
     seq = 0
-    while not done() or seq < (await log.head(database))[1]:
-        for row in await log.after(database, seq, page):
+    while not done() or seq < (await notification_log.head(database))[1]:
+        for row in await notification_log.after(database, seq, page):
             assert row["seq_first"] == seq + 1
             seq = row["seq_last"]
             seen += events([row])
@@ -138,7 +144,7 @@ async def read_hub(hub: Hub, done: Callable[[], bool]) -> list[Event]:
     seen: list[Event] = []
     seq = 0
     with hub.reading():
-        while not done() or seq < (await log.head(hub._database))[1]:
+        while not done() or seq < (await notification_log.head(hub._database))[1]:
             try:
                 commits = await asyncio.wait_for(hub.after(seq), 0.05)
             except TimeoutError:

@@ -8,8 +8,8 @@ from alembic.script import ScriptDirectory
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import TABLES, model_file, new_job
 from thumbq_server.storage import migrations
-from thumbq_server.storage.database import Database
 from thumbq_server.storage.migrations import upgrade
+from thumbq_server.storage.postgres.database import Database
 
 
 def revisions():

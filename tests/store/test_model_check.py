@@ -40,7 +40,7 @@ from tests.store.queue_verbs import (
 )
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token
 from thumbq_server.storage import workers
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 AT_ONCE = 4
 WORKERS = ("ada", "bob")

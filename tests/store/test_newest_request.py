@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.store.conditions import locked, until_blocked
 from tests.store.queue_under_test import failure, model_file, new_job, picture
-from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage import jobs
-from thumbq_server.storage.jobs import Enqueued, Outcome
+from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.revive import RENEW
 
 OK = Verdict.OK
 A, B = 1, 2
@@ -65,7 +65,7 @@ async def test_several_failures_of_one_model_in_one_batch_show_and_announce_the_
 @pytest.mark.parametrize("order", list(permutations(["A", "B"])))
 async def test_a_then_b_then_a_again_shows_a_whichever_ends_first(queue, order):
     a, b = await queue.enqueued(new_job(7, file=A), new_job(7, file=B))
-    assert await queue.enqueue(new_job(7, file=A)) == [Enqueued(a, Outcome.EXISTING)]
+    assert await queue.enqueue(new_job(7, file=A)) == [Enqueued(a, EnqueueOutcome.EXISTING)]
     tokens = {"AB"[[a, b].index(token.job_id)]: token for token in await queue.claim(2)}
     for name in order:
         await queue.complete(tokens[name])
@@ -84,7 +84,7 @@ async def test_so_it_does_when_both_are_under_way(queue, order):
 async def test_so_it_does_when_a_is_shown_and_b_is_still_waiting(queue):
     a = await queue.job_in("Completed", new_job(7, file=A))
     (b,) = await queue.claimed(new_job(7, file=B))
-    assert await queue.enqueue(new_job(7, file=A)) == [Enqueued(a.job_id, Outcome.EXISTING)]
+    assert await queue.enqueue(new_job(7, file=A)) == [Enqueued(a.job_id, EnqueueOutcome.EXISTING)]
     await assert_shows(queue, A)
     await queue.news()
     assert await queue.complete(b) == [OK]
@@ -134,7 +134,7 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        assert await asking.fetch(jobs.RENEW, [a.job_id], [job["request_no"]], [0], [0], [3], [0.0])
+        assert await asking.fetch(RENEW, [a.job_id], [job["request_no"]], [0], [0], [3], [0.0])
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]
@@ -154,7 +154,7 @@ async def test_a_new_request_that_meets_the_end_of_its_job_renews_what_that_end_
         until_blocked(queue, queue.on(lanes[2]).enqueue(new_job(7, file=A)), count=2) as asking,
     ):
         await rows.execute("COMMIT")
-    assert await asking == [Enqueued(a.job_id, Outcome.EXISTING)]
+    assert await asking == [Enqueued(a.job_id, EnqueueOutcome.EXISTING)]
     await queue.complete(b)
     assert await queue.value("job_id FROM thumbnails") == a.job_id
 
@@ -171,11 +171,11 @@ async def test_an_end_and_a_new_request_for_its_job_do_not_wait_for_each_other(q
         await transaction.start()
         await holding.execute("SELECT FROM thumbnails WHERE model_id = 7 FOR UPDATE")
         async with until_blocked(queue, queue.fail(a)) as failing:
-            asking = jobs.enqueue(lanes[1], [new_job(7, file=A)])
+            asking = enqueue(lanes[1], [new_job(7, file=A)])
             async with until_blocked(queue, asking, count=2) as asked:
                 await transaction.commit()
         assert await failing == [OK]
-        assert await asked == [Enqueued(a.job_id, Outcome.EXISTING)]
+        assert await asked == [Enqueued(a.job_id, EnqueueOutcome.EXISTING)]
     finally:
         await holding.close()
 

@@ -3,18 +3,21 @@
 import pytest
 
 from tests.store.queue_under_test import STATES, failure, new_job
-from thumbq_server.storage import leases, records, workers
+from thumbq_server.storage import workers
+from thumbq_server.storage.reads.jobs import ENDED, list_jobs, read_job
+from thumbq_server.storage.reads.leases import held_leases
+from thumbq_server.storage.reads.snapshot import take_snapshot
 
 EVERYTHING = 2**62
 STATUS = {"Waiting": "Pending"}
 
 
 async def ids_of_page(queue, status, *, model_id=0, below=EVERYTHING, limit=100):
-    return [row["id"] for row in await records.page(queue.database, status, model_id, below, limit)]
+    return [row["id"] for row in await list_jobs(queue.database, status, model_id, below, limit)]
 
 
 async def test_an_unknown_job_has_no_record(queue):
-    assert await records.job(queue.database, 999_999_999) is None
+    assert await read_job(queue.database, 999_999_999) is None
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -22,8 +25,8 @@ async def test_a_job_reads_alike_alone_and_on_every_page_that_it_belongs_to(queu
     token = await queue.job_in(state, new_job(7))
     alone = await queue.job(token.job_id)
     assert alone["status"] == STATUS.get(state, state)
-    for status in ("", "Pending", "Processing", *records.ENDED):
-        page = await records.page(queue.database, status, 0, EVERYTHING, 10)
+    for status in ("", "Pending", "Processing", *ENDED):
+        page = await list_jobs(queue.database, status, 0, EVERYTHING, 10)
         assert page == ([alone] if status in {"", alone["status"]} else [])
 
 
@@ -38,7 +41,7 @@ async def test_pages_go_from_the_newest_job_to_the_oldest_without_overlap(queue)
         assert pages == [newest_first[:3], newest_first[3:6], newest_first[6:]]
 
 
-@pytest.mark.parametrize("status", ["Processing", *records.ENDED])
+@pytest.mark.parametrize("status", ["Processing", *ENDED])
 async def test_each_status_has_pages_of_its_own(queue, status):
     tokens = [await queue.job_in(status, new_job(model)) for model in range(1, 6)]
     await queue.job_in("Pending", new_job(6))
@@ -61,7 +64,7 @@ async def test_a_page_can_be_of_one_model(queue):
 async def test_a_snapshot_counts_every_job_once(queue):
     for model, state in enumerate(STATES, 1):
         await queue.job_in(state, new_job(model))
-    counts, _ = await records.snapshot(queue.database)
+    counts, _ = await take_snapshot(queue.database)
     assert dict(counts) | {"timestamp": None} == {
         "pending": 2,
         "processing": 1,
@@ -75,7 +78,7 @@ async def test_a_snapshot_counts_every_job_once(queue):
 
 async def test_a_snapshot_names_what_is_being_rendered_and_by_whom(queue):
     (token,) = await queue.claimed(new_job(7))
-    _, rendering = await records.snapshot(queue.database)
+    _, rendering = await take_snapshot(queue.database)
     job = await queue.job(token.job_id)
     assert [dict(row) for row in rendering] == [
         {
@@ -87,12 +90,12 @@ async def test_a_snapshot_names_what_is_being_rendered_and_by_whom(queue):
         }
     ]
     await queue.fail(failure(token, retryable=False))
-    assert (await records.snapshot(queue.database))[1] == []
+    assert (await take_snapshot(queue.database))[1] == []
 
 
 async def test_a_snapshot_names_no_more_than_a_hundred(queue):
     await queue.claimed(*[new_job(model) for model in range(1, 121)])
-    counts, rendering = await records.snapshot(queue.database)
+    counts, rendering = await take_snapshot(queue.database)
     assert (counts["processing"], len(rendering)) == (120, 100)
 
 
@@ -119,7 +122,7 @@ async def test_a_worker_that_is_heard_of_is_seen(queue):
 async def test_a_worker_holds_the_leases_it_claimed_until_they_end(queue):
     other = await workers.register(queue.database, "other")
     tokens = await queue.claimed(new_job(1), new_job(2), new_job(3))
-    assert await leases.held(queue.database, queue.worker) == tokens
-    assert await leases.held(queue.database, other) == []
+    assert await held_leases(queue.database, queue.worker) == tokens
+    assert await held_leases(queue.database, other) == []
     await queue.complete(tokens[1])
-    assert await leases.held(queue.database, queue.worker) == [tokens[0], tokens[2]]
+    assert await held_leases(queue.database, queue.worker) == [tokens[0], tokens[2]]

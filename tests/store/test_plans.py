@@ -4,23 +4,23 @@ import re
 from itertools import pairwise
 
 from thumbq_server.domain.job import Revival
-from thumbq_server.storage import claims, jobs, leases, outcomes
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.transitions import claim, complete, enqueue, extend, fail, release, revive, verdicts
 
 STATEMENTS = {
-    "create": jobs._CREATE,
-    "find": jobs._FIND,
-    "reset": jobs.STATEMENTS[Revival.RESET],
-    "restart": jobs.STATEMENTS[Revival.RESTART],
-    "rerun": jobs.STATEMENTS[Revival.RERUN],
-    "renew": jobs.RENEW,
-    "claim": claims._CLAIM,
-    "complete": outcomes._COMPLETE,
-    "complete and rerun": outcomes._COMPLETE_AND_RERUN,
-    "fail": outcomes._FAIL,
-    "release": leases._RELEASE,
-    "extend": leases._EXTEND,
-    "states": leases._STATES,
+    "create": enqueue._CREATE,
+    "find": revive._FIND,
+    "reset": revive.STATEMENTS[Revival.RESET],
+    "restart": revive.STATEMENTS[Revival.RESTART],
+    "rerun": revive.STATEMENTS[Revival.RERUN],
+    "renew": revive.RENEW,
+    "claim": claim._CLAIM,
+    "complete": complete._COMPLETE,
+    "complete and rerun": complete._COMPLETE_AND_RERUN,
+    "fail": fail._FAIL,
+    "release": release._RELEASE,
+    "extend": extend._EXTEND,
+    "states": verdicts._STATES,
 }
 
 

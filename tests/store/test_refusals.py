@@ -5,7 +5,8 @@ import pytest
 from tests.store.conditions import at_once
 from tests.store.queue_under_test import DELAYS, STATES, new_job, untold
 from thumbq_server.domain.job import LostReason, Token, Verdict
-from thumbq_server.storage import leases, outcomes
+from thumbq_server.storage.reads.leases import why_lost
+from thumbq_server.storage.transitions.fail import expire
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 NOT_PROCESSING, NOT_FOUND = Verdict.NOT_PROCESSING, Verdict.NOT_FOUND
@@ -126,7 +127,7 @@ async def test_a_report_is_taken_once_from_twenty_at_once(queue, lanes, verb):
 async def test_of_an_ending_and_an_expiry_at_once_one_takes_place(queue, lanes, verb):
     tokens = await queue.claimed(*[new_job(model) for model in range(1, 31)])
     await queue.let_run_out(*tokens)
-    expiring = [outcomes.expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
+    expiring = [expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
     verdicts, *expiries = await at_once(getattr(queue, verb)(*tokens), *expiring)
     expired = {row["job_id"] for rows in expiries for row in rows}
     heard = {token.job_id for token, verdict in zip(tokens, verdicts, strict=True) if verdict is OK}
@@ -164,7 +165,7 @@ async def test_why_a_lease_is_gone_can_be_told(queue, lost_by, reason):
         await queue.cancel(token.job_id)
     else:
         await queue.expired(token)
-    assert await leases.why_lost(queue.database, [token]) == ({token: reason} if reason else {})
+    assert await why_lost(queue.database, [token]) == ({token: reason} if reason else {})
 
 
 async def test_a_lease_that_another_holds_now_was_taken_over(queue):
@@ -172,5 +173,5 @@ async def test_a_lease_that_another_holds_now_was_taken_over(queue):
     await queue.release(old)
     (new,) = await queue.claim()
     await queue.complete(new)
-    reasons = await leases.why_lost(queue.database, [old, new, Token(999_999_999, 1)])
+    reasons = await why_lost(queue.database, [old, new, Token(999_999_999, 1)])
     assert reasons == {old: LostReason.TAKEN_OVER, Token(999_999_999, 1): LostReason.CANCELLED}

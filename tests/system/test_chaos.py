@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbq_server.child import ending_with_parent
+from thumbq_launcher.child import ending_with_parent
 
 PROJECT = Path(__file__).parents[2]
 FIXED_SEED = 487774

@@ -15,11 +15,12 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.gateway.service import Client, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
 from tests.wire.conftest import eventually, running_server
 from tests.wire.test_stream import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
-from thumbq_server.storage.embedded import AT_ONCE, EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 
 if TYPE_CHECKING:
     Queue = queue_pb2_grpc.QueueServiceAsyncStub

@@ -268,6 +268,6 @@ def test_other_machines_are_not_served_without_keys(folder: Path) -> None:
 
 def test_the_parent_loads_none_of_the_libraries_of_its_children() -> None:
     heavy = {"grpc", "asyncpg", "sqlalchemy", "aiohttp", "pydantic", "uvloop"}
-    code = f"import sys, thumbq_server.serve; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, thumbq_launcher.__main__; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

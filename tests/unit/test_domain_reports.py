@@ -6,17 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbq_server.domain.job import (
-    TRUNCATED,
-    Completion,
-    Failure,
-    Invalid,
-    PathRule,
-    Token,
-    check_completion,
-    check_error_message,
-    check_failure,
-)
+from thumbq_server.domain.job import Completion, Failure, Token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import TRUNCATED, PathRule, check_completion, check_error_message, check_failure
 
 TOKEN = Token(15, 2)
 ANYWHERE = PathRule()

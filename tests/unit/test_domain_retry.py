@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbq_server.domain.job import check_new_job
+from thumbq_server.domain.requests import check_new_job
 from thumbq_server.domain.retry import MAX_ATTEMPTS, RetryPolicy, delay, delays, jitter
 
 POLICY = RetryPolicy()

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Invalid, Token, format_token, parse_token
+from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Token, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import parse_token
 
 
 @given(st.integers(0, INT64_MAX), st.integers(1, INT32_MAX))

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from thumbq_server.serve_settings import Refused, ServeSettings, is_loopback, reachable_address
+from thumbq_launcher.settings import LauncherSettings
+from thumbq_runtime.addresses import is_loopback, reachable_address
+from thumbq_runtime.declaration import InvalidSetting
 
 
 @pytest.fixture
@@ -13,7 +15,7 @@ def data_dir(tmp_path: Path) -> dict[str, str]:
 
 
 def test_nothing_needs_to_be_set(data_dir: dict[str, str], tmp_path: Path) -> None:
-    settings = ServeSettings.read(data_dir)
+    settings = LauncherSettings.read(data_dir)
     assert settings.database_url is None
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 5009)
     assert (settings.grpc_host, settings.grpc_port) == ("127.0.0.1", 50051)
@@ -25,14 +27,14 @@ def test_nothing_needs_to_be_set(data_dir: dict[str, str], tmp_path: Path) -> No
 def test_the_database_may_be_named_directly_or_in_a_file(data_dir: dict[str, str], tmp_path: Path, name: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text("postgresql://in-the-file/x\n")
-    assert ServeSettings.read(data_dir | {name: "postgresql://a/b"}).database_url == "postgresql://a/b"
-    in_file = ServeSettings.read(data_dir | {f"{name}_FILE": str(secret)})
+    assert LauncherSettings.read(data_dir | {name: "postgresql://a/b"}).database_url == "postgresql://a/b"
+    in_file = LauncherSettings.read(data_dir | {f"{name}_FILE": str(secret)})
     assert in_file.database_url == "postgresql://in-the-file/x"
 
 
 def test_port_is_for_platforms_that_know_one_port_only(data_dir: dict[str, str]) -> None:
-    assert ServeSettings.read(data_dir | {"PORT": "8080"}).http_port == 8080
-    assert ServeSettings.read(data_dir | {"PORT": "8080", "THUMBQ_HTTP_PORT": "0"}).http_port == 0
+    assert LauncherSettings.read(data_dir | {"PORT": "8080"}).http_port == 8080
+    assert LauncherSettings.read(data_dir | {"PORT": "8080", "THUMBQ_HTTP_PORT": "0"}).http_port == 0
 
 
 @pytest.mark.parametrize(
@@ -51,13 +53,13 @@ def test_port_is_for_platforms_that_know_one_port_only(data_dir: dict[str, str])
 def test_what_cannot_be_run_is_refused_with_a_sentence(
     data_dir: dict[str, str], variables: dict[str, str], sentence: str
 ) -> None:
-    with pytest.raises(Refused) as refused:
-        ServeSettings.read(data_dir | variables)
+    with pytest.raises(InvalidSetting) as refused:
+        LauncherSettings.read(data_dir | variables)
     assert str(refused.value).startswith(sentence)
 
 
 def test_insecure_permits_what_is_refused_otherwise(data_dir: dict[str, str]) -> None:
-    settings = ServeSettings.read(data_dir | {"THUMBQ_HTTP_HOST": "0.0.0.0", "THUMBQ_INSECURE": "true"})
+    settings = LauncherSettings.read(data_dir | {"THUMBQ_HTTP_HOST": "0.0.0.0", "THUMBQ_INSECURE": "true"})
     assert settings.http_host == "0.0.0.0"
 
 

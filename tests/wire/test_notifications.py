@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tests.wire.conftest import running_server, status_of
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 HASH = hashlib.sha256(b"model").hexdigest()
 PENDING, READY, FAILED = (

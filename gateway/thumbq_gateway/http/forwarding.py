@@ -48,7 +48,7 @@ class Forwarder:
             connector=aiohttp.TCPConnector(limit=0, ssl=verify),
         )
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End all connections."""
         await self._session.close()
 

@@ -19,7 +19,7 @@ from thumbq.v1.notification_pb2 import Notification, QueueSnapshot
 from thumbq.v1.queue_pb2 import ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.metrics import HubMetrics
-from thumbq_gateway.notifications.queue_relay import QueueWatch
+from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import back_off
 from thumbq_gateway.signalr.worker_hub import Worker, Workers, job_enqueued, job_status_changed
 
@@ -41,11 +41,11 @@ class Nudges:
     """Matches waiting jobs and registered workers of this gateway."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, workers: Workers, queue_watch: QueueWatch, metrics: HubMetrics
+        self, channel: grpc.aio.Channel, workers: Workers, queue_relay: QueueRelay, metrics: HubMetrics
     ) -> None:
         self._queue = QueueServiceStub(channel)
         self._workers = workers
-        self._queue_watch = queue_watch
+        self._queue_relay = queue_relay
         self._nudged = metrics.events.labels("JobEnqueued")
         self._told = metrics.events.labels("JobStatusChanged")
         self._wake = asyncio.Event()
@@ -108,9 +108,9 @@ class Nudges:
         if self._is_watching != bool(self._workers):
             self._is_watching = bool(self._workers)
             if self._is_watching:
-                self._queue_watch.enter()
+                self._queue_relay.enter()
             else:
-                self._queue_watch.leave()
+                self._queue_relay.leave()
         self._wake.set()
 
     async def _rest(self) -> bool:

@@ -12,11 +12,10 @@ from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailRequest, Notification
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import HubMetrics
+from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
-from thumbq_gateway.notifications.ring import Cursor
 from thumbq_gateway.signalr.hub import Body, Hub, Member, Method
-from thumbq_gateway.signalr.moments import now
-from thumbq_gateway.signalr.protocol import Record, invocation
+from thumbq_gateway.signalr.protocol import Record, invocation, now
 from thumbq_gateway.transcoding.contract import thumbnail_for_pages
 
 PATH = "/thumbnailHub"

@@ -1,6 +1,7 @@
 """The JSON hub protocol of SignalR, version 1: messages to records, and records to messages."""
 
 import json
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -87,6 +88,11 @@ def closing(error: str | None = None, *, allow_reconnect: bool = False) -> Recor
     if allow_reconnect:
         message["allowReconnect"] = True
     return Record(message)
+
+
+def now() -> str:
+    """Return the present time of this machine, as RFC 3339 with Z."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def check_handshake(record: str) -> None:

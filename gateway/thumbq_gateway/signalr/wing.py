@@ -9,7 +9,7 @@ from aiohttp import web
 from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.metrics import HubMetrics
-from thumbq_gateway.notifications.queue_relay import QueueWatch
+from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
 from thumbq_gateway.signalr.hub import Hub
@@ -25,7 +25,7 @@ class SignalR:
     def __init__(
         self,
         channel: grpc.aio.Channel,
-        queue_watch: QueueWatch,
+        queue_relay: QueueRelay,
         metrics: HubMetrics,
         forwarder: Forwarder,
         *,
@@ -38,7 +38,7 @@ class SignalR:
         """The secret signs connection tokens: gateways that share it take each other's. `heartbeat` in seconds."""
         workers = Workers()
         self._pages = PageHub(channel, metrics)
-        self._nudges = Nudges(channel, workers, queue_watch, metrics)
+        self._nudges = Nudges(channel, workers, queue_relay, metrics)
         self._connections = Connections(metrics, heartbeat=heartbeat, limit=limit)
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [
@@ -53,7 +53,7 @@ class SignalR:
             )
             for hub in hubs
         ]
-        queue_watch.listeners.append(self._nudges.hear_snapshot)
+        queue_relay.listeners.append(self._nudges.hear_snapshot)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the hubs."""

@@ -18,8 +18,7 @@ from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text, whole_number_reader
-from thumbq_gateway.transcoding.contract import MEBIBYTE
-from thumbq_gateway.transcoding.endpoint import read_json
+from thumbq_gateway.transcoding.request_body import MEBIBYTE, read_json
 
 _DEADLINE = 10.0  # seconds
 # For a worker that does not know them.

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")

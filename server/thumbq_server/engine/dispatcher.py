@@ -9,8 +9,10 @@ from typing import Any
 
 from thumbq_server.domain.job import ClaimedJob, Token
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage import claims, leases
-from thumbq_server.storage.database import Lane, Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.release import release_claim
 
 # A larger claim would gain little, and keep the first worker waiting.
 CLAIM_LIMIT = 1000
@@ -46,7 +48,7 @@ class Offer:
 
     def __init__(self, slots: list[Claimant]) -> None:
         self.slots = slots
-        self.takers = claims.Takers(
+        self.takers = ClaimRequest(
             [slot.worker for slot in slots], [slot.lease_seconds for slot in slots], random.getrandbits(62)
         )
 
@@ -192,11 +194,11 @@ class Dispatcher:
         """
         try:
             while self._doubtful_claims:
-                await leases.release_claim(self._lane, self._doubtful_claims[0])
+                await release_claim(self._lane, self._doubtful_claims[0])
                 del self._doubtful_claims[0]
             takers = Offer(slots).takers
             self._doubtful_claims.append(takers.claim_id)
-            jobs = await claims.claim(self._lane, takers)
+            jobs = await claim(self._lane, takers)
             self._doubtful_claims.remove(takers.claim_id)
             self._outage.ended()
         except Unavailable as error:

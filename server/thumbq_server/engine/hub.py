@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage.database import Database, Row, Unavailable
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.errors import Unavailable
 
 _PAGE = 200
 

@@ -9,9 +9,11 @@ import structlog
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.outage import Outage
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage import outcomes
-from thumbq_server.storage.database import Database, Lane, Unavailable
+from thumbq_server.storage import maintenance
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.fail import expire
 
 log = structlog.get_logger()
 
@@ -19,7 +21,6 @@ EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
 PRUNE_LIMIT = 1000
 _PRUNE_SECONDS = 0.5  # the other duties wait meanwhile
-_VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
 
 
 @dataclass
@@ -88,7 +89,7 @@ def expire_leases(
     async def expire_all() -> int:
         count = 0
         while True:
-            rows = await outcomes.expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
+            rows = await expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
             for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
                 wake_in(due_in)
             count += len(rows)
@@ -105,7 +106,7 @@ def prune_log(database: Database, keep: float) -> Callable[[], Awaitable[int]]:
         count = 0
         until = time.monotonic() + _PRUNE_SECONDS
         while True:
-            pruned = await notification_log.prune(database, keep, PRUNE_LIMIT)
+            pruned = await maintenance.prune(database, keep, PRUNE_LIMIT)
             count += pruned
             if pruned < PRUNE_LIMIT or time.monotonic() >= until:
                 return count
@@ -124,7 +125,7 @@ def vacuum_live_tables(database: Database, claims: Callable[[], int]) -> Callabl
         nonlocal seen
         if claims() - seen >= WORTH_A_VACUUM:
             seen = claims()
-            await database.fetch(_VACUUM)
+            await maintenance.vacuum_live_tables(database)
         return 0
 
     return run

@@ -2,7 +2,7 @@
 
 import structlog
 
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable
 
 log = structlog.get_logger()
 

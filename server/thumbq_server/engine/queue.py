@@ -6,12 +6,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from thumbq_server.domain.job import ClaimedJob, Completion, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import ClaimedJob, Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
-from thumbq_server.storage import interventions, jobs, leases, outcomes, workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage import workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.transitions.cancel import Cancelled, cancel
+from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
+from thumbq_server.storage.transitions.extend import extend
+from thumbq_server.storage.transitions.fail import fail
+from thumbq_server.storage.transitions.release import release
+from thumbq_server.storage.transitions.retry import retry
 
 KNOWN_WORKERS = 10_000
 
@@ -44,7 +52,7 @@ class Queue:
         self._known_workers: OrderedDict[str, int] = OrderedDict()
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, claimed=claimed)
 
-    async def enqueue(self, new_jobs: Sequence[NewJob]) -> Sequence[jobs.Enqueued]:
+    async def enqueue(self, new_jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
         """Create jobs, or find them."""
         return await self._enqueue.submit(new_jobs)
 
@@ -70,13 +78,13 @@ class Queue:
         """Let leases run for so many seconds from now: verdicts and their new ends."""
         return await self._extend.submit(items)
 
-    async def cancel(self, job_ids: Sequence[int]) -> Sequence[interventions.Cancelled]:
+    async def cancel(self, job_ids: Sequence[int]) -> Sequence[Cancelled]:
         """End those that are Pending or Processing."""
-        return await interventions.cancel(self._extend_lane, job_ids)
+        return await cancel(self._extend_lane, job_ids)
 
     async def retry(self, job_ids: Sequence[int]) -> Sequence[int]:
         """Start ended jobs anew; returns those that were."""
-        done = await interventions.retry(self._extend_lane, job_ids)
+        done = await retry(self._extend_lane, job_ids)
         self.dispatcher.wake()
         return done
 
@@ -133,37 +141,37 @@ class Queue:
         with contextlib.suppress(Unavailable):
             await self._release.submit(tokens)
 
-    async def _run_enqueue(self, items: Sequence[NewJob]) -> Sequence[jobs.Enqueued]:
+    async def _run_enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
         offer = self.dispatcher.offer(len(items))
         lane = self._enqueue_lanes.pop()
         try:
-            answers, claimed = await jobs.enqueue_and_claim(lane, items, offer.takers)
+            answers, claimed = await enqueue_and_claim(lane, items, offer.takers)
         except BaseException:
             self.dispatcher.withdraw(offer)
             raise
         finally:
             self._enqueue_lanes.append(lane)
         self.dispatcher.accept(offer, claimed)
-        if sum(answer.outcome is not jobs.Outcome.EXISTING for answer in answers) > len(claimed):
+        if sum(answer.outcome is not EnqueueOutcome.EXISTING for answer in answers) > len(claimed):
             self.dispatcher.wake()
         for delay in {item.delay for item in items if item.delay}:
             self.dispatcher.wake_in(delay)
         return answers
 
     async def _run_complete(self, items: Sequence[Completion]) -> Sequence[tuple[Verdict, int]]:
-        return await outcomes.complete(self._report_lane, items)
+        return await complete(self._report_lane, items)
 
     async def _run_fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
         jitters = [jitter(self._policy) for _ in items]
-        answers = await outcomes.fail(self._report_lane, items, self._delays, jitters)
+        answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {due_in for _, _, due_in in answers if due_in is not None}:
             self.dispatcher.wake_in(due_in)
         return [(verdict, model_id) for verdict, model_id, _ in answers]
 
     async def _run_release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
-        verdicts = await leases.release(self._report_lane, tokens)
+        verdicts = await release(self._report_lane, tokens)
         self.dispatcher.wake()
         return verdicts
 
     async def _run_extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[tuple[Verdict, datetime | None]]:
-        return await leases.extend(self._extend_lane, items)
+        return await extend(self._extend_lane, items)

@@ -5,8 +5,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from thumbq_server.storage import records
-from thumbq_server.storage.database import Database, Row, Unavailable
+from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.reads.snapshot import take_snapshot
 
 Snapshot = tuple[Row, Sequence[Row]]
 
@@ -47,7 +48,7 @@ class QueueWatch:
                 continue
             started = time.monotonic()
             with contextlib.suppress(Unavailable):
-                snapshot = await records.snapshot(self._database)
+                snapshot = await take_snapshot(self._database)
                 # who came and went meanwhile leaves nothing behind that would be old to the next
                 if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
                     self._snapshot = snapshot

@@ -3,13 +3,13 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
-from thumbq_server.domain.job import ALREADY_ENDED, NOT_ENDED, Invalid, NotFound, WrongState
+from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, Invalid, NotFound, WrongState
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
-from thumbq_server.storage import interventions, records
-from thumbq_server.storage.database import Database, Row
+from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.reads.jobs import live_jobs_of_model, read_job
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -35,7 +35,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CancelModelJobsResponse:
         if request.model_id <= 0:
             raise Invalid("modelId must be a positive integer")
-        job_ids = await interventions.live_jobs_of_model(self._database, request.model_id)
+        job_ids = await live_jobs_of_model(self._database, request.model_id)
         cancelled = await self._queue.cancel(job_ids)
         await self._streams.cancelled(cancelled)
         return admin_pb2.CancelModelJobsResponse(job_ids=[job.job_id for job in cancelled])
@@ -52,7 +52,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ListDeadLetters = RedriveDeadLetters = PruneJobs = later  # type: ignore[assignment]
 
     async def _job(self, job_id: int) -> Row:
-        row = await records.job(self._database, job_id)
+        row = await read_job(self._database, job_id)
         if row is None:
             raise NotFound(job_id)
         return row

@@ -9,20 +9,10 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
-from thumbq_server.domain.job import (
-    ClaimedJob,
-    Completion,
-    Failure,
-    Invalid,
-    PathRule,
-    Token,
-    Verdict,
-    check_completion,
-    check_failure,
-    format_token,
-    parse_token,
-)
-from thumbq_server.storage.database import Row
+from thumbq_server.domain.job import ClaimedJob, Completion, Failure, Token, Verdict, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import PathRule, check_completion, check_failure, parse_token
+from thumbq_server.storage.postgres.database import Row
 
 JOB_STATUS = {name.removeprefix("JOB_STATUS_").capitalize(): number for name, number in job_pb2.JobStatus.items()}
 JOB_STATUS_WORD = {number: word for word, number in JOB_STATUS.items()}

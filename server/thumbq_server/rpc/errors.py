@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 
-from thumbq_server.domain.job import Invalid, NotFound, Refused, WrongState
-from thumbq_server.storage.database import Unavailable
+from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
+from thumbq_server.storage.postgres.errors import Unavailable
 
 log = structlog.get_logger()
 

@@ -8,14 +8,16 @@ import grpc
 
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc
 from thumbq.v1.notification_pb2 import ResetReason
-from thumbq_server.domain.job import Invalid, check_error_message
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_error_message
 from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
 from thumbq_server.engine.queue_watch import QueueWatch
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import translated
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage import records
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.reads.thumbnails import read_thumbnail
 
 # Larger messages gain nothing, and would reach the limit of gRPC.
 MAX_NOTIFICATIONS = 1000
@@ -100,7 +102,7 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     ) -> notification_pb2.GetThumbnailResponse:
         # before the thumbnail: what happens in between is announced again rather than missed
         cursor = codec.cursor(*await notification_log.head(self._database))
-        row = await records.thumbnail(self._database, request.model_id)
+        row = await read_thumbnail(self._database, request.model_id)
         return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor))
 
     async def _start(self, after: str) -> tuple[str, int, ResetReason.ValueType]:

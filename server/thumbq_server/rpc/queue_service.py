@@ -6,19 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import (
+from thumbq_server.domain.job import Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
+from thumbq_server.domain.requests import (
     MAX_LEASE,
-    NOT_PROCESSING,
-    STALE_LEASE,
-    Completion,
-    Failure,
-    Invalid,
-    NewJob,
-    NotFound,
     PathRule,
-    Token,
-    Verdict,
-    WrongState,
     check_batch,
     check_completion,
     check_failure,
@@ -32,15 +24,14 @@ from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
-from thumbq_server.storage import log as notification_log
-from thumbq_server.storage import records
-from thumbq_server.storage.database import Database
-from thumbq_server.storage.jobs import Enqueued, Outcome
+from thumbq_server.storage import notification_log
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads.jobs import ENDED, list_jobs, read_job
 
 _OUTCOME = {
-    Outcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
-    Outcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
-    Outcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
+    EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
+    EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
+    EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
 }
 MAX_DEQUEUE = 100
 MAX_PAGE = 1000
@@ -187,7 +178,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         below = int(token) if token else _BEYOND_ALL_IDS
         # before the jobs: what happens in between is announced again rather than missed
         cursor = codec.cursor(*await notification_log.head(self._database))
-        rows = await records.page(self._database, status, request.model_id, below, limit + 1)
+        rows = await list_jobs(self._database, status, request.model_id, below, limit + 1)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, rows[:limit]),
             next_page_token=str(rows[limit - 1]["id"]) if len(rows) > limit else "",
@@ -200,7 +191,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     LogJobEvent = later  # type: ignore[assignment]
 
     async def _job(self, job_id: int) -> job_pb2.Job:
-        row = await records.job(self._database, job_id)
+        row = await read_job(self._database, job_id)
         if row is None:
             raise NotFound(job_id)
         return codec.job(row)
@@ -220,7 +211,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
                     told = any(job_id in commit.row["job_ids"] for commit in commits)
 
 
-_ENDED = {codec.JOB_STATUS[word] for word in records.ENDED}
+_ENDED = {codec.JOB_STATUS[word] for word in ENDED}
 
 
 def _new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewJob:

@@ -13,22 +13,17 @@ import grpc
 import structlog
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import (
-    ClaimedJob,
-    Invalid,
-    LostReason,
-    Token,
-    Verdict,
-    check_worker_id,
-    format_token,
-    parse_token,
-)
+from thumbq_server.domain.job import ClaimedJob, LostReason, Token, Verdict, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_worker_id, parse_token
 from thumbq_server.engine.dispatcher import Claimant
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import complain
-from thumbq_server.storage import leases, workers
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage import workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.reads.leases import held_leases, why_lost
 
 log = structlog.get_logger()
 Message = queue_pb2.StreamJobsResponse
@@ -110,7 +105,7 @@ class Stream:
 
     async def welcome(self) -> None:
         """Tell the worker its session, the times it has to keep, and what it still holds. Raises Unavailable."""
-        resumed = await leases.held(self._database, self._claimant.worker)
+        resumed = await held_leases(self._database, self._claimant.worker)
         self._say(
             Message(
                 welcome=Message.Welcome(
@@ -238,7 +233,7 @@ class Stream:
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])
             lost = [token for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is not Verdict.OK]
-            reasons = await leases.why_lost(self._database, lost) if lost else {}
+            reasons = await why_lost(self._database, lost) if lost else {}
         except Unavailable:
             return  # the next heartbeat tries again
         for reason in LostReason:
@@ -255,7 +250,7 @@ class Stream:
         while True:
             self._reported.clear()
             with contextlib.suppress(Unavailable):
-                if not await leases.held(self._database, self._claimant.worker):
+                if not await held_leases(self._database, self._claimant.worker):
                     self._finish.set()
                     return
             with contextlib.suppress(TimeoutError):

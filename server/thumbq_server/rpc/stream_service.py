@@ -6,23 +6,17 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import (
-    Completion,
-    Failure,
-    LostReason,
-    PathRule,
-    Refused,
-    Token,
-    Verdict,
-    format_token,
-    parse_token,
-)
+from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
+from thumbq_server.domain.refusals import Refused
+from thumbq_server.domain.requests import PathRule, parse_token
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import status
 from thumbq_server.rpc.stream import Stream, StreamTimes
-from thumbq_server.storage import interventions
-from thumbq_server.storage.database import Database, Unavailable
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.notify import broadcast
+from thumbq_server.storage.transitions.cancel import Cancelled
 
 # What servers tell each other: "session NUMBER STREAM" (a newer stream is open), "cancelled NUMBER TOKEN".
 _SESSION, _CANCELLED = "session", "cancelled"
@@ -50,7 +44,7 @@ class Streams:
             self._open[worker] = stream
             try:
                 # the older stream may be another server's
-                await interventions.tell(self._database, [f"{_SESSION} {worker} {stream.id}"])
+                await broadcast(self._database, [f"{_SESSION} {worker} {stream.id}"])
                 await stream.welcome()
                 await stream.run(requests, draining=self._draining)
             finally:
@@ -74,11 +68,11 @@ class Streams:
                 exceptions.append(codec.result_exception(Token(item.job_id, item.lease_seq), verdict))
         return exceptions
 
-    async def cancelled(self, jobs: Iterable[interventions.Cancelled]) -> None:
+    async def cancelled(self, jobs: Iterable[Cancelled]) -> None:
         """Tell the workers of cancelled jobs, on whatever server their streams are."""
         payloads = [f"{_CANCELLED} {job.worker} {format_token(*job.lease)}" for job in jobs if job.worker is not None]
         if payloads:
-            await interventions.tell(self._database, payloads)
+            await broadcast(self._database, payloads)
 
     def heard(self, payload: str) -> None:
         """Take in what a server told all."""

@@ -1,1 +1,4 @@
-"""PostgreSQL: the only place that knows SQL, one module an entity."""
+"""PostgreSQL: the only place that knows SQL.
+
+`transitions` moves jobs, `reads` only looks, `postgres` holds the connections.
+"""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from thumbq_server.storage.database import Database
+from thumbq_server.storage.postgres.database import Database
 
 _REGISTER = """
     INSERT INTO workers AS w (worker_id, session_id, version, labels) VALUES ($1, $2, $3, $4::jsonb)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.system.chaos.processes import say_ready, send_to_descendants
-from thumbq_server.storage.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import descendants
-from thumbq_server.child import ending_with_parent
-from thumbq_server.supervisor import describe_end
+from thumbq_launcher.child import ending_with_parent
+from thumbq_launcher.children import describe_end
 
 PROJECT = Path(__file__).parents[3]
 

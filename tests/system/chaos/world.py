@@ -20,7 +20,7 @@ from tests.system.chaos.clients import Clients
 from tests.system.chaos.history import INSTALL
 from tests.system.chaos.processes import LaunchFailed, Program, free_port
 from tests.system.chaos.proxy import Link
-from thumbq_server.storage.embedded import EmbeddedPostgres
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 # Seconds, short so that every recovery is. A worker that is stopped for longer than its lease comes back as a zombie.
 LEASE = 3

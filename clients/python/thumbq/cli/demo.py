@@ -166,7 +166,7 @@ async def _service(
     # A demo renders into a database of its own, whatever the environment says about another.
     ours = {name: value for name, value in os.environ.items() if not _configures_thumbq(name)}
     ours |= {"THUMBQ_DATA_DIR": str(folder), "THUMBQ_HTTP_PORT": str(http_port), "THUMBQ_GRPC_PORT": str(grpc_port)}
-    async with _child("service", ["-m", "thumbq_server.serve"], folder, signal.SIGTERM, ours) as process:
+    async with _child("service", ["-m", "thumbq_launcher"], folder, signal.SIGTERM, ours) as process:
         assert process.stdout is not None
         said = ""
         try:

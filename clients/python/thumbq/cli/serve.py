@@ -1,68 +1,24 @@
-"""The commands that become the service, or one of its two processes.
+"""The commands that become the service, or one of its two programs.
 
-These are started with `python -m`, since the client package does not import the server. All settings are
+They start the programs with `python -m`, since the client package does not import the server. All settings are
 variables of the environment; an option given here only sets its variable.
 """
 
 import importlib.util
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 import typer
 
-# What an extra brings, by the names under which it is imported.
+from thumbq.cli.options import DataDir, GatewaysServer, GrpcPort, Host, HttpPort, Insecure, Processes
+from thumbq_runtime import settings
+from thumbq_runtime.declaration import Setting
+
+# The modules of each extra, by the names under which they are imported.
 _SERVER: dict[str, tuple[str, ...]] = {"server": ("sqlalchemy", "asyncpg", "alembic", "grpc_health", "grpc_reflection")}
 _GATEWAY: dict[str, tuple[str, ...]] = {"gateway": ("aiohttp",)}
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="THUMBQ_DATA_DIR",
-        show_default="./thumbq-data",
-        help="Folder of the thumbnails and, without a DATABASE_URL, of the database.",
-    ),
-]
-HttpPort = Annotated[
-    int | None,
-    typer.Option(
-        envvar=["THUMBQ_HTTP_PORT", "PORT"],
-        show_default="5009",
-        min=0,
-        max=65535,
-        help="Port of the page and the JSON API; 0 takes any free one.",
-    ),
-]
-GrpcPort = Annotated[
-    int | None,
-    typer.Option(
-        envvar="THUMBQ_GRPC_PORT",
-        show_default="50051",
-        min=0,
-        max=65535,
-        help="Port of the gRPC API; 0 takes any free one.",
-    ),
-]
-Host = Annotated[str | None, typer.Option(show_default="127.0.0.1", help="Address to bind.")]
-Insecure = Annotated[
-    bool,
-    typer.Option("--insecure", envvar="THUMBQ_INSECURE", help="Serve other machines without any API key."),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        envvar="THUMBQ_PROCESSES",
-        show_default="1",
-        min=1,
-        max=64,
-        help="So many servers, and so many gateways; each pair of them uses another core.",
-    ),
-]
-Server = Annotated[
-    str | None,
-    typer.Option(envvar="THUMBQ_SERVER", show_default="127.0.0.1:50051", help="Address of the server's gRPC API."),
-]
 
 
 def serve(
@@ -77,43 +33,48 @@ def serve(
 
     With DATABASE_URL (or THUMBQ_DATABASE_URL, or either with _FILE) it uses that PostgreSQL, else its own.
     """
-    _need(_SERVER | _GATEWAY)
+    _require(_SERVER | _GATEWAY)
     _become(
-        "thumbq_server.serve",
-        THUMBQ_DATA_DIR=data_dir,
-        THUMBQ_HTTP_HOST=host,
-        THUMBQ_HTTP_PORT=http_port,
-        THUMBQ_GRPC_HOST=host,
-        THUMBQ_GRPC_PORT=grpc_port,
-        THUMBQ_INSECURE=1 if insecure else None,
-        THUMBQ_PROCESSES=processes,
+        "thumbq_launcher",
+        {
+            settings.DATA_DIR: data_dir,
+            settings.HTTP_HOST: host,
+            settings.HTTP_PORT: http_port,
+            settings.GRPC_HOST: host,
+            settings.GRPC_PORT: grpc_port,
+            settings.INSECURE: 1 if insecure else None,
+            settings.PROCESSES: processes,
+        },
     )
 
 
 def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = False) -> None:
     """Run the gRPC server alone, on the PostgreSQL that DATABASE_URL names."""
-    _need(_SERVER)
+    _require(_SERVER)
     _become(
         "thumbq_server",
-        THUMBQ_GRPC_HOST=host,
-        THUMBQ_GRPC_PORT=grpc_port,
-        THUMBQ_INSECURE=1 if insecure else None,
+        {settings.GRPC_HOST: host, settings.GRPC_PORT: grpc_port, settings.INSECURE: 1 if insecure else None},
     )
 
 
-def gateway(http_port: HttpPort = None, host: Host = None, server: Server = None, insecure: Insecure = False) -> None:
+def gateway(
+    http_port: HttpPort = None, host: Host = None, server: GatewaysServer = None, insecure: Insecure = False
+) -> None:
     """Run the page and the JSON API alone, in front of a server."""
-    _need(_GATEWAY)
+    _require(_GATEWAY)
     _become(
         "thumbq_gateway",
-        THUMBQ_HTTP_HOST=host,
-        THUMBQ_HTTP_PORT=http_port,
-        THUMBQ_SERVER=server,
-        THUMBQ_INSECURE=1 if insecure else None,
+        {
+            settings.HTTP_HOST: host,
+            settings.HTTP_PORT: http_port,
+            settings.SERVER: server,
+            settings.INSECURE: 1 if insecure else None,
+        },
     )
 
 
-def _need(extras: dict[str, tuple[str, ...]]) -> None:
+def _require(extras: Mapping[str, tuple[str, ...]]) -> None:
+    """Exit with the command that installs them when modules of the extras are missing."""
     missing = [extra for extra, modules in extras.items() if not all(map(importlib.util.find_spec, modules))]
     if missing:
         names = ",".join(missing)
@@ -121,8 +82,8 @@ def _need(extras: dict[str, tuple[str, ...]]) -> None:
         raise typer.Exit(1)
 
 
-def _become(module: str, **settings: Path | str | int | None) -> NoReturn:
+def _become(module: str, chosen: Mapping[Setting[object], object]) -> NoReturn:
     """Replace this process by the module's, which keeps its number, its terminal and its signals."""
-    given = {name: str(value) for name, value in settings.items() if value is not None}
-    # -P: a file in the present folder shall not pass for a library.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module], os.environ | given)
+    variables = {setting.variable: str(value) for setting, value in chosen.items() if value is not None}
+    # -P: a file in the current folder must not be imported in place of a library.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module], os.environ | variables)

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from thumbq_server.storage.postgres.hosts import hosts_of
+
 # Any number will do, as long as every thumbq takes the same.
 _ADVISORY_LOCK = 0x7468756D6271
 
@@ -17,9 +19,9 @@ async def upgrade(dsn: str) -> None:
     """Bring the database to the newest revision. Any number of servers may do so at once."""
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(dsn)
+        return await hosts_of(dsn).connect({})
 
-    # asyncpg reads the dsn itself: it knows sslmode, passfile and socket folders, SQLAlchemy's URL does not
+    # Our own address: SQLAlchemy's URL knows neither sslmode nor several hosts.
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:

@@ -1,0 +1,1 @@
+"""The parent of `thumbq serve`: keeps a PostgreSQL, servers and gateways running."""

@@ -1,0 +1,112 @@
+"""`python -m thumbq_launcher`: the parent process of `thumbq serve`.
+
+It owns the embedded PostgreSQL, the servers and the gateways. The environment configures it, and it configures
+its children in the same way.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from thumbq_launcher.children import Child, LaunchFailed, PostgresChild, Program
+from thumbq_launcher.console import inform, warn
+from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
+from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
+from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
+from thumbq_runtime.addresses import reachable_address
+from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.lifecycle import on_signals
+from thumbq_runtime.settings import (
+    DATABASE_URL,
+    GRPC_HOST,
+    GRPC_PORT,
+    HTTP_HOST,
+    HTTP_PORT,
+    SERVER,
+    THUMBNAIL_ROOT,
+)
+
+# Seconds that a program gets after its own grace to close what is open.
+CLOSING_SECONDS = 3.0
+
+
+async def serve(settings: LauncherSettings) -> None:
+    """Run everything until SIGTERM or SIGINT; a second signal ends it at once. Raises LaunchFailed."""
+    asked, at_once = asyncio.Event(), asyncio.Event()
+    on_signals(asked.set, at_once.set)
+    postgres, database_url = None, settings.database_url
+    if not database_url:
+        postgres = PostgresChild(EmbeddedPostgres(settings.data_dir))
+        database_url = postgres.postgres.dsn
+    servers, gateways = _programs(settings, database_url)
+    work = asyncio.create_task(_run(settings, postgres, servers, gateways))
+    stop = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+    finally:
+        work.cancel()
+        stop.cancel()
+        await end_programs([*gateways, *servers], settings.shutdown_grace + CLOSING_SECONDS, at_once)
+        if postgres:
+            await _stop_postgres(postgres.postgres, at_once)
+
+
+async def _run(
+    settings: LauncherSettings, postgres: PostgresChild | None, servers: list[Program], gateways: list[Program]
+) -> None:
+    if postgres:
+        await postgres.launch()
+    address = reachable_address(settings.grpc_host, await launch_side_by_side(servers, settings.grpc_host))
+    for gateway in gateways:
+        gateway.environment[SERVER.variable] = address
+    page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
+    inform(f"page and JSON API  http://{page}/")
+    inform(f"gRPC               {address}")
+    children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
+    await asyncio.gather(*(keep_running(child) for child in children))
+
+
+def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Program], list[Program]]:
+    """Return the servers and the gateways, not yet launched."""
+    environment = {name: value for name, value in os.environ.items() if name not in DECIDED_HERE}
+    environment |= {
+        DATABASE_URL.variable: database_url,
+        THUMBNAIL_ROOT.variable: str(settings.thumbnail_root),
+        GRPC_HOST.variable: settings.grpc_host,
+        HTTP_HOST.variable: settings.http_host,
+    }
+    # -P: a file in the current folder must not be imported in place of a library.
+    python = [sys.executable, "-P", "-m"]
+
+    def several(name: str, port_setting: Setting[int], port: int) -> list[Program]:
+        command = [*python, f"thumbq_{name}"]
+        return [Program(name, command, environment, port_setting, port) for _ in range(settings.processes)]
+
+    servers = several("server", GRPC_PORT, settings.grpc_port)
+    return servers, several("gateway", HTTP_PORT, settings.http_port)
+
+
+async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> None:
+    stopped = asyncio.create_task(asyncio.to_thread(postgres.stop, AT_ONCE if at_once.is_set() else ORDERLY))
+    hurry = asyncio.create_task(at_once.wait())
+    await asyncio.wait({stopped, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not stopped.done() and postgres.process:
+        postgres.process.send_signal(signal.SIGQUIT)
+    await stopped
+
+
+def main() -> None:
+    """Serve with the settings in the environment; exit with 2 if they are refused, with 1 if the start fails."""
+    try:
+        asyncio.run(serve(LauncherSettings.read(os.environ)))
+    except (InvalidSetting, LaunchFailed) as problem:
+        warn(str(problem))
+        sys.exit(2 if isinstance(problem, InvalidSetting) else 1)
+
+
+if __name__ == "__main__":
+    main()

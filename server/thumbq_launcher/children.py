@@ -1,0 +1,116 @@
+"""The child processes of `thumbq serve`: PostgreSQL, the servers and the gateways.
+
+Only the standard library is loaded here, so that the parent stays small.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from thumbq_launcher.child import ending_with_parent
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_runtime.declaration import Setting
+from thumbq_runtime.lifecycle import announced_port
+from thumbq_runtime.settings import READY_FD
+
+
+class LaunchFailed(Exception):
+    """Says in one sentence why a child did not start."""
+
+
+class Child(Protocol):
+    """A process that can be launched again after its end."""
+
+    name: str
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The process, alive or not; None before the first launch."""
+
+    async def launch(self) -> None:
+        """Start the process and wait until it serves. Raises LaunchFailed."""
+
+
+class Program:
+    """A server or a gateway in a process of its own, which reports the port that it serves on a pipe."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], port_setting: Setting[int], port: int
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = dict(environment)
+        self._command = command
+        self._port_setting = port_setting
+
+    async def launch(self) -> None:
+        """Start the program and wait until it serves; it keeps a port that it chose itself at later launches."""
+        read_end, write_end = os.pipe()
+        of_this_launch = {self._port_setting.variable: str(self.port), READY_FD.variable: str(write_end)}
+        try:
+            # SIGKILL, because without the parent the database is gone too, and the next start needs the ports.
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - as quick as any fork; the wait is not here
+                ending_with_parent(self._command, signal.SIGKILL),
+                env={**self.environment, **of_this_launch},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[write_end],
+                # A Ctrl-C in the terminal reaches the parent alone, which then ends its children in order.
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        line = await _first_line(read_end)
+        if not line:
+            how = describe_end(await ended(self.process))
+            raise LaunchFailed(f"The {self.name} {how} before it was ready: its own messages say why.")
+        self.port = announced_port(line)
+
+
+class PostgresChild:
+    """The embedded PostgreSQL as a child."""
+
+    name = "database"
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.postgres = postgres
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The postmaster."""
+        return self.postgres.process
+
+    async def launch(self) -> None:
+        """Start PostgreSQL in the main thread, as it requires, and wait until it answers."""
+        try:
+            self.postgres.launch()
+            while not self.postgres.ready():  # noqa: ASYNC110 - PostgreSQL reports it in a file
+                await asyncio.sleep(0.02)
+        except EmbeddedPostgresError as problem:
+            raise LaunchFailed(str(problem)) from problem
+
+
+async def ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process and return its exit code, which is negative for a signal."""
+    return await asyncio.to_thread(process.wait)
+
+
+def describe_end(code: int) -> str:
+    """Return how a process ended, in words that follow its name."""
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+async def _first_line(pipe: int) -> bytes:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb")
+    )
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()

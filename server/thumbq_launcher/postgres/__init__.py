@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: a private server that lives in a data folder."""

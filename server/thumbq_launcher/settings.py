@@ -1,0 +1,92 @@
+"""The settings of `thumbq serve`, read from its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.settings import (
+    DATA_DIR,
+    DATABASE_URL,
+    DATABASE_URL_FILE,
+    GRPC_HOST,
+    GRPC_PORT,
+    HTTP_HOST,
+    HTTP_PORT,
+    INSECURE,
+    PROCESSES,
+    SHUTDOWN_GRACE,
+    THUMBNAIL_ROOT,
+)
+
+# The launcher decides these and sets them for its children, which must not read another value beside it.
+DECIDED_HERE = {*HTTP_PORT.variables, *DATABASE_URL.variables, *DATABASE_URL_FILE.variables}
+
+
+@dataclass(frozen=True)
+class LauncherSettings:
+    """Settings of the parent process; port 0 is any free port, the grace is in seconds."""
+
+    data_dir: Path
+    database_url: str | None
+    http_host: str
+    http_port: int
+    grpc_host: str
+    grpc_port: int
+    thumbnail_root: Path
+    shutdown_grace: float
+    insecure: bool
+    # The number of servers, and also of gateways.
+    processes: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
+        """Return the settings in the environment, and make the folder for thumbnails. Raises InvalidSetting."""
+        data_dir = DATA_DIR.read(environment).absolute()
+        settings = cls(
+            data_dir=data_dir,
+            database_url=_database_url(environment),
+            http_host=_host(environment, HTTP_HOST),
+            http_port=HTTP_PORT.read(environment),
+            grpc_host=_host(environment, GRPC_HOST),
+            grpc_port=GRPC_PORT.read(environment),
+            thumbnail_root=(THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute(),
+            shutdown_grace=SHUTDOWN_GRACE.read(environment),
+            insecure=INSECURE.read(environment),
+            processes=PROCESSES.read(environment),
+        )
+        settings.refuse_strangers()
+        try:
+            settings.thumbnail_root.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise InvalidSetting(f"The folder for thumbnails cannot be made: {problem}.") from problem
+        return settings
+
+    def refuse_strangers(self) -> None:
+        """Refuse to serve other machines without keys, unless the operator has allowed it."""
+        for host in (self.http_host, self.grpc_host):
+            if not self.insecure and not is_loopback(host):
+                raise InvalidSetting(
+                    f"{host or 'An empty host'} can be reached from other machines, and there are no API"
+                    " keys: bind 127.0.0.1, or pass --insecure if all who can reach it may use the queue."
+                )
+
+
+def _host(environment: Mapping[str, str], setting: Setting[str]) -> str:
+    # An empty host is every address of the machine, and not the default.
+    return environment.get(setting.variable, setting.default)
+
+
+def _database_url(environment: Mapping[str, str]) -> str | None:
+    pairs = zip(DATABASE_URL.variables, DATABASE_URL_FILE.variables, strict=True)
+    # A variable of our own goes before one that other programs read as well.
+    for variable, file_variable in reversed(list(pairs)):
+        if url := environment.get(variable):
+            return url
+        if path := environment.get(file_variable):
+            try:
+                return Path(path).read_text().strip()
+            except OSError as problem:
+                raise InvalidSetting(f"{file_variable} cannot be read: {problem}.") from problem
+    return None

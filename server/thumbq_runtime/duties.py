@@ -1,0 +1,34 @@
+"""The tasks that a program cannot do without."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(*duties: Coroutine[Any, Any, object], failure: str, broken: asyncio.Event) -> AsyncIterator[None]:
+    """Run the duties for the length of the context, and wait for their end when it is left.
+
+    If one fails, the event `failure` is logged and `broken` is set: the program then ends, and its parent starts
+    another.
+    """
+    tasks = [asyncio.create_task(_guarded(duty, failure, broken)) for duty in duties]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guarded(duty: Coroutine[Any, Any, object], failure: str, broken: asyncio.Event) -> None:
+    try:
+        await duty
+    except Exception:
+        log.exception(failure)
+        broken.set()

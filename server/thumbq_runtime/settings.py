@@ -1,0 +1,88 @@
+"""The settings that more than one program reads; a program's own stand in its `settings.py`.
+
+Each is an environment variable. docs/settings.md lists them all: `make settings` writes it.
+"""
+
+from pathlib import Path
+
+from thumbq_runtime.declaration import Kind, Setting
+
+MOST_PROCESSES = 64
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in {"1", "true", "t", "yes", "y", "on"}:
+        return True
+    if text.lower() in {"0", "false", "f", "no", "n", "off"}:
+        return False
+    raise ValueError(text)
+
+
+_TEXT = Kind("a text", str)
+_PATH = Kind("a path", Path)
+_FLAG = Kind("true or false", _flag)
+_PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_SECONDS = Kind("a number of seconds", float, above=0)
+
+DATA_DIR = Setting(
+    ("THUMBQ_DATA_DIR",),
+    _PATH,
+    Path("thumbq-data"),
+    "Folder of the thumbnails and, without a DATABASE_URL, of the database.",
+    shown_default="./thumbq-data",
+)
+DATABASE_URL = Setting(
+    ("DATABASE_URL", "THUMBQ_DATABASE_URL"),
+    _TEXT,
+    "",
+    "Address of PostgreSQL; without one, `thumbq serve` brings a PostgreSQL of its own.",
+)
+DATABASE_URL_FILE = Setting[Path | None](
+    ("DATABASE_URL_FILE", "THUMBQ_DATABASE_URL_FILE"),
+    _PATH,
+    None,
+    "File that holds the address of PostgreSQL, as container platforms pass secrets.",
+)
+GRPC_HOST = Setting(("THUMBQ_GRPC_HOST",), _TEXT, "127.0.0.1", "Address that the gRPC API binds.")
+GRPC_PORT = Setting(("THUMBQ_GRPC_PORT",), _PORT, 50051, "Port of the gRPC API; 0 takes any free one.")
+HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the page and the JSON API bind.")
+HTTP_PORT = Setting(
+    ("THUMBQ_HTTP_PORT", "PORT"), _PORT, 5009, "Port of the page and the JSON API; 0 takes any free one."
+)
+INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
+PROCESSES = Setting(
+    ("THUMBQ_PROCESSES",),
+    Kind(f"a number from 1 to {MOST_PROCESSES}", _whole_number, minimum=1, maximum=MOST_PROCESSES),
+    1,
+    "Number of servers, and also of gateways; each pair of them uses another core.",
+)
+READY_FD = Setting[int | None](
+    ("THUMBQ_READY_FD",),
+    Kind("a file descriptor", _whole_number, minimum=0),
+    None,
+    'Pipe, inherited from the parent, that gets {"port": N} when the program serves.',
+)
+REUSE_PORT = Setting(
+    ("THUMBQ_REUSE_PORT",), _FLAG, False, "Share the port with other processes; connections are spread over them."
+)
+SERVER = Setting(
+    ("THUMBQ_SERVER",),
+    _TEXT,
+    "127.0.0.1:50051",
+    "Address of the server's gRPC API; several as ipv4:10.0.0.1:50051,10.0.0.2:50051.",
+)
+SHUTDOWN_GRACE = Setting(
+    ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
+)
+THUMBNAIL_ROOT = Setting[Path | None](
+    ("THUMBQ_THUMBNAIL_ROOT",),
+    _PATH,
+    None,
+    "Folder of the thumbnails: files outside it are never served, and without it none.",
+)

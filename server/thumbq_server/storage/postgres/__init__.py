@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: how statements reach it, and what its errors mean."""

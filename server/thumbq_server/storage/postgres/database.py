@@ -1,0 +1,68 @@
+"""The way of one server process to PostgreSQL: lanes for the hot path, a pool for the rest."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.hosts import hosts_of
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
+
+T = TypeVar("T")
+
+# A row of an answer: a tuple with names.
+Row = asyncpg.Record
+
+
+class Database:
+    """Where one server process reaches PostgreSQL."""
+
+    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = 4) -> None:
+        self.dsn = dsn
+        self._statement_timeout = statement_timeout
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool | None = None
+        self._lanes: list[Lane] = []
+
+    async def __aenter__(self) -> Self:
+        async with as_unavailable():
+            self._pool = await asyncpg.create_pool(connect=self._connect, min_size=1, max_size=self._pool_size)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            await lane.close()
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 3)
+            except (TimeoutError, *AWAY):
+                self._pool.terminate()
+
+    async def _connect(self, *_: object, **options: Any) -> asyncpg.Connection:
+        # The pool adds options of its own, such as the class of its connections.
+        options |= {"command_timeout": self._statement_timeout + 5}
+        return await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+
+    def lane(self) -> Lane:
+        """A new lane, closed with the database."""
+        self._lanes.append(Lane(self.dsn, self._statement_timeout))
+        return self._lanes[-1]
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement on a pooled connection, committed. Raises Unavailable."""
+        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
+        async with as_unavailable():
+            return await until_done(partial(self._run_once, work))
+
+    async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        if self._pool is None:
+            raise Unavailable("not connected")
+        async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+            return await work(connection)

@@ -1,0 +1,53 @@
+"""The errors of PostgreSQL, sorted: what may be tried again at once, and what only later."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import asyncpg
+
+T = TypeVar("T")
+
+# 40001, 40P01: PostgreSQL undid the whole statement, so running it again is safe.
+UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+UNDONE_TRIES = 5
+# Everything after which the caller may try again later.
+AWAY = (
+    *UNDONE,
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections, or is being copied
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+
+
+class Unavailable(Exception):
+    """PostgreSQL cannot do this now. What was asked may or may not have been committed."""
+
+
+@asynccontextmanager
+async def as_unavailable() -> AsyncIterator[None]:
+    """Turn the many ways in which PostgreSQL can be away into Unavailable."""
+    try:
+        yield
+    except AWAY as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def until_done(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what `attempt` returns. Make it again, a few times, when PostgreSQL undid it."""
+    for _ in range(UNDONE_TRIES - 1):
+        try:
+            return await attempt()
+        except UNDONE:
+            continue
+    return await attempt()

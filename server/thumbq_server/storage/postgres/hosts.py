@@ -1,0 +1,55 @@
+"""The hosts of DATABASE_URL: each gets its own time limit, and the one that answered last is asked first."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import asyncpg
+
+from thumbq_server.storage.postgres.address import Address, parse_address
+
+# Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
+_ASK_NEXT = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.InterfaceError,
+)
+
+
+class Hosts:
+    """Opens connections to whichever host takes writes."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._in_order: list[tuple[str, int] | None] = list(address.hosts) or [None]
+
+    async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
+        """Open a connection to the first host that answers in time and takes writes.
+
+        `options` go to `asyncpg.connect`. Raises what the last host answered.
+        """
+        for position, host in enumerate(self._in_order):
+            try:
+                connection: asyncpg.Connection = await asyncpg.connect(
+                    **self.address.arguments(host),
+                    timeout=self.address.connect_timeout,
+                    server_settings={**settings, **self.address.settings},
+                    **options,
+                )
+            except _ASK_NEXT:
+                if position == len(self._in_order) - 1:
+                    raise
+            else:
+                self._in_order = [host, *(other for other in self._in_order if other != host)]
+                return connection
+        raise AssertionError("unreachable")
+
+
+@cache
+def hosts_of(dsn: str) -> Hosts:
+    """Return the hosts of an address, shared by all connections of this process. Raises InvalidAddress."""
+    return Hosts(parse_address(dsn))

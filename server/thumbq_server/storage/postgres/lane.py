@@ -1,0 +1,63 @@
+"""A connection of its own for one kind of statement."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import asyncpg
+
+from thumbq_server.storage.postgres.errors import AWAY, as_unavailable, until_done
+from thumbq_server.storage.postgres.session_settings import connect
+
+T = TypeVar("T")
+
+
+class Lane:
+    """One connection that runs one kind of statement, one at a time; it reconnects when it has to.
+
+    One claim and one completion at a time fill PostgreSQL best (docs/decisions/0003-lanes.md), and a connection of
+    their own keeps their prepared statements warm.
+    """
+
+    def __init__(self, dsn: str, statement_timeout: float) -> None:
+        self._dsn = dsn
+        self._statement_timeout = statement_timeout
+        self._connection: asyncpg.Connection | None = None
+        self._lock = asyncio.Lock()
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement, committed. Raises Unavailable."""
+        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""
+        async with self._lock, as_unavailable():
+            return await until_done(partial(self._run_once, work))
+
+    async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                connection = self._connection = await connect(self._dsn, self._statement_timeout)
+            return await work(connection)
+        except asyncpg.PostgresError:
+            raise
+        except BaseException:
+            # cancelled in the middle of a statement: the connection is still executing it
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the connection, politely if it is idle."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            try:
+                await connection.close(timeout=2)
+            except (TimeoutError, *AWAY):
+                connection.terminate()

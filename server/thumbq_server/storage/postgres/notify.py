@@ -1,0 +1,72 @@
+"""NOTIFY and LISTEN between servers: hints only. A lost hint costs latency, never a job or a notification."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+import asyncpg
+import structlog
+
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable
+from thumbq_server.storage.postgres.session_settings import connect
+
+log = structlog.get_logger()
+
+CHANNEL = "thumbq"
+
+# Payloads on the channel. Both are hints; the sweep every second is the truth.
+JOBS, LOG = "jobs", "log"
+
+_BROADCAST = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
+
+_RETRY_SECONDS = 1.0
+
+_PROBE_SECONDS = 15.0
+
+
+async def broadcast(database: Database, payloads: Sequence[str]) -> None:
+    """Say something to every server (a hint, like all of NOTIFY)."""
+    await database.fetch(_BROADCAST, payloads)
+
+
+async def listen(
+    dsn: str, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None] = lambda _: None
+) -> None:
+    """For ever: call `wake[payload]` for each hint, and all of them after a (re)connection, since hints were missed.
+
+    Any other payload is handed to `on_broadcast`.
+    """
+    while True:
+        with contextlib.suppress(Unavailable):
+            async with as_unavailable():
+                await _listen_once(dsn, wake, on_broadcast)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None]) -> None:
+    connection = await connect(dsn, statement_timeout=10)
+    closed = asyncio.Event()
+
+    def receive(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        if (call := wake.get(str(payload))) is not None:
+            call()
+        else:
+            on_broadcast(str(payload))
+
+    connection.add_termination_listener(lambda _connection: closed.set())
+    try:
+        await connection.add_listener(CHANNEL, receive)
+        for call in wake.values():
+            call()
+        while not closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await closed.wait()
+            if not closed.is_set():
+                await connection.fetch("SELECT")  # finds a connection that died without a word
+        log.warning("listener.lost")
+    finally:
+        with contextlib.suppress(Unavailable, asyncpg.PostgresError):
+            async with as_unavailable():
+                await connection.close(timeout=1)

@@ -1,0 +1,106 @@
+"""Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.storage.fragments import WAKE_JOBS, WAKE_LOG, announce, columns, rank
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
+from thumbq_server.storage.transitions.revive import key_of, revive
+
+# Only what is new is inserted here. Looking known jobs up in the same statement made it four times slower, and a join
+# back to the input is a loop in a loop, since the planner expects one row of each step.
+_CREATED = """created AS (
+        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
+        SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
+          FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[])
+            AS i (model_id, model_hash, priority, max_attempts, delay)
+        ON CONFLICT (model_id, model_hash) DO NOTHING
+        RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
+    )"""
+
+_CREATE = f"""
+    WITH {_CREATED}, queued AS (
+        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
+        SELECT job_id, {rank("due_at", "priority")}, due_at, 0, 0 FROM created
+    ), {announce("Pending", "created", wake=WAKE_JOBS)}
+    SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
+      FROM created
+"""
+
+_LEFT_OVER = f"CASE WHEN (SELECT count(*) FROM queued) > 0 THEN {WAKE_JOBS} ELSE {WAKE_LOG} END"
+
+# Workers wait: as many jobs as there are request go straight into their hands, and the rest into the queue.
+_CREATE_AND_CLAIM = f"""
+    WITH {_CREATED}, ranked AS (
+        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AS is_due FROM created
+    ), numbered AS (
+        SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS slot FROM ranked
+    ), leased AS (
+        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
+        SELECT job_id, 1, ($6::bigint[])[slot], 1, rank, due_at, now(),
+               now() + ($7::int[])[slot] * interval '1 second', $8
+          FROM numbered WHERE is_due AND slot <= cardinality($6)
+    ), queued AS (
+        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
+        SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND slot <= cardinality($6))
+        RETURNING job_id
+    ), {announce("Pending", "created", wake=_LEFT_OVER)}
+    SELECT now() AS claimed_at, count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
+           array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
+           array_agg(max_attempts) AS max_attempts
+      FROM (SELECT * FROM numbered ORDER BY slot) n
+"""
+
+
+async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    """Enqueue all of `jobs`; the answers are in their order. Asking twice finds the same job."""
+    answers, _ = await enqueue_and_claim(lane, jobs, NO_CLAIM)
+    return answers
+
+
+async def enqueue_and_claim(
+    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
+) -> tuple[list[Enqueued], list[ClaimedJob]]:
+    """Enqueue all of `jobs`, and give those that are new and due to `request`, as far as these go.
+
+    It saves them the way through the queue, so it is for request who have found that empty.
+    """
+    # Concurrent batches lock in one order, or they deadlock. Of those that ask for the same, the most urgent decides.
+    batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
+    new = columns([_row(job) for job in batch], 5)
+    claimed: list[ClaimedJob] = []
+    if request.workers:
+        (row,) = await lane.fetch(_CREATE_AND_CLAIM, *new, *request)
+        if row["due"]:
+            claimed = request.claimed(row["claimed_at"], _columns_of_claimed(row))
+    else:
+        (row,) = await lane.fetch(_CREATE, *new)
+    created = (
+        dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
+        if row["job_ids"]
+        else {}
+    )
+    missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
+    known = await revive(lane, missing) if missing else {}
+    answers: list[Enqueued] = []
+    for job in jobs:
+        key = key_of(job)
+        answer = known.get(key) or Enqueued(created[key], EnqueueOutcome.CREATED)
+        answers.append(answer)
+        known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
+    return answers, claimed
+
+
+def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
+    due = row["due"]
+    model_ids, model_hashes = row["model_ids"], row["model_hashes"]
+    once, now = (1,) * due, (row["claimed_at"],) * due
+    return row["job_ids"][:due], once, model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
+
+
+def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:
+    return job.model_id, job.model_hash, job.priority, job.max_attempts, job.delay

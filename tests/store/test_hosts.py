@@ -1,0 +1,60 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from thumbq_server.storage.postgres.address import parse_address
+from thumbq_server.storage.postgres.hosts import Hosts
+
+
+class SilentHost:
+    """A host that takes connections and never says a word, as a frozen one does."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connections = 0
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while await reader.read(1024):
+            pass
+        writer.close()
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[SilentHost]:
+    host = SilentHost()
+    server = await asyncio.start_server(host.take, "127.0.0.1", 0)
+    host.port = server.sockets[0].getsockname()[1]
+    yield host
+    server.close()
+
+
+def hosts(database_url: str, first: int) -> Hosts:
+    """The test's database behind another host, which is tried first."""
+    address = parse_address(database_url)
+    (real,) = address.hosts
+    place = real[0].replace("/", "%2F")
+    both = f"postgresql://{address.user}@127.0.0.1:{first},{place}:{real[1]}/{address.database}"
+    return Hosts(parse_address(f"{both}?connect_timeout=2&sslmode=disable"))
+
+
+async def test_a_frozen_first_host_costs_its_time_limit_once(database_url, silent):
+    both = hosts(database_url, silent.port)
+    for _ in range(3):
+        connection = await both.connect({})
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+    assert silent.connections == 1
+
+
+async def test_a_first_host_that_is_down_is_passed_over(database_url, unused_tcp_port):
+    connection = await hosts(database_url, unused_tcp_port).connect({})
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
+
+
+async def test_all_hosts_away_is_the_error_of_the_last_one(silent, unused_tcp_port):
+    away = f"postgresql://queue@127.0.0.1:{silent.port},127.0.0.1:{unused_tcp_port}/thumbs?connect_timeout=2"
+    with pytest.raises(OSError, match="Connect call failed"):
+        await Hosts(parse_address(away)).connect({})
