@@ -5,6 +5,7 @@ VENV := .venv
 GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients)
 NPM := $(shell command -v npm)
 ARGS ?=
 
@@ -26,7 +27,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are left out.")
+	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) || echo "The tests with node are left out.")
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: check
@@ -125,6 +126,6 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
 	@touch $@
 
-$(TYPESCRIPT)/node_modules/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
-	npm ci --ignore-scripts --prefix $(TYPESCRIPT)
+$(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json
+	npm ci --ignore-scripts --prefix $*
 	@touch $@

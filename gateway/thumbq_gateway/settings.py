@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    hub_secret: str | None = shared.HUB_SECRET.field()
+    hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
     cors_origins: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
@@ -47,12 +49,6 @@ class Settings(BaseSettings):
         default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
     )
 
-    hub_secret: SecretStr | None = Field(
-        default=None,
-        description="Signs the connection tokens of the SignalR hubs: the same for gateways on several hosts."
-        " Without one, `thumbq serve` makes one for its gateways.",
-    )
-    hub_secret_file: Path | None = Field(default=None, description="File that holds the secret of the hubs.")
     peer_host: str | None = Field(
         default=None,
         description="Address at which gateways on other hosts reach this one, for hub clients without WebSockets.",
@@ -79,7 +75,7 @@ class Settings(BaseSettings):
     def read_hub_secret(self) -> bytes:
         """Return the secret of the hubs. Raises OSError when its file cannot be read."""
         if self.hub_secret:
-            return self.hub_secret.get_secret_value().encode()
+            return self.hub_secret.encode()
         if self.hub_secret_file:
             return self.hub_secret_file.read_bytes().strip()
         return secrets.token_bytes(32)

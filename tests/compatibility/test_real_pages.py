@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from pydantic import SecretStr
 
 from tests.compatibility.programs import Program
 from tests.compatibility.wire import address
@@ -56,7 +55,7 @@ async def _gateways(server: str, count: int) -> AsyncIterator[str]:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         chosen = Settings(
-            server=server, http_port=port, reuse_port=True, hub_secret=SecretStr("shared"), queue_watch_linger=0
+            server=server, http_port=port, reuse_port=True, hub_secret="shared", queue_watch_linger=0
         )
         contexts: list[Any] = [running(chosen, broken) for _ in range(count)]
         for context in contexts:
