@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import database_at
 from tests.engine.parts import WatchedDatabase, running
-from tests.store.invariants import assert_sound
-from tests.store.queue_under_test import TABLES, QueueUnderTest
+from tests.support.invariants import assert_sound
+from tests.support.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers

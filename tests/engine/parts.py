@@ -11,6 +11,7 @@ import asyncpg
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
 
 
 class Holdable:
@@ -41,9 +42,9 @@ class WatchedLane(Lane, Holdable):
         # how many answers get lost on their way
         self.losses = 0
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         self.begun += 1
-        rows = await super().fetch(sql, *arguments)
+        rows = await super().fetch(statement, *arguments)
         self.committed += 1
         await self._free.wait()
         if self.losses:
@@ -66,9 +67,9 @@ class WatchedDatabase(Database, Holdable):
         self._lanes.append(lane)
         return lane
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        self.asked.append(sql)
-        rows = await super().fetch(sql, *arguments)
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+        self.asked.append(str(statement))
+        rows = await super().fetch(statement, *arguments)
         await self._free.wait()
         self.answered += 1
         return rows

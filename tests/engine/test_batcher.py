@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.engine.parts import WatchedLane, until
-from tests.store.conditions import at_once
+from tests.support.conditions import at_once
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

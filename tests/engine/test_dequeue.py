@@ -7,8 +7,8 @@ import pytest
 
 from tests.engine.parts import WatchedDatabase, away, running, turns, until
 from tests.engine.takers import lane_of
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.queue import Queue
@@ -32,7 +32,7 @@ async def test_it_takes_up_to_so_many_though_no_hint_told_of_them(queue: Queue, 
     assert ids_of(rows) == ids[:5]
     assert ids_of(await queue.dequeue("js-1", 5, wait=10)) == ids[5:], "a wait is for the first job only"
     job = await others.job(ids[0])
-    assert (job["status"], job["worker_id"]) == ("Processing", "js-1")
+    assert (job.status, job.worker_id) == ("Processing", "js-1")
     assert (rows[0].expires_at - rows[0].claimed_at).total_seconds() == 600
 
 
@@ -78,7 +78,7 @@ async def unspent(queue: Queue, others: QueueUnderTest, *job_ids: int) -> None:
     await queue.drained()
     for job_id in job_ids:
         job = await others.job(job_id)
-        assert (job["status"], job["attempt_count"]) == ("Pending", 0)
+        assert (job.status, job.attempt_count) == ("Pending", 0)
     assert not queue.dispatcher._hungry
 
 

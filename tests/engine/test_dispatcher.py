@@ -9,8 +9,8 @@ import pytest
 from tests.engine.conftest import NEVER, POLICY
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.engine.takers import Taker, lane_of
-from tests.store.queue_under_test import QueueUnderTest, failure, new_job
-from thumbq_server.domain.job import Verdict
+from tests.support.queue_under_test import QueueUnderTest, failure, new_job
+from thumbq_server.domain.job import Retrial, RetryVerdict, Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.queue import Queue
@@ -175,7 +175,7 @@ async def test_who_left_gets_nothing_and_what_was_claimed_for_it_goes_back_unspe
     assert leaver.deliveries == []
     assert leaver.claimant.credits == 0
     assert sorted(stayer.jobs) == ids
-    assert [(await others.job(job_id))["attempt_count"] for job_id in ids] == [1] * 4
+    assert [(await others.job(job_id)).attempt_count for job_id in ids] == [1] * 4
 
 
 async def test_what_nobody_else_wants_waits_unspent(queue: Queue, taker: Taker, others: QueueUnderTest):
@@ -188,7 +188,7 @@ async def test_what_nobody_else_wants_waits_unspent(queue: Queue, taker: Taker, 
     await until(lambda: queue._background)
     await queue.drained()
     job = await others.job(job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Pending", 0, 1)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 0, 1)
 
 
 async def test_who_left_while_it_waited_is_forgotten(queue: Queue, takers: list[Taker]):
@@ -241,7 +241,7 @@ async def test_a_delayed_job_wakes_when_it_is_due(queue: Queue, taker: Taker):
 async def test_an_operators_retry_wakes(queue: Queue, taker: Taker, others: QueueUnderTest):
     token = await others.job_in("Failed", new_job(7))
     await sleeping(queue.dispatcher, taker)
-    assert await queue.retry([token.job_id]) == [token.job_id]
+    assert await queue.retry([token.job_id]) == [Retrial(token.job_id, RetryVerdict.RETRIED)]
     await taker.has(1)
 
 
@@ -391,7 +391,7 @@ async def test_what_a_claim_took_whose_answer_got_lost_is_given_back_before_the_
     await until(lambda: sum(len(taker.jobs) for taker in takers) == 3)
     assert sorted(takers[0].jobs + takers[1].jobs) == ids
     assert [len(taker.absences) for taker in takers] == [1, 1, 0]
-    assert [(await others.job(job_id))["attempt_count"] for job_id in ids] == [1, 1, 1]
+    assert [(await others.job(job_id)).attempt_count for job_id in ids] == [1, 1, 1]
 
 
 async def test_what_was_claimed_for_others_is_not_touched_by_that(

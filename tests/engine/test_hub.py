@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from tests.engine.conftest import NEVER
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.hub import Commit, Hub, HubClosed, LogPruned
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from tests.engine.conftest import POLICY
 from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, until
-from tests.store.conditions import until as until_stored
-from tests.store.queue_under_test import Event, QueueUnderTest, new_job
+from tests.support.conditions import until as until_stored
+from tests.support.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import janitor as janitor_module
 from thumbq_server.engine.janitor import WORTH_A_VACUUM, Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
 from thumbq_server.storage import notification_log
@@ -46,9 +46,9 @@ async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announce
         await others.let_run_out(lost)
         await until(lambda: told)
     job = await others.job(lost.job_id)
-    assert (job["status"], job["attempt_count"]) == ("Pending", 1)
+    assert (job.status, job.attempt_count) == ("Pending", 1)
     message = "Lease expired: worker another stopped responding"
-    assert await others.news() == [Event("Failed", 2, lost.job_id, 1, message, job["run_at"])]
+    assert await others.news() == [Event("Failed", 2, lost.job_id, 1, message, job.run_at)]
     assert 0.8 * POLICY.base <= told[0] <= 1.2 * POLICY.base, "the dispatcher learns when the retry is due"
     assert await others.status(kept.job_id) == "Processing"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.parts import WatchedLane, until
 from tests.engine.takers import Taker, lane_of
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
@@ -88,7 +88,7 @@ async def test_a_worker_that_left_meanwhile_gets_nothing_and_the_job_goes_back_u
     [answer] = await enqueue
     takers[1].ask(1)
     await takers[1].has(1)
-    assert (await others.job(answer.job_id))["attempt_count"] == 1
+    assert (await others.job(answer.job_id)).attempt_count == 1
     assert taker.jobs == []
 
 
@@ -101,7 +101,7 @@ async def test_what_an_enqueue_claimed_whose_answer_got_lost_is_given_out_once_m
     await taker.has(1)
     assert taker.claimant.credits == 1
     job = await others.job(taker.jobs[0])
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Processing", 1, 2)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, 2)
 
 
 async def test_a_server_that_drains_offers_nothing(queue: Queue, taker: Taker, others: QueueUnderTest):

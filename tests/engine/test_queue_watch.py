@@ -8,9 +8,10 @@ import pytest
 
 from tests.engine.conftest import NEVER
 from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
-from tests.store.queue_under_test import QueueUnderTest, new_job
+from tests.support.queue_under_test import QueueUnderTest, new_job
+from thumbq_server.domain.records import Snapshot
 from thumbq_server.engine import queue_watch as queue_watch_module
-from thumbq_server.engine.queue_watch import QueueWatch, Snapshot
+from thumbq_server.engine.queue_watch import QueueWatch
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ async def look(watch: QueueWatch, watched: WatchedDatabase) -> None:
 
 def counters(snapshot: Snapshot) -> tuple[int, ...]:
     """Pending, processing, completed, failed, cancelled."""
-    return tuple(snapshot[0])[:-1]
+    return tuple(snapshot.counters)
 
 
 async def test_the_present_state_comes_at_once(watch: QueueWatch, others: QueueUnderTest):
@@ -55,7 +56,7 @@ async def test_the_present_state_comes_at_once(watch: QueueWatch, others: QueueU
     async with watching(watch) as following:
         snapshot = await following()
         assert counters(snapshot) == (1, 2, 0, 1, 0)
-        assert {(row["model_id"], row["worker_id"]) for row in snapshot[1]} == {(1, "another"), (2, "another")}
+        assert {(row.model_id, row.worker_id) for row in snapshot.rendering} == {(1, "another"), (2, "another")}
         await others.complete(token)
         watch.wake()
         assert counters(await following()) == (1, 1, 1, 1, 0)
@@ -87,7 +88,7 @@ async def test_another_job_under_way_is_a_change_though_the_counters_stay(watch:
         watch.wake()
         second = await following()
         assert counters(first) == counters(second)
-        assert [snapshot[1][0]["model_id"] for snapshot in (first, second)] == [1, 2]
+        assert [snapshot.rendering[0].model_id for snapshot in (first, second)] == [1, 2]
 
 
 async def test_a_slow_watcher_skips_to_the_present(watch: QueueWatch, watched: WatchedDatabase, others: QueueUnderTest):

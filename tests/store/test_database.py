@@ -1,4 +1,4 @@
-"""Connections: what happens when PostgreSQL hangs up, is away, is slow, or finds a deadlock."""
+"""Connections, while PostgreSQL hangs up, is away, is slow, or finds a deadlock."""
 
 import asyncio
 import time
@@ -8,8 +8,8 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.store.conditions import until, until_blocked
-from tests.store.queue_under_test import new_job
+from tests.support.conditions import until, until_blocked
+from tests.support.queue_under_test import new_job
 from thumbq_server.domain.job import EnqueueOutcome
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.database import Database

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away in every way it has, under a server that stays."""
+"""PostgreSQL fails in each way that it can, while the server keeps running."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 async def queue(own_postgres: EmbeddedPostgres) -> AsyncIterator[Queue]:
-    """A server on it."""
+    """The queue of a server on `own_postgres`."""
     async with (
         running_server(own_postgres.dsn) as address,
         grpc.aio.insecure_channel(address) as channel,
@@ -47,7 +47,7 @@ async def queue(own_postgres: EmbeddedPostgres) -> AsyncIterator[Queue]:
 
 
 async def start(postgres: EmbeddedPostgres) -> None:
-    """Start PostgreSQL again without holding up the server, which lives on the same event loop."""
+    """Start PostgreSQL again without blocking the event loop, on which the server runs too."""
     postgres.launch()
 
     async def ready() -> bool:
@@ -57,12 +57,12 @@ async def start(postgres: EmbeddedPostgres) -> None:
 
 
 async def answers(queue: Queue) -> bool:
-    """Whether a call that needs PostgreSQL is answered; the only other answer is UNAVAILABLE."""
+    """Return whether a call that needs PostgreSQL succeeds; the only permitted error is UNAVAILABLE."""
     return await succeeds(queue.ListJobs(queue_pb2.ListJobsRequest()))
 
 
 async def succeeds(call: Awaitable[Any]) -> bool:
-    """Whether a call is answered. Anything but UNAVAILABLE is an error of the test."""
+    """Return False if the call fails with UNAVAILABLE; any other error fails the test."""
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -84,7 +84,7 @@ async def beat(worker: Worker, *jobs: job_pb2.Job) -> None:
 
 
 async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Worker) -> None:
-    """A held job is reported and a waiting one handed out on the stream that was open before the outage."""
+    """On the stream that was open before the outage, a held job is reported and a waiting one is claimed."""
     await enqueue(queue, 1)
     await worker.hello()
     await worker.wants(1)
@@ -94,7 +94,7 @@ async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Wo
 
     own_postgres.stop(AT_ONCE)
     await eventually(lambda: away(queue))
-    await worker.reports(1, done(held))  # in the middle of it
+    await worker.reports(1, done(held))  # during the outage
     await start(own_postgres)
     await eventually(lambda: answers(queue))
 
@@ -155,7 +155,7 @@ async def test_terminated_connections_are_opened_again(queue, own_postgres):
 
 
 async def enqueued(queue: Queue, model_id: int) -> bool:
-    """Enqueueing is safe to repeat after UNAVAILABLE."""
+    """Try to enqueue a job; a retry after UNAVAILABLE is safe."""
     return await succeeds(enqueue(queue, model_id))
 
 
@@ -193,7 +193,7 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_changes_nothing(d
         queue = queue_pb2_grpc.QueueServiceStub(channel)
         connection = await asyncpg.connect(database_url)
         async with connection.transaction():
-            await connection.execute("UPDATE queue_head SET seq = seq")  # whoever announces waits for this
+            await connection.execute("UPDATE queue_head SET seq = seq")  # every announcement waits for this lock
             assert not await enqueued(queue, 1)
             assert not (await queue.ListJobs(queue_pb2.ListJobsRequest())).jobs
         assert await enqueued(queue, 1)
@@ -256,7 +256,7 @@ async def test_a_full_disk_stops_the_queue_and_loses_nothing(cramped_postgres):
         ballast.unlink()
         process = cramped_postgres.process
         if process is None or process.poll() is not None:
-            cramped_postgres.stop()  # it gave up, as it does when its log finds no room; its parent starts it again
+            cramped_postgres.stop()  # PostgreSQL stops when its log has no room; then its parent starts it again
             await start(cramped_postgres)
         await eventually(lambda: answers(queue), timeout=30)
         assert await enqueued(queue, 1_000_000)

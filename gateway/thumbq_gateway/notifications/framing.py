@@ -7,7 +7,7 @@ from thumbq_gateway.http.files import versioned
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.protojson.enum_words import words_of
+from thumbq_runtime.enum_words import words_of
 
 _print_notification = encoder_of(Notification.DESCRIPTOR)
 _REASONS = words_of(ResetReason.DESCRIPTOR)

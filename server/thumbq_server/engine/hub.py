@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from thumbq_server.domain.records import CommitRecord
 from thumbq_server.engine.outage import Outage
 from thumbq_server.storage import notification_log
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 
 _PAGE = 200
@@ -27,10 +28,10 @@ class Commit:
 
     __slots__ = ("encoded", "row", "seq_first", "seq_last")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: CommitRecord) -> None:
         self.row = row
-        self.seq_first: int = row["seq_first"]
-        self.seq_last: int = row["seq_last"]
+        self.seq_first: int = row.seq_first
+        self.seq_last: int = row.seq_last
         # Whoever encodes it first leaves it here for the others.
         self.encoded: Any = None
 
@@ -140,7 +141,7 @@ class Hub:
             rows = await notification_log.after(self._database, seq, _PAGE)
             if not rows or not self._readers:
                 return
-            if rows[0]["seq_first"] > seq + 1:
+            if rows[0].seq_first > seq + 1:
                 # the log was pruned meanwhile: who is still before the hole has to learn of it from the log
                 self._ring.clear()
                 self._ring_events = 0

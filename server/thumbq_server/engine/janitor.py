@@ -90,7 +90,7 @@ def expire_leases(
         count = 0
         while True:
             rows = await expire(lane, EXPIRE_LIMIT, delays(policy), jitter(policy))
-            for due_in in {row["due_in"] for row in rows if row["will_retry"]}:
+            for due_in in {row.due_in for row in rows if row.due_in is not None}:
                 wake_in(due_in)
             count += len(rows)
             if len(rows) < EXPIRE_LIMIT:
@@ -106,7 +106,7 @@ def prune_log(database: Database, keep: float) -> Callable[[], Awaitable[int]]:
         count = 0
         until = time.monotonic() + _PRUNE_SECONDS
         while True:
-            pruned = await maintenance.prune(database, keep, PRUNE_LIMIT)
+            pruned = await maintenance.prune_log(database, keep, PRUNE_LIMIT)
             count += pruned
             if pruned < PRUNE_LIMIT or time.monotonic() >= until:
                 return count

@@ -4,16 +4,28 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
-from thumbq_server.domain.job import ClaimedJob, Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import (
+    Cancellation,
+    ClaimedJob,
+    Completion,
+    Enqueued,
+    EnqueueOutcome,
+    Extension,
+    Failure,
+    NewJob,
+    Reported,
+    Retrial,
+    Token,
+    Verdict,
+)
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.dispatcher import Claimant, Dispatcher
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
-from thumbq_server.storage.transitions.cancel import Cancelled, cancel
+from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.complete import complete
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
@@ -56,11 +68,11 @@ class Queue:
         """Create jobs, or find them."""
         return await self._enqueue.submit(new_jobs)
 
-    async def complete(self, items: Sequence[Completion]) -> Sequence[tuple[Verdict, int]]:
+    async def complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
         """End attempts with a picture: verdicts and model ids."""
         return await self._complete.submit(items)
 
-    async def fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
+    async def fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         """End attempts without one: verdicts and model ids."""
         return await self._fail.submit(items)
 
@@ -74,16 +86,16 @@ class Queue:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[tuple[Verdict, datetime | None]]:
+    async def extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[Extension]:
         """Let leases run for so many seconds from now: verdicts and their new ends."""
         return await self._extend.submit(items)
 
-    async def cancel(self, job_ids: Sequence[int]) -> Sequence[Cancelled]:
+    async def cancel(self, job_ids: Sequence[int]) -> Sequence[Cancellation]:
         """End those that are Pending or Processing."""
         return await cancel(self._extend_lane, job_ids)
 
-    async def retry(self, job_ids: Sequence[int]) -> Sequence[int]:
-        """Start ended jobs anew; returns those that were."""
+    async def retry(self, job_ids: Sequence[int]) -> Sequence[Retrial]:
+        """Start ended jobs again."""
         done = await retry(self._extend_lane, job_ids)
         self.dispatcher.wake()
         return done
@@ -158,20 +170,20 @@ class Queue:
             self.dispatcher.wake_in(delay)
         return answers
 
-    async def _run_complete(self, items: Sequence[Completion]) -> Sequence[tuple[Verdict, int]]:
+    async def _run_complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
         return await complete(self._report_lane, items)
 
-    async def _run_fail(self, items: Sequence[Failure]) -> Sequence[tuple[Verdict, int]]:
+    async def _run_fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {due_in for _, _, due_in in answers if due_in is not None}:
             self.dispatcher.wake_in(due_in)
-        return [(verdict, model_id) for verdict, model_id, _ in answers]
+        return [Reported(verdict, model_id) for verdict, model_id, _ in answers]
 
     async def _run_release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
         self.dispatcher.wake()
         return verdicts
 
-    async def _run_extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[tuple[Verdict, datetime | None]]:
+    async def _run_extend(self, items: Sequence[tuple[Token, float]]) -> Sequence[Extension]:
         return await extend(self._extend_lane, items)

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.domain.records import Snapshot
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.snapshot import take_snapshot
-
-Snapshot = tuple[Row, Sequence[Row]]
 
 _SHORTEST_PAUSE = 0.25
 # A count of a large queue takes its time: it may have this share of a connection, no more.
@@ -76,5 +75,4 @@ class QueueWatch:
 
 
 def _content(snapshot: Snapshot) -> tuple[object, ...]:
-    counters, rendering = snapshot
-    return (*tuple(counters)[:-1], *rendering)
+    return snapshot.counters, snapshot.rendering

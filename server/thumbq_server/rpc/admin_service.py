@@ -3,12 +3,14 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
+from thumbq_server.domain.job import CancelVerdict, JobStatus, RetryVerdict
+from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, Invalid, NotFound, WrongState
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc import codec
 from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import live_jobs_of_model, read_job
 
 
@@ -22,12 +24,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     @translated
     async def CancelJob(self, request: admin_pb2.CancelJobRequest, context: Any) -> admin_pb2.CancelJobResponse:
-        cancelled = await self._queue.cancel([request.job_id])
-        await self._streams.cancelled(cancelled)
-        row = await self._job(request.job_id)
-        if not cancelled and row["status"] != "Cancelled":
+        cancellations = await self._queue.cancel([request.job_id])
+        await self._streams.cancelled(cancellations)
+        if cancellations[0].verdict is CancelVerdict.ALREADY_ENDED:
             raise WrongState(ALREADY_ENDED)
-        return admin_pb2.CancelJobResponse(job=codec.job(row))
+        return admin_pb2.CancelJobResponse(job=codec.job(await self._job(request.job_id)))
 
     @translated
     async def CancelModelJobs(
@@ -36,22 +37,23 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if request.model_id <= 0:
             raise Invalid("modelId must be a positive integer")
         job_ids = await live_jobs_of_model(self._database, request.model_id)
-        cancelled = await self._queue.cancel(job_ids)
-        await self._streams.cancelled(cancelled)
-        return admin_pb2.CancelModelJobsResponse(job_ids=[job.job_id for job in cancelled])
+        cancellations = await self._queue.cancel(job_ids)
+        await self._streams.cancelled(cancellations)
+        return admin_pb2.CancelModelJobsResponse(
+            job_ids=[job.job_id for job in cancellations if job.verdict is CancelVerdict.CANCELLED]
+        )
 
     @translated
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:
-        done = await self._queue.retry([request.job_id])
-        row = await self._job(request.job_id)
-        if not done and row["status"] != "Pending":
-            raise WrongState(NOT_ENDED.format(status=row["status"]))
-        return admin_pb2.RetryJobResponse(job=codec.job(row))
+        ((_, verdict),) = await self._queue.retry([request.job_id])
+        if verdict is RetryVerdict.PROCESSING:
+            raise WrongState(NOT_ENDED.format(status=JobStatus.PROCESSING))
+        return admin_pb2.RetryJobResponse(job=codec.job(await self._job(request.job_id)))
 
     GetStats = ListWorkers = PauseQueue = ResumeQueue = later  # type: ignore[assignment]
     ListDeadLetters = RedriveDeadLetters = PruneJobs = later  # type: ignore[assignment]
 
-    async def _job(self, job_id: int) -> Row:
+    async def _job(self, job_id: int) -> JobRecord:
         row = await read_job(self._database, job_id)
         if row is None:
             raise NotFound(job_id)

@@ -10,9 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
 from thumbq_server.domain.job import ClaimedJob, Completion, Failure, Token, Verdict, format_token
+from thumbq_server.domain.records import CommitRecord, JobRecord, Snapshot, ThumbnailRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import PathRule, check_completion, check_failure, parse_token
-from thumbq_server.storage.postgres.database import Row
 
 JOB_STATUS = {name.removeprefix("JOB_STATUS_").capitalize(): number for name, number in job_pb2.JobStatus.items()}
 JOB_STATUS_WORD = {number: word for word, number in JOB_STATUS.items()}
@@ -84,24 +84,24 @@ def _encoded(
     return job.SerializeToString()
 
 
-def job(row: Row) -> job_pb2.Job:
-    """A job as anybody may see it (row of `job_states`): without the token of its lease."""
+def job(row: JobRecord) -> job_pb2.Job:
+    """A job as anybody may see it: without the token of its lease."""
     return job_pb2.Job(
-        id=row["id"],
-        model_id=row["model_id"],
-        model_hash=row["model_hash"].hex(),
-        status=JOB_STATUS[row["status"]],
-        attempt_count=row["attempt_count"],
-        created_at=timestamp(row["created_at"]),
-        updated_at=timestamp(row["updated_at"]),
+        id=row.id,
+        model_id=row.model_id,
+        model_hash=row.model_hash.hex(),
+        status=JOB_STATUS[row.status],
+        attempt_count=row.attempt_count,
+        created_at=timestamp(row.created_at),
+        updated_at=timestamp(row.updated_at),
         asset_type=ASSET_TYPE,
-        priority=row["priority"],
-        max_attempts=row["max_attempts"],
-        lease_expires_at=_optional(row["lease_expires_at"]),
-        run_at=_optional(row["run_at"]),
-        worker_id=row["worker_id"],
-        error_message=row["error_message"],
-        finished_at=_optional(row["finished_at"]),
+        priority=row.priority,
+        max_attempts=row.max_attempts,
+        lease_expires_at=_optional(row.lease_expires_at),
+        run_at=_optional(row.run_at),
+        worker_id=row.worker_id,
+        error_message=row.error_message,
+        finished_at=_optional(row.finished_at),
     )
 
 
@@ -174,33 +174,33 @@ def cursor(epoch: str, seq: int) -> str:
     return f"{epoch}-{seq}"
 
 
-def notifications(row: Row, epoch: str) -> list[notification_pb2.Notification]:
-    """The notifications of one commit (row of the table)."""
-    created_at = timestamp(row["created_at"])
-    status = THUMBNAIL_STATUS[row["status"]]
-    count = len(row["model_ids"])
-    error_messages: Sequence[str | None] = row["error_messages"] or [None] * count
-    next_attempt_ats: Sequence[datetime | None] = row["next_attempt_ats"] or [None] * count
-    ready = row["status"] == "Ready"
+def notifications(row: CommitRecord, epoch: str) -> list[notification_pb2.Notification]:
+    """The notifications of one commit."""
+    created_at = timestamp(row.created_at)
+    status = THUMBNAIL_STATUS[row.status]
+    count = len(row.model_ids)
+    error_messages: Sequence[str | None] = row.error_messages or [None] * count
+    next_attempt_ats: Sequence[datetime | None] = row.next_attempt_ats or [None] * count
+    ready = row.status == "Ready"
     return [
         notification_pb2.Notification(
             cursor=f"{epoch}-{seq}",
             model_id=model_id,
             job_id=job_id,
             status=status,
-            thumbnail_url=file_url(model_id) if ready and not row["test"] else row["thumbnail_url"],
+            thumbnail_url=file_url(model_id) if ready and not row.test else row.thumbnail_url,
             error_message=error_message,
             attempt_count=attempt_count,
             will_retry=next_attempt_at is not None,
             next_attempt_at=_optional(next_attempt_at),
             timestamp=created_at,
-            test=row["test"],
+            test=row.test,
         )
         for seq, model_id, job_id, attempt_count, error_message, next_attempt_at in zip(
-            range(row["seq_first"], row["seq_last"] + 1),
-            row["model_ids"],
-            row["job_ids"],
-            row["attempt_counts"],
+            range(row.seq_first, row.seq_last + 1),
+            row.model_ids,
+            row.job_ids,
+            row.attempt_counts,
             error_messages,
             next_attempt_ats,
             strict=True,
@@ -213,42 +213,43 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: Row, cursor: str) -> job_pb2.Thumbnail:
-    """What to show for a model (row of `records.thumbnail`), read when the log stood at the cursor or later."""
-    has_file = row["path"] is not None
+def thumbnail(row: ThumbnailRecord, cursor: str) -> job_pb2.Thumbnail:
+    """What to show for a model, read when the log stood at the cursor or later."""
+    has_file = row.path is not None
     return job_pb2.Thumbnail(
-        model_id=row["model_id"],
-        status=THUMBNAIL_STATUS[row["status"]],
-        file_url=file_url(row["model_id"]) if has_file else None,
-        size_bytes=row["size_bytes"],
-        width=row["width"],
-        height=row["height"],
-        error_message=row["error_message"],
-        created_at=_optional(row["created_at"]),
-        processed_at=_optional(row["processed_at"]),
-        path=row["path"],
-        model_hash=row["model_hash"].hex() if row["model_hash"] else None,
+        model_id=row.model_id,
+        status=THUMBNAIL_STATUS[row.status],
+        file_url=file_url(row.model_id) if has_file else None,
+        size_bytes=row.size_bytes,
+        width=row.width,
+        height=row.height,
+        error_message=row.error_message,
+        created_at=_optional(row.created_at),
+        processed_at=_optional(row.processed_at),
+        path=row.path,
+        model_hash=row.model_hash.hex() if row.model_hash else None,
         cursor=cursor,
     )
 
 
-def snapshot(counters: Row, rendering: Sequence[Row]) -> notification_pb2.QueueSnapshot:
-    """The queue as a whole (rows of `records.snapshot`)."""
+def snapshot(queue: Snapshot) -> notification_pb2.QueueSnapshot:
+    """The queue as a whole."""
+    counters = queue.counters
     return notification_pb2.QueueSnapshot(
-        pending=counters["pending"],
-        processing=counters["processing"],
-        completed=counters["completed"],
-        failed=counters["failed"],
-        cancelled=counters["cancelled"],
+        pending=counters.pending,
+        processing=counters.processing,
+        completed=counters.completed,
+        failed=counters.failed,
+        cancelled=counters.cancelled,
         rendering=[
             notification_pb2.QueueSnapshot.Rendering(
-                model_id=row["model_id"],
-                job_id=row["job_id"],
-                worker_id=row["worker_id"],
-                attempt_count=row["attempt"],
-                claimed_at=timestamp(row["claimed_at"]),
+                model_id=row.model_id,
+                job_id=row.job_id,
+                worker_id=row.worker_id,
+                attempt_count=row.attempt,
+                claimed_at=timestamp(row.claimed_at),
             )
-            for row in rendering
+            for row in queue.rendering
         ],
-        timestamp=timestamp(counters["timestamp"]),
+        timestamp=timestamp(queue.timestamp),
     )

@@ -70,8 +70,8 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def WatchQueue(
         self, request: notification_pb2.WatchQueueRequest, context: Any
     ) -> AsyncIterator[notification_pb2.WatchQueueResponse]:
-        async for counters, rendering in self._watch.snapshots():
-            yield notification_pb2.WatchQueueResponse(snapshot=codec.snapshot(counters, rendering))
+        async for snapshot in self._watch.snapshots():
+            yield notification_pb2.WatchQueueResponse(snapshot=codec.snapshot(snapshot))
 
     @translated
     async def GetNotificationCursor(

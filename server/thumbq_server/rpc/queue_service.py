@@ -6,7 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import Completion, Enqueued, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import (
+    ENDED,
+    Completion,
+    Enqueued,
+    EnqueueOutcome,
+    Failure,
+    JobStatus,
+    NewJob,
+    Token,
+    Verdict,
+)
 from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
 from thumbq_server.domain.requests import (
     MAX_LEASE,
@@ -26,7 +36,7 @@ from thumbq_server.rpc.errors import later, translated
 from thumbq_server.rpc.stream_service import Streams
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.reads.jobs import ENDED, list_jobs, read_job
+from thumbq_server.storage.reads.jobs import list_jobs, read_job
 
 _OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
@@ -173,7 +183,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         token = request.page_token
         if token and not (token.isascii() and token.isdigit() and len(token) < 19):
             raise Invalid("pageToken is malformed")
-        status = codec.JOB_STATUS_WORD[request.status] if request.status else ""
+        status = JobStatus(codec.JOB_STATUS_WORD[request.status]) if request.status else None
         limit = request.page_size or DEFAULT_PAGE
         below = int(token) if token else _BEYOND_ALL_IDS
         # before the jobs: what happens in between is announced again rather than missed
@@ -181,7 +191,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         rows = await list_jobs(self._database, status, request.model_id, below, limit + 1)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, rows[:limit]),
-            next_page_token=str(rows[limit - 1]["id"]) if len(rows) > limit else "",
+            next_page_token=str(rows[limit - 1].id) if len(rows) > limit else "",
             cursor=cursor,
         )
 
@@ -208,7 +218,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
                         _, seq = await notification_log.head(self._database)
                         break
                     seq = commits[-1].seq_last
-                    told = any(job_id in commit.row["job_ids"] for commit in commits)
+                    told = any(job_id in commit.row.job_ids for commit in commits)
 
 
 _ENDED = {codec.JOB_STATUS[word] for word in ENDED}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
+from thumbq_server.domain.job import Cancellation, Completion, Failure, LostReason, Token, Verdict, format_token
 from thumbq_server.domain.refusals import Refused
 from thumbq_server.domain.requests import PathRule, parse_token
 from thumbq_server.engine.queue import Queue
@@ -16,7 +16,6 @@ from thumbq_server.rpc.stream import Stream, StreamTimes
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import broadcast
-from thumbq_server.storage.transitions.cancel import Cancelled
 
 # What servers tell each other: "session NUMBER STREAM" (a newer stream is open), "cancelled NUMBER TOKEN".
 _SESSION, _CANCELLED = "session", "cancelled"
@@ -68,9 +67,13 @@ class Streams:
                 exceptions.append(codec.result_exception(Token(item.job_id, item.lease_seq), verdict))
         return exceptions
 
-    async def cancelled(self, jobs: Iterable[Cancelled]) -> None:
+    async def cancelled(self, jobs: Iterable[Cancellation]) -> None:
         """Tell the workers of cancelled jobs, on whatever server their streams are."""
-        payloads = [f"{_CANCELLED} {job.worker} {format_token(*job.lease)}" for job in jobs if job.worker is not None]
+        payloads = [
+            f"{_CANCELLED} {job.session} {format_token(*job.lease)}"
+            for job in jobs
+            if job.session is not None and job.lease is not None
+        ]
         if payloads:
             await broadcast(self._database, payloads)
 

@@ -1,4 +1,4 @@
-"""The one PostgreSQL of a run: thumbq's embedded one with its settings, for every contender."""
+"""The PostgreSQL of a run: thumbq's embedded one with its settings, shared by all contenders."""
 
 import contextlib
 import fcntl
@@ -14,31 +14,31 @@ from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 
 class Database:
-    """A database of its own for one measurement."""
+    """The database of one measurement."""
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
 
     async def execute(self, statement: str) -> None:
-        """Run a statement beside whatever is measured."""
+        """Run a statement on a connection of its own."""
         async with _connection(self.dsn) as connection:
             await connection.execute(statement)
 
     async def row(self, query: str) -> dict[str, int]:
-        """The one row of an answer, by its columns' names."""
+        """Return the only row of an answer, by column names."""
         async with _connection(self.dsn) as connection:
             row = await connection.fetchrow(query)
             assert row is not None
             return dict(row)
 
     async def settle(self) -> None:
-        """Statistics, and no dirty page: what was written before is not paid for by what comes."""
+        """Vacuum, analyze and checkpoint, so that earlier writes do not burden the next measurement."""
         await self.execute("VACUUM ANALYZE")
         await self.execute("CHECKPOINT")
 
     @contextlib.asynccontextmanager
     async def asking(self, query: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-        """A function that asks for one number, again and again on one connection."""
+        """Yield a function that runs a query for one number, always on the same connection."""
         async with _connection(self.dsn) as connection:
             statement = await connection.prepare(query)
 
@@ -48,40 +48,40 @@ class Database:
             yield ask
 
     async def any(self, query: str) -> bool:
-        """Whether the query finds a row."""
+        """Return whether the query finds a row."""
         return bool((await self.row(f"SELECT EXISTS ({query})::int AS found"))["found"])
 
 
 class Cluster:
-    """Makes databases, and knows what PostgreSQL uses."""
+    """A running PostgreSQL that makes a database for each measurement."""
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self._postgres = postgres
         self._numbers = itertools.count(1)
 
     async def version(self) -> str:
-        """Such as 18.1."""
+        """Return the version, such as 18.1."""
         async with _connection(self._postgres.dsn) as connection:
             return str(await connection.fetchval("SHOW server_version"))
 
     @property
     def pid(self) -> int:
-        """Of the process that started all its others."""
+        """Process id of the postmaster."""
         assert self._postgres.process is not None
         return self._postgres.process.pid
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """PostgreSQL's log file."""
         return self._postgres.log
 
     def server(self) -> Database:
-        """For statements that concern the whole server."""
+        """Return the maintenance database, for statements that concern the whole PostgreSQL."""
         return Database(self._postgres.dsn)
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
-        """An empty database, gone afterwards."""
+        """Create an empty database, and drop it afterwards."""
         name = f"bench_{next(self._numbers)}"
         server = self.server()
         await server.execute(f"CREATE DATABASE {name}")
@@ -93,9 +93,9 @@ class Cluster:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Cluster]:
-    """A new cluster in `folder`, on a unix socket; whatever lay there is removed, before and after.
+    """Start a new cluster in `folder`, on a unix socket. The folder is removed before and after.
 
-    Raises SystemExit when another run of the bench is there.
+    Raises SystemExit while another run of the bench uses the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""Two that tell pages the news: our gateway, and Debian's nginx with its nchan module. Both with the same events."""
+"""The two event servers that are compared: our gateway, and Debian's nginx with its nchan module, with equal events."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,11 @@ from typing import Protocol
 
 import grpc
 
-from bench import processes, service
-from bench.contenders import THUMBQ
 from bench.drivers.http_load import Connection
 from bench.lab import Lab
-from bench.processes import Failed, Process
+from bench.running import processes, service
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import THUMBQ
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -65,24 +65,24 @@ http {{
 
 
 class Notifier(Protocol):
-    """Something that publishes, and the process whose work is measured."""
+    """An event server, and the process whose work is measured."""
 
     process: Process
     address: str
     path: str
-    # Finds an event: its id, its number, and its clock.
+    # Regular expression of an event, with groups for its id, its number and its clock.
     pattern: str
 
     async def publish(self) -> None:
-        """One event, which carries the time."""
+        """Publish one event that carries the time."""
 
     async def burst(self, events: int) -> None:
-        """So many at once, all with the same time."""
+        """Publish `events` events at once, all with the same time."""
 
 
 @dataclass
 class Gateway:
-    """An event is the test notification of a model whose number is the time."""
+    """Publishes test notifications; the model's id is the time."""
 
     process: Process
     address: str
@@ -91,21 +91,21 @@ class Gateway:
     pattern: str = r'id: (\w+-(\d+))\nevent: thumbnail\ndata: {"modelId":(\d+)'
 
     async def publish(self) -> None:
-        """One call, one commit."""
+        """Publish one event in one call and one commit."""
         request = PublishTestNotificationRequest(
             model_id=clock(), status=ThumbnailStatus.THUMBNAIL_STATUS_READY, thumbnail_url=_URL
         )
         await NotificationServiceStub(self.channel).PublishTestNotification(request, timeout=30)
 
     async def burst(self, events: int) -> None:
-        """As many new jobs, in one call and one commit. Their models differ by microseconds."""
+        """Enqueue that many jobs in one call and one commit. Their models differ by microseconds."""
         now = clock()
         jobs = [NewJob(model_id=now + index, model_hash=f"{now:064x}") for index in range(events)]
         await QueueServiceStub(self.channel).EnqueueJobs(EnqueueJobsRequest(jobs=jobs), timeout=30)
 
 
 class Nchan:
-    """The same JSON, in which the job's number counts the events."""
+    """Publishes the same JSON; the job's id counts the events."""
 
     path = "/listen"
     pattern = r'id: (\S+)\ndata: {"modelId":(?=\d+,"jobId":(\d+))(\d+)'
@@ -117,11 +117,11 @@ class Nchan:
         self._count = 0
 
     async def publish(self) -> None:
-        """One request."""
+        """Publish one event in one request."""
         await self._post(clock())
 
     async def burst(self, events: int) -> None:
-        """One request after another, which is the only way."""
+        """Publish one event after another: nchan has no request for several."""
         now = clock()
         for _ in range(events):
             await self._post(now)
@@ -136,13 +136,13 @@ class Nchan:
 
 
 def clock() -> int:
-    """Microseconds that mean the same in every process."""
+    """Return the microseconds of CLOCK_MONOTONIC, which all processes share."""
     return time.monotonic_ns() // 1000
 
 
 @contextlib.asynccontextmanager
 async def our_gateway(lab: Lab) -> AsyncIterator[Notifier]:
-    """A gateway before a server on an empty queue."""
+    """Start a gateway and a server on an empty queue."""
     async with (
         lab.session(THUMBQ) as session,
         service.gateway(session.target, lab.logs) as (process, address),
@@ -153,10 +153,10 @@ async def our_gateway(lab: Lab) -> AsyncIterator[Notifier]:
 
 @contextlib.asynccontextmanager
 async def nchan(lab: Lab) -> AsyncIterator[Notifier]:
-    """nginx with one worker process. Raises Failed where it is not installed."""
+    """Start nginx with one worker process. Raises Failed where it is not installed."""
     port = _free_port()
     command = _nginx_command(lab.logs / "nginx", port)
-    # Its master has to end its worker, and does at SIGTERM.
+    # Only on SIGTERM does nginx's master end its worker.
     process = await processes.start(command, lab.logs / "nginx.log", death_signal=signal.SIGTERM)
     try:
         yield Nchan(process, f"127.0.0.1:{port}", await _connected(process, port))
@@ -174,7 +174,7 @@ def _nginx_command(folder: Path, port: int) -> list[str]:
 
 
 def nchan_version() -> str:
-    """As the distribution numbers it."""
+    """Return the versions that the distribution has installed; empty without them."""
     query = ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}"]
     try:
         versions = [

@@ -1,4 +1,4 @@
-"""What a run of the bench has found out, kept as it comes."""
+"""The figures of a run, written to files as they come."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
-from bench.contenders import version
 from bench.drivers.program import Figures
-from bench.processes import cpu_seconds
+from bench.running.processes import cpu_seconds
+from bench.subjects.contenders import version
 
-# Each with what the design asks of it.
+# Every ratio with its target.
 RATIOS = {
     "drain_vs_pgqueuer": "≥ 2",
     "drain_vs_graphile": "≥ 1",
@@ -31,40 +31,40 @@ RATIOS = {
     "sse_vs_nchan": "≥ 0.9",
 }
 
-_CHANCES = 2
+_MOST_FAILURES = 2
 
-# What a table says on the left: who, in which setting.
+# The first two columns of a table: a name and its setting.
 Row = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """Somebody in some setting, and how to measure that once: figures for its row, or for several rows."""
+    """A contender in one setting. `measure` runs it once, and returns figures for its row or for several rows."""
 
     name: str
     setting: str
     measure: Callable[[], Awaitable[Figures | dict[Row, Figures]]]
-    # Runs, where they are fewer than the part's.
+    # Limit on the number of runs, below that of the part.
     most_runs: int = 1_000
 
     @property
     def row(self) -> Row:
-        """What the table says on the left."""
+        """Its row of the table."""
         return self.name, self.setting
 
 
 class Noise:
-    """What others did on this machine meanwhile."""
+    """The load of other programs on this machine during a part."""
 
     def __init__(self) -> None:
         self.began = time.time()
         self.seconds = 0.0
-        # Of all cores, what neither the bench nor anything that it started has used.
+        # Share of all cores that was used by neither the bench nor its children.
         self.share = 0.0
         self._ours, self._all = cpu_seconds(os.getpid()), _busy_seconds()
 
     def end(self) -> None:
-        """Compare the machine's work with ours."""
+        """Stop the clock, and compare the machine's CPU time with ours."""
         self.seconds = time.time() - self.began
         others = _busy_seconds() - self._all - (cpu_seconds(os.getpid()) - self._ours)
         self.share = max(0.0, others) / self.seconds / (os.cpu_count() or 1)
@@ -72,7 +72,7 @@ class Noise:
 
 @dataclass
 class Part:
-    """The figures of one part: for each row those of each turn, and why some are missing."""
+    """The figures of one part, for each row and turn, and the reasons for missing ones."""
 
     name: str
     noise: Noise = field(default_factory=Noise)
@@ -81,16 +81,16 @@ class Part:
     problems: dict[Row, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, row: Row, figure: str) -> float | None:
-        """The middle of the runs; None where there are none."""
+        """Return the median of the runs; None without any."""
         values = self.values(row, figure)
         return statistics.median(values) if values else None
 
     def values(self, row: Row, figure: str) -> list[float]:
-        """Of all turns in which there was one."""
+        """Return the figure of each turn that has it."""
         return [run[figure] for run in self.runs.get(row, {}).values() if figure in run]
 
     def ratio(self, row: Row, peer: Row, figure: str) -> list[float]:
-        """Of each run to the peer's in the same turn."""
+        """Return, for each turn, the quotient of the row's figure and the peer's."""
         return [
             ours[figure] / theirs[figure]
             for turn, ours in self.runs.get(row, {}).items()
@@ -102,38 +102,38 @@ class Results:
     """Appends each run to figures.jsonl, and the ratios to ratios.json as soon as they are known."""
 
     def __init__(self, folder: Path, *, fresh: bool) -> None:
-        """`fresh`: ratios of earlier runs are forgotten."""
+        """Open the files. `fresh`: forget the ratios of earlier runs."""
         folder.mkdir(parents=True, exist_ok=True)
         self._figures = folder / "figures.jsonl"
         self._ratios = folder / "ratios.json"
         self.parts: dict[str, Part] = {}
-        # Each with the runs' own, from which its spread is read.
+        # The ratios of all runs, by name.
         self.ratios: dict[str, list[float]] = {}
         known = json.loads(self._ratios.read_text()) if self._ratios.exists() and not fresh else {}
         self._known: dict[str, float | None] = {name: known.get(name) for name in RATIOS}
         self._write_ratios()
 
     def begin(self, machine: str, arguments: str) -> None:
-        """Say in figures.jsonl what the lines that follow were measured with."""
+        """Write a line about this run to figures.jsonl, before the lines of its figures."""
         self._append_line({"run": arguments, "at": int(time.time()), "machine": machine, "thumbq": version("thumbq")})
 
     def part(self, name: str) -> Part:
-        """A part that begins now."""
+        """Begin a part."""
         self.parts[name] = Part(name)
         return self.parts[name]
 
     def record(self, part: Part, row: Row, figures: Figures) -> None:
-        """Keep a run's figures."""
+        """Write down the figures of one run."""
         part.runs[row][part.turn] = figures
         self._append(part, row, figures)
 
     def fail(self, part: Part, row: Row, reason: str) -> None:
-        """Keep the reason why there are no figures."""
+        """Write down why a run has no figures."""
         part.problems[row].append(reason)
         self._append(part, row, {"error": reason})
 
     def ratio(self, name: str, values: Sequence[float]) -> None:
-        """Keep a ratio, the median of its runs."""
+        """Write down a ratio: the median of `values`."""
         if values:
             self.ratios[name] = list(values)
             self._known[name] = round(statistics.median(values), 4)
@@ -152,23 +152,23 @@ class Results:
 
 
 def rarely(entrant: Entrant) -> Entrant:
-    """The same, measured three times at most: for what is no headline."""
+    """Return the same entrant with at most three runs, for settings outside the headlines."""
     return replace(entrant, most_runs=3)
 
 
 async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], runs: int) -> None:
-    """A B A B: each entrant once a turn, so that a slow minute of the machine hits all of them.
+    """Measure in the order A B A B, so that a slow minute of the machine hits all entrants.
 
-    Who fails twice is left out from then on; the table says why.
+    An entrant that fails twice is left out from then on, and the table has the reason.
     """
     for part.turn in range(runs):
         for entrant in entrants:
-            if len(part.problems.get(entrant.row, ())) >= _CHANCES or part.turn >= entrant.most_runs:
+            if len(part.problems.get(entrant.row, ())) >= _MOST_FAILURES or part.turn >= entrant.most_runs:
                 continue
             try:
                 for row, figures in _by_row(entrant, await entrant.measure()).items():
                     results.record(part, row, figures)
-            except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
+            except Exception as problem:  # noqa: BLE001 - one entrant's failure must not stop the others
                 reason = str(problem).splitlines() or [type(problem).__name__]
                 results.fail(part, entrant.row, reason[0])
             print(".", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Children that never outlive the bench, and what they use of the machine."""
+"""Child processes that never outlive the bench, and the CPU and memory that they use."""
 
 import asyncio
 import contextlib
@@ -15,15 +15,15 @@ from thumbq_launcher import child
 
 _MEBIBYTE = 1 << 20
 _ERROR = re.compile(r"[\w.\[\] ]*(Error|Exception|Failed)\b")
-_PATIENCE = 20.0  # seconds that a process may take to end in order
+_STOP_TIMEOUT = 20.0  # seconds
 
 
 class Failed(Exception):
-    """A measurement did not come about; says why, in a line for the table."""
+    """A measurement failed. The text is the reason, in a line for the table."""
 
 
 class Process:
-    """A running program. What it says on standard error is in the file `log`."""
+    """A running program. Its standard error goes to the file `log`."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.pid = process.pid
@@ -31,14 +31,14 @@ class Process:
         self._process = process
 
     async def line(self) -> bytes:
-        """The next line of its output; empty at the end. Raises Failed when it ended badly."""
+        """Return the next line of its output, empty at the end. Raises Failed when it ended with an error."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line and await self._process.wait():
-            raise Failed(self.last_words())
+            raise Failed(self.why_ended())
         return line
 
-    async def tell(self, line: str) -> None:
+    async def write_line(self, line: str) -> None:
         """Write a line to its standard input."""
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
@@ -47,22 +47,22 @@ class Process:
     def check(self) -> None:
         """Raise Failed when it has ended."""
         if self._process.returncode is not None:
-            raise Failed(self.last_words())
+            raise Failed(self.why_ended())
 
-    def last_words(self) -> str:
-        """What its log says about its end: an error where there is one, and the lines that explain it."""
-        said = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        errors = [index for index, line in enumerate(said) if _ERROR.match(line)]
-        last = errors[-1] if errors else len(said) - 1
-        return f"{self.log.stem} ended: {' '.join(line.strip() for line in said[last : last + 3])[:300]}"
+    def why_ended(self) -> str:
+        """Return the last error of its log with the lines after it, or the last line."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
+        errors = [index for index, line in enumerate(lines) if _ERROR.match(line)]
+        last = errors[-1] if errors else len(lines) - 1
+        return f"{self.log.stem} ended: {' '.join(line.strip() for line in lines[last : last + 3])[:300]}"
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End it: in order if it can, and then for certain."""
+        """Send it `first`, and kill it when it does not end in time."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(first)
             try:
-                await asyncio.wait_for(self._process.wait(), _PATIENCE)
+                await asyncio.wait_for(self._process.wait(), _STOP_TIMEOUT)
             except TimeoutError:
                 self._process.kill()
         await self._process.wait()
@@ -76,7 +76,7 @@ async def start(
     pass_fds: Sequence[int] = (),
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> Process:
-    """Start a program that gets the signal should the bench die. Call it from the main thread."""
+    """Start a program that gets `death_signal` when the bench dies. Call it from the main thread."""
     program = shutil.which(command[0])
     if program is None:
         raise Failed(f"{command[0]} is not installed")
@@ -97,7 +97,7 @@ async def start(
 async def running(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
-    """A program that is killed at the end of the block."""
+    """Start a program, and kill it at the end of the block."""
     process = await start(command, log, environment)
     try:
         yield process
@@ -106,7 +106,7 @@ async def running(
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of a process, of all that it started, and of those of them that have ended."""
+    """Return the CPU time of a process and of its descendants, ended ones included."""
     seconds = 0.0
     for process in _tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
@@ -116,7 +116,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """Of a process and of all that it started, now. What several share counts once."""
+    """Return the present memory of a process and its descendants. Shared pages count once."""
     total = 0
     for process in _tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -125,7 +125,7 @@ def memory_mib(pid: int) -> float:
 
 
 def writes(pid: int) -> int:
-    """Calls that a process, and what it started, has made to write."""
+    """Return the number of write calls that a process and its descendants have made."""
     count = 0
     for process in _tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -141,7 +141,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def _on_cpu(pid: int) -> float:
-    """Seconds of CPU of a process, to the nanosecond: clock ticks are too coarse for short measurements."""
+    """Return the CPU time of a process from schedstat: clock ticks are too coarse for short measurements."""
     nanoseconds = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Doing things at once, and waiting for what comes of them instead of for a time."""
+"""Running calls at once, and waiting for conditions instead of for a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from tests.store.queue_under_test import QueueUnderTest
+from tests.support.queue_under_test import QueueUnderTest
 from thumbq_server.storage.postgres.database import Database
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -
 
 
 async def at_once(*calls: Coroutine[Any, Any, T]) -> list[T]:
-    """What the calls return, run side by side; when one fails, none is left running."""
+    """Return the results of calls that run side by side. When one fails, none is left running."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(call) for call in calls]
     return [task.result() for task in tasks]
@@ -35,7 +35,7 @@ async def at_once(*calls: Coroutine[Any, Any, T]) -> list[T]:
 async def until_blocked(
     queue: QueueUnderTest, statement: Coroutine[Any, Any, T], count: int = 1
 ) -> AsyncIterator[asyncio.Task[T]]:
-    """Start the statement, and enter the block when so many statements wait for a lock; it has ended with the block."""
+    """Start the statement, and enter the block when `count` statements wait for a lock. It has ended with the block."""
     task = asyncio.create_task(statement)
 
     async def blocked() -> bool:
@@ -49,7 +49,7 @@ async def until_blocked(
 
 @asynccontextmanager
 async def locked(database: Database, rows: str) -> AsyncIterator[asyncpg.Connection]:
-    """Another transaction holds these rows until it is told to commit."""
+    """Hold these rows in another transaction, until its COMMIT."""
     connection = await asyncpg.connect(database.dsn)
     try:
         await connection.execute("BEGIN")

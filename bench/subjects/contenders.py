@@ -1,7 +1,7 @@
-"""Who is measured, each at its best setting.
+"""The queues that are measured, each at its best setting.
 
-The settings of the peers were found by measuring the choices that their documentation offers: claims of 10, 100,
-1,000 and 5,000 jobs, 1 to 500 jobs at once, local queues, one and two processes.
+The settings of the peers are the fastest that their documentation offers. Tried were claims of 10, 100, 1,000 and 5,000
+jobs, 1 to 500 jobs at once, local queues, and one and two processes.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.drivers.program import Options
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OUT = ROOT / "bench" / "out"
 PEERS = ROOT / "bench" / "peers"
 PEERS_PYTHON = OUT / ".peers-python"
@@ -26,7 +26,7 @@ PEERS_NODE = OUT / "peers-node"
 
 @dataclass(frozen=True)
 class Crew:
-    """The workers of one measurement: so many processes, each with these options."""
+    """The workers of one measurement: the number of processes, and the options of each."""
 
     options: Options
     processes: int = 1
@@ -38,31 +38,31 @@ class Crew:
 
 @dataclass(frozen=True)
 class Contender:
-    """A queue and how to drive it."""
+    """A queue and the commands that drive it."""
 
     name: str
     command: Sequence[str]
-    # Finds an unfinished job.
+    # Query that finds an unfinished job.
     unfinished: str
-    # For draining a backlog, and for a quick pick-up of single jobs.
+    # The fastest workers for draining a backlog, and for picking up single jobs.
     drains: Crew
     picks_up: Crew
-    # Times its jobs are fewer than the others', so that a run takes seconds.
+    # Divisor of the number of jobs, so that a run of a slow queue takes seconds as well.
     slowness: int = 1
     processes: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ours(self) -> bool:
-        """Whether it needs a server between it and PostgreSQL."""
+        """Whether it is thumbq, which needs a server in front of PostgreSQL."""
         return self.name == "thumbq"
 
     def with_crew(self, crew: Crew) -> "Contender":
-        """The same with other workers."""
+        """Return the same contender with other workers."""
         return replace(self, drains=crew)
 
     def with_processes(self, count: int) -> "Contender":
-        """The same with several servers."""
+        """Return the same contender with several servers."""
         return replace(self, processes=count)
 
 
@@ -108,7 +108,7 @@ RIVALS = (PGQUEUER, GRAPHILE, PG_BOSS, PROCRASTINATE)
 
 
 def install_peers() -> dict[str, str]:
-    """Install the peers that are not there yet; what went wrong, by the names of those that are missing."""
+    """Install the missing peers. Return those that could not be installed, each with the reason."""
     problems: dict[str, str] = {}
     requirements = PEERS / "requirements.txt"
     if not _is_current(requirements, PEERS_PYTHON):
@@ -127,7 +127,7 @@ def install_peers() -> dict[str, str]:
 
 @cache
 def version(name: str) -> str:
-    """What of this queue is measured."""
+    """Return the version of this queue that is measured. Raises KeyError for an unknown name."""
     if name == "thumbq":
         answer = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=9"]
         commit = subprocess.run(answer, capture_output=True, text=True, check=False).stdout.strip()
@@ -143,7 +143,7 @@ def _is_current(wanted: Path, folder: Path) -> bool:
 
 
 def _install(command: list[str], wanted: Path, folder: Path) -> str:
-    """What went wrong, if anything did."""
+    """Run an installer. Return the reason of a failure, or an empty text."""
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=os.environ)
     except subprocess.CalledProcessError as problem:

@@ -1,4 +1,4 @@
-"""Tables: on the screen after each part, and in docs/performance.md between that page's markers."""
+"""Print the tables after each part, and write them between the markers of docs/performance.md."""
 
 import os
 import platform
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from bench import plot
-from bench.cluster import Cluster
-from bench.contenders import ROOT, THUMBQ, version
-from bench.results import RATIOS, Part, Results, Row
+from bench.reporting import plot
+from bench.reporting.results import RATIOS, Part, Results, Row
+from bench.running.cluster import Cluster
+from bench.subjects.contenders import ROOT, THUMBQ, version
 from thumbq_launcher.postgres.embedded import SETTINGS
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -32,7 +32,7 @@ _LESS_IS_BETTER = ("_ms", "seconds")
 
 
 async def machine(cluster: Cluster) -> str:
-    """What the figures depend on, in a paragraph."""
+    """Describe the machine and the versions that the figures depend on."""
     model = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
     memory = psutil.virtual_memory().total / 2**30
     settings = ", ".join(f"{name} {SETTINGS[name]}" for name in ("fsync", "synchronous_commit", "shared_buffers"))
@@ -45,19 +45,19 @@ async def machine(cluster: Cluster) -> str:
 
 
 def show(results: Results, part: Part) -> None:
-    """The part's table and the ratios so far, on standard output."""
+    """Print the part's table and the ratios so far."""
     print(f"{_when(part)}\n")
     print("\n".join([*_table(part), "", *(_ratio_line(name, values) for name, values in results.ratios.items())]))
     print(flush=True)
 
 
 def write_machine(machine: str) -> None:
-    """Say on the page where its figures come from."""
+    """Write the description of the machine into the page."""
     _put("machine", [f"{machine}."])
 
 
 def write_part(part: Part, arguments: str) -> None:
-    """Put the part where the page has markers for it."""
+    """Write the part's table and chart into the page, between its markers."""
     lines = [f"`python -m bench {arguments}`, thumbq {version(THUMBQ.name)}, {_when(part)}.", ""]
     lines += _table(part)
     if chart := _chart(part):
@@ -68,7 +68,7 @@ def write_part(part: Part, arguments: str) -> None:
 
 
 def write_ratios(results: Results) -> None:
-    """The ratios so far, beside what they should be."""
+    """Write the ratios so far and their targets into the page."""
     ratios = ["| ratio | target | median | runs |", "|---|---|---:|---|"]
     for name, target in RATIOS.items():
         values = results.ratios.get(name)
@@ -139,7 +139,7 @@ def _ratio_line(name: str, values: list[float]) -> str:
 
 
 def _chart(part: Part) -> str:
-    """Of the figure that comes first."""
+    """Draw the first figure of the part."""
     if not part.runs:
         return ""
     figure = next(iter(next(iter(next(iter(part.runs.values())).values()))))

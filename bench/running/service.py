@@ -6,14 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
-from functools import cache
 from pathlib import Path
 
-from bench import processes
-from bench.processes import Failed, Process
+from bench.running import processes
+from bench.running.processes import Failed, Process
 
 _START_LIMIT = 30.0  # seconds
 _PYTHON = [sys.executable, "-P", "-m"]
@@ -21,7 +19,7 @@ _PYTHON = [sys.executable, "-P", "-m"]
 
 @contextlib.asynccontextmanager
 async def server(dsn: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
-    """A server on this database, and its address."""
+    """Start a server on this database; yield its process and address."""
     environment = {"DATABASE_URL": dsn, "THUMBQ_GRPC_PORT": "0"}
     async with _role("thumbq_server", logs / "server.log", environment) as (process, port):
         yield process, f"127.0.0.1:{port}"
@@ -29,25 +27,17 @@ async def server(dsn: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
 
 @contextlib.asynccontextmanager
 async def gateway(server_address: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
-    """A gateway before this server, and its address."""
+    """Start a gateway in front of this server; yield its process and address."""
     environment = {"THUMBQ_SERVER": server_address, "THUMBQ_HTTP_PORT": "0"}
     async with _role("thumbq_gateway", logs / "gateway.log", environment) as (process, port):
         yield process, f"127.0.0.1:{port}"
 
 
-@cache
-def has_processes() -> bool:
-    """Whether `thumbq serve` can run several servers."""
-    command = [sys.executable, "-c", "from thumbq.cli import main; main()", "serve", "--help"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
-    return "--processes" in answer.stdout
-
-
 @contextlib.asynccontextmanager
 async def whole(dsn: str | None, logs: Path, count: int = 1) -> AsyncIterator[tuple[Process, str, str]]:
-    """`thumbq serve` with `count` servers and gateways: its process, and the addresses for gRPC and HTTP.
+    """Start `thumbq serve` with `count` servers and gateways; yield its process and its addresses for gRPC and HTTP.
 
-    Without a DSN it brings its own PostgreSQL.
+    Without a DSN it starts its own PostgreSQL.
     """
     command = [sys.executable, "-c", "from thumbq.cli import main; main()", "serve", "--grpc-port=0", "--http-port=0"]
     if count > 1:
@@ -63,16 +53,16 @@ async def whole(dsn: str | None, logs: Path, count: int = 1) -> AsyncIterator[tu
 
 
 async def _addresses(process: Process) -> tuple[str, str]:
-    said = b""
+    output = b""
     while True:
         line = await process.line()
-        said += line or process.log.read_bytes()
-        grpc = re.search(rb"gRPC\s+(\S+:\d+)", said)
-        http = re.search(rb"http://(\S+:\d+)/", said)
+        output += line or process.log.read_bytes()
+        grpc = re.search(rb"gRPC\s+(\S+:\d+)", output)
+        http = re.search(rb"http://(\S+:\d+)/", output)
         if grpc and http:
             return grpc[1].decode(), http[1].decode()
         if not line:
-            raise Failed(process.last_words())
+            raise Failed(process.why_ended())
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +79,7 @@ async def _role(module: str, log: Path, environment: dict[str, str]) -> AsyncIte
             async with asyncio.timeout(_START_LIMIT):
                 line = await asyncio.to_thread(answers.readline)
             if not line:
-                raise Failed(process.last_words())
+                raise Failed(process.why_ended())
             yield process, int(json.loads(line)["port"])
         finally:
             await process.stop()

@@ -1,4 +1,4 @@
-"""How `thumbq worker` is told that it cannot work."""
+"""`thumbq worker` refuses options that cannot work."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from thumbq.cli import app
         ("https://models.example/one.glb", "names the same file for every model"),
     ],
 )
-def test_a_source_of_models_that_cannot_be_meant_is_refused_with_a_sentence(tmp_path: Path, models: str, sentence: str):
+def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, models: str, sentence: str):
     ended = CliRunner().invoke(app, ["worker", f"--models={models}", f"--thumbnail-root={tmp_path}"])
     assert ended.exit_code == 1
     assert sentence in ended.output

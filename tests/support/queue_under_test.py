@@ -1,4 +1,4 @@
-"""The store as its tests speak to it: each verb with its usual arguments, and a look into every table."""
+"""The store under test: each verb with its usual arguments, and a look into every table."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import Completion, Enqueued, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import CancelVerdict, Completion, Enqueued, Failure, JobStatus, NewJob, Token, Verdict
+from thumbq_server.domain.records import CommitRecord, Expired, JobRecord, ThumbnailRecord
 from thumbq_server.domain.retry import RetryPolicy, delays
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.reads.jobs import read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
+from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.complete import complete
@@ -77,21 +79,19 @@ def untold(token: Token) -> Token:
     return token._replace(lease_seq=0)
 
 
-def events(rows: Sequence[asyncpg.Record]) -> list[Event]:
+def events(rows: Sequence[CommitRecord]) -> list[Event]:
     """The notifications in these commits, one by one."""
     unpacked = []
     for row in rows:
-        nothing = [None] * len(row["model_ids"])
+        nothing = [None] * len(row.model_ids)
         columns = (
-            row["model_ids"],
-            row["job_ids"],
-            row["attempt_counts"],
-            row["error_messages"] or nothing,
-            row["next_attempt_ats"] or nothing,
+            row.model_ids,
+            row.job_ids,
+            row.attempt_counts,
+            row.error_messages or nothing,
+            row.next_attempt_ats or nothing,
         )
-        unpacked += [
-            Event(row["status"], *fields, row["test"], row["thumbnail_url"]) for fields in zip(*columns, strict=True)
-        ]
+        unpacked += [Event(row.status, *fields, row.test, row.thumbnail_url) for fields in zip(*columns, strict=True)]
     return unpacked
 
 
@@ -141,7 +141,7 @@ class QueueUnderTest:
         answers = await extend(self.lane, [(token, seconds) for token in tokens])
         return [verdict for verdict, _ in answers]
 
-    async def expire(self, limit: int = 100) -> list[asyncpg.Record]:
+    async def expire(self, limit: int = 100) -> list[Expired]:
         return await expire(self.lane, limit, DELAYS, 1.0)
 
     async def let_run_out(self, *tokens: Token) -> None:
@@ -150,12 +150,12 @@ class QueueUnderTest:
         await self.sql("UPDATE leases SET expires_at = now() - interval '1s' WHERE job_id = ANY($1)", ids)
 
     async def expired(self, *tokens: Token) -> None:
-        """Let the leases run out, and see to it that they are ended."""
+        """Let the leases run out, and end them."""
         await self.let_run_out(*tokens)
         assert len(await self.expire()) == len(tokens)
 
     async def make_due(self, *job_ids: int, seconds_ago: float = 0) -> None:
-        """Let jobs have been due since so many seconds."""
+        """Make jobs due, `seconds_ago` seconds ago."""
         await self.sql(
             "UPDATE ready r SET run_at = now() - make_interval(secs => $2),"
             " rank = now() - make_interval(secs => $2) - j.priority * interval '60s'"
@@ -182,27 +182,26 @@ class QueueUnderTest:
         return token
 
     async def cancel(self, job_id: int) -> None:
-        assert len(await cancel(self.lane, [job_id])) == 1
+        assert [answer.verdict for answer in await cancel(self.lane, [job_id])] == [CancelVerdict.CANCELLED]
 
-    async def job(self, job_id: int) -> Any:
+    async def job(self, job_id: int) -> JobRecord:
         row = await read_job(self.database, job_id)
         assert row is not None
         return row
 
-    async def status(self, job_id: int) -> str:
-        status: str = (await self.job(job_id))["status"]
-        return status
+    async def status(self, job_id: int) -> JobStatus:
+        return (await self.job(job_id)).status
 
-    async def thumbnail(self, model_id: int) -> Any:
+    async def thumbnail(self, model_id: int) -> ThumbnailRecord:
         return await read_thumbnail(self.database, model_id)
 
     async def news(self) -> list[Event]:
-        """What was announced since the last look."""
+        """Return the notifications since the last look."""
         rows = await notification_log.after(self.database, self.cursor, 100_000)
         self.cursor = (await notification_log.head(self.database))[1]
         return events(rows)
 
-    async def sql(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+    async def sql(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         return await self.database.fetch(statement, *arguments)
 
     async def value(self, expression: str, *arguments: object) -> Any:

@@ -1,7 +1,7 @@
-"""What a worker process of any contender tells the bench: how many jobs it handled, since when, and how late.
+"""The meter of a worker process: how many jobs it has handled, when it began, and how long each job waited.
 
-The file holds a count (uint64) and the time of the first job (float64, CLOCK_MONOTONIC, the same for all processes);
-`<file>.waits` holds a float64 for each job that carried the time of its enqueue call: milliseconds from there.
+The file holds a count (uint64) and the time of the first job (float64, CLOCK_MONOTONIC, the same for all processes).
+`<file>.waits` holds a float64 for each job that carried the time of its enqueue call: the milliseconds since then.
 """
 
 import mmap
@@ -15,7 +15,7 @@ _SIZE = 16
 
 
 class Meter:
-    """The worker's side. Made by the bench, written by one worker."""
+    """The worker's side. The bench makes the files, one worker writes them."""
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
@@ -24,7 +24,7 @@ class Meter:
         self._count = 0
 
     def count(self, called_ns: int) -> None:
-        """First thing in a handler; `called_ns` is when its job was enqueued, 0 where that is not measured."""
+        """Count a job, first thing in a handler. `called_ns`: the time of the enqueue call, 0 if not measured."""
         if not self._count:
             struct.pack_into("<d", self._memory, 8, time.monotonic())
         self._count += 1
@@ -34,7 +34,7 @@ class Meter:
 
 
 class Reading:
-    """The bench's side."""
+    """The bench's side: reads what one worker writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,21 +44,21 @@ class Reading:
 
     @classmethod
     def of_new(cls, path: Path) -> "Reading":
-        """Make the files for a worker that is about to start."""
+        """Make the files for a worker that is about to start, and open them."""
         path.write_bytes(bytes(_SIZE))
         Path(f"{path}.waits").write_bytes(b"")
         return cls(path)
 
     @property
     def handled(self) -> int:
-        """Jobs so far."""
+        """Number of jobs so far."""
         return int(struct.unpack_from("<Q", self._memory, 0)[0])
 
     @property
     def first(self) -> float:
-        """When the first job was handled; 0 while there was none."""
+        """Time of the first job; 0 before it."""
         return float(struct.unpack_from("<d", self._memory, 8)[0])
 
     def waits(self) -> list[float]:
-        """Milliseconds from each enqueue call to its handler."""
+        """Return the milliseconds from each enqueue call to its handler."""
         return list(array("d", self._waits.read_bytes()))

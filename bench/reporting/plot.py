@@ -1,4 +1,4 @@
-"""Bars with the spread of their runs, as SVG that reads on a light and on a dark page."""
+"""Bar charts with the spread of the runs, as SVG for light and dark pages."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _STYLE = (
 
 
 class Bar(NamedTuple):
-    """One row: what was measured, in each run."""
+    """One row of a chart: a label and the figure of each run."""
 
     label: str
     values: Sequence[float]
@@ -21,7 +21,7 @@ class Bar(NamedTuple):
 
 
 def bars(title: str, rows: Sequence[Bar], number: Callable[[float], str]) -> str:
-    """A chart whose bars are medians and whose lines go from the least to the most."""
+    """Return a chart. Each bar is a median; the line across it goes from the least to the most."""
     most = max(max(row.values) for row in rows) or 1.0
     scale = (_WIDTH - _LABELS - _NUMBERS) / most
     height = _HEAD + _ROW * len(rows) + 8

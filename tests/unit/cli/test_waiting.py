@@ -1,4 +1,4 @@
-"""Why a job is where it is, as `thumbq job` says it."""
+"""The sentence in which `thumbq job` explains why a job waits or how it ended."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq import Job, JobStatus
-from thumbq.cli.waiting import Surroundings, explain, span
+from thumbq.cli.formatting import format_duration
+from thumbq.cli.waiting import QueueState, explain
 from thumbq.v1.admin_pb2 import WorkerInfo
 
 NOW = datetime.now(UTC)
@@ -29,16 +30,16 @@ def pending(due_in: float, attempt_count: int = 0) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("job", "surroundings", "sentence"),
+    ("job", "queue", "sentence"),
     [
-        (pending(65, 1), Surroundings(), r"Attempt 1 of 3 failed; the next is due at .*, in 1 min 5 s\."),
-        (pending(8), Surroundings(), r"It was enqueued with a delay, and is due at .*, in 8 s\."),
-        (pending(-1), Surroundings(), r"It is due, and waits for a worker with a free slot\."),
-        (pending(-1), Surroundings(paused=True, workers=[]), r"It is due, but the queue is paused\."),
-        (pending(-1), Surroundings(paused=False, workers=[]), r"It is due, but no worker is connected\."),
+        (pending(65, 1), QueueState(), r"Attempt 1 of 3 failed; the next is due at .*, in 1 min 5 s\."),
+        (pending(8), QueueState(), r"It was enqueued with a delay, and is due at .*, in 8 s\."),
+        (pending(-1), QueueState(), r"It is due, and waits for a worker with a free slot\."),
+        (pending(-1), QueueState(paused=True, workers=[]), r"It is due, but the queue is paused\."),
+        (pending(-1), QueueState(paused=False, workers=[]), r"It is due, but no worker is connected\."),
         (
             pending(-1),
-            Surroundings(paused=False, workers=[WorkerInfo(), WorkerInfo()]),
+            QueueState(paused=False, workers=[WorkerInfo(), WorkerInfo()]),
             r"It is due, and waits until one of 2 workers has a free slot\.",
         ),
         (
@@ -49,28 +50,28 @@ def pending(due_in: float, attempt_count: int = 0) -> Job:
                 max_attempts=3,
                 lease_expires_at=stamp(NOW),
             ),
-            Surroundings(),
+            QueueState(),
             r"Worker render-1 is at work on it \(attempt 2 of 3\); its lease runs until .*\.",
         ),
         (
             Job(status=JobStatus.JOB_STATUS_COMPLETED, finished_at=stamp(NOW)),
-            Surroundings(),
+            QueueState(),
             r"It was completed at .*\.",
         ),
         (
             Job(status=JobStatus.JOB_STATUS_FAILED, finished_at=stamp(NOW), attempt_count=3, max_attempts=3),
-            Surroundings(),
+            QueueState(),
             r"It failed for good at .*, after attempt 3 of 3\.",
         ),
         (
             Job(status=JobStatus.JOB_STATUS_CANCELLED, finished_at=stamp(NOW)),
-            Surroundings(),
+            QueueState(),
             r"It was cancelled at .*\.",
         ),
     ],
 )
-def test_one_sentence_says_why(job: Job, surroundings: Surroundings, sentence: str):
-    assert re.fullmatch(sentence, explain(job, NOW, surroundings))
+def test_one_sentence_says_why(job: Job, queue: QueueState, sentence: str):
+    assert re.fullmatch(sentence, explain(job, NOW, queue))
 
 
 @pytest.mark.parametrize(
@@ -78,4 +79,4 @@ def test_one_sentence_says_why(job: Job, surroundings: Surroundings, sentence: s
     [(-5, "0 s"), (0.4, "0 s"), (59.6, "1 min"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (86_400, "1 d")],
 )
 def test_a_length_of_time_shows_its_two_largest_units(seconds: float, text: str):
-    assert span(timedelta(seconds=seconds)) == text
+    assert format_duration(timedelta(seconds=seconds)) == text

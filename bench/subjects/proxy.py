@@ -1,6 +1,7 @@
-"""The barest way from JSON to the same RPCs: what the gateway is measured against. `python -m bench.proxy SERVER`.
+"""The simplest proxy from JSON to gRPC, as a yardstick for the gateway: `python -m bench.subjects.proxy SERVER`.
 
-aiohttp in front, grpc.aio behind, the fields named by hand, nothing checked, no error translated. Prints its port.
+It has aiohttp in front and grpc.aio behind, names the fields by hand, checks nothing and translates no error. It prints
+its port.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 
 async def serve(server: str) -> None:
-    """Until killed."""
+    """Serve until killed."""
     async with grpc.aio.insecure_channel(server) as channel:
         queue = QueueServiceStub(channel)
 

@@ -1,4 +1,4 @@
-"""The results on their way to the server."""
+"""Results on their way to the server."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ def taken(outbox: Outbox) -> list[Result]:
     return list(message.results.results) if message else []
 
 
-def test_everything_that_is_there_goes_into_one_message(outbox: Outbox):
+def test_all_waiting_results_go_into_one_message(outbox: Outbox):
     outbox.complete("1:1", PICTURE)
     outbox.fail("2:1", JobFailed("broken", retryable=False, retry_delay=1.5))
     outbox.release("3:1")
@@ -46,7 +46,7 @@ def test_everything_that_is_there_goes_into_one_message(outbox: Outbox):
     assert outbox.take() is None
 
 
-def test_a_failure_is_retryable_unless_said_otherwise(outbox: Outbox):
+def test_a_failure_is_retryable_by_default(outbox: Outbox):
     outbox.fail("1:1", JobFailed("broken"))
     (result,) = taken(outbox)
     assert not result.fail.HasField("retryable")
@@ -107,7 +107,7 @@ def test_a_refused_success_is_reported_as_a_failure(outbox: Outbox, caplog: pyte
     assert "width must be 1 or more" in caplog.text
 
 
-def test_a_refused_failure_is_dropped_rather_than_sent_for_ever(outbox: Outbox):
+def test_a_refused_failure_is_dropped_instead_of_sent_forever(outbox: Outbox):
     outbox.fail("1:1", JobFailed("broken"))
     assert outbox.take()
     outbox.acknowledge(1, [ResultException(lease_token="1:1", code=ResultCode.RESULT_CODE_INVALID, message="no")])
@@ -140,7 +140,7 @@ def test_a_result_taken_before_is_fine_and_a_stale_one_is_logged(outbox: Outbox,
         (Thumbnail("/\udcff.png", 1, 1, 1), "surrogate"),
     ],
 )
-def test_a_thumbnail_that_the_protocol_cannot_say_becomes_a_failure(outbox: Outbox, thumbnail: Thumbnail, reason: str):
+def test_a_thumbnail_that_the_protocol_cannot_hold_becomes_a_failure(outbox: Outbox, thumbnail: Thumbnail, reason: str):
     outbox.complete("1:1", thumbnail)
     (result,) = taken(outbox)
     assert result.WhichOneof("outcome") == "fail"

@@ -1,4 +1,4 @@
-"""What is true of every queue, whatever was done to it."""
+"""The invariants of every queue, after any operation."""
 
 from thumbq_server.storage.postgres.database import Database
 

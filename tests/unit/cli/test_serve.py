@@ -1,4 +1,4 @@
-"""The commands that become the service."""
+"""`thumbq serve`, `server` and `gateway` replace themselves by the program."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""How the clients try again."""
+"""The pauses between attempts of the clients, and the log of an outage."""
 
 import logging
 
