@@ -5,7 +5,7 @@ import asyncio
 from tests.compatibility.wire import Hub
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 
 RESULT = {"thumbnailPath": "/default/path", "sizeBytes": 0, "width": 256, "height": 256}
 HUB = "/thumbnailJobHub"

@@ -17,8 +17,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import eventually, running_server
-from tests.wire.test_stream import Worker, done, enqueue, state
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.worker import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 
@@ -88,7 +89,7 @@ async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Wo
     await enqueue(queue, 1)
     await worker.hello()
     await worker.wants(1)
-    (held,) = (await worker.hears("jobs")).jobs
+    (held,) = (await worker.receives("jobs")).jobs
     heartbeat = asyncio.create_task(beat(worker, held))
     await worker.wants(1)
 
@@ -98,9 +99,9 @@ async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Wo
     await start(own_postgres)
     await eventually(lambda: answers(queue))
 
-    assert not (await worker.hears("result_acks")).exceptions
+    assert not (await worker.receives("result_acks")).exceptions
     await enqueue(queue, 2)
-    (waiting,) = (await worker.hears("jobs")).jobs
+    (waiting,) = (await worker.receives("jobs")).jobs
     assert (waiting.model_id, waiting.attempt_count) == (2, 1)
     assert (await state(queue, held.id)).status == job_pb2.JOB_STATUS_COMPLETED
     heartbeat.cancel()
@@ -121,14 +122,14 @@ async def test_leases_that_ran_out_during_an_outage_are_still_their_workers(own_
         await enqueue(queue, 1)
         await worker.hello()
         await worker.wants(1)
-        (job,) = (await worker.hears("jobs")).jobs
+        (job,) = (await worker.receives("jobs")).jobs
         heartbeat = asyncio.create_task(beat(worker, job))
         own_postgres.stop(AT_ONCE)
         await asyncio.sleep(1.5)  # the outage itself: longer than the lease
         await start(own_postgres)
         await eventually(lambda: answers(queue))
         await worker.reports(1, done(job))
-        assert not (await worker.hears("result_acks")).exceptions
+        assert not (await worker.receives("result_acks")).exceptions
         assert (await state(queue, job.id)).attempt_count == 1
         heartbeat.cancel()
 
@@ -138,7 +139,7 @@ async def test_terminated_connections_are_opened_again(queue, own_postgres):
     await enqueue(queue, 1)
     await worker.hello()
     await worker.wants(1)
-    (job,) = (await worker.hears("jobs")).jobs
+    (job,) = (await worker.receives("jobs")).jobs
     connection = await asyncpg.connect(own_postgres.dsn)
     for number in range(5):
         await connection.execute(
@@ -148,9 +149,9 @@ async def test_terminated_connections_are_opened_again(queue, own_postgres):
         await eventually(lambda: answers(queue))
         await worker.wants(1)
         await eventually(partial(enqueued, queue, number + 2))
-        await worker.hears("jobs")
+        await worker.receives("jobs")
     await worker.reports(1, done(job))
-    assert not (await worker.hears("result_acks")).exceptions
+    assert not (await worker.receives("result_acks")).exceptions
     await connection.close()
 
 
@@ -178,7 +179,7 @@ async def test_without_listen_everything_still_arrives(database_url):
         for row in await connection.fetch(LISTENER):
             await connection.execute("SELECT pg_terminate_backend($1)", row["pid"])
         await enqueue(queue_pb2_grpc.QueueServiceStub(other_channel), 7)
-        (job,) = (await worker.hears("jobs")).jobs
+        (job,) = (await worker.receives("jobs")).jobs
         assert job.model_id == 7
         news = await asyncio.wait_for(page.read(), 10)
         assert [notification.model_id for notification in news.notifications] == [7]

@@ -13,7 +13,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 
 HASH = hashlib.sha256(b"model").hexdigest()

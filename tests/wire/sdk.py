@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 from thumbq.handler import Handler
 

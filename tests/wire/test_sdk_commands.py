@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from tests.wire.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
 

@@ -13,7 +13,8 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, Thumbnail
 

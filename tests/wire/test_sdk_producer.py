@@ -6,7 +6,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk import HASH, PICTURE, connected, enqueue, working
 from thumbq import EnqueueOutcome, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail
 

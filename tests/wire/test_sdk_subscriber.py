@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 from tests.wire.sdk import PICTURE, connected, enqueue, reached, working
 from thumbq import Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 

@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.notifications.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
 from tests.support.gateway import running_gateway
 from tests.support.queue_under_test import new_job
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import maintenance, notification_log
 from thumbq_server.storage.postgres.database import Database

@@ -1,65 +1,61 @@
-"""The state of the queue, for those who watch it."""
+"""Snapshots of the whole queue, for its watchers."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from thumbq_server.domain.records import Snapshot
+from thumbq_server.engine.wakeup import Broadcast, WakeUp
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.snapshot import take_snapshot
 
 _SHORTEST_PAUSE = 0.25
-# A count of a large queue takes its time: it may have this share of a connection, no more.
+# Counting a large queue is slow: it may take this share of a connection's time.
 _LARGEST_SHARE = 0.1
 
 
-class QueueWatch:
-    """Takes a snapshot when something happened and somebody watches, at most four times a second."""
+class QueueSnapshots:
+    """Takes a snapshot when something happened and there are watchers, at most four times a second."""
 
     def __init__(self, database: Database, *, poll: float = 1.0) -> None:
         self._database = database
-        self._poll = poll
         self._watchers = 0
         self._snapshot: Snapshot | None = None
-        self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._wake_up = WakeUp(poll)
+        self._changes = Broadcast()
         self._closed = False
 
     def close(self) -> None:
         """Let every watcher end."""
         self._closed = True
-        self._changed.set()
+        self._changes.announce()
 
     def wake(self) -> None:
-        """Say that something happened."""
-        self._wake.set()
+        """Signal that something happened."""
+        self._wake_up.set()
 
     async def run(self) -> None:
-        """Take snapshots for ever."""
+        """Take snapshots until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll):
-                    await self._wake.wait()
-            self._wake.clear()
+            await self._wake_up.wait()
             if not self._watchers:
                 continue
             started = time.monotonic()
             with contextlib.suppress(Unavailable):
                 snapshot = await take_snapshot(self._database)
-                # who came and went meanwhile leaves nothing behind that would be old to the next
+                # Without watchers, keep none: it would be old for the next one.
                 if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
                     self._snapshot = snapshot
-                    self._changed.set()
-                    self._changed = asyncio.Event()
+                    self._changes.announce()
             took = time.monotonic() - started
             await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
-        """The present snapshot, and each later one that differs. A slow watcher skips some."""
+    async def follow(self) -> AsyncGenerator[Snapshot, None]:
+        """Yield the present snapshot, and each later one that differs. A slow watcher skips some."""
         self._watchers += 1
-        self._wake.set()
+        self._wake_up.set()
         seen: Snapshot | None = None
         try:
             while not self._closed:
@@ -67,7 +63,7 @@ class QueueWatch:
                     seen = self._snapshot
                     yield seen
                 else:
-                    await self._changed.wait()
+                    await self._changes.upcoming().wait()
         finally:
             self._watchers -= 1
             if not self._watchers:

@@ -1,13 +1,12 @@
 """The tail of the notification log, shared by all subscribers of a process."""
 
-import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.engine.outage import Outage
+from thumbq_server.engine.wakeup import Broadcast, WakeUp
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -26,53 +25,47 @@ class HubClosed(Exception):
 class Commit:
     """The notifications of one commit, as they stand in the log: seq_first to seq_last."""
 
-    __slots__ = ("encoded", "row", "seq_first", "seq_last")
+    __slots__ = ("__weakref__", "row", "seq_first", "seq_last")
 
     def __init__(self, row: CommitRecord) -> None:
         self.row = row
-        self.seq_first: int = row.seq_first
-        self.seq_last: int = row.seq_last
-        # Whoever encodes it first leaves it here for the others.
-        self.encoded: Any = None
+        self.seq_first = row.seq_first
+        self.seq_last = row.seq_last
 
 
 class Hub:
-    """Readers pull at their own pace, so a slow one needs no buffer and delays nobody.
+    """Lets readers pull at their own pace, so that a slow one needs no buffer and delays no other.
 
-    Who is near the head reads the ring, which the hub fills while anybody reads; who fell behind reads the log. Both
-    are contiguous, so going from one to the other neither skips nor repeats.
+    A reader near the head reads the ring, which the hub fills while there are readers; a reader that fell behind reads
+    the log. Both are contiguous, so going from one to the other neither skips nor repeats.
     """
 
     def __init__(self, database: Database, *, ring_size: int = 10_000, poll: float = 1.0) -> None:
         self._database = database
         self._ring_size = ring_size
-        self._poll = poll
         self._ring: deque[Commit] = deque()
         self._ring_events = 0
         self._readers = 0
-        # Up to where the ring reaches; None while nobody reads.
+        # The seq that the ring reaches up to; None without readers.
         self._seq: int | None = None
-        self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._wake_up = WakeUp(poll)
+        self._changes = Broadcast()
         self._closed = False
         self._outage = Outage("hub")
 
     def close(self) -> None:
         """Let every reader end with HubClosed."""
         self._closed = True
-        self._announce()
+        self._changes.announce()
 
     def wake(self) -> None:
-        """Say that the log may have grown."""
-        self._wake.set()
+        """Signal that the log may have grown."""
+        self._wake_up.set()
 
     async def run(self) -> None:
-        """Tail the log for ever."""
+        """Tail the log until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll):
-                    await self._wake.wait()
-            self._wake.clear()
+            await self._wake_up.wait()
             if self._readers:
                 try:
                     await self._tail()
@@ -84,7 +77,7 @@ class Hub:
     def reading(self) -> Iterator[None]:
         """Keep the ring filled while the caller reads."""
         self._readers += 1
-        self._wake.set()
+        self._wake_up.set()
         try:
             yield
         finally:
@@ -95,11 +88,14 @@ class Hub:
                 self._seq = None
 
     async def after(self, seq: int) -> Sequence[Commit]:
-        """Commits that reach beyond `seq`, in order; waits for the first. Raises LogPruned, HubClosed, Unavailable."""
+        """Return commits that reach beyond `seq`, in order; wait for the first.
+
+        Raises LogPruned, HubClosed, Unavailable.
+        """
         while True:
             if self._closed:
                 raise HubClosed
-            changed = self._changed
+            changed = self._changes.upcoming()
             if self._seq is not None and seq >= self._ring_start():
                 if seq < self._seq:
                     return self._from_ring(seq)
@@ -110,7 +106,7 @@ class Hub:
                         raise LogPruned
                     return commits
                 if (await notification_log.head(self._database))[1] > seq:
-                    # the head moved between the two reads, or the log was pruned to its end
+                    # The head moved between the two reads, or the log was pruned to its end.
                     if not await notification_log.after(self._database, seq, 1):
                         raise LogPruned
                     continue
@@ -134,7 +130,7 @@ class Hub:
             seq = (await notification_log.head(self._database))[1]
             if self._readers:
                 self._seq = seq
-                self._announce()
+                self._changes.announce()
             return
         while True:
             seq = self._seq
@@ -142,7 +138,7 @@ class Hub:
             if not rows or not self._readers:
                 return
             if rows[0].seq_first > seq + 1:
-                # the log was pruned meanwhile: who is still before the hole has to learn of it from the log
+                # The log was pruned meanwhile. Readers before the hole must find it, so they have to read the log.
                 self._ring.clear()
                 self._ring_events = 0
             for row in rows:
@@ -153,8 +149,4 @@ class Hub:
             while self._ring_events > self._ring_size and len(self._ring) > 1:
                 oldest = self._ring.popleft()
                 self._ring_events -= oldest.seq_last - oldest.seq_first + 1
-            self._announce()
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            self._changes.announce()

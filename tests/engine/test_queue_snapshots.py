@@ -1,4 +1,4 @@
-"""Who watches the queue sees its present state: at once, and whenever it has changed."""
+"""A watcher of the queue sees its present state: at once, and whenever it has changed."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -6,41 +6,40 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
 
-from tests.engine.conftest import NEVER
-from tests.engine.parts import WatchedDatabase, away, ends_when_cancelled, running, turns, until
+from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
 from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.records import Snapshot
-from thumbq_server.engine import queue_watch as queue_watch_module
-from thumbq_server.engine.queue_watch import QueueWatch
+from thumbq_server.engine.readers import queue_snapshots as queue_snapshots_module
+from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_watch_module, "_SHORTEST_PAUSE", 0.0)
-    monkeypatch.setattr(queue_watch_module, "_LARGEST_SHARE", 1e9)
+    monkeypatch.setattr(queue_snapshots_module, "_SHORTEST_PAUSE", 0.0)
+    monkeypatch.setattr(queue_snapshots_module, "_LARGEST_SHARE", 1e9)
 
 
 @pytest.fixture
-async def watch(watched: WatchedDatabase) -> AsyncIterator[QueueWatch]:
-    """A watch that is told of nothing unless the test tells it."""
-    watch = QueueWatch(watched, poll=NEVER)
+async def watch(watched: WatchedDatabase) -> AsyncIterator[QueueSnapshots]:
+    """Snapshots that get no hint unless the test gives one."""
+    watch = QueueSnapshots(watched, poll=NEVER)
     async with running(watch.run()):
         yield watch
 
 
 @asynccontextmanager
-async def watching(watch: QueueWatch) -> AsyncIterator[Callable[[], Awaitable[Snapshot]]]:
+async def watching(watch: QueueSnapshots) -> AsyncIterator[Callable[[], Awaitable[Snapshot]]]:
     """A watcher: call it for its next snapshot."""
-    snapshots = watch.snapshots()
+    snapshots = watch.follow()
     assert isinstance(snapshots, AsyncGenerator)
     yield lambda: asyncio.wait_for(anext(snapshots), 10)
     await snapshots.aclose()
 
 
-async def look(watch: QueueWatch, watched: WatchedDatabase) -> None:
+async def look(watch: QueueSnapshots, watched: WatchedDatabase) -> None:
     """Wake the watch, and wait until it has looked if it wants to."""
     watch.wake()
-    await until(lambda: not watch._wake.is_set() and watched.answered == len(watched.asked))
+    await until(lambda: not watch._wake_up.pending and not watched.in_flight)
     await turns()
 
 
@@ -49,7 +48,7 @@ def counters(snapshot: Snapshot) -> tuple[int, ...]:
     return tuple(snapshot.counters)
 
 
-async def test_the_present_state_comes_at_once(watch: QueueWatch, others: QueueUnderTest):
+async def test_the_present_state_comes_at_once(watch: QueueSnapshots, others: QueueUnderTest):
     token, _ = await others.claimed(new_job(1), new_job(2))
     await others.enqueue(new_job(3))
     await others.job_in("Failed", new_job(4, priority=9))
@@ -62,8 +61,8 @@ async def test_the_present_state_comes_at_once(watch: QueueWatch, others: QueueU
         assert counters(await following()) == (1, 1, 1, 1, 0)
 
 
-async def test_what_did_not_change_is_not_sent_again(
-    watch: QueueWatch, watched: WatchedDatabase, others: QueueUnderTest
+async def test_an_unchanged_snapshot_is_not_sent_again(
+    watch: QueueSnapshots, watched: WatchedDatabase, others: QueueUnderTest
 ):
     await others.claimed(new_job(1))
     async with watching(watch) as following:
@@ -77,7 +76,9 @@ async def test_what_did_not_change_is_not_sent_again(
         assert counters(await upcoming) == (1, 1, 0, 0, 0)
 
 
-async def test_another_job_under_way_is_a_change_though_the_counters_stay(watch: QueueWatch, others: QueueUnderTest):
+async def test_another_job_under_way_is_a_change_though_the_counters_stay(
+    watch: QueueSnapshots, others: QueueUnderTest
+):
     (token,) = await others.claimed(new_job(1))
     await others.enqueue(new_job(2))
     async with watching(watch) as following:
@@ -91,7 +92,9 @@ async def test_another_job_under_way_is_a_change_though_the_counters_stay(watch:
         assert [snapshot.rendering[0].model_id for snapshot in (first, second)] == [1, 2]
 
 
-async def test_a_slow_watcher_skips_to_the_present(watch: QueueWatch, watched: WatchedDatabase, others: QueueUnderTest):
+async def test_a_slow_watcher_skips_to_the_present(
+    watch: QueueSnapshots, watched: WatchedDatabase, others: QueueUnderTest
+):
     async with watching(watch) as following:
         assert counters(await following()) == (0, 0, 0, 0, 0)
         for model in range(1, 5):
@@ -100,7 +103,7 @@ async def test_a_slow_watcher_skips_to_the_present(watch: QueueWatch, watched: W
         assert counters(await following()) == (4, 0, 0, 0, 0)
 
 
-async def test_watchers_share_one_look(watch: QueueWatch, watched: WatchedDatabase, others: QueueUnderTest):
+async def test_watchers_share_one_look(watch: QueueSnapshots, watched: WatchedDatabase, others: QueueUnderTest):
     async with AsyncExitStack() as stack:
         watchers = [await stack.enter_async_context(watching(watch)) for _ in range(20)]
         for following in watchers:
@@ -114,7 +117,7 @@ async def test_watchers_share_one_look(watch: QueueWatch, watched: WatchedDataba
         assert all(snapshot is seen[0] for snapshot in seen)
 
 
-async def test_nothing_is_read_while_nobody_watches(watch: QueueWatch, watched: WatchedDatabase):
+async def test_no_snapshot_is_taken_without_watchers(watch: QueueSnapshots, watched: WatchedDatabase):
     for _ in range(3):
         await look(watch, watched)
     assert watched.asked == []
@@ -125,7 +128,9 @@ async def test_nothing_is_read_while_nobody_watches(watch: QueueWatch, watched: 
     assert len(watched.asked) == asked
 
 
-async def test_who_comes_after_a_while_without_watchers_sees_nothing_old(watch: QueueWatch, others: QueueUnderTest):
+async def test_a_watcher_that_comes_after_a_while_without_any_sees_nothing_old(
+    watch: QueueSnapshots, others: QueueUnderTest
+):
     async with watching(watch) as following:
         assert counters(await following()) == (0, 0, 0, 0, 0)
     await others.enqueue(new_job(1))
@@ -134,7 +139,7 @@ async def test_who_comes_after_a_while_without_watchers_sees_nothing_old(watch: 
 
 
 async def test_a_look_that_ends_after_the_last_watcher_left_is_not_kept(
-    watch: QueueWatch, watched: WatchedDatabase, others: QueueUnderTest
+    watch: QueueSnapshots, watched: WatchedDatabase, others: QueueUnderTest
 ):
     with ExitStack() as holding:
         async with watching(watch) as following:
@@ -152,8 +157,8 @@ async def test_a_look_that_ends_after_the_last_watcher_left_is_not_kept(
         assert counters(await following()) == (2, 0, 0, 0, 0)
 
 
-async def test_the_poll_finds_what_no_hint_told_of(watched: WatchedDatabase, others: QueueUnderTest):
-    watch = QueueWatch(watched, poll=0.02)
+async def test_the_poll_finds_changes_without_a_hint(watched: WatchedDatabase, others: QueueUnderTest):
+    watch = QueueSnapshots(watched, poll=0.02)
     async with running(watch.run()), watching(watch) as following:
         await following()
         await others.enqueue(new_job(1))
@@ -161,10 +166,10 @@ async def test_the_poll_finds_what_no_hint_told_of(watched: WatchedDatabase, oth
 
 
 async def test_a_busy_queue_is_looked_at_no_more_often_than_it_may(
-    monkeypatch: pytest.MonkeyPatch, watch: QueueWatch, watched: WatchedDatabase
+    monkeypatch: pytest.MonkeyPatch, watch: QueueSnapshots, watched: WatchedDatabase
 ):
     """With a pause that never ends, one look is all there is."""
-    monkeypatch.setattr(queue_watch_module, "_SHORTEST_PAUSE", NEVER)
+    monkeypatch.setattr(queue_snapshots_module, "_SHORTEST_PAUSE", NEVER)
     async with watching(watch) as following:
         await following()
         for _ in range(10):
@@ -173,7 +178,7 @@ async def test_a_busy_queue_is_looked_at_no_more_often_than_it_may(
         assert len(watched.asked) == 2
 
 
-async def test_every_watcher_ends_with_it(watch: QueueWatch):
+async def test_every_watcher_ends_with_it(watch: QueueSnapshots):
     async with watching(watch) as following:
         await following()
         upcoming = asyncio.ensure_future(following())
@@ -181,12 +186,12 @@ async def test_every_watcher_ends_with_it(watch: QueueWatch):
         watch.close()
         with pytest.raises(StopAsyncIteration):
             await upcoming
-    assert [snapshot async for snapshot in watch.snapshots()] == []
+    assert [snapshot async for snapshot in watch.follow()] == []
 
 
 async def test_watchers_stay_while_postgresql_is_away(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
-        watch = QueueWatch(database, poll=0.02)
+        watch = QueueSnapshots(database, poll=0.02)
         others = QueueUnderTest(database, database.lane(), 0)
         async with running(watch.run()), watching(watch) as following:
             await following()
@@ -200,6 +205,6 @@ async def test_watchers_stay_while_postgresql_is_away(postgres: str, database_ur
 
 
 @pytest.mark.parametrize("turns_between", range(5))
-async def test_it_ends_when_it_is_cancelled_right_after_it_was_woken(watched: WatchedDatabase, turns_between: int):
-    watch = QueueWatch(watched, poll=NEVER)
+async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
+    watch = QueueSnapshots(watched, poll=NEVER)
     assert await ends_when_cancelled(watch.run(), watch.wake, turns_between)
