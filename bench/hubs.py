@@ -15,7 +15,7 @@ import aiohttp
 import psutil
 import uvloop
 
-from bench import service
+from bench.running import service
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 _EVENTS = 20
