@@ -54,9 +54,7 @@ async def _gateways(server: str, count: int) -> AsyncIterator[str]:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-        chosen = Settings(
-            server=server, http_port=port, reuse_port=True, hub_secret="shared", queue_watch_linger=0
-        )
+        chosen = Settings(server=server, http_port=port, reuse_port=True, hub_secret="shared", queue_watch_linger=0)
         contexts: list[Any] = [running(chosen, broken) for _ in range(count)]
         for context in contexts:
             await context.__aenter__()

@@ -15,8 +15,11 @@ from thumbq_gateway.signalr.endpoint import Endpoint
 from thumbq_gateway.signalr.hub import Hub
 from thumbq_gateway.signalr.nudges import Nudges
 from thumbq_gateway.signalr.page_hub import PageHub
+from thumbq_gateway.signalr.presence import Presence
 from thumbq_gateway.signalr.tokens import Tokens
 from thumbq_gateway.signalr.worker_hub import PATHS, WorkerHub, Workers
+
+_PRESENCE_HEARTBEATS = 4  # between two reports of the workers that are there
 
 
 class SignalR:
@@ -39,6 +42,7 @@ class SignalR:
         workers = Workers()
         self._pages = PageHub(channel, metrics)
         self._nudges = Nudges(channel, workers, queue_relay, metrics)
+        self._presence = Presence(channel, workers, _PRESENCE_HEARTBEATS * heartbeat)
         self._connections = Connections(metrics, heartbeat=heartbeat, limit=limit)
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [
@@ -61,7 +65,7 @@ class SignalR:
 
     def duties(self) -> list[Coroutine[None, None, NoReturn]]:
         """Return the tasks that run as long as the gateway does."""
-        return [self._connections.beat(), self._nudges.run()]
+        return [self._connections.beat(), self._nudges.run(), self._presence.run()]
 
     def live_at(self, home: str) -> None:
         """Set the host:port at which other gateways reach this one."""

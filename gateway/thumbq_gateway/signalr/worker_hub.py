@@ -20,11 +20,12 @@ _read_job_id = whole_number_reader(0, 2**63 - 1)
 class Worker:
     """A registered worker. Written by WorkerHub when it comes, and by Nudges from then on."""
 
-    __slots__ = ("asked", "asked_at", "connection", "id", "in_flight", "patience", "peak")
+    __slots__ = ("asked", "asked_at", "connection", "id", "in_flight", "patience", "peak", "since")
 
     def __init__(self, connection: Member, worker_id: str) -> None:
         self.connection = connection
         self.id = worker_id
+        self.since = time.monotonic()
         self.in_flight = 0  # jobs it holds, as far as the queue's snapshots tell
         self.peak = 0  # the most it has held
         self.asked = 0  # nudges that nothing has followed yet
@@ -47,7 +48,12 @@ class Workers:
         return list(self._by_connection.values())
 
     def enter(self, connection: Member, worker_id: str) -> None:
-        """Add a worker, or the same once more."""
+        """Add a worker. One that registers again on its connection stays the same."""
+        known = self._by_connection.get(connection)
+        if known and known.id == worker_id:
+            known.patience = 0.0
+            self.changed()
+            return
         self._by_connection[connection] = Worker(connection, worker_id)
         self.changed()
 
