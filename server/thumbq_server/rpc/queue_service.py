@@ -23,7 +23,7 @@ from thumbq_server.rpc import results
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
-from thumbq_server.rpc.errors import refusals_as_status, unimplemented
+from thumbq_server.rpc.errors import refusals_as_status
 from thumbq_server.rpc.streams import Streams
 
 
@@ -140,7 +140,24 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def StreamJobs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._streams.serve(request_iterator, context)
 
-    LogJobEvent = unimplemented  # type: ignore[assignment]
+    @refusals_as_status
+    async def LogJobEvent(self, request: queue_pb2.LogJobEventRequest, context: Any) -> queue_pb2.LogJobEventResponse:
+        (event_id,) = await self._queue.log_event([codec.read_event(request)])
+        if event_id is None:
+            raise NotFound(request.job_id)
+        return queue_pb2.LogJobEventResponse(event_id=event_id)
+
+    @refusals_as_status
+    async def ListJobEvents(
+        self, request: queue_pb2.ListJobEventsRequest, context: Any
+    ) -> queue_pb2.ListJobEventsResponse:
+        events = await self._views.job_events(request.job_id)
+        return queue_pb2.ListJobEventsResponse(events=map(codec.event, events))
+
+    @refusals_as_status
+    async def KeepWorkers(self, request: queue_pb2.KeepWorkersRequest, context: Any) -> queue_pb2.KeepWorkersResponse:
+        await self._queue.keep(codec.read_living_workers(request))
+        return queue_pb2.KeepWorkersResponse()
 
 
 def _expect_ok(verdict: Verdict, item: Token | Completion | Failure) -> None:
