@@ -32,7 +32,7 @@ def test_a_file_name_carries_the_hash_and_everything_that_changes_the_picture(ou
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--size=8"], "A size is 16 to 2048 pixels."),
+        (["--size=8"], "A size is 16 to 1024 pixels."),
         (["--picture-format=gif"], "The picture format is one of webp, png, jpeg, avif."),
         (["--picture-format=jpeg"], "JPEG has no transparency: give a background, such as #ffffff."),
         (["--background=white"], "The background is 'transparent' or a colour such as #f4f4f5."),

@@ -9,7 +9,7 @@ from thumbq.render.formats import FORMATS
 
 # A picture's width and height in pixels, unless set otherwise.
 SIZE = 512
-LARGEST, SMALLEST = 2048, 16
+LARGEST, SMALLEST = 1024, 16
 MOST_FRAMES = 120
 
 # Word of the encoding, and the suffix of its files.
