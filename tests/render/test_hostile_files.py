@@ -143,6 +143,7 @@ _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 
         ("a.off", b"OFF\n1000000000 1000000000 0\n", "The OFF file is incomplete: 28 bytes for"),
         ("a.ply", _PLY + b"property float z\nend_header\n", "The PLY file is incomplete: 0 of 1000000000 points."),
         ("a.ply", _FACE, "Face 1 of the PLY file names a point that is not there; it has 1."),
+        ("a.ifc", _IFC, "The IFC file is damaged: it refers to #9, which is not there."),
         ("a.wrl", _WRL, "The VRML file has a face that names point 9; the most points of a part are 1."),
         ("a.pcd", _PCD, "The PCD file is incomplete: 0 of 1000000000 points."),
         ("a.pts", b"1000000000\n0 0 0\n", "The PTS file is incomplete: 1 of 1000000000 points."),

@@ -8,27 +8,20 @@ import re
 
 # A message of a reader, and the end of the sentence "The … file is damaged or incomplete"; None is never to blame.
 MESSAGES: tuple[tuple[str, str | None], ...] = (
-    (r"Assimp failed to load|returned failure for request|Fallback reading as|^No reader found for image", None),
-    (r"MTL file set by the mtllib|appears in OBJ but not MTL|part \w+ has zero faces|Error loading model data", None),
-    (r"Could not apply GLTF material", None),
+    (r"Assimp failed to load|returned failure for request|Error loading model data", None),
     (r"FBX-Parser \(TOK_\w+, (line \d+).*unexpected end of file", "it ends in {0}"),
     (r"FBX-Parser unexpected end of file", "it ends too early"),
-    (r"FBX-Parser .*?(line \d+)", "{0} cannot be understood"),
-    (r"FBX-(?:Tokenize|Parse)\w* \(offset (0x[0-9a-f]+)\) ?(.*)", "at byte {0}: {1}"),
+    (r"FBX-Tokenize \(offset (0x[0-9a-f]+)\)", "it cannot be understood from byte {0} on"),
+    (r"FBX-\w+ \(.*?(line \d+)", "{0} cannot be understood"),
     (r"OFF: The number of faces", "it has fewer faces than it says"),
-    (r"Mesh\s+\S* ?contains no faces|no meshes", "it has no faces"),
+    (r"contains no faces|mNumMeshes is 0|File came out empty", "it holds nothing to draw"),
     (r"Line (\d+): Separator character", "line {0} cannot be understood"),
-    (r"Line (\d+): (.+)", "line {0}: {1}"),
+    (r"Cannot parse string \"(.*)\" as a real number", "“{0}” stands where a number belongs"),
+    (r"malformed XML|scene-graph is nullptr", "its XML cannot be understood"),
     (r"Failed to read BREP file", "its shapes cannot be read"),
-    (r"Failed to read file or stream|Failed to transfer|Reading error", "its entities cannot be read"),
+    (r"Failed to read file or stream", "its entities cannot be read"),
     (r"PDAL error: readers\.\w+: (.+)", "{0}"),
-    (r"Premature end of file", "it ends too early"),
-    (r"Assimp error: (?:Validation failed: )?(.+)", "{0}"),
-    (
-        r"Error reading file near line (\d+) while processing the '(\w+)' command",
-        "line {0} (“{1}”) cannot be understood",
-    ),
-    (r"parse error", "its text cannot be understood"),
+    (r"Assimp error: (.+)", "{0}"),
 )
 # The readers of these say nothing when all is well with a file that holds nothing to draw.
 _SILENT = ("step", "iges", "ifc")

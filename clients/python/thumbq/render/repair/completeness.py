@@ -10,6 +10,9 @@ from thumbq.render.intake.refusal import Refused
 from thumbq.render.repair.lines import lines
 
 TAIL = 64 << 10
+_STRING = re.compile(rb"'[^']*'")
+_ENTITY = re.compile(rb"#(\d+)\s*=")
+_REFERENCE = re.compile(rb"#(\d+)\b")
 _WRL_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 _WRL_POINTS = re.compile(rb"\bpoint\s*\[([^\]]*)")
 _WRL_CORNERS = re.compile(rb"\bcoordIndex\s*\[([^\]]*)")
@@ -26,6 +29,17 @@ def check(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
 def _step(raw: Path) -> None:
     if not re.search(rb"END-ISO-10303-21\s*;", _tail(raw)):
         raise Refused("The STEP or IFC file is incomplete: its closing line, END-ISO-10303-21, is missing.")
+
+
+def _ifc(raw: Path) -> None:
+    _step(raw)
+    if raw.stat().st_size > LARGEST_SEARCHED:
+        return
+    content = _STRING.sub(b"", raw.read_bytes())
+    entities = set(_ENTITY.findall(content))
+    # The reader dies of a reference to nothing.
+    if missing := set(_REFERENCE.findall(content)) - entities:
+        raise Refused(f"The IFC file is damaged: it refers to #{min(map(int, missing))}, which is not there.")
 
 
 def _iges(raw: Path) -> None:
@@ -136,7 +150,7 @@ def _tail(raw: Path) -> bytes:
 
 
 _CHECKS: dict[str, Callable[[Path], None]] = {
-    "step": _step, "ifc": _step, "iges": _iges, "3ds": _3ds, "splat": _splat, "off": _off, "wrl": _wrl, "pcd": _pcd,
+    "step": _step, "ifc": _ifc, "iges": _iges, "3ds": _3ds, "splat": _splat, "off": _off, "wrl": _wrl, "pcd": _pcd,
     "ptx": _ptx,
 }  # fmt: skip
 CHECKED = tuple(_CHECKS)
