@@ -5,6 +5,7 @@ VENV := .venv
 GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := $(wildcard tests/unit/test_domain_*.py) tests/store tests/engine
@@ -28,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are skipped.")
+	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) || echo "The tests with node are skipped.")
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: coverage
@@ -139,6 +140,6 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
 	@touch $@
 
-$(TYPESCRIPT)/node_modules/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
-	npm ci --ignore-scripts --prefix $(TYPESCRIPT)
+$(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json
+	npm ci --ignore-scripts --prefix $*
 	@touch $@

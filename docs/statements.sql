@@ -1,6 +1,54 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
+PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
+WITH input AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+           WITH ORDINALITY AS i (job_id, event_type, message, metadata, error_message, place)
+), lines AS (
+    SELECT i.*, nextval('job_event_seq') AS id FROM input i
+     WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
+     ORDER BY place
+), told AS (
+    SELECT l.worker, min(l.claimed_at) AS claimed_at
+      FROM leases l JOIN workers w ON w.id = l.worker AND w.session_id = ''
+     WHERE l.job_id = ANY ($1)
+     GROUP BY l.worker
+), extended AS (
+    UPDATE leases l
+       SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+                                                     l.claimed_at + $7 * interval '1 second'))
+      FROM told t
+     WHERE l.worker = t.worker AND l.claimed_at >= t.claimed_at
+       -- the twelve lines of a quick job extend it once
+       AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+), forgotten AS (
+    DELETE FROM job_events WHERE id = ANY (ARRAY (
+        SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
+            SELECT e.id FROM job_events e WHERE e.job_id = n.job_id ORDER BY e.id DESC OFFSET $8) old))
+), written AS (
+    INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message)
+    SELECT id, job_id, event_type, message, metadata, error_message FROM lines
+)
+SELECT place, id, set_config('synchronous_commit', 'off', true) FROM lines;
+
+-- job_events_list: $1 job_id, $2 most
+PREPARE job_events_list (bigint, bigint) AS
+SELECT * FROM (
+    SELECT id, created_at, event_type, message, metadata, error_message
+      FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+ ORDER BY id;
+
+-- leases_keep: $1 worker_ids, $2 connected_seconds, $3 lease_seconds, $4 longest_seconds
+PREPARE leases_keep (text[], double precision[], double precision, double precision) AS
+UPDATE leases l
+   SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
+                                                 l.claimed_at + $4 * interval '1 second'))
+  FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+  JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+ WHERE l.worker = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
+
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
 WITH pruned AS (

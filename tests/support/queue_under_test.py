@@ -26,7 +26,10 @@ from thumbq_server.storage.transitions.fail import expire, fail
 from thumbq_server.storage.transitions.release import release
 
 DELAYS = delays(RetryPolicy())
-TABLES = ("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "notifications", "queue_head")
+TABLES = (
+    *("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "job_events"),
+    *("notifications", "queue_head"),
+)
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
 

@@ -1,4 +1,8 @@
-"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root."""
+"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root.
+
+A page may keep a copy. Events and records add the time of the picture to the address (`?v=`), so that another picture
+has another address. A copy under the documented address, without it, is out of date for a minute at most.
+"""
 
 import asyncio
 import os
@@ -9,6 +13,7 @@ from typing import BinaryIO
 import grpc
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -18,11 +23,12 @@ from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 _PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _TIMEOUT = 10.0  # seconds
 _HEADERS = {
-    # A new picture keeps the address, so a browser must revalidate its copy.
-    "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
+# A page of Modelibr fetches a picture in a loop for as long as it must not keep it.
+_KEEP_SHORTLY = {"Cache-Control": "public, max-age=60"}
+_KEEP = {"Cache-Control": "public, max-age=86400, immutable"}
 _BY_SUFFIX = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -58,9 +64,21 @@ class ThumbnailFiles:
         if self._root is None or not path:
             raise _no_file(model_id)
         try:
-            return OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
+            response = OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
         except (OSError, ValueError):
             raise _no_file(model_id) from None
+        is_of_this_picture = request.query.get("v") == _version(answer.thumbnail.processed_at)
+        response.headers.update(_KEEP if is_of_this_picture else _KEEP_SHORTLY)
+        return response
+
+
+def versioned(url: str, moment: Timestamp) -> str:
+    """Return the address of the picture that came at this moment, and of no other."""
+    return f"{url}?v={_version(moment)}"
+
+
+def _version(moment: Timestamp) -> str:
+    return f"{moment.ToMicroseconds():x}"
 
 
 class OpenedFile(web.FileResponse):

@@ -1,12 +1,20 @@
 """QueueService: producers and workers."""
 
-from datetime import timedelta
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import INT64_MAX, Completion, Failure, Token, Verdict
-from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
-from thumbq_server.domain.requests import MAX_LEASE, PathRule, check_batch, check_wait, check_worker_id
+from thumbq_server.domain.job import Completion, Failure, Token, Verdict
+from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, WrongState
+from thumbq_server.domain.requests import (
+    PathRule,
+    check_batch,
+    check_lease_duration,
+    check_max_jobs,
+    check_page_size,
+    check_page_token,
+    check_wait,
+    check_worker_id,
+)
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.join import job_when_ended
@@ -15,12 +23,8 @@ from thumbq_server.rpc import results
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
-from thumbq_server.rpc.errors import refusals_as_status, unimplemented
+from thumbq_server.rpc.errors import refusals_as_status
 from thumbq_server.rpc.streams import Streams
-
-MAX_DEQUEUE = 100
-MAX_PAGE = 1000
-DEFAULT_PAGE = 100
 
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):
@@ -61,11 +65,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     @refusals_as_status
     async def DequeueJobs(self, request: queue_pb2.DequeueJobsRequest, context: Any) -> queue_pb2.DequeueJobsResponse:
         worker_id = check_worker_id(request.worker_id)
-        if not 0 <= request.max_jobs <= MAX_DEQUEUE:
-            raise Invalid(f"maxJobs must be between 1 and {MAX_DEQUEUE}")
+        max_jobs = check_max_jobs(request.max_jobs)
         wait = check_wait(timedelta_of(request.wait))
         response = queue_pb2.DequeueJobsResponse()
-        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, request.max_jobs or 1, wait))
+        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, max_jobs, wait))
         return response
 
     @refusals_as_status
@@ -102,10 +105,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def ExtendLease(self, request: queue_pb2.ExtendLeaseRequest, context: Any) -> queue_pb2.ExtendLeaseResponse:
         seconds = float(self._queue.unary_lease_seconds)
         if request.HasField("duration"):
-            duration = timedelta_of(request.duration)
-            if not timedelta(0) < duration <= MAX_LEASE:
-                raise Invalid("duration must be more than 0 and at most 1 hour")
-            seconds = duration.total_seconds()
+            seconds = check_lease_duration(timedelta_of(request.duration))
         token = codec.read_token(request)
         ((verdict, expires_at),) = await self._queue.extend([(token, seconds)])
         _expect_ok(verdict, token)
@@ -127,14 +127,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Any) -> queue_pb2.ListJobsResponse:
-        if not 0 <= request.page_size <= MAX_PAGE:
-            raise Invalid(f"pageSize must be between 1 and {MAX_PAGE}")
+        limit = check_page_size(request.page_size)
         status = codec.read_status(request.status)
-        token = request.page_token
-        if token and not (token.isascii() and token.isdigit() and len(token) < 19):
-            raise Invalid("pageToken is malformed")
-        below = int(token) if token else INT64_MAX
-        page = await self._views.jobs(status, request.model_id, below, request.page_size or DEFAULT_PAGE)
+        below = check_page_token(request.page_token)
+        page = await self._views.jobs(status, request.model_id, below, limit)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, page.jobs),
             next_page_token="" if page.next_below is None else str(page.next_below),
@@ -144,7 +140,24 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def StreamJobs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._streams.serve(request_iterator, context)
 
-    LogJobEvent = unimplemented  # type: ignore[assignment]
+    @refusals_as_status
+    async def LogJobEvent(self, request: queue_pb2.LogJobEventRequest, context: Any) -> queue_pb2.LogJobEventResponse:
+        (event_id,) = await self._queue.log_event([codec.read_event(request)])
+        if event_id is None:
+            raise NotFound(request.job_id)
+        return queue_pb2.LogJobEventResponse(event_id=event_id)
+
+    @refusals_as_status
+    async def ListJobEvents(
+        self, request: queue_pb2.ListJobEventsRequest, context: Any
+    ) -> queue_pb2.ListJobEventsResponse:
+        events = await self._views.job_events(request.job_id)
+        return queue_pb2.ListJobEventsResponse(events=map(codec.event, events))
+
+    @refusals_as_status
+    async def KeepWorkers(self, request: queue_pb2.KeepWorkersRequest, context: Any) -> queue_pb2.KeepWorkersResponse:
+        await self._queue.keep(codec.read_living_workers(request))
+        return queue_pb2.KeepWorkersResponse()
 
 
 def _expect_ok(verdict: Verdict, item: Token | Completion | Failure) -> None:

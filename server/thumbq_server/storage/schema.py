@@ -37,6 +37,9 @@ NOW = text("now()")
 # Every enqueue and reset takes a number; the thumbnail of a model follows the highest: the newest request wins.
 request_seq = Sequence("request_seq", metadata=metadata)
 
+# The ids of job_events, which a statement must know before it writes them.
+job_event_seq = Sequence("job_event_seq", metadata=metadata)
+
 # No index here names anything that a transition changes: updates stay HOT.
 jobs = Table(
     "jobs",
@@ -141,6 +144,20 @@ thumbnails = Table(
     CheckConstraint("status <> 'Ready' OR path IS NOT NULL"),
     CheckConstraint("(status = 'Failed') = (error_message IS NOT NULL)"),
     postgresql_with={"fillfactor": 70},
+)
+
+# The log of each job, as its workers write it; the newest lines of each.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("metadata", Text),
+    Column("error_message", Text),
+    Index("job_events_of_job", "job_id", "id"),
 )
 
 # One row. Each announcement moves seq, and holds the row until its commit: so the log is contiguous and in commit

@@ -21,7 +21,8 @@ GROUNDS, TEXT = ((255, 255, 255), (24, 26, 32)), (128, 128, 128)
 
 async def main() -> None:
     """Draw every model once, on the grounds of light and dark pages in turn."""
-    pictures, seconds = [], defaultdict[str, list[float]](list)
+    pictures: list[tuple[str, Image.Image]] = []
+    seconds = defaultdict[str, list[float]](list)
     with tempfile.TemporaryDirectory() as folder:
         async with Renderer(Limits()) as renderer:
             models = write_gallery(Path(folder))
@@ -33,13 +34,13 @@ async def main() -> None:
                     seconds[stage].append(spent)
                 seconds["all"].append(sum(drawn.seconds.values()))
     sheet(pictures).save(SHEET, "WEBP", quality=80, method=6)
-    for stage, spent in seconds.items():
-        sys.stdout.write(f"{stage:8} median {statistics.median(spent):.3f} s, most {max(spent):.3f} s\n")
+    for stage, each in seconds.items():
+        sys.stdout.write(f"{stage:8} median {statistics.median(each):.3f} s, most {max(each):.3f} s\n")
     sys.stdout.write(f"{len(pictures)} models\n")
 
 
 def sheet(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
-    """All pictures with their names."""
+    """Return all pictures with their names."""
     rows = -(-len(pictures) // COLUMNS)
     image = Image.new("RGB", (COLUMNS * CELL, rows * (CELL + LABEL)), GROUNDS[0])
     draw = ImageDraw.Draw(image)

@@ -11,7 +11,7 @@ Cloud = Sequence[tuple[Place, Color]]
 
 
 def shell(count: int) -> Cloud:
-    """Points on a shell, striped; the vertical axis is z."""
+    """Return points on a shell, striped; the vertical axis is z."""
     return [_on_shell(number, count) for number in range(count)]
 
 
@@ -25,7 +25,7 @@ def _on_shell(number: int, count: int) -> tuple[Place, Color]:
 
 
 def hills(count: int) -> Cloud:
-    """A piece of land as a scanner sees it; the vertical axis is z."""
+    """Return a piece of land as a scanner sees it; the vertical axis is z."""
     numbers = Random(4)
     points = []
     for _ in range(count):
@@ -41,7 +41,7 @@ def _lines(cloud: Cloud, line: str) -> str:
 
 
 def ply(cloud: Cloud) -> bytes:
-    """A PLY without faces."""
+    """Return a PLY without faces."""
     places = "".join(f"property float {axis}\n" for axis in "xyz")
     colors = "".join(f"property uchar {color}\n" for color in ("red", "green", "blue"))
     header = f"ply\nformat ascii 1.0\nelement vertex {len(cloud)}\n{places}{colors}end_header\n"
@@ -49,23 +49,23 @@ def ply(cloud: Cloud) -> bytes:
 
 
 def pts(cloud: Cloud) -> bytes:
-    """A PTS with intensity and colour."""
+    """Return a PTS with intensity and colour."""
     return (f"{len(cloud)}\n" + _lines(cloud, "%.4f %.4f %.4f 0 %d %d %d\n")).encode()
 
 
 def ptx(cloud: Cloud) -> bytes:
-    """A PTX of one scan, a column of points."""
+    """Return a PTX of one scan, a column of points."""
     pose = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
     return (f"1\n{len(cloud)}\n{pose}" + _lines(cloud, "%.4f %.4f %.4f 0.5 %d %d %d\n")).encode()
 
 
 def pcd(cloud: Cloud) -> bytes:
-    """A PCD in text form, without colours."""
+    """Return a PCD in text form, without colours."""
     header = (
         "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\n"
         f"WIDTH {len(cloud)}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {len(cloud)}\nDATA ascii\n"
     )
-    return (header + "".join("%.4f %.4f %.4f\n" % place for place, _ in cloud)).encode()
+    return (header + "".join("{:.4f} {:.4f} {:.4f}\n".format(*place) for place, _ in cloud)).encode()
 
 
 def splat(cloud: Cloud) -> bytes:
@@ -77,7 +77,7 @@ def splat(cloud: Cloud) -> bytes:
 
 
 def las(cloud: Cloud) -> bytes:
-    """A LAS 1.2 with colours, in millimetres."""
+    """Return a LAS 1.2 with colours, in millimetres."""
     places = [place for place, _ in cloud]
     low, high = ([pick(axis) for axis in zip(*places, strict=True)] for pick in (min, max))
     bounds = [bound for pair in zip(high, low, strict=True) for bound in pair]

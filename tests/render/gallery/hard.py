@@ -16,7 +16,7 @@ EDGES = [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5),
 
 
 def stray(distance: float) -> Part:
-    """A triangle with hardly any surface, far away."""
+    """Return a triangle with hardly any surface, far away."""
     points = [
         (distance, distance, distance),
         (distance + 1e-3, distance, distance),
@@ -26,7 +26,7 @@ def stray(distance: float) -> Part:
 
 
 def gltf_of(mode: int, indices: list[int]) -> bytes:
-    """The corners of a cube as glTF points (mode 0) or lines (mode 1)."""
+    """Return the corners of a cube as glTF points (mode 0) or lines (mode 1)."""
     places = b"".join(struct.pack("<3f", *corner) for corner in CORNERS)
     order = struct.pack(f"<{len(indices)}H", *indices)
     uri = "data:application/octet-stream;base64," + base64.b64encode(places + order).decode()

@@ -12,13 +12,13 @@ NUMBERS = "%.4f %.4f %.4f"
 
 
 def _bytes(color: Sequence[float]) -> tuple[int, int, int]:
-    """The web colour of a linear one, 0 to 255."""
+    """Return the web colour of a linear one, 0 to 255."""
     red, green, blue = (round(255 * (12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055)) for c in color)
     return red, green, blue
 
 
 def _joined(meshes: Meshes) -> Iterator[tuple[Material, list[Point], list[tuple[int, int, int]]]]:
-    """Every mesh with indices that count on from the meshes before it."""
+    """Return every mesh with indices that count on from the meshes before it."""
     base = 0
     for material, mesh in meshes.items():
         yield material, mesh.points, [(a + base, b + base, c + base) for a, b, c in mesh.indices]
@@ -26,17 +26,17 @@ def _joined(meshes: Meshes) -> Iterator[tuple[Material, list[Point], list[tuple[
 
 
 def ply(parts: Sequence[Part]) -> bytes:
-    """A PLY in text form, with a colour for every corner."""
+    """Return a PLY in text form, with a colour for every corner."""
     corners, faces = [], []
     for material, points, indices in _joined(triangulate(parts)):
-        color = "%d %d %d" % _bytes(material.color)
+        color = " ".join(map(str, _bytes(material.color)))
         corners += [f"{NUMBERS % point} {color}" for point in points]
-        faces += ["3 %d %d %d" % face for face in indices]
+        faces += ["3 {} {} {}".format(*face) for face in indices]
     return "\n".join([_ply_header("ascii", len(corners), len(faces)), *corners, *faces, ""]).encode()
 
 
 def ply_binary(parts: Sequence[Part]) -> bytes:
-    """The same in binary."""
+    """Return the same in binary."""
     corners, faces = bytearray(), bytearray()
     for material, points, indices in _joined(triangulate(parts)):
         for point in points:
@@ -58,7 +58,7 @@ def _ply_header(encoding: str, corners: int, faces: int) -> str:
 
 
 def stl_text(parts: Sequence[Part]) -> bytes:
-    """An STL in text form; vertical axis z."""
+    """Return an STL in text form; vertical axis z."""
     lines = ["solid gallery"]
     for mesh in triangulate([part.z_up() for part in parts]).values():
         for face in mesh.indices:
@@ -68,22 +68,23 @@ def stl_text(parts: Sequence[Part]) -> bytes:
 
 
 def off(parts: Sequence[Part]) -> bytes:
-    """An OFF; vertical axis z, as the format's table says here."""
+    """Return an OFF; vertical axis z, as the format's table says here."""
     meshes = triangulate([part.z_up() for part in parts])
     corners = [NUMBERS % point for mesh in meshes.values() for point in mesh.points]
-    faces = ["3 %d %d %d" % face for _, _, indices in _joined(meshes) for face in indices]
+    faces = ["3 {} {} {}".format(*face) for _, _, indices in _joined(meshes) for face in indices]
     return "\n".join(["OFF", f"{len(corners)} {len(faces)} 0", *corners, *faces, ""]).encode()
 
 
 def wrl(parts: Sequence[Part]) -> bytes:
-    """A VRML 2.0 world."""
+    """Return a VRML 2.0 world."""
     shapes = ["#VRML V2.0 utf8"]
     for material, mesh in triangulate(parts).items():
         points = ", ".join(NUMBERS % point for point in mesh.points)
-        faces = ", ".join("%d, %d, %d, -1" % face for face in mesh.indices)
+        faces = ", ".join("{}, {}, {}, -1".format(*face) for face in mesh.indices)
         red, green, blue = (channel / 255 for channel in _bytes(material.color))
         shapes.append(
-            f"Shape {{ appearance Appearance {{ material Material {{ diffuseColor {red:.3f} {green:.3f} {blue:.3f} }} }}"
+            f"Shape {{ appearance Appearance {{ material Material {{ diffuseColor {red:.3f} {green:.3f} {blue:.3f} }}"
+            f" }}"
             f" geometry IndexedFaceSet {{ solid FALSE creaseAngle 0.7 coord Coordinate {{ point [ {points} ] }}"
             f" coordIndex [ {faces} ] }} }}"
         )
@@ -91,11 +92,11 @@ def wrl(parts: Sequence[Part]) -> bytes:
 
 
 def x(parts: Sequence[Part]) -> bytes:
-    """A DirectX mesh in text form, in which z points away from the viewer."""
+    """Return a DirectX mesh in text form, in which z points away from the viewer."""
     frames = ["xof 0303txt 0032"]
     for material, mesh in triangulate(parts).items():
         points = ",".join(f"{x:.4f};{y:.4f};{-z:.4f};" for x, y, z in mesh.points)
-        faces = ",".join("3;%d,%d,%d;" % (a, c, b) for a, b, c in mesh.indices)
+        faces = ",".join(f"3;{a},{c},{b};" for a, b, c in mesh.indices)
         red, green, blue = material.color
         count = len(mesh.indices)
         frames.append(
@@ -107,12 +108,12 @@ def x(parts: Sequence[Part]) -> bytes:
 
 
 def threemf(parts: Sequence[Part]) -> bytes:
-    """A 3MF package; vertical axis z."""
+    """Return a 3MF package; vertical axis z."""
     objects, items, colors = [], [], []
     for number, (material, mesh) in enumerate(triangulate([part.z_up() for part in parts]).items()):
-        colors.append('<base name="m" displaycolor="#%02X%02X%02X"/>' % _bytes(material.color))
-        points = "".join('<vertex x="%.4f" y="%.4f" z="%.4f"/>' % point for point in mesh.points)
-        faces = "".join('<triangle v1="%d" v2="%d" v3="%d"/>' % face for face in mesh.indices)
+        colors.append('<base name="m" displaycolor="#{:02X}{:02X}{:02X}"/>'.format(*_bytes(material.color)))
+        points = "".join('<vertex x="{:.4f}" y="{:.4f}" z="{:.4f}"/>'.format(*point) for point in mesh.points)
+        faces = "".join('<triangle v1="{}" v2="{}" v3="{}"/>'.format(*face) for face in mesh.indices)
         objects.append(
             f'<object id="{number + 2}" type="model" pid="1" pindex="{number}"><mesh><vertices>{points}</vertices>'
             f"<triangles>{faces}</triangles></mesh></object>"
@@ -147,20 +148,20 @@ def threemf(parts: Sequence[Part]) -> bytes:
 
 
 def dae(parts: Sequence[Part]) -> bytes:
-    """A COLLADA document; vertical axis y."""
+    """Return a COLLADA document; vertical axis y."""
     effects, materials, geometries, nodes = [], [], [], []
     for n, (material, mesh) in enumerate(triangulate(parts).items()):
-        color = "%.4f %.4f %.4f 1" % tuple(channel / 255 for channel in _bytes(material.color))
+        color = "{:.4f} {:.4f} {:.4f} 1".format(*tuple(channel / 255 for channel in _bytes(material.color)))
         points = " ".join(NUMBERS % point for point in mesh.points)
-        faces = " ".join("%d %d %d" % face for face in mesh.indices)
+        faces = " ".join("{} {} {}".format(*face) for face in mesh.indices)
         effects.append(
             f'<effect id="e{n}"><profile_COMMON><technique sid="t"><lambert><diffuse><color>{color}</color></diffuse>'
             "</lambert></technique></profile_COMMON></effect>"
         )
         materials.append(f'<material id="m{n}"><instance_effect url="#e{n}"/></material>')
         geometries.append(
-            f'<geometry id="g{n}"><mesh><source id="s{n}"><float_array id="f{n}" count="{3 * len(mesh.points)}">{points}'
-            f'</float_array><technique_common><accessor source="#f{n}" count="{len(mesh.points)}" stride="3">'
+            f'<geometry id="g{n}"><mesh><source id="s{n}"><float_array id="f{n}" count="{3 * len(mesh.points)}">'
+            f'{points}</float_array><technique_common><accessor source="#f{n}" count="{len(mesh.points)}" stride="3">'
             '<param name="X" type="float"/><param name="Y" type="float"/><param name="Z" type="float"/></accessor>'
             f'</technique_common></source><vertices id="v{n}"><input semantic="POSITION" source="#s{n}"/></vertices>'
             f'<triangles count="{len(mesh.indices)}" material="m"><input semantic="VERTEX" source="#v{n}" offset="0"/>'
@@ -182,7 +183,7 @@ def dae(parts: Sequence[Part]) -> bytes:
 
 
 def threeds(parts: Sequence[Part]) -> bytes:
-    """A 3DS; vertical axis z."""
+    """Return a 3DS; vertical axis z."""
     objects, materials = b"", b""
     for number, (material, mesh) in enumerate(triangulate([part.z_up() for part in parts]).items()):
         name = b"m%d\0" % number

@@ -1,4 +1,4 @@
-"""Tells the queue what was noteworthy about a job that did not fail."""
+"""Sends remarks about jobs to the queue: a texture that is missing, a face that was left out."""
 
 import logging
 from types import TracebackType
@@ -16,7 +16,7 @@ _logger = logging.getLogger("thumbq.render")
 
 
 class JobEvents:
-    """A connection on which remarks about jobs are sent; a server that keeps no events is no failure."""
+    """A connection for remarks. A server that does not keep events ignores them."""
 
     def __init__(self, target: str) -> None:
         self._channel = open_channel(target)

@@ -1,4 +1,4 @@
-"""What the reference worker does with a job: fetch the model, draw it, store the pictures."""
+"""The job of the reference worker: fetch the model, draw it, store the pictures."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a render worker tells Prometheus: how long the stages of a picture take."""
+"""The metrics of a render worker: outcomes, and the time that the stages of a picture take."""
 
 from collections.abc import Mapping
 
@@ -24,13 +24,13 @@ class RenderMetrics:
         )
 
     def rendered(self, seconds: Mapping[str, float]) -> None:
-        """Count a model whose pictures are made."""
+        """Count a model that was drawn."""
         self._models.labels("completed").inc()
         for stage, spent in seconds.items():
             self._stages.labels(stage).observe(spent)
 
     def failed(self) -> None:
-        """Count a model of which there is no picture."""
+        """Count a model that could not be drawn."""
         self._models.labels("failed").inc()
 
     def serve(self, port: int) -> int:

@@ -9,7 +9,7 @@ from thumbq.render.formats import FORMATS
 
 # A picture's width and height in pixels, unless set otherwise.
 SIZE = 512
-LARGEST, SMALLEST = 2048, 16
+LARGEST, SMALLEST = 1024, 16
 MOST_FRAMES = 120
 
 # Word of the encoding, and the suffix of its files.
@@ -34,14 +34,14 @@ CAMERAS = {
     "quarter": Camera(30.0, 22.0),
     "iso": Camera(45.0, 35.26, view_angle=1.0),
     "front": Camera(0.0, 0.0),
-    # As Modelibr's own worker looks at a model.
+    # The view of Modelibr's own worker.
     "thumbnail": Camera(0.0, 0.0, view_angle=45.0, filled=0.8),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is made of every model. Of several sizes the first is the job's thumbnail.
+    """The settings of the pictures of every model. The first size is the job's thumbnail.
 
     `background` is None for transparent. With `frames` the pictures are turntables. `front` turns the model's front:
     degrees about its vertical axis. `up` says for formats, or for "" all of them, which axis is up, where the file
@@ -57,7 +57,7 @@ class Outputs:
     up: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made; raises ValueError with a sentence."""
+        """Refuse settings that cannot be met; raises ValueError with a sentence."""
         if not self.sizes or not all(SMALLEST <= size <= LARGEST for size in self.sizes):
             raise ValueError(f"A size is {SMALLEST} to {LARGEST} pixels.")
         if self.encoding not in ENCODINGS:
@@ -75,25 +75,25 @@ class Outputs:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        """What `dataclasses.asdict` and JSON have made of it; raises ValueError."""
+        """Return the outputs that `dataclasses.asdict` and JSON have turned into `fields`; raises ValueError."""
         up = tuple((word, axis) for word, axis in fields["up"])
         return cls(**fields | {"sizes": tuple(fields["sizes"]), "up": up})
 
     @property
     def color(self) -> tuple[int, int, int] | None:
-        """The background as red, green and blue, 0 to 255."""
+        """The background as red, green and blue, 0 to 255; None for transparent."""
         if self.background is None:
             return None
         red, green, blue = bytes.fromhex(self.background[1:])
         return red, green, blue
 
     def up_of(self, model_format: str) -> str:
-        """The axis that points up in models of a format."""
+        """Return the axis that points up in models of a format."""
         axes = dict(self.up)
         return axes.get(model_format) or axes.get("") or FORMATS[model_format].up
 
     def file_name(self, model_hash: str, size: int) -> str:
-        """The name of a picture's file; whatever changes the picture is in it, so that it can be cached for ever."""
+        """Return a picture's file name. It holds every setting that changes the picture, so caches stay right."""
         parts = [model_hash, str(size)]
         if self.camera != DEFAULT_CAMERA:
             parts.append(self.camera)
@@ -111,7 +111,7 @@ DEFAULT = Outputs()
 
 
 def parse_up(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The axes that `--up z` or `--up obj=z` say; raises ValueError with a sentence."""
+    """Return the axes that `--up z` or `--up obj=z` name; raises ValueError with a sentence."""
     axes = []
     for text in texts:
         if not (found := re.fullmatch(r"(?:([a-z0-9]+)=)?([+-]?[yz])", text.lower())):

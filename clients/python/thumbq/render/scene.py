@@ -31,7 +31,7 @@ THIN = 3 * LEAST_SEEN
 
 
 class CannotDraw(Exception):
-    """The model is at fault; the message says why in one sentence."""
+    """The model cannot be drawn; the message says why in one sentence."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Drawing:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add what is spent meanwhile to the seconds of a stage."""
+        """Add the processor time of the block to a stage."""
         started = time.process_time()
         try:
             yield
@@ -65,7 +65,7 @@ class Studio:
         self._shots = Shots(self._engine, self._looks)
 
     def draw(self, model: Path, model_format: str, outputs: Outputs) -> Drawing:
-        """The pictures of `model`; raises CannotDraw."""
+        """Draw `model`; raises CannotDraw."""
         drawing = Drawing()
         with drawing.stage("load"):
             up = outputs.up_of(model_format)
@@ -97,7 +97,7 @@ class Studio:
         self._looks.fit_points(scene.get_scene_info().number_of_points, self._shots.is_cloud)
 
     def _said(self) -> str:
-        """What f3d and its readers have written about the model."""
+        """Return the log of f3d and its readers about this model."""
         return os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
 
     def _find_view(self, model_format: str, up: str, outputs: Outputs) -> View:
@@ -113,7 +113,7 @@ class Studio:
             raise CannotDraw(f"The {name} file has nothing to see in it.") from None
 
     def _frames(self, view: View, outputs: Outputs, name: str) -> list[Image.Image]:
-        """The pictures from every side, set off from their ground; raises CannotDraw when there is nothing to see."""
+        """Return the picture of every frame with its halo; raises CannotDraw when too little is visible."""
         views, size, grounds = view.turned(outputs.frames), max(outputs.sizes), ground.grounds_of(outputs.color)
         pictures = self._shots.pictures(views, size)
         if visible_share(pictures[0]) < THIN:
@@ -126,7 +126,7 @@ class Studio:
 
 
 def _is_cloud(said: str) -> bool:
-    """Whether f3d counted neither polygons nor lines in the model."""
+    """Return whether f3d counted neither polygons nor lines in the model."""
     counted = re.findall(r"Number of (?:polygons|lines): (\d+)", said)
     return bool(counted) and not any(map(int, counted))
 

@@ -12,7 +12,7 @@ class ThumbnailFolder:
         self._root = root.absolute()
 
     def path(self, name: str) -> Path:
-        """Where the picture of this name is, or would be; a name begins with the hash of the model."""
+        """Return the place of a picture; its name begins with the hash of the model."""
         return self._root / name[:2] / name[2:4] / name
 
     def store(self, name: str, picture: bytes) -> Path:

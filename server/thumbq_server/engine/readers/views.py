@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
+from thumbq_server.domain.job_events import JobEvent
 from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor
 from thumbq_server.storage import notification_log
+from thumbq_server.storage.job_events import list_events
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
@@ -41,6 +43,13 @@ class Views:
         if job is None:
             raise NotFound(job_id)
         return job
+
+    async def job_events(self, job_id: int) -> list[JobEvent]:
+        """Return the log of a job, or raise NotFound."""
+        events = await list_events(self._database, job_id)
+        if not events:
+            await self.job(job_id)
+        return events
 
     async def jobs(self, status: JobStatus | None, model_id: int, below: int, limit: int) -> JobPage:
         """Return up to `limit` jobs with an id below `below`. Status None and model 0 stand for all of them."""

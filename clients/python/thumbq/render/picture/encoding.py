@@ -11,7 +11,7 @@ TURN = 4800
 
 
 def encode(frames: Sequence[Image.Image], encoding: str) -> bytes:
-    """One picture, or several as an animation, which only WebP has here."""
+    """Encode one picture, or several frames as an animation (WebP only)."""
     content = io.BytesIO()
     first, *others = frames
     match encoding:

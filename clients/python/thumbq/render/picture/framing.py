@@ -1,8 +1,7 @@
-"""Finds the part of a scene that the picture shows: what holds 99.9 % of the visible surface.
+"""Finds the frame of a picture: it holds 99.9 % of the visible surface.
 
-A point that lies far away makes the bounds of a model huge, and the model itself may be smaller than a pixel in them.
-So the frame is found by looking: draw small, tell the islands of visible pixels apart, look closer at each, and leave
-out the ones that hold next to nothing.
+One far point makes the bounds of a model huge. The model itself may then be smaller than a pixel. So the search draws
+the scene small, finds the islands of visible pixels, looks closer at each, and leaves out those without much surface.
 """
 
 from dataclasses import replace
@@ -34,18 +33,18 @@ class NothingToSee(Exception):
 class Sight(Protocol):
     """Draws a view small, SIZE pixels square: 255 where something is visible."""
 
-    # Whether the model is nothing but points: what counts then is their number.
+    # Whether the model consists of points only; their number then takes the place of the surface.
     is_cloud: bool
 
     def visible(self, view: View, thicker: float = 1.0) -> Image.Image:
-        """Surfaces, points and lines; the latter, which have no size of their own, so many times thicker."""
+        """Draw surfaces, points and lines. Points and lines are drawn `thicker` times as wide as usual."""
 
     def dots(self, view: View) -> Image.Image:
-        """A dot at every corner of the model, however small the model is in this view."""
+        """Draw a dot at every corner of the model, however small the model is in this view."""
 
 
 def find_frame(start: View, sight: Sight, filled: float = WANTED) -> View:
-    """The view from where `start` is seen, of which the model fills a share; raises NothingToSee."""
+    """Return the view, from the side of `start`, in which the model fills a share; raises NothingToSee."""
     view = start
     for turn in range(ROUNDS):
         islands = _islands(view, sight)
@@ -60,7 +59,7 @@ def find_frame(start: View, sight: Sight, filled: float = WANTED) -> View:
                 break
             return view.around(box, filled)
         view = view.around(box, WANTED)
-    if not view or not find_islands(sight.visible(view)):
+    if not find_islands(sight.visible(view)):
         raise NothingToSee
     return view
 
@@ -72,7 +71,7 @@ def _fits(box: Box) -> bool:
 
 
 def _islands(view: View, sight: Sight) -> list[Island]:
-    """What is visible, and when that is next to nothing, where the corners are."""
+    """Return the visible islands, and also the corners when hardly anything is visible."""
     islands = find_islands(sight.visible(view))
     if sum(island.pixels for island in islands) < FEW_PIXELS:
         dots = find_islands(sight.dots(view))
@@ -88,9 +87,9 @@ def _is_sparse(islands: list[Island]) -> bool:
 
 
 def _located(start: View, sight: Sight) -> View:
-    """A view of what holds the surface, with it in the middle of the frame also in depth.
+    """Return a view whose frame has the surface in its middle, also in depth.
 
-    It is looked for from the front and from a side, and from far away, where everything keeps its size.
+    The search looks from the front and from a side. It looks from far away, where near and far have the same size.
     """
     front = _closest(start.far_away(), sight)
     aside = front.from_aside(start.frame.width)
@@ -102,7 +101,7 @@ def _located(start: View, sight: Sight) -> View:
 
 
 def _closest(view: View, sight: Sight, band: float = 1.0) -> View:
-    """The view closer to what holds the surface; only what is in a band across the middle counts."""
+    """Return the view that is close to the surface; only islands in a band across the middle count."""
     low, high = 0.5 - band / 2 - 0.02, 0.5 + band / 2 + 0.02
     for _ in range(ROUNDS):
         islands = [island for island in _islands(view, sight) if low < island.box[3] and island.box[1] < high]
@@ -118,7 +117,7 @@ def _closest(view: View, sight: Sight, band: float = 1.0) -> View:
 
 
 def _holding_the_surface(islands: list[Island], view: View, sight: Sight) -> list[Island]:
-    """The islands without those that together hold less than `LEFT_OUT` of the surface."""
+    """Return the islands without the smallest ones, which together hold less than `LEFT_OUT` of the surface."""
     if not _is_sparse(islands):
         return islands
     weigh = _points if sight.is_cloud else _surface
@@ -133,7 +132,7 @@ def _holding_the_surface(islands: list[Island], view: View, sight: Sight) -> lis
 
 
 def _points(island: Island, view: View, sight: Sight) -> float:
-    """How many points are visible in an island, as the pixels that they take up when it fills the frame."""
+    """Return how many pixels the points of an island cover when it fills the frame."""
     closer, box, inside = view, island.box, [island]
     for _ in range(CLOSER_LOOKS):
         closer = closer.around(box, 0.7)
@@ -147,7 +146,7 @@ def _points(island: Island, view: View, sight: Sight) -> float:
 
 
 def _surface(island: Island, view: View, sight: Sight) -> float:
-    """How much is visible of an island, in pixels of `view`, measured from close by when it is small."""
+    """Return the visible surface of an island in pixels of `view`, measured from close by when it is small."""
     if island.pixels >= FEW_PIXELS:
         return island.pixels
     closer, box, pixels = view, island.box, island.pixels

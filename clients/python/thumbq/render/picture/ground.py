@@ -1,4 +1,4 @@
-"""Puts a picture on its ground, and sets it off from a ground that it would merge with."""
+"""Puts a picture on its ground, and adds a halo where the model would merge with the ground."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ WIDTH, OPACITY = 1 / 110, 0.75
 
 
 def grounds_of(background: Color | None) -> Sequence[Color]:
-    """The grounds on which the picture has to be seen: its own, or those of a light and a dark page."""
+    """Return the grounds for the measurement: the picture's own, or those of a light and a dark page."""
     return (LIGHT, DARK) if background is None else (background,)
 
 
 def set_off(picture: Image.Image, grounds: Sequence[Color]) -> Image.Image:
-    """The picture, with a soft shadow or a soft light behind a model that nearly merges with one of the grounds."""
+    """Return the picture with a soft shadow or light behind a model that nearly merges with a ground."""
     for contrast in contrasts(picture, grounds):
         if contrast.faint:
             picture = _with_halo(picture, (255, 255, 255) if sum(contrast.ground) < 384 else (30, 34, 40))
@@ -24,12 +24,12 @@ def set_off(picture: Image.Image, grounds: Sequence[Color]) -> Image.Image:
 
 
 def can_be_seen(picture: Image.Image, grounds: Sequence[Color]) -> bool:
-    """Whether there is something to see on every ground."""
+    """Return whether enough is visible on every ground."""
     return all(contrast.seen >= LEAST_SEEN for contrast in contrasts(picture, grounds))
 
 
 def on_ground(picture: Image.Image, background: Color | None) -> Image.Image:
-    """The picture on its own ground, or as it is when that is transparent."""
+    """Return the picture on its background, or unchanged when the background is transparent."""
     if background is None:
         return picture
     ground = Image.new("RGB", picture.size, background)

@@ -1,4 +1,4 @@
-"""Tells apart what is visible in a small drawing: islands of pixels that touch."""
+"""Finds the islands of a small drawing: groups of visible pixels that touch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from PIL import Image
 # Edges as shares of the drawing: left, top, right, bottom.
 Box = tuple[float, float, float, float]
 
-# Pixels of a cell; what lies in cells that touch is one island.
+# Pixels of a cell. Visible pixels in cells that touch form one island.
 CELL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Island:
-    """The box around it, and the number of its pixels: 0 where only the dots that mark corners were seen."""
+    """The box around an island, and its pixels: 0 where only the dots of corners are visible."""
 
     box: Box
     pixels: int
 
     def touches(self, other: "Island") -> bool:
-        """Whether the boxes meet."""
+        """Return whether the boxes meet."""
         across = self.box[0] <= other.box[2] and other.box[0] <= self.box[2]
         return across and self.box[1] <= other.box[3] and other.box[1] <= self.box[3]
 
 
 def find_islands(visible: Image.Image) -> list[Island]:
-    """The islands of a square drawing that is 255 where something is visible."""
+    """Return the islands of a square mask that is 255 where something is visible."""
     if not visible.getbbox():
         return []
     side = visible.width // CELL
@@ -43,7 +43,7 @@ def find_islands(visible: Image.Image) -> list[Island]:
 
 
 def box_around(islands: Sequence[Island]) -> Box:
-    """The box that holds all of them."""
+    """Return the box that holds all islands."""
     lefts, tops, rights, bottoms = zip(*(island.box for island in islands), strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
 

@@ -1,6 +1,8 @@
-"""How a model looks: its colours, its shading, and how thick its points and lines are."""
+"""The look of a model: colours, shading, and the width of points and lines."""
 
 import math
+import mmap
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,13 @@ PLAIN, PLAIN_POINTS = (0.66, 0.72, 0.80), (0.42, 0.53, 0.68)
 COLORED_GEOMETRY = frozenset({"step", "iges", "brep", "stl", "ply", "pts", "splat"})
 # The readers of these name the colours of their points so.
 SCANS, SCAN_COLORS = frozenset({"las", "pcd", "ptx"}), "NormalizedColor"
-# Formats in which models have no material of their own, whatever their reader gives them.
-NO_MATERIALS = frozenset({"off"})
+# Words in files that have colours. The readers make files without them white.
+COLORS_SAID_BY = {
+    "obj": re.compile(rb"\bmtllib\b"),
+    "step": re.compile(rb"\bCOLOUR_RGB\b|_COLOUR\b"),
+    "iges": re.compile(rb"^ {5}314", re.MULTILINE),
+}
+NEVER_COLORED = frozenset({"brep", "off"})
 
 # Widths as shares of the picture's width. Few points are drawn larger than many.
 LINE, CAD_LINE = 1 / 150, 1 / 1024
@@ -50,41 +57,42 @@ class Looks:
         )
 
     def prepare(self, model: Path, model_format: str, up: str) -> None:
-        """Choose the colours of a model that is about to be loaded, and which way is up."""
+        """Choose the colours and the up axis before a model is loaded."""
         options = self._options
         options["scene.up_direction"] = list(AXES[up][1])
         geometry = model_format in COLORED_GEOMETRY or FORMATS[model_format].kind == "points"
-        options["model.coloring"] = "direct" if geometry else "material"
-        if model_format in SCANS:
-            options["model.scivis.array_name"] = SCAN_COLORS
-        else:
-            options.remove_value("model.scivis.array_name")
-        if geometry or model_format in NO_MATERIALS or (model_format == "obj" and b"mtllib" not in model.read_bytes()):
-            options["model.color.rgb"] = PLAIN
-        else:
-            options.remove_value("model.color.rgb")
+        colored = _has_colors(model, model_format)
+        options["model.coloring"] = "direct" if geometry and colored else "material"
+        self._set("model.color.rgb", PLAIN if geometry or not colored else None)
+        self._set("model.scivis.array_name", SCAN_COLORS if model_format in SCANS else None)
         self._thickness = 1.0
         # The lines of a CAD model are the edges of its surfaces.
         self._line = CAD_LINE if FORMATS[model_format].kind == "cad" else LINE
 
+    def _set(self, option: str, value: tuple[float, float, float] | str | None) -> None:
+        if value is None:
+            self._options.remove_value(option)
+        else:
+            self._options[option] = value
+
     def fit_points(self, count: int, is_cloud: bool) -> None:
-        """Choose how large points are, and the colour of a cloud that has none: points have no shading."""
+        """Choose the size of points. A cloud without colours becomes darker, because points have no shading."""
         if is_cloud and self._options.has_value("model.color.rgb"):
             self._options["model.color.rgb"] = PLAIN_POINTS
         self._point = min(MOST_POINT, max(LEAST_POINT, POINT / math.sqrt(count or 1)))
 
     def thicken(self) -> None:
-        """Draw lines and points so thick that few of them can be seen."""
+        """Draw lines and points wider, so that even a few are visible."""
         self._thickness = THICKER
 
     def scale_to(self, size: int) -> None:
-        """Keep lines and points as thick in a picture of another size."""
+        """Keep lines and points equally wide in pictures of every size."""
         self._options["render.line_width"] = max(1.0, self._line * self._thickness * size)
         self._options["render.point_size"] = max(1.0, self._point * self._thickness * size)
 
     @contextmanager
     def occlusion(self) -> Iterator[None]:
-        """Darken what lies in corners."""
+        """Switch ambient occlusion on, which darkens corners."""
         self._options["render.effect.ambient_occlusion"] = True
         try:
             yield
@@ -93,10 +101,18 @@ class Looks:
 
     @contextmanager
     def dots(self, share_of_scene: float) -> Iterator[None]:
-        """Draw a dot at each corner instead of surfaces, in a frame that has this share of the scene's width."""
+        """Draw dots at the corners instead of surfaces; `share_of_scene` tells how narrow the frame is."""
         self._options["model.point_sprites.type"] = "circle"
         self._options["model.point_sprites.size"] = DOT * share_of_scene
         try:
             yield
         finally:
             self._options["model.point_sprites.type"] = "none"
+
+
+def _has_colors(model: Path, model_format: str) -> bool:
+    """Whether the file may have colours of its own."""
+    if model_format not in COLORS_SAID_BY:
+        return model_format not in NEVER_COLORED
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return COLORS_SAID_BY[model_format].search(content) is not None

@@ -1,4 +1,4 @@
-"""Measures what a person sees of a picture on the grounds on which it may be shown."""
+"""Measures how much a person sees of a picture on light and dark pages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Color = tuple[int, int, int]
 LIGHT: Color = (255, 255, 255)
 DARK: Color = (17, 19, 24)
 
-# A picture of which less than this share can be seen is none.
+# A picture needs at least this visible share.
 LEAST_SEEN = 0.005
-# Levels of 255 by which a pixel differs from its ground: the least that is seen, and what stands out clearly.
+# Differences from the ground, of 255 levels: the smallest visible one, and the smallest clear one.
 SEEN, CLEAR = 12, 70
 # Alpha from which on a pixel counts as drawn.
 THERE = 26
@@ -21,7 +21,7 @@ THERE = 26
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """How a picture looks on one ground: the share of it that is seen, and the mean difference of what is there."""
+    """A picture on one ground: the visible share of it, and the mean difference of the drawn pixels from the ground."""
 
     ground: Color
     seen: float
@@ -34,12 +34,12 @@ class Contrast:
 
 
 def visible_share(picture: Image.Image) -> float:
-    """The share of a picture in which something is drawn, on whatever ground."""
+    """Return the share of a picture in which something is drawn."""
     return sum(picture.getchannel("A").histogram()[THERE:]) / (picture.width * picture.height)
 
 
 def contrasts(picture: Image.Image, grounds: Sequence[Color]) -> list[Contrast]:
-    """How a picture with transparency looks on each ground."""
+    """Measure a picture with transparency on each ground."""
     small = picture.reduce(2) if picture.width >= 256 else picture
     there = small.getchannel("A").point(lambda alpha: 255 if alpha >= THERE else 0)
     return [_contrast(small, ground, there) for ground in grounds]

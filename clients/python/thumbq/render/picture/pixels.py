@@ -1,8 +1,7 @@
-"""Reads what a window has drawn out of OpenGL itself.
+"""Reads the pixels of a window directly from OpenGL.
 
-f3d's own `render_to_image` draws everything three times for one picture. Here it is drawn once. The frame buffer that
-holds the picture is found at the start, by comparing with a picture that f3d returns; where none matches, f3d's way
-is used.
+f3d's own `render_to_image` draws everything three times for one picture; this module draws it once. At the start it
+finds the frame buffer whose content equals a picture from f3d. When none does, it uses `render_to_image`.
 """
 
 import ctypes
@@ -57,7 +56,7 @@ class Pixels:
         return None
 
     def _read(self, buffer: int, size: int) -> Image.Image | None:
-        """The content of a frame buffer, or None when OpenGL refuses."""
+        """Return the content of a frame buffer, or None when OpenGL refuses."""
         assert self._gl
         content = bytearray(4 * size * size)
         while self._gl["glGetError"]():
@@ -74,7 +73,7 @@ class Pixels:
 
 
 def _opengl() -> dict[str, Callable[..., Any]] | None:
-    """The functions that are needed, from the driver that f3d uses; None where it does not draw through EGL."""
+    """Return the OpenGL functions of the driver that f3d uses, or None where f3d does not draw through EGL."""
     if sys.platform != "linux":
         return None
     try:

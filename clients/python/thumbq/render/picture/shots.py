@@ -1,4 +1,4 @@
-"""Takes the pictures: small ones to find the frame by, and large ones to keep."""
+"""Draws the pictures: small ones for the search for the frame, and large ones for the result."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from thumbq.render.picture.looks import Looks
 from thumbq.render.picture.pixels import Pixels
 from thumbq.render.picture.view import View, whole_scene
 
-# Ambient occlusion is by far the dearest step and has no fine detail: it is taken from two small drawings.
+# Ambient occlusion costs most and has no fine detail, so it is taken from two small drawings.
 OCCLUSION, LEAST_OCCLUSION = 384, 192
-# In a frame that is so much smaller than the scene, its shadows are too coarse to be right.
+# In a frame below this share of the scene, the occlusion would be too coarse.
 CLOSE = 1 / 40
 VISIBLE, MOST_THICKER = 8, 100.0
 RIM = 128
 
 
 class Shots:
-    """A camera in a scene; everything is drawn at twice its size, which smooths edges and transparency alike."""
+    """A camera in a scene. Results are drawn at twice their size, which smooths edges and transparency alike."""
 
     def __init__(self, engine: f3d.Engine, looks: Looks) -> None:
         self._window = engine.window
@@ -32,32 +32,32 @@ class Shots:
         engine.scene.clear()
 
     def whole_scene(self, up: str, camera: Camera, front: float) -> View:
-        """A view of everything, from where a camera stands."""
+        """Return a view of everything from the place of a camera preset."""
         self._window.size = (framing.SIZE, framing.SIZE)
         view = whole_scene(self._window.camera, up, camera.azimuth + front, camera.height, camera.view_angle)
         self._scene_width = view.frame.width
         return view
 
     def visible(self, view: View, thicker: float = 1.0) -> Image.Image:
-        """255 where a small drawing shows something."""
+        """Return a mask: 255 where a small drawing shows something."""
         view.apply(self._window.camera)
         self._looks.scale_to(round(framing.SIZE * min(thicker, MOST_THICKER)))
         drawn = self._pixels.shot(framing.SIZE)
         return drawn.getchannel("A").point(lambda alpha: 255 if alpha > VISIBLE else 0)
 
     def dots(self, view: View) -> Image.Image:
-        """255 where a corner of the model is."""
+        """Return a mask: 255 where the model has a corner."""
         with self._looks.dots(view.frame.width / self._scene_width):
             return self.visible(view)
 
     def thick_pictures(self, views: Sequence[View], size: int) -> list[Image.Image]:
-        """The picture of each view, with a rim as wide as a line around everything, so that a wire can be seen."""
+        """Return the picture of each view with everything widened, so that a wire is visible."""
         self._looks.thicken()
         pictures = [self._draw(view, 2 * size).filter(ImageFilter.MaxFilter(_rim(size))) for view in views]
         return [picture.resize((size, size), Image.Resampling.LANCZOS) for picture in pictures]
 
     def pictures(self, views: Sequence[View], size: int) -> list[Image.Image]:
-        """The picture of each view, shaded, with a transparent ground."""
+        """Return the shaded picture of each view, with a transparent ground."""
         drawn = [self._draw(view, 2 * size) for view in views]
         colors = [picture.resize((size, size), Image.Resampling.LANCZOS) for picture in drawn]
         if views[0].frame.width < CLOSE * self._scene_width:
@@ -71,7 +71,7 @@ class Shots:
         return self._pixels.shot(size)
 
     def _shades(self, views: Sequence[View], size: int) -> list[Image.Image]:
-        """How much ambient occlusion darkens each place: 255 is not at all."""
+        """Return the ambient occlusion of each view: 255 leaves a place as bright as it is."""
         plain = [self._draw(view, size).convert("L") for view in views]
         with self._looks.occlusion():
             occluded = [self._draw(view, size).convert("L") for view in views]

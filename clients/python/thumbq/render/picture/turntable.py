@@ -8,13 +8,13 @@ from PIL import Image
 
 from thumbq.render.picture.view import View
 
-# Sides from which the model is looked at for that, and how often.
+# Sides that the search looks from, and its rounds.
 SIDES, ROUNDS = 12, 3
 FILLED = 0.92
 
 
 def turntable(view: View, look: Callable[[View], Image.Image]) -> View:
-    """The view whose frame holds the model from every side; it turns about the frame's centre."""
+    """Return the view whose frame holds the model from every side; the model turns about the frame's centre."""
     for _ in range(ROUNDS):
         boxes = [box for side in view.turned(SIDES) if (box := look(side).getbbox())]
         size = look(view).width

@@ -1,4 +1,4 @@
-"""Where the camera stands and what it sees."""
+"""The camera: its place, its direction and its frame."""
 
 import math
 from dataclasses import dataclass, replace
@@ -46,11 +46,11 @@ class View:
     frame: Frame
 
     def framed(self, frame: Frame) -> "View":
-        """The same camera, looking at another frame."""
+        """Return the same camera with another frame."""
         return replace(self, frame=frame)
 
     def around(self, box: Box, filled: float) -> "View":
-        """The view of which a box in this one fills a share."""
+        """Return the view in which the given box of this view fills a share."""
         left, top, right, bottom = box
         across, above = self.frame.width * ((left + right) / 2 - 0.5), self.frame.width * (0.5 - (top + bottom) / 2)
         centre = moved(moved(self.frame.centre, self.frame.right, across), self.frame.up, above)
@@ -58,17 +58,17 @@ class View:
         return self.framed(replace(self.frame, centre=centre, width=width))
 
     def far_away(self) -> "View":
-        """The same frame from so far away that what is near looks hardly larger than what is far."""
+        """Return the same frame from far away, where near things look hardly larger than far ones."""
         return replace(self, distance=FAR * self.distance)
 
     def from_aside(self, width: float) -> "View":
-        """A view of the same centre from the right, `width` wide."""
+        """Return a view of the same centre from the right, `width` wide."""
         x, y, z = self.towards
         frame = replace(self.frame, right=(-x, -y, -z), width=width)
         return replace(self, towards=self.frame.right, frame=frame)
 
     def turned(self, count: int) -> list["View"]:
-        """As many views as asked for, all around the model; the first is this one."""
+        """Return `count` views all around the model; the first is this one."""
         views = []
         for number in range(count):
             azimuth = self.azimuth + 360 * number / count
@@ -78,10 +78,10 @@ class View:
         return views
 
     def apply(self, camera: f3d.Camera) -> None:
-        """Put the camera there. It comes closer by its view angle, as a telephoto lens does.
+        """Place the camera. It comes closer by its view angle, as a telephoto lens does.
 
-        A camera that walked up to a small model beside a far point would have the model cut off: the nearest that
-        is drawn is a thousandth of the farthest.
+        VTK draws nothing nearer than a thousandth of the farthest distance. So a camera must not walk up to a small
+        model beside a far point.
         """
         camera.position = moved(self.frame.centre, self.towards, self.distance)
         camera.focal_point = self.frame.centre
@@ -90,7 +90,7 @@ class View:
 
 
 def moved(point: Vector, direction: Vector, length: float) -> Vector:
-    """The point so far away in a direction."""
+    """Return the point at a distance in a direction."""
     return (
         point[0] + length * direction[0],
         point[1] + length * direction[1],
@@ -99,13 +99,13 @@ def moved(point: Vector, direction: Vector, length: float) -> Vector:
 
 
 def unit(vector: Vector) -> Vector:
-    """The vector of length 1 in the same direction."""
+    """Return the vector of length 1 in the same direction."""
     length = math.hypot(*vector)
     return vector[0] / length, vector[1] / length, vector[2] / length
 
 
 def directions(axes: Axes, azimuth: float, height: float) -> Axes:
-    """Right and up in the picture, and from the model towards the camera."""
+    """Return three directions: right and up in the picture, and from the model towards the camera."""
     sin_a, cos_a = math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth))
     sin_h, cos_h = math.sin(math.radians(height)), math.cos(math.radians(height))
     return (
@@ -121,7 +121,7 @@ def _mixed(axes: Axes, shares: Vector) -> Vector:
 
 
 def whole_scene(camera: f3d.Camera, up: str, azimuth: float, height: float, view_angle: float) -> View:
-    """A view of everything that is in the scene."""
+    """Return a view of the whole scene."""
     axes = AXES[up]
     right, above, towards = directions(axes, azimuth, height)
     camera.view_angle = view_angle

@@ -1,0 +1,178 @@
+"""/thumbnailHub: pages join groups of models and get each change of their thumbnails."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import grpc
+import structlog
+
+from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
+from thumbq.v1.notification_pb2 import GetThumbnailRequest, Notification
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.metrics import HubMetrics
+from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.framing import notification_data
+from thumbq_gateway.signalr.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.protocol import Record, invocation, now
+from thumbq_gateway.transcoding.contract import thumbnail_for_pages
+
+PATH = "/thumbnailHub"
+ALL_MODELS = "all models"
+_TARGET = "ThumbnailStatusChanged"
+_DEADLINE = 10.0  # seconds
+_REMEMBERED = timedelta(minutes=2)  # longer than a page of generation 2 tries to come back
+_MOST_REMEMBERED = 10_000
+
+log = structlog.get_logger()
+
+
+class Told(NamedTuple):
+    """The newest notification of a model."""
+
+    cursor: Cursor
+    notification: Notification
+    record: Record
+
+
+class PageHub(Hub):
+    """Groups of one model each, and of all. A page that joins gets the present status, which heals it."""
+
+    def __init__(self, channel: grpc.aio.Channel, metrics: HubMetrics) -> None:
+        self._service = NotificationServiceStub(channel)
+        self._events = metrics.events.labels(_TARGET)
+        self._recent: dict[int, Told] = {}  # by model, in the order of the log
+        self._reading: dict[int, asyncio.Task[Told]] = {}
+        self._healing: asyncio.Task[None] | None = None
+        methods = {
+            "JoinModelGroup": Method(self._join_model, 1),
+            "LeaveModelGroup": Method(self._leave_named("model"), 1),
+            "JoinAllModelsGroup": Method(self._join_all_models, 0),
+            "LeaveAllModelsGroup": Method(self._leave_whole(ALL_MODELS), 0),
+        }
+        # Nothing is published to these groups, but a page that joins them must not fail.
+        for kind in ("ModelVersion", "ModelActiveVersion"):
+            methods[f"Join{kind}Group"] = Method(self._join_named(kind), 1)
+            methods[f"Leave{kind}Group"] = Method(self._leave_named(kind), 1)
+        methods["JoinAllEnvironmentMapsGroup"] = Method(self._join_whole("all environment maps"), 0)
+        methods["LeaveAllEnvironmentMapsGroup"] = Method(self._leave_whole("all environment maps"), 0)
+        super().__init__(PATH, methods)
+
+    def hear(self, notifications: Sequence[Notification]) -> None:
+        """Pass news on to the groups."""
+        for notification in notifications:
+            told = _told(notification)
+            self._remember(told)
+            groups = (ALL_MODELS, f"model {notification.model_id}")
+            self._events.inc(self.publish(groups, told.record))
+
+    def forget(self) -> None:
+        """Tell the groups of single models their present status, since the log has a hole."""
+        self._recent.clear()
+        if self._healing is None or self._healing.done():
+            self._healing = asyncio.create_task(self._heal())
+
+    async def _join_model(self, connection: Member, model_id: Any) -> None:
+        group = f"model {str(model_id)[:40]}"
+        self.join_group(connection, group)
+        number = _model_id(model_id)
+        if number is None:
+            return  # ASP.NET lets a page join a group of any name
+        try:
+            told = await self._present(number)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
+            return  # the page gets the next change
+        connection.send(told.record)
+
+    async def _join_all_models(self, connection: Member) -> None:
+        self.join_group(connection, ALL_MODELS)
+        for told in list(self._recent.values()):
+            connection.send(told.record)
+
+    async def _present(self, model_id: int) -> Told:
+        """Return the status of a model. One read serves all that ask at once, and a newer notification wins over it."""
+        reading = self._reading.get(model_id)
+        if reading is None:
+            reading = self._reading[model_id] = asyncio.create_task(self._read(model_id))
+            reading.add_done_callback(lambda _: self._reading.pop(model_id, None))
+        read = await asyncio.shield(reading)
+        known = self._recent.get(model_id)
+        is_newer = known and known.cursor.epoch == read.cursor.epoch and known.cursor.seq > read.cursor.seq
+        return known if known and is_newer else read
+
+    async def _read(self, model_id: int) -> Told:
+        answer = await self._service.GetThumbnail(GetThumbnailRequest(model_id=model_id), timeout=_DEADLINE)
+        return Told(Cursor.parse(answer.thumbnail.cursor), Notification(), _status(answer.thumbnail))
+
+    async def _heal(self) -> None:
+        for group in list(self._groups):
+            number = _model_id(group.removeprefix("model ")) if group.startswith("model ") else None
+            if number is not None:
+                try:
+                    self.publish([group], (await self._present(number)).record)
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(1)
+
+    def _remember(self, told: Told) -> None:
+        self._recent.pop(told.notification.model_id, None)
+        self._recent[told.notification.model_id] = told
+        newest = told.notification.timestamp.ToDatetime()
+        while self._recent:
+            oldest = next(iter(self._recent))
+            age = newest - self._recent[oldest].notification.timestamp.ToDatetime()
+            if age < _REMEMBERED and len(self._recent) <= _MOST_REMEMBERED:
+                return
+            del self._recent[oldest]
+
+    def _join_named(self, kind: str) -> Body:
+        async def join(connection: Member, name: Any) -> None:
+            self.join_group(connection, f"{kind} {str(name)[:40]}")
+
+        return join
+
+    def _leave_named(self, kind: str) -> Body:
+        async def leave(connection: Member, name: Any) -> None:
+            self.leave_group(connection, f"{kind} {str(name)[:40]}")
+
+        return leave
+
+    def _join_whole(self, group: str) -> Body:
+        async def join(connection: Member) -> None:
+            self.join_group(connection, group)
+
+        return join
+
+    def _leave_whole(self, group: str) -> Body:
+        async def leave(connection: Member) -> None:
+            self.leave_group(connection, group)
+
+        return leave
+
+
+def _told(notification: Notification) -> Told:
+    data = notification_data(notification)
+    names = ("modelId", "status", "thumbnailUrl", "errorMessage", "timestamp")
+    changed = {name: data[name] for name in names} | {"modelVersionId": None}
+    return Told(Cursor.parse(notification.cursor), notification, invocation(_TARGET, changed))
+
+
+def _status(thumbnail: Thumbnail) -> Record:
+    shown = thumbnail_for_pages(thumbnail)
+    is_ready = thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_READY
+    changed = {
+        "modelId": thumbnail.model_id,
+        "status": shown["status"],
+        "thumbnailUrl": shown["fileUrl"] if is_ready else None,
+        "errorMessage": shown["errorMessage"],
+        "timestamp": shown["processedAt"] or shown["createdAt"] or now(),
+        "modelVersionId": None,
+    }
+    return invocation(_TARGET, changed)
+
+
+def _model_id(text: object) -> int | None:
+    """Return the id, which a page may write as a text or as a number; None for other texts."""
+    digits = str(text)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
