@@ -68,7 +68,7 @@ async def test_a_picture_elsewhere_is_not_seen_where_there_are_no_walls(
 
 @needs_renderer
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("word", [word for word in hostile.WRITERS if word != "fbx"])
+@pytest.mark.parametrize("word", hostile.WRITERS)
 async def test_the_walls_hold_when_the_checks_have_missed_something(walled: Renderer, secret: Path, word: str):
     """The model is put before the renderer as it is."""
     path = hostile.write(walled.intake.checked, word, str(secret))

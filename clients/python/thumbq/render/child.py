@@ -7,8 +7,10 @@ next request.
 
 import asyncio
 import json
+import math
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -22,6 +24,7 @@ START_SECONDS = 60.0
 FAREWELL = 5.0
 _MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_CORES = os.cpu_count() or 1
 
 
 class RenderFailed(Exception):
@@ -49,6 +52,7 @@ class _Use:
         self._before: float | None = None
         self.memory = 0
         self.processor = 0.0
+        self.spent = 0.0
 
     def look(self) -> bool:
         """Take another look; False when the process has gone."""
@@ -60,9 +64,9 @@ class _Use:
         if not (data := re.search(r"VmData:\s+(\d+)", status)):
             return False
         self.memory = max(self.memory, int(data[1]) >> 10)
-        spent = sum(map(int, ticks)) / _CLOCK_TICKS
-        self._before = spent if self._before is None else self._before
-        self.processor = spent - self._before
+        self.spent = sum(map(int, ticks)) / _CLOCK_TICKS
+        self._before = self.spent if self._before is None else self._before
+        self.processor = self.spent - self._before
         return True
 
     async def watch(self) -> None:
@@ -127,6 +131,8 @@ class Child:
         assert process.stdin is not None
         assert process.stdout is not None
         use = _Use(process.pid)
+        use.look()
+        _bound_processor(process.pid, use.spent + _CORES * seconds)
         watch = asyncio.create_task(use.watch())
         try:
             async with asyncio.timeout(seconds):
@@ -192,3 +198,11 @@ class Child:
             return ""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), 8192, max(0, size - 8192)).decode(errors="replace").strip()
+
+
+def _bound_processor(pid: int, seconds: float) -> None:
+    """Let the kernel end a process that goes on after its time, in case that this one cannot."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
+            resource.prlimit(pid, resource.RLIMIT_CPU, (math.ceil(seconds) + 1, hard))

@@ -1,5 +1,6 @@
 """Formats that are drawn as they are: whether the file is whole, as far as a look at its counts or its end tells."""
 
+import mmap
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from thumbq.render.intake.refusal import Refused
 from thumbq.render.repair.lines import lines
 
 TAIL = 64 << 10
+_OTHER_FILES = re.compile(rb"\b(?:DOCUMENT_FILE|APPLIED_EXTERNAL_IDENTIFICATION_ASSIGNMENT)\b", re.IGNORECASE)
 _STRING = re.compile(rb"'[^']*'")
 _ENTITY = re.compile(rb"#(\d+)\s*=")
 _REFERENCE = re.compile(rb"#(\d+)\b")
@@ -20,10 +22,21 @@ LARGEST_SEARCHED = 64 << 20
 _PCD_FIELD = re.compile(rb"^(SIZE|COUNT|POINTS|WIDTH|HEIGHT|DATA)[ \t]+([^\r\n]+)", re.MULTILINE)
 
 
-def check(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
+def check(raw: Path, path: Path, companions: Companions, _most: int) -> None:
     """Move the file to `path` when nothing is missing in it; raises Refused."""
     _CHECKS[path.suffix[1:]](raw)
+    if path.suffix == ".step" and _without_other_files(raw):
+        companions.remarks.append("Parts that the STEP file keeps in other files are left out.")
     raw.rename(path)
+
+
+def _without_other_files(raw: Path) -> bool:
+    """Whether the file referred to others, which the reader would open wherever they are; it no longer does."""
+    with raw.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        places = [found.span() for found in _OTHER_FILES.finditer(content)]
+        for start, end in places:
+            content[start:end] = b"X" * (end - start)
+    return bool(places)
 
 
 def _step(raw: Path) -> None:

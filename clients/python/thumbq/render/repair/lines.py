@@ -11,14 +11,21 @@ HEAD = 1 << 16
 LONGEST_LINE = 16 << 20
 
 
-def lines(path: Path, comment: bytes = b"#") -> Iterator[tuple[int, bytes]]:
+def is_plain(path: Path) -> bool:
+    """Whether the file has lines that end as on most systems, in an encoding that has ASCII in it, without a mark."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return not head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")) and (b"\n" in head or b"\r" not in head)
+
+
+def lines(source: Path | bytes) -> Iterator[tuple[int, bytes]]:
     """Each line with something in it and its number; comments are gone, and continued lines are joined."""
     begun, number = b"", 0
-    with path.open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         for number, raw in enumerate(_raw_lines(file), 1):
             line = raw.strip()
-            if comment in line:
-                line = line.partition(comment)[0].rstrip()
+            if b"#" in line:
+                line = line.partition(b"#")[0].rstrip()
             if line.endswith(b"\\"):
                 begun += line[:-1] + b" "
                 if len(begun) > LONGEST_LINE:

@@ -5,19 +5,22 @@ Indices become plain numbers from 1, corners of a face all have the same parts, 
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
-from thumbq.render.repair.lines import lines
 from thumbq.render.repair.materials import Materials
+from thumbq.render.repair.obj_runs import Run, runs
 from thumbq.render.repair.polygons import simple_polygons
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 _WORD = re.compile(rb"[ \t]*(v|vt|vn|mtllib)[ \t]", re.IGNORECASE)
+_INDEX = re.compile(rb"\d+")
+# The kinds of runs: which points they define, or which kinds of points their faces name.
+_POINTS = {"v": 0, "vt": 1, "vn": 2}
+_FACES = {"f1": (0,), "f2": (0, 1), "f3": (0, 1, 2), "fn": (0, 2)}
 # Corner, texture coordinate, normal; zero where a corner has none.
 Corner = tuple[int, int, int]
 
@@ -30,8 +33,8 @@ def repair(raw: Path, path: Path, companions: Companions, _most: int) -> None:
         if materials.are_there:
             file.write(b"mtllib model.mtl\n")
         writer = _Writer(file, counts, shift, materials)
-        for number, line in lines(raw):
-            writer.write(number, line)
+        for run in runs(raw):
+            writer.write(run)
     raw.unlink()
     if writer.first_bad and not writer.drawn:
         raise Refused(f"Line {writer.first_bad} of the OBJ file {writer.complaint}.")
@@ -42,37 +45,40 @@ def repair(raw: Path, path: Path, companions: Companions, _most: int) -> None:
         raise Refused("The OBJ file has nothing to see in it.")
 
 
-def _survey(raw: Path) -> tuple[dict[bytes, int], Point, list[str]]:
+def _survey(raw: Path) -> tuple[dict[str, int], Point, list[str]]:
     """How many of each kind of point there are, where the model lies, and its material libraries."""
-    counts = {b"v": 0, b"vt": 0, b"vn": 0}
+    counts = {"v": 0, "vt": 0, "vn": 0}
     libraries: list[str] = []
-    for _, line in lines(raw):
-        if not (found := _WORD.match(line)):
-            continue
-        word = found[1].lower()
-        if word == b"mtllib":
-            libraries.append(line[found.end() :].decode(errors="replace").strip())
-        else:
+    points: list[Point] = []
+    for run in runs(raw):
+        if run.kind in counts:
+            counts[run.kind] += run.text.count(b"\n")
+            # Points are taken from all of the file, because its beginning may be one part of many.
+            points += [_point(line) for line in run.text.split(b"\n", 8)[:8] if run.kind == "v" and line]
+        elif not run.kind and (found := _WORD.match(run.text)):
+            word = found[1].lower().decode()
+            if word == "mtllib":
+                libraries.append(run.text[found.end() :].decode(errors="replace").strip())
+                continue
             counts[word] += 1
-    # Points are taken from all of the file, because its beginning may be one part of many.
-    step = max(1, counts[b"v"] // SAMPLE)
-    points = islice(_points(raw), 0, None, step)
-    return counts, shift_of(point for point in points if all(map(math.isfinite, point))), libraries
+            if word == "v":
+                points.append(_point(run.text))
+    step = max(1, len(points) // SAMPLE)
+    finite = [point for point in points[::step] if all(map(math.isfinite, point))]
+    return counts, shift_of(finite), libraries
 
 
-def _points(raw: Path) -> Iterator[Point]:
-    for _, line in lines(raw):
-        if line[:1] in b"vV" and line[1:2] in b" \t":
-            x, y, z, *_ = *_numbers(line.split()[1:4]), 0.0, 0.0, 0.0
-            yield x, y, z
+def _point(line: bytes) -> Point:
+    x, y, z, *_ = *_numbers(line.split()[1:4]), math.nan, math.nan, math.nan
+    return x, y, z
 
 
 class _Writer:
     """Writes line by line, and remembers what could not be written."""
 
-    def __init__(self, file: IO[bytes], counts: dict[bytes, int], shift: Point, materials: Materials) -> None:
+    def __init__(self, file: IO[bytes], counts: dict[str, int], shift: Point, materials: Materials) -> None:
         self._file = file
-        self._totals = (counts[b"v"], counts[b"vt"], counts[b"vn"])
+        self._totals = (counts["v"], counts["vt"], counts["vn"])
         self._shift = shift if any(shift) else None
         self._materials = materials
         self._seen = [0, 0, 0]
@@ -90,8 +96,28 @@ class _Writer:
         self.drawn = self.bad = self.first_bad = 0
         self.complaint = ""
 
-    def write(self, number: int, line: bytes) -> None:
-        """Write one line of the model in our spelling, unless it says nothing that is drawn."""
+    def write(self, run: Run) -> None:
+        """Write lines of the model in our spelling, unless they say nothing that is drawn."""
+        if not run.kind:
+            self._write_line(run.number, run.text)
+        elif run.kind in _POINTS and not (run.kind == "v" and self._shift):
+            self._seen[_POINTS[run.kind]] += run.text.count(b"\n")
+            self._file.write(run.text)
+        elif run.kind in _FACES and self._are_there(run):
+            self._file.write(run.text)
+            self.drawn += 1
+        else:
+            for number, line in enumerate(run.text.splitlines(), run.number):
+                self._write_line(number, line)
+
+    def _are_there(self, run: Run) -> bool:
+        """Whether all points that the faces of a run name are there."""
+        kinds = _FACES[run.kind]
+        indices = list(map(int, _INDEX.findall(run.text)))
+        parts = [(kind, indices[place :: len(kinds)]) for place, kind in enumerate(kinds)]
+        return not self._unusable and all(0 < min(part) <= max(part) <= self._totals[kind] for kind, part in parts)
+
+    def _write_line(self, number: int, line: bytes) -> None:
         word, *values = line.split()
         verb = self._verbs.get(word) or self._verbs.get(word.lower())
         if verb is None:
