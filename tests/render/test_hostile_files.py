@@ -127,6 +127,7 @@ _FACE += b"element face 1\nproperty list uchar int vertex_indices\nend_header\n0
 _WRL = (
     b"#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate { point [ 0 0 0 ] } coordIndex [ 0 1 9 ] } }"
 )
+_IFC = b"ISO-10303-21;\nFILE_SCHEMA(('IFC4'));\n#1=IFCWALL(#9,'#7');\nEND-ISO-10303-21;\n"
 _PLY = b"ply\nformat binary_little_endian 1.0\nelement vertex 1000000000\nproperty float x\nproperty float y\n"
 _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 1000000000\nDATA binary\n"
 

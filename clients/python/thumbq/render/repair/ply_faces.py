@@ -22,7 +22,7 @@ class Property:
 
 
 def check_faces(file: IO[bytes], order: str | None, faces: int, properties: Sequence[Property], points: int) -> None:
-    """Refuse a file whose faces, of which the first is next to be read, name points that are not there."""
+    """Refuse a file whose faces name points that are not there; the file stands before the first face."""
     rows = _binary(file, order, faces, properties) if order else _ascii(file, faces, properties)
     for number, indices in enumerate(rows, 1):
         if indices and not 0 <= min(indices) <= max(indices) < points:
