@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thumbq.render.child import Limits, RenderFailed
-from thumbq.render.reasons import reason
+from thumbq.render.picture.reasons import reason
 from thumbq.render.renderer import Renderer
 from thumbq.render.samples import files, things
 from thumbq.render.system_libraries import advice, missing_libraries

@@ -11,8 +11,8 @@ from time import process_time
 
 import pytest
 
-from thumbq.render.detection import format_of_content
 from thumbq.render.formats import format_of_name
+from thumbq.render.intake.detection import format_of_content
 from thumbq.render.picture.light import STUDIO, studio
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, figures, files, things, write_samples
 from thumbq.render.samples.mesh import FLAT, SMOOTH, Face, Material, Part, Point, box, icosphere, triangulate, tube

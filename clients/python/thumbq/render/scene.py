@@ -17,10 +17,10 @@ from thumbq.render.picture import framing, ground
 from thumbq.render.picture.encoding import encode
 from thumbq.render.picture.looks import Looks
 from thumbq.render.picture.measure import LEAST_SEEN, visible_share
+from thumbq.render.picture.reasons import reason
 from thumbq.render.picture.shots import Shots
 from thumbq.render.picture.turntable import turntable
 from thumbq.render.picture.view import View
-from thumbq.render.reasons import reason
 
 # The end of a longer log is not read: the first complaints are those that count.
 LONGEST_LOG = 1 << 16
