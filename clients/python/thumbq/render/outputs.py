@@ -12,6 +12,9 @@ SIZE = 512
 LARGEST, SMALLEST = 1024, 16
 MOST_FRAMES = 120
 
+# Formats whose files, or whose definition, say which axis is up.
+SAY_UP = frozenset({"glb", "gltf", "dae", "fbx", "3mf", "wrl"})
+
 # Word of the encoding, and the suffix of its files.
 ENCODINGS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg", "avif": ".avif"}
 
@@ -44,8 +47,8 @@ class Outputs:
     """The settings of the pictures of every model. The first size is the job's thumbnail.
 
     `background` is None for transparent. With `frames` the pictures are turntables. `front` turns the model's front:
-    degrees about its vertical axis. `up` says for formats, or for "" all of them, which axis is up, where the file
-    does not say.
+    degrees about its vertical axis. `up` says for formats which axis is up; under "" for all formats that do not say
+    so themselves.
     """
 
     sizes: tuple[int, ...] = (SIZE,)
@@ -90,7 +93,8 @@ class Outputs:
     def up_of(self, model_format: str) -> str:
         """Return the axis that points up in models of a format."""
         axes = dict(self.up)
-        return axes.get(model_format) or axes.get("") or FORMATS[model_format].up
+        for_all = None if model_format in SAY_UP else axes.get("")
+        return axes.get(model_format) or for_all or FORMATS[model_format].up
 
     def file_name(self, model_hash: str, size: int) -> str:
         """Return a picture's file name. It holds every setting that changes the picture, so caches stay right."""

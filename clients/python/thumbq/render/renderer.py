@@ -50,7 +50,7 @@ class Renderer:
             "import f3d, thumbq.render.process as p; p.main()",
             [self._stage.name, " ".join(self._walls)],
             self._limits,
-            {"LP_NUM_THREADS": str(self._threads)} | _without_caches(stage),
+            {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(stage),
         )
         return self
 
