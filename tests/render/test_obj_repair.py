@@ -12,7 +12,7 @@ from thumbq.render.samples import files, things
 
 
 def _messy(seed: int) -> bytes:
-    """A hundred points, and faces of which some are odd, wrong or name points that come later."""
+    """A hundred points and many faces: plain ones, odd ones, and some that name points which come later or never."""
     chance = random.Random(seed)
     rows = [f"v {chance.random():.6f} {chance.random():.6f} {chance.random():.6f}" for _ in range(50)]
     for _ in range(200):

@@ -117,6 +117,13 @@ async def test_a_buffer_elsewhere_is_the_end_of_a_gltf(intake: Intake, own: Path
     assert not failure.value.retryable
 
 
+async def test_very_many_missing_textures_are_told_in_a_few_sentences(intake: Intake, own: Path):
+    _write_gltf(own, images=[{"uri": f"{number}.png"} for number in range(150)])
+    model = await intake.take_file(own / "7.gltf")
+    assert len(model.remarks) == 10
+    assert model.remarks[-1] == "There are 141 more such faults."
+
+
 async def test_a_material_file_elsewhere_is_not_read(intake: Intake, own: Path):
     (own.parent / "other.mtl").write_text("newmtl m\nKd 1 0 1\n")
     (own / "7.obj").write_text("mtllib ../other.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl m\nf 1 2 3\n")

@@ -71,6 +71,7 @@ async def run(files: int, seed: int) -> Fuzz:
         fuzz = Fuzz(Path(folder), seed)
         numbers = iter(range(files))
         before = 0
+        others = set(psutil.Process().children(recursive=True))
 
         async def work() -> None:
             nonlocal before
@@ -86,7 +87,7 @@ async def run(files: int, seed: int) -> Fuzz:
         grown = psutil.Process().memory_info().rss - before
         if grown > MOST_GROWTH:
             fuzz.faults.append(f"the worker has grown by {grown >> 20} MB")
-        if children := psutil.Process().children(recursive=True):
+        if children := set(psutil.Process().children(recursive=True)) - others:
             fuzz.faults.append(f"{len(children)} processes are left")
         return fuzz
 

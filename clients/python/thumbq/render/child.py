@@ -201,7 +201,7 @@ class Child:
 
 
 def _bound_processor(pid: int, seconds: float) -> None:
-    """Let the kernel end a process that goes on after its time, in case that this one cannot."""
+    """Let the kernel end a process that outruns its time, in case that this one cannot."""
     if sys.platform == "linux":
         with suppress(OSError):
             _, hard = resource.prlimit(pid, resource.RLIMIT_CPU)

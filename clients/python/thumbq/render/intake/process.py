@@ -20,6 +20,8 @@ from thumbq.render.sandbox import landlock
 from thumbq.render.sandbox.limits import end_with_parent, limit_resources
 from thumbq.render.sandbox.seccomp import forbid_system_calls
 
+MOST_REMARKS = 10
+
 
 def main() -> None:
     """Serve until standard input ends: arguments are checked folder, largest file, parent and memory."""
@@ -79,7 +81,13 @@ def _opened(path: Path) -> Folder:
 def _prepared(raw: Path, name: str, word: str | None, source: Source, most: int) -> dict[str, Any]:
     companions = Companions(source, raw.parent, most)
     path, found = prepare(raw, name, word or None, companions, most)
-    return {"path": str(path), "format": found, "name": name, "remarks": companions.remarks}
+    return {"path": str(path), "format": found, "name": name, "remarks": _bounded(companions.remarks)}
+
+
+def _bounded(remarks: list[str]) -> list[str]:
+    if len(remarks) <= MOST_REMARKS:
+        return remarks
+    return [*remarks[: MOST_REMARKS - 1], f"There are {len(remarks) - MOST_REMARKS + 1} more such faults."]
 
 
 def _answer(answer: dict[str, Any]) -> None:
