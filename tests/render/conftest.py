@@ -7,14 +7,17 @@ import pytest
 
 from thumbq.render.child import Limits
 from thumbq.render.intake.model import Intake
+from thumbq.render.stage import Stage
 
 MODELS = Path(__file__).with_name("models")
 CASES = Path(__file__).with_name("cases")
 
 
 @pytest.fixture(scope="module")
-async def intake(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Intake]:
+async def intake() -> AsyncIterator[Intake]:
     """Takes model files of at most 1 MB."""
-    intake = Intake(tmp_path_factory.mktemp("stage"), Limits(seconds=20, file=1))
+    stage = Stage()
+    intake = Intake(stage.path, Limits(seconds=20, file=1))
     yield intake
     await intake.close()
+    stage.remove()

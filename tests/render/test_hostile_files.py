@@ -18,6 +18,7 @@ from tests.processes import is_running
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.intake.model import Intake
 from thumbq.render.model_files import ModelFolder
+from thumbq.render.stage import Stage
 
 HASH = "0" * 64
 
@@ -65,8 +66,8 @@ async def test_a_companion_that_is_not_a_plain_file_is_left_out(
 
 async def test_a_read_that_never_ends_is_ended_by_the_time_limit(tmp_path: Path):
     """As from a file server that hangs: the process stands still in its read."""
-    (tmp_path / "stage").mkdir()
-    intake = Intake(tmp_path / "stage", Limits(seconds=0.3))
+    stage = Stage()
+    intake = Intake(stage.path, Limits(seconds=0.3))
     await intake.start()
     stalled = intake.pid
     assert stalled
@@ -76,11 +77,12 @@ async def test_a_read_that_never_ends_is_ended_by_the_time_limit(tmp_path: Path)
     assert failure.value.retryable
     assert not is_running(stalled)
     await intake.close()
+    stage.remove()
 
 
 async def test_a_read_that_never_ends_does_not_keep_the_worker_from_stopping(tmp_path: Path):
-    (tmp_path / "stage").mkdir()
-    intake = Intake(tmp_path / "stage", Limits(seconds=3600))
+    stage = Stage()
+    intake = Intake(stage.path, Limits(seconds=3600))
     await intake.start()
     stalled = intake.pid
     assert stalled
@@ -94,6 +96,7 @@ async def test_a_read_that_never_ends_does_not_keep_the_worker_from_stopping(tmp
     await intake.close()
     assert monotonic() - started < 10
     assert not is_running(stalled)
+    stage.remove()
 
 
 def _bomb(path: Path) -> None:

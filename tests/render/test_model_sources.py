@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake
 from thumbq.render.model_files import ModelFolder, ModelSource, ModelUrls, model_source
 from thumbq.render.thumbnails import ThumbnailFolder
@@ -18,13 +18,7 @@ CUBE = (
 )
 HASH = hashlib.sha256(CUBE).hexdigest()
 LIMIT = 1 << 20
-
-
-@pytest.fixture(scope="module")
-async def intake(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Intake]:
-    intake = Intake(tmp_path_factory.mktemp("stage"), Limits(file=1))
-    yield intake
-    await intake.close()
+ONE_TRIANGLE = 84 + 50
 
 
 @pytest.mark.parametrize("name", ["7.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
@@ -32,7 +26,8 @@ async def test_a_file_is_found_by_its_name(tmp_path: Path, intake: Intake, name:
     (tmp_path / name).write_bytes(CUBE)
     (tmp_path / "77.stl").write_bytes(b"another")
     model = await ModelFolder(tmp_path).take(intake, 7, HASH)
-    assert (model.name, model.format, model.path.read_bytes()) == (name, "stl", CUBE)
+    assert (model.name, model.format) == (name, "stl")
+    assert model.path.stat().st_size == ONE_TRIANGLE
 
 
 async def test_of_several_files_the_one_with_the_right_hash_is_taken(tmp_path: Path, intake: Intake):
@@ -102,7 +97,7 @@ async def site() -> AsyncIterator[str]:
 @pytest.mark.parametrize("template", ["/{model_id}/{model_id}.stl", "/{model_id}/file?of={model_hash}"])
 async def test_a_fetched_file_is_known_by_its_url_or_its_content(site: str, intake: Intake, template: str):
     model = await ModelUrls(site + template).take(intake, 7, HASH)
-    assert model.path.read_bytes() == CUBE
+    assert model.path.stat().st_size == ONE_TRIANGLE
     assert (model.format, model.path.suffix) == ("stl", ".stl")
 
 

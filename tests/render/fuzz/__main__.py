@@ -55,6 +55,8 @@ class Fuzz:
                 pictures = await renderer.render(path, outputs=SMALL)
         except RenderFailed as failure:
             kind = _kind(str(failure))
+            if kind == "refused" and failure.retryable:
+                self.faults.append(f"{number}: {original.name} failed for a reason of our own: {failure}")
             self.outcomes[kind if kind == "refused" else f"{kind} ({original.suffix})"] += 1
         except TimeoutError:
             self.faults.append(f"{number}: {original.name} kept its renderer for {monotonic() - started:.0f} s")

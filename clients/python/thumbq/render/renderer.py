@@ -5,7 +5,7 @@ drawing process can read the stage and nothing else of anybody's files. Both sta
 takes longer than most pictures.
 """
 
-import tempfile
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import accumulate
@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 from thumbq.render.child import Child, Limits
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
+from thumbq.render.stage import Stage
 
 # A renderer that grows does so slowly; a fresh one takes its place after this number of pictures.
 PICTURES = 100
@@ -42,22 +43,21 @@ class Renderer:
         self.confined: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
-        self._stage = tempfile.TemporaryDirectory(prefix="thumbq-stage-", ignore_cleanup_errors=True)
-        stage = Path(self._stage.name)
-        self.intake = Intake(stage, self._limits)
+        self._stage = await asyncio.to_thread(Stage)
+        self.intake = Intake(self._stage.path, self._limits)
         self._child = Child(
             "Rendering",
             "import f3d, thumbq.render.process as p; p.main()",
-            [self._stage.name, " ".join(self._walls)],
+            [str(self._stage.path), " ".join(self._walls)],
             self._limits,
-            {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(stage),
+            {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(self._stage.path),
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._child.close()
         await self.intake.close()
-        self._stage.cleanup()
+        await asyncio.to_thread(self._stage.remove)
 
     @property
     def pid(self) -> int | None:
@@ -94,7 +94,4 @@ def _split(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
 
 def _without_caches(stage: Path) -> dict[str, str]:
     """The environment in which nothing is cached in files: a model could otherwise leave something to the next."""
-    # f3d does not start without the folder.
-    cache = stage / "cache"
-    (cache / "f3d").mkdir(parents=True)
-    return {"XDG_CACHE_HOME": str(cache), "MESA_SHADER_CACHE_DISABLE": "true"}
+    return {"XDG_CACHE_HOME": str(stage / "cache"), "MESA_SHADER_CACHE_DISABLE": "true"}

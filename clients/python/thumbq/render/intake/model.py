@@ -28,8 +28,6 @@ class Intake:
         self.checked = stage / "checked"
         self.incoming = stage / "incoming"
         self.most_bytes = limits.file << 20
-        for folder in (self.checked, self.incoming, stage / "root"):
-            folder.mkdir()
         code = "from thumbq.render.intake.process import main; main()"
         self._child = Child("Reading the model", code, [str(self.checked), str(self.most_bytes)], limits, {})
 
