@@ -212,7 +212,8 @@ class Endpoint:
     def _check_origin(self, request: web.Request) -> None:
         """Refuse pages of foreign origins: a browser opens a WebSocket for them without a preflight."""
         origin = request.headers.get("Origin")
-        if origin and not self._origins & {origin, "*"} and URL(origin).authority != request.host:
+        own = request.headers.get("X-Forwarded-Host", request.host)  # no page can set that header
+        if origin and not self._origins & {origin, "*"} and URL(origin).authority != own:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {origin[:200]} may not connect here.")
 
 

@@ -60,13 +60,16 @@ class Nudges:
         """Look at the queue after a job came in or ended."""
         if not self._workers:
             return
+        came_in = False
         for notification in notifications:
             if notification.test:
                 continue
             if outcome := _OUTCOMES.get(notification.status):
                 self._ended(notification, outcome)
             else:
-                self._expect_interest()
+                came_in = True
+        if came_in:
+            self._expect_interest()
         self._wake.set()
 
     def hear_snapshot(self, snapshot: QueueSnapshot) -> None:
@@ -172,7 +175,7 @@ class Nudges:
 
     def _ended(self, notification: Notification, outcome: str) -> None:
         holder = self._holders.pop(notification.job_id, None)
-        for worker in self._workers.all():
+        for worker in self._workers.all() if holder else ():
             if worker.id == holder:
                 worker.in_flight = max(0, worker.in_flight - 1)
                 _expect_more(worker)
