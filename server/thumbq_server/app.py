@@ -160,6 +160,7 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("look for versions", 2.0, queue.versions),
         ]
     )
     return Parts(

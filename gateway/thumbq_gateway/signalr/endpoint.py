@@ -13,7 +13,7 @@ from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.signalr.connection import Connection
 from thumbq_gateway.signalr.connections import Connections
-from thumbq_gateway.signalr.hub import Hub
+from thumbq_gateway.signalr.hubs.hub import Hub
 from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet, WebSocketOutlet
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
 from thumbq_gateway.signalr.tokens import Token, Tokens

@@ -14,7 +14,8 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
-from thumbq_gateway.signalr.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 from thumbq_gateway.signalr.protocol import Record, invocation, now
 from thumbq_gateway.transcoding.contract import thumbnail_for_pages
 
@@ -55,6 +56,7 @@ class PageHub(Hub):
         self._events = metrics.events.labels(_TARGET)
         self._recent: dict[int, Told] = {}  # by model, in the order of the log
         self._reading: dict[int, asyncio.Task[tuple[Cursor, Record]]] = {}
+        self._versions = VersionGroups(channel, self._has_version, self._publish_version)
         self._healing: asyncio.Task[None] | None = None
         methods = {
             "JoinModelGroup": Method(self._join_model, 1),
@@ -62,10 +64,11 @@ class PageHub(Hub):
             "JoinAllModelsGroup": Method(self._join_all_models, 0),
             "LeaveAllModelsGroup": Method(self._leave_whole(ALL_MODELS), 0),
         }
+        methods["JoinModelVersionGroup"] = Method(self._join_version, 1)
+        methods["LeaveModelVersionGroup"] = Method(self._leave_named("version"), 1)
         # Nothing is published to these groups, but a page that joins them must not fail.
-        for kind in ("ModelVersion", "ModelActiveVersion"):
-            methods[f"Join{kind}Group"] = Method(self._join_named(kind), 1)
-            methods[f"Leave{kind}Group"] = Method(self._leave_named(kind), 1)
+        methods["JoinModelActiveVersionGroup"] = Method(self._join_named("active version"), 1)
+        methods["LeaveModelActiveVersionGroup"] = Method(self._leave_named("active version"), 1)
         methods["JoinAllEnvironmentMapsGroup"] = Method(self._join_whole("all environment maps"), 0)
         methods["LeaveAllEnvironmentMapsGroup"] = Method(self._leave_whole("all environment maps"), 0)
         super().__init__(PATH, methods)
@@ -79,6 +82,7 @@ class PageHub(Hub):
                 self._events.inc(len(pages))
                 for page in pages:
                     page.send(told.record)
+        self._versions.hear({notification.model_id for notification in notifications})
         self._forget_old()
 
     def forget(self) -> None:
@@ -99,6 +103,25 @@ class PageHub(Hub):
             log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
             return  # the page gets the next change
         connection.send(status)
+
+    async def _join_version(self, connection: Member, version_id: Any) -> None:
+        self.join_group(connection, f"version {str(version_id)[:40]}")
+        number = _model_id(version_id)
+        if not number:
+            return
+        try:
+            thumbnail = await self._versions.read(number)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.status_unknown", version_id=number, problem=error.code().name)
+            return
+        if thumbnail.model_id:
+            connection.send(_status(thumbnail))
+
+    def _has_version(self, version_id: int) -> bool:
+        return bool(self.members([f"version {version_id}"]))
+
+    def _publish_version(self, thumbnail: Thumbnail) -> None:
+        self._events.inc(self.publish([f"version {thumbnail.model_version_id}"], _status(thumbnail)))
 
     async def _join_all_models(self, connection: Member) -> None:
         self.join_group(connection, ALL_MODELS)
@@ -171,7 +194,7 @@ def _status(thumbnail: Thumbnail) -> Record:
         "thumbnailUrl": shown["fileUrl"] if is_ready else None,
         "errorMessage": shown["errorMessage"],
         "timestamp": shown["processedAt"] or shown["createdAt"] or now(),
-        "modelVersionId": None,
+        "modelVersionId": shown.get("modelVersionId"),
     }
     return invocation(_TARGET, changed)
 

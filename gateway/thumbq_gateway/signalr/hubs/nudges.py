@@ -21,7 +21,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import back_off
-from thumbq_gateway.signalr.worker_hub import Worker, Workers, job_enqueued, job_status_changed
+from thumbq_gateway.signalr.hubs.worker_hub import Worker, Workers, job_enqueued, job_status_changed
 
 _SWEEP = 2.0  # seconds between looks at the queue when no news of it come
 _SHORTEST_PAUSE = 0.1  # seconds between two looks
