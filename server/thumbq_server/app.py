@@ -73,6 +73,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     await upgrade(dsn)
     async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
         parts = build(settings, database)
+        await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
         health = HealthServicer()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.compatibility.pictures import picture
 from tests.compatibility.wire import Hub
+from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
 
 UNKNOWN = {"sizeBytes": None, "width": None, "height": None, "errorMessage": None}
@@ -147,6 +148,17 @@ async def test_a_version_that_is_no_id_is_refused(client: Client, version_id: ob
     body = {"modelId": 42, "modelHash": file_of(7), "modelVersionId": version_id}
     assert (await client.post("/api/thumbnail-jobs", body)).status == 400
     assert (await client.get("/model-versions/seven/thumbnail")).status == 404
+
+
+async def test_a_server_that_starts_knows_of_the_versions_at_once(restartable: RestartableServer) -> None:
+    async with running_gateway(restartable.address) as http:
+        client = Client(http)
+        await enqueue(client, 7)
+        await restartable.stop()
+        await restartable.start()
+        while (answer := await client.post("/thumbnail-jobs/dequeue", {"workerId": "w"})).status != 200:
+            assert answer.status == 503
+        assert answer.json["modelVersionId"] == 7
 
 
 async def test_many_versions_at_once_are_each_rendered_with_their_own_file(client: Client) -> None:

@@ -11,7 +11,7 @@ from thumbq_server.storage.reads.thumbnails import read_thumbnail
 
 
 class Versions:
-    """Knows which job is of which version, and keeps the picture of each version.
+    """Names the version of each job, and keeps the picture of each version.
 
     Every method raises Unavailable while PostgreSQL is away.
     """
@@ -21,7 +21,7 @@ class Versions:
         self._exist = False
 
     async def __call__(self) -> int:
-        """Look whether there are versions, which another server may have been told of (a duty of the janitor)."""
+        """Look whether there are versions: at the start, and then regularly, since another server may get the first one."""
         self._exist = self._exist or await model_versions.exist(self._database)
         return 0
 
@@ -40,7 +40,7 @@ class Versions:
                     await model_versions.keep_pictures(self._database, [_picture(answer.job_id, shown)])
 
     async def of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
-        """Return the versions of jobs, of those that have one."""
+        """Return the version of each job that has one."""
         return await model_versions.of_jobs(self._database, job_ids) if self._exist and job_ids else {}
 
     async def keep_pictures(self, completions: Sequence[Completion], answers: Sequence[Reported]) -> None:

@@ -75,7 +75,7 @@ async def write(database: Database, versions: Sequence[NewVersion]) -> None:
 
 
 async def of_jobs(database: Database, job_ids: Sequence[int]) -> dict[int, int]:
-    """Return the versions of these jobs, of those that have one."""
+    """Return the version of each job that has one."""
     return {row["id"]: row["version_id"] for row in await database.fetch(OF_JOBS, job_ids)}
 
 
