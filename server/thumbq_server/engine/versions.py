@@ -21,7 +21,7 @@ class Versions:
         self._exist = False
 
     async def __call__(self) -> int:
-        """Look whether there are versions: at the start, and then regularly, since another server may get the first one."""
+        """Look whether there are versions: at the start, and regularly, since another server may get the first."""
         self._exist = self._exist or await model_versions.exist(self._database)
         return 0
 
