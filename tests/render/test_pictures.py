@@ -36,13 +36,14 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_gallery(tmp_path_factory.mktemp("gallery"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("ninth", range(9))
 async def test_every_model_of_the_contact_sheet_can_be_seen_and_fills_its_picture(
-    renderer: Renderer, gallery: list[Path]
+    renderer: Renderer, gallery: list[Path], ninth: int
 ):
     assert len(gallery) >= 60
     unseen = []
-    for model in gallery:
+    for model in gallery[ninth::9]:
         picture = _opened((await renderer.render(model)).files[0])
         left, top, right, bottom = _box(picture)
         filled = max(right - left, bottom - top) / SIZE
