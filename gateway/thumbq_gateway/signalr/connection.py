@@ -5,7 +5,7 @@ import time
 import structlog
 
 from thumbq_gateway.metrics import CutOff, HubMetrics
-from thumbq_gateway.signalr.hub import Hub, Refused
+from thumbq_gateway.signalr.hubs.hub import Hub, Refused
 from thumbq_gateway.signalr.outlets import Outlet
 from thumbq_gateway.signalr.protocol import (
     HANDSHAKE_DONE,

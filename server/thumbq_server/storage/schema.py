@@ -146,6 +146,22 @@ thumbnails = Table(
     postgresql_with={"fillfactor": 70},
 )
 
+# Versions of models, and the last picture of each.
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("model_id", BigInteger, nullable=False),
+    Column("model_hash", LargeBinary, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("processed_at", Timestamp),
+    Column("path", Text),
+    Column("size_bytes", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Index("model_versions_of_file", "model_id", "model_hash"),
+)
+
 # The log of each job, as its workers write it; the newest lines of each.
 job_events = Table(
     "job_events",
