@@ -13,7 +13,7 @@ from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.refusal import Refused
 from thumbq.render.repair.materials import Materials
 from thumbq.render.repair.obj_runs import Run, runs
-from thumbq.render.repair.polygons import simple_polygons
+from thumbq.render.repair.polygons import MOST_CORNERS, Places
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 _WORD = re.compile(rb"[ \t]*(v|vt|vn|mtllib)[ \t]", re.IGNORECASE)
@@ -27,12 +27,12 @@ Corner = tuple[int, int, int]
 
 def repair(raw: Path, path: Path, companions: Companions, _most: int) -> None:
     """Write the model of `raw` to `path`; raises Refused when no face of it can be drawn."""
-    counts, shift, libraries = _survey(raw)
+    counts, shift, libraries, has_wide_faces = _survey(raw)
     materials = Materials(path.with_name("model.mtl"), companions, libraries)
     with path.open("wb") as file:
         if materials.are_there:
             file.write(b"mtllib model.mtl\n")
-        writer = _Writer(file, counts, shift, materials)
+        writer = _Writer(file, counts, shift, materials, Places(needed=has_wide_faces))
         for run in runs(raw):
             writer.write(run)
     raw.unlink()
@@ -45,8 +45,9 @@ def repair(raw: Path, path: Path, companions: Companions, _most: int) -> None:
         raise Refused("The OBJ file has nothing to see in it.")
 
 
-def _survey(raw: Path) -> tuple[dict[str, int], Point, list[str]]:
-    """How many of each kind of point there are, where the model lies, and its material libraries."""
+def _survey(raw: Path) -> tuple[dict[str, int], Point, list[str], bool]:
+    """How many of each kind of point there are, where the model lies, its material libraries, and large faces."""
+    has_wide_faces = False
     counts = {"v": 0, "vt": 0, "vn": 0}
     libraries: list[str] = []
     points: list[Point] = []
@@ -55,6 +56,8 @@ def _survey(raw: Path) -> tuple[dict[str, int], Point, list[str]]:
             counts[run.kind] += run.text.count(b"\n")
             # Points are taken from all of the file, because its beginning may be one part of many.
             points += [_point(line) for line in run.text.split(b"\n", 8)[:8] if run.kind == "v" and line]
+        elif not run.kind and run.text[:1] in b"fF":
+            has_wide_faces = has_wide_faces or len(run.text.split()) > MOST_CORNERS
         elif not run.kind and (found := _WORD.match(run.text)):
             word = found[1].lower().decode()
             if word == "mtllib":
@@ -65,7 +68,7 @@ def _survey(raw: Path) -> tuple[dict[str, int], Point, list[str]]:
                 points.append(_point(run.text))
     step = max(1, len(points) // SAMPLE)
     finite = [point for point in points[::step] if all(map(math.isfinite, point))]
-    return counts, shift_of(finite), libraries
+    return counts, shift_of(finite), libraries, has_wide_faces
 
 
 def _point(line: bytes) -> Point:
@@ -76,8 +79,11 @@ def _point(line: bytes) -> Point:
 class _Writer:
     """Writes line by line, and remembers what could not be written."""
 
-    def __init__(self, file: IO[bytes], counts: dict[str, int], shift: Point, materials: Materials) -> None:
+    def __init__(
+        self, file: IO[bytes], counts: dict[str, int], shift: Point, materials: Materials, places: Places
+    ) -> None:
         self._file = file
+        self._places = places
         self._totals = (counts["v"], counts["vt"], counts["vn"])
         self._shift = shift if any(shift) else None
         self._materials = materials
@@ -103,6 +109,8 @@ class _Writer:
         elif run.kind in _POINTS and not (run.kind == "v" and self._shift):
             self._seen[_POINTS[run.kind]] += run.text.count(b"\n")
             self._file.write(run.text)
+            if run.kind == "v":
+                self._places.keep_all(run.text)
         elif run.kind in _FACES and self._are_there(run):
             self._file.write(run.text)
             self.drawn += 1
@@ -137,9 +145,7 @@ class _Writer:
             numbers = [0.0, 0.0, 0.0]
         elif self._shift:
             numbers[:3] = [value - away for value, away in zip(numbers, self._shift, strict=False)]
-        elif len(values) in {3, 6} and b"," not in values[0]:
-            self._file.write(b"v %b\n" % b" ".join(values))
-            return
+        self._places.keep(numbers)
         self._file.write(b"v %b\n" % b" ".join(b"%.9g" % number for number in numbers))
 
     def _texture_point(self, _word: bytes, values: list[bytes]) -> None:
@@ -158,7 +164,7 @@ class _Writer:
         corners = [self._corner(value) for value in values]
         if len(corners) < 3:
             raise ValueError("has a face of fewer than three corners")
-        for polygon in simple_polygons(corners):
+        for polygon in self._places.simple_polygons(corners):
             self._file.write(b"f %b\n" % _spelled(polygon))
         self.drawn += 1
 

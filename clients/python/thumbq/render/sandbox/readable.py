@@ -1,5 +1,6 @@
 """What a process that draws has to read besides its models: libraries, drivers, and what the kernel says of itself."""
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -16,4 +17,5 @@ def readable(stage: Path) -> list[Path]:
     """The list, with the models of this stage and f3d's cache, which stays empty."""
     python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     ours = Path(__file__).parents[1]
-    return [stage / "checked", stage / "cache", ours, *map(Path, dict.fromkeys(python)), *map(Path, _SYSTEM)]
+    places = [stage / "checked", stage / "cache", ours, *map(Path, dict.fromkeys(python)), *map(Path, _SYSTEM)]
+    return [place for place in places if os.access(place, os.R_OK)]
