@@ -15,20 +15,15 @@ import pytest
 from PIL import Image, ImageChops
 
 from tests.processes import is_running, wait_for_end
-from thumbq.outcome import JobFailed
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.formats import format_of_name
-from thumbq.render.handler import ThumbnailMaker
-from thumbq.render.model_files import ModelFolder
-from thumbq.render.outputs import DEFAULT, SIZE
+from thumbq.render.outputs import SIZE
 from thumbq.render.renderer import PICTURES, Pictures, Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, files, write_samples
 from thumbq.render.samples.mesh import Part
 from thumbq.render.samples.step import bolt
 from thumbq.render.samples.things import pawn
 from thumbq.render.system_libraries import advice, missing_libraries
-from thumbq.render.thumbnails import ThumbnailFolder
-from thumbq.v1.job_pb2 import Job
 
 MISSING = missing_libraries()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
@@ -256,56 +251,6 @@ def test_no_process_is_left_when_the_worker_is_killed():
         finally:
             worker.kill()
     wait_for_end([process])
-
-
-async def test_a_job_becomes_a_stored_thumbnail(samples: dict[str, Sample], renderer: Renderer, tmp_path: Path):
-    sample = samples["teacup.glb"]
-    maker = _maker(sample.path.parent, tmp_path, renderer)
-    thumbnail = await maker(Job(id=1, model_id=sample.model_id, model_hash=sample.model_hash))
-    content = Path(thumbnail.path).read_bytes()
-    name = DEFAULT.file_name(sample.model_hash, SIZE)
-    assert thumbnail == (str(ThumbnailFolder(tmp_path).path(name)), len(content), SIZE, SIZE)
-    assert _opened(Pictures((content,), {})).size == (SIZE, SIZE)
-
-
-async def test_a_job_says_why_it_failed_and_whether_to_try_again(
-    samples: dict[str, Sample], renderer: Renderer, tmp_path: Path
-):
-    corrupt = samples[CORRUPT]
-    maker = _maker(corrupt.path.parent, tmp_path, renderer)
-    with pytest.raises(JobFailed, match=r"^The GLB file is incomplete") as failure:
-        await maker(Job(model_id=corrupt.model_id, model_hash=corrupt.model_hash))
-    assert not failure.value.retryable
-    with pytest.raises(JobFailed, match=r"^There is no file for model 999") as failure:
-        await maker(Job(model_id=999, model_hash=corrupt.model_hash))
-    assert failure.value.retryable
-    assert not list(tmp_path.rglob("*.webp"))
-
-
-async def test_jobs_share_the_renderers_and_a_failure_frees_its_own(
-    samples: dict[str, Sample], renderer: Renderer, tmp_path: Path
-):
-    maker = _maker(samples[CORRUPT].path.parent, tmp_path, renderer)
-    wanted = [samples[name] for name in (CORRUPT, "pawn.obj", CORRUPT, "cottage.glb")]
-    jobs = [Job(model_id=sample.model_id, model_hash=sample.model_hash) for sample in wanted]
-    outcomes = await asyncio.gather(*map(maker, jobs), return_exceptions=True)
-    assert [isinstance(outcome, JobFailed) for outcome in outcomes] == [True, False, True, False]
-
-
-async def test_a_thumbnail_folder_that_cannot_be_written_is_said(
-    samples: dict[str, Sample], renderer: Renderer, tmp_path: Path
-):
-    sample = samples["pawn.obj"]
-    root = tmp_path / "a file, not a folder"
-    root.touch()
-    maker = _maker(sample.path.parent, root, renderer)
-    with pytest.raises(JobFailed, match=r"^The thumbnail could not be stored: ") as failure:
-        await maker(Job(model_id=sample.model_id, model_hash=sample.model_hash))
-    assert failure.value.retryable
-
-
-def _maker(models: Path, thumbnails: Path, renderer: Renderer) -> ThumbnailMaker:
-    return ThumbnailMaker(ModelFolder(models), ThumbnailFolder(thumbnails), [renderer])
 
 
 def _opened(pictures: Pictures) -> Image.Image:
