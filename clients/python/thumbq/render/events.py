@@ -1,6 +1,7 @@
 """Sends remarks about jobs to the queue: a texture that is missing, a face that was left out."""
 
 import logging
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -30,11 +31,12 @@ class JobEvents:
     ) -> None:
         await self._channel.close()
 
-    async def remark(self, job_id: int, message: str) -> None:
-        """Send one sentence about a job."""
-        request = LogJobEventRequest(job_id=job_id, event_type=REMARK, message=message)
+    async def remark(self, job_id: int, messages: Iterable[str]) -> None:
+        """Send sentences about a job, until one does not arrive."""
         try:
-            await self._stub.LogJobEvent(request, timeout=SECONDS)
+            for message in messages:
+                request = LogJobEventRequest(job_id=job_id, event_type=REMARK, message=message)
+                await self._stub.LogJobEvent(request, timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                _logger.warning("Job %d: its event could not be sent (%s)", job_id, describe(error))
+                _logger.warning("Job %d: its events could not be sent (%s)", job_id, describe(error))

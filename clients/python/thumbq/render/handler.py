@@ -76,5 +76,5 @@ class ThumbnailMaker:
     async def _tell(self, job: Job, model: Model) -> None:
         for remark in model.remarks:
             _logger.warning("Job %d (model %d): %s", job.id, job.model_id, remark)
-            if self._events:
-                await self._events.remark(job.id, remark)
+        if self._events and model.remarks:
+            await self._events.remark(job.id, model.remarks)
