@@ -105,6 +105,15 @@ async def test_points_and_lines_are_thick_enough_to_be_seen(renderer: Renderer, 
         assert sum(alpha.histogram()[128:]) > 0.01 * size * size
 
 
+async def test_a_sheet_is_shown_from_another_side_than_its_edge(renderer: Renderer, tmp_path: Path):
+    model = tmp_path / "floor.obj"
+    model.write_bytes(b"v -1 0 -1\nv 1 0 -1\nv 1 0 1\nv -1 0 1\nf 1 2 3 4\n")
+    front, usual = [
+        (await renderer.render(model, outputs=Outputs(camera=camera))).files for camera in ("front", "quarter")
+    ]
+    assert front == usual
+
+
 async def test_what_cannot_be_seen_is_never_a_picture(renderer: Renderer, tmp_path: Path):
     """A model of perfectly clear glass has surfaces, but none is visible."""
     content = files.glb(things.pawn())

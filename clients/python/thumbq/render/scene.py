@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import f3d
 from PIL import Image
 
 from thumbq.render.formats import FORMATS
-from thumbq.render.outputs import CAMERAS, Outputs
+from thumbq.render.outputs import CAMERAS, DEFAULT_CAMERA, Camera, Outputs
 from thumbq.render.picture import framing, ground
 from thumbq.render.picture.encoding import encode
 from thumbq.render.picture.looks import Looks
@@ -28,6 +28,8 @@ LONGEST_LOG = 1 << 16
 
 # A picture with less in it than this is drawn again with thick edges, lines and points.
 THIN = 3 * LEAST_SEEN
+# Cameras that are tried when nothing is visible from the chosen one.
+FALLBACKS = (DEFAULT_CAMERA, "iso")
 
 
 class CannotDraw(Exception):
@@ -70,10 +72,9 @@ class Studio:
         with drawing.stage("load"):
             up = outputs.up_of(model_format)
             self._load(model, model_format, up)
-        with drawing.stage("frame"):
-            view = self._find_view(model_format, up, outputs)
-        with drawing.stage("draw"):
-            frames = self._frames(view, outputs, FORMATS[model_format].name)
+        frames = self._visible_frames(drawing, up, outputs)
+        if not frames:
+            raise CannotDraw(f"The {FORMATS[model_format].name} file has nothing to see in it.")
         with drawing.stage("encode"):
             for size in outputs.sizes:
                 sized = [ground.on_ground(_scaled(frame, size), outputs.color) for frame in frames]
@@ -100,20 +101,24 @@ class Studio:
         """Return the log of f3d and its readers about this model."""
         return os.pread(self._log, LONGEST_LOG, 0).decode(errors="replace")
 
-    def _find_view(self, model_format: str, up: str, outputs: Outputs) -> View:
-        camera = CAMERAS[outputs.camera]
-        view = self._shots.whole_scene(up, camera, outputs.front)
-        try:
-            view = framing.find_frame(view, self._shots, camera.filled)
-            if outputs.frames > 1:
-                view = turntable(view, self._shots.visible)
-            return view
-        except framing.NothingToSee:
-            name = FORMATS[model_format].name
-            raise CannotDraw(f"The {name} file has nothing to see in it.") from None
+    def _visible_frames(self, drawing: Drawing, up: str, outputs: Outputs) -> list[Image.Image]:
+        """Return the pictures of all frames; none when too little is visible from every side."""
+        # The chosen camera may see a flat model from its edge.
+        for name in dict.fromkeys((outputs.camera, *FALLBACKS)):
+            with suppress(framing.NothingToSee):
+                with drawing.stage("frame"):
+                    view = self._find_view(CAMERAS[name], up, outputs)
+                with drawing.stage("draw"):
+                    return self._frames(view, outputs)
+        return []
 
-    def _frames(self, view: View, outputs: Outputs, name: str) -> list[Image.Image]:
-        """Return the picture of every frame with its halo; raises CannotDraw when too little is visible."""
+    def _find_view(self, camera: Camera, up: str, outputs: Outputs) -> View:
+        view = self._shots.whole_scene(up, camera, outputs.front)
+        view = framing.find_frame(view, self._shots, camera.filled)
+        return turntable(view, self._shots.visible) if outputs.frames > 1 else view
+
+    def _frames(self, view: View, outputs: Outputs) -> list[Image.Image]:
+        """Return the picture of every frame with its halo; raises NothingToSee when too little is visible."""
         views, size, grounds = view.turned(outputs.frames), max(outputs.sizes), ground.grounds_of(outputs.color)
         pictures = self._shots.pictures(views, size)
         if visible_share(pictures[0]) < THIN:
@@ -122,7 +127,7 @@ class Studio:
             pictures = [ground.set_off(picture, grounds) for picture in pictures]
             if ground.can_be_seen(pictures[0], grounds):
                 return pictures
-        raise CannotDraw(f"The {name} file has almost nothing to see in it.")
+        raise framing.NothingToSee
 
 
 def _is_cloud(said: str) -> bool:
