@@ -123,6 +123,18 @@ def _many_entries(path: Path) -> None:
 
 
 _DAE_ENTITY = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><COLLADA>&a;</COLLADA>'
+
+
+def _3ds(face: bytes) -> bytes:
+    """One point, and one face of which this is the data."""
+
+    def chunk(kind: int, content: bytes) -> bytes:
+        return struct.pack("<HI", kind, 6 + len(content)) + content
+
+    mesh = chunk(0x4110, struct.pack("<H3f", 1, 0, 0, 0)) + chunk(0x4120, b"\1\0" + face)
+    return chunk(0x4D4D, chunk(0x3D3D, chunk(0x4000, b"a\0" + chunk(0x4100, mesh))))
+
+
 # Each node has the next one twice.
 _DOUBLING = json.dumps(
     {"asset": {"version": "2.0"}, "nodes": [{"children": [number + 1] * 2} for number in range(40)] + [{}]}
@@ -151,6 +163,13 @@ _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 
         ("a.ply", _FACE, "Face 1 of the PLY file names a point that is not there; it has 1."),
         ("a.ifc", _IFC, "The IFC file is damaged: it refers to #9, which is not there."),
         ("a.wrl", _WRL, "The VRML file has a face that names point 9; the most points of a part are 1."),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement face 0\nend_header\n", "The PLY file has no points."),
+        (
+            "a.3ds",
+            _3ds(b"\0\0\1\0\2\0\0\0"),
+            "Face 1 of a part of the 3DS file names a point that is not there; it has 1.",
+        ),
+        ("a.3ds", _3ds(b""), "The 3DS file is damaged: a part of it is longer than the whole"),
         ("a.pcd", _PCD, "The PCD file is incomplete: 0 of 1000000000 points."),
         ("a.pts", b"1000000000\n0 0 0\n", "The PTS file is incomplete: 1 of 1000000000 points."),
         ("a.ptx", b"100000\n100000\n" + b"0 0 0\n" * 8, "The PTX file is incomplete: 0 of 10000000000 points."),

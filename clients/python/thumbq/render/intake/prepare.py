@@ -9,7 +9,7 @@ from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.detection import format_of_file
 from thumbq.render.intake.refusal import Refused
 from thumbq.render.references import fbx, gltf, markup
-from thumbq.render.repair import clouds, completeness, obj, ply, stl
+from thumbq.render.repair import clouds, completeness, obj, ply, stl, threeds
 
 Preparation = Callable[[Path, Path, Companions, int], None]
 
@@ -50,6 +50,7 @@ def _not_drawn(name: str, word: str | None) -> str:
 
 
 PREPARATIONS: dict[str, Preparation] = {
+    "3ds": threeds.check,
     "3mf": _checked_archive,
     "dae": markup.prepare_dae,
     "fbx": fbx.prepare,

@@ -2,7 +2,6 @@
 
 import mmap
 import re
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,15 +57,6 @@ def _ifc(raw: Path) -> None:
 def _iges(raw: Path) -> None:
     if not re.search(rb"^.{72}T[ 0]*1[ \t]*$", _tail(raw).replace(b"\r", b""), re.MULTILINE):
         raise Refused("The IGES file is incomplete: its terminating section is missing.")
-
-
-def _3ds(raw: Path) -> None:
-    with raw.open("rb") as file:
-        head = file.read(6)
-    size = raw.stat().st_size
-    said = struct.unpack("<2xI", head)[0] if len(head) == 6 else 6
-    if size < said:
-        raise Refused(f"The 3DS file is incomplete: {size} of {said} bytes.")
 
 
 def _splat(raw: Path) -> None:
@@ -163,7 +153,7 @@ def _tail(raw: Path) -> bytes:
 
 
 _CHECKS: dict[str, Callable[[Path], None]] = {
-    "step": _step, "ifc": _ifc, "iges": _iges, "3ds": _3ds, "splat": _splat, "off": _off, "wrl": _wrl, "pcd": _pcd,
+    "step": _step, "ifc": _ifc, "iges": _iges, "splat": _splat, "off": _off, "wrl": _wrl, "pcd": _pcd,
     "ptx": _ptx,
 }  # fmt: skip
 CHECKED = tuple(_CHECKS)

@@ -92,7 +92,9 @@ def _read_header(raw: Path) -> _Header | None:
     orders = {"binary_little_endian": "<", "binary_big_endian": ">"}
     order = next((orders[word] for word in text.split()[:4] if word in orders), None)
     elements = _elements(text)
-    if not elements or elements[0].name != "vertex" or not elements[0].is_of_points:
+    if not any(element.name == "vertex" for element in elements):
+        raise Refused("The PLY file has no points.")
+    if elements[0].name != "vertex" or not elements[0].is_of_points:
         return None
     first = elements[0]
     axes = (first.names.index("x"), first.names.index("y"), first.names.index("z"))

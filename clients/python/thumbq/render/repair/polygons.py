@@ -1,4 +1,4 @@
-"""Faces that the renderer would take too long to cut into triangles: those of many corners are cut here.
+"""Cuts faces of many corners into triangles, for which the renderer would take too long.
 
 Ears are cut off one after the other, as the renderer does, but in bounded time: what is left of a face that overlaps
 itself is cut as a fan.
