@@ -1,14 +1,22 @@
 """QueueService: producers and workers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import INT64_MAX, Completion, Enqueued, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import Completion, Enqueued, Failure, NewJob, Token, Verdict
 from thumbq_server.domain.model_versions import NewVersion
-from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
-from thumbq_server.domain.requests import MAX_LEASE, PathRule, check_batch, check_wait, check_worker_id
+from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, WrongState
+from thumbq_server.domain.requests import (
+    PathRule,
+    check_batch,
+    check_lease_duration,
+    check_max_jobs,
+    check_page_size,
+    check_page_token,
+    check_wait,
+    check_worker_id,
+)
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.join import job_when_ended
@@ -19,10 +27,6 @@ from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
 from thumbq_server.rpc.errors import refusals_as_status
 from thumbq_server.rpc.streams import Streams
-
-MAX_DEQUEUE = 100
-MAX_PAGE = 1000
-DEFAULT_PAGE = 100
 
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):
@@ -64,11 +68,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     @refusals_as_status
     async def DequeueJobs(self, request: queue_pb2.DequeueJobsRequest, context: Any) -> queue_pb2.DequeueJobsResponse:
         worker_id = check_worker_id(request.worker_id)
-        if not 0 <= request.max_jobs <= MAX_DEQUEUE:
-            raise Invalid(f"maxJobs must be between 1 and {MAX_DEQUEUE}")
+        max_jobs = check_max_jobs(request.max_jobs)
         wait = check_wait(timedelta_of(request.wait))
         response = queue_pb2.DequeueJobsResponse()
-        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, request.max_jobs or 1, wait))
+        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, max_jobs, wait))
         await self._name_versions(response.jobs)
         return response
 
@@ -108,10 +111,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def ExtendLease(self, request: queue_pb2.ExtendLeaseRequest, context: Any) -> queue_pb2.ExtendLeaseResponse:
         seconds = float(self._queue.unary_lease_seconds)
         if request.HasField("duration"):
-            duration = timedelta_of(request.duration)
-            if not timedelta(0) < duration <= MAX_LEASE:
-                raise Invalid("duration must be more than 0 and at most 1 hour")
-            seconds = duration.total_seconds()
+            seconds = check_lease_duration(timedelta_of(request.duration))
         token = codec.read_token(request)
         ((verdict, expires_at),) = await self._queue.extend([(token, seconds)])
         _expect_ok(verdict, token)
@@ -135,14 +135,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Any) -> queue_pb2.ListJobsResponse:
-        if not 0 <= request.page_size <= MAX_PAGE:
-            raise Invalid(f"pageSize must be between 1 and {MAX_PAGE}")
+        limit = check_page_size(request.page_size)
         status = codec.read_status(request.status)
-        token = request.page_token
-        if token and not (token.isascii() and token.isdigit() and len(token) < 19):
-            raise Invalid("pageToken is malformed")
-        below = int(token) if token else INT64_MAX
-        page = await self._views.jobs(status, request.model_id, below, request.page_size or DEFAULT_PAGE)
+        below = check_page_token(request.page_token)
+        page = await self._views.jobs(status, request.model_id, below, limit)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, page.jobs),
             next_page_token="" if page.next_below is None else str(page.next_below),
