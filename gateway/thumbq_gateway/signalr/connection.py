@@ -77,7 +77,7 @@ class Connection:
 
     async def drained(self) -> None:
         """Wait until the client has read most of the records before, so that a long answer does not cut it off."""
-        while not self.ended and self.outlet.unread > self._buffer_limit // 2:
+        while not self.ended and self.outlet.unread > self._buffer_limit // 2:  # noqa: ASYNC110 - a transport has no event
             await asyncio.sleep(_LOOK_AGAIN)
 
     def ping(self) -> None:
