@@ -10,7 +10,7 @@ from tests.fuzz.case import Answer, Case, Channel
 from tests.fuzz.rpc_cases import METHODS, path_of
 
 # Seconds for making one case smaller.
-_SHRINKING = 20.0
+_SHRINKING = 12.0
 _BAD_CODES = {"UNKNOWN", "INTERNAL", "DATA_LOSS"}
 # 501: the RPC is not in this version. 503: documented for each route.
 _DOCUMENTED = {"501", "503"}

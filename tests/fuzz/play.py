@@ -12,7 +12,7 @@ from tests.fuzz.case import Answer, Case, Channel, Ending
 _STATUS_LINE = re.compile(rb"^HTTP/1\.[01] (\d{3})", re.MULTILINE)
 _KEPT = 4000
 # Seconds: for an answer, after the first piece of it, for a stream that goes on, and for a whole case.
-_ANSWER, _MORE, _LINGER, _CASE = 2.5, 0.1, 0.6, 12.0
+_ANSWER, _MORE, _LINGER, _CASE = 2.0, 0.03, 0.4, 12.0
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -81,7 +81,8 @@ async def _read(reader: asyncio.StreamReader, received: bytearray) -> None:
 async def _call(case: Case, port: int) -> Answer:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS) as channel:
         try:
-            await channel.unary_unary(case.target)(case.pieces[0], timeout=_ANSWER)
+            call: Any = channel.unary_unary(case.target)
+            await call(case.pieces[0], timeout=_ANSWER)
         except grpc.aio.AioRpcError as error:
             return Answer(error.code().name, error.details() or "")
         return Answer("OK")
@@ -89,7 +90,7 @@ async def _call(case: Case, port: int) -> Answer:
 
 async def _stream(case: Case, port: int) -> Answer:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS) as channel:
-        call = channel.stream_stream(case.target)(timeout=_CASE)
+        call: Any = channel.stream_stream(case.target)(timeout=_CASE)
         reader = asyncio.create_task(_read_all(call)) if case.reads else None
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
             async with asyncio.timeout(_ANSWER):  # a server that does not read blocks the writer

@@ -14,12 +14,12 @@ from tests.fuzz.service import Problem, Service
 from tests.fuzz.values import Known, Values
 from tests.system.chaos.journal import say
 
-CASES_A_ROUND = 40
-AT_ONCE = 4
+CASES_A_ROUND = 100
+AT_ONCE = 8
 # Cases above this size are sent one at a time: the limits are those of one message.
 _LARGE = 300_000
-# The run ends after this number of kinds of findings, and searches for the cause of one kind of problem at most so often.
-_ENOUGH, _SEARCHES = 25, 3
+# The run ends after so many kinds of findings, and searches at most so often for the cause of one kind of problem.
+_ENOUGH, _SEARCHES = 25, 2
 _OBSERVE = 0.3
 
 
@@ -101,18 +101,22 @@ class Run:
         if self._searched[problem.kind] > _SEARCHES:
             self._note([problem], cases)
             return
-        say(f"  round {self.rounds}: {problem.kind}: {problem.text[:200]}; looking for its case")
-        for case in sorted(cases, key=lambda each: -each.size):
-            if await self._causes(case, problem.kind):
-                small = await shrink(case, lambda smaller: self._causes(smaller, problem.kind))
-                self._add(Finding(f"{problem.kind}, by {small.channel} {small.target}", problem.text, [small]))
-                return
-        self._note([problem], cases)
+        say(f"  round {self.rounds}: {problem.kind}; looking for its case")
+        few = list(cases)
+        while len(few) > 1:
+            half = len(few) // 2
+            few = few[:half] if await self._cause(few[:half], problem.kind) else few[half:]
+        if await self._cause(few, problem.kind):
+            small = await shrink(few[0], lambda smaller: self._cause([smaller], problem.kind))
+            self._add(Finding(f"{problem.kind}, by {small.channel} {small.target}", problem.text, [small]))
+        else:
+            self._note([problem], cases)
 
-    async def _causes(self, case: Case, kind: str) -> bool:
+    async def _cause(self, cases: Sequence[Case], kind: str) -> bool:
+        """Return whether these cases cause this kind of problem."""
         if kind.startswith(("growth", "the ")):
             self._note(await self._service.restart(), [])
-        await play(case, self._service.addresses)
+        await asyncio.gather(*(self._play(case) for case in cases))
         await asyncio.sleep(_OBSERVE)
         return any(problem.kind == kind for problem in await self._service.problems())
 

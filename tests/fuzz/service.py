@@ -26,8 +26,13 @@ STOP_LIMIT = 0.25
 # Seconds without service after which a good client counts as forgotten.
 PATIENCE = 30.0
 _END = 30.0
+# Bytes of log that the cases of one round may cause.
+_LOG_LIMIT = MEBIBYTE
+# A traceback with the line before it, or one line that speaks of an error.
 _ERROR = re.compile(
-    r"Traceback \(|level='(error|critical)'|never retrieved|never awaited|destroyed but it is pending| ERROR "
+    r"^.*\nTraceback \(.*\n(?:[ \t].*\n)*(?P<exception>.*)|"
+    r"^(?P<line>.*(?:level='(?:error|critical)'|never retrieved|never awaited|destroyed but it is pending| ERROR ).*)$",
+    re.MULTILINE,
 )
 _SETTINGS = {
     "THUMBQ_LEASE_DURATION": "3",
@@ -121,6 +126,7 @@ class Service:
     async def _end(self, program: Program) -> Problem | None:
         if not program.running:
             return None
+        program.expected_up = False
         program.send(signal.SIGTERM)
         try:
             code = await program.end(_END)
@@ -166,14 +172,16 @@ class Service:
     def _logged(self) -> Iterator[Problem]:
         for program in self.programs:
             text = self._news(self._folder / f"{program.name}.log")
-            for line in text.splitlines():
-                if _ERROR.search(line):
-                    kind = re.sub(r"timestamp='[^']*'|\d+", "", line)[:120]
-                    place = text.index(line)
-                    yield Problem(f"log of the {program.name}: {kind}", text[place : place + 3000])
+            if len(text) > _LOG_LIMIT:
+                yield Problem(f"log of the {program.name} is flooded", f"{len(text):,} bytes in one round")
+            for match in _ERROR.finditer(text):
+                if match[0].startswith("\n"):
+                    continue  # it belongs to the traceback above it
+                kind = re.sub(r"timestamp='[^']*'|\d+", "", match["line"] or match["exception"])[:120]
+                yield Problem(f"log of the {program.name}: {kind}", text[match.start() :][:2000])
 
     def _read_journal(self) -> list[Problem]:
-        problems = []
+        problems: list[Problem] = []
         for line in self._news(self._journal).splitlines():
             at, what, name, *details = json.loads(line)
             if what == "probe":
