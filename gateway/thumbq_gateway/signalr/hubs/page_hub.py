@@ -103,6 +103,7 @@ class PageHub(Hub):
             log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
             return  # the page gets the next change
         connection.send(status)
+        await connection.drained()
 
     async def _join_version(self, connection: Member, version_id: Any) -> None:
         self.join_group(connection, f"version {str(version_id)[:40]}")
@@ -116,6 +117,7 @@ class PageHub(Hub):
             return
         if thumbnail.model_id:
             connection.send(_status(thumbnail))
+            await connection.drained()
 
     def _has_version(self, version_id: int) -> bool:
         return bool(self.members([f"version {version_id}"]))
@@ -125,8 +127,10 @@ class PageHub(Hub):
 
     async def _join_all_models(self, connection: Member) -> None:
         self.join_group(connection, ALL_MODELS)
-        for told in list(self._recent.values()):
-            connection.send(told.record)
+        for model_id, told in list(self._recent.items()):
+            if self._recent.get(model_id) is told:  # a newer one has been sent meanwhile, as to every member
+                connection.send(told.record)
+                await connection.drained()
 
     async def _present(self, model_id: int) -> Record:
         """Return the status of a model. One read serves all that ask at once, and a newer notification wins over it."""

@@ -12,6 +12,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 _TIMEOUT = 10.0  # seconds
 _PAUSE = 0.2  # seconds between two rounds of reading
+_MOST_WATCHED = 10_000  # versions, before those that no page shows any more are forgotten
 _UNKNOWN = 0  # the model of a version that no producer has named yet
 
 log = structlog.get_logger()
@@ -36,6 +37,8 @@ class VersionGroups:
 
     async def read(self, version_id: int) -> Thumbnail:
         """Return the thumbnail of a version, and watch the version from now on. Raises AioRpcError."""
+        if len(self._models) > _MOST_WATCHED:
+            self._models = {version: model for version, model in self._models.items() if self._is_joined(version)}
         self._models.setdefault(version_id, _UNKNOWN)
         answer = await self._service.GetThumbnail(GetThumbnailRequest(model_version_id=version_id), timeout=_TIMEOUT)
         self._models[version_id] = answer.thumbnail.model_id
