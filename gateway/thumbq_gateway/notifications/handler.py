@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import socket
 
 import grpc
 from aiohttp import HttpVersion11, web
@@ -39,15 +38,13 @@ class Notifications:
         metrics: NotificationMetrics,
         *,
         limit: int,
-        timeout: float,
     ) -> None:
-        """Serve at most `limit` clients. A client that acknowledges nothing for `timeout` seconds is dropped."""
+        """Serve at most `limit` clients."""
         self._upstream = upstream
         self._fanout = fanout
         self._queue_relay = queue_relay
         self._metrics = metrics
         self._limit = limit
-        self._timeout = timeout
         self._clients = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -103,7 +100,6 @@ class Notifications:
     ) -> None:
         if http_request.transport is None:
             return
-        _give_up_after(self._timeout, http_request.transport)
         connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
         self._enter(connection)
         try:
@@ -125,10 +121,3 @@ class Notifications:
         self._fanout.leave(connection)
         if connection.request.watches_queue:
             self._queue_relay.leave()
-
-
-def _give_up_after(seconds: float, transport: asyncio.BaseTransport) -> None:
-    """Let the kernel end a connection whose peer acknowledges nothing, for instance because it lost its network."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

@@ -13,10 +13,10 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
 from thumbq_gateway.notifications.ring import Event
-from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, whole_number_reader, word_reader
+from thumbq_gateway.protojson.values import InvalidValue, Reader, choice_reader, read_flag_text, whole_number_reader
 
 _WORDS = {"earliest": StartFrom.EARLIEST, "latest": StartFrom.LATEST}
-_read_status = word_reader(ThumbnailStatus.DESCRIPTOR)
+_read_status = choice_reader(ThumbnailStatus.DESCRIPTOR)
 _read_model_id = whole_number_reader(1, 2**63 - 1)
 
 
