@@ -131,9 +131,7 @@ UNDECODABLE = {
 
 
 @pytest.mark.parametrize(("encoding", "body"), UNDECODABLE.values(), ids=UNDECODABLE)
-async def test_a_body_that_cannot_be_decoded_is_the_clients_fault(
-    client: Client, encoding: bytes, body: bytes
-) -> None:
+async def test_a_body_that_cannot_be_decoded_is_the_clients_fault(client: Client, encoding: bytes, body: bytes) -> None:
     request = b"Connection: close\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
     answer = await exchange(client, POST + request)
     assert answer[8:11] == b" 40", answer
@@ -152,7 +150,7 @@ async def test_a_small_body_that_decodes_to_much_is_refused(client: Client) -> N
 
 
 async def test_a_broken_chunk_is_the_clients_fault(client: Client) -> None:
-    answer = await exchange(client, POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod\r\nZZ\r\n")
+    answer = await exchange(client, POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n')
     assert answer[8:11] == b" 40", answer
 
 

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+_EXPOSED = "ETag, Retry-After, Content-Disposition, Content-Range, Accept-Ranges"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
-    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control",
+    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control, Range, If-Range",
     "Access-Control-Max-Age": "600",
 }
 
@@ -31,7 +32,7 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
         response.headers.add("Vary", "Origin")
         if origin := allowed(request):
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
     if origins:
         app.middlewares.insert(0, answer_preflight)

@@ -1,28 +1,24 @@
 """GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root."""
 
-import asyncio
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import grpc
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.file_threads import FileThreads, Stalled
+from thumbq_gateway.http.picture_response import PIECE, Picture, opened_picture, send_picture
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
 _PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _TIMEOUT = 10.0  # seconds
-_HEADERS = {
-    # A new picture keeps the address, so a browser must revalidate its copy.
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
+_FILE_TIMEOUT = 5.0  # seconds
 _BY_SUFFIX = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -37,10 +33,11 @@ _read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
 class ThumbnailFiles:
     """The handler. The server names the file of a model's picture."""
 
-    def __init__(self, channel: grpc.aio.Channel, root: Path | None) -> None:
-        """Serve no file at all without a root."""
+    def __init__(self, channel: grpc.aio.Channel, root: Path | None, *, timeout: float = _FILE_TIMEOUT) -> None:
+        """Serve no file at all without a root. Each step of reading one has `timeout` seconds."""
         self._service = NotificationServiceStub(channel)
         self._root = root
+        self._threads = FileThreads(timeout=timeout)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the pictures."""
@@ -58,22 +55,19 @@ class ThumbnailFiles:
         if self._root is None or not path:
             raise _no_file(model_id)
         try:
-            return OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
+            picture = await self._threads.run(path, partial(_open_picture, self._root, path, model_id), _close)
         except (OSError, ValueError):
             raise _no_file(model_id) from None
-
-
-class OpenedFile(web.FileResponse):
-    """A response with an open file: the file cannot be exchanged between its check and its use."""
-
-    def __init__(self, file: BinaryIO, content_type: str) -> None:
-        super().__init__(f"/dev/fd/{file.fileno()}", headers={**_HEADERS, "Content-Type": content_type})
-        self._file = file
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the whole response."""
-        with self._file:
-            return await super().prepare(request)
+        except Stalled:
+            message = f"The thumbnail file of model {model_id} cannot be read at the moment."
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, message) from None
+        try:
+            return await send_picture(request, picture, self._threads)
+        except (OSError, Stalled) as error:  # the headers are sent: the client learns from the missing bytes
+            request.protocol.force_close()
+            raise ConnectionResetError("the file cannot be read") from error
+        finally:
+            _close(picture)
 
 
 def open_below(root: Path, path: str) -> BinaryIO:
@@ -102,9 +96,20 @@ def _step(folder: int, name: str, flags: int) -> int:
         os.close(folder)
 
 
-def _open_picture(root: Path, path: str) -> tuple[BinaryIO, str]:
+def _open_picture(root: Path, path: str, model_id: int) -> Picture:
     file = open_below(root, path)
-    return file, content_type(os.pread(file.fileno(), 16, 0), path)
+    try:
+        start = os.pread(file.fileno(), PIECE, 0)
+        kind = content_type(start, path)
+        suffix = next((suffix for suffix, known in _BY_SUFFIX.items() if known == kind), "")
+        return opened_picture(file, kind, start, f"model-{model_id}{suffix}")
+    except OSError:
+        file.close()
+        raise
+
+
+def _close(picture: Picture) -> None:
+    picture.file.close()
 
 
 def content_type(start: bytes, path: str) -> str:

@@ -36,7 +36,7 @@ def listen(host: str, port: int, *, reuse_port: bool, patience: float) -> list[s
 def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, patience: float) -> socket.socket:
     both = address[0] == "::" and socket.has_dualstack_ipv6()
     one = socket.create_server(
-        address,  # type: ignore[arg-type]  # an IPv6 address has four parts
+        address,
         family=family,
         backlog=_BACKLOG,
         reuse_port=reuse_port,
