@@ -97,6 +97,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         parts.fanout,
         parts.queue_relay,
         parts.metrics.notifications,
+        bodies=parts.bodies,
         limit=settings.subscriber_limit,
     )
     app = web.Application(middlewares=[answer_errors])

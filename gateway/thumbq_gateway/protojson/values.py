@@ -157,6 +157,8 @@ def _seconds(value: object) -> Decimal | None:
     if isinstance(value, str):
         match = _SECONDS.fullmatch(value)
         return Decimal(match[1]) if match else None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool):
         return None
-    return Decimal(value) if abs(value) <= _LONGEST_DURATION else Decimal(_LONGEST_DURATION + 1)
+    if isinstance(value, int):
+        value = Decimal(value)
+    return value if isinstance(value, Decimal) else None
