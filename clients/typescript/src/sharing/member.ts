@@ -65,7 +65,7 @@ export class Member {
     } else if (message.type === "admitted") {
       if (message.member !== this.#id) return;
       this.#leader = message.from;
-      this.#take({ ...(this.#position !== "earliest" && { id: this.#position }) });
+      this.#give(this.#position === "earliest" ? {} : { id: this.#position });
       for (const frame of message.frames) this.#take(frame);
     } else if ("from" in message && message.from === this.#leader) {
       if (message.type === "frame") this.#take(message.frame);
@@ -78,7 +78,11 @@ export class Member {
   #take(frame: Frame): void {
     const wanted = this.#wanted(frame);
     this.#position = wanted.id ?? this.#position;
-    this.#frames.push(wanted);
+    this.#give(wanted);
+  }
+
+  #give(frame: Frame): void {
+    this.#frames.push(frame);
     if (this.#frames.length > longestQueue) this.#fail(new Error("This tab is too slow for the stream."));
     this.#wake();
   }

@@ -59,7 +59,7 @@ export class Member {
             if (message.member !== this.#id)
                 return;
             this.#leader = message.from;
-            this.#take({ ...(this.#position !== "earliest" && { id: this.#position }) });
+            this.#give(this.#position === "earliest" ? {} : { id: this.#position });
             for (const frame of message.frames)
                 this.#take(frame);
         }
@@ -76,7 +76,10 @@ export class Member {
     #take(frame) {
         const wanted = this.#wanted(frame);
         this.#position = wanted.id ?? this.#position;
-        this.#frames.push(wanted);
+        this.#give(wanted);
+    }
+    #give(frame) {
+        this.#frames.push(frame);
         if (this.#frames.length > longestQueue)
             this.#fail(new Error("This tab is too slow for the stream."));
         this.#wake();
