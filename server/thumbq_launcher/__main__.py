@@ -6,12 +6,13 @@ its children in the same way.
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 
-from thumbq_launcher.children import Child, LaunchFailed, PostgresChild, Program
 from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
+from thumbq_launcher.processes import Child, LaunchFailed, PostgresChild, Program
 from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
 from thumbq_runtime.addresses import reachable_address
@@ -23,6 +24,8 @@ from thumbq_runtime.settings import (
     GRPC_PORT,
     HTTP_HOST,
     HTTP_PORT,
+    HUB_SECRET,
+    HUB_SECRET_FILE,
     SERVER,
     THUMBNAIL_ROOT,
 )
@@ -78,6 +81,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
         GRPC_HOST.variable: settings.grpc_host,
         HTTP_HOST.variable: settings.http_host,
     }
+    if not HUB_SECRET.read(environment) and not HUB_SECRET_FILE.read(environment):
+        environment[HUB_SECRET.variable] = secrets.token_hex(32)
     # -P: a file in the current folder must not be imported in place of a library.
     python = [sys.executable, "-P", "-m"]
 

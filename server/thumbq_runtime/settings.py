@@ -28,7 +28,7 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
-_SECONDS = Kind("a number of seconds", float, above=0)
+_SECONDS = Kind("a positive number of seconds", float, above=0)
 
 DATA_DIR = Setting(
     ("THUMBQ_DATA_DIR",),
@@ -54,6 +54,16 @@ GRPC_PORT = Setting(("THUMBQ_GRPC_PORT",), _PORT, 50051, "Port of the gRPC API; 
 HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the page and the JSON API bind.")
 HTTP_PORT = Setting(
     ("THUMBQ_HTTP_PORT", "PORT"), _PORT, 5009, "Port of the page and the JSON API; 0 takes any free one."
+)
+HUB_SECRET = Setting[str | None](
+    ("THUMBQ_HUB_SECRET",),
+    _TEXT,
+    None,
+    "Signs the connection tokens of the SignalR hubs: the same for gateways on several hosts."
+    " Without one, `thumbq serve` makes one for its gateways.",
+)
+HUB_SECRET_FILE = Setting[Path | None](
+    ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
 PROCESSES = Setting(

@@ -1,4 +1,4 @@
-"""Real connections that tell what was asked of them, hold an answer back, or find their database gone."""
+"""Real connections that count their statements, hold answers back, or find their database gone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -8,13 +8,19 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
+
+# No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
+POLICY = RetryPolicy(base=600, cap=600)
+NEVER = 3600.0
 
 
 class Holdable:
-    """What can keep the answers of PostgreSQL to itself for a while."""
+    """A connection that can hold the answers of PostgreSQL back for a while."""
 
     def __init__(self) -> None:
         self._free = asyncio.Event()
@@ -22,7 +28,7 @@ class Holdable:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Statements are committed, but nobody learns of it before the block ends."""
+        """Let statements commit, but hold their answers back until the block ends."""
         self._free.clear()
         try:
             yield
@@ -41,9 +47,9 @@ class WatchedLane(Lane, Holdable):
         # how many answers get lost on their way
         self.losses = 0
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         self.begun += 1
-        rows = await super().fetch(sql, *arguments)
+        rows = await super().fetch(statement, *arguments)
         self.committed += 1
         await self._free.wait()
         if self.losses:
@@ -60,16 +66,21 @@ class WatchedDatabase(Database, Holdable):
         Holdable.__init__(self)
         self.asked: list[str] = []
         self.answered = 0
+        self.in_flight = 0
 
     def lane(self) -> WatchedLane:
         lane = WatchedLane(self.dsn)
         self._lanes.append(lane)
         return lane
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        self.asked.append(sql)
-        rows = await super().fetch(sql, *arguments)
-        await self._free.wait()
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+        self.asked.append(str(statement))
+        self.in_flight += 1
+        try:
+            rows = await super().fetch(statement, *arguments)
+            await self._free.wait()
+        finally:
+            self.in_flight -= 1
         self.answered += 1
         return rows
 
@@ -116,7 +127,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 @asynccontextmanager
 async def away(server: str, dsn: str) -> AsyncIterator[None]:
-    """Cut every connection to a database, and let nobody connect before the block ends."""
+    """Cut every connection to a database, and refuse new ones until the block ends."""
     name = urlsplit(dsn).path[1:]
     connection = await asyncpg.connect(server)
     try:

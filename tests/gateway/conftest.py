@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian's package nginx)")

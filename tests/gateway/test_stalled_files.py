@@ -60,7 +60,7 @@ async def test_a_file_that_hangs_is_answered_503_once_its_time_is_over_and_at_on
     while not share.waiting:
         assert (await file(client, GOOD)).body == PNG
     answer = await first
-    message = f"The thumbnail file of model {STALLED} cannot be read at the moment."
+    message = "The file cannot be read at the moment."
     assert (answer.status, answer.json["message"], answer.headers["Retry-After"]) == (503, message, "1")
     for _ in range(2 * file_threads._MOST):
         assert (await file(client, STALLED)).status == 503

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
-from tests.store.invariants import assert_sound
-from tests.store.queue_under_test import TABLES, QueueUnderTest
+from tests.support.databases import database_at
+from tests.support.invariants import assert_sound
+from tests.support.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane
@@ -37,7 +37,7 @@ async def shared_lanes(shared_database: Database) -> list[Lane]:
 
 @pytest.fixture
 async def database(shared_database: Database) -> AsyncIterator[Database]:
-    """An empty queue; sound it must be when the test is over."""
+    """An empty queue. It must be sound when the test is over."""
     for table in TABLES:
         if table != "queue_head":
             await shared_database.fetch(f"DELETE FROM {table}")
@@ -59,5 +59,5 @@ async def queue(database: Database, lanes: list[Lane]) -> QueueUnderTest:
 
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadlock is an error here, where elsewhere it is tried again."""
+    """Make a deadlock an error, where production code would try again."""
     monkeypatch.setattr("thumbq_server.storage.postgres.errors.UNDONE_TRIES", 1)

@@ -1,4 +1,4 @@
-"""What can be seen of the store, set against the model of it."""
+"""Comparing the visible state of the store with its model."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ import asyncpg
 
 from tests.store.queue_model import Announcement, Job, QueueModel, Refuted, Thumbnail
 from thumbq_server.domain.job import NewJob
+from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 
@@ -76,17 +77,17 @@ def _thumbnail(row: asyncpg.Record) -> Thumbnail:
     )
 
 
-def _announcements(row: asyncpg.Record) -> Iterator[Announcement]:
-    nothing = [None] * len(row["model_ids"])
+def _announcements(row: CommitRecord) -> Iterator[Announcement]:
+    nothing = [None] * len(row.model_ids)
     columns = (
-        row["model_ids"],
-        row["job_ids"],
-        row["attempt_counts"],
-        row["error_messages"] or nothing,
-        row["next_attempt_ats"] or nothing,
+        row.model_ids,
+        row.job_ids,
+        row.attempt_counts,
+        row.error_messages or nothing,
+        row.next_attempt_ats or nothing,
     )
     for model_id, job_id, attempt, error_message, next_attempt_at in zip(*columns, strict=True):
-        yield Announcement(row["status"], model_id, job_id, attempt, error_message, next_attempt_at is not None)
+        yield Announcement(row.status, model_id, job_id, attempt, error_message, next_attempt_at is not None)
 
 
 def compare(

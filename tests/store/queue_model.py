@@ -1,6 +1,6 @@
 """The state diagram of a job, as a program: what each verb answers, and what is true afterwards.
 
-It is told the few things that PostgreSQL is free to choose: ids, the numbers of requests, and the time.
+Its caller passes the few things that PostgreSQL is free to choose: ids, the numbers of requests, and the time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ class Job:
     id: int
     request: NewJob
     number: int
-    # a time, or so many seconds from when the verb was said
+    # a time, or seconds from the verb's call
     run_at: datetime | float | None
     status: str = "Pending"
     attempt: int = 0

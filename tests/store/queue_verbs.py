@@ -1,4 +1,4 @@
-"""The verbs of the store, said to it and to the model of it."""
+"""Store operations, applied to the store and to its model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tests.store.model_comparison import Observation
 from tests.store.queue_model import BACKOFF, QueueModel
-from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, RetryVerdict, Token, Verdict
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
@@ -32,7 +32,7 @@ class Before:
 
 
 class Verb(Protocol):
-    """Something to be said to the store."""
+    """A call to the store."""
 
     async def say(self, lane: Lane) -> Any:
         """What the store answers."""
@@ -54,7 +54,7 @@ class Enqueue:
 
 @dataclass(frozen=True)
 class EnqueueAndClaim(Enqueue):
-    """While a worker waits for so many jobs."""
+    """Enqueue while a worker waits for `count` jobs."""
 
     worker: int
     count: int
@@ -136,7 +136,7 @@ class Expire:
     limit: int
 
     async def say(self, lane: Lane) -> Any:
-        return [Token(row["job_id"], row["given"]) for row in await expire(lane, self.limit, BACKOFFS, 1.0)]
+        return [Token(row.job_id, row.lease_seq) for row in await expire(lane, self.limit, BACKOFFS, 1.0)]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         if before.alone:
@@ -173,7 +173,7 @@ class Cancel:
     job_ids: tuple[int, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return sorted(cancelled.lease for cancelled in await cancel(lane, self.job_ids))
+        return sorted({answer.lease for answer in await cancel(lane, self.job_ids) if answer.lease})
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.cancel(self.job_ids)
@@ -184,7 +184,8 @@ class Retry:
     job_ids: tuple[int, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return sorted(await retry(lane, self.job_ids))
+        answers = await retry(lane, self.job_ids)
+        return sorted({answer.job_id for answer in answers if answer.verdict is RetryVerdict.RETRIED})
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.retry(self.job_ids)

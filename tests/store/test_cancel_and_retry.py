@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.store.conditions import locked, until_blocked
-from tests.store.queue_under_test import Event, failure, new_job
-from thumbq_server.domain.job import Token
+from tests.support.conditions import locked, until_blocked
+from tests.support.queue_under_test import Event, failure, new_job
+from thumbq_server.domain.job import CancelVerdict, Retrial, RetryVerdict, Token
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.retry import retry
@@ -38,17 +38,17 @@ class Meddled(Lane):
         super().__init__(dsn, statement_timeout=10)
         self.meddle = meddle
 
-    async def fetch(self, sql, *arguments):
-        if "FROM job_states" in sql:
+    async def fetch(self, statement, *arguments):
+        if "FROM job_states" in str(statement):
             await self.meddle()
-        return await super().fetch(sql, *arguments)
+        return await super().fetch(statement, *arguments)
 
 
 async def test_a_job_that_is_retried_right_after_it_was_cancelled_is_not_cancelled_again(queue):
     [job_id] = await queue.enqueued(new_job(7))
 
     async def retry_it():
-        assert await retry(queue.lane, [job_id]) == [job_id]
+        assert await retry(queue.lane, [job_id]) == [Retrial(job_id, RetryVerdict.RETRIED)]
 
     lane = Meddled(queue.database.dsn, retry_it)
     try:
@@ -69,7 +69,7 @@ async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwh
         until_blocked(queue, retry(lanes[2], [job_id]), count=2) as retrying,
     ):
         await rows.execute("COMMIT")
-    assert await retrying == [job_id]
+    assert await retrying == [Retrial(job_id, RetryVerdict.RETRIED)]
     assert await queue.status(job_id) == "Pending"
 
 
@@ -82,3 +82,36 @@ async def test_a_cancel_waits_for_a_change_of_its_job_and_then_cancels_it(queue,
         async with until_blocked(queue, cancel(lanes[1], [leased.job_id, ready])) as cancelling:
             await rows.execute("COMMIT")
     assert {job.job_id for job in await cancelling} == {leased.job_id, ready}
+
+
+async def test_a_cancel_answers_for_each_job(queue):
+    done = await queue.job_in("Completed", new_job(1))
+    gone = await queue.job_in("Cancelled", new_job(2))
+    held = await queue.job_in("Processing", new_job(3))
+    waiting = await queue.job_in("Pending", new_job(4))
+    job_ids = [held.job_id, done.job_id, 999_999_999, gone.job_id, waiting.job_id]
+    answers = await cancel(queue.lane, job_ids)
+    assert [answer.job_id for answer in answers] == job_ids
+    assert [answer.verdict for answer in answers] == [
+        CancelVerdict.CANCELLED,
+        CancelVerdict.ALREADY_ENDED,
+        CancelVerdict.NOT_FOUND,
+        CancelVerdict.ALREADY_CANCELLED,
+        CancelVerdict.CANCELLED,
+    ]
+    assert [(answer.session, answer.lease) for answer in answers[:2]] == [(queue.worker, held), (None, None)]
+
+
+async def test_a_retry_answers_for_each_job(queue):
+    held = await queue.job_in("Processing", new_job(1))
+    dead = await queue.job_in("Failed", new_job(2))
+    waiting = await queue.job_in("Waiting", new_job(3))
+    fresh = await queue.job_in("Pending", new_job(4))
+    job_ids = [fresh.job_id, waiting.job_id, 999_999_999, dead.job_id, held.job_id]
+    assert await retry(queue.lane, job_ids) == [
+        Retrial(fresh.job_id, RetryVerdict.ALREADY_PENDING),
+        Retrial(waiting.job_id, RetryVerdict.RETRIED),
+        Retrial(999_999_999, RetryVerdict.NOT_FOUND),
+        Retrial(dead.job_id, RetryVerdict.RETRIED),
+        Retrial(held.job_id, RetryVerdict.PROCESSING),
+    ]

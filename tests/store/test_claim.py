@@ -1,4 +1,4 @@
-"""Claiming: who gets which job, in which order, and only once."""
+"""Claiming: each job goes to one claimer, in the stated order."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from itertools import combinations
 import asyncpg
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import model_file, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import model_file, new_job
 from thumbq_server.domain.job import Token
 from thumbq_server.storage import workers
 from thumbq_server.storage.reads.leases import held_leases
@@ -22,13 +22,13 @@ async def test_a_claim_counts_an_attempt_and_grants_a_lease(queue):
     (row,) = await claim(queue.lane, ClaimRequest([queue.worker], [30]))
     assert (row.job_id, row.lease_seq, row.attempt) == (job_id, 1, 1)
     assert (row.model_id, row.model_hash) == (7, model_file(1))
-    assert (row.priority, row.max_attempts, row.created_at) == (2, 5, pending["created_at"])
+    assert (row.priority, row.max_attempts, row.created_at) == (2, 5, pending.created_at)
     assert (row.expires_at - row.claimed_at).total_seconds() == 30
 
     job = await queue.job(job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Processing", 1, 1)
-    assert (job["worker_id"], job["run_at"]) == ("worker-1", None)
-    assert (job["lease_expires_at"], job["updated_at"]) == (row.expires_at, row.claimed_at)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, 1)
+    assert (job.worker_id, job.run_at) == ("worker-1", None)
+    assert (job.lease_expires_at, job.updated_at) == (row.expires_at, row.claimed_at)
     assert await queue.news() == [], "a claim is not announced"
 
 
@@ -51,7 +51,7 @@ async def test_each_slot_has_its_worker_and_its_lease_time_in_the_order_of_rank(
     rows = await claim(queue.lane, ClaimRequest([queue.worker, other, queue.worker], [10, 600, 30]))
     assert [row.job_id for row in rows] == ids
     assert [(row.expires_at - row.claimed_at).total_seconds() for row in rows] == [10, 600, 30]
-    holders = [(await queue.job(job_id))["worker_id"] for job_id in ids]
+    holders = [(await queue.job(job_id)).worker_id for job_id in ids]
     assert holders == ["worker-1", "worker-2", "worker-1"]
     assert await held_leases(queue.database, other) == [(ids[1], 1)]
 
@@ -93,7 +93,7 @@ async def test_no_job_is_overtaken_by_one_due_later_than_its_priority_allows(que
         priority, age = dice.randint(0, 9), dice.uniform(0, 1200)
         [job_id] = await queue.enqueued(new_job(model, priority=priority))
         await queue.make_due(job_id, seconds_ago=age)
-        due[job_id] = (priority, (await queue.job(job_id))["run_at"])
+        due[job_id] = (priority, (await queue.job(job_id)).run_at)
     order = [token.job_id for _ in range(10) for token in await queue.claim(10)]
     assert set(order) == set(due)
     for earlier, later in combinations(order, 2):

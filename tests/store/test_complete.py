@@ -1,8 +1,8 @@
 """Completing: an attempt ends with a picture."""
 
-from tests.store.queue_under_test import Event, model_file, new_job, picture, untold
+from tests.support.queue_under_test import Event, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage.transitions.complete import _COMPLETE_AND_RERUN, complete
+from thumbq_server.storage.transitions.complete import COMPLETE_AND_RERUN, complete
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 
@@ -13,15 +13,15 @@ async def test_a_completed_job_keeps_its_record_and_shows_its_picture(queue):
     assert await complete(queue.lane, [picture(token, "/a.webp")]) == [(OK, 7)]
 
     job = await queue.job(token.job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Completed", 1, 1)
-    assert (job["worker_id"], job["lease_expires_at"], job["error_message"]) == (None, None, None)
-    assert job["finished_at"] == job["updated_at"] > job["created_at"]
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Completed", 1, 1)
+    assert (job.worker_id, job.lease_expires_at, job.error_message) == (None, None, None)
+    assert job.finished_at == job.updated_at > job.created_at
 
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["path"], thumbnail["size_bytes"]) == ("Ready", "/a.webp", 1234)
-    assert (thumbnail["width"], thumbnail["height"]) == (512, 256)
-    assert (thumbnail["model_hash"], thumbnail["error_message"]) == (model_file(1), None)
-    assert thumbnail["processed_at"] == job["finished_at"]
+    assert (thumbnail.status, thumbnail.path, thumbnail.size_bytes) == ("Ready", "/a.webp", 1234)
+    assert (thumbnail.width, thumbnail.height) == (512, 256)
+    assert (thumbnail.model_hash, thumbnail.error_message) == (model_file(1), None)
+    assert thumbnail.processed_at == job.finished_at
     assert await queue.news() == [Event("Ready", 7, token.job_id, 1)]
     assert await queue.value("completed FROM queue_head") == 1
 
@@ -31,7 +31,7 @@ async def test_a_success_after_failures_forgets_their_message_and_tells_the_atte
     await queue.make_due(token.job_id)
     await queue.news()
     await queue.complete(*await queue.claim())
-    assert (await queue.job(token.job_id))["error_message"] is None
+    assert (await queue.job(token.job_id)).error_message is None
     assert await queue.news() == [Event("Ready", 7, token.job_id, 2)]
 
 
@@ -59,7 +59,7 @@ async def test_a_failure_after_the_success_was_committed_changes_nothing(queue):
         assert await queue.fail(token) == [STALE]
         assert await queue.fail(untold(token)) == [Verdict.NOT_PROCESSING]
     assert await queue.status(token.job_id) == "Completed"
-    assert (await queue.thumbnail(7))["status"] == "Ready"
+    assert (await queue.thumbnail(7)).status == "Ready"
 
 
 async def test_success_and_failure_for_each_of_two_jobs_in_their_own_batches(queue):
@@ -85,4 +85,4 @@ async def test_a_job_that_nobody_forced_is_not_run_again(queue):
     """A report without a token may meet a lease that is younger than the mark it looked at."""
     (token,) = await queue.claimed(new_job(7))
     async with queue.unchanged():
-        assert await queue.sql(_COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []
+        assert await queue.sql(COMPLETE_AND_RERUN, *token, "/a.webp", 1, 1, 1) == []

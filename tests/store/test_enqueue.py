@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.queue_under_test import Event, model_file, new_job, picture
+from tests.support.queue_under_test import Event, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Verdict
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
@@ -12,10 +12,10 @@ async def test_a_new_job_is_pending_due_at_once_and_announced(queue):
     [(job_id, outcome)] = await queue.enqueue(new_job(7, priority=4, max_attempts=5))
     assert outcome is CREATED
     job = await queue.job(job_id)
-    assert (job["model_id"], job["model_hash"]) == (7, model_file(1))
-    assert (job["status"], job["priority"], job["max_attempts"]) == ("Pending", 4, 5)
-    assert (job["attempt_count"], job["lease_seq"], job["worker_id"]) == (0, 0, None)
-    assert job["run_at"] == job["created_at"] == job["updated_at"]
+    assert (job.model_id, job.model_hash) == (7, model_file(1))
+    assert (job.status, job.priority, job.max_attempts) == ("Pending", 4, 5)
+    assert (job.attempt_count, job.lease_seq, job.worker_id) == (0, 0, None)
+    assert job.run_at == job.created_at == job.updated_at
     assert await queue.news() == [Event("Pending", 7, job_id)]
 
 
@@ -41,10 +41,10 @@ async def test_an_ended_job_starts_anew_under_its_id(queue, state):
     request = new_job(7, priority=2, max_attempts=4)
     assert await queue.enqueue(request) == [Enqueued(token.job_id, RESET)]
     job = await queue.job(token.job_id)
-    assert (job["status"], job["attempt_count"], job["error_message"]) == ("Pending", 0, None)
-    assert (job["priority"], job["max_attempts"], job["finished_at"]) == (2, 4, None)
-    assert job["request_no"] > before["request_no"]
-    assert job["lease_seq"] == before["lease_seq"], "the fence only ever grows"
+    assert (job.status, job.attempt_count, job.error_message) == ("Pending", 0, None)
+    assert (job.priority, job.max_attempts, job.finished_at) == (2, 4, None)
+    assert job.request_no > before.request_no
+    assert job.lease_seq == before.lease_seq, "the fence only ever grows"
     assert await queue.news() == [Event("Pending", 7, token.job_id)]
 
 
@@ -53,7 +53,7 @@ async def test_a_job_that_started_anew_has_all_its_attempts_and_a_newer_lease(qu
     await queue.enqueue(new_job(7, max_attempts=1))
     (new,) = await queue.claim()
     assert new.lease_seq == old.lease_seq + 1
-    assert (await queue.job(new.job_id))["attempt_count"] == 1
+    assert (await queue.job(new.job_id)).attempt_count == 1
     assert await queue.complete(old, new) == [Verdict.STALE, Verdict.OK]
 
 
@@ -64,7 +64,7 @@ async def test_a_completed_job_starts_anew_when_its_model_went_back_to_the_older
     assert await queue.enqueue(new_job(7, file=1)) == [Enqueued(old.job_id, RESET)]
     assert await queue.value("completed FROM queue_head") == 1
     await queue.complete(*await queue.claim())
-    assert (await queue.thumbnail(7))["model_hash"] == model_file(1)
+    assert (await queue.thumbnail(7)).model_hash == model_file(1)
 
 
 async def test_a_completed_job_starts_anew_when_the_model_now_shows_a_newer_failure(queue):
@@ -87,8 +87,8 @@ async def test_force_makes_a_job_that_waits_for_its_retry_due_with_all_its_attem
     request = new_job(7, force=True, priority=3, max_attempts=1)
     assert await queue.enqueue(request) == [Enqueued(token.job_id, RESET)]
     job = await queue.job(token.job_id)
-    assert (job["attempt_count"], job["error_message"]) == (0, None)
-    assert (job["priority"], job["max_attempts"]) == (3, 1)
+    assert (job.attempt_count, job.error_message) == (0, None)
+    assert (job.priority, job.max_attempts) == (3, 1)
     assert await queue.news() == [Event("Pending", 7, token.job_id)]
     assert await queue.claim() == [token._replace(lease_seq=2)]
 
@@ -134,12 +134,12 @@ async def test_force_lets_a_job_under_way_run_again_after_its_attempt(queue, end
 
     await end(queue, token)
     job = await queue.job(job_id)
-    assert (job["status"], job["attempt_count"]) == ("Pending", 0), "with all its attempts"
+    assert (job.status, job.attempt_count) == ("Pending", 0), "with all its attempts"
     (again,) = await queue.claim()
     assert again.lease_seq == token.lease_seq + 1
     await queue.complete(again)
     assert await queue.status(job_id) == "Completed"
-    assert (await queue.thumbnail(7))["path"] == picture(again).thumbnail_path
+    assert (await queue.thumbnail(7)).path == picture(again).thumbnail_path
 
 
 async def test_a_forced_rerun_shows_the_picture_of_the_first_run_until_its_own_is_there(queue):
@@ -149,10 +149,10 @@ async def test_a_forced_rerun_shows_the_picture_of_the_first_run_until_its_own_i
     assert await queue.complete(first) == [Verdict.OK]
     assert await queue.news() == [Event("Ready", 7, first.job_id, 1)]
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["path"]) == ("Pending", picture(first).thumbnail_path)
+    assert (thumbnail.status, thumbnail.path) == ("Pending", picture(first).thumbnail_path)
     (second,) = await queue.claim()
     await queue.complete(second)
-    assert (await queue.thumbnail(7))["path"] == picture(second).thumbnail_path
+    assert (await queue.thumbnail(7)).path == picture(second).thumbnail_path
 
 
 async def test_a_failure_that_will_not_be_retried_does_not_stop_a_forced_rerun(queue):
@@ -166,7 +166,7 @@ async def test_a_failure_that_will_not_be_retried_does_not_stop_a_forced_rerun(q
 async def test_a_delayed_job_is_not_claimed_before_its_time(queue):
     delayed, at_once = await queue.enqueued(new_job(7, delay=60), new_job(8))
     job = await queue.job(delayed)
-    assert (job["run_at"] - job["created_at"]).total_seconds() == 60
+    assert (job.run_at - job.created_at).total_seconds() == 60
     assert [token.job_id for token in await queue.claim(2)] == [at_once]
     await queue.make_due(delayed)
     assert [token.job_id for token in await queue.claim(2)] == [delayed]
@@ -177,4 +177,4 @@ async def test_a_revived_job_can_be_delayed_too(queue, state):
     token = await queue.job_in(state, new_job(7))
     await queue.enqueue(new_job(7, force=True, delay=600))
     job = await queue.job(token.job_id)
-    assert (job["run_at"] - job["updated_at"]).total_seconds() == 600
+    assert (job.run_at - job.updated_at).total_seconds() == 600

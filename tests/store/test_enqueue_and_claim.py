@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.queue_under_test import QueueUnderTest, model_file, new_job, picture
+from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.job import EnqueueOutcome, NewJob, Token, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
@@ -10,7 +10,7 @@ from thumbq_server.storage.transitions.release import release_claim
 
 
 async def enqueue_for(queue: QueueUnderTest, count: int, *requests: NewJob, claim_id: int = 0):
-    """The ids of the jobs, and what so many waiting workers got."""
+    """Return the ids of the jobs, and the jobs that `count` waiting workers got."""
     takers = ClaimRequest([queue.worker] * count, [30] * count, claim_id)
     answers, claimed = await enqueue_and_claim(queue.lane, requests, takers)
     return [answer.job_id for answer in answers], claimed
@@ -21,10 +21,10 @@ async def test_a_new_job_is_processing_at_once(queue):
     job = await queue.job(job_id)
     assert claimed.token == Token(job_id, 1)
     assert (claimed.model_id, claimed.model_hash, claimed.attempt) == (7, model_file(1), 1)
-    assert (claimed.priority, claimed.max_attempts, claimed.created_at) == (2, 5, job["created_at"])
+    assert (claimed.priority, claimed.max_attempts, claimed.created_at) == (2, 5, job.created_at)
     assert (claimed.expires_at - claimed.claimed_at).total_seconds() == 30
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Processing", 1, 1)
-    assert (job["lease_expires_at"], job["updated_at"]) == (claimed.expires_at, claimed.claimed_at)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, 1)
+    assert (job.lease_expires_at, job.updated_at) == (claimed.expires_at, claimed.claimed_at)
     assert await queue.complete(claimed.token) == [Verdict.OK]
 
 
@@ -68,9 +68,9 @@ async def test_a_known_job_is_not_claimed(queue, state):
 
 async def test_what_it_took_is_found_again_by_the_id_of_the_claim(queue):
     ids, _ = await enqueue_for(queue, 2, new_job(1), new_job(2), new_job(3), claim_id=99)
-    assert await release_claim(queue.lane, 99) == 2
+    await release_claim(queue.lane, 99)
     assert [await queue.status(job_id) for job_id in ids] == ["Pending"] * 3
-    assert [(await queue.job(job_id))["attempt_count"] for job_id in ids] == [0] * 3
+    assert [(await queue.job(job_id)).attempt_count for job_id in ids] == [0] * 3
 
 
 async def test_a_result_counts_as_for_every_other(queue):

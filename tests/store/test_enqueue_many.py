@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import STATES, new_job
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revive import RENEW, STATEMENTS
+from thumbq_server.storage.transitions.revive import RENEW, REVIVE
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
@@ -41,13 +41,13 @@ async def test_twenty_at_once_revive_a_job_once(queue, lanes, state):
 async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, state):
     """Between the look and the step the job went round, and stands in the same state again."""
     token = await queue.job_in("Waiting", new_job(7))
-    outdated = (await queue.job(token.job_id))["request_no"]
+    outdated = (await queue.job(token.job_id)).request_no
     await queue.enqueue(new_job(7, force=True))
     await queue.release(*await queue.claim())
     if state != "Pending":
         await queue.job_in(state, new_job(7))
     async with queue.unchanged():
-        rows = await queue.sql(STATEMENTS.get(plan, RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
+        rows = await queue.sql(REVIVE.get(plan, RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
     assert rows == []
 
 
@@ -90,8 +90,8 @@ async def test_of_those_that_stand_twice_in_a_batch_the_most_urgent_decides(queu
     later, sooner = new_job(7, priority=3, delay=600), new_job(7, priority=5, delay=60, max_attempts=7)
     for answer in await queue.enqueue(later, sooner, later):
         job = await queue.job(answer.job_id)
-        assert (job["priority"], job["max_attempts"]) == (5, 7)
-        assert (job["run_at"] - job["updated_at"]).total_seconds() == 60
+        assert (job.priority, job.max_attempts) == (5, 7)
+        assert (job.run_at - job.updated_at).total_seconds() == 60
 
 
 async def test_answers_are_in_the_order_of_the_requests(queue):
@@ -103,7 +103,7 @@ async def test_answers_are_in_the_order_of_the_requests(queue):
     ]
     for request, answer in zip(requests, answers, strict=True):
         assert answer.job_id == known.setdefault(request.model_id, answer.job_id)
-        assert (await queue.job(answer.job_id))["model_id"] == request.model_id
+        assert (await queue.job(answer.job_id)).model_id == request.model_id
 
 
 async def test_ten_thousand_jobs_in_one_batch_are_one_commit(queue):

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import asyncpg
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, Event, new_job, untold
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.records import Expired
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import expire
@@ -24,7 +25,7 @@ async def test_an_extension_counts_from_now_and_answers_the_new_end(queue):
     assert verdict is OK
     assert end is not None
     assert before < end - timedelta(seconds=120.5) < after
-    assert (await queue.job(token.job_id))["lease_expires_at"] == end
+    assert (await queue.job(token.job_id)).lease_expires_at == end
 
 
 async def test_an_extension_changes_the_end_of_the_lease_and_nothing_else(queue):
@@ -74,11 +75,11 @@ async def test_an_expiry_spends_the_attempt_and_names_the_worker(queue):
     await queue.let_run_out(token)
     await queue.news()
     (row,) = await queue.expire()
-    assert (row["job_id"], row["given"], row["will_retry"], row["due_in"]) == (token.job_id, 1, True, 5.0)
+    assert row == Expired(token.job_id, 1, due_in=5.0)
     job = await queue.job(token.job_id)
-    assert (job["status"], job["attempt_count"], job["error_message"]) == ("Pending", 1, STOPPED)
-    assert (job["run_at"] - job["updated_at"]).total_seconds() == 5
-    assert await queue.news() == [Event("Failed", 7, token.job_id, 1, STOPPED, job["run_at"])]
+    assert (job.status, job.attempt_count, job.error_message) == ("Pending", 1, STOPPED)
+    assert (job.run_at - job.updated_at).total_seconds() == 5
+    assert await queue.news() == [Event("Failed", 7, token.job_id, 1, STOPPED, job.run_at)]
 
 
 async def test_another_worker_gets_an_expired_job_with_its_attempts_counted(queue):
@@ -87,7 +88,7 @@ async def test_another_worker_gets_an_expired_job_with_its_attempts_counted(queu
     await queue.make_due(old.job_id)
     (new,) = await queue.claim()
     assert (new.job_id, new.lease_seq) == (old.job_id, 2)
-    assert (await queue.job(new.job_id))["attempt_count"] == 2
+    assert (await queue.job(new.job_id)).attempt_count == 2
     assert await queue.complete(old, new) == [STALE, OK]
 
 
@@ -97,17 +98,17 @@ async def test_a_job_that_kills_every_worker_is_dead_when_its_attempts_are_spent
         await queue.make_due(job_id)
         await queue.expired(*await queue.claim())
     job = await queue.job(job_id)
-    assert (job["status"], job["attempt_count"], job["error_message"]) == ("Failed", 3, STOPPED)
+    assert (job.status, job.attempt_count, job.error_message) == ("Failed", 3, STOPPED)
     assert (await queue.news())[-1] == Event("Failed", 7, job_id, 3, STOPPED, None)
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["error_message"]) == ("Failed", STOPPED)
+    assert (thumbnail.status, thumbnail.error_message) == ("Failed", STOPPED)
 
 
 async def test_the_lease_of_a_worker_nobody_knows_expires_too(queue):
     await queue.enqueue(new_job(7))
     (job,) = await claim(queue.lane, ClaimRequest([12345], [0]))
     await queue.expire()
-    message = (await queue.job(job.job_id))["error_message"]
+    message = (await queue.job(job.job_id)).error_message
     assert message == "Lease expired: worker ? stopped responding"
 
 
@@ -123,7 +124,7 @@ async def test_expirers_at_once_take_each_lease_once(queue, lanes):
     await queue.news()
     taken = await at_once(*[expire(lane, 50, DELAYS, 1.0) for lane in lanes])
     taken += [await queue.expire(limit=200)]
-    assert sorted(row["job_id"] for rows in taken for row in rows) == [token.job_id for token in tokens]
+    assert sorted(row.job_id for rows in taken for row in rows) == [token.job_id for token in tokens]
     assert await queue.value("count(*) FROM ready WHERE attempt = 1") == 200
     assert len(await queue.news()) == 200
 
@@ -136,10 +137,10 @@ async def test_an_expiry_passes_by_what_another_is_ending(queue):
         async with other.transaction():
             await other.execute("SELECT FROM leases WHERE job_id = $1 FOR UPDATE", first.job_id)
             taken = await asyncio.wait_for(queue.expire(), timeout=5)
-            assert [row["job_id"] for row in taken] == [second.job_id]
+            assert [row.job_id for row in taken] == [second.job_id]
     finally:
         await other.close()
-    assert [row["job_id"] for row in await queue.expire()] == [first.job_id]
+    assert [row.job_id for row in await queue.expire()] == [first.job_id]
 
 
 async def test_expiry_passes_by_what_is_just_being_extended(queue, lanes):
@@ -147,5 +148,5 @@ async def test_expiry_passes_by_what_is_just_being_extended(queue, lanes):
     await queue.let_run_out(*tokens)
     answers, expired = await at_once(extend(lanes[1], [(token, 60.0) for token in tokens]), queue.expire(limit=100))
     extended = {token.job_id for token, (verdict, _) in zip(tokens, answers, strict=True) if verdict is OK}
-    assert extended | {row["job_id"] for row in expired} == {token.job_id for token in tokens}
-    assert not extended & {row["job_id"] for row in expired}
+    assert extended | {row.job_id for row in expired} == {token.job_id for token in tokens}
+    assert not extended & {row.job_id for row in expired}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.store.queue_under_test import DELAYS, Event, failure, new_job
-from thumbq_server.domain.job import Verdict
+from tests.support.queue_under_test import DELAYS, Event, failure, new_job
+from thumbq_server.domain.job import JobStatus, Verdict
 from thumbq_server.storage.reads.jobs import list_jobs
 from thumbq_server.storage.transitions.fail import fail
 
@@ -16,10 +16,10 @@ async def test_a_failed_attempt_waits_for_its_retry_and_says_so(queue):
     assert await fail(queue.lane, [failure(token, "no such texture")], DELAYS, [1.0]) == [(OK, 7, 5.0)]
 
     job = await queue.job(token.job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Pending", 1, 1)
-    assert (job["error_message"], job["finished_at"]) == ("no such texture", None)
-    assert (job["run_at"] - job["updated_at"]).total_seconds() == 5
-    assert await queue.news() == [Event("Failed", 7, token.job_id, 1, "no such texture", job["run_at"])]
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 1, 1)
+    assert (job.error_message, job.finished_at) == ("no such texture", None)
+    assert (job.run_at - job.updated_at).total_seconds() == 5
+    assert await queue.news() == [Event("Failed", 7, token.job_id, 1, "no such texture", job.run_at)]
     assert await queue.claim() == []
 
 
@@ -57,11 +57,11 @@ async def test_a_retry_keeps_the_priority_of_its_job(queue):
 
 async def assert_dead(queue, job_id, message):
     job = await queue.job(job_id)
-    assert (job["status"], job["error_message"], job["run_at"]) == ("Failed", message, None)
-    assert job["finished_at"] == job["updated_at"]
-    (dead,) = await list_jobs(queue.database, "Failed", 0, 2**62, 10)
-    assert dead["id"] == job_id
-    assert (await queue.thumbnail(7))["status"] == "Failed"
+    assert (job.status, job.error_message, job.run_at) == ("Failed", message, None)
+    assert job.finished_at == job.updated_at
+    (dead,) = await list_jobs(queue.database, JobStatus.FAILED, 0, 2**62, 10)
+    assert dead.id == job_id
+    assert (await queue.thumbnail(7)).status == "Failed"
 
 
 async def test_a_failure_not_worth_retrying_ends_as_a_dead_letter(queue):
@@ -80,10 +80,10 @@ async def test_a_poison_job_is_dead_when_its_attempts_are_spent(queue):
         await queue.make_due(job_id)
         (token,) = await queue.claim()
         await queue.fail(failure(token, f"crash {attempt}"))
-        due = (await queue.job(job_id))["run_at"]
+        due = (await queue.job(job_id)).run_at
         assert await queue.news() == [Event("Failed", 7, job_id, attempt, f"crash {attempt}", due)]
     await assert_dead(queue, job_id, "crash 3")
-    assert (await queue.job(job_id))["attempt_count"] == 3
+    assert (await queue.job(job_id)).attempt_count == 3
     assert await queue.claim() == []
 
 
@@ -97,7 +97,7 @@ async def test_a_failure_that_arrives_twice_in_one_batch_spends_one_attempt(queu
     (token,) = await queue.claimed(new_job(7))
     await queue.news()
     assert await queue.fail(token, token) == [OK, STALE]
-    assert (await queue.job(token.job_id))["attempt_count"] == 1
+    assert (await queue.job(token.job_id)).attempt_count == 1
     assert len(await queue.news()) == 1
 
 
@@ -108,7 +108,7 @@ async def test_a_batch_of_failures_is_one_commit_each_with_its_own_end(queue):
     answers = await fail(queue.lane, reports, DELAYS, [1.0] * 3)
     assert answers == [(OK, 3, 0.0), (OK, 2, None), (OK, 1, 5.0)]
     assert await queue.value("count(*) FROM notifications WHERE status = 'Failed'") == 1
-    due = {model: (await queue.job(token.job_id))["run_at"] for model, token in ((1, retried), (3, hurried))}
+    due = {model: (await queue.job(token.job_id)).run_at for model, token in ((1, retried), (3, hurried))}
     assert sorted(await queue.news(), key=lambda event: event.model_id) == [
         Event("Failed", 1, retried.job_id, 1, "a", due[1]),
         Event("Failed", 2, dead.job_id, 1, "b", None),
@@ -128,5 +128,5 @@ async def test_an_error_message_of_any_script_and_shape_is_kept(queue):
     message = "Ünïcödé 模型 🧨\n\tat line 3 'quote' \\ {brace} %s $1"
     (token,) = await queue.claimed(new_job(7))
     await queue.fail(failure(token, message))
-    assert (await queue.job(token.job_id))["error_message"] == message
+    assert (await queue.job(token.job_id)).error_message == message
     assert (await queue.news())[-1].error_message == message

@@ -8,8 +8,8 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.store.conditions import until
-from tests.store.queue_under_test import failure, new_job
+from tests.support.conditions import until
+from tests.support.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
 from thumbq_server.storage.postgres.notify import listen
@@ -30,7 +30,7 @@ class Ear:
         self.woken.set()
 
     async def next(self):
-        """Wait for a hint, unless there was one already, and return what was heard since the last call."""
+        """Wait for a hint, unless there was one already. Return the hints since the last call."""
         async with asyncio.timeout(10):
             await self.woken.wait()
         await self.everything_sent_has_arrived()

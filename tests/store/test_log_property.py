@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
-from thumbq_server.domain.job import EnqueueOutcome, Token, Verdict
-from thumbq_server.engine.hub import Hub
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
+from thumbq_server.domain.job import CancelVerdict, EnqueueOutcome, RetryVerdict, Token, Verdict
+from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane
@@ -98,15 +98,15 @@ class Writer:
 
     async def expire(self, limit: int) -> None:
         for row in await expire(self.lane, limit, [0.0] * 10, 1.0):
-            self.ledger.ended[row["job_id"]] += 1
+            self.ledger.ended[row.job_id] += 1
 
     async def cancel(self, picked: list[int]) -> None:
         for cancelled in await cancel(self.lane, self.some_jobs(picked)):
-            self.ledger.ended[cancelled.job_id] += 1
+            self.ledger.ended[cancelled.job_id] += cancelled.verdict is CancelVerdict.CANCELLED
 
     async def retry(self, picked: list[int]) -> None:
-        for job_id in await retry(self.lane, self.some_jobs(picked)):
-            self.ledger.began[job_id] += 1
+        for job_id, verdict in await retry(self.lane, self.some_jobs(picked)):
+            self.ledger.began[job_id] += verdict is RetryVerdict.RETRIED
 
     def some_jobs(self, picked: list[int]) -> list[int]:
         return [self.ledger.job_of.get(self.ledger.models[index], 0) for index in picked]
@@ -133,8 +133,8 @@ async def read_log(database: Database, page: int, done: Callable[[], bool]) -> l
     seq = 0
     while not done() or seq < (await notification_log.head(database))[1]:
         for row in await notification_log.after(database, seq, page):
-            assert row["seq_first"] == seq + 1
-            seq = row["seq_last"]
+            assert row.seq_first == seq + 1
+            seq = row.seq_last
             seen += events([row])
     return seen
 

@@ -18,10 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from tests.store.invariants import assert_sound
 from tests.store.model_comparison import Observation, adopt, compare, observe
 from tests.store.queue_model import LIVE, Job, QueueModel, Refuted
-from tests.store.queue_under_test import QueueUnderTest, failure, new_job, picture
 from tests.store.queue_verbs import (
     LATER,
     Before,
@@ -38,6 +36,8 @@ from tests.store.queue_verbs import (
     Retry,
     Verb,
 )
+from tests.support.invariants import assert_sound
+from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
@@ -124,7 +124,7 @@ requests = st.builds(
     force=st.booleans(),
     delay=st.sampled_from([0.0, 0.0, 0.0, float(LATER)]),
 )
-# a lease: of which job, and which of its leases
+# a lease: the job's index, and which of its leases
 picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
 VERBS = ("enqueue", "enqueue and claim", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
 wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
@@ -220,7 +220,7 @@ class QueueMachine(RuleBasedStateMachine):
         compare(model, self.seen, [model.announced], self.model.last_number, in_order=False)
         self.accept(model)
 
-    # time; whether there is such a job depends on who came first, and what hypothesis draws must not
+    # time: the outcome of a race decides whether there is such a job, so the rules below check that themselves
 
     @precondition(lambda self: self.model.jobs)
     @rule(index=few, seconds_ago=st.sampled_from([0, 100, 400]))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.conditions import locked, until_blocked
-from tests.store.queue_under_test import failure, model_file, new_job, picture
+from tests.support.conditions import locked, until_blocked
+from tests.support.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.enqueue import enqueue
 from thumbq_server.storage.transitions.revive import RENEW
@@ -19,7 +19,7 @@ A, B = 1, 2
 
 async def assert_shows(queue, file, status="Ready"):
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["model_hash"]) == (status, model_file(file))
+    assert (thumbnail.status, thumbnail.model_hash) == (status, model_file(file))
 
 
 @pytest.mark.parametrize("files", list(permutations([1, 2, 3])))
@@ -39,7 +39,7 @@ async def test_the_late_end_of_an_older_request_is_recorded_but_neither_shown_no
     assert await getattr(queue, older_ends_with)(older) == [OK]
     assert await queue.thumbnail(7) == before
     assert await queue.news() == []
-    assert (await queue.job(older.job_id))["attempt_count"] == 1
+    assert (await queue.job(older.job_id)).attempt_count == 1
 
 
 async def test_several_jobs_of_one_model_in_one_batch_show_and_announce_the_newest(queue):
@@ -58,7 +58,7 @@ async def test_several_failures_of_one_model_in_one_batch_show_and_announce_the_
     first, second = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
     await queue.news()
     assert await queue.fail(failure(second, "newest"), failure(first, "older")) == [OK] * 2
-    assert (await queue.thumbnail(7))["error_message"] == "newest"
+    assert (await queue.thumbnail(7)).error_message == "newest"
     assert [event.error_message for event in await queue.news()] == ["newest"]
 
 
@@ -112,7 +112,7 @@ async def test_so_it_does_when_a_was_forced_to_run_again_before_b_came(queue):
     (again,) = await queue.claim()
     await queue.complete(b, again)
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["path"]) == ("Ready", picture(again).thumbnail_path)
+    assert (thumbnail.status, thumbnail.path) == ("Ready", picture(again).thumbnail_path)
 
 
 async def test_b_asked_for_after_a_was_forced_to_run_again_shows_b(queue):
@@ -134,7 +134,7 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        assert await asking.fetch(RENEW, [a.job_id], [job["request_no"]], [0], [0], [3], [0.0])
+        assert await asking.fetch(RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0])
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]
@@ -236,10 +236,10 @@ async def test_after_any_story_a_model_shows_the_end_of_its_newest_request(queue
         await queue.complete(*held)
     thumbnail = await queue.thumbnail(model)
     if newest is None:
-        assert thumbnail["status"] == "None"
+        assert thumbnail.status == "None"
     else:
         (job,) = await queue.sql(
             "SELECT id, status FROM job_states WHERE model_id = $1 AND model_hash = $2", model, model_file(newest)
         )
-        assert thumbnail["status"] == {"Completed": "Ready", "Failed": "Failed"}[job["status"]]
+        assert thumbnail.status == {"Completed": "Ready", "Failed": "Failed"}[job["status"]]
         assert await queue.value("job_id FROM thumbnails WHERE model_id = $1", model) == job["id"]

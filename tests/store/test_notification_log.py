@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, Event, events, failure, new_job, picture
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, Event, events, failure, new_job, picture
 from thumbq_server.storage import notification_log, workers
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.complete import complete
@@ -33,11 +33,11 @@ async def test_the_life_of_a_job_in_notifications(queue):
     assert await queue.news() == []
     (token,) = await queue.claim()
     await queue.fail(token)
-    due = (await queue.job(job_id))["run_at"]
+    due = (await queue.job(job_id)).run_at
     assert await queue.news() == [Event("Failed", 7, job_id, 1, "boom", due)]
     await queue.make_due(job_id)
     await queue.expired(*await queue.claim())
-    due = (await queue.job(job_id))["run_at"]
+    due = (await queue.job(job_id)).run_at
     stopped = "Lease expired: worker worker-1 stopped responding"
     assert await queue.news() == [Event("Failed", 7, job_id, 2, stopped, due)]
     await queue.make_due(job_id)
@@ -53,13 +53,13 @@ async def test_a_reader_gets_whole_commits_that_reach_beyond_its_cursor(queue):
     await queue.enqueue(new_job(1), new_job(2), new_job(3))
     await queue.enqueue(new_job(4))
     await queue.enqueue(new_job(5), new_job(6))
-    spans = [(row["seq_first"], row["seq_last"]) for row in await notification_log.after(queue.database, 0, 100)]
+    spans = [(row.seq_first, row.seq_last) for row in await notification_log.after(queue.database, 0, 100)]
     assert spans == [(1, 3), (4, 4), (5, 6)]
     assert await notification_log.oldest(queue.database) == 1
     for cursor, expected in [(1, spans), (3, spans[1:]), (4, spans[2:]), (5, spans[2:]), (6, []), (9, [])]:
         rows = await notification_log.after(queue.database, cursor, 100)
-        assert [(row["seq_first"], row["seq_last"]) for row in rows] == expected
-    assert [row["seq_last"] for row in await notification_log.after(queue.database, 0, 2)] == [3, 4]
+        assert [(row.seq_first, row.seq_last) for row in rows] == expected
+    assert [row.seq_last for row in await notification_log.after(queue.database, 0, 2)] == [3, 4]
 
 
 async def test_a_test_notification_stands_in_the_same_line(queue):
@@ -83,7 +83,7 @@ async def test_every_status_of_a_thumbnail_can_be_tested(queue, status):
 async def test_a_commit_is_stamped_by_the_clock_of_the_database(queue):
     [job_id] = await queue.enqueued(new_job(7))
     (row,) = await notification_log.after(queue.database, 0, 10)
-    assert row["created_at"] == (await queue.job(job_id))["created_at"]
+    assert row.created_at == (await queue.job(job_id)).created_at
 
 
 class Writer:
@@ -124,8 +124,8 @@ async def test_a_reader_behind_eight_writers_misses_nothing_and_sees_nothing_twi
     seen, cursor = [], 0
     while not writing.done() or cursor < (await notification_log.head(queue.database))[1]:
         for row in await notification_log.after(queue.database, cursor, 10):
-            assert row["seq_first"] == cursor + 1
-            cursor = row["seq_last"]
+            assert row.seq_first == cursor + 1
+            cursor = row.seq_last
             seen += [event[:3] for event in events([row])]
     await writing
     assert sorted(seen) == sorted(event for writer in writers for event in writer.announced)

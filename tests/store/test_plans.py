@@ -8,19 +8,19 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions import claim, complete, enqueue, extend, fail, release, revive, verdicts
 
 STATEMENTS = {
-    "create": enqueue._CREATE,
-    "find": revive._FIND,
-    "reset": revive.STATEMENTS[Revival.RESET],
-    "restart": revive.STATEMENTS[Revival.RESTART],
-    "rerun": revive.STATEMENTS[Revival.RERUN],
+    "create": enqueue.CREATE,
+    "find": revive.FIND,
+    "reset": revive.REVIVE[Revival.RESET],
+    "restart": revive.REVIVE[Revival.RESTART],
+    "rerun": revive.REVIVE[Revival.RERUN],
     "renew": revive.RENEW,
-    "claim": claim._CLAIM,
-    "complete": complete._COMPLETE,
-    "complete and rerun": complete._COMPLETE_AND_RERUN,
-    "fail": fail._FAIL,
-    "release": release._RELEASE,
-    "extend": extend._EXTEND,
-    "states": verdicts._STATES,
+    "claim": claim.CLAIM,
+    "complete": complete.COMPLETE,
+    "complete and rerun": complete.COMPLETE_AND_RERUN,
+    "fail": fail.FAIL,
+    "release": release.RELEASE,
+    "extend": extend.EXTEND,
+    "states": verdicts.STATES,
 }
 
 
@@ -34,7 +34,7 @@ async def test_no_statement_of_the_hot_path_reads_a_whole_table(database_url):
 
 async def scans_without_key(lane, statement):
     """The scans of tables that do not go by a key, in the plan that will be kept. The head is one row."""
-    arguments = ", ".join(["NULL"] * max(int(number) for number in re.findall(r"\$(\d+)", statement)))
+    arguments = ", ".join(["NULL"] * max(int(number) for number in re.findall(r"\$(\d+)", statement.text)))
     await lane.fetch(f"PREPARE statement AS {statement}")
     rows = await lane.fetch(f"EXPLAIN (COSTS OFF) EXECUTE statement ({arguments})")
     await lane.fetch("DEALLOCATE statement")

@@ -1,9 +1,9 @@
-"""What every verb on a lease refuses: whoever is not, or no longer, its holder changes nothing at all."""
+"""Refusals: a caller that does not hold the lease, or holds it no longer, changes nothing."""
 
 import pytest
 
-from tests.store.conditions import at_once
-from tests.store.queue_under_test import DELAYS, STATES, new_job, untold
+from tests.support.conditions import at_once
+from tests.support.queue_under_test import DELAYS, STATES, new_job, untold
 from thumbq_server.domain.job import LostReason, Token, Verdict
 from thumbq_server.storage.reads.leases import why_lost
 from thumbq_server.storage.transitions.fail import expire
@@ -129,7 +129,7 @@ async def test_of_an_ending_and_an_expiry_at_once_one_takes_place(queue, lanes, 
     await queue.let_run_out(*tokens)
     expiring = [expire(lane, 10, DELAYS, 1.0) for lane in lanes[1:5]]
     verdicts, *expiries = await at_once(getattr(queue, verb)(*tokens), *expiring)
-    expired = {row["job_id"] for rows in expiries for row in rows}
+    expired = {row.job_id for rows in expiries for row in rows}
     heard = {token.job_id for token, verdict in zip(tokens, verdicts, strict=True) if verdict is OK}
     assert not expired & heard
     assert expired | heard == {token.job_id for token in tokens}

@@ -1,6 +1,6 @@
 """Releasing: a job is given back as if it had not been claimed."""
 
-from tests.store.queue_under_test import new_job
+from tests.support.queue_under_test import new_job
 from thumbq_server.domain.job import Verdict
 
 OK = Verdict.OK
@@ -13,8 +13,8 @@ async def test_a_released_job_has_its_attempt_back_and_is_announced_to_nobody(qu
     await queue.news()
     assert await queue.release(token) == [OK]
     after = await queue.job(job_id)
-    assert (after["status"], after["attempt_count"], after["run_at"]) == ("Pending", 0, before["run_at"])
-    assert after["lease_seq"] == 1, "the fence only ever grows"
+    assert (after.status, after.attempt_count, after.run_at) == ("Pending", 0, before.run_at)
+    assert after.lease_seq == 1, "the fence only ever grows"
     assert await queue.news() == []
 
 
@@ -37,8 +37,8 @@ async def test_a_release_gives_back_only_its_own_attempt(queue):
     await queue.make_due(waiting.job_id)
     await queue.release(*await queue.claim())
     job = await queue.job(waiting.job_id)
-    assert (job["status"], job["attempt_count"], job["lease_seq"]) == ("Pending", 1, 2)
-    assert job["error_message"] == "boom"
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 1, 2)
+    assert job.error_message == "boom"
 
 
 async def test_a_release_that_arrives_twice_in_one_batch_gives_one_attempt_back(queue):
@@ -46,4 +46,4 @@ async def test_a_release_that_arrives_twice_in_one_batch_gives_one_attempt_back(
     await queue.make_due(waiting.job_id)
     (token,) = await queue.claim()
     assert await queue.release(token, token) == [OK, OK]
-    assert (await queue.job(token.job_id))["attempt_count"] == 1
+    assert (await queue.job(token.job_id)).attempt_count == 1

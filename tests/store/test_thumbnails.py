@@ -1,6 +1,6 @@
 """What a model shows: the outcome of the newest request for it, whatever the order in which jobs end."""
 
-from tests.store.queue_under_test import failure, model_file, new_job, picture
+from tests.support.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Verdict
 
 OK = Verdict.OK
@@ -9,18 +9,18 @@ A, B = 1, 2
 
 async def assert_shows(queue, file, status="Ready"):
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["model_hash"]) == (status, model_file(file))
+    assert (thumbnail.status, thumbnail.model_hash) == (status, model_file(file))
 
 
 async def test_a_model_nobody_asked_for_has_no_thumbnail(queue):
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["model_id"], thumbnail["status"], thumbnail["path"]) == (7, "None", None)
+    assert (thumbnail.model_id, thumbnail.status, thumbnail.path) == (7, "None", None)
 
 
 async def test_the_status_of_a_thumbnail_follows_its_job(queue):
     async def shown():
         thumbnail = await queue.thumbnail(7)
-        return thumbnail["status"], thumbnail["path"] is not None, thumbnail["error_message"]
+        return thumbnail.status, thumbnail.path is not None, thumbnail.error_message
 
     [job_id] = await queue.enqueued(new_job(7))
     assert await shown() == ("Pending", False, None)
@@ -43,27 +43,27 @@ async def test_the_status_of_a_thumbnail_follows_its_job(queue):
 
 async def test_a_model_whose_only_job_was_cancelled_has_no_thumbnail(queue):
     await queue.job_in("Cancelled", new_job(7))
-    assert (await queue.thumbnail(7))["status"] == "None"
+    assert (await queue.thumbnail(7)).status == "None"
 
 
 async def test_a_forced_retry_shows_as_pending(queue):
     await queue.job_in("Waiting", new_job(7))
     await queue.enqueue(new_job(7, force=True))
-    assert (await queue.thumbnail(7))["status"] == "Pending"
+    assert (await queue.thumbnail(7)).status == "Pending"
 
 
 async def test_a_failed_re_render_keeps_serving_the_last_good_file(queue):
     good = await queue.job_in("Completed", new_job(7))
-    before = dict(await queue.thumbnail(7))
+    before = await queue.thumbnail(7)
     await queue.enqueue(new_job(7, force=True))
     (again,) = await queue.claim()
     await queue.fail(failure(again, "out of memory", retryable=False))
-    after = dict(await queue.thumbnail(7))
-    assert (after["status"], after["error_message"]) == ("Failed", "out of memory")
-    assert (after["path"], after["size_bytes"]) == (picture(good).thumbnail_path, 1234)
+    after = await queue.thumbnail(7)
+    assert (after.status, after.error_message) == ("Failed", "out of memory")
+    assert (after.path, after.size_bytes) == (picture(good).thumbnail_path, 1234)
     changing = {"status", "error_message", "processed_at"}
-    assert {k: v for k, v in after.items() if k not in changing} == {
-        k: v for k, v in before.items() if k not in changing
+    assert {k: v for k, v in after._asdict().items() if k not in changing} == {
+        k: v for k, v in before._asdict().items() if k not in changing
     }
 
 
@@ -78,4 +78,4 @@ async def test_a_picture_after_a_failure_is_ready_without_a_message(queue):
     await queue.make_due(token.job_id)
     await queue.complete(*await queue.claim())
     thumbnail = await queue.thumbnail(7)
-    assert (thumbnail["status"], thumbnail["error_message"]) == ("Ready", None)
+    assert (thumbnail.status, thumbnail.error_message) == ("Ready", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 

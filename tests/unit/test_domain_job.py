@@ -1,10 +1,10 @@
-"""What a request may say, at its limits and one step beyond."""
+"""The limits of a request, and one step beyond each."""
 
 from datetime import timedelta
 
 import pytest
 
-from thumbq_server.domain.job import INT64_MAX, NewJob, Revival, Token, revival
+from thumbq_server.domain.job import INT64_MAX, JobStatus, NewJob, Revival, Token, revival
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused
 from thumbq_server.domain.requests import MAX_BATCH, PathRule, check_batch, check_new_job, check_wait, check_worker_id
 
@@ -16,7 +16,7 @@ INSTANT = timedelta(microseconds=1)
 
 
 def refusal(check, *arguments):
-    """The sentence with which these arguments are refused."""
+    """Return the sentence that refuses these arguments."""
     with pytest.raises(Invalid) as refused:
         check(*arguments)
     return str(refused.value)
@@ -178,4 +178,4 @@ def test_an_unknown_job_is_named_in_the_words_of_the_contract():
     ],
 )
 def test_an_enqueue_keeps_what_lives_and_revives_what_ended(status, attempt_count, shown, force, expected):
-    assert revival(status, attempt_count, shown, force) is expected
+    assert revival(JobStatus(status), attempt_count, shown=shown, force=force) is expected

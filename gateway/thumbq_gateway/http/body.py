@@ -1,8 +1,10 @@
 """The JSON bodies of requests, bounded in bytes, in time and in the cost of decoding them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -40,39 +42,64 @@ class Bodies:
         """
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
-        place = Place()
-        try:
-            body = await self._receive(request, limit, place)
-            self._room.arrived(place)
+        async with self.arriving() as arrival:
+            body = bytearray()
+            while piece := await request.content.readany():
+                body += piece
+                if len(body) > limit:
+                    raise _too_large(limit)
+                arrival.has(len(body))
+            arrival.is_whole()
             if len(body) <= _LARGE:
-                return read(parse_json(body))
-            decoding = asyncio.get_running_loop().run_in_executor(self._decoder, lambda: read(parse_json(body)))
-            return await decoding
-        except NoRoom:
-            message = "Too many large requests arrive at once. Try again."
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, message) from None
-        finally:
-            self._room.leave(place)
+                return read(parse_json(bytes(body)))
+            decode = partial(_decode, bytes(body), read)
+            return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
 
-    async def _receive(self, request: web.Request, limit: int, place: Place) -> bytes:
-        body = bytearray()
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator["Arrival"]:
+        """Limit the block, which receives a body, in time and memory. Raises Refusal."""
+        place = Place()
         try:
             async with place.deadline:
                 place.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
-                while piece := await request.content.readany():
-                    body += piece
-                    if len(body) > limit:
-                        raise _too_large(limit)
-                    if len(body) > _SMALL:
-                        self._room.grow(place, len(body))
+                yield Arrival(self._room, place)
+        except NoRoom:
+            raise _no_room() from None
         except TimeoutError:
             if place.was_taken:
-                raise NoRoom from None
+                raise _no_room() from None
+            if not place.deadline.expired():
+                raise
             message = f"The request body did not arrive within {self._timeout:g} seconds."
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message, http_status=408) from None
-        except web.RequestPayloadError:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The request body cannot be decoded.") from None
-        return bytes(body)
+        finally:
+            self._room.leave(place)
+
+
+class Arrival:
+    """A body that is being received."""
+
+    def __init__(self, room: Room, place: Place) -> None:
+        self._room = room
+        self._place = place
+
+    def has(self, size: int) -> None:
+        """Tell how many bytes have come. Raises NoRoom."""
+        if size > _SMALL:
+            self._room.grow(self._place, size)
+
+    def is_whole(self) -> None:
+        """Tell that all has come: what the block does from now on is not limited in time."""
+        self._place.deadline.reschedule(None)
+        self._room.arrived(self._place)
+
+
+def _decode(body: bytes, read: Callable[[object], T]) -> T:
+    return read(parse_json(body))
+
+
+def _no_room() -> Refusal:
+    return Refusal(grpc.StatusCode.UNAVAILABLE, "Too many large requests arrive at once. Try again.")
 
 
 def _too_large(limit: int) -> Refusal:

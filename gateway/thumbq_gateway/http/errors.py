@@ -108,10 +108,12 @@ async def answer_errors(
     """Turn each exception of a handler into a response. Unexpected ones are logged and not shown."""
     try:
         return await handler(request)
-    except Refusal as refusal:
-        return status_response(refusal)
+    except Refusal as refused:
+        refusal = refused
     except grpc.aio.AioRpcError as error:
-        return status_response(refused_by_server(error))
+        refusal = refused_by_server(error)
+    except web.RequestPayloadError:
+        refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The request body cannot be decoded.")
     except web.HTTPMethodNotAllowed as error:
         methods = ", ".join(sorted(error.allowed_methods))
         message = f"{request.method} is not allowed here, only {methods}."
@@ -119,11 +121,12 @@ async def answer_errors(
         response.headers["Allow"] = methods
         return response
     except web.HTTPNotFound:
-        return status_response(Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {_printable(request.path)}."))
+        refusal = Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {_printable(request.path)}.")
     except web.HTTPException:
         raise
     except Exception:  # noqa: BLE001  # it is logged
-        return status_response(_internal(_logged(method=request.method, path=request.path)))
+        refusal = _internal(_logged(method=request.method, path=request.path))
+    return status_response(refusal)
 
 
 def _printable(path: str) -> str:

@@ -1,34 +1,113 @@
-"""Uploads that nothing reads, for instance because they are refused. They are not received to their end."""
+"""POST /models/{id}/thumbnail/upload and /png-upload: pictures that workers bring, kept under the thumbnail root."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import hashlib
+import os
+import tempfile
+from pathlib import Path
 
-from aiohttp import web
+import grpc
+from aiohttp import BodyPartReader, web
 
-_MOST = 8 << 20  # bytes of an unread body that are received, so that a client that sends first reads its answer later
-_PATIENCE = 5.0  # seconds
+from thumbq_gateway.http.body import Arrival, Bodies
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.pictures import NoPicture, Picture, inspect
+from thumbq_gateway.protojson.encoder import json_bytes
 
-
-@web.middleware
-async def end_uploads(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Send the response while the body still arrives, and close the connection if the body is long or slow."""
-    response = await handler(request)
-    if not request.content.is_eof():
-        with suppress(ConnectionError):
-            await response.prepare(request)
-            await response.write_eof()
-            await _receive_rest(request)
-        if not request.content.is_eof():
-            request.protocol.force_close()
-    return response
+LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
+_AT_ONCE = 8  # pictures are written
+_FOLDER = "uploads"
 
 
-async def _receive_rest(request: web.Request) -> None:
-    received = 0
-    with suppress(TimeoutError, web.RequestPayloadError):
-        async with asyncio.timeout(_PATIENCE):
-            while received < _MOST and not request.content.at_eof():
-                received += len(await request.content.readany())
+class Uploads:
+    """The handlers. A picture is kept under the hash of its content, so a second one of the same is the same file."""
+
+    def __init__(self, root: Path | None, bodies: Bodies) -> None:
+        """Without a root nothing is taken."""
+        self._root = root
+        self._bodies = bodies
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.post("/models/{model_id:[0-9]+}/thumbnail/upload", self.take),
+            web.post("/models/{model_id:[0-9]+}/thumbnail/png-upload", self.take_png),
+        ]
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep a picture of any kind; the worker reports its path with the job."""
+        return await self._answer(request, "thumbnailPath")
+
+    async def take_png(self, request: web.Request) -> web.Response:
+        """Keep the still PNG beside an animated picture."""
+        return await self._answer(request, "pngThumbnailPath")
+
+    async def _answer(self, request: web.Request, path_name: str) -> web.Response:
+        if self._root is None:
+            message = "This gateway keeps no pictures: THUMBQ_THUMBNAIL_ROOT is not set."
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
+        async with self._bodies.arriving() as arrival:
+            content = await _read_file(request, arrival)
+            arrival.is_whole()
+            try:
+                picture = inspect(content)
+            except NoPicture as error:
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+            if path_name == "pngThumbnailPath" and picture.extension != "png":
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The picture must be a PNG.")
+            async with self._turns:
+                path = await asyncio.to_thread(_keep, self._root, content, picture)
+        answer = {
+            "message": "Thumbnail uploaded successfully",
+            "modelId": int(request.match_info["model_id"]),
+            path_name: str(path),
+            "sizeBytes": len(content),
+            "width": picture.width,
+            "height": picture.height,
+        }
+        return web.Response(body=json_bytes(answer), content_type="application/json")
+
+
+async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
+    """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
+    if request.content_type != "multipart/form-data":
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
+    try:
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
+                return await _read_part(part, arrival)
+    except ValueError:  # what aiohttp says of a broken multipart body
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
+    raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
+
+
+async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
+    content = bytearray()
+    while piece := await part.read_chunk(256 * 1024):
+        content += piece
+        arrival.has(len(content))
+        if len(content) > LARGEST_PICTURE:
+            message = f"The picture is larger than {LARGEST_PICTURE // 1024 // 1024} MiB."
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
+    return bytes(content)
+
+
+def _keep(root: Path, content: bytes, picture: Picture) -> Path:
+    """Write the file beside its place, and moves it there in one step, so that no reader sees half of it."""
+    digest = hashlib.sha256(content).hexdigest()
+    folder = root.resolve() / _FOLDER / digest[:2] / digest[2:4]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{digest}.{picture.extension}"
+    descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".upload-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(unfinished).chmod(0o644)  # mkstemp's files are for their owner only, and a server may be another user
+        Path(unfinished).replace(path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+    return path

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, Protocol
 
 import grpc
 import structlog
@@ -38,6 +38,16 @@ def back_off() -> Iterator[float]:
         yield min(1.0, 0.1 * 2 ** min(attempt, 4)) * random.uniform(0.5, 1.0)
 
 
+class Listener(Protocol):
+    """Takes the log as it comes in, beside the clients. Must not block."""
+
+    def hear(self, notifications: Sequence[Notification]) -> None:
+        """Take the notifications that follow those before."""
+
+    def forget(self) -> None:
+        """Take note of a hole in the log."""
+
+
 class Upstream:
     """Follows the server's log through every outage. Each event goes into the ring, then to the clients."""
 
@@ -56,6 +66,7 @@ class Upstream:
         self._metrics = metrics
         self._ring_capacity = ring_capacity
         self._ring_bytes = ring_bytes
+        self.listeners: list[Listener] = []
         self._ring: Ring | None = None
         # Done when the ring has reached the head that the log had when the gateway started.
         self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
@@ -132,13 +143,19 @@ class Upstream:
             log.warning("upstream.reset", held=str(ring.head), now=str(cursor), reason=reason)
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
+            for listener in self.listeners:
+                listener.forget()
             return
         for start in range(0, len(response.notifications), _BATCH):
-            batch = [event_of(notification) for notification in response.notifications[start : start + _BATCH]]
-            for piece in in_pieces(event for event in batch if event.seq > ring.head.seq):
-                ring.append(piece)
-                self._fanout.publish(piece)
-            await asyncio.sleep(0)
+            batch = response.notifications[start : start + _BATCH]
+            news = [event for event in map(event_of, batch) if event.seq > ring.head.seq]
+            if news:
+                for piece in in_pieces(news):
+                    ring.append(piece)
+                    self._fanout.publish(piece)
+                for listener in self.listeners:
+                    listener.hear(batch[-len(news) :])
+                await asyncio.sleep(0)
         ring.advance(max(ring.head.seq, cursor.seq))
 
     def _note_progress(self, ring: Ring) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from thumbq_gateway.protojson.enum_words import words_of
+from thumbq_runtime.enum_words import words_of
 
 Convert: TypeAlias = Callable[[Any], Any] | None  # None: the value is JSON already
 

@@ -4,15 +4,7 @@ from functools import cache
 
 from google.protobuf.descriptor import EnumDescriptor
 
-
-@cache
-def words_of(enum: EnumDescriptor) -> dict[int, str]:
-    """Return the documented word of each number: JOB_STATUS_PROCESSING is "Processing"."""
-    prefix = _upper_snake(enum.name) + "_"
-    return {
-        value.number: "".join(part.capitalize() for part in value.name.removeprefix(prefix).split("_"))
-        for value in enum.values
-    }
+from thumbq_runtime.enum_words import words_of
 
 
 @cache
@@ -25,7 +17,3 @@ def numbers_of(enum: EnumDescriptor) -> dict[str, int]:
 def choices(enum: EnumDescriptor) -> dict[str, int]:
     """Return the words that a client may choose from, with their numbers: all but Unspecified."""
     return {word: number for number, word in words_of(enum).items() if number}
-
-
-def _upper_snake(name: str) -> str:
-    return "".join("_" + letter if letter.isupper() else letter for letter in name).strip("_").upper()

@@ -1,1 +1,1 @@
-"""What is true of jobs, whoever asks and wherever they are stored."""
+"""The rules of jobs. They depend neither on callers nor on how jobs are stored."""

@@ -1,15 +1,38 @@
-"""The words of the queue: a job, its statuses, the lease on it, and what becomes of requests and reports.
+"""The words of the queue: a job, its statuses, the lease on it, and the answers to requests and reports.
 
 Every transition between the statuses is one guarded statement in `storage.transitions`.
 """
 
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 INT64_MAX = 2**63 - 1
-
 INT32_MAX = 2**31 - 1
+
+
+class JobStatus(StrEnum):
+    """The states of a job, in the words of JSON, SQL and pages."""
+
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+LIVE = (JobStatus.PENDING, JobStatus.PROCESSING)
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class ThumbnailStatus(StrEnum):
+    """What a model shows, in the words of JSON, SQL and pages."""
+
+    NONE = "None"
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    READY = "Ready"
+    FAILED = "Failed"
 
 
 class Token(NamedTuple):
@@ -31,7 +54,11 @@ class NewJob(NamedTuple):
 
 
 class ClaimedJob(NamedTuple):
-    """A job in the hands of a worker. A tuple, since thousands a second pass through."""
+    """A claimed job and its lease. A tuple, since thousands a second pass through.
+
+    The order matters: claims answer in columns of this order, and the server encodes what follows model_hash once for
+    all jobs that share it.
+    """
 
     job_id: int
     lease_seq: int
@@ -51,7 +78,7 @@ class ClaimedJob(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """A picture, for the lease that it was made under. A tuple, since thousands a second pass through."""
+    """A picture, and the lease that it was made under. The order is that of the statement's parameters."""
 
     job_id: int
     lease_seq: int
@@ -62,7 +89,10 @@ class Completion(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A failed attempt. `retry_delay` in seconds, None for the queue's back-off."""
+    """A failed attempt. `retry_delay` in seconds, None for the queue's back-off.
+
+    The order is that of the statement's parameters.
+    """
 
     job_id: int
     lease_seq: int
@@ -72,12 +102,12 @@ class Failure(NamedTuple):
 
 
 def format_token(job_id: int, lease_seq: int) -> str:
-    """The text by which a worker proves its lease. Opaque to clients."""
+    """Return the text that proves a lease. It is opaque to clients."""
     return f"{job_id}-{lease_seq}"
 
 
 class EnqueueOutcome(Enum):
-    """What an enqueue found."""
+    """What an enqueue did for one request."""
 
     CREATED = "created"
     EXISTING = "existing"
@@ -92,7 +122,7 @@ class Enqueued(NamedTuple):
 
 
 class Verdict(Enum):
-    """What became of a worker's report."""
+    """The answer to a worker's report."""
 
     OK = "ok"
     # the same report was taken before
@@ -104,34 +134,84 @@ class Verdict(Enum):
     NOT_FOUND = "not found"
 
 
+class Reported(NamedTuple):
+    """The answer to one report. `model_id` is 0 where the job is unknown."""
+
+    verdict: Verdict
+    model_id: int
+
+
+class Extension(NamedTuple):
+    """The answer to one request for a longer lease; `expires_at` is its new end."""
+
+    verdict: Verdict
+    expires_at: datetime | None
+
+
 class LostReason(Enum):
-    """Why a lease ended without its holder's doing."""
+    """Why a lease ended without a report of its holder."""
 
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     TAKEN_OVER = "taken over"
 
 
+class CancelVerdict(Enum):
+    """The answer to a request to cancel a job."""
+
+    CANCELLED = "cancelled"
+    ALREADY_CANCELLED = "already cancelled"
+    # Completed or Failed: it stays so
+    ALREADY_ENDED = "already ended"
+    NOT_FOUND = "not found"
+
+
+class Cancellation(NamedTuple):
+    """The answer for one job, and the lease that its worker lost by it. `session` is None where no worker held it."""
+
+    job_id: int
+    verdict: CancelVerdict
+    session: int | None = None
+    lease: Token | None = None
+
+
+class RetryVerdict(Enum):
+    """The answer to a request to retry a job."""
+
+    RETRIED = "retried"
+    # Pending without a failed attempt: it runs anyway
+    ALREADY_PENDING = "already pending"
+    PROCESSING = "processing"
+    NOT_FOUND = "not found"
+
+
+class Retrial(NamedTuple):
+    """The answer for one job."""
+
+    job_id: int
+    verdict: RetryVerdict
+
+
 class Revival(Enum):
-    """What an enqueue does with a job that exists."""
+    """How an enqueue treats a job that exists."""
 
     KEEP = "keep"
-    # ended: start anew
+    # it has ended, and starts again
     RESET = "reset"
-    # Pending: forget the failed attempts and the back-off
+    # Pending: its failed attempts and its back-off are forgotten
     RESTART = "restart"
-    # Processing: run again after the present attempt
+    # Processing: it runs again after the present attempt
     RERUN = "rerun"
 
 
-def revival(status: str, attempt_count: int, shown: bool, force: bool) -> Revival:
-    """How an enqueue treats a known job. `shown`: its picture is the one that its model has now."""
+def revival(status: JobStatus, attempt_count: int, *, shown: bool, force: bool) -> Revival:
+    """Return how an enqueue treats a known job. `shown`: its picture is the one that its model has now."""
     match status:
-        case "Pending":
+        case JobStatus.PENDING:
             return Revival.RESTART if force and attempt_count else Revival.KEEP
-        case "Processing":
+        case JobStatus.PROCESSING:
             return Revival.RERUN if force else Revival.KEEP
-        case "Completed" if shown and not force:
+        case JobStatus.COMPLETED if shown and not force:
             return Revival.KEEP
         case _:
             return Revival.RESET

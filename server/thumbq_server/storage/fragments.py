@@ -5,25 +5,24 @@ from typing import Any
 
 from thumbq_server.storage.postgres.notify import CHANNEL, JOBS, LOG
 
-# One step of priority is worth so much waiting: a job is overtaken only by jobs due at most 9 of these after it.
 WAKE_JOBS, WAKE_LOG = f"'{JOBS}'", f"'{LOG}'"
+# One step of priority outweighs this much waiting: a job is overtaken only by jobs due at most nine steps after it.
 AGING_STEP = "interval '60 seconds'"
-
-# Whose lease a report speaks of (`i`): its own while that lives, or whatever the job has when it names none.
+# The lease that report `i` speaks of: its own while that lives, or whatever the job has when the report names none.
 MINE = "l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)"
 
 
 def rank(run_at: str, priority: str) -> str:
-    """The place of a job in the order of claims."""
+    """Return the place of a job in the order of claims."""
     return f"{run_at} - {priority} * {AGING_STEP}"
 
 
 def announce(status: str, source: str, *, completed: str = "0", wake: str = WAKE_LOG) -> str:
-    """Three steps of a statement that put the rows of step `source` into the log, in the same commit.
+    """Return three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
-    `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `completed` is what
-    the counter of Completed jobs moves by, `wake` the hint for all servers, both in SQL. Nothing is written, and the
-    head not locked, when there is nothing to say.
+    `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `completed` is how
+    far the counter of Completed jobs moves, `wake` the hint for all servers, both in SQL. Without rows nothing is
+    written, and the head stays unlocked.
     """
     failed = status == "Failed"
     error_messages = "array_agg(error_message)" if failed else "NULL::text[]"
@@ -49,5 +48,5 @@ def announce(status: str, source: str, *, completed: str = "0", wake: str = WAKE
 
 
 def columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
-    """The columns of `rows`, as `unnest` wants them; `count` empty ones for no rows."""
+    """Return the columns of `rows`, as `unnest` takes them; `count` empty ones for no rows."""
     return list(zip(*rows, strict=True)) if rows else [()] * count

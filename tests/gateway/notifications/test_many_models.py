@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications import handler
 from thumbq_gateway.notifications.request import MOST_MODELS
 

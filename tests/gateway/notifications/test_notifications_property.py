@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import pytest
 
 from tests.gateway.notifications.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
-from tests.store.queue_under_test import new_job
 from tests.support.gateway import running_gateway
-from tests.wire.conftest import running_server
+from tests.support.queue_under_test import new_job
+from tests.support.server import running_server
+from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import maintenance, notification_log
-from thumbq_server.storage.postgres.database import Database, Row
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions.enqueue import enqueue
 
 MODELS = range(1, 9)
@@ -85,17 +86,17 @@ class World:
             await self._pause(0, 2.0)
             rows = await self.read_log()
             if count := self.dice.randint(0, len(rows)):
-                self.pruned = rows[count - 1]["seq_last"]
-                assert await maintenance.prune(self.database, 0, count) == count
+                self.pruned = rows[count - 1].seq_last
+                assert await maintenance.prune_log(self.database, 0, count) == count
 
-    async def read_log(self) -> Sequence[Row]:
+    async def read_log(self) -> Sequence[CommitRecord]:
         """Copy the new commits. Returns all commits that are still in the log."""
         rows = await notification_log.after(self.database, 0, WHOLE_LOG)
         for row in rows:
-            if row["seq_last"] > len(self.log):
-                assert row["seq_first"] == len(self.log) + 1
-                news = enumerate(row["model_ids"], row["seq_first"])
-                self.log += [News(seq, model_id, row["status"]) for seq, model_id in news]
+            if row.seq_last > len(self.log):
+                assert row.seq_first == len(self.log) + 1
+                news = enumerate(row.model_ids, row.seq_first)
+                self.log += [News(seq, model_id, row.status) for seq, model_id in news]
         return rows
 
     async def follow(self, listener: Listener, addresses: list[str]) -> None:

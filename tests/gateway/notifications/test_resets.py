@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database

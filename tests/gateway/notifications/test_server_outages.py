@@ -6,7 +6,8 @@ import aiohttp
 
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client, Listener
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 
 
 async def is_ready(client: Client) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client, Listener
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq_gateway.notifications import catch_up
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway.transcoding.document import ADDRESS, COMPLETE, DEQUEUE, FAIL, TEST
 from tests.support.http_client import Client
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.node,

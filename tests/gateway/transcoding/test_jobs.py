@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 
 from tests.support.http_client import Client, digest
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 
 RESULT = {"thumbnailPath": "/var/lib/thumbs/a.png", "sizeBytes": 45678, "width": 512, "height": 512}
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of
-from thumbq_gateway.protojson.enum_words import words_of
 from thumbq_gateway.protojson.values import InvalidValue
+from thumbq_runtime.enum_words import words_of
 
 MESSAGE_TYPES = sorted(
     (

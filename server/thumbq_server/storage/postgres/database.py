@@ -11,6 +11,7 @@ from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavaila
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
+from thumbq_server.storage.statements import Statement
 
 T = TypeVar("T")
 
@@ -52,9 +53,9 @@ class Database:
         self._lanes.append(Lane(self.dsn, self._statement_timeout))
         return self._lanes[-1]
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement on a pooled connection, committed. Raises Unavailable."""
-        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+        return await self.run(lambda connection: connection.fetch(str(statement), *arguments))
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""

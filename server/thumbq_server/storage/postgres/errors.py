@@ -1,4 +1,4 @@
-"""The errors of PostgreSQL, sorted: what may be tried again at once, and what only later."""
+"""The errors of PostgreSQL, in two groups: try again at once, or only later."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 # 40001, 40P01: PostgreSQL undid the whole statement, so running it again is safe.
 UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-
 UNDONE_TRIES = 5
-# Everything after which the caller may try again later.
+
+# After these the caller may try again later.
 AWAY = (
     *UNDONE,
     OSError,
@@ -31,7 +31,7 @@ AWAY = (
 
 
 class Unavailable(Exception):
-    """PostgreSQL cannot do this now. What was asked may or may not have been committed."""
+    """PostgreSQL cannot do this now. The request may or may not have been committed."""
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import asyncpg
 
 from thumbq_server.storage.postgres.errors import AWAY, as_unavailable, until_done
 from thumbq_server.storage.postgres.session_settings import connect
+from thumbq_server.storage.statements import Statement
 
 T = TypeVar("T")
 
@@ -26,9 +27,9 @@ class Lane:
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
 
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, committed. Raises Unavailable."""
-        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+        return await self.run(lambda connection: connection.fetch(str(statement), *arguments))
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""

@@ -10,6 +10,7 @@ import structlog
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable
 from thumbq_server.storage.postgres.session_settings import connect
+from thumbq_server.storage.statements import Statement
 
 log = structlog.get_logger()
 
@@ -18,24 +19,25 @@ CHANNEL = "thumbq"
 # Payloads on the channel. Both are hints; the sweep every second is the truth.
 JOBS, LOG = "jobs", "log"
 
-_BROADCAST = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
+BROADCAST = Statement(
+    "notify_broadcast", "payloads text[]", f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
+)
 
 _RETRY_SECONDS = 1.0
-
 _PROBE_SECONDS = 15.0
 
 
 async def broadcast(database: Database, payloads: Sequence[str]) -> None:
-    """Say something to every server (a hint, like all of NOTIFY)."""
-    await database.fetch(_BROADCAST, payloads)
+    """Send these to every server, this one included. They are hints, like all of NOTIFY."""
+    await database.fetch(BROADCAST, payloads)
 
 
 async def listen(
     dsn: str, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None] = lambda _: None
 ) -> None:
-    """For ever: call `wake[payload]` for each hint, and all of them after a (re)connection, since hints were missed.
+    """Listen until cancelled. Each hint calls `wake[payload]`; any other payload goes to `on_broadcast`.
 
-    Any other payload is handed to `on_broadcast`.
+    All of `wake` are called after a (re)connection, since hints were missed meanwhile.
     """
     while True:
         with contextlib.suppress(Unavailable):
@@ -64,7 +66,7 @@ async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]], on_broa
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await closed.wait()
             if not closed.is_set():
-                await connection.fetch("SELECT")  # finds a connection that died without a word
+                await connection.fetch("SELECT")  # fails when the connection died silently
         log.warning("listener.lost")
     finally:
         with contextlib.suppress(Unavailable, asyncpg.PostgresError):

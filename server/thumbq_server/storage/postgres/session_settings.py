@@ -4,16 +4,15 @@ import asyncpg
 
 from thumbq_server.storage.postgres.hosts import hosts_of
 
-# All that lanes say goes by keys, in their order. A plan made while the tables were empty would read them whole, and be
-# kept while they fill: to find 10,000 jobs took 9 s instead of 0.3. One by bitmap would lock rows in the order in which
-# they lie, and deadlock with one by index.
+# Statements of lanes find rows by key, in the order of keys. A plan made while the tables were empty would scan them
+# whole, and stay while they fill: finding 10,000 jobs took 9 s instead of 0.3. A bitmap scan would lock rows in
+# their physical order, and deadlock with an index scan.
 _BY_KEY = {"enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
-
 CONNECT_TIMEOUT = 5.0
 
 
 async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
-    """A connection with the session settings that every statement here relies on. Times in seconds."""
+    """Return a connection with the session settings that every statement here relies on. Times in seconds."""
     settings = session_settings(statement_timeout) | _BY_KEY
     return await hosts_of(dsn).connect(settings, command_timeout=statement_timeout + 5)
 

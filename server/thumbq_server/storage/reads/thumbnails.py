@@ -1,25 +1,32 @@
 """What to show for a model."""
 
-import asyncpg
-
+from thumbq_server.domain.job import ThumbnailStatus
+from thumbq_server.domain.records import ThumbnailRecord
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.statements import Statement
 
-# The newest request decides. A failed attempt is shown as Failed while its retry waits, and a render under way as such.
-_THUMBNAIL = """
-    SELECT $1::bigint AS model_id, t.path, t.size_bytes, t.width, t.height, t.model_hash, t.created_at, t.processed_at,
+# The newest request decides. A failed attempt shows as Failed while its retry waits; a job under way as Processing. The
+# columns stand in the order of ThumbnailRecord.
+READ_THUMBNAIL = Statement(
+    "thumbnails_read",
+    "model_id bigint",
+    """
+    SELECT $1::bigint AS model_id,
            CASE WHEN s.status = 'Processing' THEN 'Processing'
                 WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
                 THEN 'Pending'
                 ELSE coalesce(t.status, 'None') END AS status,
-           t.error_message
+           t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
       FROM (SELECT) AS one
       LEFT JOIN thumbnails t ON t.model_id = $1
       LEFT JOIN LATERAL (
         SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
          ORDER BY request_no DESC LIMIT 1) s ON true
-"""
+    """,
+)
 
 
-async def read_thumbnail(database: Database, model_id: int) -> asyncpg.Record:
-    """What to show for a model: always one row, with status None for a model nobody asked for."""
-    return (await database.fetch(_THUMBNAIL, model_id))[0]
+async def read_thumbnail(database: Database, model_id: int) -> ThumbnailRecord:
+    """Return what to show for a model; the status is None for a model without jobs."""
+    record = ThumbnailRecord._make((await database.fetch(READ_THUMBNAIL, model_id))[0])
+    return record._replace(status=ThumbnailStatus(record.status))

@@ -1,18 +1,22 @@
 """Cancelling: a Pending or Processing job ends, and its worker loses the lease."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import Token
+from thumbq_server.domain.job import LIVE, Cancellation, CancelVerdict, JobStatus, Token
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.notify import CHANNEL, LOG
+from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.verdicts import State, states_of
 
-_CANCEL = """
+CANCEL = Statement(
+    "cancel",
+    "job_ids bigint[]",
+    """
     WITH unready AS (
         DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
     ), unleased AS (
@@ -29,15 +33,22 @@ _CANCEL = """
         ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
     )
     SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded
-"""
+    """,
+)
 
-# The log tells what the models show, now that this is not asked for any more. That is looked up in a statement of its
-# own, when the head is ours: a statement sees what was committed before it began, and nobody else announces anything
-# until our commit. In one statement, a picture that came meanwhile would be announced, and then denied.
-_MOVE_HEAD = f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')"
+# Take the head lock first, read thumbnails second: otherwise a picture committed in between would be announced, and
+# then contradicted by our older snapshot.
+MOVE_HEAD = Statement(
+    "cancel_move_head",
+    "count bigint",
+    f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')",
+)
 
-# It differs from model to model, so there is a row for each status, and their numbers follow each other.
-_ANNOUNCE = """
+# The log tells what the models show now. There is a row for each status, and their numbers follow each other.
+ANNOUNCE = Statement(
+    "cancel_announce",
+    "seq_before bigint, model_ids bigint[], job_ids bigint[], attempts smallint[]",
+    """
     WITH news AS (
         SELECT coalesce(t.status, 'None') AS status, count(*) AS count,
                sum(count(*)) OVER (ORDER BY coalesce(t.status, 'None'))::bigint AS upto,
@@ -48,48 +59,46 @@ _ANNOUNCE = """
     )
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
     SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
-"""
-
-_STATES = """
-    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
-      FROM job_states WHERE id = ANY ($1::bigint[]) ORDER BY id
-"""
+    """,
+)
 
 _ROUNDS = 20
 
-_LIVE = ("Pending", "Processing")
 
-
-class Cancelled(NamedTuple):
-    """A job that was cancelled, and the lease that a worker lost by it."""
-
-    job_id: int
-    worker: int | None
-    lease: Token
-
-
-async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancelled]:
-    """End those of the jobs that are Pending or Processing; the others stay as they are."""
-    cancelled: list[Cancelled] = []
+async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancellation]:
+    """End those of the jobs that are Pending or Processing; the others stay as they are. The answers are in order."""
+    cancelled: dict[int, Cancellation] = {}
     wanted = sorted(set(job_ids))
+    others: dict[int, State] = {}
     for _ in range(_ROUNDS):
-        rows = await lane.run(partial(_cancel, job_ids=wanted))
-        cancelled += [Cancelled(row["job_id"], row["worker"], Token(row["job_id"], row["lease_seq"])) for row in rows]
-        # a job that went from ready to leases under our hands was seen in neither; one that was started anew since it
-        # was cancelled here stays so
-        done = {job.job_id for job in cancelled}
-        states = await lane.fetch(_STATES, [job_id for job_id in wanted if job_id not in done])
-        wanted = [row["job_id"] for row in states if row["status"] in _LIVE]
+        for row in await lane.run(partial(_cancel, job_ids=wanted)):
+            lease = Token(row["job_id"], row["lease_seq"])
+            cancelled[lease.job_id] = Cancellation(lease.job_id, CancelVerdict.CANCELLED, row["worker"], lease)
+        # Look again for jobs that moved from ready to leases meanwhile: the statement saw them in neither. A job that
+        # was cancelled here, and started again since, stays live.
+        others |= await states_of(lane, [job_id for job_id in wanted if job_id not in cancelled])
+        wanted = sorted(
+            state.job_id for state in others.values() if state.status in LIVE and state.job_id not in cancelled
+        )
         if not wanted:
-            return cancelled
+            return [cancelled.get(job_id) or _not_cancelled(job_id, others) for job_id in job_ids]
     raise Unavailable("jobs kept changing while they were cancelled")
+
+
+def _not_cancelled(job_id: int, states: Mapping[int, State]) -> Cancellation:
+    state = states.get(job_id)
+    if state is None:
+        return Cancellation(job_id, CancelVerdict.NOT_FOUND)
+    if state.status is JobStatus.CANCELLED:
+        return Cancellation(job_id, CancelVerdict.ALREADY_CANCELLED)
+    return Cancellation(job_id, CancelVerdict.ALREADY_ENDED)
 
 
 async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
     async with connection.transaction():
-        rows = await connection.fetch(_CANCEL, job_ids)
+        rows = await connection.fetch(CANCEL.text, job_ids)
         if rows:
-            before = await connection.fetchval(_MOVE_HEAD, len(rows))
-            news = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
-            await connection.fetch(_ANNOUNCE, before, *columns(news, 3))
+            before = await connection.fetchval(MOVE_HEAD.text, len(rows))
+            announced = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
+            await connection.fetch(ANNOUNCE.text, before, *columns(announced, 3))
         return rows

@@ -8,11 +8,17 @@ import asyncpg
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage.fragments import WAKE_JOBS, WAKE_LOG, announce, columns, rank
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
 from thumbq_server.storage.transitions.revive import key_of, revive
 
-# Only what is new is inserted here. Looking known jobs up in the same statement made it four times slower, and a join
-# back to the input is a loop in a loop, since the planner expects one row of each step.
+_PARAMETERS = (
+    "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
+    " delays double precision[]"
+)
+
+# Only new jobs are inserted here. Finding known jobs in the same statement made it four times slower, and a join back
+# to the input is a loop in a loop, since the planner expects one row of each step.
 _CREATED = """created AS (
         INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
         SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
@@ -22,38 +28,46 @@ _CREATED = """created AS (
         RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
     )"""
 
-_CREATE = f"""
+CREATE = Statement(
+    "enqueue",
+    _PARAMETERS,
+    f"""
     WITH {_CREATED}, queued AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
         SELECT job_id, {rank("due_at", "priority")}, due_at, 0, 0 FROM created
     ), {announce("Pending", "created", wake=WAKE_JOBS)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
-"""
+    """,
+)
 
 _LEFT_OVER = f"CASE WHEN (SELECT count(*) FROM queued) > 0 THEN {WAKE_JOBS} ELSE {WAKE_LOG} END"
 
-# Workers wait: as many jobs as there are request go straight into their hands, and the rest into the queue.
-_CREATE_AND_CLAIM = f"""
+# Workers wait: each credit takes a job at once, and the rest goes into the queue.
+CREATE_AND_CLAIM = Statement(
+    "enqueue_and_claim",
+    f"{_PARAMETERS}, sessions bigint[], lease_seconds integer[], claim_id bigint",
+    f"""
     WITH {_CREATED}, ranked AS (
         SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AS is_due FROM created
     ), numbered AS (
-        SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS slot FROM ranked
+        SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
     ), leased AS (
         INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
-        SELECT job_id, 1, ($6::bigint[])[slot], 1, rank, due_at, now(),
-               now() + ($7::int[])[slot] * interval '1 second', $8
-          FROM numbered WHERE is_due AND slot <= cardinality($6)
+        SELECT job_id, 1, ($6::bigint[])[position], 1, rank, due_at, now(),
+               now() + ($7::int[])[position] * interval '1 second', $8
+          FROM numbered WHERE is_due AND position <= cardinality($6)
     ), queued AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND slot <= cardinality($6))
+        SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
     ), {announce("Pending", "created", wake=_LEFT_OVER)}
     SELECT now() AS claimed_at, count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
            array_agg(max_attempts) AS max_attempts
-      FROM (SELECT * FROM numbered ORDER BY slot) n
-"""
+      FROM (SELECT * FROM numbered ORDER BY position) n
+    """,
+)
 
 
 async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
@@ -65,20 +79,20 @@ async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
 async def enqueue_and_claim(
     lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
 ) -> tuple[list[Enqueued], list[ClaimedJob]]:
-    """Enqueue all of `jobs`, and give those that are new and due to `request`, as far as these go.
+    """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
-    It saves them the way through the queue, so it is for request who have found that empty.
+    The claimed jobs never enter the queue, so use it only while nothing in there is due.
     """
-    # Concurrent batches lock in one order, or they deadlock. Of those that ask for the same, the most urgent decides.
+    # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
     new = columns([_row(job) for job in batch], 5)
     claimed: list[ClaimedJob] = []
-    if request.workers:
-        (row,) = await lane.fetch(_CREATE_AND_CLAIM, *new, *request)
+    if request.sessions:
+        (row,) = await lane.fetch(CREATE_AND_CLAIM, *new, *request)
         if row["due"]:
             claimed = request.claimed(row["claimed_at"], _columns_of_claimed(row))
     else:
-        (row,) = await lane.fetch(_CREATE, *new)
+        (row,) = await lane.fetch(CREATE, *new)
     created = (
         dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
         if row["job_ids"]

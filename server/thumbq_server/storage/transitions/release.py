@@ -6,11 +6,16 @@ from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.fragments import MINE, columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.notify import CHANNEL, JOBS
+from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.verdicts import verdicts_on
 
 
-# The job keeps its place in the order. A marked lease hands its newer request number on.
 def _give_back(input_steps: str) -> str:
+    """Return the statement that gives back what step `ended` deleted.
+
+    The job keeps its place in the order. If a forced enqueue came meanwhile (rerun_request_no), the job takes that
+    request number.
+    """
     return f"""
     {input_steps}, again AS (
         INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
@@ -19,33 +24,41 @@ def _give_back(input_steps: str) -> str:
     ), renumbered AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
           FROM ended e WHERE j.id = e.job_id AND e.rerun_request_no IS NOT NULL
-    ), told AS (
+    ), notified AS (
         SELECT pg_notify('{CHANNEL}', '{JOBS}') FROM ended LIMIT 1
     )
-    SELECT job_id, given, (SELECT count(*) FROM told) FROM ended
+    SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended
     """
 
 
-_RELEASE = _give_back(f"""
+RELEASE = Statement(
+    "release",
+    "job_ids bigint[], lease_seqs integer[]",
+    _give_back(f"""
     WITH input AS (
         SELECT * FROM unnest($1::bigint[], $2::int[]) AS i (job_id, lease_seq)
     ), ended AS (
         DELETE FROM leases l USING input i WHERE {MINE}
-        RETURNING l.*, i.lease_seq AS given
-    )""")
+        RETURNING l.*, i.lease_seq AS named_seq
+    )"""),
+)
 
-_RELEASE_CLAIM = _give_back("""
+RELEASE_CLAIM = Statement(
+    "release_claim",
+    "claim_id bigint",
+    _give_back("""
     WITH ended AS (
-        DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS given
-    )""")
+        DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq
+    )"""),
+)
 
 
 async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
-    rows = await lane.fetch(_RELEASE, *columns(sorted(tokens), 2))
-    return await verdicts_on(lane, tokens, {Token(row["job_id"], row["given"]) for row in rows})
+    rows = await lane.fetch(RELEASE, *columns(sorted(tokens), 2))
+    return await verdicts_on(lane, tokens, {Token(row["job_id"], row["named_seq"]) for row in rows})
 
 
-async def release_claim(lane: Lane, claim_id: int) -> int:
-    """Give back all that a claim took whose answer never came. Returns how many."""
-    return len(await lane.fetch(_RELEASE_CLAIM, claim_id))
+async def release_claim(lane: Lane, claim_id: int) -> None:
+    """Give back everything that a claim took whose answer never came."""
+    await lane.fetch(RELEASE_CLAIM, claim_id)

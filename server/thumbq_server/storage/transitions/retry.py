@@ -2,42 +2,46 @@
 
 from collections.abc import Sequence
 
-import asyncpg
-
-from thumbq_server.domain.job import Revival, revival
+from thumbq_server.domain.job import JobStatus, Retrial, RetryVerdict, Revival, revival
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
-from thumbq_server.storage.transitions.revive import STATEMENTS
+from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.revive import REVIVE
 
-_STATES = """
+RETRIABLE = Statement(
+    "retry_find",
+    "job_ids bigint[]",
+    """
     SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
-      FROM job_states WHERE id = ANY ($1::bigint[]) ORDER BY id
-"""
+      FROM job_states WHERE id = ANY ($1) ORDER BY id
+    """,
+)
 
 _ROUNDS = 20
 
 
-async def retry(lane: Lane, job_ids: Sequence[int]) -> list[int]:
-    """Start ended jobs anew, and let waiting retries run at once. Returns those that were; Processing jobs are not."""
-    done: list[int] = []
-    wanted = sorted(set(job_ids))
+async def retry(lane: Lane, job_ids: Sequence[int]) -> list[Retrial]:
+    """Start ended jobs again, and let waiting retries run at once. The answers are in order."""
+    verdicts = dict.fromkeys(job_ids, RetryVerdict.NOT_FOUND)
+    wanted = sorted(verdicts)
     for _ in range(_ROUNDS):
-        plans: dict[Revival, list[asyncpg.Record]] = {Revival.RESET: [], Revival.RESTART: []}
-        for row in await lane.fetch(_STATES, wanted):
-            plan = revival(row["status"], row["attempt_count"], shown=True, force=True)
-            plans.setdefault(plan, []).append(row)
+        inputs: dict[Revival, list[tuple[int, int, int, int, int, float]]] = {Revival.RESET: [], Revival.RESTART: []}
+        for row in await lane.fetch(RETRIABLE, wanted):
+            status = JobStatus(row["status"])
+            plan = revival(status, row["attempt_count"], shown=True, force=True)
+            if plan in inputs:
+                request = (row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
+                inputs[plan].append((row["job_id"], *request))
+            else:
+                pending = status is JobStatus.PENDING
+                verdicts[row["job_id"]] = RetryVerdict.ALREADY_PENDING if pending else RetryVerdict.PROCESSING
         wanted = []
-        for plan in (Revival.RESET, Revival.RESTART):
-            inputs = [
-                (row["job_id"], row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
-                for row in plans[plan]
-            ]
-            if inputs:
-                retried = [row["job_id"] for row in await lane.fetch(STATEMENTS[plan], *columns(inputs, 6))]
-                done += retried
-                # what changed under our hands is looked at again
-                wanted += [row["job_id"] for row in plans[plan] if row["job_id"] not in retried]
+        for plan, known in inputs.items():
+            retried = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(known, 6))} if known else set()
+            verdicts |= dict.fromkeys(retried, RetryVerdict.RETRIED)
+            # a job that changed meanwhile is looked at again
+            wanted += [job_id for job_id, *_ in known if job_id not in retried]
         if not wanted:
-            return done
+            return [Retrial(job_id, verdicts[job_id]) for job_id in job_ids]
     raise Unavailable("jobs kept changing while they were retried")

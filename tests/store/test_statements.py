@@ -1,0 +1,33 @@
+"""The statements as one can read them: docs/statements.sql has them all, as they run."""
+
+from pathlib import Path
+
+import asyncpg
+
+from thumbq_server.storage.statements import all_statements, render
+
+FILE = Path(__file__).parents[2] / "docs" / "statements.sql"
+
+
+def test_the_file_has_the_statements_as_they_run():
+    assert FILE.read_text() == render(), "run `make sql`"
+
+
+async def test_postgresql_prepares_the_file(database_url):
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(FILE.read_text())
+        prepared = {row["name"] for row in await connection.fetch("SELECT name FROM pg_prepared_statements")}
+        assert prepared >= {statement.name for statement in all_statements()}
+    finally:
+        await connection.close()
+
+
+async def test_each_statement_takes_the_parameters_that_it_names(database_url):
+    connection = await asyncpg.connect(database_url)
+    try:
+        for statement in all_statements():
+            prepared = await connection.prepare(statement.text)
+            assert len(prepared.get_parameters()) == len(statement.parameters), statement.name
+    finally:
+        await connection.close()
