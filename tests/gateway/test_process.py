@@ -57,7 +57,7 @@ async def refusal(**environment: str) -> tuple[int | None, str]:
 
 
 async def end_of(gateway: asyncio.subprocess.Process) -> int:
-    return await asyncio.wait_for(gateway.wait(), 5)
+    return await asyncio.wait_for(gateway.wait(), 20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
