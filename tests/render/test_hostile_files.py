@@ -23,6 +23,7 @@ from thumbq.render.model_files import ModelFolder
 from thumbq.render.stage import Stage
 
 HASH = "0" * 64
+MODELS = Path(__file__).with_name("models")
 
 
 def _link(path: Path) -> None:
@@ -190,6 +191,14 @@ async def test_what_would_unfold_into_very_much_is_refused_before_it_does(
         await intake.take_file(path)
     assert str(refusal.value).startswith(sentence)
     assert not refusal.value.retryable
+
+
+async def test_a_3ds_part_of_a_material_that_is_not_there_has_none(tmp_path: Path, intake: Intake):
+    content = (MODELS / "box.3ds").read_bytes()
+    (tmp_path / "a.3ds").write_bytes(content.replace(b"\xff\xaf", b"\xff\xbf", 1))
+    model = await intake.take_file(tmp_path / "a.3ds")
+    assert b"\x30\x41" in content
+    assert b"\x30\x41" not in model.path.read_bytes()
 
 
 async def test_a_face_of_very_many_corners_that_overlaps_itself_is_cut_in_bounded_time(tmp_path: Path, intake: Intake):
