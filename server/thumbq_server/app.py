@@ -35,6 +35,7 @@ from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.streams import Streams
@@ -74,7 +75,8 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
         parts = build(settings, database)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
-        server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
+        server = grpc.aio.server(options=options, interceptors=[Guard()])
         health = HealthServicer()
         names = register(parts, health, server)
         async with duties.running(*parts.duties(), failure="server.broken", broken=broken):

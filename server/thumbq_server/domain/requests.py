@@ -1,7 +1,7 @@
 """The rules for what a request may say. Each check returns the valid value, or raises Invalid with a sentence."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +10,10 @@ from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
 MAX_WORKER_ID = 100
+
+MAX_VERSION = 100
+
+MAX_LABELS, MAX_LABEL_NAME, MAX_LABEL_VALUE = 50, 100, 500
 
 MAX_ERROR_MESSAGE = 1000
 
@@ -83,9 +87,36 @@ def check_worker_id(worker_id: str) -> str:
         raise Invalid("WorkerId is required")
     if len(worker_id) > MAX_WORKER_ID:
         raise Invalid(f"WorkerId is longer than {MAX_WORKER_ID} characters")
-    if not worker_id.isprintable():
-        raise Invalid("WorkerId contains control characters")
+    _check_printable("WorkerId", worker_id)
     return worker_id
+
+
+def check_version(version: str) -> str:
+    """Return the version of a worker's program; raise Invalid when it is too long or not printable."""
+    if len(version) > MAX_VERSION:
+        raise Invalid(f"version is longer than {MAX_VERSION} characters")
+    _check_printable("version", version)
+    return version
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a worker; raise Invalid when they are too many, too long or not printable."""
+    if len(labels) > MAX_LABELS:
+        raise Invalid(f"there are {len(labels)} labels; at most {MAX_LABELS} are taken")
+    for name, value in labels.items():
+        if not 1 <= len(name) <= MAX_LABEL_NAME:
+            raise Invalid(f"the name of a label has 1 to {MAX_LABEL_NAME} characters")
+        if len(value) > MAX_LABEL_VALUE:
+            raise Invalid(f"the value of a label has at most {MAX_LABEL_VALUE} characters")
+        _check_printable("a label", name + value)
+    return dict(labels)
+
+
+def _check_printable(what: str, text: str) -> None:
+    """Raise Invalid, and name the first character that cannot be printed, such as a control character."""
+    if not text.isprintable():
+        wrong = next(character for character in text if not character.isprintable())
+        raise Invalid(f"{what} has a character that is not printable (U+{ord(wrong):04X})")
 
 
 def check_new_job(
@@ -156,6 +187,11 @@ def check_batch(items: Sequence[object], what: str) -> None:
     """Raise Invalid unless there are 1 to MAX_BATCH items."""
     if not items:
         raise Invalid(f"{what} must not be empty")
+    check_at_most(items, what)
+
+
+def check_at_most(items: Sequence[object], what: str) -> None:
+    """Raise Invalid when there are more than MAX_BATCH items."""
     if len(items) > MAX_BATCH:
         raise Invalid(f"{what} has {len(items)} items; at most {MAX_BATCH} are taken at once")
 

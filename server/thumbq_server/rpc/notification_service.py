@@ -9,7 +9,7 @@ import grpc
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_error_message, check_model_id, check_thumbnail_url
+from thumbq_server.domain.requests import check_at_most, check_error_message, check_model_id, check_thumbnail_url
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
@@ -36,6 +36,7 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def Subscribe(
         self, request: notification_pb2.SubscribeRequest, context: Any
     ) -> AsyncIterator[notification_pb2.SubscribeResponse]:
+        check_at_most(request.model_ids, "modelIds")
         models, statuses = frozenset(request.model_ids), frozenset(request.statuses)
         if not statuses <= codec.THUMBNAIL_STATUS_OF.keys():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "statuses must be statuses of thumbnails")

@@ -51,7 +51,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
-        answers = await self._queue.enqueue(codec.read_new_jobs(request))
+        answers = await self._queue.enqueue(await codec.read_new_jobs(request))
         return queue_pb2.EnqueueJobsResponse(jobs=map(codec.enqueued, answers))
 
     @refusals_as_status

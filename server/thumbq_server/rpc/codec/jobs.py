@@ -11,6 +11,7 @@ from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent,
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
+from thumbq_server.rpc.pieces import pieces
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
@@ -39,15 +40,16 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
     )
 
 
-def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
+async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
     """Return what a producer asks for. Raises Invalid, which names the first job that is wrong."""
     check_batch(request.jobs, "jobs")
-    new_jobs = []
-    for index, job in enumerate(request.jobs):
-        try:
-            new_jobs.append(read_new_job(job))
-        except Invalid as error:
-            raise Invalid(f"jobs[{index}]: {error}") from error
+    new_jobs: list[NewJob] = []
+    async for piece in pieces(request.jobs):
+        for job in piece:
+            try:
+                new_jobs.append(read_new_job(job))
+            except Invalid as error:
+                raise Invalid(f"jobs[{len(new_jobs)}]: {error}") from error
     return new_jobs
 
 

@@ -11,6 +11,8 @@ from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.jobs import read_token
 from thumbq_server.rpc.codec.times import timedelta_of
 
+MAX_ECHO = 100
+
 EXCEPTION_CODE = {
     Verdict.ALREADY_DONE: queue_pb2.RESULT_CODE_ALREADY_DONE,
     Verdict.STALE: queue_pb2.RESULT_CODE_STALE,
@@ -52,10 +54,15 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule) -> ReadResu
         except Invalid as error:
             exceptions.append(
                 queue_pb2.ResultException(
-                    lease_token=result.lease_token, code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
+                    lease_token=echo(result.lease_token), code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
                 )
             )
     return ReadResults(Report(completions, failures, releases), exceptions)
+
+
+def echo(lease_token: str) -> str:
+    """Return what a worker sent as a token, cut when it is longer than any token is."""
+    return lease_token[:MAX_ECHO]
 
 
 def _completion(token: Token, picture: job_pb2.Result.Complete, paths: PathRule) -> Completion:

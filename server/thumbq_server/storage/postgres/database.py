@@ -35,8 +35,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 3)
