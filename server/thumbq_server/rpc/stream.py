@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 # Messages that are under way at once; while there are more, the worker is not listened to.
 MOST_UNDER_WAY = 256
-MOST_BYTES_UNDER_WAY = 32 * 1024 * 1024
+MOST_BYTES_UNDER_WAY = 4 * 1024 * 1024
 # How long the last messages may take: after the worker's own end, and after it was sent away.
 _FLUSH_SECONDS = 10.0
 _AWAY_FLUSH_SECONDS = 2.0
