@@ -62,6 +62,45 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- model_versions_exist
+PREPARE model_versions_exist AS
+SELECT EXISTS (SELECT FROM model_versions) AS exist;
+
+-- model_versions_write: $1 version_ids, $2 model_ids, $3 model_hashes
+PREPARE model_versions_write (bigint[], bigint[], bytea[]) AS
+INSERT INTO model_versions AS v (version_id, model_id, model_hash)
+SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
+       AS i (version_id, model_id, model_hash)
+ ORDER BY version_id
+ON CONFLICT (version_id) DO UPDATE
+   SET model_id = excluded.model_id, model_hash = excluded.model_hash, processed_at = NULL,
+       path = NULL, size_bytes = NULL, width = NULL, height = NULL
+ WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash);
+
+-- model_versions_of_jobs: $1 job_ids
+PREPARE model_versions_of_jobs (bigint[]) AS
+SELECT j.id, max(v.version_id) AS version_id
+  FROM jobs j JOIN model_versions v ON v.model_id = j.model_id AND v.model_hash = j.model_hash
+ WHERE j.id = ANY ($1) GROUP BY j.id;
+
+-- model_versions_keep_pictures: $1 job_ids, $2 paths, $3 sizes, $4 widths, $5 heights
+PREPARE model_versions_keep_pictures (bigint[], text[], bigint[], integer[], integer[]) AS
+UPDATE model_versions v
+   SET path = i.path, size_bytes = i.size_bytes, width = i.width, height = i.height, processed_at = now()
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::int[])
+       AS i (job_id, path, size_bytes, width, height)
+  JOIN jobs j ON j.id = i.job_id
+ WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash;
+
+-- model_versions_read: $1 version_id
+PREPARE model_versions_read (bigint) AS
+SELECT v.model_id, v.model_hash, v.created_at, v.processed_at, v.path, v.size_bytes, v.width, v.height,
+       s.status, s.attempt_count, s.error_message
+  FROM model_versions v
+  LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
+  LEFT JOIN job_states s ON s.id = j.id
+ WHERE v.version_id = $1;
+
 -- log_head
 PREPARE log_head AS
 SELECT epoch, seq FROM queue_head;

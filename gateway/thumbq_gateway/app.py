@@ -88,7 +88,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         queue_relay,
         metrics.hubs,
         forwarder,
-        secret=settings.read_hub_secret(),
+        secret=settings.key_of_hubs(),
         heartbeat=settings.heartbeat,
         limit=settings.subscriber_limit,
         buffer_limit=settings.subscriber_buffer,

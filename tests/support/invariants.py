@@ -32,17 +32,27 @@ _HOLES_IN_THE_LOG = """
 """
 
 _HEAD = """
-    SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
-           completed, (SELECT count(*) FROM jobs WHERE outcome = 'Completed') AS really_completed
-      FROM queue_head
+    SELECT seq, last, completed, really_completed FROM (
+        SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
+               completed, (SELECT count(*) FROM jobs WHERE outcome = 'Completed') AS really_completed
+          FROM queue_head) AS h
+     WHERE (seq, completed) <> (last, really_completed)
 """
+
+_NEVER = {
+    "a job is in no place or in two": _IN_NO_OR_TWO_PLACES,
+    "a row belongs to no job": _WITHOUT_JOB,
+    "a number is out of bounds": _OUT_OF_BOUNDS,
+    "the log has a hole": _HOLES_IN_THE_LOG,
+    "the head does not agree with what it counts": _HEAD,
+}
+
+
+async def violations(database: Database) -> list[str]:
+    """Return a sentence for each row that no queue may have at any time."""
+    return [f"{what}: {dict(row)}" for what, never in _NEVER.items() for row in await database.fetch(never)]
 
 
 async def assert_sound(database: Database) -> None:
     """Assert what is true of every queue at any time."""
-    assert await database.fetch(_IN_NO_OR_TWO_PLACES) == []
-    assert await database.fetch(_WITHOUT_JOB) == []
-    assert await database.fetch(_OUT_OF_BOUNDS) == []
-    assert await database.fetch(_HOLES_IN_THE_LOG) == []
-    (head,) = await database.fetch(_HEAD)
-    assert (head["seq"], head["completed"]) == (head["last"], head["really_completed"])
+    assert await violations(database) == []

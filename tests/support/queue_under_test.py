@@ -27,7 +27,7 @@ from thumbq_server.storage.transitions.release import release
 
 DELAYS = delays(RetryPolicy())
 TABLES = (
-    *("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "job_events"),
+    *("jobs", "ready", "leases", "dead_letters", "workers", "thumbnails", "job_events", "model_versions"),
     *("notifications", "queue_head"),
 )
 # every place that a job can be in; "Waiting" is Pending after a failed attempt

@@ -12,12 +12,12 @@ from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
-from thumbq_gateway.signalr.hub import Hub
-from thumbq_gateway.signalr.nudges import Nudges
-from thumbq_gateway.signalr.page_hub import PageHub
-from thumbq_gateway.signalr.presence import Presence
+from thumbq_gateway.signalr.hubs.hub import Hub
+from thumbq_gateway.signalr.hubs.nudges import Nudges
+from thumbq_gateway.signalr.hubs.page_hub import PageHub
+from thumbq_gateway.signalr.hubs.presence import Presence
+from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
 from thumbq_gateway.signalr.tokens import Tokens
-from thumbq_gateway.signalr.worker_hub import PATHS, WorkerHub, Workers
 
 _PRESENCE_HEARTBEATS = 4  # between two reports of the workers that are there
 

@@ -29,6 +29,7 @@ THUMBNAIL_FIELDS = (
     "processedAt",
     "cursor",
 )
+_VERSION = "modelVersionId"  # shown where a version was asked for
 _BAD_REQUESTS = {400, 404, 409}  # the documented routes answer all of them with 400
 
 
@@ -99,6 +100,8 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     """Return the fields that the contract's page reads, each one always present; never the file's path."""
     printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
     shown = {name: printed.get(name) for name in THUMBNAIL_FIELDS}
+    if _VERSION in printed:
+        shown[_VERSION] = printed[_VERSION]
     if thumbnail.HasField("file_url"):
         shown["fileUrl"] = versioned(thumbnail.file_url, thumbnail.processed_at)
     if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:

@@ -69,7 +69,7 @@ class Finish:
             if not report.get("error_message", "").strip():
                 report["error_message"] = _NO_REASON
             answer = await self._queue.FailJob(FailJobRequest(**report), timeout=_DEADLINE)
-        return encoder_of(answer.DESCRIPTOR)(answer) | {"modelVersionId": None}
+        return {"modelVersionId": None} | encoder_of(answer.DESCRIPTOR)(answer)
 
     async def _cancelled(self, job_id: int) -> dict[str, Any] | None:
         """Return the answer to a worker whose model was deleted meanwhile, or None for other jobs."""
@@ -77,7 +77,8 @@ class Finish:
         if job.status != JobStatus.JOB_STATUS_CANCELLED:
             return None
         message = "The job was cancelled; its result is not needed."
-        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": None}
+        version_id = job.model_version_id if job.HasField("model_version_id") else None
+        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
 
 
 def _succeeded(body: dict[str, Any]) -> bool:

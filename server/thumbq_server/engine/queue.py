@@ -24,6 +24,7 @@ from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.versions import Versions
 from thumbq_server.storage import job_events, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -61,6 +62,7 @@ class Queue:
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self.versions = Versions(database)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
@@ -74,7 +76,7 @@ class Queue:
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, int] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, Reported] = Batcher(partial(complete, self._report_lane))
+        self.complete: Batcher[Completion, Reported] = Batcher(self._complete)
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
         self.release: Batcher[Token, Verdict] = Batcher(self._release)
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
@@ -166,6 +168,12 @@ class Queue:
             self.dispatcher.wake()
         for delay in {item.delay for item in items if item.delay}:
             self.dispatcher.wake_in(delay)
+        return answers
+
+    async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
+        answers = await complete(self._report_lane, items)
+        with contextlib.suppress(Unavailable):  # the reports are committed, and must not seem to have failed
+            await self.versions.keep_pictures(items, answers)
         return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:

@@ -84,8 +84,9 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def GetThumbnail(
         self, request: notification_pb2.GetThumbnailRequest, context: Any
     ) -> notification_pb2.GetThumbnailResponse:
-        row, cursor = await self._views.thumbnail(request.model_id)
-        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor))
+        version_id = request.model_version_id
+        row, cursor = await (self._views.version(version_id) if version_id else self._views.thumbnail(request.model_id))
+        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor, version_id))
 
     def _notifications(self, step: Step) -> Encoded:
         """Return the notifications of a step; a commit may begin before it."""

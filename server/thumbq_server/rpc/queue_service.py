@@ -1,9 +1,11 @@
 """QueueService: producers and workers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import Completion, Failure, Token, Verdict
+from thumbq_server.domain.job import Completion, Enqueued, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, WrongState
 from thumbq_server.domain.requests import (
     PathRule,
@@ -46,12 +48,12 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> queue_pb2.EnqueueJobResponse:
-        (answer,) = await self._queue.enqueue([codec.read_new_job(request)])
+        (answer,) = await self._enqueue([codec.read_new_job(request)], [codec.read_version(request)])
         return codec.enqueued(answer)
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
-        answers = await self._queue.enqueue(await codec.read_new_jobs(request))
+        answers = await self._enqueue(await codec.read_new_jobs(request), list(map(codec.read_version, request.jobs)))
         return queue_pb2.EnqueueJobsResponse(jobs=map(codec.enqueued, answers))
 
     @refusals_as_status
@@ -60,6 +62,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         claimed = await self._queue.dequeue(worker_id, 1, check_wait(timedelta_of(request.wait)))
         jobs = queue_pb2.DequeueJobsResponse()
         codec.add_claimed(jobs.jobs, claimed)
+        await self._name_versions(jobs.jobs)
         return queue_pb2.DequeueJobResponse(job=jobs.jobs[0] if claimed else None)
 
     @refusals_as_status
@@ -69,6 +72,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         wait = check_wait(timedelta_of(request.wait))
         response = queue_pb2.DequeueJobsResponse()
         codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, max_jobs, wait))
+        await self._name_versions(response.jobs)
         return response
 
     @refusals_as_status
@@ -80,6 +84,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
             model_id=model_id,
             status=job_pb2.THUMBNAIL_STATUS_READY,
             message="Thumbnail job completed successfully",
+            model_version_id=await self._version_of(request.job_id),
         )
 
     @refusals_as_status
@@ -91,6 +96,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
             model_id=model_id,
             status=job_pb2.THUMBNAIL_STATUS_FAILED,
             message="Thumbnail job marked as failed",
+            model_version_id=await self._version_of(request.job_id),
         )
 
     @refusals_as_status
@@ -123,7 +129,9 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def GetJob(self, request: queue_pb2.GetJobRequest, context: Any) -> queue_pb2.GetJobResponse:
         wait = check_wait(timedelta_of(request.wait))
         row = await job_when_ended(self._views, self._hub, request.job_id, wait)
-        return queue_pb2.GetJobResponse(job=codec.job(row))
+        response = queue_pb2.GetJobResponse(job=codec.job(row))
+        await self._name_versions([response.job])
+        return response
 
     @refusals_as_status
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Any) -> queue_pb2.ListJobsResponse:
@@ -158,6 +166,21 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def KeepWorkers(self, request: queue_pb2.KeepWorkersRequest, context: Any) -> queue_pb2.KeepWorkersResponse:
         await self._queue.keep(codec.read_living_workers(request))
         return queue_pb2.KeepWorkersResponse()
+
+    async def _enqueue(self, jobs: Sequence[NewJob], versions: Sequence[NewVersion | None]) -> Sequence[Enqueued]:
+        await self._queue.versions.write(versions)
+        answers = await self._queue.enqueue(jobs)
+        await self._queue.versions.adopt_pictures(versions, answers)
+        return answers
+
+    async def _version_of(self, job_id: int) -> int | None:
+        return (await self._queue.versions.of_jobs([job_id])).get(job_id)
+
+    async def _name_versions(self, jobs: Sequence[job_pb2.Job]) -> None:
+        versions = await self._queue.versions.of_jobs([job.id for job in jobs])
+        for job in jobs if versions else ():
+            if job.id in versions:
+                job.model_version_id = versions[job.id]
 
 
 def _expect_ok(verdict: Verdict, item: Token | Completion | Failure) -> None:

@@ -8,6 +8,7 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
+from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
@@ -38,6 +39,15 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
+
+
+def read_version(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewVersion | None:
+    """Return the version that a producer names; the rest of the request is valid. Raises Invalid."""
+    if request.model_version_id < 0:
+        raise Invalid("modelVersionId must be a positive integer")
+    if not request.model_version_id:
+        return None
+    return NewVersion(request.model_version_id, request.model_id, bytes.fromhex(request.model_hash))
 
 
 async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:

@@ -13,7 +13,7 @@ import structlog
 
 from thumbq.v1.queue_pb2 import KeepWorkersRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
-from thumbq_gateway.signalr.worker_hub import Workers
+from thumbq_gateway.signalr.hubs.worker_hub import Workers
 
 _MOST = 10_000  # workers in one call
 _TIMEOUT = 10.0  # seconds

@@ -7,7 +7,7 @@ from typing import Any
 from thumbq.v1.job_pb2 import Job
 from thumbq_gateway.protojson.encoder import encoder_of
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
-from thumbq_gateway.signalr.hub import Hub, Member, Method, Refused
+from thumbq_gateway.signalr.hubs.hub import Hub, Member, Method, Refused
 from thumbq_gateway.signalr.protocol import Record, invocation, now
 
 PATHS = ("/thumbnailJobHub", "/jobProcessingHub")

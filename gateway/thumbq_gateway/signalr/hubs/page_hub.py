@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import grpc
 import structlog
@@ -14,7 +14,8 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
-from thumbq_gateway.signalr.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 from thumbq_gateway.signalr.protocol import Record, invocation, now
 from thumbq_gateway.transcoding.contract import thumbnail_for_pages
 
@@ -22,18 +23,29 @@ PATH = "/thumbnailHub"
 ALL_MODELS = "all models"
 _TARGET = "ThumbnailStatusChanged"
 _DEADLINE = 10.0  # seconds
-_REMEMBERED = timedelta(minutes=2)  # longer than a page of generation 2 tries to come back
+_REMEMBERED = 120  # seconds: longer than a page of generation 2 tries to come back
 _MOST_REMEMBERED = 10_000
 
 log = structlog.get_logger()
 
 
-class Told(NamedTuple):
-    """The newest notification of a model."""
+class Told:
+    """The newest notification of a model. It is encoded when a page gets it: most queues have more jobs than pages."""
 
-    cursor: Cursor
-    notification: Notification
-    record: Record
+    def __init__(self, notification: Notification) -> None:
+        self.notification = notification
+
+    @cached_property
+    def record(self) -> Record:
+        """The notification as an event."""
+        data = notification_data(self.notification)
+        names = ("modelId", "status", "thumbnailUrl", "errorMessage", "timestamp")
+        return invocation(_TARGET, {name: data[name] for name in names} | {"modelVersionId": None})
+
+    def is_newer_than(self, cursor: Cursor) -> bool:
+        """Whether it came after this position in the log."""
+        own = Cursor.parse(self.notification.cursor)
+        return own.epoch == cursor.epoch and own.seq > cursor.seq
 
 
 class PageHub(Hub):
@@ -43,7 +55,8 @@ class PageHub(Hub):
         self._service = NotificationServiceStub(channel)
         self._events = metrics.events.labels(_TARGET)
         self._recent: dict[int, Told] = {}  # by model, in the order of the log
-        self._reading: dict[int, asyncio.Task[Told]] = {}
+        self._reading: dict[int, asyncio.Task[tuple[Cursor, Record]]] = {}
+        self._versions = VersionGroups(channel, self._has_version, self._publish_version)
         self._healing: asyncio.Task[None] | None = None
         methods = {
             "JoinModelGroup": Method(self._join_model, 1),
@@ -51,10 +64,11 @@ class PageHub(Hub):
             "JoinAllModelsGroup": Method(self._join_all_models, 0),
             "LeaveAllModelsGroup": Method(self._leave_whole(ALL_MODELS), 0),
         }
+        methods["JoinModelVersionGroup"] = Method(self._join_version, 1)
+        methods["LeaveModelVersionGroup"] = Method(self._leave_named("version"), 1)
         # Nothing is published to these groups, but a page that joins them must not fail.
-        for kind in ("ModelVersion", "ModelActiveVersion"):
-            methods[f"Join{kind}Group"] = Method(self._join_named(kind), 1)
-            methods[f"Leave{kind}Group"] = Method(self._leave_named(kind), 1)
+        methods["JoinModelActiveVersionGroup"] = Method(self._join_named("active version"), 1)
+        methods["LeaveModelActiveVersionGroup"] = Method(self._leave_named("active version"), 1)
         methods["JoinAllEnvironmentMapsGroup"] = Method(self._join_whole("all environment maps"), 0)
         methods["LeaveAllEnvironmentMapsGroup"] = Method(self._leave_whole("all environment maps"), 0)
         super().__init__(PATH, methods)
@@ -62,10 +76,14 @@ class PageHub(Hub):
     def hear(self, notifications: Sequence[Notification]) -> None:
         """Pass news on to the groups."""
         for notification in notifications:
-            told = _told(notification)
-            self._remember(told)
-            groups = (ALL_MODELS, f"model {notification.model_id}")
-            self._events.inc(self.publish(groups, told.record))
+            self._recent.pop(notification.model_id, None)  # so that the newest comes last
+            told = self._recent[notification.model_id] = Told(notification)
+            if pages := self.members((ALL_MODELS, f"model {notification.model_id}")):
+                self._events.inc(len(pages))
+                for page in pages:
+                    page.send(told.record)
+        self._versions.hear({notification.model_id for notification in notifications})
+        self._forget_old()
 
     def forget(self) -> None:
         """Tell the groups of single models their present status, since the log has a hole."""
@@ -80,51 +98,71 @@ class PageHub(Hub):
         if number is None:
             return  # ASP.NET lets a page join a group of any name
         try:
-            told = await self._present(number)
+            status = await self._present(number)
         except grpc.aio.AioRpcError as error:
             log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
             return  # the page gets the next change
-        connection.send(told.record)
+        connection.send(status)
+        await connection.drained()
+
+    async def _join_version(self, connection: Member, version_id: Any) -> None:
+        self.join_group(connection, f"version {str(version_id)[:40]}")
+        number = _model_id(version_id)
+        if not number:
+            return
+        try:
+            thumbnail = await self._versions.read(number)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.status_unknown", version_id=number, problem=error.code().name)
+            return
+        if thumbnail.model_id:
+            connection.send(_status(thumbnail))
+            await connection.drained()
+
+    def _has_version(self, version_id: int) -> bool:
+        return bool(self.members([f"version {version_id}"]))
+
+    def _publish_version(self, thumbnail: Thumbnail) -> None:
+        self._events.inc(self.publish([f"version {thumbnail.model_version_id}"], _status(thumbnail)))
 
     async def _join_all_models(self, connection: Member) -> None:
         self.join_group(connection, ALL_MODELS)
-        for told in list(self._recent.values()):
-            connection.send(told.record)
+        for model_id, told in list(self._recent.items()):
+            if self._recent.get(model_id) is told:  # a newer one has been sent meanwhile, as to every member
+                connection.send(told.record)
+                await connection.drained()
 
-    async def _present(self, model_id: int) -> Told:
+    async def _present(self, model_id: int) -> Record:
         """Return the status of a model. One read serves all that ask at once, and a newer notification wins over it."""
         reading = self._reading.get(model_id)
         if reading is None:
             reading = self._reading[model_id] = asyncio.create_task(self._read(model_id))
             reading.add_done_callback(lambda _: self._reading.pop(model_id, None))
-        read = await asyncio.shield(reading)
-        known = self._recent.get(model_id)
-        is_newer = known and known.cursor.epoch == read.cursor.epoch and known.cursor.seq > read.cursor.seq
-        return known if known and is_newer else read
+        cursor, status = await asyncio.shield(reading)
+        told = self._recent.get(model_id)
+        return told.record if told and told.is_newer_than(cursor) else status
 
-    async def _read(self, model_id: int) -> Told:
+    async def _read(self, model_id: int) -> tuple[Cursor, Record]:
         answer = await self._service.GetThumbnail(GetThumbnailRequest(model_id=model_id), timeout=_DEADLINE)
-        return Told(Cursor.parse(answer.thumbnail.cursor), Notification(), _status(answer.thumbnail))
+        return Cursor.parse(answer.thumbnail.cursor), _status(answer.thumbnail)
 
     async def _heal(self) -> None:
         for group in list(self._groups):
             number = _model_id(group.removeprefix("model ")) if group.startswith("model ") else None
             if number is not None:
                 try:
-                    self.publish([group], (await self._present(number)).record)
+                    self.publish([group], await self._present(number))
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(1)
 
-    def _remember(self, told: Told) -> None:
-        self._recent.pop(told.notification.model_id, None)
-        self._recent[told.notification.model_id] = told
-        newest = told.notification.timestamp.ToDatetime()
-        while self._recent:
-            oldest = next(iter(self._recent))
-            age = newest - self._recent[oldest].notification.timestamp.ToDatetime()
-            if age < _REMEMBERED and len(self._recent) <= _MOST_REMEMBERED:
+    def _forget_old(self) -> None:
+        """Forget what no page still tries to come back for, and the oldest beyond the limit."""
+        newest = next(reversed(self._recent.values())).notification.timestamp.seconds
+        while True:
+            model_id, told = next(iter(self._recent.items()))
+            if newest - told.notification.timestamp.seconds < _REMEMBERED and len(self._recent) <= _MOST_REMEMBERED:
                 return
-            del self._recent[oldest]
+            del self._recent[model_id]
 
     def _join_named(self, kind: str) -> Body:
         async def join(connection: Member, name: Any) -> None:
@@ -151,13 +189,6 @@ class PageHub(Hub):
         return leave
 
 
-def _told(notification: Notification) -> Told:
-    data = notification_data(notification)
-    names = ("modelId", "status", "thumbnailUrl", "errorMessage", "timestamp")
-    changed = {name: data[name] for name in names} | {"modelVersionId": None}
-    return Told(Cursor.parse(notification.cursor), notification, invocation(_TARGET, changed))
-
-
 def _status(thumbnail: Thumbnail) -> Record:
     shown = thumbnail_for_pages(thumbnail)
     is_ready = thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_READY
@@ -167,7 +198,7 @@ def _status(thumbnail: Thumbnail) -> Record:
         "thumbnailUrl": shown["fileUrl"] if is_ready else None,
         "errorMessage": shown["errorMessage"],
         "timestamp": shown["processedAt"] or shown["createdAt"] or now(),
-        "modelVersionId": None,
+        "modelVersionId": shown.get("modelVersionId"),
     }
     return invocation(_TARGET, changed)
 

@@ -1,4 +1,4 @@
-"""The log of each job, as its workers write it."""
+"""The log of each job, as its workers write it; versions of models, and the last picture of each."""
 
 from alembic import op
 
@@ -18,6 +18,19 @@ CREATE TABLE job_events (
     error_message text
 );
 CREATE INDEX job_events_of_job ON job_events (job_id, id);
+
+CREATE TABLE model_versions (
+    version_id   bigint PRIMARY KEY,
+    model_id     bigint NOT NULL,
+    model_hash   bytea NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    processed_at timestamptz,
+    path         text,
+    size_bytes   bigint,
+    width        integer,
+    height       integer
+);
+CREATE INDEX model_versions_of_file ON model_versions (model_id, model_hash);
 """
 
 

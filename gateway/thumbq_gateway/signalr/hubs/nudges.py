@@ -21,7 +21,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import back_off
-from thumbq_gateway.signalr.worker_hub import Worker, Workers, job_enqueued, job_status_changed
+from thumbq_gateway.signalr.hubs.worker_hub import Worker, Workers, job_enqueued, job_status_changed
 
 _SWEEP = 2.0  # seconds between looks at the queue when no news of it come
 _SHORTEST_PAUSE = 0.1  # seconds between two looks
@@ -60,13 +60,16 @@ class Nudges:
         """Look at the queue after a job came in or ended."""
         if not self._workers:
             return
+        came_in = False
         for notification in notifications:
             if notification.test:
                 continue
             if outcome := _OUTCOMES.get(notification.status):
                 self._ended(notification, outcome)
             else:
-                self._expect_interest()
+                came_in = True
+        if came_in:
+            self._expect_interest()
         self._wake.set()
 
     def hear_snapshot(self, snapshot: QueueSnapshot) -> None:
@@ -172,7 +175,7 @@ class Nudges:
 
     def _ended(self, notification: Notification, outcome: str) -> None:
         holder = self._holders.pop(notification.job_id, None)
-        for worker in self._workers.all():
+        for worker in self._workers.all() if holder else ():
             if worker.id == holder:
                 worker.in_flight = max(0, worker.in_flight - 1)
                 _expect_more(worker)

@@ -17,6 +17,9 @@ class Member(Protocol):
     def send(self, record: Record) -> None:
         """Send a record."""
 
+    async def drained(self) -> None:
+        """Wait until the client has read most of the records before."""
+
 
 class Refused(Exception):
     """A call that is answered with an error; `str()` is the sentence."""
