@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from thumbq.v1 import (
@@ -32,10 +31,12 @@ from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.readiness import Readiness
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.guard import Guard
+from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.streams import Streams
@@ -78,9 +79,11 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         server = grpc.aio.server(options=options, interceptors=[Guard()])
-        health = HealthServicer()
+        health = Health()
         names = register(parts, health, server)
-        async with duties.running(*parts.duties(), failure="server.broken", broken=broken):
+        readiness = Readiness(database, parts.janitor, health.tell)
+        await readiness.look()
+        async with duties.running(*parts.duties(), readiness.run(), failure="server.broken", broken=broken):
             port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
             await server.start()
             for name in ("", *names):
@@ -179,7 +182,7 @@ def build(settings: Settings, database: Database) -> Parts:
     )
 
 
-def register(parts: Parts, health: HealthServicer, server: grpc.aio.Server) -> Sequence[str]:
+def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
     """Add the services to `server`. Return their names."""
     paths = PathRule(parts.settings.thumbnail_roots)
     streams = Streams(parts.sessions, paths)

@@ -1,6 +1,7 @@
 """Messages as a broken or hostile client sends them, and streams whose peer does not read."""
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,5 +33,4 @@ async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
 
 def memory() -> int:
     """Return the MiB that this process has in memory now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 // MIB
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // MIB

@@ -1,7 +1,9 @@
 """Every field of every request at the limits of its type: each answer is one that the protocol names."""
 
+import uuid
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
@@ -10,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.databases import database_at
 from tests.support.server import running_server
 from tests.wire.hostile import code_of
 from tests.wire.worker import HASH
@@ -17,13 +20,25 @@ from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 
 INT32 = [0, 1, -1, 2**31 - 1, -(2**31)]
 INT64 = [*INT32, 2**31, -(2**31) - 1, 2**32, 2**53 + 1, 2**63 - 1, -(2**63)]
-TEXTS = ["", "x", "\0", "\ud7ff\ufffd", "x" * 5000, HASH, "1-1", f"{2**63 - 1}-{2**31 - 1}", f"{2**63}-{2**31}", "/a.png"]
+TEXTS = [
+    "",
+    "x",
+    "\0",
+    "\ud7ff\ufffd",
+    "x" * 5000,
+    HASH,
+    "1-1",
+    f"{2**63 - 1}-{2**31 - 1}",
+    f"{2**63}-{2**31}",
+    "/a.png",
+]
 VALUES = {
     FieldDescriptor.CPPTYPE_INT32: INT32,
     FieldDescriptor.CPPTYPE_ENUM: INT32,
     FieldDescriptor.CPPTYPE_INT64: INT64,
     FieldDescriptor.CPPTYPE_BOOL: [False, True],
     FieldDescriptor.CPPTYPE_STRING: TEXTS,
+    FieldDescriptor.CPPTYPE_DOUBLE: [0.0, -1.0, 1e300, float("inf"), float("nan")],
 }
 NAMED = {
     grpc.StatusCode.OK,
@@ -44,7 +59,9 @@ METHODS = [
 def requests(descriptor: Any, depth: int = 0) -> st.SearchStrategy[Message]:
     """Return messages whose fields are left out, or have a value at a limit."""
     fields = {field.name: values(field, depth) for field in descriptor.fields}
-    return st.fixed_dictionaries({}, optional=fields).map(lambda chosen: GetMessageClass(descriptor)(**one_of(descriptor, chosen)))
+    return st.fixed_dictionaries({}, optional=fields).map(
+        lambda chosen: GetMessageClass(descriptor)(**one_of(descriptor, chosen))
+    )
 
 
 def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
@@ -66,13 +83,16 @@ def one_of(descriptor: Any, chosen: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def walked_server(postgres, migrated_template):
     """One server for all examples: what they leave behind makes the next ones more interesting."""
-    from tests.conftest import _execute, database_at
-
-    await _execute(postgres, f"CREATE DATABASE thumbq_walked TEMPLATE {migrated_template}")
-    async with running_server(database_at(postgres, "thumbq_walked")) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
-            yield channel
-    await _execute(postgres, "DROP DATABASE thumbq_walked WITH (FORCE)")
+    name = f"thumbq_walked_{uuid.uuid4().hex[:8]}"
+    connection = await asyncpg.connect(postgres)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    async with (
+        running_server(database_at(postgres, name)) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield channel
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

@@ -14,7 +14,9 @@ from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
 from thumbq_server.rpc import outbox
 
-HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)])
+HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
+    lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)]
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Completion, Failure, NewJob, Token
-from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
 MAX_WORKER_ID = 100
+
+MAX_TOKEN = 64
 
 MAX_VERSION = 100
 
@@ -69,13 +71,16 @@ class PathRule:
         return path
 
 
-def parse_token(text: str) -> Token:
-    """The inverse of `format_token`; raise Invalid for anything else."""
-    job_id, _, lease_seq = text.partition("-")
+def parse_token(text: str, history: str) -> Token:
+    """The inverse of `format_token`; raise StaleLease for a token of another history, Invalid for anything else."""
+    job_id, _, rest = text.partition("-")
+    lease_seq, _, named_history = rest.partition("-")
     # isascii too: isdigit() alone is true for "²", which int() refuses
-    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= 32:
+    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= MAX_TOKEN and len(lease_seq) <= 10:
         token = Token(int(job_id), int(lease_seq))
         if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT32_MAX:
+            if named_history != history:
+                raise StaleLease
             return token
     raise Invalid("leaseToken is malformed")
 

@@ -44,6 +44,11 @@ class Report(NamedTuple):
     failures: Sequence[Failure]
     releases: Sequence[Token]
 
+    def tokens(self) -> list[Token]:
+        """Return the leases that it speaks of, verb by verb."""
+        reported = [Token(item.job_id, item.lease_seq) for item in (*self.completions, *self.failures)]
+        return [*reported, *self.releases]
+
 
 class Queue:
     """One server's way into the queue. Every verb answers after its commit, or raises Unavailable.
@@ -82,19 +87,17 @@ class Queue:
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
+        self.history = database.history
+        self.history.on_change(self._forget)
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """End attempts in every way. Return the tokens whose results were not simply taken, and why."""
         completed, failed, released = await asyncio.gather(
             self.complete(report.completions), self.fail(report.failures), self.release(report.releases)
         )
-        items: tuple[Completion | Failure | Token, ...] = (*report.completions, *report.failures, *report.releases)
         verdicts = (*(verdict for verdict, _ in completed), *(verdict for verdict, _ in failed), *released)
-        return [
-            (Token(item.job_id, item.lease_seq), verdict)
-            for item, verdict in zip(items, verdicts, strict=True)
-            if verdict is not Verdict.OK
-        ]
+        pairs = zip(report.tokens(), verdicts, strict=True)
+        return [(token, verdict) for token, verdict in pairs if verdict is not Verdict.OK]
 
     def release_soon(self, tokens: Sequence[Token]) -> None:
         """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead."""
@@ -144,6 +147,14 @@ class Queue:
         finally:
             self.dispatcher.remove(claimant)
             answer.cancel()
+
+    def _forget(self) -> None:
+        """Drop what belongs to a history that is over: the numbers of workers, and all that waits to be done."""
+        self._known_workers.clear()
+        error = Unavailable("the database has another history")
+        for verb in (self.enqueue, self.complete, self.fail, self.release, self.extend, self.log_event):
+            verb.refuse_waiting(error)
+        self.dispatcher.forget(error)
 
     async def drained(self) -> None:
         """Wait until everything under way is committed (shutdown)."""

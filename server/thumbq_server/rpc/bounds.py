@@ -29,6 +29,7 @@ BOUNDS: Mapping[str, Bound] = {
     # An error message may be long: it is cut, and not refused.
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),
+    "/thumbq.v1.QueueService/KeepWorkers": Bound(4 * MIB),
     "/thumbq.v1.QueueService/ReportResults": Bound(16 * MIB),
     # Hello, Heartbeat and Results.
     "/thumbq.v1.QueueService/StreamJobs": Bound(16 * MIB, frozenset({1, 4, 5})),

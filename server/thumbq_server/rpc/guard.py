@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import structlog
 
-from thumbq_server.engine.outage import Unavailable
 from thumbq_server.domain.refusals import Refused
+from thumbq_server.engine.outage import Unavailable
 from thumbq_server.rpc.bounds import reader
 from thumbq_server.rpc.errors import status
 

@@ -1,4 +1,4 @@
-"""What a worker is sent on its stream: written in order, bounded in bytes, and given up when the worker does not read."""
+"""What a worker is sent on its stream: in order, bounded in bytes, and given up when the worker does not read."""
 
 import asyncio
 from collections import deque

@@ -12,12 +12,14 @@ from thumbq_server.rpc.pieces import pieces
 Commit = Callable[[Report], Awaitable[Sequence[tuple[Token, Verdict]]]]
 
 
-async def take(results: Sequence[job_pb2.Result], paths: PathRule, commit: Commit) -> list[queue_pb2.ResultException]:
+async def take(
+    results: Sequence[job_pb2.Result], paths: PathRule, history: str, commit: Commit
+) -> list[queue_pb2.ResultException]:
     """Have `commit` commit the results. Return an exception for each that was not simply taken."""
     exceptions: list[queue_pb2.ResultException] = []
     async for piece in pieces(results):
-        report, malformed = codec.read_results(piece, paths)
+        report, malformed = codec.read_results(piece, paths, history)
         refused = await commit(report)
         exceptions += malformed
-        exceptions += (codec.result_exception(token, verdict) for token, verdict in refused)
+        exceptions += (codec.result_exception(token, verdict, history) for token, verdict in refused)
     return exceptions

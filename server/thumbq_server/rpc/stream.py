@@ -84,7 +84,7 @@ class Stream:
                     session_id=session.name,
                     lease_duration=duration(self._times.lease),
                     heartbeat_interval=duration(self._times.heartbeat),
-                    resumed_lease_tokens=[format_token(*token) for token in held],
+                    resumed_lease_tokens=[format_token(*token, session.history) for token in held],
                 )
             )
         )
@@ -93,12 +93,12 @@ class Stream:
         """Send message `number` of jobs."""
         message = Message()
         message.jobs.number = number
-        add_claimed(message.jobs.jobs, jobs)
+        add_claimed(message.jobs.jobs, jobs, self._session.history)
         self._outbox.send(message)
 
     def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:
         """Tell the worker to stop working on these."""
-        self._send_lost([format_token(*token) for token in tokens], reason)
+        self._send_lost([format_token(*token, self._session.history) for token in tokens], reason)
 
     def send_drain(self, reconnect_after: float) -> None:
         """Ask the worker to go."""
@@ -117,9 +117,7 @@ class Stream:
 
     def _is_busy(self) -> bool:
         return (
-            self._outbox.is_full
-            or len(self._under_way) > MOST_UNDER_WAY
-            or sum(self._under_way) > MOST_BYTES_UNDER_WAY
+            self._outbox.is_full or len(self._under_way) > MOST_UNDER_WAY or sum(self._under_way) > MOST_BYTES_UNDER_WAY
         )
 
     def _take_in(self, request: queue_pb2.StreamJobsRequest) -> None:
@@ -151,11 +149,13 @@ class Stream:
             self._outbox.relieved.set()
 
     async def _report(self, message: queue_pb2.StreamJobsRequest.Results) -> None:
-        exceptions = await results.take(message.results, self._paths, self._session.report)
+        session = self._session
+        exceptions = await results.take(message.results, self._paths, session.history, session.report)
         self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
 
     async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:
-        if unknown := await heartbeats.take(message.lease_tokens, self._session.heartbeat):
+        session = self._session
+        if unknown := await heartbeats.take(message.lease_tokens, session.history, session.heartbeat):
             self._send_lost(unknown, LostReason.EXPIRED)
 
     def _send_lost(self, lease_tokens: Sequence[str], reason: LostReason) -> None:

@@ -16,6 +16,7 @@ from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
 
+OTHER_HISTORY = "the database has another history: a backup was restored, or another primary has taken over"
 TAKEN_OVER = "a newer stream of this session has taken over"
 
 
@@ -40,6 +41,7 @@ class Sessions:
         self._seen = seen
         self._open: dict[int, Session] = {}
         self._draining = False
+        database.history.on_change(self._send_all_away)
 
     @contextlib.asynccontextmanager
     async def open(self, hello: Hello, peer: Peer) -> AsyncIterator[Session]:
@@ -64,6 +66,10 @@ class Sessions:
         finally:
             del self._open[number]
             session.end()
+
+    def _send_all_away(self) -> None:
+        for session in list(self._open.values()):
+            session.send_away(OTHER_HISTORY)
 
     def on_broadcast(self, payload: str) -> None:
         """Take in what a server told all servers."""
