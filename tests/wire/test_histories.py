@@ -148,6 +148,8 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
             [exception] = (await queue.ReportResults(results)).exceptions
             assert (exception.lease_token, exception.code) == (job.lease_token, queue_pb2.RESULT_CODE_STALE)
         for job in after:
-            results = queue_pb2.ReportResultsRequest(results=[job_pb2.Result(lease_token=job.lease_token, complete=PICTURE)])
+            results = queue_pb2.ReportResultsRequest(
+                results=[job_pb2.Result(lease_token=job.lease_token, complete=PICTURE)]
+            )
             assert not (await queue.ReportResults(results)).exceptions
         assert (await worker.ends())[0] is grpc.StatusCode.ABORTED

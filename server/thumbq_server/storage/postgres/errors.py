@@ -36,6 +36,8 @@ class Unavailable(Exception):
 
 _IN_WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (asyncpg.ReadOnlySQLTransactionError, "the database is read-only"),
+    # a new connection found no host that takes writes
+    (asyncpg.TargetServerAttributeNotMatched, "the database is read-only"),
     (asyncpg.DiskFullError, "the disk of the database is full"),
     (asyncpg.TooManyConnectionsError, "the database has no connection left"),
     (asyncpg.CannotConnectNowError, "the database is starting or stopping"),
