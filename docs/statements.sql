@@ -812,6 +812,25 @@ INSERT INTO workers AS w (worker_id, session_id, version, labels) VALUES ($1, $2
 ON CONFLICT (worker_id, session_id) DO UPDATE SET last_seen_at = now(), version = $3, labels = $4
 RETURNING id;
 
+-- workers_confirm: $1 sessions, $2 seconds_ago, $3 lease_seconds
+PREPARE workers_confirm (bigint[], double precision[], double precision) AS
+UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
+  FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+  JOIN workers w ON w.id = i.session AND w.session_id = ''
+ WHERE l.worker = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+
+-- workers_prune: $1 gone_seconds, $2 limit
+PREPARE workers_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM workers WHERE id = ANY (ARRAY (
+        SELECT id FROM workers w
+         WHERE last_seen_at < now() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT FROM leases l WHERE l.worker = w.id)
+         LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- workers_record_heartbeats: $1 sessions
 PREPARE workers_record_heartbeats (bigint[]) AS
 UPDATE workers SET last_seen_at = now() WHERE id = ANY ($1);

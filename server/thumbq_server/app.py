@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from thumbq.v1 import (
     admin_pb2,
@@ -23,7 +22,7 @@ from thumbq_runtime import duties
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine.duties import ExpireLeases, PruneLog, RecordSignsOfLife, VacuumLiveTables
+from thumbq_server.engine.duties import ExpireLeases, PruneLog, PruneWorkers, RecordSignsOfLife, VacuumLiveTables
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
@@ -39,6 +38,7 @@ from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
+from thumbq_server.rpc.reflection import add_reflection
 from thumbq_server.rpc.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
@@ -151,13 +151,13 @@ def build(settings: Settings, database: Database) -> Parts:
     )
     snapshots = QueueSnapshots(database)
     views = Views(database)
-    signs_of_life = RecordSignsOfLife(database)
+    signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
     queue = Queue(
         database,
         policy=policy,
         unary_lease_seconds=settings.unary_lease_duration,
         on_claimed=snapshots.wake,
-        seen=signs_of_life.note,
+        seen=signs_of_life.hear,
     )
     dispatcher = queue.dispatcher
     janitor = Janitor(
@@ -166,6 +166,7 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("prune workers", 600.0, PruneWorkers(database)),
             Duty("look for versions", 2.0, queue.versions),
         ]
     )
@@ -197,5 +198,5 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection([*names, health_name], server)
+    add_reflection([*names, health_name], server)
     return names

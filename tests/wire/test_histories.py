@@ -82,28 +82,26 @@ class Subscriber:
         await eventually(seen, timeout=30)
 
 
-async def enqueued(queue, *model_ids):
-    """Enqueue, and repeat it until the database is back, as a producer does."""
+async def when_it_is_back(call):
+    """Repeat a call until the database is back, as clients do."""
 
     async def attempt():
         try:
-            return list(await enqueue(queue, *model_ids))
+            return await call()
         except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
             return None
 
     return await eventually(attempt, timeout=30)
+
+
+async def enqueued(queue, *model_ids):
+    return await when_it_is_back(lambda: enqueue(queue, *model_ids))
 
 
 async def claimed(queue, worker_id):
-    async def attempt():
-        try:
-            return (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id=worker_id))).job
-        except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            return None
-
-    return await eventually(attempt, timeout=30)
+    return (await when_it_is_back(lambda: queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id=worker_id)))).job
 
 
 async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_from_before_counts(

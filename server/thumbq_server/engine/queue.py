@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,6 +36,10 @@ from thumbq_server.storage.transitions.fail import fail
 from thumbq_server.storage.transitions.release import release
 
 KNOWN_WORKERS = 10_000
+# A worker that is not heard of for longer is registered again: it may have been pruned.
+KNOWN_SECONDS = 86_400.0
+# Nobody knows whether the answer to a unary claim arrives. So its lease is short until the worker is heard of again.
+FIRST_LEASE_SECONDS = 60
 
 
 class Report(NamedTuple):
@@ -46,8 +51,9 @@ class Report(NamedTuple):
 
     def tokens(self) -> list[Token]:
         """Return the leases that it speaks of, verb by verb."""
-        reported = [Token(item.job_id, item.lease_seq) for item in (*self.completions, *self.failures)]
-        return [*reported, *self.releases]
+        completed = [Token(item.job_id, item.lease_seq) for item in self.completions]
+        failed = [Token(item.job_id, item.lease_seq) for item in self.failures]
+        return [*completed, *failed, *self.releases]
 
 
 class Queue:
@@ -79,7 +85,7 @@ class Queue:
         self.extend_lane = database.lane()
         self._seen = seen
         self._background: set[asyncio.Task[None]] = set()
-        self._known_workers: OrderedDict[str, int] = OrderedDict()
+        self._known_workers: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
         self.complete: Batcher[Completion, Reported] = Batcher(self._complete)
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
@@ -107,10 +113,10 @@ class Queue:
 
     async def session_of(self, worker_id: str) -> int:
         """Return the session of a worker that uses unary calls."""
-        session = self._known_workers.get(worker_id)
-        if session is None:
+        session, known_at = self._known_workers.get(worker_id, (None, 0.0))
+        if session is None or time.monotonic() - known_at > KNOWN_SECONDS:
             session = await workers.register(self._database, worker_id)
-            self._known_workers[worker_id] = session
+            self._known_workers[worker_id] = session, time.monotonic()
             if len(self._known_workers) > KNOWN_WORKERS:
                 self._known_workers.popitem(last=False)
         return session
@@ -132,7 +138,7 @@ class Queue:
 
         session = await self.session_of(worker_id)
         self._seen(session)
-        claimant = Claimant(session, self.unary_lease_seconds, deliver, unavailable)
+        claimant = Claimant(session, min(FIRST_LEASE_SECONDS, self.unary_lease_seconds), deliver, unavailable)
         self.dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # Without a wait, only the statement timeout limits a claim that hangs.

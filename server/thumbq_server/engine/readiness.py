@@ -49,8 +49,7 @@ class Readiness:
             self._outage.began(error)
             return self._database.in_words(error)
         except TimeoutError:
-            error = Unavailable(f"no answer within {self._limit:g} s")
-            self._outage.began(error)
+            self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
             self._database.drop_connections()
             return "the database does not answer"
         self._outage.ended()

@@ -4,7 +4,6 @@ The epoch names the history. It is part of cursors and of lease tokens
 (docs/decisions/0016-histories.md).
 """
 
-import contextlib
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -67,9 +66,17 @@ class History:
         self._listeners.append(listener)
 
     async def look(self, connection: asyncpg.Connection) -> None:
-        """Find out which history the database behind a new connection has. Without tables it has none."""
-        with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        """Find out which history the database behind a new connection has. Without tables it has none.
+
+        A connection that cannot tell is broken off.
+        """
+        try:
             await self._judge(connection, LOOK)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            return
+        except BaseException:
+            connection.terminate()
+            raise
 
     async def beat(self, connection: Any) -> None:
         """Write a sign of life into the table, and look."""

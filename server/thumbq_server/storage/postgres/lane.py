@@ -43,8 +43,9 @@ class Lane:
         try:
             connection = self._connection
             if connection is None or connection.is_closed():
-                connection = self._connection = await connect(self._dsn, self._statement_timeout)
+                connection = await connect(self._dsn, self._statement_timeout)
                 await self._history.look(connection)
+                self._connection = connection
             if history != self._history.version:
                 raise Unavailable("the database has another history than when this was asked for")
             return await work(connection)
