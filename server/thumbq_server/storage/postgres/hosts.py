@@ -25,6 +25,8 @@ class Hosts:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        # Whether the newest attempt to connect failed.
+        self.in_trouble = False
         self._in_order: list[tuple[str, int] | None] = list(address.hosts) or [None]
 
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
@@ -41,12 +43,18 @@ class Hosts:
                     **options,
                 )
             except _ASK_NEXT:
+                self.in_trouble = True
                 if position == len(self._in_order) - 1:
                     raise
             else:
+                self.in_trouble = False
                 self._in_order = [host, *(other for other in self._in_order if other != host)]
                 return connection
         raise AssertionError("unreachable")
+
+    def pass_over(self) -> None:
+        """Ask the host that was asked first last from now on: it does not answer any more."""
+        self._in_order = [*self._in_order[1:], self._in_order[0]]
 
 
 @cache
