@@ -65,9 +65,13 @@ class Service:
         self.server = Program(
             "server", "thumbq_server", folder, environment={**common, "THUMBQ_GRPC_PORT": str(ports.grpc)}
         )
+        folders = {"THUMBQ_THUMBNAIL_ROOT": str(folder / "thumbnails"), "THUMBQ_MODEL_ROOT": str(folder / "models")}
+        for path in folders.values():
+            Path(path).mkdir(exist_ok=True)
         self.gateway = Program(
-            "gateway", "thumbq_gateway", folder, environment={**common, "THUMBQ_HTTP_PORT": str(ports.http)}
-        )
+            "gateway", "thumbq_gateway", folder,
+            environment={**common, **folders, "THUMBQ_HTTP_PORT": str(ports.http)},
+        )  # fmt: skip
         self._read_to: dict[Path, int] = {}
         self._usual_memory: dict[str, int] = {}
         self._served: dict[str, float] = {}
