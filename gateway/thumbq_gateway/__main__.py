@@ -27,7 +27,12 @@ def main() -> None:
     try:
         uvloop.run(run(settings))
     except OSError as error:
-        _refuse(f"cannot listen on {settings.http_host}:{settings.http_port}: {error}")
+        _refuse(f"cannot listen on {_printed(settings.http_host)}:{settings.http_port}: {error}")
+
+
+def _printed(host: str) -> str:
+    """Return the host as it stands before a port."""
+    return f"[{host.strip('[]')}]" if ":" in host else host
 
 
 def _refuse(sentence: str) -> NoReturn:

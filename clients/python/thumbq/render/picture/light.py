@@ -18,7 +18,7 @@ SOFTNESS = 9.0
 
 
 def studio() -> bytes:
-    """The panorama as a Radiance picture."""
+    """Return the panorama as a Radiance picture."""
     height = WIDTH // 2
     content = bytearray(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (height, WIDTH))
     for row in range(height):
