@@ -181,7 +181,7 @@ class Service:
             for match in _ERROR.finditer(text):
                 if match[0].startswith("\n"):
                     continue  # it belongs to the traceback above it
-                kind = re.sub(r"timestamp='[^']*'|\d+", "", match["line"] or match["exception"])[:120]
+                kind = _kind(match["line"] or match["exception"])
                 yield Problem(f"log of the {program.name}: {kind}", text[match.start() :][:2000])
 
     def _read_journal(self) -> list[Problem]:
@@ -228,6 +228,12 @@ class Service:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read_to[path] = self._read_to.get(path, 0) + len(whole) + len(newline)
         return whole.decode(errors="replace")
+
+
+def _kind(line: str) -> str:
+    """Return what lines of the same cause have in common: no times, references and numbers."""
+    exception = line.rpartition("\\n")[2][:100] if "exception=" in line else ""
+    return re.sub(r"(timestamp|reference)='[^']*'|\d+", "", line.partition("exception=")[0][:120] + exception).strip()
 
 
 def _memory(program: Program, name: str) -> int:
