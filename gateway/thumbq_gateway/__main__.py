@@ -1,16 +1,15 @@
 """`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
 import resource
-import sys
-from typing import NoReturn
 
 import uvloop
 from pydantic import ValidationError
 
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.addresses import is_loopback, joined
 from thumbq_runtime.logging import configure_logging
+from thumbq_runtime.refusal import refuse, sentence_about
 
 
 def main() -> None:
@@ -19,22 +18,18 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        _refuse(str(error))
+        refuse("gateway", sentence_about(error))
     if not is_loopback(settings.http_host) and not settings.insecure:
-        _refuse(
-            f"refusing to listen on {settings.http_host} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted"
+        refuse(
+            "gateway",
+            f"refusing to listen on {settings.http_host or 'every address'} without API keys;"
+            " set THUMBQ_INSECURE=1 if the network is trusted",
         )
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
     except OSError as error:
-        _refuse(f"cannot listen on {settings.http_host}:{settings.http_port}: {error}")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"thumbq gateway: {sentence}\n")
-    sys.exit(2)
+        refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")
 
 
 def _allow_many_connections() -> None:

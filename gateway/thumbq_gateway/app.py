@@ -33,6 +33,7 @@ from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.transcoder import LARGEST_BODY, Transcoder
 from thumbq_runtime import duties
+from thumbq_runtime.addresses import bare
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
 
 log = structlog.get_logger()
@@ -165,7 +166,9 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
     """Listen until the block ends, then finish every response in order. Raises OSError."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
     await runner.setup()
-    site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port)
+    site = web.TCPSite(
+        runner, bare(settings.http_host) or None, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port
+    )
     try:
         await site.start()
         parts.hubs.live_at(await _open_own_door(settings, runner))

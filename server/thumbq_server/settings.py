@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
     reuse_port: bool = shared.REUSE_PORT.field()
+    # How many servers use the same database.
+    processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()

@@ -21,6 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
+from tests.support.databases import database_at
 
 THUMBQ = Path(sys.executable).with_name("thumbq")
 MODEL_HASH = "ab" * 32
@@ -228,15 +229,44 @@ def test_with_a_database_url_it_starts_no_postgres(folder: Path, empty_database_
         assert {entry.name for entry in folder.iterdir()} == {"thumbnails"}
 
 
-def test_a_taken_port_is_told_and_nothing_is_left(folder: Path) -> None:
+@pytest.mark.parametrize("option", ["--http-port", "--grpc-port"])
+def test_a_taken_port_is_told_in_one_sentence_before_anything_starts(folder: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with start(folder, "--http-port", str(port)) as parent:
+        with start(folder, option, str(port)) as parent:
             assert parent.wait() == 1
     text = messages(folder).read_text()
-    assert "The gateway ended with exit code" in text
-    assert str(port) in text
-    assert "database system is shut down" in (folder / "postgres.log").read_text()
+    assert text == f"thumbq: Nothing can listen on 127.0.0.1:{port}: Address already in use.\n"
+    assert not (folder / "postgres").exists()
+
+
+def test_a_database_that_does_not_fit_is_told_once_without_its_password(folder: Path, postgres: str) -> None:
+    address = f"{database_at(postgres, 'nowhere')}&password=hunter2"
+    with start(folder, DATABASE_URL=address) as parent:
+        assert parent.wait() == 2
+    text = messages(folder).read_text()
+    assert text == 'thumbq server: PostgreSQL refuses DATABASE_URL: database "nowhere" does not exist.\n'
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write %2F for /"),
+        ({"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=true"}, "has the parameter 'pgbouncer'"),
+        ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number"),
+        ({"THUMBQ_RETRY_BASE": "-1"}, "THUMBQ_RETRY_BASE cannot be '-1': input should be greater than 0."),
+        ({}, "DATABASE_URL is not set"),
+    ],
+)
+def test_a_server_alone_refuses_what_only_the_operator_can_change(variables: dict[str, str], sentence: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    complete = {"DATABASE_URL": "postgresql://db/thumbs"} if variables and "DATABASE_URL" not in variables else {}
+    command = [sys.executable, "-P", "-m", "thumbq_server"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean | complete | variables)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
 
 
 def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folder: Path) -> None:

@@ -38,7 +38,6 @@ __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 SETTINGS = {
     "listen_addresses": "",
     "cluster_name": "thumbq",
-    "max_connections": "100",
     "shared_buffers": "256MB",
     "fsync": "on",
     "full_page_writes": "on",
@@ -69,10 +68,11 @@ class EmbeddedPostgres:
     Start it from the main thread: the kernel ends PostgreSQL when the thread that started it ends.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, max_connections: int = 100) -> None:
         self.data_dir = data_dir.resolve()
         self.cluster = self.data_dir / "postgres"
         self.log = self.data_dir / "postgres.log"
+        self.max_connections = max_connections
         self.process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._log_start = 0
@@ -212,7 +212,8 @@ class EmbeddedPostgres:
             self.log.replace(self.log.with_suffix(".log.old"))
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         quoted = str(self.socket_dir).replace('"', '""')
-        settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"'}
+        own = {"max_connections": str(self.max_connections), "unix_socket_directories": f'"{quoted}"'}
+        settings = {**SETTINGS, **own}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         # The fast shutdown at the parent's death too: it takes less time than the recovery that it saves.
         # If it hangs, the next start ends the processes that are left.

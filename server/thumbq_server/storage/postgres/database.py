@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 
+from thumbq_runtime.connections import POOL_SIZE
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
@@ -22,7 +23,7 @@ Row = asyncpg.Record
 class Database:
     """Where one server process reaches PostgreSQL."""
 
-    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = 4) -> None:
+    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = POOL_SIZE) -> None:
         self.dsn = dsn
         self._statement_timeout = statement_timeout
         self._pool_size = pool_size
@@ -31,7 +32,9 @@ class Database:
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
-            self._pool = await asyncpg.create_pool(connect=self._connect, min_size=1, max_size=self._pool_size)
+            self._pool = await asyncpg.create_pool(
+                connect=self._connect, reset=_keep_settings, min_size=1, max_size=self._pool_size
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -47,6 +50,11 @@ class Database:
         # The pool adds options of its own, such as the class of its connections.
         options |= {"command_timeout": self._statement_timeout + 5}
         return await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+
+    @property
+    def most_connections(self) -> int:
+        """The connections that it has open at most."""
+        return self._pool_size + len(self._lanes)
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
@@ -67,3 +75,7 @@ class Database:
             raise Unavailable("not connected")
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             return await work(connection)
+
+
+async def _keep_settings(_connection: object) -> None:
+    """Leave a connection as it is: no work changes its session, and behind a pooler a reset would lose its settings."""

@@ -19,6 +19,8 @@ _ASK_NEXT = (
     asyncpg.InterfaceError,
 )
 
+_SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
+
 
 class Hosts:
     """Opens connections to whichever host takes writes."""
@@ -34,12 +36,7 @@ class Hosts:
         """
         for position, host in enumerate(self._in_order):
             try:
-                connection: asyncpg.Connection = await asyncpg.connect(
-                    **self.address.arguments(host),
-                    timeout=self.address.connect_timeout,
-                    server_settings={**settings, **self.address.settings},
-                    **options,
-                )
+                connection = await self._open(host, {**settings, **self.address.settings}, options)
             except _ASK_NEXT:
                 if position == len(self._in_order) - 1:
                     raise
@@ -47,6 +44,18 @@ class Hosts:
                 self._in_order = [host, *(other for other in self._in_order if other != host)]
                 return connection
         raise AssertionError("unreachable")
+
+    async def _open(
+        self, host: tuple[str, int] | None, settings: Mapping[str, str], options: Mapping[str, Any]
+    ) -> asyncpg.Connection:
+        place = self.address.arguments(host) | {"timeout": self.address.connect_timeout} | options
+        try:
+            connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=settings)
+        except asyncpg.ProtocolViolationError:
+            # PgBouncer refuses settings in the start of a session, also in its session mode.
+            connection = await asyncpg.connect(**place)
+            await connection.fetch(_SET, list(settings), list(settings.values()))
+        return connection
 
 
 @cache
