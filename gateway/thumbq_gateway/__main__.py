@@ -1,5 +1,6 @@
 """`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
+import os
 import resource
 
 import uvloop
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
 from thumbq_runtime.addresses import is_loopback, joined
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
 
@@ -15,6 +17,7 @@ from thumbq_runtime.refusal import refuse, sentence_about
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
     configure_logging()
+    warn_of_strangers(os.environ)
     try:
         settings = Settings()
     except ValidationError as error:

@@ -18,6 +18,7 @@ from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_b
 from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import on_signals
 from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import (
@@ -31,6 +32,7 @@ from thumbq_runtime.settings import (
     SERVER,
     THUMBNAIL_ROOT,
 )
+from thumbq_runtime.streams import protect_standard_streams
 
 # Seconds that a program gets after its own grace to close what is open.
 CLOSING_SECONDS = 3.0
@@ -73,6 +75,7 @@ async def _run(
     page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
     inform(f"page and JSON API  http://{page}/")
     inform(f"gRPC               {address}")
+    inform(f"data folder        {settings.data_dir}")
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
 
@@ -111,6 +114,8 @@ async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> 
 
 def main() -> None:
     """Serve with the settings in the environment; exit with 2 if they are refused, with 1 if the start fails."""
+    protect_standard_streams()
+    warn_of_strangers(os.environ)
     try:
         asyncio.run(serve(LauncherSettings.read(os.environ)))
     except LaunchRefused:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from thumbq_runtime import settings as shared
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.text import printable
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -17,7 +18,7 @@ _BY_VARIABLE = {setting.variable: setting for setting in vars(shared).values() i
 
 def refuse(program: str, sentence: object) -> NoReturn:
     """Exit with a sentence about what the operator has to change."""
-    sys.stderr.write(f"thumbq {program}: {sentence}\n")
+    sys.stderr.write(f"thumbq {program}: {printable(str(sentence))}\n")
     sys.exit(EXIT_REFUSED)
 
 

@@ -1,6 +1,7 @@
 """`python -m thumbq_server`: one server, set up by the environment."""
 
 import logging
+import os
 import sys
 from functools import partial
 
@@ -8,6 +9,7 @@ import uvloop
 from pydantic import ValidationError
 
 from thumbq_runtime.addresses import CannotListen, is_loopback
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
@@ -21,6 +23,7 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 def main() -> None:
     """Run a server. Exit with a sentence: with 2 when it is set up wrongly, with 1 when PostgreSQL is away."""
     configure_logging()
+    warn_of_strangers(os.environ)
     # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = _settings()

@@ -299,6 +299,48 @@ def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> N
     assert f"Nothing can listen on 127.0.0.1:{port}: Address already in use." in messages(folder).read_text()
 
 
+def test_it_serves_on_ipv6_and_prints_addresses_that_work(folder: Path) -> None:
+    with serving(folder, THUMBQ_HTTP_HOST="::1", THUMBQ_GRPC_HOST="[::1]") as service:
+        assert service.page.startswith("http://[::1]:")
+        assert service.grpc_address.startswith("[::1]:")
+        wait_until(service.is_ready, "/readyz answers 200")
+
+
+def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) -> None:
+    """Stdout is closed and stderr is a full disk; the lease of a worker that has died expires all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f'exec "$0" serve --data-dir "$1" --http-port {port} --grpc-port 0 >&- 2>/dev/full'
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    variables = clean | {"THUMBQ_UNARY_LEASE_DURATION": "1", "THUMBQ_COLOUR": "a line for the log"}
+    with subprocess.Popen(["sh", "-c", command, THUMBQ, folder], env=variables, text=True) as parent:
+        service = Service(parent, f"http://127.0.0.1:{port}/", "")
+        try:
+            wait_until(service.is_ready, "/readyz answers 200", 40)
+            job = enqueue(service, model=44)
+            status, _ = request(f"{service.page}api/thumbnail-jobs/dequeue", {"workerId": "dead"})
+            assert status == 200
+            path = f"api/thumbnail-jobs/{job}"
+            wait_until(lambda: b"Pending" in service.get(path)[1], "the lease of the dead worker expires")
+        finally:
+            parent.terminate()
+    assert parent.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("", "PG_VERSION is empty or damaged"), ("99\n", "was made by PostgreSQL 99, which is not installed here.")],
+)
+def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(folder: Path, content: str, sentence: str) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres/PG_VERSION").write_text(content)
+    with start(folder) as parent:
+        assert parent.wait() == 1
+    text = messages(folder).read_text()
+    assert sentence in text
+    assert text.count("\n") == 1
+
+
 def test_other_machines_are_not_served_without_keys(folder: Path) -> None:
     with start(folder, "--host", "0.0.0.0") as parent:
         assert parent.wait() == 2

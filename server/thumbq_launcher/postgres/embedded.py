@@ -114,6 +114,11 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("The embedded PostgreSQL needs Linux: set DATABASE_URL to a server instead.")
         if threading.current_thread() is not threading.main_thread():
             raise EmbeddedPostgresError("The embedded PostgreSQL must be started from the main thread.")
+        if len(os.fsencode(self.socket_dir / ".s.PGSQL.5432")) > _LONGEST_SOCKET_PATH:
+            raise EmbeddedPostgresError(
+                f"The paths of the data folder {self.data_dir} and of TMPDIR are both too long for a socket: choose a"
+                " shorter one."
+            )
         try:
             self._take_folder()
             programs = programs_for(self.cluster)
@@ -171,7 +176,7 @@ class EmbeddedPostgres:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(lock, 20).decode().strip()
+            owner = os.read(lock, 20).decode(errors="replace").strip()
             os.close(lock)
             raise EmbeddedPostgresError(
                 f"The data folder {self.data_dir} is in use by another thumbq (process {owner}):"

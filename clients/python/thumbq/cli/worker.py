@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thumbq.cli.errors import fail, run
+from thumbq_runtime.lines import LineFormatter
+from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
     from thumbq.render.model_files import ModelFolder, ModelUrls
@@ -54,7 +57,10 @@ def worker(
         source = model_files(models, model_size_limit << 20)
     except ValueError as error:
         fail(str(error))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    protect_standard_streams()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     slots = concurrency or len(os.sched_getaffinity(0))
     run(server, _work(server, worker_id, slots, source, thumbnail_root, Limits(time_limit, memory_limit)))
 
