@@ -121,7 +121,7 @@ LONG_ERROR = "\x1b[2J\u202e[red]:bomb: the mesh has " + "a hole and " * 40 + "no
 
 async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_terminal(server: str, producer: Producer):
     async def handler(job: Job) -> Thumbnail:
-        raise JobFailed(LONG_ERROR, retry=False)
+        raise JobFailed(LONG_ERROR, retryable=False)
 
     await enqueue(server, 1)
     async with working(server, handler):
