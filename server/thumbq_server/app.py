@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,8 @@ _OPTIONS = [
 ]
 _SERVICES = (queue_pb2, notification_pb2, admin_pb2)
 _RECONNECT_AFTER = 0.5
+# What remains to be ended after the grace has so long, each time.
+_END_SECONDS = 2.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -141,13 +144,14 @@ class Parts:
     async def drain(self, server: grpc.aio.Server) -> None:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
         grace = self.settings.shutdown_grace
+        deadline = time.monotonic() + grace
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.hub.close()
         self.snapshots.close()
-        await server.stop(grace=2)
+        await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.drained(), grace)
+            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
 
 
 def build(settings: Settings, database: Database) -> Parts:
