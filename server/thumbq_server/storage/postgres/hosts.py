@@ -56,7 +56,7 @@ class Hosts:
     async def _open(
         self, host: tuple[str, int] | None, settings: Mapping[str, str], options: Mapping[str, Any]
     ) -> asyncpg.Connection:
-        place = self.address.arguments(host) | {"timeout": self.address.connect_timeout} | options
+        place = {**self.address.arguments(host), "timeout": self.address.connect_timeout, **options}
         try:
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
         except asyncpg.ProtocolViolationError:
