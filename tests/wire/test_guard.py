@@ -1,5 +1,7 @@
 """Nothing unexpected leaks or vanishes: the caller gets a reference, and the log has the rest."""
 
+from typing import Any
+
 import grpc
 from structlog.testing import capture_logs
 
@@ -33,3 +35,11 @@ async def test_a_stream_of_answers_is_guarded_too(notifications, database_url):
             assert await call.code() is grpc.StatusCode.INTERNAL
         await database.fetch("ALTER TABLE hidden RENAME TO queue_head")
     assert "call.failed" in [line["event"] for line in lines]
+
+
+async def test_a_method_that_grpcs_own_service_only_declares_is_unimplemented_and_no_failure(channel):
+    with capture_logs() as logs:
+        listing: Any = channel.unary_unary("/grpc.health.v1.Health/List")
+        refused = await status_of(listing(b""))
+    assert refused == (grpc.StatusCode.UNIMPLEMENTED, "/grpc.health.v1.Health/List is not implemented")
+    assert not [entry for entry in logs if entry["event"] == "call.failed"]

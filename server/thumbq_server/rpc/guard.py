@@ -95,6 +95,9 @@ async def _answer(method: str, error: Exception, context: Any) -> None:
         raise error  # it ended already, or its client is gone
     if isinstance(error, Refused | Unavailable):
         code, details = status(error)
+    elif isinstance(error, NotImplementedError):
+        # grpc's own services raise it for a method that they only declare, such as Health/List.
+        code, details = grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented"
     else:
         reference = uuid.uuid4().hex[:12]
         log.error("call.failed", method=method, reference=reference, exc_info=error)
