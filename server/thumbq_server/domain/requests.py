@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Completion, Failure, NewJob, Token
+from thumbq_server.domain.job import INT64_MAX, Completion, Failure, NewJob, Token
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
@@ -59,9 +59,9 @@ def parse_token(text: str) -> Token:
     """The inverse of `format_token`; raise Invalid for anything else."""
     job_id, _, lease_seq = text.partition("-")
     # isascii too: isdigit() alone is true for "²", which int() refuses
-    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= 32:
+    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= 40:
         token = Token(int(job_id), int(lease_seq))
-        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT32_MAX:
+        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT64_MAX:
             return token
     raise Invalid("leaseToken is malformed")
 
