@@ -1,11 +1,13 @@
-# Everything starts here: each target makes the virtual environment that it needs, with uv when it is on PATH.
-# PYTHON names the interpreter to build on, when it should not be the first of at least 3.11.
+# The entry to everything. Each target makes the virtual environment that it needs, with uv when that is on PATH.
+# PYTHON names the interpreter of new environments; the default is the first python3 on PATH that is 3.11 or later.
 
 VENV := .venv
 GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
 NPM := $(shell command -v npm)
+# The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
+CORE_TESTS := $(wildcard tests/unit/test_domain_*.py) tests/store tests/engine
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ help:  ## Show this list
 	@echo 'ARGS go to the command behind a target: make demo ARGS=--once, make test ARGS="-k retry".'
 
 .PHONY: venv
-venv: $(VENV)/installed-dev  ## Make the virtual environment (demo and test do so themselves)
+venv: $(VENV)/installed-dev  ## Make the virtual environment (demo and test do so by themselves)
 
 .PHONY: demo
 demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browser
@@ -26,8 +28,12 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are left out.")
+	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are skipped.")
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/installed-dev  ## Run the tests of the queue's core, and measure how much of it they cover
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(CORE_TESTS) $(ARGS)
 
 .PHONY: check
 check: check-code check-layers check-protocol check-typescript  ## Check style, types, layers, protocol and generated files
@@ -79,11 +85,11 @@ bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs
 	$(VENV)/bin/python -m bench --full --docs $(ARGS)
 
 .PHONY: bench-smoke
-bench-smoke: $(VENV)/installed-dev  ## Check what a job costs in commits, statements, rows and WAL
+bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows and WAL with the expected ones
 	$(VENV)/bin/python -m bench smoke $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/installed-dev  ## Kill everything while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
+chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: proto
@@ -95,7 +101,7 @@ sql: $(VENV)/installed  ## Render every SQL statement of the server into docs/st
 	$(VENV)/bin/python -c "from thumbq_server.storage.statements import render; print(render(), end='')" > docs/statements.sql
 
 .PHONY: typescript
-typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client and give the live page its copy (needs npm)
+typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript client, and renew the copy for the live page (needs npm)
 	$(TYPESCRIPT)/copy_for_page.sh $(PAGE_CLIENT)
 
 .PHONY: settings
@@ -104,7 +110,7 @@ settings: $(VENV)/installed-dev  ## Write docs/settings.md from the declarations
 	mv docs/settings.md.new docs/settings.md
 
 .PHONY: proto-baseline
-proto-baseline: $(VENV)/installed-dev  ## Accept the present protocol as the one to stay compatible with
+proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that changes must stay compatible with
 	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb
 
 .PHONY: constraints
@@ -113,8 +119,8 @@ constraints:  ## Renew the exact versions in constraints.txt (needs uv)
 		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
 
 .PHONY: clean
-clean:  ## Remove what the other targets made; thumbq-data stays
-	rm -rf $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+clean:  ## Remove everything that the other targets made, except thumbq-data
+	rm -rf .coverage $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh

@@ -1,4 +1,4 @@
-"""`python -m bench [part…]`: measures thumbq beside its peers, and says what came of it."""
+"""Measure thumbq beside its peers, and print the figures: `python -m bench [part…]`."""
 
 import argparse
 import asyncio
@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from bench import cluster, contenders, report, smoke
-from bench.contenders import OUT
+from bench import smoke
 from bench.lab import Lab
 from bench.parts import flat, json_path, rivals, sse, start
-from bench.results import Part, Results
+from bench.reporting import report
+from bench.reporting.results import Part, Results
+from bench.running import cluster
+from bench.subjects import contenders
+from bench.subjects.contenders import OUT
 
 Measured = Callable[[Lab, Part], Awaitable[None]]
 
-# The most important first: each part's results are written when it ends.
+# In order of importance: the results of a part are written when it ends, so a run may be cut short.
 PARTS: dict[str, Measured] = {
     "drain": rivals.drain,
     "enqueue": rivals.enqueue,
@@ -30,41 +33,41 @@ PARTS: dict[str, Measured] = {
     "credits": rivals.credit,
     "start": start.start,
 }
-_PATIENCE = 22 * 60.0  # seconds
+_TIME_BUDGET = 22 * 60.0  # seconds
 HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up")
 
 
 def main() -> None:
     """Measure, or count for the regression guard."""
-    wished = _arguments()
-    if wished.parts == ["smoke"]:
-        sys.exit(asyncio.run(smoke.run(record=wished.record)))
+    options = _options()
+    if options.parts == ["smoke"]:
+        sys.exit(asyncio.run(smoke.run(record=options.record)))
     try:
-        asyncio.run(_measure(wished))
+        asyncio.run(_measure(options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
 
 
-def _arguments() -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     arguments.add_argument(
         "parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; smoke; default: the headlines"
     )
     arguments.add_argument("--full", action="store_true", help="all parts, at full length")
-    arguments.add_argument("--runs", type=int, default=0, help="turns of each part (3, with --full 5)")
-    arguments.add_argument("--scale", type=float, default=1.0, help="of the number of jobs, for a quick try")
+    arguments.add_argument("--runs", type=int, default=0, help="runs of each contender (3; 5 with --full)")
+    arguments.add_argument("--scale", type=float, default=1.0, help="factor on the number of jobs, for a quick try")
     arguments.add_argument("--docs", action="store_true", help="write the tables into docs/performance.md")
-    arguments.add_argument("--record", action="store_true", help="with smoke: expect from now on what is counted now")
-    wished = arguments.parse_args()
-    if unknown := set(wished.parts) - set(PARTS) - {"smoke"}:
+    arguments.add_argument("--record", action="store_true", help="with smoke: accept the present counts as expected")
+    options = arguments.parse_args()
+    if unknown := set(options.parts) - set(PARTS) - {"smoke"}:
         arguments.error(f"there is no part {', '.join(sorted(unknown))}")
-    return wished
+    return options
 
 
-async def _measure(wished: argparse.Namespace) -> None:
+async def _measure(options: argparse.Namespace) -> None:
     _end_on_sigterm()
-    names = wished.parts or (list(PARTS) if wished.full else list(HEADLINES))
-    results = Results(OUT, fresh=not wished.parts)
+    names = options.parts or (list(PARTS) if options.full else list(HEADLINES))
+    results = Results(OUT, fresh=not options.parts)
     missing = contenders.install_peers()
     logs = OUT / "run"
     with cluster.started(logs) as postgres:
@@ -72,15 +75,15 @@ async def _measure(wished: argparse.Namespace) -> None:
             cluster=postgres,
             logs=logs,
             results=results,
-            runs=wished.runs or (5 if wished.full else 3),
-            scale=wished.scale,
-            brief=not wished.full and not wished.parts,
+            runs=options.runs or (5 if options.full else 3),
+            scale=options.scale,
+            brief=not options.full and not options.parts,
             missing=missing,
-            hurry=time.monotonic() + _PATIENCE,
+            one_run_after=time.monotonic() + _TIME_BUDGET,
         )
         machine, arguments = await report.machine(postgres), " ".join(sys.argv[1:])
         results.begin(machine, arguments)
-        if wished.docs:
+        if options.docs:
             report.write_machine(machine)
         for name in names:
             part = results.part(name)
@@ -88,14 +91,14 @@ async def _measure(wished: argparse.Namespace) -> None:
             await PARTS[name](lab, part)
             part.noise.end()
             report.show(results, part)
-            if wished.docs:
+            if options.docs:
                 report.write_part(part, arguments)
-                if not wished.parts:
+                if not options.parts:
                     report.write_ratios(results)
 
 
 def _end_on_sigterm() -> None:
-    """As on Ctrl-C: with everything that was started."""
+    """Stop as on Ctrl-C, together with every process that was started."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

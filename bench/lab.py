@@ -1,47 +1,47 @@
-"""What every part is given."""
+"""The lab: what every part of the bench receives to measure with."""
 
 import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cluster import Cluster
-from bench.contenders import Contender
-from bench.results import Entrant, Part, Results, take_turns
+from bench.reporting.results import Entrant, Part, Results, take_turns
+from bench.running.cluster import Cluster
 from bench.session import Session, session
+from bench.subjects.contenders import Contender
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A PostgreSQL, a folder for logs, and how much of everything to do."""
+    """A PostgreSQL, a folder for logs, and the number of runs and jobs."""
 
     cluster: Cluster
     logs: Path
     results: Results
     runs: int
-    # Of the full number of jobs.
+    # Factor on the number of jobs.
     scale: float
-    # Only what the headline ratios need.
+    # Measure only what the headline ratios need.
     brief: bool
-    # Peers that could not be installed, and why.
+    # Peers that could not be installed, each with the reason.
     missing: dict[str, str]
-    # When patience ends, on the monotonic clock: from then on each entrant is measured once.
-    hurry: float
+    # From this moment of the monotonic clock on, each entrant is measured once instead of `runs` times.
+    one_run_after: float
 
     def jobs(self, count: int, contender: Contender | None = None) -> int:
-        """The number of jobs to use, in whole batches."""
+        """Return the number of jobs to use, in whole batches."""
         slowness = contender.slowness if contender else 1
         return max(1_000, round(count * self.scale / slowness / 1_000) * 1_000) + 1_000
 
     def session(self, contender: Contender) -> AbstractAsyncContextManager[Session]:
-        """An empty queue of this contender."""
+        """Start this contender on an empty database."""
         return session(contender, self.cluster, self.logs)
 
     async def compare(self, part: Part, entrants: list[Entrant]) -> None:
-        """Measure all of them in turns."""
+        """Measure the entrants in turns."""
         for entrant in entrants:
             if entrant.name in self.missing:
                 self.results.fail(part, entrant.row, self.missing[entrant.name])
         present = [entrant for entrant in entrants if entrant.name not in self.missing]
-        runs = self.runs if time.monotonic() < self.hurry else 1
+        runs = self.runs if time.monotonic() < self.one_run_after else 1
         await take_turns(self.results, part, present, runs)

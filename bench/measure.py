@@ -1,4 +1,4 @@
-"""The measurements that every contender goes through alike."""
+"""The measurements, the same for every contender."""
 
 import asyncio
 import contextlib
@@ -6,17 +6,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bench.drivers.program import Figures
-from bench.processes import Failed, cpu_seconds, memory_mib
+from bench.running.processes import Failed, cpu_seconds, memory_mib
 from bench.session import Session, Workers
 
 _WARM_UP = 20
 _LOOK_EVERY = 0.005  # seconds
-_LONGEST = 300.0  # seconds
+_TIME_LIMIT = 300.0  # seconds
 _IDLE = 0.5  # seconds after which a worker is idle
 
 
 def percentiles(sorted_values: list[float], prefix: str = "") -> Figures:
-    """Median and 99th percentile."""
+    """Return the median and the 99th percentile."""
     count = len(sorted_values)
     return {
         f"{prefix}p50_ms": sorted_values[count // 2],
@@ -25,23 +25,23 @@ def percentiles(sorted_values: list[float], prefix: str = "") -> Figures:
 
 
 async def bulk(session: Session, jobs: int, in_flight: int) -> Figures:
-    """Batches of 1,000."""
+    """Enqueue in batches of 1,000."""
     return await session.verb("bulk", jobs=jobs, first=1, in_flight=in_flight)
 
 
 async def single(session: Session, jobs: int, in_flight: int) -> Figures:
-    """One job a call."""
+    """Enqueue one job a call."""
     return await session.verb("single", jobs=jobs, first=1, in_flight=in_flight)
 
 
 async def drain(session: Session, jobs: int) -> Figures:
-    """From the first handler's call until the database has no unfinished job."""
+    """Drain a backlog. The clock runs from the first handler call until the database has no unfinished job."""
     await session.fill(jobs)
     await session.database.settle()
     service = session.pids()
     before = _cpu(service)
     async with session.workers(session.contender.drains) as workers:
-        # What the workers use until then is their start.
+        # The CPU that the workers use before their first job is not counted.
         await workers.until(1)
         crew = {f"worker {index}": member.pid for index, member in enumerate(workers.members)}
         before["worker"] = sum(_cpu(crew).values())
@@ -57,7 +57,7 @@ async def drain(session: Session, jobs: int) -> Figures:
 
 
 async def pick_up(session: Session, jobs: int, rate: float = 50.0) -> Figures:
-    """From the enqueue call to the handler of an idle worker, one job about every 20 ms."""
+    """Enqueue a job about every 20 ms for an idle worker, and time the way from the call to the handler."""
     async with session.workers(session.contender.picks_up) as workers:
         await _warm_up(session, workers)
         await session.verb("pace", jobs=jobs, first=_WARM_UP + 1, rate=rate, in_flight=16)
@@ -66,7 +66,7 @@ async def pick_up(session: Session, jobs: int, rate: float = 50.0) -> Figures:
 
 
 async def mixed(session: Session, seconds: float, in_flight: int = 64) -> Figures:
-    """Enqueue singly and drain at once, as fast as it goes; then the same at half that load."""
+    """Enqueue single jobs and drain at the same time: first as fast as possible, then at half that rate."""
     async with session.workers(session.contender.drains) as workers:
         await _warm_up(session, workers)
         first = _WARM_UP + 1
@@ -91,7 +91,7 @@ async def mixed(session: Session, seconds: float, in_flight: int = 64) -> Figure
 
 
 async def drain_rate(session: Session, sample: int, jobs: int) -> float:
-    """Jobs a second until so many of a backlog are completed; then the rest of it is drained."""
+    """Return the jobs a second at which `sample` jobs of a backlog are completed; then drain the rest."""
     async with session.workers(session.contender.drains) as workers, completions(session) as until:
         ended = await until(sample)
         await until(jobs)
@@ -102,30 +102,33 @@ async def drain_rate(session: Session, sample: int, jobs: int) -> float:
 
 @contextlib.asynccontextmanager
 async def completions(session: Session) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
-    """Says when so many more jobs of thumbq were completed: what a worker has handled may still wait for its commit."""
+    """Yield a function that waits until thumbq has committed a number of completions, and returns the time.
+
+    The meters of the workers would be too early: a job that was handled may still wait for its commit.
+    """
     async with session.database.asking("SELECT completed FROM queue_head") as completed:
         before = await completed()
 
         async def until(jobs: int) -> float:
-            ends = time.monotonic() + _LONGEST
+            ends = time.monotonic() + _TIME_LIMIT
             while (done := await completed() - before) < jobs:
                 await asyncio.sleep(_LOOK_EVERY)
                 if time.monotonic() > ends:
-                    raise Failed(f"{done:,} of {jobs:,} jobs were completed in {_LONGEST:.0f} s")
+                    raise Failed(f"{done:,} of {jobs:,} jobs were completed in {_TIME_LIMIT:.0f} s")
             return time.monotonic()
 
         yield until
 
 
 async def _warm_up(session: Session, workers: Workers) -> None:
-    """Until the workers are there, and every statement has run."""
+    """Wait until the workers are ready and every statement has run once."""
     await session.verb("single", jobs=_WARM_UP, first=1, in_flight=1)
     await workers.until(_WARM_UP)
     await asyncio.sleep(_IDLE)
 
 
 def _check_once(workers: Workers, jobs: int) -> None:
-    """A figure counts only when no job was worked on twice."""
+    """Raise Failed when a job was handled twice: then the figure does not count."""
     if workers.handled > jobs:
         raise Failed(f"{workers.handled - jobs:,} of {jobs:,} jobs were handled more than once")
 

@@ -1,4 +1,4 @@
-"""One contender on an empty database: what every measurement begins with."""
+"""A session: one contender on an empty database, ready to be measured."""
 
 import asyncio
 import contextlib
@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import processes, service
-from bench.cluster import Cluster, Database
-from bench.contenders import ROOT, Contender, Crew
+from bench.drivers.meter import Reading
 from bench.drivers.program import Figures
-from bench.meter import Reading
-from bench.processes import Failed, Process
+from bench.running import processes, service
+from bench.running.cluster import Cluster, Database
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import ROOT, Contender, Crew
 
 _LOOK_EVERY = 0.005  # seconds
 _FILL_IN_FLIGHT = 4  # batches
 
 
 class Workers:
-    """Worker processes at work."""
+    """The worker processes of one measurement, while they run."""
 
     def __init__(self, members: list[Process], meters: list[Reading]) -> None:
         self.members = members
@@ -29,20 +29,20 @@ class Workers:
 
     @property
     def handled(self) -> int:
-        """Jobs so far."""
+        """Number of jobs so far."""
         return sum(meter.handled for meter in self.meters)
 
     @property
     def first(self) -> float:
-        """When the first job of all was handled."""
+        """Time of the first job of all; 0 before it."""
         return min((meter.first for meter in self.meters if meter.first), default=0.0)
 
     def waits(self) -> list[float]:
-        """Milliseconds from call to handler, sorted."""
+        """Return the milliseconds from each call to its handler, sorted."""
         return sorted(wait for meter in self.meters for wait in meter.waits())
 
     async def until(self, jobs: int, limit: float = 120.0) -> float:
-        """When so many jobs were handled. Raises Failed after `limit` seconds."""
+        """Wait until `jobs` jobs are handled, and return the time. Raises Failed after `limit` seconds."""
         ends = time.monotonic() + limit
         while self.handled < jobs:
             await asyncio.sleep(_LOOK_EVERY)
@@ -55,7 +55,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Session:
-    """A contender that is ready to be measured."""
+    """A contender with its database and, for thumbq, its server."""
 
     contender: Contender
     cluster: Cluster
@@ -65,7 +65,7 @@ class Session:
     server: Process | None
 
     async def verb(self, name: str, limit: float = 120.0, **options: object) -> Figures:
-        """Run the driver for one verb, and return its figures. Raises Failed."""
+        """Run the contender's driver with one verb, and return its figures. Raises Failed."""
         command = [*self.contender.command, name, json.dumps(options)]
         try:
             async with (
@@ -84,7 +84,7 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def workers(self, crew: Crew) -> AsyncIterator[Workers]:
-        """Worker processes, killed at the end of the block."""
+        """Start worker processes, and kill them at the end of the block."""
         async with contextlib.AsyncExitStack() as stack:
             meters, members = [], []
             for index in range(crew.processes):
@@ -97,7 +97,7 @@ class Session:
             yield Workers(members, meters)
 
     async def until_finished(self, limit: float = 30.0) -> float:
-        """When the database has no unfinished job left."""
+        """Wait until the database has no unfinished job, and return the time. Raises Failed after `limit` seconds."""
         ends = time.monotonic() + limit
         while await self.database.any(self.contender.unfinished):
             await asyncio.sleep(_LOOK_EVERY)
@@ -106,12 +106,12 @@ class Session:
         return time.monotonic()
 
     async def end_server(self) -> None:
-        """End the server, in order; nothing but the database is left."""
+        """Shut the server down; the database stays."""
         if self.server:
             await self.server.stop()
 
     def pids(self) -> dict[str, int]:
-        """Of PostgreSQL, and of the server where there is one."""
+        """Return the process ids of PostgreSQL and of the server, if there is one."""
         return {"postgres": self.cluster.pid} | ({"server": self.server.pid} if self.server else {})
 
     def _environment(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def session(contender: Contender, cluster: Cluster, logs: Path) -> AsyncIterator[Session]:
-    """An empty queue of this contender. Raises Failed."""
+    """Start a contender on an empty database. Raises Failed."""
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(cluster.database())
         target, server = database.dsn, None
@@ -134,6 +134,6 @@ async def session(contender: Contender, cluster: Cluster, logs: Path) -> AsyncIt
 
 
 def slices(times: list[float], jobs: int) -> Iterator[float]:
-    """Jobs a second between each two of these times, between which so many jobs lie."""
+    """Yield the jobs a second between each two of these times, with `jobs` jobs between them."""
     for before, after in itertools.pairwise(times):
         yield jobs / (after - before)

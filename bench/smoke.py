@@ -1,6 +1,7 @@
-"""The regression guard: what a job costs in commits, statements, rows and WAL, compared with what was committed.
+"""The regression guard: compare a job's cost in commits, statements, rows and WAL with expectations.json.
 
-Counts, not times: a slow machine counts the same. `python -m bench smoke --record` accepts the present counts.
+It counts instead of timing, so a slow machine gets the same result. `python -m bench smoke --record` accepts the
+present counts.
 """
 
 import json
@@ -8,21 +9,21 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import cluster
-from bench.cluster import Cluster
-from bench.contenders import OUT, THUMBQ, Crew
+from bench.running import cluster
+from bench.running.cluster import Cluster
 from bench.session import Session, session
+from bench.subjects.contenders import OUT, THUMBQ, Crew
 from thumbq_launcher.postgres.embedded import SETTINGS
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"
 _BATCHED, _SINGLY = 20_000, 300
-# How much more than expected is still well: batches of a drain are as large as what happens to be there.
+# Accepted excess over the expectation. A drain gets more: the size of its batches depends on timing.
 _TOLERANCES = {"commits": 0.25, "statements": 0.3, "rows written": 0.1, "WAL bytes": 0.2}
 _DRAIN_TOLERANCES = {"commits": 1.5, "statements": 1.5, "rows written": 0.15, "WAL bytes": 0.25}
 _ROWS_WRITTEN = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows FROM pg_stat_user_tables"
 _COMMITS = "SELECT count(*) AS commits FROM notifications"
 _WAL = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes"
-# Statements go to the log, and WAL holds what the jobs wrote: no whole pages after a checkpoint, and no vacuum's.
+# Log every statement. Keep the WAL to what the jobs write: no full pages after a checkpoint, no vacuum.
 _SETTINGS = {
     "log_min_duration_statement": "0",
     "log_line_prefix": "%a ",
@@ -35,7 +36,7 @@ Counts = dict[str, float]
 
 
 async def run(*, record: bool) -> int:
-    """The exit code: 1 when something costs more than it should."""
+    """Count, compare, and return the exit code: 1 when something costs too much."""
     SETTINGS.update(_SETTINGS)
     with cluster.started(OUT / "smoke") as postgres:
         counted = {
@@ -61,9 +62,9 @@ async def _drain(queue: Session, jobs: int) -> None:
 
 
 async def _one_by_one(queue: Session, jobs: int) -> None:
-    # Credits enough for each job to be claimed as it comes, however slow the worker is.
+    # With this many credits each job is claimed when it arrives, however slow the worker is.
     async with queue.workers(Crew({"credits": 100})) as workers:
-        # The first shows that the worker is there.
+        # The first job shows that the worker is ready.
         await queue.verb("single", jobs=1, first=1, in_flight=1)
         await workers.until(1)
         await queue.verb("single", jobs=jobs - 1, first=2, in_flight=1)
@@ -75,11 +76,11 @@ _Step = Callable[[Session, int], Awaitable[None]]
 
 
 async def _count(postgres: Cluster, jobs: int, step: _Step) -> Counts:
-    """What the step costs a job."""
+    """Run the step, and return its cost per job."""
     async with session(THUMBQ, postgres, OUT / "smoke") as queue:
         started = await _totals(postgres, queue)
         await step(queue, jobs)
-        # Connections say what they have written when they end.
+        # A connection reports its row counts at the latest when it ends.
         await queue.end_server()
         ended = await _totals(postgres, queue)
     return {name: round((ended[name] - started[name]) / jobs, 4) for name in ended}

@@ -14,6 +14,6 @@ generate() {
 mkdir -p "$output"
 rm -f "$output"/thumbq/v1/*_pb2.py* "$output"/thumbq/v1/*_pb2_grpc.py*
 generate --python_out="$output" --mypy_out=quiet:"$output" proto/thumbq/v1/*.proto
-# Concrete stubs, as the generated base classes are: a method left out answers UNIMPLEMENTED.
+# The stubs of the base classes are concrete, like the classes: a method that is not overridden answers UNIMPLEMENTED.
 # shellcheck disable=SC2086
 generate --grpc_python_out="$output" --mypy_grpc_out=quiet,generate_concrete_servicer_stubs:"$output" $services

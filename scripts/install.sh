@@ -1,7 +1,8 @@
 #!/bin/sh
-# Install Python packages into a virtual environment, making the environment first where there is none.
+# Install Python packages into a virtual environment, and make the environment first if there is none.
 # Usage: scripts/install.sh DIRECTORY PIP_INSTALL_ARGUMENT...
-# uv is used when it is on PATH. PYTHON names the interpreter to build on; otherwise the first of at least 3.11.
+# It uses uv when that is on PATH. PYTHON names the interpreter of a new environment; the default is the first python3 on
+# PATH that is 3.11 or later.
 set -eu
 
 directory=$1
@@ -18,16 +19,16 @@ find_python() {
             return
         fi
     done
-    echo "Python 3.11 or later is needed; there is none among: ${PYTHON:-python3, python3.11 to python3.14}." >&2
+    echo "Python 3.11 or later is needed, and not found among: ${PYTHON:-python3, python3.11 to python3.14}." >&2
     return 1
 }
 
-# Debian and Ubuntu ship the venv module without ensurepip, which comes in a package of its own.
+# Debian and Ubuntu ship ensurepip, which the venv module needs, in a separate package.
 require_ensurepip() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null && return
     package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "Installing $package, without which Python cannot make virtual environments."
+        echo "Installing $package, which Python needs to make virtual environments."
         install="apt-get install --yes --quiet --no-install-recommends $package"
         export DEBIAN_FRONTEND=noninteractive
         $install >/dev/null 2>&1 || { apt-get update --quiet && $install; } >/dev/null

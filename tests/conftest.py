@@ -1,13 +1,13 @@
-"""What all tests of a real PostgreSQL share: one server for the session, a fresh database for each test."""
+"""Fixtures for tests of a real PostgreSQL: one server for the session, a fresh database for each test."""
 
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from tests.support.databases import database_at
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
@@ -15,7 +15,7 @@ TEMPLATE = "thumbq_test_template"
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of a server for the session: the one in THUMBQ_TEST_DATABASE_URL, else an embedded one."""
+    """The DSN of the session's PostgreSQL: the one in THUMBQ_TEST_DATABASE_URL, otherwise an embedded one."""
     if given := os.environ.get("THUMBQ_TEST_DATABASE_URL"):
         yield given
     else:
@@ -25,7 +25,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def migrated_template(postgres: str) -> AsyncIterator[str]:
-    """The name of a migrated database that nobody is connected to, from which the others are copied."""
+    """The name of a migrated database without connections, from which the others are copied."""
     from thumbq_server.storage.migrations import upgrade
 
     name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
@@ -37,7 +37,7 @@ async def migrated_template(postgres: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database_url(postgres: str, migrated_template: str) -> AsyncIterator[str]:
-    """The DSN of a migrated, empty database that is this test's alone."""
+    """The DSN of a migrated, empty database that only this test uses."""
     name = f"thumbq_test_{uuid.uuid4().hex[:12]}"
     await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
     yield database_at(postgres, name)
@@ -51,11 +51,6 @@ async def empty_database_url(postgres: str) -> AsyncIterator[str]:
     await _execute(postgres, f"CREATE DATABASE {name}")
     yield database_at(postgres, name)
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def database_at(server: str, name: str) -> str:
-    """The DSN of another database on the same server."""
-    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
 async def _execute(server: str, statement: str) -> None:

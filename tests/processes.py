@@ -1,4 +1,4 @@
-"""Looks at the processes of this machine, for the tests that end some and expect others to follow."""
+"""Inspect the processes of this machine, for tests that end some and expect others to end or to restart."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def descendants(process: int) -> set[int]:
-    """The children of a process, their children, and so on."""
+    """Return the children of a process, their children, and so on."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         if status := _status(int(entry.name)):
@@ -18,13 +18,13 @@ def descendants(process: int) -> set[int]:
 
 
 def is_running(process: int) -> bool:
-    """Whether the process exists and has not ended; one that only waits to be reaped has."""
+    """Return whether the process exists and has not ended. A zombie process has ended."""
     status = _status(process)
     return status is not None and status[0] not in "ZX"
 
 
 def command_line(process: int) -> bytes:
-    """What the process was started with; empty when it is gone."""
+    """Return the command line of the process; empty when it is gone."""
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -32,7 +32,7 @@ def command_line(process: int) -> bytes:
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
-    """Look every few milliseconds whether the condition holds; fail with what was expected."""
+    """Poll until the condition holds. After `seconds` fail with `what`, a description of the expectation."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -40,13 +40,13 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 15.0
 
 
 def wait_for_end(processes: Iterable[int], seconds: float = 15.0) -> None:
-    """Wait until none of the processes runs any more."""
+    """Wait until all of the processes have ended."""
     expected = set(processes)
     wait_until(lambda: not any(map(is_running, expected)), f"the end of {sorted(expected)}", seconds)
 
 
 def _status(process: int) -> tuple[str, int] | None:
-    """The state and the parent of a process; None when it is gone."""
+    """Return the state and the parent of a process; None when it is gone."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

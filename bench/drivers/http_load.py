@@ -1,7 +1,7 @@
-"""Requests of JSON workers and producers, over as many connections as asked: `python -m bench.drivers.http_load`.
+"""The requests of JSON workers and producers: `python -m bench.drivers.http_load VERB ADDRESS CONNECTIONS JOBS`.
 
-`VERB ADDRESS JSON`: `work` dequeues and completes `jobs` jobs, `enqueue` makes `jobs` calls with one job each, `batch`
-with 1,000 jobs each. Speaks just enough HTTP/1.1 to cost little beside what it measures. Prints one JSON object.
+`work` dequeues and completes JOBS jobs, `enqueue` makes JOBS calls with one job each, `batch` with 1,000 jobs each. The
+program speaks only as much HTTP/1.1 as it needs, so it costs little beside the gateway. It prints one JSON object.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bench.measure import percentiles
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time on a connection that stays."""
+    """A keep-alive connection with one request at a time."""
 
     def __init__(self, host: str) -> None:
         self._host = host.encode()
@@ -28,7 +28,7 @@ class Connection(asyncio.Protocol):
         self.waits: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's are no subclasses.
+        # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(exc or ConnectionResetError("the connection was closed"))
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """The status and the body of the answer. Raises ValueError when it is an error."""
+        """Return the status and the body of the answer. Raises ValueError when it is an error."""
         head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         self._answer = asyncio.get_running_loop().create_future()
         began = time.monotonic()
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
 
 
 async def work(connection: Connection, numbers: Iterator[int]) -> None:
-    """Dequeue and complete, as the documentation of the endpoints has it."""
+    """Dequeue and complete, as the documentation of the endpoints shows."""
     outcome = b'{"thumbnailPath":"/var/lib/thumbs/de/bb/debbbb1c","sizeBytes":45678,"width":512,"height":512}'
     for _ in numbers:
         status, body = await connection.post("/api/thumbnail-jobs/dequeue", b'{"workerId":"bench"}')
@@ -69,27 +69,27 @@ async def work(connection: Connection, numbers: Iterator[int]) -> None:
 
 
 async def enqueue(connection: Connection, numbers: Iterator[int]) -> None:
-    """One job a call."""
+    """Enqueue one job a call."""
     for number in numbers:
         await connection.post("/api/thumbnail-jobs", b'{"modelId":%d,"modelHash":"%064x"}' % (number, number))
 
 
 async def batch(connection: Connection, numbers: Iterator[int]) -> None:
-    """A thousand jobs a call."""
+    """Enqueue a thousand jobs a call."""
     for number in numbers:
         jobs = [{"modelId": number * BATCH + index, "modelHash": f"{index:064x}"} for index in range(BATCH)]
         await connection.post("/api/thumbnail-jobs", json.dumps({"jobs": jobs}).encode())
 
 
 async def main(verb: str, address: str, connections: int, jobs: int) -> None:
-    """Share the jobs among the connections."""
+    """Share the jobs among the connections, and print the figures."""
     host, port = address.rsplit(":", 1)
     loop = asyncio.get_running_loop()
     opened = [
         (await loop.create_connection(lambda: Connection(address), host, int(port)))[1] for _ in range(connections)
     ]
     run = {"work": work, "enqueue": enqueue, "batch": batch}[verb]
-    # Every connection is warm when the clock starts.
+    # The first request of each connection is not timed.
     await asyncio.gather(*(run(connection, iter([number])) for number, connection in enumerate(opened, 1)))
     for connection in opened:
         connection.waits.clear()

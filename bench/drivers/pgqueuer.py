@@ -1,4 +1,4 @@
-"""PgQueuer's driver: asyncpg and uvloop, as its documentation has it."""
+"""PgQueuer's driver: asyncpg and uvloop, as its documentation shows."""
 
 import json
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from typing import Any, Self
 import asyncpg
 import uvloop
 
-# Installed in an environment of the bench's own, where mypy does not look.
+# The bench installs it into an environment of its own, which mypy does not see.
 from pgqueuer import PgQueuer  # type: ignore[import-not-found, unused-ignore]
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver  # type: ignore[import-not-found, unused-ignore]
 from pgqueuer.queries import Queries  # type: ignore[import-not-found, unused-ignore]
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options, payload
-from bench.meter import Meter
 
 
 class PgQueuerDriver:
-    """Enqueues over a pool, works over one connection."""
+    """A driver that enqueues over a pool and works over one connection."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -36,20 +36,20 @@ class PgQueuerDriver:
         await self._pool.close()
 
     async def setup(self) -> None:
-        """Its own installer."""
+        """Run PgQueuer's installer."""
         await self._queries.install()
 
     async def batch(self, numbers: Sequence[int]) -> None:
-        """One call, one statement."""
+        """Enqueue with one call, which is one statement."""
         bodies = [json.dumps(payload(number)).encode() for number in numbers]
         await self._queries.enqueue(["noop"] * len(bodies), bodies, [0] * len(bodies))
 
     async def one(self, number: int, called_ns: int) -> None:
-        """One call."""
+        """Enqueue with one call."""
         await self._queries.enqueue("noop", json.dumps(payload(number, called_ns)).encode(), 0)
 
     async def work(self, meter: Meter, options: Options) -> None:
-        """Claims `batch` jobs at a time."""
+        """Claim `batch` jobs at a time."""
         queue = PgQueuer.from_asyncpg_connection(await asyncpg.connect(self._dsn))
 
         async def handle(job: Any) -> None:

@@ -1,20 +1,20 @@
-"""Procrastinate's driver: psycopg and asyncio, as its documentation has it."""
+"""Procrastinate's driver: psycopg and asyncio, as its documentation shows."""
 
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-# Installed in an environment of the bench's own, where mypy does not look.
+# The bench installs it into an environment of its own, which mypy does not see.
 import procrastinate  # type: ignore[import-not-found, unused-ignore]
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options, payload
-from bench.meter import Meter
 
 
 class ProcrastinateDriver:
-    """One app with one task."""
+    """A driver with one app and one task."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -31,19 +31,19 @@ class ProcrastinateDriver:
         await self._app.close_async()
 
     async def setup(self) -> None:
-        """Its own installer."""
+        """Apply Procrastinate's schema."""
         await self._app.schema_manager.apply_schema_async()
 
     async def batch(self, numbers: Sequence[int]) -> None:
-        """One call, one statement."""
+        """Enqueue with one call, which is one statement."""
         await self._task.batch_defer_async(*[payload(number) for number in numbers])
 
     async def one(self, number: int, called_ns: int) -> None:
-        """One call."""
+        """Enqueue with one call."""
         await self._task.defer_async(**payload(number, called_ns))
 
     async def work(self, meter: Meter, options: Options) -> None:
-        """`concurrency` jobs at a time; finished ones are deleted, which is its faster setting."""
+        """Work on `concurrency` jobs at a time. Finished jobs are deleted, which is the faster setting."""
         app = self._make_app(max(10, options["concurrency"] // 2))
 
         async def handle(t: int = 0, **_rest: Any) -> None:
@@ -64,7 +64,7 @@ class ProcrastinateDriver:
 
 
 async def _noop(**_payload: Any) -> None:
-    """The task as the enqueuing side knows it."""
+    """Stand in for the task on the enqueuing side."""
 
 
 if __name__ == "__main__":

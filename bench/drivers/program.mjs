@@ -1,4 +1,4 @@
-// The verbs of a driver that is written in JavaScript; bench/drivers/__init__.py says what they are.
+// The verbs of a driver that is written in JavaScript; bench/drivers/__init__.py describes them.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -22,7 +22,7 @@ function meter(path) {
     state.writeBigUInt64LE(BigInt(count), 0);
     fs.writeSync(file, state, 0, 16, 0);
   };
-  // A file cannot be mapped into memory here; a write for each job would cost more than the job.
+  // Node cannot map a file into memory, and a write for each job would cost more than the job.
   setInterval(write, 5);
   return (called) => {
     if (!count) state.writeDoubleLE(now() / 1e9, 8);
@@ -83,7 +83,7 @@ const verbs = {
     const underWay = new Set();
     for (const number of range(first, first + jobs)) {
       due += ((0.75 + Math.random() / 2) * 1e9) / rate;
-      // Timers have whole milliseconds; what is overdue by then goes out at once.
+      // Timers have whole milliseconds, so a call that is due within half of one is made at once.
       if (due - now() > 5e5) await sleep((due - now()) / 1e6);
       while (underWay.size >= in_flight) await Promise.race(underWay);
       const call = driver.one(number, now()).then(() => underWay.delete(call));

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from bench.meter import Meter, Reading
+from bench.drivers.meter import Meter, Reading
 
 BATCH = 1_000
 Options = dict[str, Any]
@@ -19,7 +19,7 @@ Figures = dict[str, float]
 
 
 class Driver(Protocol):
-    """What one queue does for the verbs. Entered for all of them but `work`."""
+    """The operations of one queue that the verbs are made of. The driver is entered for every verb but `work`."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -34,14 +34,14 @@ class Driver(Protocol):
         """Enqueue jobs in one call."""
 
     async def one(self, number: int, called_ns: int) -> None:
-        """Enqueue one job, which carries the time."""
+        """Enqueue one job that carries the time of the call."""
 
     async def work(self, meter: Meter, options: Options) -> None:
-        """Run a worker for ever."""
+        """Run a worker until killed."""
 
 
 async def run(driver: Driver) -> None:
-    """Do what the command line says."""
+    """Run the verb of the command line, and print its figures."""
     verb, options = sys.argv[1], json.loads(sys.argv[2])
     if verb == "work":
         await driver.work(Meter(Path(options["meter"])), options)
@@ -52,12 +52,12 @@ async def run(driver: Driver) -> None:
 
 
 def target() -> str:
-    """The DSN, or the address, that the queue is reached at."""
+    """Return the DSN or the address of the queue."""
     return os.environ["BENCH_TARGET"]
 
 
 def payload(number: int, called_ns: int = 0) -> dict[str, Any]:
-    """About a hundred bytes, as a thumbnail job would say in a queue of JSON."""
+    """Return about a hundred bytes of JSON, the size of a thumbnail job."""
     return {"t": called_ns, "model_id": number, "model_hash": "x" * 40, "k": "abcdef"}
 
 
@@ -68,7 +68,7 @@ async def _setup(driver: Driver, _options: Options) -> Figures:
 
 async def _bulk(driver: Driver, options: Options) -> Figures:
     first, jobs = options["first"], options["jobs"]
-    # The first batch opens connections and warms statements up.
+    # The first batch opens connections and prepares statements; it is not timed.
     await driver.batch(range(first, first + BATCH))
     starts = range(first + BATCH, first + jobs, BATCH)
     started = time.monotonic()
@@ -111,7 +111,7 @@ async def _pace(driver: Driver, options: Options) -> Figures:
     started = due = time.monotonic()
     async with asyncio.TaskGroup() as calls:
         for number in range(first, first + jobs):
-            # Never in step with anybody's polls.
+            # The random pause keeps the calls from falling into step with a contender's polls.
             due += random.uniform(0.75, 1.25) / rate
             if (pause := due - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
@@ -139,7 +139,7 @@ async def _sustain(driver: Driver, options: Options) -> Figures:
 
 
 async def _in_flight(items: Iterable[Any], count: int, call: Callable[[Any], Awaitable[None]]) -> None:
-    """Call with each item, `count` calls under way at a time."""
+    """Call with each item, `count` calls at a time."""
     waiting = iter(items)
 
     async def work() -> None:

@@ -1,15 +1,15 @@
-"""Very many pages that listen, in one light process: `python -m bench.drivers.sse_clients ADDRESS PATH PATTERN`.
+"""Thousands of subscribed pages in one process: `python -m bench.drivers.sse_clients ADDRESS PATH PATTERN`.
 
-Takes one JSON command a line on standard input and answers each with one JSON line:
+The program reads one JSON command a line from standard input, and answers each with one JSON line:
 
 - `{"do": "connect", "count": n}`: open n more connections;
-- `{"do": "expect", "events": n, "limit": s}`: wait until each client has got n events more;
-- `{"do": "drop"}`: close all of them;
-- `{"do": "return", "behind": n, "limit": s}`: open them again, each with the id of its last event, and wait until each
-  has got the n events that it missed.
+- `{"do": "expect", "events": n, "limit": s}`: answer `{}`, wait until each client has n more events, answer again;
+- `{"do": "drop"}`: close all connections;
+- `{"do": "reconnect", "behind": n, "limit": s}`: open them again, each with the id of its last event, and wait until
+  each has the n events that it missed.
 
-PATTERN finds an event in what comes, with the groups `id`, `seq` (each event has the next number) and `clock`
-(microseconds of CLOCK_MONOTONIC when it was published).
+PATTERN matches an event, with three groups: its id, its seq (each event has the next number), and its clock (the
+microseconds of CLOCK_MONOTONIC when it was published).
 """
 
 import errno
@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from bench.measure import percentiles
 
-_AT_ONCE = 256  # connections that are being opened
+_AT_ONCE = 256  # limit on connections that are being opened
 _SOURCES = 8  # addresses to connect from, since each has a limited number of ports
 _CHUNK = 1 << 18
 
@@ -60,20 +60,20 @@ class Clients:
         self._start_counting()
 
     def connect(self, count: int) -> dict[str, float]:
-        """Open more of them."""
+        """Open more connections."""
         more = [Client() for _ in range(count)]
         self._clients += more
         return self._open(more, 60.0)
 
     def expect(self, events: int, limit: float) -> dict[str, float]:
-        """Wait for news; what came is counted from the last answer on."""
+        """Wait until each client has that many more events. Count everything since the last answer."""
         self._want(events)
-        # The bench publishes when it knows that somebody listens.
+        # The bench publishes after this line.
         print("{}", flush=True)
         return self._until_all_have_theirs(limit)
 
     def drop(self) -> dict[str, float]:
-        """Close all of them."""
+        """Close all connections."""
         for client in self._clients:
             if client.socket:
                 del self._by_file[client.socket.fileno()]
@@ -81,8 +81,8 @@ class Clients:
                 client.socket, client.open, client.tail = None, False, b""
         return {}
 
-    def come_back(self, behind: int, limit: float) -> dict[str, float]:
-        """All at once, each from where it was."""
+    def reconnect(self, behind: int, limit: float) -> dict[str, float]:
+        """Open all connections again, each from its last event."""
         self._want(behind)
         began = time.monotonic()
         self._open(self._clients, limit)
@@ -178,7 +178,7 @@ class Clients:
 
 
 def main() -> None:
-    """Obey until standard input ends."""
+    """Carry out commands until standard input ends."""
     address, path, pattern = sys.argv[1:]
     host, port = address.rsplit(":", 1)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -188,7 +188,7 @@ def main() -> None:
         "connect": clients.connect,
         "expect": clients.expect,
         "drop": clients.drop,
-        "return": clients.come_back,
+        "reconnect": clients.reconnect,
     }
     for line in sys.stdin:
         command = json.loads(line)

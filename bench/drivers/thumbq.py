@@ -1,4 +1,4 @@
-"""thumbq's driver: its SDK, as an application would use it."""
+"""thumbq's driver: it uses the SDK as an application does."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Self
 import uvloop
 
 from bench.drivers import program
+from bench.drivers.meter import Meter
 from bench.drivers.program import Options
-from bench.meter import Meter
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 
 _THUMBNAIL = Thumbnail(path="/var/lib/thumbs/de/bb/debbbb1c", size_bytes=45678, width=512, height=512)
@@ -17,7 +17,7 @@ _MOST_AT_ONCE = 100
 
 
 class ThumbqDriver:
-    """A job carries the time of its call in the first half of its model's hash."""
+    """A driver whose jobs carry the time of the call in the first 16 digits of the model's hash."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -32,27 +32,27 @@ class ThumbqDriver:
         await self._producer.__aexit__(kind, error, trace)
 
     async def setup(self) -> None:
-        """Nothing: the server has done it."""
+        """Do nothing: the server makes its tables."""
 
     async def batch(self, numbers: Sequence[int]) -> None:
-        """One EnqueueJobs call."""
+        """Enqueue with one EnqueueJobs call."""
         await self._producer.enqueue([_job(number, 0) for number in numbers])
 
     async def one(self, number: int, called_ns: int) -> None:
-        """One EnqueueJob call."""
+        """Enqueue with one EnqueueJob call."""
         await self._producer.enqueue_one(_job(number, called_ns))
 
     async def work(self, meter: Meter, options: Options) -> None:
-        """`streams` workers with `credits` each in this process."""
+        """Run `streams` workers with `credits` each in this process."""
 
         async def handle(job: Job) -> Thumbnail:
             meter.count(int(job.model_hash[:16], 16))
             return _THUMBNAIL
 
-        at_hand = options["credits"]
-        at_once = min(at_hand, options.get("concurrency", _MOST_AT_ONCE))
+        window = options["credits"]
+        concurrency = min(window, options.get("concurrency", _MOST_AT_ONCE))
         workers = [
-            Worker(self._address, worker_id=f"bench-{index}", concurrency=at_once, prefetch=at_hand - at_once)
+            Worker(self._address, worker_id=f"bench-{index}", concurrency=concurrency, prefetch=window - concurrency)
             for index in range(options.get("streams", 1))
         ]
         await asyncio.gather(*(worker.run(handle, handle_signals=False) for worker in workers))

@@ -1,1 +1,1 @@
-"""What is measured: one module a subject, each a list of parts."""
+"""The parts of the bench, a module for each subject."""

@@ -1,14 +1,14 @@
-"""Whether a big queue is as fast as a small one."""
+"""Compare a big queue with a small one."""
 
 import asyncio
 import statistics
 
-from bench.contenders import THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.measure import completions, drain_rate
-from bench.results import Entrant, Part, Row, rarely
+from bench.reporting.results import Entrant, Part, Row, rarely
 from bench.session import Session, slices
+from bench.subjects.contenders import THUMBQ
 
 _MILLION = 1_000_000
 _SAMPLE = 100_000
@@ -16,7 +16,7 @@ _AHEAD = 20_000  # jobs between producer and worker in the sustained run
 
 
 async def flat(lab: Lab, part: Part) -> None:
-    """The same measure on a small table, with a million pending, with a million finished, and over a million."""
+    """Measure on a small table, beside a million pending jobs, beside a million finished ones, and over a million."""
     million, sample = lab.jobs(_MILLION), lab.jobs(_SAMPLE) - 1_000
     few = sample + 10_000
     small = _row(few, "pending, none finished")
@@ -61,7 +61,7 @@ async def flat(lab: Lab, part: Part) -> None:
 
 
 async def _sustain(session: Session, jobs: int) -> list[float]:
-    """Jobs a second in each of the slices of a run in which a producer enqueues what a worker drains."""
+    """Enqueue and drain at the same time. Return the jobs a second of each slice of the run."""
     slice_size = max(1_000, jobs // 20)
     async with session.workers(session.contender.drains) as workers, completions(session) as until:
         meters = [str(meter.path) for meter in workers.meters]

@@ -1,4 +1,4 @@
-"""JSON workers and producers through the gateway, beside the barest possible proxy to the same RPCs."""
+"""JSON workers and producers through the gateway, beside the simplest proxy to the same RPCs."""
 
 import contextlib
 import json
@@ -8,21 +8,21 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
-from bench import processes, service
-from bench.contenders import ROOT, THUMBQ
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.processes import Process
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import processes, service
+from bench.running.processes import Process
+from bench.subjects.contenders import ROOT, THUMBQ
 
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 _CONNECTIONS = 64
-# What translates JSON, before the server with this address.
+# Starts a translator of JSON in front of the server with this address.
 _Front = Callable[[str, Path], AbstractAsyncContextManager[tuple[Process, str]]]
 
 
 async def json_path(lab: Lab, part: Part) -> None:
-    """Dequeue and complete, then enqueue."""
+    """Measure dequeue and complete, and enqueue."""
 
     def entrant(name: str, verb: str, jobs: int, connections: int, setting: str) -> Entrant:
         front = _proxy if name == "bare proxy" else service.gateway
@@ -65,6 +65,6 @@ def _requests(figures: Figures, jobs: int) -> float:
 
 @contextlib.asynccontextmanager
 async def _proxy(server: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
-    command = [sys.executable, "-m", "bench.proxy", server]
+    command = [sys.executable, "-m", "bench.subjects.proxy", server]
     async with processes.running(command, logs / "proxy.log", _ENVIRONMENT) as process:
         yield process, f"127.0.0.1:{int(await process.line())}"

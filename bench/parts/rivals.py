@@ -3,18 +3,19 @@
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from bench import measure, service
-from bench.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
+from bench import measure
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
 from bench.session import Session
+from bench.subjects.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
 
 _Measure = Callable[[Session], Awaitable[Figures]]
+_TWO_SERVERS = THUMBQ.with_processes(2)
 
 
 async def drain(lab: Lab, part: Part) -> None:
-    """A backlog."""
+    """Drain a backlog."""
 
     def entrant(contender: Contender, setting: str = "") -> Entrant:
         jobs = lab.jobs(100_000 if lab.brief else 150_000, contender)
@@ -25,14 +26,14 @@ async def drain(lab: Lab, part: Part) -> None:
     if not lab.brief:
         more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE]
         entrants += [rarely(entrant(one)) for one in more]
-        entrants += [entrant(several, f"2 servers, {several.drains}") for several in _with_processes()]
+        entrants.append(entrant(_TWO_SERVERS, f"2 servers, {_TWO_SERVERS.drains}"))
     await lab.compare(part, entrants)
     lab.results.ratio("drain_vs_pgqueuer", part.ratio(ours.row, pgqueuer.row, "jobs_per_s"))
     lab.results.ratio("drain_vs_graphile", part.ratio(ours.row, graphile.row, "jobs_per_s"))
 
 
 async def enqueue(lab: Lab, part: Part) -> None:
-    """Batches of 1,000 jobs."""
+    """Enqueue batches of 1,000 jobs."""
 
     def entrant(contender: Contender, in_flight: int) -> Entrant:
         setting = _servers(contender) + f"batches of 1,000, {in_flight} in flight"
@@ -45,7 +46,7 @@ async def enqueue(lab: Lab, part: Part) -> None:
     if not lab.brief:
         ours.append(entrant(THUMBQ, 1))
         others += [rarely(entrant(one, in_flight)) for one in (PG_BOSS, PROCRASTINATE) for in_flight in (4, 1)]
-        others += [rarely(entrant(GRAPHILE, 1)), *(entrant(several, 4) for several in _with_processes())]
+        others += [rarely(entrant(GRAPHILE, 1)), entrant(_TWO_SERVERS, 4)]
     await lab.compare(part, [*ours, *pgqueuer, *others])
     best, peer = (_best(part, rows, "jobs_per_s", max) for rows in (ours, pgqueuer))
     if best and peer:
@@ -53,19 +54,19 @@ async def enqueue(lab: Lab, part: Part) -> None:
 
 
 async def enqueue_one(lab: Lab, part: Part) -> None:
-    """One job a call."""
+    """Enqueue one job a call."""
     entrants = [_single(lab, contender, 64) for contender in (THUMBQ, *RIVALS)]
     ours, peers = entrants[0], entrants[1:]
     if not lab.brief:
         entrants += [rarely(_single(lab, contender, 1)) for contender in (THUMBQ, *RIVALS)]
-        entrants += [_single(lab, contender, 64) for contender in _with_processes()]
+        entrants.append(_single(lab, _TWO_SERVERS, 64))
     await lab.compare(part, entrants)
     if best := _best(part, peers, "jobs_per_s", max):
         lab.results.ratio("enqueue64_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
 
 
 async def pick_up(lab: Lab, part: Part) -> None:
-    """From the call to the handler, with a worker that waits."""
+    """Time the way from the enqueue call to the handler of a waiting worker."""
     contenders = (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS)
     jobs = 200 if lab.brief else 300
     entrants = [
@@ -80,7 +81,7 @@ async def pick_up(lab: Lab, part: Part) -> None:
 
 
 async def mixed(lab: Lab, part: Part) -> None:
-    """Enqueue and drain together, at full and at half load."""
+    """Enqueue and drain at the same time, at full and at half load."""
     seconds = max(1.0, 5.0 * min(lab.scale, 1.0))
     entrants = [
         rarely(_entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds)))
@@ -90,7 +91,7 @@ async def mixed(lab: Lab, part: Part) -> None:
 
 
 async def credit(lab: Lab, part: Part) -> None:
-    """What a worker's credits are worth."""
+    """Drain with different numbers of credits."""
     entrants = []
     for credits_given, jobs in ((1, 3_000), (10, 20_000), (100, 50_000), (2_000, 100_000)):
         contender = THUMBQ.with_crew(Crew({"credits": credits_given}))
@@ -101,7 +102,7 @@ async def credit(lab: Lab, part: Part) -> None:
 
 
 async def streams(lab: Lab, part: Part) -> None:
-    """Many workers with one job each at a time, and one with as many."""
+    """Compare 200 workers with one job each at a time with one worker that has 200."""
     jobs = lab.jobs(30_000)
     crews = {
         "200 streams, 1 credit each": Crew({"credits": 1, "streams": 200}),
@@ -131,10 +132,6 @@ def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
 
 def _servers(contender: Contender) -> str:
     return f"{contender.processes} servers, " if contender.processes > 1 else ""
-
-
-def _with_processes() -> Sequence[Contender]:
-    return [THUMBQ.with_processes(2)] if service.has_processes() else []
 
 
 def _best(

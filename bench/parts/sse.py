@@ -1,4 +1,4 @@
-"""Pages that listen: how many, how fast, at what cost, and what happens when all of them come back at once."""
+"""Pages that subscribe: delivery times, CPU and memory, and the time of a common reconnect."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import processes
-from bench.contenders import ROOT
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.notifiers import Notifier, nchan, nchan_version, our_gateway
-from bench.processes import Failed, Process
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import processes
+from bench.running.processes import Failed, Process
+from bench.subjects.contenders import ROOT
+from bench.subjects.notifiers import Notifier, nchan, nchan_version, our_gateway
 
 _Start = Callable[[Lab], AbstractAsyncContextManager[Notifier]]
 _Measure = Callable[[Notifier, "Pages", int], Awaitable[Figures]]
@@ -28,7 +28,7 @@ _NOTIFIERS: dict[str, _Start] = {"gateway": our_gateway, f"nchan {nchan_version(
 
 
 async def sse(lab: Lab, part: Part) -> None:
-    """One event a second to all, then a burst."""
+    """Publish an event a second to all, then a burst."""
     entrants = []
     for subscribers in (_MOST, 1_000, 100):
         count = max(10, round(subscribers * min(1.0, lab.scale)))
@@ -44,33 +44,29 @@ async def sse(lab: Lab, part: Part) -> None:
 
 
 async def storm(lab: Lab, part: Part) -> None:
-    """All are cut off, miss events, and come back at the same time."""
+    """Disconnect all pages, publish events, and let all reconnect at the same time."""
     count = max(10, round(_MOST * min(1.0, lab.scale)))
     setting = f"{count:,} reconnect at once, {_MISSED} events missed"
-    await lab.compare(part, [_entrant(lab, name, setting, _come_back, count) for name in _NOTIFIERS])
+    await lab.compare(part, [_entrant(lab, name, setting, _reconnect, count) for name in _NOTIFIERS])
 
 
 class Pages:
-    """The process of the listening clients."""
+    """The process of the subscribed clients."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def tell(self, do: str, **options: object) -> None:
-        """Without waiting for the answer."""
-        await self._process.tell(json.dumps({"do": do, **options}))
-
     async def answer(self) -> Any:
-        """Of the command that was told first."""
+        """Return the next answer."""
         return json.loads(await self._process.line())
 
     async def ask(self, do: str, **options: object) -> Any:
-        """Tell, and wait for the answer."""
-        await self.tell(do, **options)
+        """Send a command, and return the answer."""
+        await self._process.write_line(json.dumps({"do": do, **options}))
         return await self.answer()
 
     async def expect(self, events: int, limit: float = 60.0) -> None:
-        """From now on events are counted; `answer` says how that went."""
+        """Count events from now on; `answer` returns the result."""
         await self.ask("expect", events=events, limit=limit)
 
 
@@ -85,12 +81,12 @@ async def _steady(notifier: Notifier, pages: Pages, count: int) -> Figures:
         due += 1.0
         await notifier.publish()
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-    heard = _checked(await pages.answer())
+    received = _checked(await pages.answer())
     cpu = processes.cpu_seconds(notifier.process.pid) - cpu
     return {
         "deliveries_per_cpu_s": count * _EVENTS / cpu,
-        "p50_ms": heard["p50_ms"],
-        "p99_ms": heard["p99_ms"],
+        "p50_ms": received["p50_ms"],
+        "p99_ms": received["p99_ms"],
         "memory_each_kib": (full - empty) * 1024 / count,
     }
 
@@ -101,39 +97,39 @@ async def _burst(notifier: Notifier, pages: Pages, count: int) -> Figures:
     await pages.expect(events)
     cpu, writes = processes.cpu_seconds(notifier.process.pid), processes.writes(notifier.process.pid)
     await notifier.burst(events)
-    heard = _checked(await pages.answer())
+    received = _checked(await pages.answer())
     return {
         "deliveries_per_cpu_s": count * events / (processes.cpu_seconds(notifier.process.pid) - cpu),
-        "p50_ms": heard["p50_ms"],
-        "p99_ms": heard["p99_ms"],
+        "p50_ms": received["p50_ms"],
+        "p99_ms": received["p99_ms"],
         "writes_each": (processes.writes(notifier.process.pid) - writes) / count,
-        "received_each_kib": heard["bytes"] / count / 1024,
+        "received_each_kib": received["bytes"] / count / 1024,
     }
 
 
-async def _come_back(notifier: Notifier, pages: Pages, count: int) -> Figures:
+async def _reconnect(notifier: Notifier, pages: Pages, count: int) -> Figures:
     await _arrive(notifier, pages, count)
     await pages.ask("drop")
     for _ in range(_MISSED):
         await notifier.publish()
     cpu = processes.cpu_seconds(notifier.process.pid)
-    heard = await pages.ask("return", behind=_MISSED, limit=90.0)
+    caught_up = await pages.ask("reconnect", behind=_MISSED, limit=90.0)
     cpu = processes.cpu_seconds(notifier.process.pid) - cpu
-    # One event for all shows that they hear the news again.
+    # One event for all shows that they receive live events again.
     await pages.expect(1)
     await notifier.publish()
     live = _checked(await pages.answer())
     return {
-        "seconds": _checked(heard)["seconds"],
+        "seconds": _checked(caught_up)["seconds"],
         "cpu_seconds": cpu,
-        "missing": heard["waiting"] + live["waiting"],
-        "gaps": heard["gaps"] + live["gaps"],
-        "resets": heard["resets"] + live["resets"],
+        "missing": caught_up["waiting"] + live["waiting"],
+        "gaps": caught_up["gaps"] + live["gaps"],
+        "resets": caught_up["resets"] + live["resets"],
     }
 
 
 async def _arrive(notifier: Notifier, pages: Pages, count: int) -> None:
-    """All are connected, and have heard a first event."""
+    """Connect all pages, and wait until each has received a first event."""
     opened = await pages.ask("connect", count=count)
     if opened["failed"]:
         raise Failed(f"{opened['failed']} of {count:,} could not connect")
@@ -142,10 +138,10 @@ async def _arrive(notifier: Notifier, pages: Pages, count: int) -> None:
     _checked(await pages.answer())
 
 
-def _checked(heard: Any) -> Any:
-    if heard["waiting"] or heard["gaps"]:
-        raise Failed(f"{heard['waiting']:,} clients did not get all events, {heard['gaps']:,} gaps")
-    return heard
+def _checked(received: Any) -> Any:
+    if received["waiting"] or received["gaps"]:
+        raise Failed(f"{received['waiting']:,} clients did not get all events, {received['gaps']:,} gaps")
+    return received
 
 
 def _entrant(lab: Lab, name: str, setting: str, measure: _Measure, count: int) -> Entrant:

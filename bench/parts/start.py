@@ -1,19 +1,19 @@
-"""How long it takes until the service answers."""
+"""Time the start of the service."""
 
 import asyncio
 import shutil
 import time
 import urllib.request
 
-from bench import service
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.processes import Failed, memory_mib
-from bench.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part, rarely
+from bench.running import service
+from bench.running.processes import Failed, memory_mib
 
 
 async def start(lab: Lab, part: Part) -> None:
-    """`thumbq serve`, from the command to the first JSON answer."""
+    """Time `thumbq serve` from the command to the first answer of /readyz."""
 
     async def once(dsn: str | None) -> Figures:
         began = time.monotonic()

@@ -7,13 +7,16 @@ target=$1
 client=$(dirname "$0")
 
 "$client/node_modules/.bin/tsc" --build "$client"
-mkdir -p "$target"
-rm -f "$target"/*.js
-for source in "$client"/src/*.ts; do
-    name=$(basename "$source" .ts)
-    [ "$name" = types ] && continue # nothing is left of types
-    {
-        echo "// Generated from clients/typescript/src/$name.ts by \`make typescript\`. Change it there."
-        cat "$client/dist/$name.js"
-    } >"$target/$name.js"
+for folder in . network; do
+    mkdir -p "$target/$folder"
+    rm -f "$target/$folder"/*.js
+    for source in "$client/src/$folder"/*.ts; do
+        name=$folder/$(basename "$source" .ts)
+        name=${name#./}
+        case $name in types | subscription) continue ;; esac # types compile to nothing
+        {
+            echo "// Generated from clients/typescript/src/$name.ts by \`make typescript\`. Change it there."
+            cat "$client/dist/$name.js"
+        } >"$target/$name.js"
+    done
 done

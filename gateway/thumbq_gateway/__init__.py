@@ -1,1 +1,1 @@
-"""The HTTP face of thumbq: JSON routes and live notifications over the gRPC server."""
+"""The gateway of thumbq: JSON routes and live notifications over the gRPC server."""

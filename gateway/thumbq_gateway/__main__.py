@@ -1,33 +1,26 @@
-"""`python -m thumbq_gateway`: one gateway, set up by the environment."""
+"""`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
 import resource
 import sys
 from typing import NoReturn
 
-import structlog
 import uvloop
 from pydantic import ValidationError
 
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.logging import configure_logging
 
 
 def main() -> None:
-    """Runs a gateway; exits with 2 and a sentence when it is set up wrongly."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
+    configure_logging()
     try:
         settings = Settings()
     except ValidationError as error:
         _refuse(str(error))
-    if not settings.is_for_this_machine_only and not settings.insecure:
+    if not is_loopback(settings.http_host) and not settings.insecure:
         _refuse(
             f"refusing to listen on {settings.http_host} without API keys;"
             " set THUMBQ_INSECURE=1 if the network is trusted"
@@ -45,7 +38,7 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _allow_many_connections() -> None:
-    """Each page that listens is an open file; the soft limit of 1024 is for programs that use select()."""
+    """Raise the soft limit of open files, since each connected page is one. Its default of 1024 is for select()."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

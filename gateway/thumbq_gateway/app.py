@@ -1,34 +1,32 @@
-"""The gateway, put together: the only wiring there is, and the order in which it ends."""
+"""The gateway, put together: build the parts, register their routes, run them, and end them in order."""
 
 import asyncio
-import gc
-import json
-import os
-import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from dataclasses import dataclass
 
 import grpc
 import structlog
 from aiohttp import web
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.http import files
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
+from thumbq_gateway.http.files import ThumbnailFiles
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
-from thumbq_gateway.notifications.queue_relay import QueueWatch
+from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
-from thumbq_gateway.transcoding.endpoint import LARGEST_BODY, Transcoder
-from thumbq_gateway.transcoding.routes import routes_of
+from thumbq_gateway.transcoding.routes import Table, routes_of
+from thumbq_gateway.transcoding.transcoder import LARGEST_BODY, Transcoder
+from thumbq_runtime import duties
+from thumbq_runtime.lifecycle import announce_port, run_until_signal
 
 log = structlog.get_logger()
 
@@ -45,108 +43,111 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.enable_http_proxy", 0),
 ]
-_BACKLOG = 4_096  # connections that may wait to be taken, when all pages come back at once
-_TURNS_TO_CONNECT = 5  # of the loop, until what the kernel has handed over is a connection that can be ended in order
-_GRACE = 2.0  # seconds for requests under way when the gateway stops
+_BACKLOG = 4_096  # connections that wait for accept() when all pages reconnect at once
+_ACCEPT_ITERATIONS = 5  # loop iterations until accepted sockets are connections that cleanup() can close
+_GRACE = 2.0  # seconds for requests in progress when the gateway stops
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a gateway, before their routes are registered."""
+
+    metrics: Metrics
+    table: Table
+    transcoder: Transcoder
+    fanout: Fanout
+    upstream: Upstream
+    queue_relay: QueueRelay
+
+
+def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
+    """Make the parts of a gateway. The channel leads to its server."""
+    metrics = Metrics()
+    table = routes_of(_SERVICES)
+    fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
+    upstream = Upstream(
+        channel,
+        fanout,
+        metrics.notifications,
+        ring_capacity=settings.ring_notifications,
+        ring_bytes=settings.ring_bytes,
+    )
+    return Parts(
+        metrics=metrics,
+        table=table,
+        transcoder=Transcoder(table, channel, metrics.requests),
+        fanout=fanout,
+        upstream=upstream,
+        queue_relay=QueueRelay(channel, fanout, linger=settings.queue_watch_linger),
+    )
+
+
+def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web.Application:
+    """Return the web application with every route of the gateway."""
+    notifications = Notifications(
+        parts.upstream,
+        parts.fanout,
+        parts.queue_relay,
+        parts.metrics.notifications,
+        limit=settings.subscriber_limit,
+        timeout=settings.subscriber_timeout,
+    )
+    app = web.Application(middlewares=[answer_errors], client_max_size=LARGEST_BODY)
+    app.add_routes(parts.transcoder.routes())
+    app.add_routes(Health(channel, parts.metrics.registry).routes())
+    app.add_routes(docs_routes(openapi_document(parts.table)))
+    app.add_routes(page_routes())
+    app.add_routes(notifications.routes())
+    app.add_routes(ThumbnailFiles(channel, settings.thumbnail_root).routes())
+    allow_origins(app, settings.cors_origins)
+    return app
+
+
+@asynccontextmanager
+async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
+    """Run a gateway and yield its port. `broken` is set when it cannot continue."""
+    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
+        parts = build(settings, channel)
+        app = register(parts, settings, channel)
+        vital = parts.upstream.run(), parts.fanout.beat(parts.upstream.head)
+        async with (
+            duties.running(*vital, failure="gateway.broken", broken=broken),
+            _listening(app, parts, settings) as port,
+        ):
+            yield port
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, parts: Parts, settings: Settings) -> AsyncIterator[int]:
+    """Listen until the block ends, then finish every response in order. Raises OSError."""
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port)
+    try:
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        if site in runner.sites:
+            await site.stop()
+            for _ in range(_ACCEPT_ITERATIONS):
+                await asyncio.sleep(0)
+        parts.fanout.end()
+        parts.queue_relay.end()
+        parts.transcoder.end_long_polls()
+        await runner.cleanup()
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs a gateway until `stop` is set. Raises OSError when it cannot listen."""
+    """Run a gateway until `stop` is set. Raises OSError when it cannot listen."""
     async with running(settings, stop) as port:
         log.info("gateway.ready", host=settings.http_host, port=port, server=settings.server)
-        if settings.ready_fd is not None:
-            with os.fdopen(settings.ready_fd, "w") as pipe:
-                pipe.write(json.dumps({"port": port}) + "\n")
+        announce_port(settings.ready_fd, port)
         await stop.wait()
         log.info("gateway.stopping")
     log.info("gateway.stopped")
 
 
-@asynccontextmanager
-async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
-    """A gateway that listens on the port it gives; `broken` is set when it cannot go on."""
-    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
-        metrics = Metrics()
-        fanout = Fanout(metrics, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
-        upstream = Upstream(
-            channel,
-            fanout,
-            metrics,
-            ring_capacity=settings.ring_notifications,
-            ring_bytes=settings.ring_bytes,
-        )
-        queue_watch = QueueWatch(channel, fanout, linger=settings.queue_watch_linger)
-        table = routes_of(_SERVICES)
-        transcoder = Transcoder(table, channel, metrics)
-
-        app = web.Application(middlewares=[answer_errors], client_max_size=LARGEST_BODY)
-        app.add_routes(transcoder.endpoints())
-        app.add_routes(Health(channel, metrics).routes())
-        app.add_routes(docs_routes(openapi_document(table)))
-        app.add_routes(page_routes())
-        notifications = Notifications(
-            upstream,
-            fanout,
-            queue_watch,
-            metrics,
-            limit=settings.subscriber_limit,
-            timeout=settings.subscriber_timeout,
-        )
-        app.router.add_get("/api/notifications", notifications.handle, allow_head=False)
-        app.router.add_get(files.PATTERN, files.ThumbnailFiles(channel, settings.thumbnail_root).handle)
-        allow_origins(app, settings.cors_origins)
-
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
-        await runner.setup()
-        site = web.TCPSite(
-            runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port
-        )
-        duties = [asyncio.create_task(_vital(duty, broken)) for duty in (upstream.run(), fanout.beat(upstream.head))]
-        try:
-            await site.start()
-            yield int(runner.addresses[0][1])
-        finally:
-            if site in runner.sites:
-                await site.stop()
-                for _ in range(_TURNS_TO_CONNECT):
-                    await asyncio.sleep(0)
-            fanout.end()
-            queue_watch.end()
-            transcoder.end_long_polls()
-            await runner.cleanup()
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
-
-
-async def _vital(duty: Coroutine[None, None, NoReturn], broken: asyncio.Event) -> None:
-    """Runs what the gateway cannot do without; when it fails, the gateway ends, and its parent starts another."""
-    try:
-        await duty
-    except Exception:
-        log.exception("gateway.broken")
-        broken.set()
-
-
 async def run(settings: Settings) -> None:
-    """`serve` until SIGTERM or SIGINT; a second signal ends the process at once.
-
-    Raises SystemExit with 1 when the gateway ends by itself.
-    """
-    # as in the server: what is here now stays, and what a request leaves behind dies by reference count
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    stop = asyncio.Event()
-    asked = asyncio.Event()
-
-    def signalled() -> None:
-        if asked.is_set():
-            os._exit(1)
-        asked.set()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signalled)
-    await serve(settings, stop)
-    if not asked.is_set():
+    """Run a gateway until a signal. Raises SystemExit with 1 when it ends by itself, OSError when it cannot listen."""
+    if not await run_until_signal(lambda stop: serve(settings, stop)):
         raise SystemExit(1)

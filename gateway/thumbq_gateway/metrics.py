@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus."""
+"""The gateway's counters for Prometheus."""
 
 from enum import StrEnum
 
@@ -12,60 +12,62 @@ class CutOff(StrEnum):
     STALLED = "stalled"
 
 
-class Metrics:
-    """All counters of one gateway, in a registry of their own."""
+class RequestMetrics:
+    """Counters of the JSON routes."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.total = Counter(
             "thumbq_gateway_requests",
             "JSON requests that were passed on to the server or refused, by RPC and HTTP status.",
             ["rpc", "status"],
-            registry=self.registry,
+            registry=registry,
         )
-        self.request_seconds = Histogram(
+        self.seconds = Histogram(
             "thumbq_gateway_request_seconds",
             "Time from the first byte of a JSON request to its answer, long polls included.",
             ["rpc"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
-            registry=self.registry,
+            registry=registry,
         )
         self.long_polls = Gauge(
-            "thumbq_gateway_long_polls", "Callers who wait for a job, or for the end of one.", registry=self.registry
+            "thumbq_gateway_long_polls", "Calls that wait for a job, or for the end of one.", registry=registry
         )
-        self.subscribers = Gauge(
-            "thumbq_gateway_subscribers", "Clients on the notification stream.", registry=self.registry
-        )
-        self.delivered = Counter(
-            "thumbq_gateway_delivered",
-            "Notifications written to clients, each counted once per client.",
-            registry=self.registry,
-        )
-        self.cut_off = Counter(
-            "thumbq_gateway_cut_off",
-            "Clients cut off because they read too slowly: too much was unread, or the past stalled on its way.",
-            ["reason"],
-            registry=self.registry,
+
+
+class NotificationMetrics:
+    """Counters of the notification stream."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, description: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"thumbq_gateway_{name}", description, labels, registry=registry)
+
+        def gauge(name: str, description: str) -> Gauge:
+            return Gauge(f"thumbq_gateway_{name}", description, registry=registry)
+
+        self.subscribers = gauge("subscribers", "Clients on the notification stream.")
+        self.delivered = counter("delivered", "Notifications sent to clients, each counted once per client.")
+        self.cut_off = counter(
+            "cut_off",
+            "Clients cut off because they read too slowly, live (unread) or while they caught up (stalled).",
+            ("reason",),
         )
         for reason in CutOff:
             self.cut_off.labels(reason)
-        self.turned_away = Counter(
-            "thumbq_gateway_turned_away",
-            "Clients told to come back later because there are as many as the gateway may have.",
-            registry=self.registry,
+        self.turned_away = counter("turned_away", "Clients turned away because the gateway has its maximum of clients.")
+        self.resets = counter("resets", "Resets sent to clients whose cursor the log does not reach.")
+        self.log_pages = counter(
+            "log_pages",
+            "Pages read from the server's log for clients whose cursor is older than the gateway's memory.",
         )
-        self.resets = Counter(
-            "thumbq_gateway_resets",
-            "Clients told that their cursor is no longer served.",
-            registry=self.registry,
+        self.upstream_connected = gauge(
+            "upstream_connected", "1 while the gateway receives notifications from the server."
         )
-        self.log_pages = Counter(
-            "thumbq_gateway_log_pages",
-            "Pages read from the server's log for clients whose cursor is older than what the gateway keeps.",
-            registry=self.registry,
-        )
-        self.upstream_connected = Gauge(
-            "thumbq_gateway_upstream_connected",
-            "1 while the one stream of notifications from the server stands.",
-            registry=self.registry,
-        )
+
+
+class Metrics:
+    """All counters of one gateway, in their own registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = RequestMetrics(self.registry)
+        self.notifications = NotificationMetrics(self.registry)

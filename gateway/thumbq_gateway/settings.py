@@ -1,4 +1,4 @@
-"""What an operator can set: environment variables with the prefix THUMBQ_, and PORT."""
+"""The operator's settings: environment variables with the prefix THUMBQ_, and PORT."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,6 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
-from thumbq_runtime.addresses import is_loopback
 
 
 class Settings(BaseSettings):
@@ -33,18 +32,18 @@ class Settings(BaseSettings):
     subscriber_limit: PositiveInt = Field(
         default=20_000, description="Clients on the stream of notifications; more are answered 503."
     )
-    subscriber_buffer: PositiveInt = Field(default=256 * 1024, description="Bytes that a client may leave unread.")
+    subscriber_buffer: PositiveInt = Field(
+        default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
+    )
     subscriber_timeout: PositiveFloat = Field(
-        default=30.0, description="Seconds for which a client's machine may leave unacknowledged what it was sent."
+        default=30.0, description="Seconds after which a client that acknowledges nothing is dropped."
     )
     ring_notifications: PositiveInt = Field(
         default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
     )
-    ring_bytes: PositiveInt = Field(
-        default=16 * 1024 * 1024, description="Bytes that the notifications kept in memory may take."
-    )
+    ring_bytes: PositiveInt = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
     queue_watch_linger: NonNegativeInt = Field(
-        default=10, description="Seconds for which the queue is still watched after the last page has left."
+        default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
     )
 
     @field_validator("cors_origins", mode="before")
@@ -53,8 +52,3 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
-
-    @property
-    def is_for_this_machine_only(self) -> bool:
-        """Whether only this machine can reach the address."""
-        return is_loopback(self.http_host)

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 
-from thumbq_launcher.children import Child, LaunchFailed, PostgresChild, Program
 from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
+from thumbq_launcher.processes import Child, LaunchFailed, PostgresChild, Program
 from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
 from thumbq_runtime.addresses import reachable_address

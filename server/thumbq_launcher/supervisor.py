@@ -7,8 +7,8 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 
-from thumbq_launcher.children import Child, LaunchFailed, Program, describe_end, ended
 from thumbq_launcher.console import inform, warn
+from thumbq_launcher.processes import Child, LaunchFailed, Program, describe_end, ended
 from thumbq_runtime.settings import REUSE_PORT
 
 # Seconds between the end of a child and the first attempt to launch it again; the pauses then double.

@@ -28,7 +28,7 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
-_SECONDS = Kind("a number of seconds", float, above=0)
+_SECONDS = Kind("a positive number of seconds", float, above=0)
 
 DATA_DIR = Setting(
     ("THUMBQ_DATA_DIR",),

@@ -2,28 +2,23 @@
 
 import logging
 import sys
+from functools import partial
 
-import structlog
 import uvloop
 from pydantic import ValidationError
 
-from thumbq_server.app import is_loopback, run
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.lifecycle import run_until_signal
+from thumbq_runtime.logging import configure_logging
+from thumbq_server.app import serve
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.errors import Unavailable
 
 
 def main() -> None:
-    """Run a server; exits with 2 and a sentence when it is set up wrongly."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    # its pool tells of every attempt, with a traceback; that PostgreSQL is away is said by ours
+    """Run a server. Exit with a sentence when it is set up wrongly."""
+    configure_logging()
+    # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     try:
         settings = Settings()
@@ -36,7 +31,7 @@ def main() -> None:
             " set THUMBQ_INSECURE=1 if the network is trusted"
         )
     try:
-        uvloop.run(run(settings))
+        uvloop.run(run_until_signal(partial(serve, settings)))
     except (Unavailable, OSError) as error:
         sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
 

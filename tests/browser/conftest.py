@@ -1,4 +1,4 @@
-"""A real Chromium and the real service: one server and one gateway on a database of the test's own."""
+"""A real Chromium and the real service. Each test has its own server, gateway and database."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
+from tests.support.service import Service
 
 QUIET_CHROMIUM = [
     "--no-sandbox",  # CI runs as root
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.chromium)
-            item.add_marker(pytest.mark.timeout(180))  # pages wait several times, seconds each, before they come back
+            item.add_marker(pytest.mark.timeout(180))  # a page pauses several times, seconds each, before it reconnects
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def visit(browser: Browser, service: Service) -> AsyncIterator[Visit]:
-    """Somebody with the page open, whose browser must have nothing to complain about."""
+    """Open the page. The test fails if the browser reports an error."""
     async with await browser.new_context() as context:
         visit = Visit(await context.new_page(), service.url)
         await visit.open()

@@ -1,11 +1,11 @@
-"""The life of a job as the page shows it, without a reload."""
+"""The cards of the page through the life of a job, without a reload."""
 
 import re
 
 from playwright.async_api import expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
+from tests.support.service import Service
 
 PICTURE_IS_LOADED = "picture => picture.complete && picture.naturalWidth === 256"
 UNTIL_SCROLLED = "note => ({ promise: new Promise(done => note.addEventListener('scroll', done)) })"

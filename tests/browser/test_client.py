@@ -1,4 +1,4 @@
-"""The TypeScript client in pages of others: what the README shows, and what it does when the service goes away."""
+"""The TypeScript client in pages of other origins: the README's example, and outages of the service."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.service import Service
+from tests.support.service import Service
 
 README = Path(__file__).parents[2] / "README.md"
 SHOW = """
@@ -26,21 +26,21 @@ FOLLOW = """
 """
 LISTEN = """
     import { subscribe } from "thumbq";
-    window.heard = { models: [], states: [], resets: 0 };
+    window.seen = { models: [], states: [], resets: 0 };
     subscribe({
         url: "http://localhost:5009",
         modelIds: [1, 2, 3, 4],
         longestPause: 1000,
-        onThumbnail: ({ modelId }) => heard.models.push(modelId),
-        onReset: () => (heard.resets += 1),
-        onConnection: (state) => heard.states.push(state),
+        onThumbnail: ({ modelId }) => seen.models.push(modelId),
+        onReset: () => (seen.resets += 1),
+        onConnection: (state) => seen.states.push(state),
     });
 """
 
 
 @pytest.fixture
 async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
-    """One whose gateway lets pages of other hosts in."""
+    """Run a service whose gateway allows pages of every origin."""
     async with Service.started(database_url, tmp_path, cors_origins="*") as service:
         yield service
 
@@ -61,14 +61,14 @@ async def test_a_page_misses_nothing_through_restarts_of_the_gateway(browser: Br
         await state(page, "live")
         for first, second in ((1, 2), (3, 4)):
             await service.announce(first, status="Ready")
-            await heard(page, first)
+            await received(page, first)
             await service.stop_gateway()
             await state(page, "reconnecting")
             await service.announce_at_server(second)
             await service.start_gateway()
             await state(page, "live")
-            await heard(page, second)
-        assert await page.evaluate("[heard.models, heard.resets]") == [[1, 2, 3, 4], 0]
+            await received(page, second)
+        assert await page.evaluate("[seen.models, seen.resets]") == [[1, 2, 3, 4], 0]
 
 
 async def test_a_page_that_follows_loads_anew_when_the_log_is_another_one(
@@ -88,16 +88,16 @@ async def test_a_page_that_follows_loads_anew_when_the_log_is_another_one(
 
 
 async def state(page: Page, name: str) -> None:
-    await page.wait_for_function("name => window.heard?.states.at(-1) === name", arg=name)
+    await page.wait_for_function("name => window.seen?.states.at(-1) === name", arg=name)
 
 
-async def heard(page: Page, model_id: int) -> None:
-    await page.wait_for_function("modelId => heard.models.at(-1) === modelId", arg=model_id)
+async def received(page: Page, model_id: int) -> None:
+    await page.wait_for_function("modelId => seen.models.at(-1) === modelId", arg=model_id)
 
 
 @asynccontextmanager
 async def opened(browser: Browser, service: Service, script: str) -> AsyncIterator[Page]:
-    """A page from another port that runs the script with the package as the gateway serves it."""
+    """Open a page on another port. It runs the script with the package from the gateway."""
     imports = json.dumps({"imports": {"thumbq": f"{service.url}static/thumbq/index.js"}})
     html = f"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><img alt="model 42"><output></output>
         <script type="importmap">{imports}</script>

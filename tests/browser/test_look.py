@@ -1,4 +1,4 @@
-"""The page on small and large windows, in light and dark, and when there is nothing to show."""
+"""The look of the page: small and large windows, light and dark, without any card."""
 
 import json
 import shlex
@@ -6,8 +6,8 @@ import shlex
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
+from tests.support.service import Service
 
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1440, "height": 900}
@@ -15,7 +15,7 @@ LONG_WORD = "/var/lib/models/" + "x" * 300
 ENDLESS_ANIMATIONS = """() => document.getAnimations()
     .filter((animation) => animation.playState === "running")
     .filter((animation) => animation.effect.getTiming().iterations === Infinity).length"""
-# Texts and the grounds on which they stand.
+# Colours of text, each with its grounds.
 COLOURS = {
     "--text": ["--ground", "--surface", "--failed-stage"],
     "--quiet": ["--ground", "--surface", "--stage-inner", "--stage-outer", "--failed-stage"],
@@ -124,7 +124,7 @@ async def test_motion_is_shown_only_to_those_who_want_it_and_while_it_is_true(vi
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of WCAG 2, from 1 to 21, of two colours written as #rrggbb."""
+    """Return the contrast ratio of WCAG 2, from 1 to 21, of two colours written as #rrggbb."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 

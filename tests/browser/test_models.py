@@ -1,4 +1,4 @@
-"""The rules by which notifications and snapshots of the queue make the state of a card."""
+"""The state of a card, from notifications and snapshots of the queue."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 
 async def states(visit: Visit, *news: Json) -> list[str]:
-    """The state of model 1 after each piece of news."""
+    """Return the state of model 1 after each notification or snapshot."""
     result: list[str] = await visit.page.evaluate(
         """async (news) => {
             const { Models } = await import("/static/live/models.js");

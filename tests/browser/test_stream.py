@@ -1,12 +1,12 @@
-"""What a page knows after a reload, an outage, a flood."""
+"""The page after a reload, an outage, and many events at once."""
 
 import re
 
 from playwright.async_api import Browser, expect
 
-from tests.browser.service import Service
 from tests.browser.visit import Visit
-from tests.typescript.line import Line
+from tests.support.line import Line
+from tests.support.service import Service
 
 MANY = 350
 SHOWN = 300

@@ -1,10 +1,10 @@
-"""The page as somebody sees it in a browser."""
+"""The page, as its reader sees it in a browser."""
 
 from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, expect
 
 
 class Visit:
-    """An open page, and what its browser complained about."""
+    """An open page, and the errors that its browser reported."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -33,18 +33,18 @@ class Visit:
         return self.page.locator(".counter", has_text=name).get_by_role("definition")
 
     async def shown(self) -> list[str]:
-        """The headings of the cards, in the order of the page."""
+        """Return the headings of the cards, in the order of the page."""
         return await self.page.get_by_role("listitem").get_by_role("heading").all_inner_texts()
 
     async def overflow(self) -> int:
-        """Pixels by which the page is wider than the window."""
+        """Return how many pixels the page is wider than the window."""
         width: int = await self.page.evaluate(
             "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         return width
 
     def forgive_outage(self) -> None:
-        """Drop what a browser says of its own accord when a server is away."""
+        """Drop the errors that every browser reports when a server is away."""
         self.complaints = [text for text in self.complaints if not text.startswith("Failed to load resource")]
 
     def _on_console(self, message: ConsoleMessage) -> None:

@@ -1,4 +1,4 @@
-"""What runs in a server, part by part, on a queue that is emptied for each test."""
+"""The parts of a running server, on a queue that is emptied for each test."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -6,18 +6,16 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
-from tests.engine.parts import WatchedDatabase, running
+from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
+from tests.engine.worker import Worker
+from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
 from tests.support.queue_under_test import TABLES, QueueUnderTest
-from thumbq_server.domain.retry import RetryPolicy
+from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
-from thumbq_server.storage import workers
+from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage.postgres.database import Database
-
-# No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
-POLICY = RetryPolicy(base=600, cap=600)
-NEVER = 3600.0
+from thumbq_server.storage.workers import register
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +34,7 @@ async def shared_database(postgres: str, migrated_template: str) -> AsyncIterato
 
 @pytest.fixture
 async def database(shared_database: Database) -> AsyncIterator[Database]:
-    """An empty queue; sound it must be when the test is over."""
+    """An empty queue, which must be sound when the test is over."""
     for table in TABLES:
         if table != "queue_head":
             await shared_database.fetch(f"DELETE FROM {table}")
@@ -47,9 +45,9 @@ async def database(shared_database: Database) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def others(database: Database) -> AsyncIterator[QueueUnderTest]:
-    """The same queue as others use it, of whom the parts under test are not told."""
+    """The same queue as other servers use it, without a hint to the parts under test."""
     lane = database.lane()
-    yield QueueUnderTest(database, lane, await workers.register(database, "another"))
+    yield QueueUnderTest(database, lane, await register(database, "another"))
     await lane.close()
 
 
@@ -62,9 +60,32 @@ async def watched(database: Database) -> AsyncIterator[WatchedDatabase]:
 
 @pytest.fixture
 async def queue(watched: WatchedDatabase) -> AsyncIterator[Queue]:
-    """The verbs and the dispatcher of one server. Nothing is found by the poll."""
+    """The verbs and the dispatcher of one server, without a poll."""
     queue = Queue(watched, policy=POLICY, unary_lease_seconds=600)
-    queue.dispatcher._poll = NEVER
+    queue.dispatcher._wake_up.poll = NEVER
     async with running(queue.dispatcher.run()):
         yield queue
     await queue.drained()
+
+
+@pytest.fixture
+def dispatcher(queue: Queue) -> Dispatcher:
+    return queue.dispatcher
+
+
+@pytest.fixture
+async def workers(database: Database, dispatcher: Dispatcher) -> list[Worker]:
+    return [Worker(dispatcher, await register(database, f"worker-{n}")) for n in range(3)]
+
+
+@pytest.fixture
+def worker(workers: list[Worker]) -> Worker:
+    return workers[0]
+
+
+@pytest.fixture
+async def hub(watched: WatchedDatabase) -> AsyncIterator[Hub]:
+    """A hub that gets no hint unless the test gives one."""
+    hub = Hub(watched, ring_size=20, poll=NEVER)
+    async with running(hub.run()):
+        yield hub

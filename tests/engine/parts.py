@@ -1,4 +1,4 @@
-"""Real connections that tell what was asked of them, hold an answer back, or find their database gone."""
+"""Real connections that count their statements, hold answers back, or find their database gone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -8,14 +8,19 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
+# No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
+POLICY = RetryPolicy(base=600, cap=600)
+NEVER = 3600.0
+
 
 class Holdable:
-    """What can keep the answers of PostgreSQL to itself for a while."""
+    """A connection that can hold the answers of PostgreSQL back for a while."""
 
     def __init__(self) -> None:
         self._free = asyncio.Event()
@@ -23,7 +28,7 @@ class Holdable:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Statements are committed, but nobody learns of it before the block ends."""
+        """Let statements commit, but hold their answers back until the block ends."""
         self._free.clear()
         try:
             yield
@@ -61,6 +66,7 @@ class WatchedDatabase(Database, Holdable):
         Holdable.__init__(self)
         self.asked: list[str] = []
         self.answered = 0
+        self.in_flight = 0
 
     def lane(self) -> WatchedLane:
         lane = WatchedLane(self.dsn)
@@ -69,8 +75,12 @@ class WatchedDatabase(Database, Holdable):
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
         self.asked.append(str(statement))
-        rows = await super().fetch(statement, *arguments)
-        await self._free.wait()
+        self.in_flight += 1
+        try:
+            rows = await super().fetch(statement, *arguments)
+            await self._free.wait()
+        finally:
+            self.in_flight -= 1
         self.answered += 1
         return rows
 
@@ -117,7 +127,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 @asynccontextmanager
 async def away(server: str, dsn: str) -> AsyncIterator[None]:
-    """Cut every connection to a database, and let nobody connect before the block ends."""
+    """Cut every connection to a database, and refuse new ones until the block ends."""
     name = urlsplit(dsn).path[1:]
     connection = await asyncpg.connect(server)
     try:

@@ -23,7 +23,7 @@ class Division:
         self.lane = lane
         self.batches: list[list[int]] = []
         self.batcher = Batcher(self._run, limit)
-        self.submit = self.batcher.submit
+        self.submit = self.batcher
 
     async def _run(self, items: Sequence[int]) -> Sequence[int]:
         self.batches.append(list(items))
@@ -57,7 +57,7 @@ def division(lane: WatchedLane) -> Division:
 
 async def test_a_request_to_an_idle_batcher_is_a_batch_of_its_own(division: Division):
     assert await division.submit([1, 2]) == [840, 420]
-    assert await division.batcher.submit_one(3) == 280
+    assert await division.submit([3]) == [280]
     assert division.batches == [[1, 2], [3]]
 
 
@@ -66,7 +66,7 @@ async def test_no_items_need_no_statement(division: Division):
     assert division.lane.begun == 0
 
 
-async def test_what_arrives_while_a_statement_is_in_flight_is_the_next_batch(division: Division):
+async def test_calls_that_arrive_while_a_statement_is_in_flight_are_the_next_batch(division: Division):
     with division.lane.held():
         first = await division.in_flight(1)
         rest = [await division.waiting(2, 3), await division.waiting(4), await division.waiting(5, 6, 7)]
@@ -84,7 +84,7 @@ async def test_one_statement_is_in_flight_at_a_time(division: Division):
     assert [await first, await second] == [[840], [420]]
 
 
-async def test_two_statements_are_in_flight_at_a_time_if_it_may():
+async def test_two_statements_are_in_flight_at_a_time_if_allowed():
     begun: list[list[int]] = []
     free = asyncio.Event()
 
@@ -96,14 +96,14 @@ async def test_two_statements_are_in_flight_at_a_time_if_it_may():
     batcher = Batcher(run, at_once=2)
     tasks = []
     for number in range(1, 6):
-        tasks.append(asyncio.create_task(batcher.submit([number])))
+        tasks.append(asyncio.create_task(batcher([number])))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert begun == [[1], [2]]
     free.set()
     assert await asyncio.gather(*tasks) == [[1], [2], [3], [4], [5]]
     assert begun == [[1], [2], [3, 4, 5]]
-    assert await batcher.submit([6]) == [6]
+    assert await batcher([6]) == [6]
     await batcher.drained()
 
 
@@ -115,7 +115,7 @@ async def test_a_batch_is_bounded_and_never_splits_a_submission(division: Divisi
     assert division.batches == [[1], [2, 2, 3, 3, 3], [4, 4], [5] * 9, [6] * 6, [7, 8]]
 
 
-async def test_everyone_gets_their_own_results_under_load(division: Division):
+async def test_every_caller_gets_its_own_results_under_load(division: Division):
     async def submit(start: int) -> None:
         for n in range(start, start + 20):
             assert await division.submit([n, n + 1]) == [840 // n, 840 // (n + 1)]
@@ -124,7 +124,7 @@ async def test_everyone_gets_their_own_results_under_load(division: Division):
     assert len(division.batches) < 200
 
 
-async def test_what_postgresql_chokes_on_does_not_fail_its_neighbours(division: Division):
+async def test_a_call_that_postgresql_chokes_on_does_not_fail_its_neighbours(division: Division):
     with division.lane.held():
         first = await division.in_flight(1)
         before, poison, after = [await division.waiting(*items) for items in [(2,), (3, 0), (4, 5)]]
@@ -135,7 +135,7 @@ async def test_what_postgresql_chokes_on_does_not_fail_its_neighbours(division: 
     assert await division.submit([6]) == [140]
 
 
-async def test_when_postgresql_is_away_everyone_in_the_batch_learns_it_and_the_next_batch_works(
+async def test_when_postgresql_is_away_all_callers_in_the_batch_learn_it_and_the_next_batch_works(
     division: Division, database: Database
 ):
     with division.lane.held():
@@ -152,7 +152,7 @@ async def test_when_postgresql_is_away_everyone_in_the_batch_learns_it_and_the_n
     assert await division.submit([5]) == [168]
 
 
-async def test_who_gives_up_in_flight_harms_nobody(division: Division):
+async def test_a_caller_that_gives_up_in_flight_harms_no_other(division: Division):
     with division.lane.held():
         impatient = await division.in_flight(1)
         neighbour = await division.waiting(2)
@@ -163,7 +163,7 @@ async def test_who_gives_up_in_flight_harms_nobody(division: Division):
     assert division.batches == [[1], [2]]
 
 
-async def test_who_gives_up_while_waiting_harms_nobody(division: Division):
+async def test_a_caller_that_gives_up_while_it_waits_harms_no_other(division: Division):
     with division.lane.held():
         first = await division.in_flight(1)
         before, impatient, after = [await division.waiting(*items) for items in [(2,), (3, 4), (5,)]]
@@ -173,7 +173,7 @@ async def test_who_gives_up_while_waiting_harms_nobody(division: Division):
     assert [await first, await before, await after] == [[840], [420], [168]]
 
 
-async def test_who_gives_up_does_not_hide_what_was_wrong_with_the_others(division: Division):
+async def test_a_caller_that_gives_up_does_not_hide_the_errors_of_the_others(division: Division):
     with division.lane.held():
         first = await division.in_flight(1)
         impatient, poison = await division.waiting(2), await division.waiting(0)
@@ -183,7 +183,7 @@ async def test_who_gives_up_does_not_hide_what_was_wrong_with_the_others(divisio
         await poison
 
 
-async def test_drained_waits_for_what_is_in_flight_and_for_what_waits(division: Division):
+async def test_drained_waits_for_the_batch_in_flight_and_for_the_waiting_calls(division: Division):
     with division.lane.held():
         tasks = [await division.in_flight(1), await division.waiting(2)]
         drained = asyncio.create_task(division.batcher.drained())

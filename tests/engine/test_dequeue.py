@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from tests.engine.parts import WatchedDatabase, away, running, turns, until
-from tests.engine.takers import lane_of
+from tests.engine.worker import lane_of
 from tests.support.conditions import at_once
 from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.retry import RetryPolicy
@@ -22,10 +22,10 @@ def ids_of(rows) -> list[int]:
 async def test_without_a_wait_an_empty_queue_answers_at_once(queue: Queue):
     assert await asyncio.wait_for(queue.dequeue("js-1", 5, wait=0), 10) == []
     assert lane_of(queue.dispatcher).begun == 1
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
-async def test_it_takes_up_to_so_many_though_no_hint_told_of_them(queue: Queue, others: QueueUnderTest):
+async def test_a_dequeue_claims_up_to_its_number_even_without_a_hint(queue: Queue, others: QueueUnderTest):
     assert await queue.dequeue("js-1", 5, wait=0) == []
     ids = await others.enqueued(*[new_job(model) for model in range(1, 8)])
     rows = await queue.dequeue("js-1", 5, wait=0)
@@ -47,12 +47,12 @@ async def test_a_long_poll_gets_the_job_that_arrives(queue: Queue, others: Queue
     await until(lambda: lane_of(queue.dispatcher).committed == 1)
     (answer,) = await queue.enqueue([new_job(7)])
     assert ids_of(await asyncio.wait_for(polling, 10)) == [answer.job_id]
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
-async def test_one_job_goes_to_one_of_those_who_wait(queue: Queue):
+async def test_one_job_goes_to_one_waiting_call(queue: Queue):
     polls = [asyncio.create_task(queue.dequeue(f"js-{n}", 5, wait=30)) for n in range(10)]
-    await until(lambda: len(queue.dispatcher._hungry) == 10)
+    await until(lambda: len(queue.dispatcher._credits) == 10)
 
     def answered(count: int) -> bool:
         return sum(poll.done() for poll in polls) == count
@@ -63,9 +63,9 @@ async def test_one_job_goes_to_one_of_those_who_wait(queue: Queue):
     assert sorted(len(rows) for rows in await at_once(*[asyncio.wait_for(poll, 1) for poll in polls])) == [1] * 10
 
 
-async def test_a_wait_that_runs_out_leaves_nobody_waiting(queue: Queue, others: QueueUnderTest):
+async def test_a_wait_that_runs_out_leaves_no_claimant_behind(queue: Queue, others: QueueUnderTest):
     assert await queue.dequeue("js-1", 5, wait=0.03) == []
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
     (answer,) = await queue.enqueue([new_job(7)])
     await turns()
     assert await others.status(answer.job_id) == "Pending"
@@ -79,10 +79,10 @@ async def unspent(queue: Queue, others: QueueUnderTest, *job_ids: int) -> None:
     for job_id in job_ids:
         job = await others.job(job_id)
         assert (job.status, job.attempt_count) == ("Pending", 0)
-    assert not queue.dispatcher._hungry
+    assert not queue.dispatcher._credits
 
 
-async def test_what_was_claimed_when_the_wait_ran_out_goes_back_unspent(queue: Queue, others: QueueUnderTest):
+async def test_jobs_claimed_when_the_wait_ran_out_go_back_unspent(queue: Queue, others: QueueUnderTest):
     ids = await others.enqueued(new_job(1), new_job(2))
     with lane_of(queue.dispatcher).held():
         assert await queue.dequeue("js-1", 5, wait=0.03) == []
@@ -90,7 +90,7 @@ async def test_what_was_claimed_when_the_wait_ran_out_goes_back_unspent(queue: Q
     await unspent(queue, others, *ids)
 
 
-async def test_what_was_claimed_when_the_worker_hung_up_goes_back_unspent(queue: Queue, others: QueueUnderTest):
+async def test_jobs_claimed_when_the_worker_hung_up_go_back_unspent(queue: Queue, others: QueueUnderTest):
     ids = await others.enqueued(new_job(1), new_job(2))
     with lane_of(queue.dispatcher).held():
         polling = asyncio.create_task(queue.dequeue("js-1", 5, wait=30))
@@ -108,7 +108,7 @@ async def test_a_worker_that_hangs_up_while_it_is_answered_gets_the_jobs_or_give
 ):
     ids = await others.enqueued(new_job(1), new_job(2))
     handed_out = asyncio.Event()
-    queue.dispatcher._claimed = lambda _: handed_out.set()
+    queue.dispatcher._on_claimed = handed_out.set
     answered = False
 
     async def hang_up() -> None:
@@ -128,7 +128,7 @@ async def test_a_worker_that_hangs_up_while_it_is_answered_gets_the_jobs_or_give
         await unspent(queue, others, *ids)
 
 
-async def test_what_a_second_claim_brings_to_one_that_was_answered_goes_back_unspent(
+async def test_jobs_that_a_second_claim_brings_after_the_answer_go_back_unspent(
     monkeypatch: pytest.MonkeyPatch, queue: Queue, others: QueueUnderTest
 ):
     monkeypatch.setattr(dispatcher_module, "CLAIM_LIMIT", 2)
@@ -137,7 +137,7 @@ async def test_what_a_second_claim_brings_to_one_that_was_answered_goes_back_uns
     await unspent(queue, others, *ids[2:])
 
 
-async def test_while_postgresql_is_away_everyone_who_waits_is_told(
+async def test_while_postgresql_is_away_every_waiting_call_is_refused(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):
     monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", 0.05)
@@ -147,7 +147,7 @@ async def test_while_postgresql_is_away_everyone_who_waits_is_told(
             for n in range(3):
                 assert await queue.dequeue(f"js-{n}", 1, wait=0) == []
             polls = [asyncio.create_task(queue.dequeue(f"js-{n}", 1, wait=30)) for n in range(3)]
-            await until(lambda: len(queue.dispatcher._hungry) == 3)
+            await until(lambda: len(queue.dispatcher._credits) == 3)
             async with away(postgres, database_url):
                 queue.dispatcher.wake()
                 for poll in polls:
@@ -161,13 +161,13 @@ async def test_while_postgresql_is_away_everyone_who_waits_is_told(
             assert len(await queue.dequeue("js-1", 1, wait=0)) == 1
 
 
-async def test_when_the_server_goes_away_everyone_who_waits_is_told_at_once(queue: Queue):
+async def test_when_the_server_goes_away_every_waiting_call_is_refused_at_once(queue: Queue):
     """They ask another server; otherwise they would wait for a claim that never comes."""
     with lane_of(queue.dispatcher).held():
         in_flight = asyncio.create_task(queue.dequeue("js-1", 1, wait=30))
         await until(lambda: lane_of(queue.dispatcher).committed == 1)
         waiting = asyncio.create_task(queue.dequeue("js-2", 1, wait=30))
-        await until(lambda: len(queue.dispatcher._hungry) == 1)
+        await until(lambda: len(queue.dispatcher._credits) == 1)
         queue.dispatcher.pause()
         with pytest.raises(Unavailable):
             await asyncio.wait_for(waiting, 10)

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.engine.conftest import POLICY
-from tests.engine.parts import WatchedDatabase, WatchedLane, away, running, until
+from tests.engine.parts import POLICY, WatchedDatabase, WatchedLane, away, running, until
 from tests.support.conditions import until as until_stored
 from tests.support.queue_under_test import Event, QueueUnderTest, new_job
-from thumbq_server.engine import janitor as janitor_module
-from thumbq_server.engine.janitor import WORTH_A_VACUUM, Duty, Janitor, expire_leases, prune_log, vacuum_live_tables
-from thumbq_server.storage import notification_log
+from thumbq_server.engine import duties, janitor
+from thumbq_server.engine.duties import (
+    WORTH_A_VACUUM,
+    ExpireLeases,
+    PruneLog,
+    RecordSignsOfLife,
+    VacuumLiveTables,
+)
+from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.storage import notification_log, workers
 from thumbq_server.storage.postgres.errors import Unavailable
 
 OFTEN = 0.01
@@ -28,12 +34,13 @@ async def lane(watched: WatchedDatabase) -> WatchedLane:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The janitor's clock, in the hands of the test."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(janitor_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (janitor, duties):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
 def expiring(lane: WatchedLane, told: list[float]) -> Duty:
-    return Duty("expire leases", OFTEN, expire_leases(lane, POLICY, told.append, patience=0))
+    return Duty("expire leases", OFTEN, ExpireLeases(lane, POLICY, told.append, grace=0))
 
 
 async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announced(
@@ -53,7 +60,7 @@ async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announce
     assert await others.status(kept.job_id) == "Processing"
 
 
-async def test_the_last_attempt_ends_as_a_dead_letter_and_nobody_is_woken_for_it(
+async def test_the_last_attempt_ends_as_a_dead_letter_and_wakes_no_dispatcher(
     lane: WatchedLane, others: QueueUnderTest
 ):
     told: list[float] = []
@@ -71,9 +78,9 @@ async def test_the_last_attempt_ends_as_a_dead_letter_and_nobody_is_woken_for_it
 async def test_more_than_one_batch_is_ended_in_one_go(
     monkeypatch: pytest.MonkeyPatch, lane: WatchedLane, others: QueueUnderTest
 ):
-    monkeypatch.setattr(janitor_module, "EXPIRE_LIMIT", 10)
+    monkeypatch.setattr(duties, "EXPIRE_LIMIT", 10)
     await others.let_run_out(*await others.claimed(*[new_job(model) for model in range(1, 26)]))
-    expire = expire_leases(lane, POLICY, lambda _: None, patience=0)
+    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=0)
     assert (await expire(), lane.begun) == (25, 3)
     assert await expire() == 0
 
@@ -82,8 +89,8 @@ async def test_two_janitors_at_once_end_each_lease_once(watched: WatchedDatabase
     tokens = await others.claimed(*[new_job(model) for model in range(1, 201)])
     await others.news()
     await others.let_run_out(*tokens)
-    janitors = [expire_leases(watched.lane(), POLICY, lambda _: None, patience=0) for _ in range(4)]
-    counts = await asyncio.gather(*[expire() for expire in janitors])
+    duties_of_servers = [ExpireLeases(watched.lane(), POLICY, lambda _: None, grace=0) for _ in range(4)]
+    counts = await asyncio.gather(*[expire() for expire in duties_of_servers])
     assert sum(counts) == 200
     assert sorted(event.job_id for event in await others.news()) == [token.job_id for token in tokens]
     assert await others.value("count(*) FROM ready WHERE attempt = 1") == 200
@@ -94,7 +101,7 @@ async def test_workers_have_time_to_be_heard_before_anything_is_taken_from_them(
 ):
     (token,) = await others.claimed(new_job(7))
     await others.let_run_out(token)
-    expire = expire_leases(lane, POLICY, lambda _: None, patience=30)
+    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=30)
     clock.now += 29
     assert await expire() == 0
     clock.now += 2
@@ -138,8 +145,8 @@ async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str,
     async with WatchedDatabase(database_url) as database:
         lane = database.lane()
         with capture_logs() as logs:
-            duties = [expiring(lane, []), Duty("idle", OFTEN, nothing)]
-            async with running(Janitor(duties).run()):
+            expiry = expiring(lane, [])
+            async with running(Janitor([expiry, Duty("idle", OFTEN, nothing)]).run()):
                 await until(lambda: lane.committed >= 2)
                 async with away(postgres, database_url):
                     tried = lane.begun
@@ -147,8 +154,8 @@ async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str,
                 back = lane.committed
                 await until(lambda: lane.committed >= back + 2)
         assert [(entry["event"], entry["who"]) for entry in logs] == [
-            ("postgres.away", duties[0].name),
-            ("postgres.back", duties[0].name),
+            ("postgres.away", expiry.name),
+            ("postgres.back", expiry.name),
         ]
 
 
@@ -167,7 +174,7 @@ async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, m
         if clock.now >= 1006:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(janitor_module, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(janitor, "asyncio", SimpleNamespace(sleep=sleep))
     async with running(Janitor([duty("a", 2), duty("b", 3)]).run()):
         await until(lambda: clock.now >= 1006)
     assert done == [("a", 1000), ("b", 1000), ("a", 1002), ("b", 1003), ("a", 1004)]
@@ -176,11 +183,11 @@ async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, m
 async def test_old_notifications_are_forgotten_in_pieces(
     monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, others: QueueUnderTest
 ):
-    monkeypatch.setattr(janitor_module, "PRUNE_LIMIT", 3)
+    monkeypatch.setattr(duties, "PRUNE_LIMIT", 3)
     for model_id in range(1, 9):
         await others.enqueue(new_job(model_id))
     await others.sql("UPDATE notifications SET created_at = now() - interval '1 hour' WHERE seq_last <= 7")
-    prune = prune_log(watched, keep=1800)
+    prune = PruneLog(watched, keep=1800)
     try:
         assert (await prune(), len(watched.asked)) == (7, 3)
         assert await notification_log.oldest(others.database) == 8
@@ -192,7 +199,7 @@ async def test_old_notifications_are_forgotten_in_pieces(
 async def test_much_that_is_to_be_forgotten_does_not_keep_the_other_duties_waiting(
     monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, others: QueueUnderTest, clock: SimpleNamespace
 ):
-    monkeypatch.setattr(janitor_module, "PRUNE_LIMIT", 1)
+    monkeypatch.setattr(duties, "PRUNE_LIMIT", 1)
     for model_id in range(1, 6):
         await others.enqueue(new_job(model_id))
     await others.sql("UPDATE notifications SET created_at = now() - interval '1 hour'")
@@ -203,7 +210,7 @@ async def test_much_that_is_to_be_forgotten_does_not_keep_the_other_duties_waiti
         return await fetch(sql, *arguments)
 
     monkeypatch.setattr(watched, "fetch", slowly)
-    prune = prune_log(watched, keep=1800)
+    prune = PruneLog(watched, keep=1800)
     try:
         assert [await prune() for _ in range(4)] == [2, 2, 1, 0]
     finally:
@@ -218,7 +225,7 @@ async def empty_the_log(others: QueueUnderTest) -> None:
 
 async def test_the_live_tables_are_vacuumed_only_when_many_jobs_were_claimed(watched: WatchedDatabase):
     claims = 0
-    vacuum = vacuum_live_tables(watched, lambda: claims)
+    vacuum = VacuumLiveTables(watched, lambda: claims)
     await vacuum()
     assert watched.asked == []
     claims = WORTH_A_VACUUM - 1
@@ -233,3 +240,21 @@ async def test_the_live_tables_are_vacuumed_only_when_many_jobs_were_claimed(wat
     claims += WORTH_A_VACUUM
     await vacuum()
     assert len(watched.asked) == 2
+
+
+async def test_signs_of_life_of_many_workers_are_written_in_one_statement(
+    watched: WatchedDatabase, others: QueueUnderTest
+):
+    silent, *alive = [await workers.register(others.database, f"worker-{n}", f"session-{n}") for n in range(3)]
+    await others.sql("UPDATE workers SET last_seen_at = now() - interval '1 hour'")
+    record = RecordSignsOfLife(watched)
+    for _ in range(2):
+        for session in alive:
+            record.note(session)
+    await record()
+    assert len(watched.asked) == 1
+    seen = "id FROM workers WHERE last_seen_at > now() - interval '1 minute' ORDER BY id"
+    assert [row["id"] for row in await others.database.fetch(f"SELECT {seen}")] == alive
+    await record()
+    assert len(watched.asked) == 1, "no sign of life, no statement"
+    assert silent not in alive

@@ -1,24 +1,25 @@
-"""Fixtures of the gateway's tests: a server, a gateway before it, and a client of both, for each test its own."""
+"""Fixtures of the gateway's tests. Each test has its own server, gateway and client."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.service import Client, RestartableServer, running_gateway
-from tests.wire.conftest import running_server
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client
+from tests.support.server import running_server
 
 
 @pytest.fixture
 async def server(database_url: str) -> AsyncIterator[str]:
-    """host:port of a gRPC server."""
+    """Run a gRPC server. Yields its host:port."""
     async with running_server(database_url) as address:
         yield address
 
 
 @pytest.fixture
 def thumbnail_root(tmp_path: Path) -> Path:
-    """The folder whose files the gateway may serve."""
+    """Make the folder whose files the gateway may serve."""
     root = tmp_path / "thumbnails"
     root.mkdir()
     return root
@@ -26,14 +27,14 @@ def thumbnail_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(server: str, thumbnail_root: Path) -> AsyncIterator[Client]:
-    """A client of a gateway before the server."""
+    """Run a gateway before the server. Yields a client of it."""
     async with running_gateway(server, thumbnail_root=thumbnail_root) as http:
         yield Client(http)
 
 
 @pytest.fixture
 async def restartable(database_url: str) -> AsyncIterator[RestartableServer]:
-    """A running server that a test may stop and start."""
+    """Run a server that the test may stop and start."""
     server = RestartableServer(database_url)
     await server.start()
     yield server

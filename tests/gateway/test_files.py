@@ -1,11 +1,12 @@
-"""The picture itself: served with all that browsers ask for, and never a file outside the thumbnail root."""
+"""The picture: served with ranges and validators, and never from outside the thumbnail root."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.service import Answer, Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Answer, Client, ask
 from thumbq_gateway.http import files
 from thumbq_gateway.http.files import content_type, open_below
 
@@ -13,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5
 
 
 async def complete(client: Client, path: Path | str, model_id: int = 42) -> None:
-    """Lets a worker report that the model's picture is at this path."""
+    """Complete a job of the model with a picture at this path."""
     await client.enqueue(model_id)
     job = await client.dequeue()
     body = {"thumbnailPath": str(path), "sizeBytes": len(PNG), "width": 512, "height": 512}
@@ -23,7 +24,7 @@ async def complete(client: Client, path: Path | str, model_id: int = 42) -> None
 
 @pytest.fixture
 async def picture(client: Client, thumbnail_root: Path) -> Path:
-    """The file of model 42, without an extension as real ones are."""
+    """Write the picture of model 42. Like real ones, its name has no extension."""
     path = thumbnail_root / "de" / "debbbb1c"
     path.parent.mkdir()
     path.write_bytes(PNG)

@@ -1,4 +1,4 @@
-"""The stream behind nginx as Debian ships it, told nothing about streams."""
+"""The stream behind nginx as Debian ships it, without any setting for streams."""
 
 import asyncio
 import shutil
@@ -9,8 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
+from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian's package nginx)")
@@ -35,14 +36,14 @@ CONFIGURATION = """
         }}
     }}
 """
-# The least that one writes, with which nginx speaks HTTP/1.0 to the gateway, and what lets it keep connections.
+# The shortest configuration, with which nginx speaks HTTP/1.0 to the gateway, and one with kept connections.
 AS_SHIPPED, KEEP_ALIVE = "", 'proxy_http_version 1.1; proxy_set_header Connection "";'
 BOTH_WAYS = pytest.mark.parametrize("more", [AS_SHIPPED, KEEP_ALIVE], ids=["as shipped", "keep-alive"])
 
 
 @asynccontextmanager
 async def behind_nginx(gateway: aiohttp.ClientSession, folder: Path, more: str) -> AsyncIterator[Client]:
-    """A client whose requests go through nginx."""
+    """Run nginx before the gateway. Yields a client whose requests go through it."""
     assert NGINX is not None
     assert gateway._base_url is not None
     configuration = folder / "nginx.conf"
@@ -117,7 +118,7 @@ async def test_a_page_goes_on_where_it_was_when_the_gateway_was_away(server: str
             page = await stack.enter_async_context(client.listen())
             await client.announce(1)
             cursor = (await page.event()).id
-        with pytest.raises(EOFError):  # the orderly end, not that of a broken connection
+        with pytest.raises(EOFError):  # an orderly end, not a broken connection
             await page.event()
         await direct.announce(2)
         assert (await client.get("/readyz")).status == 502

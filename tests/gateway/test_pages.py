@@ -2,7 +2,8 @@
 
 import re
 
-from tests.gateway.service import Client, ask, running_gateway
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client, ask
 
 
 async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client) -> None:
@@ -83,7 +84,7 @@ async def test_pages_of_named_origins_may_ask_and_listen(server: str) -> None:
 
 
 async def test_a_page_of_another_origin_may_come_back_with_its_cursor_and_be_told_to_wait(server: str) -> None:
-    """EventSource needs no leave for its header; a client that is made with fetch does."""
+    """EventSource may send its header without a preflight; a client that uses fetch may not."""
     headers = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
     async with running_gateway(server, cors_origins=PAGE, subscriber_limit=1) as http:
         client = Client(http)

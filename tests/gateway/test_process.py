@@ -12,14 +12,15 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually
-from thumbq_gateway.settings import Settings
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
+from tests.support.waiting import eventually
+from thumbq_runtime.addresses import is_loopback
 
 
 @asynccontextmanager
 async def process(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A gateway that has said where it listens, and its port."""
+    """Start a gateway and wait until it listens. Yields the process and its port."""
     readable, writable = os.pipe()
     variables = {**os.environ, "THUMBQ_HTTP_PORT": "0", "THUMBQ_READY_FD": str(writable), **environment}
     started = await asyncio.create_subprocess_exec(
@@ -42,7 +43,7 @@ async def process(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.
 
 
 async def refusal(**environment: str) -> tuple[int | None, str]:
-    """Exit code and words of a gateway that does not start."""
+    """Start a gateway that refuses to run. Returns its exit code and message."""
     started = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -105,7 +106,7 @@ async def test_it_lives_but_is_not_ready_without_a_server() -> None:
 
 
 async def test_pages_that_come_and_go_in_the_middle_of_everything_do_no_harm(server: str) -> None:
-    """In a process of its own, since uvloop is less forgiving than asyncio about connections that are gone."""
+    """It runs as a process, since uvloop raises errors about closed connections that asyncio ignores."""
     async with process(THUMBQ_SERVER=server, THUMBQ_HEARTBEAT="0.03", THUMBQ_QUEUE_WATCH_LINGER="0") as (gateway, port):
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             client = Client(http)
@@ -151,7 +152,7 @@ async def test_it_refuses_to_be_reached_from_other_machines() -> None:
     ],
 )
 def test_only_loopback_addresses_are_for_this_machine_only(host: str, is_private: bool) -> None:
-    assert Settings(http_host=host).is_for_this_machine_only is is_private
+    assert is_loopback(host) is is_private
 
 
 async def test_it_says_so_when_the_port_is_taken() -> None:

@@ -1,4 +1,4 @@
-"""A pytest plugin for CI, where all that a test may need is installed: a test that is skipped has failed."""
+"""A pytest plugin for CI: a skipped test counts as failed, since everything that a test may need is installed there."""
 
 from collections.abc import Generator
 

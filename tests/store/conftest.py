@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
+from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
 from tests.support.queue_under_test import TABLES, QueueUnderTest
 from thumbq_server.storage import workers

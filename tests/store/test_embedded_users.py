@@ -1,4 +1,4 @@
-"""The user that the embedded PostgreSQL runs as, which is never root, and what root does for that."""
+"""The user that the embedded PostgreSQL runs as; it is never root, even if root starts it."""
 
 import contextlib
 import os
@@ -16,17 +16,17 @@ from thumbq_launcher import child
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_launcher.postgres.programs import installed_programs
 
-# Becomes root in a user namespace that permits no further one, then runs what follows.
+# Becomes root in a user namespace that permits no further namespace, then runs the program in its arguments.
 WITHOUT_NAMESPACES = """
 import ctypes, os, sys
 from pathlib import Path
 
-ready, told = os.pipe()
+ready, unshared = os.pipe()
 mapped, go = os.pipe()
 child = os.fork()
 if not child:
     ctypes.CDLL(None).unshare(0x10000000)
-    os.write(told, b"!")
+    os.write(unshared, b"!")
     os.read(mapped, 1)
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
     os.execv(sys.argv[1], sys.argv[1:])
@@ -40,7 +40,7 @@ os.write(go, b"!")
 os.waitpid(child, 0)
 """
 
-# Takes from root the right of a number, then runs what follows.
+# Takes one right from root, by its number, then runs the program in its arguments.
 WITHOUT_RIGHT = """
 import ctypes, os, sys
 
@@ -63,7 +63,7 @@ def can_run(program: str, identity: str) -> bool:
 
 
 def rights(process: str) -> int:
-    """The capabilities of a process, a bit for each."""
+    """Return the capabilities of a process, one bit for each."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("CapPrm:")[2].split()[0], 16)
 
@@ -73,20 +73,21 @@ def namespaces_permitted() -> bool:
 
 
 def as_root_without_namespaces() -> list[str]:
-    """Before a program: runs it as root where user namespaces are not permitted, as in a container.
+    """Return the start of a command that runs a program as root without user namespaces, as in a container.
 
-    There an ordinary user's root has no other user to become. Without namespaces here, it stays who it is.
+    An ordinary user becomes a root that has no other user to become. Where this machine permits no namespaces,
+    the program runs as the present user.
     """
     return [sys.executable, "-c", WITHOUT_NAMESPACES] if namespaces_permitted() else []
 
 
 def has_another_user() -> bool:
-    """Whether PostgreSQL has a user to run as there."""
+    """Return whether PostgreSQL has a user to run as in that environment."""
     return not (os.geteuid() and namespaces_permitted())
 
 
 async def test_no_user_is_added_and_no_mode_changed(folder: Path) -> None:
-    """As root too, which PostgreSQL refuses to be."""
+    """Neither if root starts it, as whom PostgreSQL refuses to run."""
     users = Path("/etc/passwd").read_bytes()
     parents = {parent: parent.stat().st_mode for parent in folder.parents}
     with EmbeddedPostgres(folder) as dsn:
@@ -120,7 +121,7 @@ async def test_root_without_user_namespaces_becomes_an_ordinary_user_wherever_th
         assert answer.startswith("postgresql:"), answer
         assert (folder / "postgres").stat().st_uid == (os.geteuid() or NOBODY)
         assert await execute(answer, "SELECT 1") == 1
-        # It has kept one right of root's at most, to reach every file.
+        # It keeps at most one right of root, to reach every file.
         assert rights((folder / "postgres/postmaster.pid").read_text().split()[0]) in {0, 1 << CAP_DAC_OVERRIDE}
         processes = descendants(owner.pid) | {owner.pid}
         for process in processes:
@@ -131,7 +132,7 @@ async def test_root_without_user_namespaces_becomes_an_ordinary_user_wherever_th
     assert folder.parent.stat().st_mode & 0o777 == mode
 
 
-async def test_a_cluster_goes_on_where_user_namespaces_are_no_longer_permitted_and_back(folder: Path) -> None:
+async def test_a_cluster_serves_without_user_namespaces_and_with_them_again(folder: Path) -> None:
     folder.parent.chmod(0o700)
     with EmbeddedPostgres(folder) as dsn:
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
@@ -144,8 +145,8 @@ async def test_a_cluster_goes_on_where_user_namespaces_are_no_longer_permitted_a
         assert await execute(dsn, "SELECT number FROM kept") == (43 if has_another_user() else 42)
 
 
-async def test_a_cluster_of_a_user_whom_the_system_cannot_name_goes_on(folder: Path) -> None:
-    """One that came from another machine, or was made outside of the container."""
+async def test_a_cluster_of_a_user_without_a_name_serves(folder: Path) -> None:
+    """Such a cluster was made on another machine, or outside the container."""
     with EmbeddedPostgres(folder) as dsn:
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
     if not os.geteuid():
@@ -155,8 +156,8 @@ async def test_a_cluster_of_a_user_whom_the_system_cannot_name_goes_on(folder: P
         assert await execute(dsn, "SELECT number FROM kept") == 42
 
 
-async def test_root_without_user_namespaces_does_with_few_rights(folder: Path) -> None:
-    """Without CAP_SETPCAP a folder that an ordinary user can reach will do."""
+async def test_root_without_user_namespaces_needs_few_rights(folder: Path) -> None:
+    """Without CAP_SETPCAP, a folder that an ordinary user can reach is enough."""
     programs = next(installed_programs())
     through = [*as_root_without_namespaces(), sys.executable, "-c", WITHOUT_RIGHT, str(CAP_SETPCAP)]
     with running_owner(folder, through=through) as (_, answer):
@@ -166,7 +167,7 @@ async def test_root_without_user_namespaces_does_with_few_rights(folder: Path) -
             assert "PostgreSQL does not run as root" in answer
 
 
-async def test_root_that_may_not_become_another_user_is_told_what_to_do(folder: Path) -> None:
+async def test_root_that_may_not_become_another_user_gets_advice(folder: Path) -> None:
     through = [*as_root_without_namespaces(), sys.executable, "-c", WITHOUT_RIGHT, str(CAP_SETUID)]
     with running_owner(folder, through=through) as (_, answer):
         if os.geteuid() and not namespaces_permitted():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.conditions import at_once
 from tests.support.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
 from thumbq_server.domain.job import CancelVerdict, EnqueueOutcome, RetryVerdict, Token, Verdict
-from thumbq_server.engine.hub import Hub
+from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane

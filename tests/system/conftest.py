@@ -1,4 +1,4 @@
-"""What only some machines allow."""
+"""Leaves out the tests that need more rights than this machine gives."""
 
 import subprocess
 
@@ -6,12 +6,12 @@ import pytest
 
 
 def _can_mount() -> bool:
-    """Whether this process may mount a file system; containers usually may not."""
+    """Return whether this process may mount a file system; containers usually may not."""
     return not subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, rather than skip, what no package could make possible here: CI takes a skip for a missing package."""
+    """Deselect the tests instead of skipping them: CI takes a skip for a missing package, and none would help here."""
     if any(item.get_closest_marker("small_disk") for item in items) and not _can_mount():
         left_out = [item for item in items if item.get_closest_marker("small_disk")]
         items[:] = [item for item in items if item not in left_out]

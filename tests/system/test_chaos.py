@@ -1,4 +1,4 @@
-"""The chaos suite in short: with a seed whose faults hit everything once, and with any. `make chaos` runs for long."""
+"""Short runs of the chaos suite: one seed whose faults hit each part once, and a random one. See `make chaos`."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ JOBS_A_SECOND = 100
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [FIXED_SEED, random.randrange(1_000_000)], ids=["fixed", "random"])
 def test_every_guarantee_holds_whatever_is_killed(seed: int, capfd: pytest.CaptureFixture[str]) -> None:
-    """What fails is told with the story of the job that it happened to, the seed, and where the logs are kept."""
+    """A failure is printed with the history of its job, the seed, and the folder of the logs."""
     options = {"cycles": CYCLES, "seed": seed, "rate": JOBS_A_SECOND}
     command = [sys.executable, "-m", "tests.system.chaos", *(f"--{name}={value}" for name, value in options.items())]
     with subprocess.Popen(
@@ -28,7 +28,7 @@ def test_every_guarantee_holds_whatever_is_killed(seed: int, capfd: pytest.Captu
         try:
             output = run.communicate()[0].decode()
         finally:
-            run.terminate()  # it ends all that it started
+            run.terminate()  # the run then ends all its processes
     with capfd.disabled():
         sys.stderr.write(f"\nchaos, seed {seed}: {'held' if run.returncode == 0 else 'FAILED'}\n")
     assert run.returncode == 0, f"\n{output}"

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: real service, real workers, real pictures."""
+"""The demo with the real service, real workers and real pictures."""
 
 import io
 import os
@@ -28,7 +28,7 @@ ANY_PORTS = ["--http-port=0", "--grpc-port=0"]
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests of this module: the database in it is made once."""
+    """One folder for all tests of this module, so that its database is made once."""
     return tmp_path_factory.mktemp("demo")
 
 
@@ -39,7 +39,7 @@ def test_once_renders_every_sound_model_says_why_the_corrupt_one_failed_and_ends
         check=False,
         capture_output=True,
         text=True,
-        # Another database and other ports, which are not the demo's.
+        # The demo must not use this database, port and folder.
         env=os.environ | {"DATABASE_URL": "postgresql://nowhere/none", "PORT": "1", "THUMBQ_THUMBNAIL_ROOT": "/none"},
     )
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -113,9 +113,9 @@ def _running(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _wait_for(demo: subprocess.Popen[str], pattern: str) -> str:
     assert demo.stdout
-    said = ""
+    output = ""
     for line in demo.stdout:
-        said += line
+        output += line
         if found := re.search(pattern, line):
             return found[found.re.groups]
-    raise AssertionError(f"the demo ended before it said {pattern}:\n{said}")
+    raise AssertionError(f"the demo ended before it printed {pattern}:\n{output}")

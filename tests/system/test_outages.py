@@ -1,4 +1,4 @@
-"""PostgreSQL goes away in every way it has, under a server that stays."""
+"""PostgreSQL fails in each way that it can, while the server keeps running."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.gateway.service import Client, running_gateway
-from tests.wire.conftest import eventually, running_server
-from tests.wire.test_stream import Worker, done, enqueue, state
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.worker import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 
@@ -37,7 +39,7 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 async def queue(own_postgres: EmbeddedPostgres) -> AsyncIterator[Queue]:
-    """A server on it."""
+    """The queue of a server on `own_postgres`."""
     async with (
         running_server(own_postgres.dsn) as address,
         grpc.aio.insecure_channel(address) as channel,
@@ -46,7 +48,7 @@ async def queue(own_postgres: EmbeddedPostgres) -> AsyncIterator[Queue]:
 
 
 async def start(postgres: EmbeddedPostgres) -> None:
-    """Start PostgreSQL again without holding up the server, which lives on the same event loop."""
+    """Start PostgreSQL again without blocking the event loop, on which the server runs too."""
     postgres.launch()
 
     async def ready() -> bool:
@@ -56,12 +58,12 @@ async def start(postgres: EmbeddedPostgres) -> None:
 
 
 async def answers(queue: Queue) -> bool:
-    """Whether a call that needs PostgreSQL is answered; the only other answer is UNAVAILABLE."""
+    """Return whether a call that needs PostgreSQL succeeds; the only permitted error is UNAVAILABLE."""
     return await succeeds(queue.ListJobs(queue_pb2.ListJobsRequest()))
 
 
 async def succeeds(call: Awaitable[Any]) -> bool:
-    """Whether a call is answered. Anything but UNAVAILABLE is an error of the test."""
+    """Return False if the call fails with UNAVAILABLE; any other error fails the test."""
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -83,23 +85,23 @@ async def beat(worker: Worker, *jobs: job_pb2.Job) -> None:
 
 
 async def lives_through(queue: Queue, own_postgres: EmbeddedPostgres, worker: Worker) -> None:
-    """A held job is reported and a waiting one handed out on the stream that was open before the outage."""
+    """On the stream that was open before the outage, a held job is reported and a waiting one is claimed."""
     await enqueue(queue, 1)
     await worker.hello()
     await worker.wants(1)
-    (held,) = (await worker.hears("jobs")).jobs
+    (held,) = (await worker.receives("jobs")).jobs
     heartbeat = asyncio.create_task(beat(worker, held))
     await worker.wants(1)
 
     own_postgres.stop(AT_ONCE)
     await eventually(lambda: away(queue))
-    await worker.reports(1, done(held))  # in the middle of it
+    await worker.reports(1, done(held))  # during the outage
     await start(own_postgres)
     await eventually(lambda: answers(queue))
 
-    assert not (await worker.hears("result_acks")).exceptions
+    assert not (await worker.receives("result_acks")).exceptions
     await enqueue(queue, 2)
-    (waiting,) = (await worker.hears("jobs")).jobs
+    (waiting,) = (await worker.receives("jobs")).jobs
     assert (waiting.model_id, waiting.attempt_count) == (2, 1)
     assert (await state(queue, held.id)).status == job_pb2.JOB_STATUS_COMPLETED
     heartbeat.cancel()
@@ -120,14 +122,14 @@ async def test_leases_that_ran_out_during_an_outage_are_still_their_workers(own_
         await enqueue(queue, 1)
         await worker.hello()
         await worker.wants(1)
-        (job,) = (await worker.hears("jobs")).jobs
+        (job,) = (await worker.receives("jobs")).jobs
         heartbeat = asyncio.create_task(beat(worker, job))
         own_postgres.stop(AT_ONCE)
         await asyncio.sleep(1.5)  # the outage itself: longer than the lease
         await start(own_postgres)
         await eventually(lambda: answers(queue))
         await worker.reports(1, done(job))
-        assert not (await worker.hears("result_acks")).exceptions
+        assert not (await worker.receives("result_acks")).exceptions
         assert (await state(queue, job.id)).attempt_count == 1
         heartbeat.cancel()
 
@@ -137,7 +139,7 @@ async def test_terminated_connections_are_opened_again(queue, own_postgres):
     await enqueue(queue, 1)
     await worker.hello()
     await worker.wants(1)
-    (job,) = (await worker.hears("jobs")).jobs
+    (job,) = (await worker.receives("jobs")).jobs
     connection = await asyncpg.connect(own_postgres.dsn)
     for number in range(5):
         await connection.execute(
@@ -147,14 +149,14 @@ async def test_terminated_connections_are_opened_again(queue, own_postgres):
         await eventually(lambda: answers(queue))
         await worker.wants(1)
         await eventually(partial(enqueued, queue, number + 2))
-        await worker.hears("jobs")
+        await worker.receives("jobs")
     await worker.reports(1, done(job))
-    assert not (await worker.hears("result_acks")).exceptions
+    assert not (await worker.receives("result_acks")).exceptions
     await connection.close()
 
 
 async def enqueued(queue: Queue, model_id: int) -> bool:
-    """Enqueueing is safe to repeat after UNAVAILABLE."""
+    """Try to enqueue a job; a retry after UNAVAILABLE is safe."""
     return await succeeds(enqueue(queue, model_id))
 
 
@@ -177,7 +179,7 @@ async def test_without_listen_everything_still_arrives(database_url):
         for row in await connection.fetch(LISTENER):
             await connection.execute("SELECT pg_terminate_backend($1)", row["pid"])
         await enqueue(queue_pb2_grpc.QueueServiceStub(other_channel), 7)
-        (job,) = (await worker.hears("jobs")).jobs
+        (job,) = (await worker.receives("jobs")).jobs
         assert job.model_id == 7
         news = await asyncio.wait_for(page.read(), 10)
         assert [notification.model_id for notification in news.notifications] == [7]
@@ -192,7 +194,7 @@ async def test_a_statement_that_takes_too_long_is_given_up_and_changes_nothing(d
         queue = queue_pb2_grpc.QueueServiceStub(channel)
         connection = await asyncpg.connect(database_url)
         async with connection.transaction():
-            await connection.execute("UPDATE queue_head SET seq = seq")  # whoever announces waits for this
+            await connection.execute("UPDATE queue_head SET seq = seq")  # every announcement waits for this lock
             assert not await enqueued(queue, 1)
             assert not (await queue.ListJobs(queue_pb2.ListJobsRequest())).jobs
         assert await enqueued(queue, 1)
@@ -255,7 +257,7 @@ async def test_a_full_disk_stops_the_queue_and_loses_nothing(cramped_postgres):
         ballast.unlink()
         process = cramped_postgres.process
         if process is None or process.poll() is not None:
-            cramped_postgres.stop()  # it gave up, as it does when its log finds no room; its parent starts it again
+            cramped_postgres.stop()  # PostgreSQL stops when its log has no room; then its parent starts it again
             await start(cramped_postgres)
         await eventually(lambda: answers(queue), timeout=30)
         assert await enqueued(queue, 1_000_000)

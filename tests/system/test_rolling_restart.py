@@ -1,4 +1,4 @@
-"""Two servers are replaced one after the other while workers are busy, and nobody notices."""
+"""Two servers are replaced one after the other while workers are busy, and no job is affected."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 
 HASH = hashlib.sha256(b"model").hexdigest()
@@ -22,7 +22,7 @@ JOBS_PER_RESTART = 1000
 
 @asynccontextmanager
 async def server_process(database_url: str, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A server that ends with the block; SIGTERM is up to the test."""
+    """A server process that is killed at the end of the block, unless the test has ended it."""
     readable, writable = os.pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -1,4 +1,4 @@
-"""`thumbq serve` as an operator meets it: its addresses, its signals, and what it leaves behind."""
+"""`thumbq serve` as an operator uses it: its addresses, its signals, and its end."""
 
 import json
 import os
@@ -28,7 +28,7 @@ MODEL_HASH = "ab" * 32
 
 @dataclass(frozen=True)
 class Service:
-    """A running `thumbq serve` and what it said."""
+    """A running `thumbq serve` and the addresses that it printed."""
 
     parent: subprocess.Popen[str]
     page: str
@@ -41,12 +41,12 @@ class Service:
         return self.get("readyz")[0] == 200
 
     def child(self, module: str) -> int:
-        """The process that runs a program."""
+        """Return the process that runs a program."""
         [process] = self.children(module)
         return process
 
     def children(self, module: str) -> set[int]:
-        """The processes that run a program."""
+        """Return the processes that run a program."""
         return {
             process
             for process in descendants(self.parent.pid)
@@ -62,11 +62,11 @@ def command_line(process: int) -> list[bytes]:
 
 
 def request(url: str, body: object = None) -> tuple[int, bytes]:
-    """The status and body of an answer; status 0 when nobody answers."""
+    """Return the status and body of the answer; status 0 if there is none."""
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
+    message = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
     try:
-        with urllib.request.urlopen(asked, timeout=5) as answer:
+        with urllib.request.urlopen(message, timeout=5) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as answer:
         with answer:
@@ -89,7 +89,7 @@ def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str
 
 
 def messages(folder: Path) -> Path:
-    """What the processes say on standard error."""
+    """The file with the standard error of the processes."""
     return folder.with_name("messages")
 
 
@@ -98,9 +98,9 @@ def serving(folder: Path, **variables: str) -> Iterator[Service]:
     with start(folder, **variables) as parent:
         try:
             assert parent.stdout
-            said = parent.stdout.readline() + parent.stdout.readline()
-            addresses = re.search(r"(http://\S+/)\n.*gRPC\s+(\S+)", said)
-            assert addresses, said + messages(folder).read_text()
+            output = parent.stdout.readline() + parent.stdout.readline()
+            addresses = re.search(r"(http://\S+/)\n.*gRPC\s+(\S+)", output)
+            assert addresses, output + messages(folder).read_text()
             yield Service(parent, addresses[1], addresses[2])
         finally:
             processes = descendants(parent.pid)
@@ -124,7 +124,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """One for the tests that leave it as they found it."""
+    """One service for the tests that leave it unchanged."""
     with data_folder() as path, serving(path) as running:
         yield running
 
@@ -154,7 +154,7 @@ def test_it_answers_where_it_says(service: Service) -> None:
 
 
 def test_ctrl_c_in_a_terminal_is_for_the_parent_alone(service: Service) -> None:
-    """A program that got it as well would take the parent's SIGTERM for the second request."""
+    """A program that received it too would take the SIGTERM of its parent for a second request."""
     groups = {os.getpgid(service.child(name)) for name in ("thumbq_server", "thumbq_gateway", "/postgres")}
     assert os.getpgid(service.parent.pid) not in groups
 
@@ -233,9 +233,9 @@ def test_a_taken_port_is_told_and_nothing_is_left(folder: Path) -> None:
         port = taken.getsockname()[1]
         with start(folder, "--http-port", str(port)) as parent:
             assert parent.wait() == 1
-    told = messages(folder).read_text()
-    assert "The gateway ended with exit code" in told
-    assert str(port) in told
+    text = messages(folder).read_text()
+    assert "The gateway ended with exit code" in text
+    assert str(port) in text
     assert "database system is shut down" in (folder / "postgres.log").read_text()
 
 

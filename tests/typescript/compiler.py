@@ -1,4 +1,4 @@
-"""Compiles the TypeScript client and its tests, when node and what npm installed are there."""
+"""The compiler of the TypeScript client and its tests."""
 
 import fcntl
 import re
@@ -13,7 +13,7 @@ OLDEST_NODE = 20
 
 
 def compiled() -> Path:
-    """The folder of the compiled tests, current. Skips the test where that cannot be."""
+    """Compile, and return the folder of the compiled tests. Skips the test without node or the compiler."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
@@ -31,5 +31,5 @@ def compiled() -> Path:
 
 
 def sentences_of(name: str) -> list[str]:
-    """The sentences that name the tests in one file."""
+    """Return the names of the tests in one file."""
     return re.findall(r'^test\("([^"]+)"', (PACKAGE / "tests" / f"{name}.test.ts").read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A real service for each test of the TypeScript client, and node to run the test in."""
+"""A real service for each test of the TypeScript client, and node, which runs the test."""
 
 import asyncio
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.service import Service
+from tests.support.line import Line
+from tests.support.service import Service
 from tests.typescript.compiler import compiled
 from tests.typescript.control import control
-from tests.typescript.line import Line
 
 RunTest = Callable[[str, str], Awaitable[None]]
-PATIENCE = 90.0  # seconds for one test of node's
+NODE_TIMEOUT = 90.0  # seconds for one run of node
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,15 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 async def compiled_tests() -> Path:
-    """The folder of the compiled tests."""
+    """Compile the tests. Returns their folder."""
     return await asyncio.to_thread(compiled)
 
 
 @pytest.fixture
-async def surroundings(
+async def service_environment(
     compiled_tests: Path, database_url: str, empty_database_url: str, tmp_path: Path
 ) -> AsyncIterator[dict[str, str]]:
-    """The addresses of a service of the test's own: of the gateway, of a line to it, and of what controls them."""
+    """Run a service for one test. Yields environment variables: addresses, and the folder of the pictures."""
     async with (
         Service.started(database_url, tmp_path, heartbeat=0.3) as service,
         Line.to(service.port) as line,
@@ -49,29 +49,29 @@ async def surroundings(
 
 
 @pytest.fixture
-def run_in_node(compiled_tests: Path, surroundings: dict[str, str]) -> RunTest:
-    """Runs one test, named by file and sentence, with these surroundings."""
+def run_in_node(compiled_tests: Path, service_environment: dict[str, str]) -> RunTest:
+    """Return a function that runs one test, named by its file and sentence, against the service."""
 
     async def run(name: str, sentence: str) -> None:
         pattern = f"^{re.escape(sentence)}$"
-        await node(compiled_tests / f"{name}.test.js", surroundings, "--test-name-pattern", pattern)
+        await node(compiled_tests / f"{name}.test.js", service_environment, "--test-name-pattern", pattern)
 
     return run
 
 
-async def node(script: Path, surroundings: dict[str, str], *options: str) -> None:
-    """Runs tests in node; one of those chosen, at least, has to pass, and none may fail."""
+async def node(script: Path, service_environment: dict[str, str], *options: str) -> None:
+    """Run tests in node. At least one of the chosen tests must pass, and none may fail."""
     process = await asyncio.create_subprocess_exec(
         "node",
         "--test",
         *options,
         script,
-        env={**os.environ, **surroundings, "NODE_OPTIONS": ""},
+        env={**os.environ, **service_environment, "NODE_OPTIONS": ""},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(NODE_TIMEOUT):
             output = (await process.communicate())[0].decode()
     finally:
         if process.returncode is None:

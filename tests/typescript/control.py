@@ -1,17 +1,17 @@
-"""What a test in another process may do to the service it talks to: POST /gateway/stop and so on."""
+"""Controls of the service for a test in another process: POST /gateway/stop and others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tests.browser.service import Service
-from tests.typescript.line import Line
+from tests.support.line import Line
+from tests.support.service import Service
 
 
 @asynccontextmanager
 async def control(service: Service, line: Line, other_database: str) -> AsyncIterator[str]:
-    """The address of the controls."""
+    """Serve the controls. Yields their address."""
 
     async def cut_line() -> None:
         line.go_dead()

@@ -1,4 +1,4 @@
-"""The tests in clients/typescript/tests, each in a node of its own; those of a service with a fresh one."""
+"""The tests in clients/typescript/tests. Each one runs in its own node, against its own service if it needs one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The types of the client are those of the protocol, field by field; no node is needed to see that."""
+"""The types of the client are the protocol's, field by field. The comparison needs no node."""
 
 import re
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from tests.typescript.compiler import PACKAGE
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.protojson.enum_words import offered
+from thumbq_gateway.protojson.enum_words import choices
 from thumbq_gateway.transcoding.contract import THUMBNAIL_FIELDS
 
 SOURCE = (PACKAGE / "src" / "types.ts").read_text()
@@ -66,7 +66,7 @@ def written_type(field: FieldDescriptor) -> str:
 
 
 def says_optional(field: FieldDescriptor) -> bool:
-    """Whether the proto calls it optional; a message that it does not call so is always set."""
+    """Return whether the proto declares the field optional. Other message fields are always set."""
     return field.containing_oneof is not None
 
 
@@ -74,7 +74,7 @@ def says_optional(field: FieldDescriptor) -> bool:
 def test_an_enum_has_the_same_words(enum: EnumDescriptor) -> None:
     found = re.search(rf"^export type {enum.name} = (.+);$", SOURCE, re.MULTILINE)
     assert found
-    assert found[1].split(" | ") == [f'"{word}"' for word in offered(enum)]
+    assert found[1].split(" | ") == [f'"{word}"' for word in choices(enum)]
 
 
 @pytest.mark.parametrize("interface", ANSWERS)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import plot, report
-from bench.results import Entrant, Results, take_turns
+from bench.reporting import plot, report
+from bench.reporting.results import Entrant, Results, take_turns
 
 OURS, THEIRS = ("thumbq", "1 worker"), ("PgQueuer", "2 workers")
 
@@ -29,7 +29,7 @@ async def test_entrants_take_turns_and_one_that_fails_twice_is_left_out(results:
     await take_turns(results, part, [Entrant(*OURS, ours), Entrant(*THEIRS, theirs)], runs=4)
     assert seen == ["ours", "theirs"] * 3 + ["ours"]
     assert part.problems == {THEIRS: ["it is gone", "it is gone"]}
-    # of the second turn, the only one that both were measured in
+    # Both were measured in the second turn only.
     assert part.ratio(OURS, THEIRS, "jobs_per_s") == [2.3]
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml says only what the commands and their settings know."""
+"""docker-compose.yml uses only commands, options and variables that exist."""
 
 from pathlib import Path
 from typing import Any

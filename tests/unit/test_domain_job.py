@@ -1,4 +1,4 @@
-"""What a request may say, at its limits and one step beyond."""
+"""The limits of a request, and one step beyond each."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ INSTANT = timedelta(microseconds=1)
 
 
 def refusal(check, *arguments):
-    """The sentence with which these arguments are refused."""
+    """Return the sentence that refuses these arguments."""
     with pytest.raises(Invalid) as refused:
         check(*arguments)
     return str(refused.value)

@@ -1,4 +1,4 @@
-"""What a worker may report, at its limits and one step beyond."""
+"""The limits of a worker's report, and one step beyond each."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again."""
+"""The pauses before a failed attempt is retried."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def test_a_base_above_the_cap_is_the_cap():
 
 @given(policies)
 def test_jitter_stays_within_its_share(policy):
-    # half a rounding step of room: 1 - 0.2 + 0.4 is not 1.2 in floating point
+    # Room for rounding: 1 - 0.2 + 0.4 is not 1.2 in floating point.
     assert 1 - policy.jitter <= jitter(policy) <= 1 + policy.jitter + 1e-12
 
 

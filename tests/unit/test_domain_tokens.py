@@ -1,4 +1,4 @@
-"""Lease tokens: opaque to clients, and read with care."""
+"""Lease tokens are opaque to clients, and the server refuses malformed ones."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Each promise in docs/guarantees.md names tests, and each of them exists."""
+"""Each promise in docs/guarantees.md names tests, and the tests exist."""
 
 import ast
 import re
@@ -22,12 +22,12 @@ def names_in(file: str) -> set[str]:
 
 
 @pytest.mark.parametrize("promise", promises(), ids=lambda text: " ".join(text.split()[:8]))
-def test_a_promise_names_what_proves_it(promise: str) -> None:
+def test_a_promise_names_its_tests(promise: str) -> None:
     assert "`chaos`" in promise or TEST.search(promise)
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(TEST.findall(PAGE))))
-def test_a_test_that_is_named_exists(file: str, name: str) -> None:
+def test_a_named_test_exists(file: str, name: str) -> None:
     assert (PROJECT / file).is_file()
     assert name in names_in(file)
 

@@ -1,4 +1,4 @@
-"""What `thumbq serve` makes of its environment."""
+"""The settings of `thumbq serve`, read from its environment."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_the_database_may_be_named_directly_or_in_a_file(data_dir: dict[str, str
     assert in_file.database_url == "postgresql://in-the-file/x"
 
 
-def test_port_is_for_platforms_that_know_one_port_only(data_dir: dict[str, str]) -> None:
+def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
     assert LauncherSettings.read(data_dir | {"PORT": "8080"}).http_port == 8080
     assert LauncherSettings.read(data_dir | {"PORT": "8080", "THUMBQ_HTTP_PORT": "0"}).http_port == 0
 
@@ -42,7 +42,7 @@ def test_port_is_for_platforms_that_know_one_port_only(data_dir: dict[str, str])
     [
         ({"THUMBQ_HTTP_PORT": "99999"}, "THUMBQ_HTTP_PORT must be a port number from 0 to 65535, not '99999'."),
         ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number from 0 to 65535, not 'x'."),
-        ({"THUMBQ_SHUTDOWN_GRACE": "x"}, "THUMBQ_SHUTDOWN_GRACE must be a number of seconds, not 'x'."),
+        ({"THUMBQ_SHUTDOWN_GRACE": "x"}, "THUMBQ_SHUTDOWN_GRACE must be a positive number of seconds, not 'x'."),
         ({"DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE cannot be read"),
         ({"THUMBQ_THUMBNAIL_ROOT": "/dev/null/x"}, "The folder for thumbnails cannot be made"),
         ({"THUMBQ_HTTP_HOST": "0.0.0.0"}, "0.0.0.0 can be reached from other machines"),
@@ -50,7 +50,7 @@ def test_port_is_for_platforms_that_know_one_port_only(data_dir: dict[str, str])
         ({"THUMBQ_GRPC_HOST": ""}, "An empty host can be reached from other machines"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_a_sentence(
+def test_unusable_settings_are_refused_with_a_sentence(
     data_dir: dict[str, str], variables: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(InvalidSetting) as refused:
@@ -58,7 +58,7 @@ def test_what_cannot_be_run_is_refused_with_a_sentence(
     assert str(refused.value).startswith(sentence)
 
 
-def test_insecure_permits_what_is_refused_otherwise(data_dir: dict[str, str]) -> None:
+def test_insecure_permits_an_address_that_others_reach(data_dir: dict[str, str]) -> None:
     settings = LauncherSettings.read(data_dir | {"THUMBQ_HTTP_HOST": "0.0.0.0", "THUMBQ_INSECURE": "true"})
     assert settings.http_host == "0.0.0.0"
 
@@ -80,5 +80,5 @@ def test_loopback_is_this_machine_alone(host: str) -> None:
         ("queue.example", "queue.example:80"),
     ],
 )
-def test_what_is_bound_is_reached_from_here(host: str, address: str) -> None:
+def test_a_bound_address_is_reached_from_this_machine(host: str, address: str) -> None:
     assert reachable_address(host, 80) == address

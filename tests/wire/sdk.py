@@ -1,4 +1,4 @@
-"""What the tests of the SDK share: jobs, handlers that wait for a sign, and the state of the queue."""
+"""Shared by the tests of the SDK: jobs, handlers that wait for a signal, and the state of the queue."""
 
 import asyncio
 import hashlib
@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
-from thumbq.slots import Handler
+from thumbq.handler import Handler
 
 HASH = hashlib.sha256(b"model").hexdigest()
 PICTURE = Thumbnail("/thumbnails/a.png", 1234, 512, 512)
@@ -28,7 +28,7 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def working(server: str, handler: Handler, **options: Any) -> AsyncIterator[Worker]:
-    """A worker that runs until the block ends."""
+    """Run a worker until the block ends."""
     async with Worker(server, **options) as worker, asyncio.TaskGroup() as group:
         group.create_task(worker.run(handler, handle_signals=False))
         yield worker
@@ -47,7 +47,7 @@ async def statuses(database: asyncpg.Connection) -> dict[str, int]:
 
 
 async def reached(database: asyncpg.Connection, **expected: int) -> None:
-    """Waits until the jobs stand as expected: reached(database, Completed=3)."""
+    """Wait until the jobs have these statuses: reached(database, Completed=3)."""
 
     async def check() -> bool:
         return await statuses(database) == expected
@@ -59,7 +59,7 @@ async def reached(database: asyncpg.Connection, **expected: int) -> None:
 
 
 async def confirmed(database: asyncpg.Connection, count: int) -> None:
-    """Waits until a heartbeat has extended so many leases, beyond the 10 s of a delivery."""
+    """Wait until heartbeats have extended `count` leases beyond the 10 s of a delivery."""
 
     async def check() -> bool:
         extended = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '20 s'"
@@ -76,7 +76,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Gate:
-    """A handler that says which jobs have begun, and holds them until it is opened."""
+    """A handler that reports which jobs have begun, and holds them until it is opened."""
 
     def __init__(self) -> None:
         self.runs: Counter[int] = Counter()

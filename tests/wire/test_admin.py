@@ -7,8 +7,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.wire.conftest import running_server, status_of
-from tests.wire.test_stream import Worker, done
+from tests.support.server import running_server, status_of
+from tests.wire.worker import Worker, done
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, job_pb2, notification_pb2, queue_pb2, queue_pb2_grpc
 
 HASH = hashlib.sha256(b"model").hexdigest()
@@ -44,20 +44,22 @@ async def test_a_pending_job_is_cancelled_and_never_handed_out(queue, admin):
     assert (await cancel(admin, job_id)).status == job_pb2.JOB_STATUS_CANCELLED  # twice is fine
 
 
-async def test_the_worker_of_a_cancelled_job_is_told_at_once_and_its_result_is_refused(queue, admin):
+async def test_the_worker_of_a_cancelled_job_learns_it_at_once_and_its_result_is_refused(queue, admin):
     worker = Worker(queue)
     await enqueue(queue)
     await worker.hello()
     await worker.wants(1)
-    (job,) = (await worker.hears("jobs")).jobs
+    (job,) = (await worker.receives("jobs")).jobs
     await cancel(admin, job.id)
-    lost = await worker.hears("lease_lost")
+    lost = await worker.receives("lease_lost")
     assert (list(lost.lease_tokens), lost.reason) == ([job.lease_token], job_pb2.LEASE_LOST_REASON_CANCELLED)
     await worker.reports(1, done(job))
-    assert [problem.code for problem in (await worker.hears("result_acks")).exceptions] == [queue_pb2.RESULT_CODE_STALE]
+    assert [problem.code for problem in (await worker.receives("result_acks")).exceptions] == [
+        queue_pb2.RESULT_CODE_STALE
+    ]
 
 
-async def test_a_worker_on_another_server_is_told_too(database_url):
+async def test_a_worker_on_another_server_learns_of_a_cancellation_too(database_url):
     async with (
         running_server(database_url) as first,
         running_server(database_url) as second,
@@ -68,9 +70,9 @@ async def test_a_worker_on_another_server_is_told_too(database_url):
         await worker.hello()
         await worker.wants(1)
         job_id = await enqueue(queue_pb2_grpc.QueueServiceStub(other_channel))
-        (job,) = (await worker.hears("jobs")).jobs
+        (job,) = (await worker.receives("jobs")).jobs
         await cancel(admin_pb2_grpc.AdminServiceStub(other_channel), job_id)
-        assert list((await worker.hears("lease_lost")).lease_tokens) == [job.lease_token]
+        assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
 
 
 async def test_a_session_that_resumes_on_another_server_closes_its_older_stream(database_url):
@@ -85,15 +87,15 @@ async def test_a_session_that_resumes_on_another_server_closes_its_older_stream(
         await enqueue(queue)
         welcome = await older.hello()
         await older.wants(1)
-        (job,) = (await older.hears("jobs")).jobs
+        (job,) = (await older.receives("jobs")).jobs
         await older.received(1)
         await older.reports(1)
-        await older.hears("result_acks")
+        await older.receives("result_acks")
         resumed = await newer.hello(session_id=welcome.session_id)
         assert list(resumed.resumed_lease_tokens) == [job.lease_token]
         assert (await older.ends())[0] == grpc.StatusCode.ABORTED
         await newer.reports(1, done(job))
-        assert not (await newer.hears("result_acks")).exceptions
+        assert not (await newer.receives("result_acks")).exceptions
 
 
 async def test_an_ended_job_cannot_be_cancelled(queue, admin):
@@ -114,7 +116,7 @@ async def test_all_jobs_of_a_model_are_cancelled_and_no_other(queue, admin):
     assert (await dequeue(queue)).id == other
 
 
-async def test_a_cancelled_job_is_announced_with_what_the_model_shows_now(queue, admin, notifications):
+async def test_a_cancelled_job_is_announced_with_the_present_status_of_its_model(queue, admin, notifications):
     job_id = await enqueue(queue)
     call = notifications.Subscribe(notification_pb2.SubscribeRequest())
     await call.read()
@@ -133,7 +135,7 @@ async def test_a_dead_job_is_retried_with_new_attempts_under_its_id(queue, admin
     assert (await dequeue(queue, wait=Duration(seconds=5))).attempt_count == 1
 
 
-async def test_a_job_that_waits_for_its_retry_runs_at_once_when_told(queue, admin):
+async def test_a_job_that_waits_for_its_retry_runs_at_once_when_an_operator_retries_it(queue, admin):
     job_id = await enqueue(queue)
     job = await dequeue(queue)
     later = Duration(seconds=3600)
@@ -156,11 +158,11 @@ async def test_a_stream_is_asked_to_go_at_its_age(database_url):
     ):
         worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
         await worker.hello()
-        await worker.hears("drain")
+        await worker.receives("drain")
         await worker.call.done_writing()
         assert (await worker.ends())[0] == grpc.StatusCode.OK
 
 
-async def test_what_this_version_does_not_do_says_so(admin):
+async def test_a_method_that_this_version_lacks_says_so(admin):
     refused = await status_of(admin.GetStats(admin_pb2.GetStatsRequest()))
     assert refused == (grpc.StatusCode.UNIMPLEMENTED, "This version of thumbq does not do that yet.")

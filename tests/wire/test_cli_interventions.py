@@ -11,7 +11,7 @@ THUMBQ = Path(sys.executable).with_name("thumbq")
 
 
 async def thumbq(server: str, *arguments: str) -> tuple[int, str]:
-    """The exit code of a command and all that it says."""
+    """Return the exit code of a command and all its output."""
     process = await asyncio.create_subprocess_exec(
         THUMBQ,
         *arguments,
@@ -38,10 +38,10 @@ async def test_all_jobs_of_a_model_are_cancelled(server, queue):
     assert await thumbq(server, "cancel", "--model-id", "42") == (0, f"Job {job_id} is cancelled.\n")
     state = (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job.status
     assert state == job_pb2.JOB_STATUS_CANCELLED
-    code, said = await thumbq(server, "cancel", "--model-id", "42")
-    assert (code, said) == (0, "Model 42 has no job that waits or is being processed.\n")
+    code, output = await thumbq(server, "cancel", "--model-id", "42")
+    assert (code, output) == (0, "Model 42 has no job that waits or is being processed.\n")
 
 
-async def test_what_cannot_be_done_is_said_in_a_sentence(server):
+async def test_an_impossible_request_is_refused_in_a_sentence(server):
     assert await thumbq(server, "cancel", "99") == (1, "thumbq: Thumbnail job with ID 99 was not found.\n")
     assert await thumbq(server, "cancel") == (1, "thumbq: Name jobs by their ids, or a model by --model-id.\n")

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.wire.conftest import running_server, status_of
+from tests.support.server import running_server, status_of
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_server.storage.postgres.database import Database
 
@@ -20,7 +20,7 @@ PENDING, READY, FAILED = (
 
 
 async def render(queue, model_id, error=None):
-    """One job through its life."""
+    """Take one job through its life."""
     await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=model_id, model_hash=HASH))
     job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=10)))).job
     if error:
@@ -47,7 +47,7 @@ class Subscriber:
         return message
 
     async def next(self, count):
-        """The next `count` notifications."""
+        """Return the next `count` notifications."""
         news: list[notification_pb2.Notification] = []
         while len(news) < count:
             news += (await self.message()).notifications
@@ -59,7 +59,7 @@ async def present_cursor(notifications):
     return (await notifications.GetNotificationCursor(notification_pb2.GetNotificationCursorRequest())).cursor
 
 
-def told(news):
+def seen(news):
     return [(notification.model_id, notification.status) for notification in news]
 
 
@@ -68,7 +68,7 @@ async def test_a_subscriber_sees_a_job_become_ready(queue, notifications):
     await subscriber.message()
     await render(queue, 42)
     pending, ready = await subscriber.next(2)
-    assert told([pending, ready]) == [(42, PENDING), (42, READY)]
+    assert seen([pending, ready]) == [(42, PENDING), (42, READY)]
     assert ready.thumbnail_url == "/models/42/thumbnail/file"
     assert (ready.attempt_count, ready.will_retry) == (1, False)
     assert not pending.HasField("thumbnail_url")
@@ -88,24 +88,24 @@ async def test_the_past_is_replayed_from_a_cursor_and_continues_live(queue, noti
     cursor = await present_cursor(notifications)
     await render(queue, 2)
     subscriber = Subscriber(notifications, after=cursor)
-    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    assert seen(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
     await render(queue, 3)
-    assert told(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
+    assert seen(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
 
     everything = Subscriber(notifications, after="earliest")
-    assert [model_id for model_id, _ in told(await everything.next(6))] == [1, 1, 2, 2, 3, 3]
+    assert [model_id for model_id, _ in seen(await everything.next(6))] == [1, 1, 2, 2, 3, 3]
     assert everything.cursor == subscriber.cursor
     assert everything.resets == subscriber.resets == 0
 
 
-async def test_a_filter_lets_through_its_models_only_and_the_cursor_moves_all_the_same(queue, notifications):
+async def test_a_filter_lets_through_its_models_only_and_the_cursor_still_moves(queue, notifications):
     subscriber = Subscriber(notifications, model_ids=[2])
     start = (await subscriber.message()).cursor
     await render(queue, 1)
     while subscriber.cursor == start:
         assert not (await subscriber.message()).notifications
     await render(queue, 2)
-    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    assert seen(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_an_impossible_cursor_is_answered_with_one_reset(queue, notificati
     assert (first.reset, first.cursor) == (True, now)
     assert notification_pb2.ResetReason.Name(first.reset_reason) == reason
     await render(queue, 2)
-    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    assert seen(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
     assert subscriber.resets == 1
 
 
@@ -144,15 +144,15 @@ async def test_a_cursor_older_than_the_log_is_answered_with_one_reset(queue, not
     assert (first.reset, first.cursor) == (True, now)
     assert first.reset_reason == notification_pb2.RESET_REASON_TOO_OLD
     await render(queue, 3)
-    assert told(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
+    assert seen(await subscriber.next(2)) == [(3, PENDING), (3, READY)]
     assert subscriber.resets == 1
 
     in_time = Subscriber(notifications, after=oldest)
-    assert told(await in_time.next(4)) == [(2, PENDING), (2, READY), (3, PENDING), (3, READY)]
+    assert seen(await in_time.next(4)) == [(2, PENDING), (2, READY), (3, PENDING), (3, READY)]
     assert in_time.resets == 0
 
 
-async def test_a_filter_by_status_lets_through_these_only_and_the_cursor_moves_all_the_same(queue, notifications):
+async def test_a_filter_by_status_lets_through_these_only_and_the_cursor_still_moves(queue, notifications):
     subscriber = Subscriber(notifications, statuses=[READY, FAILED], model_ids=[1, 2])
     start = (await subscriber.message()).cursor
     await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=9, model_hash=HASH, delay=Duration(seconds=600)))
@@ -161,18 +161,18 @@ async def test_a_filter_by_status_lets_through_these_only_and_the_cursor_moves_a
     await render(queue, 1)
     await render(queue, 3)
     await render(queue, 2, error="no")
-    assert told(await subscriber.next(2)) == [(1, READY), (2, FAILED)]
+    assert seen(await subscriber.next(2)) == [(1, READY), (2, FAILED)]
 
 
 @pytest.mark.parametrize("status", [0, 99])
-async def test_a_status_that_there_is_not_is_refused(notifications, status):
+async def test_an_unknown_status_is_refused(notifications, status):
     subscription = notifications.Subscribe(notification_pb2.SubscribeRequest(statuses=[status]))
     code, _ = await status_of(subscription.read())
     assert code == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_who_loads_and_then_subscribes_misses_nothing(queue, notifications):
-    """What is loaded is never older than the cursor that comes with it, however much happens meanwhile."""
+async def test_a_page_that_loads_and_then_subscribes_misses_nothing(queue, notifications):
+    """A loaded thumbnail is never older than the cursor that comes with it, however much happens meanwhile."""
     rendering = True
     loaded: list[tuple[int, int]] = []
 
@@ -205,7 +205,7 @@ async def test_a_list_of_jobs_comes_with_the_cursor_to_follow_it_from(queue, not
     page = await queue.ListJobs(queue_pb2.ListJobsRequest())
     await render(queue, 2)
     subscriber = Subscriber(notifications, after=page.cursor)
-    assert told(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
+    assert seen(await subscriber.next(2)) == [(2, PENDING), (2, READY)]
 
 
 async def test_notifications_of_another_server_arrive_too(database_url):
@@ -218,7 +218,7 @@ async def test_notifications_of_another_server_arrive_too(database_url):
         subscriber = Subscriber(notification_pb2_grpc.NotificationServiceStub(other_channel))
         await subscriber.message()
         await render(queue_pb2_grpc.QueueServiceStub(channel), 42)
-        assert told(await subscriber.next(2)) == [(42, PENDING), (42, READY)]
+        assert seen(await subscriber.next(2)) == [(42, PENDING), (42, READY)]
 
 
 async def test_a_test_notification_is_marked_as_one(notifications):

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.conftest import eventually
+from tests.support.waiting import eventually
 from tests.wire.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
 
 PROGRAM = """
 import typer
-from thumbq.cli import jobs
+from thumbq.cli import enqueue, jobs, observe
 
 app = typer.Typer()
-for command in (jobs.enqueue, jobs.jobs, jobs.job, jobs.watch, jobs.health):
+for command in (enqueue.enqueue, jobs.jobs, jobs.job, observe.watch, observe.health):
     app.command()(command)
 app()
 """
@@ -37,7 +37,7 @@ async def start(*arguments: str, server: str) -> asyncio.subprocess.Process:
 
 
 async def run(*arguments: str, server: str) -> tuple[int, str, str]:
-    """The exit code, the output, and what was said of an error."""
+    """Return the exit code, the output and the error output."""
     process = await start(*arguments, server=server)
     output, errors = await process.communicate()
     assert process.returncode is not None
@@ -75,7 +75,7 @@ async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Pr
         (["7.glb"], "7.glb cannot be read: No such file or directory."),
     ],
 )
-async def test_what_cannot_be_enqueued_is_said_in_a_sentence(arguments: list[str], sentence: str):
+async def test_an_unusable_request_is_refused_in_a_sentence(arguments: list[str], sentence: str):
     assert await run("enqueue", *arguments, server="127.0.0.1:1") == (1, "", f"thumbq: {sentence}\n")
 
 
@@ -114,7 +114,7 @@ async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer
     assert "It was completed at " in output
 
 
-async def test_an_unknown_job_is_said_in_a_sentence(server: str):
+async def test_an_unknown_job_is_reported_in_a_sentence(server: str):
     assert await run("job", "99", server=server) == (1, "", "thumbq: There is no job 99.\n")
 
 

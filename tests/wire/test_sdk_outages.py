@@ -1,4 +1,4 @@
-"""The SDK's worker when servers, connections and workers go away."""
+"""The SDK's worker while servers, connections and workers fail."""
 
 import asyncio
 import json
@@ -13,7 +13,8 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, Thumbnail
 
@@ -44,7 +45,7 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def processes() -> AsyncIterator[AsyncExitStack]:
-    """Processes that are ended with the test."""
+    """A stack of processes that end with the test."""
     async with AsyncExitStack() as stack:
         yield stack
 
@@ -56,7 +57,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 
 async def serve(stack: AsyncExitStack, database_url: str, port: int) -> asyncio.subprocess.Process:
-    """A server in a process of its own, ready for work."""
+    """Start a server in a process of its own, and wait until it is ready."""
     readable, writable = os.pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -81,7 +82,7 @@ async def serve(stack: AsyncExitStack, database_url: str, port: int) -> asyncio.
 
 
 async def start_worker(stack: AsyncExitStack, server: str) -> asyncio.subprocess.Process:
-    """A worker in a process of its own, that holds its job until it is sent a line."""
+    """Start a worker in a process of its own; it holds its job until it is sent a line."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WORKER, server, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -91,7 +92,7 @@ async def start_worker(stack: AsyncExitStack, server: str) -> asyncio.subprocess
     return process
 
 
-async def test_jobs_are_resumed_when_the_server_restarts_in_good_order(
+async def test_jobs_are_resumed_when_the_server_restarts_in_order(
     database_url: str, database: asyncpg.Connection, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ):
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
@@ -158,7 +159,7 @@ async def test_nothing_is_lost_while_servers_are_killed_again_and_again(
         await reached(database, Completed=2000)
 
 
-async def test_a_server_that_says_nothing_for_three_heartbeats_is_taken_for_dead(
+async def test_a_server_that_sends_nothing_for_three_heartbeats_counts_as_dead(
     database_url: str,
     database: asyncpg.Connection,
     unused_tcp_port: int,
@@ -184,7 +185,7 @@ async def test_a_server_that_says_nothing_for_three_heartbeats_is_taken_for_dead
     assert gate.runs.total() == 1
 
 
-async def test_sigterm_finishes_the_job_in_hand_and_releases_the_next(
+async def test_sigterm_finishes_the_running_job_and_releases_the_next(
     server: str, database: asyncpg.Connection, processes: AsyncExitStack
 ):
     await enqueue(server, 2)
@@ -217,7 +218,7 @@ async def test_a_second_signal_ends_the_worker_at_once_and_its_job_is_released(
     assert await statuses(database) == {"Pending": 2}
 
 
-async def test_what_was_lost_or_gained_during_an_outage_is_put_right_on_resuming(
+async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
     database_url: str, database: asyncpg.Connection, unused_tcp_port: int
 ):
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
@@ -234,7 +235,7 @@ async def test_what_was_lost_or_gained_during_an_outage_is_put_right_on_resuming
         )
         await database.execute("DELETE FROM ready")
         await database.execute("UPDATE leases SET lease_seq = 2, worker = 0 WHERE job_id = $1", lost)
-        # the Welcome has to tell, not a heartbeat
+        # The Welcome must report it: no heartbeat comes in time.
         async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=60):
             await gate.was_cancelled(1)
             await gate.begun(3)

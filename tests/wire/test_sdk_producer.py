@@ -6,7 +6,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk import HASH, PICTURE, connected, enqueue, working
 from thumbq import EnqueueOutcome, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail
 
@@ -41,7 +42,7 @@ async def test_enqueuing_one_job_carries_all_its_fields(server: str):
         assert 3500 < job.run_at.seconds - job.created_at.seconds <= 3600
 
 
-async def test_force_starts_a_completed_job_anew(server: str):
+async def test_force_starts_a_completed_job_again(server: str):
     async with Producer(server) as producer, working(server, complete):
         first = await producer.enqueue_one(NewJob(model_id=7, model_hash=HASH))
         assert (await producer.get(first.job_id, wait=10)).status == JobStatus.JOB_STATUS_COMPLETED
@@ -52,14 +53,14 @@ async def test_force_starts_a_completed_job_anew(server: str):
 async def test_a_job_can_be_waited_for(server: str):
     async with Producer(server) as producer:
         job_id, _ = await producer.enqueue_one(NewJob(model_id=7, model_hash=HASH))
-        waiting = asyncio.create_task(producer.get(job_id, wait=45))  # more than one call may wait
+        waiting = asyncio.create_task(producer.get(job_id, wait=45))  # longer than one call may wait
         assert (await producer.get(job_id, wait=0.05)).status == JobStatus.JOB_STATUS_PENDING
         assert not waiting.done()
         async with working(server, complete):
             assert (await waiting).status == JobStatus.JOB_STATUS_COMPLETED
 
 
-async def test_an_unknown_job_is_named(server: str):
+async def test_the_error_names_an_unknown_job(server: str):
     async with Producer(server) as producer:
         with pytest.raises(JobNotFound, match="no job 999"):
             await producer.get(999)
@@ -73,19 +74,19 @@ async def test_jobs_are_listed_over_all_pages_newest_first(server: str):
         assert [job async for job in producer.jobs(status=JobStatus.JOB_STATUS_FAILED)] == []
 
 
-async def test_a_server_that_is_away_is_waited_for(database_url: str, unused_tcp_port: int):
+async def test_calls_wait_for_a_server_that_is_away(database_url: str, unused_tcp_port: int):
     address = f"127.0.0.1:{unused_tcp_port}"
     job = NewJob(model_id=7, model_hash=HASH)
     async with Producer(address) as patient, Producer(address, timeout=0.1) as impatient:
         enqueuing = asyncio.create_task(patient.enqueue_one(job))
-        with pytest.raises(grpc.aio.AioRpcError) as given_up:
+        with pytest.raises(grpc.aio.AioRpcError) as timed_out:
             await impatient.enqueue_one(job)
-        assert given_up.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert timed_out.value.code() is grpc.StatusCode.UNAVAILABLE
         async with running_server(database_url, grpc_port=unused_tcp_port):
             assert (await enqueuing).outcome == EnqueueOutcome.ENQUEUE_OUTCOME_CREATED
 
 
-async def test_a_call_that_a_stopping_server_breaks_off_is_made_again(database_url: str, unused_tcp_port: int):
+async def test_a_call_that_a_stopping_server_cancels_is_retried(database_url: str, unused_tcp_port: int):
     address = f"127.0.0.1:{unused_tcp_port}"
     async with connected(database_url) as database, Producer(address) as producer:
         async with database.transaction():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.wire.conftest import running_server
+from tests.support.server import running_server
 from tests.wire.sdk import PICTURE, connected, enqueue, reached, working
 from thumbq import Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 
@@ -31,7 +31,7 @@ async def first(subscriber: Subscriber, count: int) -> list[Notification | Reset
     return items
 
 
-def told(items: list[Notification | Reset]) -> list[tuple[int, str]]:
+def summary(items: list[Notification | Reset]) -> list[tuple[int, str]]:
     return [
         (item.model_id, ThumbnailStatus.Name(item.status).removeprefix("THUMBNAIL_STATUS_").capitalize())
         for item in items
@@ -39,43 +39,43 @@ def told(items: list[Notification | Reset]) -> list[tuple[int, str]]:
     ]
 
 
-async def test_latest_begins_where_the_log_stood_on_entering(server: str, database: asyncpg.Connection):
+async def test_latest_begins_at_the_end_of_the_log_on_entering(server: str, database: asyncpg.Connection):
     await enqueue(server, 3)
     async with Subscriber(server) as subscriber:
         async with working(server, complete, concurrency=1):
             await reached(database, Completed=3)
         items = await first(subscriber, 3)
-    assert told(items) == [(1, "Ready"), (2, "Ready"), (3, "Ready")]
+    assert summary(items) == [(1, "Ready"), (2, "Ready"), (3, "Ready")]
 
 
 async def test_earliest_begins_with_the_log(server: str):
     await enqueue(server, 2)
     async with Subscriber(server, after="earliest") as subscriber:
-        assert told(await first(subscriber, 2)) == [(1, "Pending"), (2, "Pending")]
+        assert summary(await first(subscriber, 2)) == [(1, "Pending"), (2, "Pending")]
 
 
-async def test_only_the_models_asked_for_are_told(server: str):
+async def test_only_the_models_asked_for_are_sent(server: str):
     async with Subscriber(server, model_ids=[2, 4]) as subscriber:
         await enqueue(server, 5)
-        assert told(await first(subscriber, 2)) == [(2, "Pending"), (4, "Pending")]
+        assert summary(await first(subscriber, 2)) == [(2, "Pending"), (4, "Pending")]
 
 
-async def test_only_the_statuses_asked_for_are_told(server: str, database: asyncpg.Connection):
+async def test_only_the_statuses_asked_for_are_sent(server: str, database: asyncpg.Connection):
     async with Subscriber(server, statuses=[ThumbnailStatus.THUMBNAIL_STATUS_READY]) as subscriber:
         await enqueue(server, 2)
         async with working(server, complete, concurrency=1):
             await reached(database, Completed=2)
-        assert told(await first(subscriber, 2)) == [(1, "Ready"), (2, "Ready")]
+        assert summary(await first(subscriber, 2)) == [(1, "Ready"), (2, "Ready")]
 
 
-async def test_reading_goes_on_after_a_pause_where_it_stopped(server: str):
+async def test_reading_continues_where_it_stopped(server: str):
     await enqueue(server, 5)
     async with Subscriber(server, after="earliest") as subscriber:
-        assert told(await first(subscriber, 2)) == [(1, "Pending"), (2, "Pending")]
+        assert summary(await first(subscriber, 2)) == [(1, "Pending"), (2, "Pending")]
         cursor = subscriber.cursor
-        assert told(await first(subscriber, 1)) == [(3, "Pending")]
+        assert summary(await first(subscriber, 1)) == [(3, "Pending")]
     async with Subscriber(server, after=cursor) as subscriber:
-        assert told(await first(subscriber, 3)) == [(3, "Pending"), (4, "Pending"), (5, "Pending")]
+        assert summary(await first(subscriber, 3)) == [(3, "Pending"), (4, "Pending"), (5, "Pending")]
 
 
 async def test_nothing_is_missed_while_the_server_restarts(database_url: str, unused_tcp_port: int):
@@ -89,7 +89,7 @@ async def test_nothing_is_missed_while_the_server_restarts(database_url: str, un
     async with running_server(database_url, grpc_port=unused_tcp_port), working(address, complete, concurrency=1):
         items += await following
     await subscriber.__aexit__(None, None, None)
-    assert told(items) == [(1, "Pending"), (2, "Pending"), (1, "Ready")]
+    assert summary(items) == [(1, "Pending"), (2, "Pending"), (1, "Ready")]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -105,5 +105,5 @@ async def test_a_cursor_that_the_log_does_not_reach_back_to_is_a_reset(
         (reset,) = await first(subscriber, 1)
         assert isinstance(reset, Reset)
         assert reset.cursor == subscriber.cursor != cursor
-        told_why = ResetReason.RESET_REASON_TOO_OLD if known else ResetReason.RESET_REASON_MALFORMED
-        assert reset.reason == told_why
+        expected = ResetReason.RESET_REASON_TOO_OLD if known else ResetReason.RESET_REASON_MALFORMED
+        assert reset.reason == expected

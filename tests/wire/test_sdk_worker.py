@@ -9,7 +9,8 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.wire.conftest import eventually, running_server
+from tests.support.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
@@ -31,7 +32,7 @@ def gate() -> Gate:
 
 @pytest.fixture
 def result_messages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all Results messages that were sent."""
+    """The sizes of all Results messages sent."""
     sizes: list[int] = []
     take = Outbox.take
 
@@ -62,7 +63,7 @@ async def test_two_workers_drain_ten_thousand_jobs_exactly_once_in_large_message
 
     assert runs == Counter(ids)
     assert await database.fetchval("SELECT count(*) FROM jobs WHERE attempt_count <> 1") == 0
-    # Pending and Ready for each job, without a hole
+    # Pending and Ready for each job, without a gap
     assert await database.fetchval("SELECT seq FROM queue_head") == 20_000
     assert (
         await database.fetchval(
@@ -87,10 +88,10 @@ async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_the
 
     async with connected(database_url) as other, working(server, handler, concurrency=3, prefetch=2):
         async with other.transaction():
-            await other.execute("LOCK TABLE thumbnails")  # what completions need, and claims do not
+            await other.execute("LOCK TABLE thumbnails")  # completions need this table, and claims do not
             await until(lambda: len(runs) == 10)
             async with grpc.aio.insecure_channel(server) as channel:
-                # a claim that comes after all of theirs
+                # This claim comes after all claims of the worker.
                 request = DequeueJobRequest(worker_id="js-1")
                 assert (await QueueServiceStub(channel).DequeueJob(request)).HasField("job")
             assert len(runs) == 10
@@ -106,13 +107,13 @@ async def test_a_single_slot_reports_and_asks_again_at_once(
         return PICTURE
 
     async with working(server, handler, concurrency=1):
-        # far sooner than any heartbeat
+        # Before the first heartbeat.
         async with asyncio.timeout(2.5):
             await reached(database, Completed=50)
     assert result_messages == [1] * 50
 
 
-async def test_jobs_in_hand_never_exceed_the_credits(
+async def test_held_jobs_never_exceed_the_credits(
     database_url: str, database: asyncpg.Connection, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ):
     held = []
@@ -135,7 +136,7 @@ async def test_jobs_in_hand_never_exceed_the_credits(
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_what_a_handler_raises_is_what_the_queue_learns(server: str, database: asyncpg.Connection, waits: bool):
+async def test_the_queue_learns_what_a_handler_raises(server: str, database: asyncpg.Connection, waits: bool):
     surprise, final, released = await enqueue(server, 3)
     releases = 0
 
@@ -220,7 +221,7 @@ async def test_a_lost_lease_cancels_the_handler(database_url: str, database: asy
     assert await statuses(database) == {"Processing": 1}
 
 
-async def test_a_worker_is_refused_for_good_when_it_is_set_up_wrongly(server: str):
+async def test_a_worker_that_is_configured_wrongly_is_refused(server: str):
     async def handler(job: Job) -> Thumbnail:
         return PICTURE
 
@@ -276,7 +277,7 @@ async def test_jobs_that_outlast_the_grace_are_cancelled_and_released(
     assert await statuses(database) == {"Pending": 1}
 
 
-async def test_the_server_is_waited_for_and_that_is_logged_once(
+async def test_a_worker_waits_for_its_server_and_logs_that_once(
     database_url: str, database: asyncpg.Connection, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ):
     address = f"127.0.0.1:{unused_tcp_port}"

@@ -1,8 +1,8 @@
 """Client of thumbq, a durable queue that hands thumbnail jobs to workers."""
 
+from thumbq.handler import Handler
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.producer import Enqueued, JobNotFound, Producer
-from thumbq.slots import Handler
 from thumbq.subscriber import Reset, Subscriber
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, ResetReason

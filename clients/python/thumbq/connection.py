@@ -1,4 +1,4 @@
-"""How the clients reach a server: channel settings, and the pauses between attempts."""
+"""Connections to a server: the settings of a channel, and the pauses between attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 
 _logger = logging.getLogger("thumbq")
 
-# A connection that lasted so long (seconds) was a good one.
+# A connection that lasts longer than this (seconds) counts as a good one.
 _LASTING = 5.0
 
 _CHANNEL_OPTIONS = [
@@ -20,25 +20,25 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # A new channel is a new connection. Otherwise gRPC shares connections within the process, and a worker
-    # that is asked to go elsewhere would find itself at the same server again.
+    # Each channel opens a connection of its own. gRPC otherwise shares connections within the process, and a worker
+    # that is asked to reconnect would reach the same server again.
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
 
 def open_channel(target: str) -> grpc.aio.Channel:
-    """Opens a channel to `host:port` or `unix:path`; nothing is sent before the first call."""
+    """Open a channel to `host:port` or `unix:path`; nothing is sent before the first call."""
     return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:
-    """Says in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
+    """Return in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
     details = (error.details() or "").split(";")[0].strip()
     return f"{error.code().name}: {details}" if details else error.code().name
 
 
 class Backoff:
-    """Pauses between attempts: doubled up to a limit, and jittered, lest all clients return at once."""
+    """Pauses between attempts; they double up to a limit, and vary so that clients do not all return at once."""
 
     def __init__(self, first: float = 0.2, limit: float = 5.0) -> None:
         self._first = first
@@ -46,18 +46,18 @@ class Backoff:
         self._next = first
 
     def pause(self) -> float:
-        """Returns the seconds to wait now, between half and the whole of the present step."""
+        """Return the seconds to wait now, between half and the whole of the current step."""
         step = self._next
         self._next = min(step * 2, self._limit)
         return step * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Starts again with the shortest pause."""
+        """Start again with the shortest pause."""
         self._next = self._first
 
 
 class Link:
-    """Whether a server can be reached: logs each outage once when it begins and once when it is over."""
+    """The connection to a server over its outages; each outage is logged when it begins and when it is over."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -66,21 +66,21 @@ class Link:
         self._down_since: float | None = None
 
     def up(self) -> None:
-        """Notes that the server answers."""
+        """Note that the server answers."""
         self._up_since = monotonic()
         if self._down_since is not None:
             _logger.warning("%s is back after %.1f s", self._target, self._up_since - self._down_since)
             self._down_since = None
 
     def down(self, reason: str) -> float:
-        """Notes a broken connection or a vain attempt, and returns the seconds to wait before the next."""
+        """Note a broken connection or a failed attempt, and return the seconds to wait before the next one."""
         if self._down_since is None:
             self._down_since = monotonic()
             _logger.warning("%s is away (%s); trying again until it is back", self._target, reason)
         return self.pause()
 
     def pause(self) -> float:
-        """Returns the seconds to wait; the shortest again when the last connection was a lasting one."""
+        """Return the seconds to wait, the shortest again if the last connection was a good one."""
         if self._up_since is not None and monotonic() - self._up_since > _LASTING:
             self._backoff.reset()
         self._up_since = None

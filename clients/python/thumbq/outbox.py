@@ -1,4 +1,4 @@
-"""The results on their way to the server, kept until it has acknowledged them."""
+"""Results on their way to the server, kept until the server has acknowledged them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from thumbq.v1.queue_pb2 import ResultCode, ResultException, StreamJobsRequest
 _logger = logging.getLogger("thumbq")
 
 RESULTS_PER_MESSAGE = 1000
-# The queue keeps 1000 characters and marks what it cut; more need not travel.
+# The queue keeps 1000 characters and marks a text that it has cut, so longer texts need not be sent.
 _ERROR_TEXT_LIMIT = 2000
 _PATH_LIMIT = 500
 
 
 class Outbox:
-    """Gathers results into messages, and keeps each message until the server has acknowledged it."""
+    """Collects results into messages, and keeps each message until the server has acknowledged it."""
 
     def __init__(self, wake: asyncio.Event) -> None:
         self._wake = wake
@@ -33,16 +33,16 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """True when every result has been acknowledged."""
+        """Whether every result has been acknowledged."""
         return not (self._open_count or self._ready or self._sent)
 
     @property
     def unacknowledged(self) -> int:
-        """The number of results that the server has not confirmed."""
+        """The number of results that the server has not acknowledged."""
         return self._unacknowledged
 
     def complete(self, token: str, thumbnail: Thumbnail) -> None:
-        """Adds a success; what does not fit the protocol's types becomes a failure."""
+        """Add a success, or a failure if the thumbnail does not fit the types of the protocol."""
         result = self._add(token)
         try:
             if len(thumbnail.path) > _PATH_LIMIT:
@@ -54,15 +54,15 @@ class Outbox:
             self._fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
 
     def fail(self, token: str, failure: JobFailed) -> None:
-        """Adds a failed attempt."""
+        """Add a failed attempt."""
         self._fill_failure(self._add(token), failure)
 
     def release(self, token: str) -> None:
-        """Adds a job that goes back unspent."""
+        """Add a released job; its attempt does not count."""
         self._add(token).release.SetInParent()
 
     def take(self) -> StreamJobsRequest | None:
-        """Returns the next Results message to send, numbered, or None when there is nothing to say."""
+        """Return the next Results message, numbered, or None when there is nothing to send."""
         if self._ready:
             message = self._ready.popleft()
         elif self._open_count:
@@ -77,7 +77,7 @@ class Outbox:
         return message
 
     def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
-        """Forgets the results of one message; those that were refused come back as failures."""
+        """Forget the results of one message; each refused result is added again as a failure."""
         message = self._sent.pop(number, None)
         if message is None:
             return
@@ -89,13 +89,13 @@ class Outbox:
                 _logger.warning("A result came too late and was not taken: %s", exception.message)
 
     def resend(self) -> None:
-        """Makes ready again, under new numbers, what was sent on a stream that broke."""
+        """Queue again, under new numbers, the messages that were sent on a broken stream."""
         self._ready.extendleft(reversed(self._sent.values()))
         self._sent.clear()
         self._number = 0
 
     def tokens(self) -> list[str]:
-        """The lease tokens of all unacknowledged results."""
+        """Return the lease tokens of all unacknowledged results."""
         return [result.lease_token for result in self._results()]
 
     def _results(self) -> Iterator[Result]:
@@ -117,7 +117,7 @@ class Outbox:
 
     @staticmethod
     def _fill_failure(result: Result, failure: JobFailed) -> None:
-        # Lone surrogates, as in the names of undecodable files, have no place in protobuf.
+        # Protobuf cannot hold lone surrogates, which the names of undecodable files contain.
         text = failure.message[:_ERROR_TEXT_LIMIT].encode("utf-8", "replace").decode()
         result.fail.error_message = text if text.strip() else "The handler gave no reason."
         if not failure.retryable:

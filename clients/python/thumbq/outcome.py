@@ -1,4 +1,4 @@
-"""What a handler can say about its job."""
+"""The ways in which a handler ends its job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Thumbnail(NamedTuple):
     """The picture that a handler made; returning it completes the job.
 
     `path` is absolute, at most 500 characters, without "..". `size_bytes` is not negative, `width` and
-    `height` are pixels, 1 or more. The queue refuses anything else, and the job then counts as failed.
+    `height` are pixels, 1 or more. The queue refuses any other result, and the attempt then counts as failed.
     """
 
     path: str
@@ -19,9 +19,9 @@ class Thumbnail(NamedTuple):
 
 
 class JobFailed(Exception):
-    """Raised by a handler: the attempt failed.
+    """The attempt failed; a handler raises this.
 
-    With `retryable=False` the job is not tried again, whatever attempts are left. `retry_delay` (seconds, at
+    With `retryable=False` the job is not retried, even if attempts are left. `retry_delay` (seconds, at
     most one day) takes the place of the queue's own back-off.
     """
 
@@ -35,4 +35,4 @@ class JobFailed(Exception):
 
 
 class JobReleased(Exception):
-    """Raised by a handler: the job goes back unspent, and another worker may take it at once."""
+    """The job goes back to the queue; a handler raises this. The attempt does not count."""

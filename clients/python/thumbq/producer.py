@@ -1,4 +1,4 @@
-"""A producer: asks for thumbnails, and looks jobs up."""
+"""A producer enqueues jobs and reads them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from thumbq.v1.queue_pb2 import (
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 JOBS_PER_CALL = 10_000
-# The longest that one GetJob call may wait, seconds.
+# The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
-# A server that stops cancels what it has not finished.
+# A stopping server cancels the calls that it has not answered.
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
 
@@ -34,7 +34,7 @@ _Response = TypeVar("_Response")
 
 
 class Enqueued(NamedTuple):
-    """What became of a NewJob: its id, and whether it was created, existed, or was reset."""
+    """The answer to a NewJob: the job's id, and whether it was created, existed, or was reset."""
 
     job_id: int
     outcome: EnqueueOutcome.ValueType
@@ -50,8 +50,8 @@ class Producer:
         async with Producer("localhost:50051") as producer:
             job_id, outcome = await producer.enqueue_one(NewJob(model_id=7, model_hash=sha256))
 
-    Every call tries again while the server is away, for `timeout` seconds in all; after that, and for
-    every other refusal, it raises `grpc.aio.AioRpcError`. Trying again is safe: enqueuing is idempotent.
+    While the server is away, every call is retried for up to `timeout` seconds. After that, and for every
+    other error, it raises `grpc.aio.AioRpcError`. Retries are safe, because enqueuing is idempotent.
     """
 
     def __init__(self, target: str, *, timeout: float = 30.0) -> None:
@@ -69,19 +69,19 @@ class Producer:
         await self._channel.close()
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Enqueues any number of jobs, and answers in their order.
+        """Enqueue any number of jobs, and return the answers in their order.
 
-        Each 10,000 are one call and one commit, of which all or none are taken.
+        Each 10,000 jobs are one call and one commit: the queue takes all of them or none.
         """
         enqueued: list[Enqueued] = []
         for start in range(0, len(jobs), JOBS_PER_CALL):
             request = EnqueueJobsRequest(jobs=jobs[start : start + JOBS_PER_CALL])
-            response = await self._persist(self._stub.EnqueueJobs, request)
+            response = await self._retry_while_away(self._stub.EnqueueJobs, request)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
         return enqueued
 
     async def enqueue_one(self, job: NewJob) -> Enqueued:
-        """Enqueues one job."""
+        """Enqueue one job."""
         request = EnqueueJobRequest(
             model_id=job.model_id,
             model_hash=job.model_hash,
@@ -90,11 +90,11 @@ class Producer:
             force=job.force,
             delay=job.delay if job.HasField("delay") else None,
         )
-        response = await self._persist(self._stub.EnqueueJob, request)
+        response = await self._retry_while_away(self._stub.EnqueueJob, request)
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:
-        """Reads a job; with `wait` (seconds) it returns when the job has ended, or when the time is up.
+        """Return a job; with `wait` (seconds), wait until the job has ended or the time is up.
 
         Raises JobNotFound.
         """
@@ -104,7 +104,7 @@ class Producer:
             request = GetJobRequest(job_id=job_id)
             request.wait.FromMilliseconds(round(step * 1000))
             try:
-                response = await self._persist(self._stub.GetJob, request, step)
+                response = await self._retry_while_away(self._stub.GetJob, request, step)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     raise JobNotFound(f"there is no job {job_id}") from None
@@ -115,20 +115,20 @@ class Producer:
     async def jobs(
         self, *, status: JobStatus.ValueType = JobStatus.JOB_STATUS_UNSPECIFIED, model_id: int = 0
     ) -> AsyncIterator[Job]:
-        """Yields jobs, newest first: all, or those with a status, or of a model. Fetches them in pages."""
+        """Yield jobs, newest first: all, or those with a status or of a model. They are read in pages."""
         request = ListJobsRequest(status=status, model_id=model_id)
         while True:
-            response = await self._persist(self._stub.ListJobs, request)
+            response = await self._retry_while_away(self._stub.ListJobs, request)
             for job in response.jobs:
                 yield job
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
 
-    async def _persist(
+    async def _retry_while_away(
         self, call: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, wait: float = 0
     ) -> _Response:
-        """Makes a call until the server is reached; its answer may take `wait` seconds longer."""
+        """Retry a call until the server is reached; its answer may take `wait` seconds longer."""
         ends = monotonic() + self._timeout
         backoff = Backoff(limit=2.0)
         while True:

@@ -1,32 +1,48 @@
-"""The handlers at work: up to `concurrency` jobs under way at once, and those that wait for a free slot."""
+"""The jobs that a worker holds: up to `concurrency` in their handlers at once, the others waiting for a free slot."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import Context, copy_context
+from enum import IntEnum, auto
 from time import monotonic
 from typing import Any
 
+from thumbq.handler import Handler, as_failure, run_to_its_end
 from thumbq.outbox import Outbox
-from thumbq.outcome import JobFailed, JobReleased, Thumbnail
+from thumbq.outcome import JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
 
 _logger = logging.getLogger("thumbq")
 
-Handler = Callable[[Job], Coroutine[Any, Any, Thumbnail]]
-
-# Handlers that never wait are run one after another for so long (seconds) before the stream gets its turn.
+# Seconds for which handlers that never wait run one after another before the stream gets its turn.
 _TURN = 0.005
 
 
-class Slots:
-    """Runs jobs in long-lived tasks, one per slot, and puts their outcomes into the outbox.
+class Phase(IntEnum):
+    """The phase of the slots; they go from one to a later one, never back.
 
-    A slot works through the queue by itself, so a handler that never really waits costs no task and no turn
+    | phase   | jobs that come    | jobs that wait | handlers that run | entered by            |
+    |---------|-------------------|----------------|-------------------|-----------------------|
+    | OPEN    | are held          | wait           | run               |                       |
+    | CLOSED  | are released      | are released   | run to their end  | `close`               |
+    | ABORTED | are released      | are released   | are cancelled     | `abort`               |
+    | ENDED   | are released      | are released   | are cancelled     | `end`, after `abort`  |
+    """
+
+    OPEN = auto()
+    CLOSED = auto()
+    ABORTED = auto()
+    ENDED = auto()
+
+
+class Slots:
+    """Runs jobs in long-lived tasks, one per slot, and puts their results into the outbox.
+
+    A slot works through the waiting jobs by itself, so a handler that never really waits costs no task and no turn
     of the event loop; only a handler that waits makes the next slot wake up. Each job runs in its own copy of
     the context, and `asyncio.current_task()` is the slot's task, so timeouts and task groups work as usual.
     """
@@ -41,10 +57,9 @@ class Slots:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._idle: list[asyncio.Future[None]] = []
+        # A slot was woken and has not run since: it wakes the next one itself.
         self._waking = False
-        self._closed = False
-        self._aborted = False
-        self._ended = False
+        self._phase = Phase.OPEN
         self._lost_running = 0
         self._finished = asyncio.Event()
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -53,28 +68,28 @@ class Slots:
 
     @property
     def held(self) -> dict[str, Job]:
-        """Jobs by lease token, both running and waiting for a slot."""
+        """The jobs by lease token, both running and waiting for a slot."""
         return self._held
 
     @property
     def occupied(self) -> int:
-        """The number of jobs held, and of handlers that have not ended yet though their lease is lost."""
+        """The number of jobs held, and of handlers that still run although their lease is lost."""
         return len(self._held) + self._lost_running
 
     def accept(self, jobs: Iterable[Job]) -> None:
-        """Takes jobs from the server; once closed, they go straight back."""
+        """Hold jobs from the server; once closed, release them."""
         for job in jobs:
             token = job.lease_token
-            if self._closed:
-                self._outbox.release(token)
-            else:
+            if self._phase is Phase.OPEN:
                 self._held[token] = job
                 self._waiting.append(token)
+            else:
+                self._outbox.release(token)
         if self._waiting and not self._waking:
             self._wake_slot()
 
     def lose(self, tokens: Iterable[str], reason: str) -> None:
-        """Stops work on jobs whose lease is gone, and discards what they return."""
+        """Cancel the handlers of jobs whose lease is lost, and discard their results."""
         for token in tokens:
             job = self._held.pop(token, None)
             if job is None:
@@ -86,32 +101,35 @@ class Slots:
         self._check_finished()
 
     def close(self) -> None:
-        """Gives back the jobs that have not begun, and takes no more."""
-        self._closed = True
+        """Release the jobs that have not begun, and take no more."""
+        self._advance(Phase.CLOSED)
         self._release_waiting()
         self._check_finished()
 
     def abort(self) -> None:
-        """Cancels all handlers; their jobs are released."""
-        self._closed = self._aborted = True
+        """Cancel all handlers, and release their jobs."""
+        self._advance(Phase.ABORTED)
         self._release_waiting()
         for task in self._running.values():
             task.cancel()
         self._check_finished()
 
     async def finished(self) -> None:
-        """Waits, after `close`, until no job is held any more."""
+        """Wait, after `close`, until no job is held any more."""
         await self._finished.wait()
 
     async def end(self) -> None:
-        """Ends the slots. A handler that resists its cancellation is left behind after a second."""
-        self._ended = True
+        """End the slots; a handler that resists its cancellation is left behind after a second."""
+        self._advance(Phase.ENDED)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             _, resisting = await asyncio.wait(self._tasks, timeout=1)
             if resisting:
                 _logger.warning("%d handlers did not end when they were cancelled", len(resisting))
+
+    def _advance(self, phase: Phase) -> None:
+        self._phase = max(self._phase, phase)
 
     def _release_waiting(self) -> None:
         for token in self._waiting:
@@ -120,7 +138,7 @@ class Slots:
         self._waiting.clear()
 
     def _check_finished(self) -> None:
-        if self._closed and not self._held:
+        if self._phase is not Phase.OPEN and not self._held:
             self._finished.set()
 
     def _wake_slot(self) -> None:
@@ -140,7 +158,7 @@ class Slots:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._ended:
+        while self._phase is not Phase.ENDED:
             self._waking = False
             await self._work_through_queue()
             signal = loop.create_future()
@@ -161,11 +179,11 @@ class Slots:
             own_context = context.copy()
             try:
                 coroutine = own_context.run(handler, job)
-                # A handler that never waits is done with this one step.
+                # A handler that never waits ends within this one step.
                 awaited = own_context.run(coroutine.send, None)
             except StopIteration as returned:
                 outcome = returned.value
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the job's outcome
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
                 outcome = error
             else:
                 outcome = await self._await_handler(token, own_context, coroutine, awaited)
@@ -182,8 +200,8 @@ class Slots:
         assert task is not None
         self._running[token] = task
         try:
-            return await _steps(context, coroutine, awaited)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is the job's outcome
+            return await run_to_its_end(context, coroutine, awaited)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
             return error
         finally:
             del self._running[token]
@@ -199,41 +217,9 @@ class Slots:
         if isinstance(outcome, Thumbnail):
             self.completed += 1
             self._outbox.complete(token, outcome)
-        elif self._aborted or isinstance(outcome, JobReleased):
+        elif self._phase >= Phase.ABORTED or isinstance(outcome, JobReleased):
             self._outbox.release(token)
         else:
             self.failed += 1
-            self._outbox.fail(token, _as_failure(job, outcome))
-        if self._closed:
-            self._check_finished()
-
-
-@types.coroutine
-def _steps(
-    context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
-) -> Generator[object, object, Thumbnail]:
-    """Runs the rest of a handler, in its context, as part of the slot's task."""
-    try:
-        while True:
-            try:
-                value = yield awaited
-            except BaseException as error:  # noqa: BLE001 - the handler gets it
-                awaited = context.run(coroutine.throw, error)
-            else:
-                awaited = context.run(coroutine.send, value)
-    except StopIteration as returned:
-        result: Thumbnail = returned.value
-        return result
-
-
-def _as_failure(job: Job, outcome: object) -> JobFailed:
-    if isinstance(outcome, JobFailed):
-        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message)
-        return outcome
-    if isinstance(outcome, BaseException):
-        text = f"{type(outcome).__name__}: {outcome}" if str(outcome) else type(outcome).__name__
-        _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome)
-        return JobFailed(text)
-    text = f"TypeError: the handler returned {type(outcome).__name__}, not a Thumbnail"
-    _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text)
-    return JobFailed(text)
+            self._outbox.fail(token, as_failure(job, outcome))
+        self._check_finished()

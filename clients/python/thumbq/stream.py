@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from enum import IntEnum, auto
 from time import monotonic
 
 import grpc
@@ -17,13 +18,13 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 _logger = logging.getLogger("thumbq")
 
-# How long (seconds) a server gets to say Welcome; it may have to wait for its database.
+# Seconds in which a server must send Welcome; it may have to wait for its database.
 _WELCOME_LIMIT = 45.0
-# The server says something in each heartbeat interval; one that missed so many is dead.
+# The server sends something in each heartbeat interval; after this number of silent intervals it is dead.
 _MISSED_HEARTBEATS = 3
-# How long (seconds) a server that ends the stream gets to acknowledge the last results.
+# Seconds that a server that asked to reconnect gets to acknowledge the last results.
 _LEAVING_LIMIT = 5.0
-# How long (seconds) a server gets to end the stream of a worker that has drained and has nothing more to say.
+# Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
 _LOST_REASONS: dict[int, str] = {
@@ -36,14 +37,36 @@ _Call = grpc.aio.StreamStreamCall[StreamJobsRequest, StreamJobsResponse]
 
 
 class ServerSilent(Exception):
-    """The server said nothing for three heartbeat intervals."""
+    """The server sent nothing for three heartbeat intervals."""
+
+
+class Phase(IntEnum):
+    """The phase of a stream; the stream goes from one to a later one, never back.
+
+    | phase    | the worker                           | next, and when                                          |
+    |----------|--------------------------------------|---------------------------------------------------------|
+    | OPEN     | gives credit and takes jobs          | DRAINING: the worker stops; LEAVING: the server's Drain |
+    | DRAINING | gives no more credit                 | LEAVING: the server's Drain; CLOSING: nothing was left  |
+    |          |                                      | to send for half a second                               |
+    | LEAVING  | waits for its results' acks          | CLOSED: all have come; CLOSING: five seconds are over   |
+    | CLOSING  | waits for nothing any more           | CLOSED: the writer sees it                              |
+    | CLOSED   | has ended its side, takes no jobs    |                                                         |
+
+    A server may end the stream in any phase.
+    """
+
+    OPEN = auto()
+    DRAINING = auto()
+    LEAVING = auto()
+    CLOSING = auto()
+    CLOSED = auto()
 
 
 class WorkerStream:
-    """Talks to one server until either side ends the stream: one task reads, one writes, one keeps time.
+    """One stream to one server: one task reads, one writes, one keeps time.
 
-    The writer sends everything that is there, then looks again, so messages grow with the load by themselves.
-    `wake` is set by whoever has something to say.
+    The writer sends everything that is due and then looks again, so messages grow with the load by themselves.
+    Whoever makes something due sets `wake`.
     """
 
     def __init__(
@@ -66,19 +89,20 @@ class WorkerStream:
         self._heard_at = monotonic()
         self._credited = 0
         self._received = self._confirmed = 0
-        self._heartbeat_due = False
-        self._drain_due = self._drained = False
-        self._leaving = self._must_leave = self._left = False
-        # Seconds to wait before the next connection, when it was the server that asked to go.
+        # Messages for the writer to send.
+        self._heartbeat_due = self._drain_due = False
+        self._phase = Phase.OPEN
+        # Seconds to wait before the next connection, if the server asked to reconnect.
         self.reconnect_after: float | None = None
 
     def drain(self) -> None:
-        """Asks for no more jobs; the server ends the stream once all that are held are reported."""
-        self._drain_due = True
-        self._wake.set()
+        """Ask for no more jobs; the server ends the stream once all held jobs are reported."""
+        if self._phase is Phase.OPEN:
+            self._drain_due = True
+        self._advance(Phase.DRAINING)
 
     async def run(self, channel: grpc.aio.Channel) -> None:
-        """Returns when the stream ended in good order; raises AioRpcError or ServerSilent when it broke."""
+        """Return when the stream has ended in order. Raises AioRpcError or ServerSilent when it breaks."""
         call = QueueServiceStub(channel).StreamJobs()
         reader = asyncio.create_task(self._read(call))
         writer = asyncio.create_task(self._write(call))
@@ -87,7 +111,7 @@ class WorkerStream:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not clock.done():
-                # A writer that ended has said its last word, or the call is over: then the reader learns why.
+                # The writer ends after its last message, or with the call. The reader then learns why.
                 await asyncio.wait((reader,), timeout=1)
             for task in tasks:
                 if task.done():
@@ -97,6 +121,10 @@ class WorkerStream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _advance(self, phase: Phase) -> None:
+        self._phase = max(self._phase, phase)
+        self._wake.set()
 
     async def _read(self, call: _Call) -> None:
         while isinstance(message := await call.read(), StreamJobsResponse):
@@ -117,8 +145,8 @@ class WorkerStream:
                     self._leave(message.drain)
 
     def _take_jobs(self, message: StreamJobsResponse.Jobs) -> None:
-        if self._left:
-            # They were never confirmed, so the server takes them back.
+        if self._phase is Phase.CLOSED:
+            # The worker has not confirmed them, so the server takes them back.
             return
         self._credited -= len(message.jobs)
         self._received = message.number
@@ -136,47 +164,42 @@ class WorkerStream:
 
     def _leave(self, drain: StreamJobsResponse.Drain) -> None:
         self.reconnect_after = drain.reconnect_after.ToMilliseconds() / 1000
-        self._leaving = True
-        asyncio.get_running_loop().call_later(_LEAVING_LIMIT, self._leave_now)
-        self._wake.set()
-
-    def _leave_now(self) -> None:
-        self._must_leave = True
-        self._wake.set()
+        self._advance(Phase.LEAVING)
+        asyncio.get_running_loop().call_later(_LEAVING_LIMIT, self._advance, Phase.CLOSING)
 
     async def _write(self, call: _Call) -> None:
         await call.write(StreamJobsRequest(hello=self._hello))
         await self._welcomed.wait()
         while True:
             self._wake.clear()
-            said = False
+            sent = False
             for message in self._due():
                 await call.write(message)
-                said = True
-            if said:
+                sent = True
+            if sent:
                 continue
-            if self._must_leave or (self._leaving and self._outbox.empty):
-                self._left = True
+            if self._phase is Phase.CLOSING or (self._phase is Phase.LEAVING and self._outbox.empty):
+                self._advance(Phase.CLOSED)
                 await call.done_writing()
                 return
-            done = self._drained and self._outbox.empty and not self._slots.held
+            done = self._phase is Phase.DRAINING and self._outbox.empty and not self._slots.held
             try:
                 async with asyncio.timeout(_FAREWELL if done else None):
                     await self._wake.wait()
             except TimeoutError:
-                self._must_leave = True
+                self._advance(Phase.CLOSING)
 
     def _due(self) -> Iterator[StreamJobsRequest]:
-        """Yields what there is to say, each message built only when the one before has gone."""
+        """Yield the messages that are due, each built only after the one before it was sent."""
         if results := self._outbox.take():
             yield results
         free = self._window - self._slots.occupied - self._credited
-        # As many results as the window may wait for their commit: the worker stays busy, but runs away from no server.
+        # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.
         credit = min(free, self._window + free - self._outbox.unacknowledged, _CREDIT_LIMIT)
-        if credit > 0 and not (self._leaving or self._drain_due):
+        if credit > 0 and self._phase is Phase.OPEN:
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
-        # Results confirm their jobs as well, so batches that are done already can wait for the heartbeat.
+        # Results confirm their jobs too, so a batch that is done already is confirmed with the heartbeat at the latest.
         if self._received > self._confirmed and (self._slots.held or self._heartbeat_due):
             self._confirmed = self._received
             yield StreamJobsRequest(received=StreamJobsRequest.Received(number=self._confirmed))
@@ -184,8 +207,8 @@ class WorkerStream:
             self._heartbeat_due = False
             tokens = [*self._slots.held, *self._outbox.tokens()]
             yield StreamJobsRequest(heartbeat=StreamJobsRequest.Heartbeat(lease_tokens=tokens))
-        if self._drain_due and not self._drained:
-            self._drained = True
+        if self._drain_due:
+            self._drain_due = False
             yield StreamJobsRequest(drain=StreamJobsRequest.Drain())
 
     async def _keep_time(self) -> None:
@@ -198,11 +221,11 @@ class WorkerStream:
             await asyncio.sleep(self._heartbeat_interval)
             self._heartbeat_due = True
             self._wake.set()
-            if self._silent():
-                # A handler may have blocked the event loop; then the reader catches up meanwhile.
+            if self._server_is_silent():
+                # A handler may have blocked the event loop; give the reader time to catch up.
                 await asyncio.sleep(1)
-                if self._silent():
+                if self._server_is_silent():
                     raise ServerSilent
 
-    def _silent(self) -> bool:
+    def _server_is_silent(self) -> bool:
         return monotonic() - self._heard_at > self._heartbeat_interval * _MISSED_HEARTBEATS

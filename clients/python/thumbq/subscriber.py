@@ -1,4 +1,4 @@
-"""A subscriber: follows the notifications, without a hole, over broken connections."""
+"""A subscriber follows the notifications without a gap, over broken connections."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _TRANSIENT = {
 
 
 class Reset(NamedTuple):
-    """The log no longer reaches back to where the subscriber was: load anew what you show, then go on."""
+    """The log no longer reaches back to the subscriber's cursor: load again what you show, then continue."""
 
     cursor: str
     reason: ResetReason.ValueType
 
 
 class Subscriber:
-    """Yields every notification of some models and statuses (or of all) in order, at least once, from a cursor on.
+    """Yields each notification of some models and statuses (or of all), in order and at least once, after a cursor.
 
         async with Subscriber("localhost:50051", model_ids=[7]) as subscriber:
             async for item in subscriber:
                 print(item)
 
-    `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away
-    the subscriber waits for it, for ever. Other refusals raise `grpc.aio.AioRpcError`.
+    `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away,
+    the subscriber waits for it without a limit. Other errors raise `grpc.aio.AioRpcError`.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Subscriber:
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
         self._link = Link(target)
-        # Where to go on from: everything before it was yielded.
+        # Where to continue: everything up to here has been yielded.
         self.cursor = after
 
     async def __aenter__(self) -> Self:
         self._channel = open_channel(self._target)
         self._stub = NotificationServiceStub(self._channel)
         if self.cursor in ("", "latest"):
-            self.cursor = await self._present_cursor()
+            self.cursor = await self._latest_cursor()
         return self
 
     async def __aexit__(
@@ -91,8 +91,8 @@ class Subscriber:
                 call.cancel()
             await asyncio.sleep(self._link.down(reason))
 
-    async def _present_cursor(self) -> str:
-        """Pins "latest" to a place in the log, so that nothing is missed if the first connection breaks."""
+    async def _latest_cursor(self) -> str:
+        """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""
         while True:
             try:
                 response = await self._stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)

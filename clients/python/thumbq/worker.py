@@ -1,4 +1,4 @@
-"""A worker: takes jobs from the queue, runs a handler on each, and reports what came of it."""
+"""A worker takes jobs from the queue, runs a handler on each, and reports the results."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from typing import Any, Self
 import grpc
 
 from thumbq.connection import Link, describe, open_channel
+from thumbq.handler import Handler
 from thumbq.outbox import Outbox
-from thumbq.slots import Handler, Slots
+from thumbq.slots import Slots
 from thumbq.stream import ServerSilent, WorkerStream
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 
 _logger = logging.getLogger("thumbq")
 
-# Seconds for the last results to reach the server, after the last handler has ended.
-_GOODBYE = 5.0
-# The same when the worker is told to end at once.
-_SHORT_GOODBYE = 1.0
-# Seconds between attempts to reach the server for that.
+# Seconds for the last results to reach the server after the last handler has ended.
+_LAST_RESULTS_LIMIT = 5.0
+# The same after a second signal.
+_HURRIED_LIMIT = 1.0
+# Seconds between attempts to reach the server with the last results.
 _STOPPING_PAUSE = 0.2
 _PROGRESS_INTERVAL = 60.0
-# Before the first Welcome these mean that the worker is set up wrongly; trying again does not help.
+# Before the first Welcome, these mean that the worker is configured wrongly, and a retry does not help.
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.UNAUTHENTICATED,
@@ -42,14 +43,14 @@ _REFUSALS = {
 
 
 class Worker:
-    """Runs a handler on jobs, up to `concurrency` at a time, with up to `prefetch` more waiting at hand.
+    """Runs a handler on jobs, up to `concurrency` at a time, and holds up to `prefetch` more that wait.
 
         async with Worker("localhost:50051", worker_id="render-1", concurrency=8) as worker:
             await worker.run(handler)
 
     The worker keeps its leases alive, reconnects by itself, and then resumes its jobs. `worker_id` (1 to 100
-    characters) defaults to host name and process id. `grace` is the time in seconds that running handlers get
-    to finish once the worker is stopped; after it they are cancelled and their jobs released.
+    characters) defaults to host name and process id. When the worker stops, running handlers have `grace`
+    seconds to finish; then they are cancelled and their jobs are released.
     """
 
     def __init__(
@@ -91,16 +92,16 @@ class Worker:
             await self._ended.wait()
 
     def stop(self) -> None:
-        """Ends `run`: no more jobs are taken, and the running handlers have `grace` seconds to finish."""
+        """End `run`: take no more jobs, and give the running handlers `grace` seconds to finish."""
         self._stopping.set()
 
     async def run(self, handler: Handler, *, handle_signals: bool = True) -> None:
-        """Works until `stop`, or, with `handle_signals` and in the main thread, until SIGTERM or SIGINT.
+        """Work until `stop`, or, with `handle_signals` and in the main thread, until SIGTERM or SIGINT.
 
-        `handler` is an async function of one Job. It returns a Thumbnail, or raises JobFailed, JobReleased,
-        or anything else, which counts as a failed attempt. A second signal ends at once.
+        `handler` is an async function of one Job. It returns a Thumbnail, or raises JobFailed or JobReleased;
+        any other exception counts as a failed attempt. A second signal ends the worker at once.
 
-        While the server is away the worker waits for it, for ever; AioRpcError is raised only when the server
+        While the server is away, the worker waits for it without a limit. Raises AioRpcError only when the server
         refuses the worker from the start.
         """
         _require_async(handler)
@@ -115,8 +116,8 @@ class Worker:
             with _stop_signals(self._signalled) if handle_signals else nullcontext():
                 await self._work(slots, connection)
         except BaseException:
-            # Cancelled from outside, or crashed: the jobs in hand still go back.
-            await self._wind_up(slots, connection, _SHORT_GOODBYE)
+            # Cancelled from outside, or crashed: the held jobs still go back.
+            await self._wind_up(slots, connection, _HURRIED_LIMIT)
             raise
         finally:
             progress.cancel()
@@ -140,10 +141,10 @@ class Worker:
         if self._stream:
             self._stream.drain()
         await _first(slots.finished(), self._aborting.wait(), slots.crashed, timeout=self._grace)
-        await self._wind_up(slots, connection, _SHORT_GOODBYE if self._aborting.is_set() else _GOODBYE)
+        await self._wind_up(slots, connection, _HURRIED_LIMIT if self._aborting.is_set() else _LAST_RESULTS_LIMIT)
 
     async def _wind_up(self, slots: Slots, connection: asyncio.Task[None], seconds: float) -> None:
-        """Releases what is still held, and gives the last reports so many seconds to arrive."""
+        """Release what is still held, and wait up to `seconds` until the last results have arrived."""
         self.stop()
         slots.abort()
         if self._stream:
@@ -151,7 +152,7 @@ class Worker:
         await asyncio.wait((connection,), timeout=seconds)
 
     async def _stay_connected(self, slots: Slots, outbox: Outbox) -> None:
-        """Keeps a stream open until the worker stops and has nothing more to say."""
+        """Keep a stream open until the worker stops and has nothing more to send."""
         window = self._concurrency + self._prefetch
         while not (self._stopping.is_set() and outbox.empty and not slots.held):
             outbox.resend()
@@ -192,7 +193,7 @@ class Worker:
 
 
 async def _first(*awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any], timeout: float | None = None) -> None:
-    """Waits for one of them, and raises what it raised."""
+    """Wait for the first of them, and raise its exception if it has one."""
     futures = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -215,14 +216,14 @@ async def _log_progress(slots: Slots) -> None:
 
 def _require_async(handler: Handler) -> None:
     function = inspect.unwrap(handler)
-    call = getattr(function, "__call__", None)  # noqa: B004 - not whether it can be called, but whether that is async
+    call = getattr(function, "__call__", None)  # noqa: B004 - whether the call is async, not whether there is one
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
         raise TypeError("the handler must be an async function; use asyncio.to_thread for work that blocks")
 
 
 @contextmanager
 def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Calls `stop` on SIGTERM and SIGINT, and puts the handlers back that were there before."""
+    """Call `stop` on SIGTERM and SIGINT; afterwards, restore the earlier handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,6 +1,6 @@
 import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
-import { Patience } from "./patience.js";
+import { Deadline } from "./network/deadline.js";
 import type {
   BatchClaim,
   Claim,
@@ -22,10 +22,10 @@ import type {
   Timestamp,
 } from "./types.js";
 
-const longestAnswer = 30_000; // milliseconds, besides the time that it was asked to wait
+const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
 
 export interface CallOptions {
-  /** Ends the call early. */
+  /** Aborts the call. */
   signal?: AbortSignal;
 }
 
@@ -35,62 +35,62 @@ interface Request extends CallOptions {
   wait?: Seconds | undefined;
 }
 
-/** The JSON interface of a gateway. Each call is one request; it throws ThumbqError for an answer other than 2xx. */
+/** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
 export class Thumbq {
   readonly #gateway: URL;
 
-  /** `url` of the gateway, such as "http://localhost:5009"; in a page that comes from it nothing is needed. */
+  /** @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out */
   constructor({ url }: { url?: string | URL } = {}) {
     this.#gateway = gatewayAddress(url);
   }
 
-  /** Asks for a thumbnail. Asking again for the same model and hash finds the same job. */
+  /** Request a thumbnail. A second request for the same model and hash finds the same job. */
   enqueue(job: NewJob, options?: CallOptions): Promise<Enqueued> {
     return this.#post("api/thumbnail-jobs", job, options);
   }
 
-  /** The same for up to 10,000 jobs at once, all or none; the answers are in their order. */
+  /** Request up to 10,000 thumbnails, all or none. The answers are in the order of the jobs. */
   async enqueueMany(jobs: readonly NewJob[], options?: CallOptions): Promise<Enqueued[]> {
     return (await this.#post<{ jobs: Enqueued[] }>("api/thumbnail-jobs/enqueue-batch", { jobs }, options)).jobs;
   }
 
-  /** One job; with `wait` (at most 30) the answer comes when it has ended, or as it stands when the time is up. */
+  /** Read one job. With `wait` (at most 30) the answer comes when the job has ended, or when the time is up. */
   job(jobId: number, { wait, ...options }: CallOptions & { wait?: Seconds } = {}): Promise<Job> {
     return this.#send("GET", `api/thumbnail-jobs/${jobId}`, { ...options, query: { wait }, wait });
   }
 
-  /** Jobs, newest first, page by page. */
+  /** List jobs page by page, newest first. */
   jobs(filter: JobFilter = {}, options?: CallOptions): Promise<JobPage> {
     return this.#send("GET", "api/thumbnail-jobs", { ...options, query: filter });
   }
 
-  /** Claims the next due job, or undefined when there is none. */
+  /** Claim the next due job. Returns undefined if there is none. */
   dequeue(claim: Claim, options?: CallOptions): Promise<Job | undefined> {
     return this.#post("api/thumbnail-jobs/dequeue", claim, options, claim.wait);
   }
 
-  /** Claims several due jobs as soon as there is one. */
+  /** Claim several due jobs as soon as there is at least one. */
   async dequeueMany(claim: BatchClaim, options?: CallOptions): Promise<Job[]> {
     return (await this.#post<{ jobs: Job[] }>("api/thumbnail-jobs/dequeue-batch", claim, options, claim.wait)).jobs;
   }
 
-  /** Reports that the picture is there. */
+  /** Report a finished picture. */
   complete(jobId: number, picture: Picture & Leased, options?: CallOptions): Promise<Reported> {
     return this.#post(`api/thumbnail-jobs/${jobId}/complete`, picture, options);
   }
 
-  /** Reports a failed attempt; the queue tries again while attempts are left. */
+  /** Report a failed attempt. The queue retries while attempts are left. */
   fail(jobId: number, failure: Failure & Leased, options?: CallOptions): Promise<Reported> {
     return this.#post(`api/thumbnail-jobs/${jobId}/fail`, failure, options);
   }
 
-  /** Reports on many jobs at once; those that are not in the answer were taken. */
+  /** Report the results of many jobs. The answer lists only those that were not simply accepted. */
   async reportResults(results: readonly Result[], options?: CallOptions): Promise<ResultException[]> {
     const path = "api/thumbnail-jobs/results";
     return (await this.#post<{ exceptions: ResultException[] }>(path, { results }, options)).exceptions;
   }
 
-  /** Keeps a job for longer; the moment until which. */
+  /** Extend a lease. Returns its new end. */
   async extendLease(
     jobId: number,
     lease: Required<Leased> & { duration?: Seconds },
@@ -100,37 +100,37 @@ export class Thumbq {
     return (await this.#post<{ leaseExpiresAt: Timestamp }>(path, lease, options)).leaseExpiresAt;
   }
 
-  /** Gives a job back; the attempt does not count. */
+  /** Give a job back. The attempt does not count. */
   async release(jobId: number, lease: Required<Leased>, options?: CallOptions): Promise<void> {
     await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);
   }
 
-  /** Ends a job that waits or is being worked on. */
+  /** Cancel a job that is pending or processing. */
   async cancel(jobId: number, options?: CallOptions): Promise<Job> {
     return (await this.#post<{ job: Job }>(`api/thumbnail-jobs/${jobId}/cancel`, {}, options)).job;
   }
 
-  /** Starts an ended job anew, under its id. */
+  /** Restart an ended job under the same id. */
   async retry(jobId: number, options?: CallOptions): Promise<Job> {
     return (await this.#post<{ job: Job }>(`api/thumbnail-jobs/${jobId}/retry`, {}, options)).job;
   }
 
-  /** Ends all jobs of a model, say because it was deleted; their ids. */
+  /** Cancel all jobs of a model, for instance because it was deleted. Returns their ids. */
   async cancelModelJobs(modelId: number, options?: CallOptions): Promise<number[]> {
     return (await this.#post<{ jobIds: number[] }>(`api/models/${modelId}/cancel-jobs`, {}, options)).jobIds;
   }
 
-  /** What to show for a model now, never from the browser's cache. */
+  /** Read the present thumbnail of a model, never from the browser's cache. */
   thumbnail(modelId: number, options?: CallOptions): Promise<Thumbnail> {
     return this.#send("GET", `models/${modelId}/thumbnail`, options);
   }
 
-  /** Where the log of notifications stands now. Read it, load your state, then subscribe from it. */
+  /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */
   async cursor(options?: CallOptions): Promise<Cursor> {
     return (await this.#send<{ cursor: Cursor }>("GET", "api/notifications/cursor", options)).cursor;
   }
 
-  /** Announces a status that no worker reported, to try out a page. */
+  /** Announce a status that no worker reported, to try out a page. */
   async announceTest(
     modelId: number,
     notification: { status: ThumbnailStatus; thumbnailUrl?: string; errorMessage?: string },
@@ -148,21 +148,21 @@ export class Thumbq {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) address.searchParams.set(name, String(value));
     }
-    const patience = new Patience(signal);
+    const deadline = new Deadline(signal);
     try {
-      const response = await patience.wait(
-        longestAnswer + wait * 1_000,
+      const response = await deadline.limit(
+        answerTimeout + wait * 1_000,
         fetch(address, {
           method,
           cache: "no-store",
-          signal: patience.signal,
+          signal: deadline.signal,
           ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
         }),
       );
-      if (!response.ok) throw await patience.wait(longestAnswer, errorOf(response));
-      return (response.status === 204 ? undefined : await patience.wait(longestAnswer, response.json())) as T;
+      if (!response.ok) throw await deadline.limit(answerTimeout, errorOf(response));
+      return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json())) as T;
     } finally {
-      patience.end();
+      deadline.end();
     }
   }
 }

@@ -1,7 +1,7 @@
-/** Calls what belongs to somebody else. An error of theirs is reported as uncaught, and nothing here stops for it. */
-export async function called(call: () => unknown): Promise<void> {
+/** Call the user's code. Its error is reported as uncaught and does not stop the client. */
+export async function runCallback(callback: () => unknown): Promise<void> {
   try {
-    await call();
+    await callback();
   } catch (error) {
     if (typeof reportError === "function") {
       reportError(error);

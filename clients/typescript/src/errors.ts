@@ -1,28 +1,28 @@
-const passing = new Set([404, 408, 425, 429]); // these may be gone in a minute, as all of 5xx
+const temporary = new Set([404, 408, 425, 429]); // a later attempt may succeed, as after any 5xx
 
-/** The gateway's answer when it refuses, or cannot serve, a request. */
+/** A request that the gateway refused or could not serve. */
 export class ThumbqError extends Error {
   override readonly name = "ThumbqError";
 
   constructor(
     message: string,
-    /** The status of the HTTP answer. */
+    /** The HTTP status. */
     readonly httpStatus: number,
-    /** The word of google.rpc.Code, such as "NOT_FOUND"; the three documented worker routes name none. */
+    /** The name of the google.rpc.Code, such as "NOT_FOUND"; missing in the three documented worker routes. */
     readonly code?: string,
-    /** Seconds after which to ask again, when the gateway named them. */
+    /** Seconds to wait before the next attempt, if the gateway named them. */
     readonly retryAfter?: number,
   ) {
     super(message);
   }
 
-  /** Whether the same request would be refused again, however long one waits. */
+  /** Whether the gateway would refuse the same request again at any later time. */
   get isFinal(): boolean {
-    return this.httpStatus >= 400 && this.httpStatus < 500 && !passing.has(this.httpStatus);
+    return this.httpStatus >= 400 && this.httpStatus < 500 && !temporary.has(this.httpStatus);
   }
 }
 
-/** The error that an HTTP answer other than 2xx stands for. */
+/** Make the error of an HTTP answer other than 2xx. */
 export async function errorOf(response: Response): Promise<ThumbqError> {
   const text = await response.text();
   const { message, code } = explained(text);

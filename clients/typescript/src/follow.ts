@@ -1,17 +1,17 @@
 import { gatewayAddress, pictureAddress } from "./addresses.js";
 import { Thumbq } from "./api.js";
-import { called } from "./callback.js";
+import { runCallback } from "./callback.js";
 import { Listener } from "./listener.js";
-import type { ConnectionOptions, Subscription } from "./subscribe.js";
+import type { ConnectionOptions, Subscription } from "./subscription.js";
 import type { Cursor, ThumbnailStatus } from "./types.js";
 
-const atOnce = 5; // models that are loaded side by side; browsers have six connections to one host
+const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
 
-/** What a page shows for one model. */
+/** The state of one model, as a page shows it. */
 export interface ModelThumbnail {
   modelId: number;
   status: ThumbnailStatus;
-  /** The last good picture, for `<img src>`; another address each time that the picture is new. */
+  /** The last good picture, for `<img src>`. A new picture has a new address. */
   pictureUrl: string | undefined;
   /** Why the last attempt failed. */
   errorMessage: string | undefined;
@@ -19,11 +19,11 @@ export interface ModelThumbnail {
 
 export interface FollowOptions extends ConnectionOptions {
   modelIds: Iterable<number>;
-  /** Called with the present state of each model first, then whenever it has changed. */
+  /** Called with the present state of each model first, then after each change. */
   onThumbnail: (thumbnail: ModelThumbnail) => unknown;
 }
 
-/** Shows what models look like, now and from now on: loads, subscribes, and loads anew when the log had a hole. */
+/** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options: FollowOptions): Subscription {
   const gateway = gatewayAddress(options.url);
   const modelIds = [...new Set(options.modelIds)];
@@ -34,7 +34,7 @@ export function follow(options: FollowOptions): Subscription {
 
   function show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
     const pictureUrl = pictures.get(modelId);
-    return called(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
+    return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
   }
 
   async function load(modelId: number, signal: AbortSignal): Promise<void> {
@@ -50,7 +50,7 @@ export function follow(options: FollowOptions): Subscription {
     const lane = async (): Promise<void> => {
       for (const modelId of waiting) await load(modelId, signal);
     };
-    const lanes = await Promise.allSettled(Array.from({ length: atOnce }, lane));
+    const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
     const failed = lanes.find((outcome) => outcome.status === "rejected");
     if (failed) throw failed.reason;
   }
@@ -75,7 +75,7 @@ export function follow(options: FollowOptions): Subscription {
   );
 }
 
-/** Whether an event came after what was loaded; of another log nobody knows, so it counts. */
+/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
 function isLater(cursor: Cursor, loaded: Cursor | undefined): boolean {
   const [epoch, seq] = cursor.split("-");
   const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];

@@ -1,16 +1,16 @@
-import { BackOff, pause } from "./back_off.js";
-import { called } from "./callback.js";
+import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
-import type { Frame } from "./event_stream.js";
-import { readStream } from "./stream.js";
-import type { ConnectionState, SubscribeOptions, Subscription } from "./subscribe.js";
+import { BackOff, pause } from "./network/back_off.js";
+import type { Frame } from "./network/event_stream.js";
+import { readStream } from "./network/stream.js";
+import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
 import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
 
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
-const longestFilter = 4_000; // characters in the address; beyond that everything is sent, and sorted out here
+const longestFilter = 4_000; // characters in the address; a longer list of models is filtered here instead
 
-/** Keeps one subscription going: one connection after the other, each from where the last one ended. */
+/** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
@@ -22,7 +22,7 @@ export class Listener implements Subscription {
   #position: Cursor | undefined;
   #state: ConnectionState | undefined;
 
-  /** @param start finds where to begin; called until it succeeds */
+  /** @param start returns the first position; called until it succeeds */
   constructor(gateway: URL, options: SubscribeOptions, start: (signal: AbortSignal) => Promise<Cursor>) {
     this.#gateway = gateway;
     this.#options = options;
@@ -45,7 +45,7 @@ export class Listener implements Subscription {
   }
 
   async #listen(): Promise<void> {
-    this.#tell("connecting");
+    this.#setState("connecting");
     while (!this.#isClosed) {
       let leastPause = 0;
       try {
@@ -57,16 +57,16 @@ export class Listener implements Subscription {
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
       }
-      this.#tell("reconnecting");
+      this.#setState("reconnecting");
       await pause(leastPause + this.#backOff.next(), this.#closing.signal);
     }
   }
 
-  /** Follows one connection to its end; true when another one shall follow at once. */
+  /** Follow one connection to its end. Returns true if the next connection may start at once. */
   async #connect(position: Cursor): Promise<boolean> {
     const frames = readStream(this.#address(position), this.#options.silence ?? silence, this.#closing.signal);
-    let isKnown = false; // whether there is a server behind the gateway
-    let hasEvent = !this.#options.onQueue; // who watches the queue hears of it, or of the server's absence, at once
+    let isKnown = false; // whether the gateway has its server
+    let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {
       if (this.#isClosed) return false;
       this.#backOff.succeeded(frame.retry);
@@ -77,31 +77,31 @@ export class Listener implements Subscription {
           return true;
         }
       } else if (frame.data !== undefined) {
-        await this.#take(frame, frame.data);
+        await this.#deliver(frame, frame.data);
       }
       this.#position = frame.id ?? this.#position;
       hasEvent ||= frame.event !== undefined;
       isKnown ||= frame.event === "heartbeat";
-      // Whoever asked for what comes from now on misses nothing as soon as it is known from where.
+      // With "latest", the subscription is live once it has a cursor: from then on it misses nothing.
       if (!isKnown && hasEvent && this.#position !== "latest") {
         isKnown = true;
-        this.#tell("live");
+        this.#setState("live");
       }
     }
     return false;
   }
 
-  async #take(frame: Frame, data: string): Promise<void> {
+  async #deliver(frame: Frame, data: string): Promise<void> {
     const { onThumbnail, onQueue } = this.#options;
     const content = JSON.parse(data) as unknown;
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
       if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId)) return;
-      await called(() => onThumbnail(notification, frame.id ?? ""));
+      await runCallback(() => onThumbnail(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
-      await called(() => onQueue?.(content as QueueSnapshot));
+      await runCallback(() => onQueue?.(content as QueueSnapshot));
     } else if (frame.event === "heartbeat") {
-      this.#tell((content as { connected: boolean }).connected ? "live" : "away");
+      this.#setState((content as { connected: boolean }).connected ? "live" : "away");
     }
   }
 
@@ -111,15 +111,15 @@ export class Listener implements Subscription {
       return typeof next === "string" ? next : undefined;
     } catch (error) {
       // The position stays as it is, so the next connection begins with the same reset.
-      console.error("thumbq: the state could not be loaded anew, and will be again", error);
+      console.error("thumbq: the state could not be reloaded; thumbq will try again", error);
       throw new Error("not loaded", { cause: error });
     }
   }
 
-  #tell(state: ConnectionState): void {
+  #setState(state: ConnectionState): void {
     if (state === this.#state || this.#isClosed) return;
     this.#state = state;
-    void called(() => this.#options.onConnection?.(state));
+    void runCallback(() => this.#options.onConnection?.(state));
   }
 
   #address(position: Cursor): URL {

@@ -1,22 +1,22 @@
-/** Where a job is in its life. */
+/** The state of a job. */
 export type JobStatus = "Pending" | "Processing" | "Completed" | "Failed" | "Cancelled";
 
-/** What a page can show for a model. */
+/** The state of a model's thumbnail. */
 export type ThumbnailStatus = "None" | "Pending" | "Processing" | "Ready" | "Failed";
 
-/** What an enqueue found: a new job, one under way or done, or one that now starts anew. */
+/** The result of an enqueue: a new job, an existing one, or one that was reset to start again. */
 export type EnqueueOutcome = "Created" | "Existing" | "Reset";
 
-/** Why a result was not simply taken. "AlreadyDone" is as good as taken. */
+/** Why a result was not simply accepted. "AlreadyDone": the same result was accepted before. */
 export type ResultCode = "AlreadyDone" | "Stale" | "Invalid";
 
-/** A moment as RFC 3339, such as "2026-11-23T14:19:09.836482Z". */
+/** A time in RFC 3339, such as "2026-11-23T14:19:09.836482Z". */
 export type Timestamp = string;
 
-/** A time span in seconds. */
+/** A duration in seconds. */
 export type Seconds = number;
 
-/** A place in the log of notifications, such as "532ea9ad-1". */
+/** A position in the notification log, such as "532ea9ad-1". */
 export type Cursor = string;
 
 /** A request for the thumbnail of one model. */
@@ -27,7 +27,7 @@ export interface Job {
   /** SHA-256 of the model file, 64 lower-case hexadecimal digits. */
   modelHash: string;
   status: JobStatus;
-  /** How often the job was claimed, this attempt included. */
+  /** How often the job was claimed, including the present attempt. */
   attemptCount: number;
   createdAt: Timestamp;
   updatedAt: Timestamp;
@@ -35,19 +35,19 @@ export interface Job {
   /** 0 to 9, higher first. */
   priority: number;
   maxAttempts: number;
-  /** Proof of the lease, to send back with the result; empty but in answers to a claim. */
+  /** Proof of the lease, to send back with the result. Set only in the answer to a claim. */
   leaseToken: string;
   leaseExpiresAt?: Timestamp;
-  /** Pending: not handed out before. */
+  /** Pending: the earliest time of the next attempt. */
   runAt?: Timestamp;
-  /** Processing: who holds the lease. */
+  /** Processing: the worker that holds the lease. */
   workerId?: string;
   /** Why the last attempt failed. */
   errorMessage?: string;
   finishedAt?: Timestamp;
 }
 
-/** The picture of a model as it is now. */
+/** The present thumbnail of a model. */
 export interface Thumbnail {
   status: ThumbnailStatus;
   fileUrl: string | null;
@@ -57,7 +57,7 @@ export interface Thumbnail {
   errorMessage: string | null;
   createdAt: Timestamp | null;
   processedAt: Timestamp | null;
-  /** Where the log of notifications stood when this was read. */
+  /** The head of the notification log when this was read. */
   cursor: Cursor;
 }
 
@@ -76,33 +76,33 @@ export interface Notification {
   willRetry: boolean;
   timestamp: Timestamp;
   nextAttemptAt?: Timestamp;
-  /** From the test route. */
+  /** Set in a notification of the test route. */
   test?: true;
 }
 
-/** Why a subscription could not go on from where it was. */
+/** Why a subscription could not continue from its cursor. */
 export type ResetReason = "TooOld" | "OtherLog" | "Future" | "Malformed";
 
-/** There is a hole before this place in the log. */
+/** Events before this cursor are missing. */
 export interface Reset {
-  /** Where the subscription goes on. */
+  /** The subscription continues here. */
   cursor: Cursor;
   reason: ResetReason;
 }
 
-/** Counters of the queue, and what is being worked on. Each one is complete. */
+/** The counters of the queue and its running jobs. Each snapshot is complete. */
 export interface QueueSnapshot {
   pending: number;
   processing: number;
   completed: number;
   failed: number;
   cancelled: number;
-  /** The jobs under way that were claimed last, 100 at most. */
+  /** The 100 jobs in progress that were claimed last. */
   rendering: Rendering[];
   timestamp: Timestamp;
 }
 
-/** A job that a worker holds. */
+/** A job in progress. */
 export interface Rendering {
   modelId: number;
   jobId: number;
@@ -111,7 +111,7 @@ export interface Rendering {
   claimedAt: Timestamp;
 }
 
-/** What to enqueue. */
+/** A job to enqueue. */
 export interface NewJob {
   modelId: number;
   /** SHA-256 of the model file: 64 hexadecimal digits. */
@@ -122,7 +122,7 @@ export interface NewJob {
   maxAttempts?: number;
   /** Render again even if the picture is there. */
   force?: boolean;
-  /** Not before so long from now. */
+  /** Time until the first attempt. */
   delay?: Seconds;
 }
 
@@ -134,7 +134,7 @@ export interface Enqueued {
 export interface Claim {
   /** 1 to 100 characters. */
   workerId: string;
-  /** How long to wait for a job, at most 30; default 0. */
+  /** Seconds to wait for a job: 0 (default) to 30. */
   wait?: Seconds;
 }
 
@@ -143,7 +143,7 @@ export interface BatchClaim extends Claim {
   maxJobs?: number;
 }
 
-/** The picture is there. */
+/** A finished picture. */
 export interface Picture {
   /** Absolute path of the file, at most 500 characters, without "..". */
   thumbnailPath: string;
@@ -153,29 +153,29 @@ export interface Picture {
   height: number;
 }
 
-/** The attempt failed. */
+/** A failed attempt. */
 export interface Failure {
   /** Not blank. */
   errorMessage: string;
-  /** False: do not try again, whatever attempts are left. */
+  /** False: do not retry, even if attempts are left. */
   retryable?: boolean;
-  /** Time until the next attempt, instead of the queue's back-off. */
+  /** Time until the next attempt; default: the queue's back-off. */
   retryDelay?: Seconds;
 }
 
-/** The lease under which a result is reported; with it nobody's work can be overwritten by mistake. */
+/** The lease of the reported job. With it, a late report cannot overwrite the work of another worker. */
 export interface Leased {
   leaseToken?: string;
 }
 
-/** What a report did to the model. */
+/** The effect of a report on the model. */
 export interface Reported {
   modelId: number;
   status: ThumbnailStatus;
   message: string;
 }
 
-/** A report on one job of a batch: complete, failed, or given back. */
+/** The result of one job in a batch: complete, failed, or released. */
 export type Result = { leaseToken: string } & (
   | { complete: Picture }
   | { fail: Failure }
@@ -188,13 +188,13 @@ export interface ResultException {
   message: string;
 }
 
-/** Which jobs to list; all that is left out is not asked for. */
+/** Filters of a list of jobs. A missing field does not filter. */
 export interface JobFilter {
   status?: JobStatus;
   modelId?: number;
   /** 1 to 1000, default 100. */
   pageSize?: number;
-  /** From the page before. */
+  /** `nextPageToken` of the previous page. */
   pageToken?: string;
 }
 
@@ -202,6 +202,6 @@ export interface JobPage {
   jobs: Job[];
   /** Empty on the last page. */
   nextPageToken: string;
-  /** Where the log of notifications stood before this page was read: subscribe from that of the first page. */
+  /** The head of the notification log before this page was read. Subscribe from the first page's cursor. */
   cursor: Cursor;
 }

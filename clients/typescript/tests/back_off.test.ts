@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BackOff, pause } from "#thumbq/back_off.js";
+import { BackOff, pause } from "#thumbq/network/back_off.js";
 
 function isAbout(milliseconds: number, expected: number): void {
   assert.ok(milliseconds >= expected * 0.8 && milliseconds <= expected * 1.2, `${milliseconds} for ${expected}`);

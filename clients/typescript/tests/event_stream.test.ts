@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EventStreamParser, type Frame } from "#thumbq/event_stream.js";
+import { EventStreamParser, type Frame } from "#thumbq/network/event_stream.js";
 
 function parse(...pieces: string[]): Frame[] {
   const parser = new EventStreamParser();

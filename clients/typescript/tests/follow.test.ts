@@ -5,11 +5,11 @@ import { test, type TestContext } from "node:test";
 
 import { follow, type FollowOptions, type ModelThumbnail, type Subscription } from "thumbq";
 
-import { Hearing } from "./hearing.js";
+import { Recorder } from "./recorder.js";
 import { control, folder, hashOf, thumbq, url } from "./service.js";
 
-/** What a page shows: the last state of each model, and all of them as they came. */
-class Page extends Hearing {
+/** A page: the last state of each model, and every state in order. */
+class Page extends Recorder {
   readonly shown = new Map<number, ModelThumbnail>();
   readonly all: ModelThumbnail[] = [];
 
@@ -82,7 +82,7 @@ test("what was loaded is not overwritten by what happened before", async (t) => 
   open(t, page, [1]);
   await loading.begun;
   await rendered(1, "ready");
-  loading.goOn();
+  loading.proceed();
   await page.status(1, "Ready");
   await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
   await page.status(1, "Failed");
@@ -134,12 +134,12 @@ test("there is no following of nothing, nor of what is no model", async (t) => {
   await assert.rejects(open(t, new Page(), [-5]).closed, { name: "ThumbqError" });
 });
 
-/** Holds the first request to such an address back until the test lets it go. */
-function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; goOn: () => void } {
+/** Hold the first request to a matching address until the test lets it continue. */
+function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; proceed: () => void } {
   let begin: () => void;
-  let goOn!: () => void;
+  let proceed!: () => void;
   const begun = new Promise<void>((resolve) => (begin = resolve));
-  const wait = new Promise<void>((resolve) => (goOn = resolve));
+  const wait = new Promise<void>((resolve) => (proceed = resolve));
   const original = globalThis.fetch;
   t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
     if (address.test(input.href)) {
@@ -148,5 +148,5 @@ function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; g
     }
     return original(input, init);
   });
-  return { begun, goOn };
+  return { begun, proceed };
 }

@@ -4,9 +4,9 @@ import { Thumbq } from "thumbq";
 
 /** The gateway. */
 export const url = env["THUMBQ_URL"] ?? "";
-/** The gateway too, over a line that can go dead. */
+/** The gateway as well, over a line that can go dead. */
 export const lineUrl = env["THUMBQ_LINE_URL"] ?? "";
-/** Where workers put pictures. */
+/** The folder for the pictures of workers. */
 export const folder = env["THUMBQ_FOLDER"] ?? "";
 
 export const thumbq = new Thumbq({ url: url || "http://none.invalid" });
@@ -21,7 +21,7 @@ type Action =
   | "line/mended"
   | `announce/${number}`;
 
-/** Has something done to the service, and waits until it is. */
+/** Do something to the service, and wait until it is done. */
 export async function control(action: Action): Promise<void> {
   const response = await fetch(new URL(action, env["THUMBQ_CONTROL_URL"]), { method: "POST" });
   if (!response.ok) throw new Error(await response.text());

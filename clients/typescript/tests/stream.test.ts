@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { readStream } from "#thumbq/stream.js";
+import { readStream } from "#thumbq/network/stream.js";
 
 const silence = 40_000; // milliseconds
 
@@ -32,11 +32,11 @@ test("a reader that is busy is not taken for a silent line", async (t) => {
   assert.deepEqual((await second).value, { data: "two" });
 });
 
-/** The body of what fetch() gets, piece by piece, each when the one before has been read; the clock stands still. */
+/** The body of a fetch(), which a test sends in pieces. The clock stands still. */
 class Pieces {
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #isWanted = false;
-  #tell: () => void = () => undefined;
+  #notify: () => void = () => undefined;
 
   constructor(t: TestContext) {
     t.mock.timers.enable({ apis: ["setTimeout"] });
@@ -46,7 +46,7 @@ class Pieces {
   }
 
   async wanted(): Promise<void> {
-    while (!this.#isWanted) await new Promise<void>((resolve) => (this.#tell = resolve));
+    while (!this.#isWanted) await new Promise<void>((resolve) => (this.#notify = resolve));
     this.#isWanted = false;
   }
 
@@ -62,7 +62,7 @@ class Pieces {
       },
       pull: () => {
         this.#isWanted = true;
-        this.#tell();
+        this.#notify();
       },
     };
     const body = new ReadableStream(source, { highWaterMark: 0 });

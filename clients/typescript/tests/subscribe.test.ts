@@ -6,14 +6,14 @@ import { setImmediate } from "node:timers/promises";
 
 import { subscribe, ThumbqError, type SubscribeOptions, type Subscription } from "thumbq";
 
-import { Hearing } from "./hearing.js";
+import { Recorder } from "./recorder.js";
 import { control, hashOf, lineUrl, thumbq, url } from "./service.js";
 
 const pauses = { longestPause: 1_000 };
 
-/** A subscription for the time of the test. */
-function listen(t: TestContext, hearing: Hearing, options: Partial<SubscribeOptions> = {}): Subscription {
-  const { onThumbnail, onReset, onConnection } = hearing;
+/** Subscribe until the end of the test. */
+function listen(t: TestContext, recorder: Recorder, options: Partial<SubscribeOptions> = {}): Subscription {
+  const { onThumbnail, onReset, onConnection } = recorder;
   const subscription = subscribe({ url, onThumbnail, onReset, onConnection, ...pauses, ...options });
   t.after(() => subscription.close());
   return subscription;
@@ -22,49 +22,49 @@ function listen(t: TestContext, hearing: Hearing, options: Partial<SubscribeOpti
 const announce = (modelId: number): Promise<void> => thumbq.announceTest(modelId, { status: "Ready" });
 
 test("every event comes in order, from the moment of going live", async (t) => {
-  const hearing = new Hearing();
-  const subscription = listen(t, hearing);
-  await hearing.state("live");
+  const recorder = new Recorder();
+  const subscription = listen(t, recorder);
+  await recorder.state("live");
   for (const modelId of [1, 2, 3]) await announce(modelId);
-  await hearing.count(3);
-  assert.deepEqual(hearing.models, [1, 2, 3]);
-  assert.deepEqual(hearing.states, ["connecting", "live"]);
-  const { status, test: isTest, willRetry, thumbnailUrl } = hearing.notifications[0]!;
+  await recorder.count(3);
+  assert.deepEqual(recorder.models, [1, 2, 3]);
+  assert.deepEqual(recorder.states, ["connecting", "live"]);
+  const { status, test: isTest, willRetry, thumbnailUrl } = recorder.notifications[0]!;
   assert.deepEqual([status, isTest, willRetry, thumbnailUrl], ["Ready", true, false, null]);
   subscription.close();
   await subscription.closed;
-  assert.equal(subscription.cursor, hearing.cursors[2]);
+  assert.equal(subscription.cursor, recorder.cursors[2]);
 });
 
 test("only the models and statuses that were asked for come", async (t) => {
-  const hearing = new Hearing();
-  listen(t, hearing, { modelIds: [2, 3], statuses: ["Ready", "Failed"] });
-  await hearing.state("live");
+  const recorder = new Recorder();
+  listen(t, recorder, { modelIds: [2, 3], statuses: ["Ready", "Failed"] });
+  await recorder.state("live");
   await announce(1);
   await thumbq.announceTest(2, { status: "Pending" });
   await thumbq.announceTest(2, { status: "Failed", errorMessage: "no faces" });
   await announce(3);
-  await hearing.count(2);
-  const heard = hearing.notifications.map(({ modelId, status }) => `${modelId} ${status}`);
-  assert.deepEqual(heard, ["2 Failed", "3 Ready"]);
+  await recorder.count(2);
+  const received = recorder.notifications.map(({ modelId, status }) => `${modelId} ${status}`);
+  assert.deepEqual(received, ["2 Failed", "3 Ready"]);
 });
 
 test("more models than fit into an address are sorted out here", async (t) => {
-  const hearing = new Hearing();
+  const recorder = new Recorder();
   const many = Array.from({ length: 5_000 }, (_, index) => 1_000_000 + index);
-  listen(t, hearing, { modelIds: many });
-  await hearing.state("live");
+  listen(t, recorder, { modelIds: many });
+  await recorder.state("live");
   await announce(1);
   await announce(1_004_999);
-  await hearing.count(1);
-  assert.deepEqual(hearing.models, [1_004_999]);
+  await recorder.count(1);
+  assert.deepEqual(recorder.models, [1_004_999]);
 });
 
 test("it begins where it is told to", async (t) => {
   await announce(1);
   const cursor = await thumbq.cursor();
   await announce(2);
-  const [all, rest] = [new Hearing(), new Hearing()];
+  const [all, rest] = [new Recorder(), new Recorder()];
   listen(t, all, { after: "earliest" });
   listen(t, rest, { after: cursor });
   await Promise.all([all.count(2), rest.count(1)]);
@@ -74,163 +74,163 @@ test("it begins where it is told to", async (t) => {
 });
 
 test("nothing is missed while the gateway is away, again and again", async (t) => {
-  const hearing = new Hearing();
-  listen(t, hearing);
-  await hearing.state("live");
+  const recorder = new Recorder();
+  listen(t, recorder);
+  await recorder.state("live");
   for (const round of [0, 1, 2]) {
     await announce(3 * round + 1);
-    await hearing.count(3 * round + 1);
+    await recorder.count(3 * round + 1);
     await control("gateway/stop");
-    await hearing.state("reconnecting");
+    await recorder.state("reconnecting");
     await control(`announce/${3 * round + 2}`);
     await control("gateway/start");
     await control(`announce/${3 * round + 3}`);
-    await hearing.state("live");
-    await hearing.count(3 * round + 3);
+    await recorder.state("live");
+    await recorder.count(3 * round + 3);
   }
-  assert.deepEqual(hearing.models, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  assert.deepEqual(hearing.resets, []);
+  assert.deepEqual(recorder.models, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(recorder.resets, []);
 });
 
 test("a line that went dead is noticed by its silence, and nothing is missed", async (t) => {
-  const hearing = new Hearing();
-  listen(t, hearing, { url: lineUrl, silence: 3_000 });
-  await hearing.state("live");
+  const recorder = new Recorder();
+  listen(t, recorder, { url: lineUrl, silence: 3_000 });
+  await recorder.state("live");
   await control("line/dead");
   for (const modelId of [1, 2, 3]) await announce(modelId);
-  await hearing.state("reconnecting");
+  await recorder.state("reconnecting");
   await control("line/mended");
-  await hearing.count(3);
-  assert.deepEqual(hearing.models, [1, 2, 3]);
+  await recorder.count(3);
+  assert.deepEqual(recorder.models, [1, 2, 3]);
 });
 
 test("a log of another queue is told once, and the subscription goes on in it", async (t) => {
-  const hearing = new Hearing();
-  listen(t, hearing);
-  await hearing.state("live");
+  const recorder = new Recorder();
+  listen(t, recorder);
+  await recorder.state("live");
   await announce(1);
-  await hearing.count(1);
+  await recorder.count(1);
   await control("server/another-queue");
-  await hearing.until(() => hearing.resets.length > 0);
+  await recorder.until(() => recorder.resets.length > 0);
   await control("announce/2");
-  await hearing.count(2);
-  assert.deepEqual(hearing.models, [1, 2]);
-  assert.deepEqual(hearing.resets.map(({ reason }) => reason), ["OtherLog"]);
+  await recorder.count(2);
+  assert.deepEqual(recorder.models, [1, 2]);
+  assert.deepEqual(recorder.resets.map(({ reason }) => reason), ["OtherLog"]);
 });
 
 test("events wait until the state is loaded anew, and a load that failed is tried again", async (t) => {
   t.mock.method(console, "error", () => undefined);
-  const hearing = new Hearing();
+  const recorder = new Recorder();
   const story: string[] = [];
   await announce(1);
   const cursor = await thumbq.cursor();
-  listen(t, hearing, {
+  listen(t, recorder, {
     after: cursor.replace(/^[^-]+/, "00000000"),
     async onReset(reset) {
       story.push("load");
       await announce(2);
       await announce(3);
       if (story.length === 1) throw new ThumbqError("not now", 400);
-      hearing.onReset(reset);
+      recorder.onReset(reset);
       story.push("loaded");
     },
     onThumbnail(notification, at) {
       story.push(`model ${notification.modelId}`);
-      hearing.onThumbnail(notification, at);
+      recorder.onThumbnail(notification, at);
     },
   });
-  await hearing.count(2);
+  await recorder.count(2);
   assert.deepEqual(story, ["load", "load", "loaded", "model 2", "model 3"]);
 });
 
 test("a reset may name where to go on", async (t) => {
   await announce(1);
   await announce(2);
-  const hearing = new Hearing();
-  listen(t, hearing, { after: "00000000-7", onReset: (reset) => (hearing.onReset(reset), "earliest") });
-  await hearing.count(2);
-  assert.deepEqual([hearing.models, hearing.resets.length], [[1, 2], 1]);
+  const recorder = new Recorder();
+  listen(t, recorder, { after: "00000000-7", onReset: (reset) => (recorder.onReset(reset), "earliest") });
+  await recorder.count(2);
+  assert.deepEqual([recorder.models, recorder.resets.length], [[1, 2], 1]);
 });
 
 test("the next event waits for the promise of the one before", async (t) => {
   for (const modelId of [1, 2, 3]) await announce(modelId);
-  const hearing = new Hearing();
+  const recorder = new Recorder();
   let open = 0;
-  listen(t, hearing, {
+  listen(t, recorder, {
     after: "earliest",
     async onThumbnail(notification, cursor) {
       open += 1;
       await new Promise((resolve) => setTimeout(resolve, 20));
       assert.equal(open, 1);
       open -= 1;
-      hearing.onThumbnail(notification, cursor);
+      recorder.onThumbnail(notification, cursor);
     },
   });
-  await hearing.count(3);
-  assert.deepEqual(hearing.models, [1, 2, 3]);
+  await recorder.count(3);
+  assert.deepEqual(recorder.models, [1, 2, 3]);
 });
 
 test("who watches the queue hears its counters, and when the server behind the gateway is away", async (t) => {
-  const hearing = new Hearing();
-  listen(t, hearing, { onQueue: hearing.onQueue });
-  await hearing.state("live");
+  const recorder = new Recorder();
+  listen(t, recorder, { onQueue: recorder.onQueue });
+  await recorder.state("live");
   await thumbq.enqueue({ modelId: 1, modelHash: hashOf(1) });
-  await hearing.until(() => hearing.snapshots.at(-1)?.pending === 1);
+  await recorder.until(() => recorder.snapshots.at(-1)?.pending === 1);
   await control("server/stop");
-  await hearing.state("away");
+  await recorder.state("away");
   await control("server/start");
-  await hearing.state("live");
+  await recorder.state("live");
   await announce(2);
-  await hearing.count(2);
-  assert.deepEqual(hearing.states, ["connecting", "live", "away", "live"]);
-  assert.deepEqual(hearing.models, [1, 2]);
+  await recorder.count(2);
+  assert.deepEqual(recorder.states, ["connecting", "live", "away", "live"]);
+  assert.deepEqual(recorder.models, [1, 2]);
 });
 
 test("who comes while the server is away is told so first", async (t) => {
-  const [first, second] = [new Hearing(), new Hearing()];
+  const [first, second] = [new Recorder(), new Recorder()];
   listen(t, first, { onQueue: first.onQueue });
   await first.state("live");
   await control("server/stop");
   await first.state("away");
   listen(t, second, { onQueue: second.onQueue, after: "earliest" });
   await second.state("away");
-  await setImmediate(); // all that came with it has been told
+  await setImmediate(); // every callback of the same frame has run
   assert.deepEqual(second.states, ["connecting", "away"]);
 });
 
 test("after it is closed nothing is called any more", async (t) => {
-  const hearing = new Hearing();
-  const subscription = listen(t, hearing, { after: "earliest" });
+  const recorder = new Recorder();
+  const subscription = listen(t, recorder, { after: "earliest" });
   await announce(1);
-  await hearing.count(1);
+  await recorder.count(1);
   subscription.close();
   await subscription.closed;
-  const other = new Hearing();
-  listen(t, other, { after: hearing.cursors[0]! });
+  const other = new Recorder();
+  listen(t, other, { after: recorder.cursors[0]! });
   await announce(2);
   await other.count(1);
-  assert.deepEqual([hearing.models, hearing.states], [[1], ["connecting", "live"]]);
+  assert.deepEqual([recorder.models, recorder.states], [[1], ["connecting", "live"]]);
 });
 
 test("a handler may close it in the middle of what has come", async (t) => {
   for (const modelId of [1, 2, 3]) await announce(modelId);
-  const hearing = new Hearing();
-  const subscription = listen(t, hearing, {
+  const recorder = new Recorder();
+  const subscription = listen(t, recorder, {
     after: "earliest",
     onThumbnail(notification, cursor) {
-      hearing.onThumbnail(notification, cursor);
+      recorder.onThumbnail(notification, cursor);
       subscription.close();
     },
   });
   await subscription.closed;
-  assert.deepEqual(hearing.models, [1]);
+  assert.deepEqual(recorder.models, [1]);
 });
 
 test("a request that is refused for good ends it with the reason", async (t) => {
-  const hearing = new Hearing();
-  const subscription = listen(t, hearing, { modelIds: [-1] });
+  const recorder = new Recorder();
+  const subscription = listen(t, recorder, { modelIds: [-1] });
   await assert.rejects(subscription.closed, (error) => error instanceof ThumbqError && error.httpStatus === 400);
-  assert.deepEqual(hearing.states, ["connecting"]);
+  assert.deepEqual(recorder.states, ["connecting"]);
 });
 
 test("a gateway that is full is asked again, not before the time that it names", async (t) => {
@@ -238,23 +238,23 @@ test("a gateway that is full is asked again, not before the time that it names",
   const gateway = createServer((_request, response) => {
     asked.push(performance.now());
     response.writeHead(503, { "Retry-After": "2" }).end("full");
-    if (asked.length === 2) hearing.changed();
+    if (asked.length === 2) recorder.changed();
   });
   await new Promise<void>((resolve) => gateway.listen(0, "127.0.0.1", resolve));
   t.after(() => gateway.close().closeAllConnections());
-  const hearing = new Hearing();
-  listen(t, hearing, { url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}` });
-  await hearing.until(() => asked.length === 2);
+  const recorder = new Recorder();
+  listen(t, recorder, { url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}` });
+  await recorder.until(() => asked.length === 2);
   assert.ok(asked[1]! - asked[0]! >= 2_000);
-  assert.deepEqual(hearing.states, ["connecting", "reconnecting"]);
+  assert.deepEqual(recorder.states, ["connecting", "reconnecting"]);
 });
 
 test("an answer that is no event stream is not taken for one", async (t) => {
   const gateway = createServer((_request, response) => response.end("<title>Please log in</title>"));
   await new Promise<void>((resolve) => gateway.listen(0, "127.0.0.1", resolve));
   t.after(() => gateway.close().closeAllConnections());
-  const hearing = new Hearing();
-  listen(t, hearing, { url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}` });
-  await hearing.state("reconnecting");
-  assert.deepEqual(hearing.states, ["connecting", "reconnecting"]);
+  const recorder = new Recorder();
+  listen(t, recorder, { url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}` });
+  await recorder.state("reconnecting");
+  assert.deepEqual(recorder.states, ["connecting", "reconnecting"]);
 });

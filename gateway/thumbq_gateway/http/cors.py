@@ -1,4 +1,4 @@
-"""Which pages of other origins may use the API from a browser."""
+"""CORS: the origins whose pages may use the API from a browser."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +12,7 @@ _PREFLIGHT = {
 
 
 def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
-    """Answers preflights and marks responses for pages of these origins; "*" among them is any."""
+    """Answer preflights of these origins and mark the responses to them; "*" allows every origin."""
 
     def allowed(request: web.Request) -> str | None:
         origin = request.headers.get("Origin")

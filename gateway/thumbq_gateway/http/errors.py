@@ -1,4 +1,4 @@
-"""Refusals and failures as HTTP answers."""
+"""Refusals and failures as HTTP responses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,7 +10,7 @@ from thumbq_gateway.protojson.encoder import json_bytes
 
 log = structlog.get_logger()
 
-# google/rpc/code.proto says which HTTP status belongs to which code.
+# The mapping of google/rpc/code.proto.
 HTTP_STATUS = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.UNKNOWN: 500,
@@ -29,7 +29,8 @@ HTTP_STATUS = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-_OWN_WORDS = {
+# These replace the messages of the server, which only its operator should read.
+_MESSAGES = {
     grpc.StatusCode.UNAVAILABLE: "The service is unavailable for the moment. Try again.",
     grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
     grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
@@ -41,7 +42,7 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class Refusal(Exception):
-    """A request that is answered with an error, without asking the server."""
+    """A request that is answered with an error."""
 
     def __init__(self, code: grpc.StatusCode, message: str, http_status: int | None = None) -> None:
         super().__init__(message)
@@ -51,22 +52,22 @@ class Refusal(Exception):
 
 
 def refused_by_server(error: grpc.RpcError) -> Refusal:
-    """The server's error, without what only its operator should read."""
+    """Return the server's error as a refusal, without details that are meant for the operator."""
     assert isinstance(error, grpc.aio.AioRpcError)
     code = error.code()
     if code is grpc.StatusCode.CANCELLED:
-        # our caller did not hang up, or nobody would read this: a server that stops cancels what it has not finished
+        # Our caller is still there, so the server has cancelled the call: it is stopping.
         code = grpc.StatusCode.UNAVAILABLE
-    return Refusal(code, _OWN_WORDS.get(code) or error.details() or code.value[1])
+    return Refusal(code, _MESSAGES.get(code) or error.details() or code.value[1])
 
 
 def retry_headers(http_status: int) -> Mapping[str, str]:
-    """When a later attempt may succeed, the time after which to make it."""
+    """Return a Retry-After header if a later attempt may succeed."""
     return _TRY_AGAIN_SOON if http_status in {429, 503} else _NOTHING
 
 
 def status_response(refusal: Refusal) -> web.Response:
-    """The error as google.rpc.Status in JSON."""
+    """Return the error as google.rpc.Status in JSON."""
     number, _ = refusal.code.value
     status = {"code": number, "message": refusal.message, "status": refusal.code.name}
     return web.Response(
@@ -81,7 +82,7 @@ def status_response(refusal: Refusal) -> web.Response:
 async def answer_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """What a handler raises, as an answer; the unforeseen is logged, and not shown."""
+    """Turn each exception of a handler into a response. Unexpected ones are logged and not shown."""
     try:
         return await handler(request)
     except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""GET /models/{id}/thumbnail/file: the picture itself, never a file outside the thumbnail root."""
+"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root."""
 
 import asyncio
 import os
@@ -15,10 +15,10 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
-PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
-_DEADLINE = 10.0  # seconds
+_PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_TIMEOUT = 10.0  # seconds
 _HEADERS = {
-    # The address stays when the picture changes, so a copy must be checked before it is used.
+    # A new picture keeps the address, so a browser must revalidate its copy.
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -35,21 +35,25 @@ _read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
 
 
 class ThumbnailFiles:
-    """The handler, over the server's word on where a model's picture is."""
+    """The handler. The server names the file of a model's picture."""
 
     def __init__(self, channel: grpc.aio.Channel, root: Path | None) -> None:
-        """Without a root no file is served."""
+        """Serve no file at all without a root."""
         self._service = NotificationServiceStub(channel)
         self._root = root
 
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route of the pictures."""
+        return [web.get(_PATTERN, self.handle)]
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """The last good picture of the model, or 404."""
+        """Return the last good picture of the model, or 404."""
         try:
             model_id = _read_model_id(request.match_info["model_id"])
         except InvalidValue:
             raise web.HTTPNotFound from None
         asked = GetThumbnailRequest(model_id=model_id)
-        answer = await self._service.GetThumbnail(asked, timeout=_DEADLINE)
+        answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
         path = answer.thumbnail.path
         if self._root is None or not path:
             raise _no_file(model_id)
@@ -60,30 +64,30 @@ class ThumbnailFiles:
 
 
 class OpenedFile(web.FileResponse):
-    """Answers with a file that is open already, so that nobody can swap it between check and use."""
+    """A response with an open file: the file cannot be exchanged between its check and its use."""
 
     def __init__(self, file: BinaryIO, content_type: str) -> None:
         super().__init__(f"/dev/fd/{file.fileno()}", headers={**_HEADERS, "Content-Type": content_type})
         self._file = file
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Sends everything."""
+        """Send the whole response."""
         with self._file:
             return await super().prepare(request)
 
 
 def open_below(root: Path, path: str) -> BinaryIO:
-    """Opens a regular file, wherever links lead, only when it lies below the root.
+    """Open a regular file. The path may contain links, but must end below the root.
 
     Raises OSError, ValueError.
     """
     real_root = root.resolve(strict=True)
     *folders, name = (real_root / path).resolve(strict=True).relative_to(real_root).parts
-    # From here on no link is followed: one that appears now was put there to lead us astray.
+    # O_NOFOLLOW from here: a symbolic link swapped in after resolve() must fail.
     descriptor = os.open(real_root, os.O_RDONLY | os.O_DIRECTORY)
     for folder in folders:
         descriptor = _step(descriptor, folder, os.O_DIRECTORY)
-    descriptor = _step(descriptor, name, os.O_NONBLOCK)  # a pipe would make us wait
+    descriptor = _step(descriptor, name, os.O_NONBLOCK)  # opening a pipe would block
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
@@ -104,7 +108,7 @@ def _open_picture(root: Path, path: str) -> tuple[BinaryIO, str]:
 
 
 def content_type(start: bytes, path: str) -> str:
-    """What the first bytes say, else what the name says; nothing that a browser would run."""
+    """Return the type from the first bytes, else from the name. No result is a type that a browser would run."""
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":

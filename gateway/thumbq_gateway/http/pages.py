@@ -1,4 +1,4 @@
-"""The live page and what it loads, all of it from here."""
+"""The live page and the files that it loads."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CONTENT_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-a
 
 
 def page_routes() -> list[web.RouteDef]:
-    """The page at / and its files below /static/."""
+    """Return the routes of the page (/) and of its files (/static/)."""
     return [web.get("/", _index), web.get("/static/{path:.+}", _static)]
 
 

@@ -1,75 +1,108 @@
-"""One subscriber, and those who take the same bytes as it does."""
+"""Clients with the same framing and statuses. They receive the same bytes, which are encoded once."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
-from thumbq.v1.notification_pb2 import Notification
-from thumbq_gateway.notifications.framing import Framing
+from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.framing import Framing, heartbeat_data
 from thumbq_gateway.notifications.ring import Event
+
+Write: TypeAlias = Callable[[Collection[Connection], bytes], None]
 
 
 class Audience:
-    """The clients that take the same bytes. Written by Fanout alone."""
+    """The connections of one kind, sorted by what they want to receive."""
 
-    def __init__(self, framing: Framing, statuses: frozenset[int], *, chunked: bool) -> None:
-        """`statuses` empty: all."""
-        self.framing = framing
-        self.statuses = statuses
+    def __init__(self, framing: Framing, statuses: frozenset[int], write: Write, *, chunked: bool) -> None:
+        """Empty `statuses` mean all. `write` sends the same bytes to several connections and never waits."""
+        self._framing = framing
+        self._statuses = statuses
+        self._write = write
         self._chunked = chunked
-        self.of_all_models: set[Subscriber] = set()
-        self.by_model: defaultdict[int, set[Subscriber]] = defaultdict(set)
-        self.of_queue: set[Subscriber] = set()
+        self._of_all_models: set[Connection] = set()
+        self._by_model: defaultdict[int, set[Connection]] = defaultdict(set)
+        self._of_queue: set[Connection] = set()
 
-    def of_interest(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Those whose status it wants."""
-        wanted = self.statuses
-        return [event for event in events if event.status in wanted] if wanted else events
+    def join(self, connection: Connection) -> None:
+        """Send events to the connection from now on."""
+        for model_id in connection.request.model_ids:
+            self._by_model[model_id].add(connection)
+        if not connection.request.model_ids:
+            self._of_all_models.add(connection)
 
-    def packed(self, frame: bytes) -> bytes:
-        """The frame as it goes over the wire: HTTP/1.1 wants it in a chunk of stated length."""
+    def watch_queue(self, connection: Connection) -> None:
+        """Send the queue's state to the connection from now on."""
+        self._of_queue.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Send nothing more to the connection."""
+        self._of_queue.discard(connection)
+        self._of_all_models.discard(connection)
+        for model_id in connection.request.model_ids:
+            self._by_model[model_id].discard(connection)
+            if not self._by_model[model_id]:
+                del self._by_model[model_id]
+
+    def publish(self, events: Sequence[Event]) -> int:
+        """Send each connection the events that it wants. Returns how many were sent, counted once per connection."""
+        if self._statuses:
+            events = [event for event in events if event.status in self._statuses]
+        if not events:
+            return 0
+        delivered = self._write_events(self._of_all_models, events)
+        if self._by_model:
+            for matches, connections in self._grouped_by_matches(events).items():
+                delivered += self._write_events(connections, matches)
+        return delivered
+
+    def publish_reset(self, data: bytes, cursor: str) -> int:
+        """Send a reset to every connection that receives events. Returns their number."""
+        joined = set().union(self._of_all_models, *self._by_model.values())
+        self._write(joined, self._packed(self._framing.event("reset", data, cursor)))
+        return len(joined)
+
+    def publish_queue(self, snapshot: bytes) -> None:
+        """Send the queue's state, as JSON, to the connections that watch it."""
+        self.send_queue(self._of_queue, snapshot)
+
+    def publish_connected(self, connected: bool) -> None:
+        """Send a heartbeat to the connections that watch the queue: whether the gateway has its server."""
+        self.send_connected(self._of_queue, connected)
+
+    def send_queue(self, connections: Collection[Connection], snapshot: bytes) -> None:
+        """Send the queue's state, as JSON, to these connections."""
+        if connections:
+            self._write(connections, self._packed(self._framing.event("queue", snapshot, None)))
+
+    def send_connected(self, connections: Collection[Connection], connected: bool, cursor: str | None = None) -> None:
+        """Send these connections a heartbeat that says whether the gateway has its server."""
+        if connections:
+            frame = self._framing.event("heartbeat", heartbeat_data(connected), cursor)
+            self._write(connections, self._packed(frame))
+
+    def send_heartbeat(self, connections: Collection[Connection], cursor: str | None) -> None:
+        """Send these connections a plain heartbeat."""
+        self._write(connections, self._packed(self._framing.heartbeat(cursor)))
+
+    def _grouped_by_matches(self, events: Sequence[Event]) -> Mapping[tuple[Event, ...], Collection[Connection]]:
+        """Return the connections that name models, grouped by the events that they want."""
+        wanted: defaultdict[Connection, list[Event]] = defaultdict(list)
+        for event in events:
+            for connection in self._by_model.get(event.model_id, ()):
+                wanted[connection].append(event)
+        groups: defaultdict[tuple[Event, ...], list[Connection]] = defaultdict(list)
+        for connection, matches in wanted.items():
+            groups[tuple(matches)].append(connection)
+        return groups
+
+    def _write_events(self, connections: Collection[Connection], events: Sequence[Event]) -> int:
+        if not connections:
+            return 0
+        frames = [self._framing.encoded(event) for event in events]
+        self._write(connections, self._packed(b"".join(frames)))
+        return len(connections) * len(frames)
+
+    def _packed(self, frame: bytes) -> bytes:
+        """Return the frame as the transport needs it: in HTTP/1.1, a chunk with its length."""
         return b"%x\r\n%b\r\n" % (len(frame), frame) if self._chunked else frame
-
-    def packed_events(self, events: Iterable[Event]) -> bytes:
-        """Several events in one piece."""
-        index = self.framing.index
-        return self.packed(b"".join([event.frames[index] for event in events]))
-
-
-class Subscriber:
-    """One connection. There may be ten thousand: nothing here that is not needed."""
-
-    __slots__ = ("audience", "ended", "joined", "model_ids", "spoke", "transport", "watches_queue")
-
-    def __init__(
-        self,
-        transport: asyncio.WriteTransport,
-        audience: Audience,
-        model_ids: frozenset[int],
-        *,
-        watches_queue: bool,
-    ) -> None:
-        """`model_ids` empty: all models."""
-        self.transport = transport
-        self.audience = audience
-        self.model_ids = model_ids
-        self.watches_queue = watches_queue
-        # Written by Fanout: its part of the heartbeat wheel, and whether it gets what is published.
-        self.spoke: set[Subscriber] | None = None
-        self.joined = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether the log may move without a word to it."""
-        return bool(self.model_ids or self.audience.statuses)
-
-    def wants(self, news: Event | Notification) -> bool:
-        """Whether it passes the filter."""
-        models, statuses = self.model_ids, self.audience.statuses
-        return (not models or news.model_id in models) and (not statuses or news.status in statuses)
-
-    def end(self) -> None:
-        """Lets its handler finish."""
-        if not self.ended.done():
-            self.ended.set_result(None)

@@ -1,173 +1,145 @@
-"""Who listens, and how the same bytes reach all of them without anybody being waited for."""
+"""All connections of this gateway. A write never waits for a client."""
 
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 import structlog
 
 from thumbq.v1.notification_pb2 import ResetReason
-from thumbq_gateway.metrics import CutOff, Metrics
-from thumbq_gateway.notifications.audience import Audience, Subscriber
-from thumbq_gateway.notifications.framing import Framing, heartbeat_data, reset_data
-from thumbq_gateway.notifications.ring import Cursor, Event
+from thumbq_gateway.metrics import CutOff, NotificationMetrics
+from thumbq_gateway.notifications.audience import Audience
+from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.framing import Framing, reset_data
+from thumbq_gateway.notifications.ring import Event
 
-_SPOKES = 15  # of the heartbeat wheel: each beat goes to one part of the clients
+_WHEEL_SLOTS = 15  # each beat of the heartbeat wheel serves one slot, a fifteenth of the connections
 
 log = structlog.get_logger()
 
 
 class Fanout:
-    """All subscribers of this gateway."""
+    """The connections, their audiences, and their heartbeats."""
 
-    def __init__(self, metrics: Metrics, *, heartbeat: float, buffer_limit: int) -> None:
-        """`heartbeat` in seconds; a client with more than `buffer_limit` bytes unsent is cut off."""
+    def __init__(self, metrics: NotificationMetrics, *, heartbeat: float, buffer_limit: int) -> None:
+        """`heartbeat` in seconds; a client with more than `buffer_limit` unsent bytes is cut off."""
         self._metrics = metrics
-        self._interval = heartbeat / _SPOKES
+        self._interval = heartbeat / _WHEEL_SLOTS
         self._buffer_limit = buffer_limit
-        self._audiences: dict[tuple[int, bool, frozenset[int]], Audience] = {}  # there are few kinds
-        self._wheel: list[set[Subscriber]] = [set() for _ in range(_SPOKES)]
+        self._audiences: dict[tuple[Framing, bool, frozenset[int]], Audience] = {}
+        self._wheel: list[set[Connection]] = [set() for _ in range(_WHEEL_SLOTS)]
         self._connected = True
         self._ended = False
 
-    def audience(self, framing: Framing, statuses: frozenset[int], *, chunked: bool) -> Audience:
-        """Where a client of this kind belongs."""
-        key = framing.index, chunked, statuses
-        if key not in self._audiences:
-            self._audiences[key] = Audience(framing, statuses, chunked=chunked)
-        return self._audiences[key]
-
-    def enter(self, subscriber: Subscriber) -> None:
-        """From now on it gets heartbeats, and the queue's state when it wants it."""
-        subscriber.spoke = min(self._wheel, key=len)
-        subscriber.spoke.add(subscriber)
+    def enter(self, connection: Connection) -> None:
+        """Write heartbeats to the connection from now on, and the queue's state if the client watches it."""
+        audience = self._audience_of(connection)
+        connection.wheel_slot = min(self._wheel, key=len)
+        connection.wheel_slot.add(connection)
         self._metrics.subscribers.inc()
         if self._ended:
-            subscriber.end()
-        if subscriber.watches_queue:
-            subscriber.audience.of_queue.add(subscriber)
+            connection.end()
+        if connection.request.watches_queue:
+            audience.watch_queue(connection)
             if not self._connected:
-                self._write([subscriber], self._connection(subscriber.audience))
+                audience.send_connected([connection], connected=False)
 
-    def join(self, subscriber: Subscriber) -> None:
-        """From now on it gets what is published. Belongs in the same step as the look at the ring's head."""
-        audience = subscriber.audience
-        subscriber.joined = True
-        for model_id in subscriber.model_ids:
-            audience.by_model[model_id].add(subscriber)
-        if not subscriber.model_ids:
-            audience.of_all_models.add(subscriber)
+    def join(self, connection: Connection) -> None:
+        """Write live events to the connection from now on.
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Nothing more for it; harmless when it has left already."""
-        if subscriber.spoke is None:
+        Call it in the same step of the event loop in which the ring held nothing more for the client: an event that
+        is published in between would be lost.
+        """
+        connection.is_live = True
+        self._audience_of(connection).join(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Write nothing more to the connection. A second call does nothing."""
+        if connection.wheel_slot is None:
             return
-        subscriber.spoke.discard(subscriber)
-        subscriber.spoke = None
-        audience = subscriber.audience
-        audience.of_queue.discard(subscriber)
-        audience.of_all_models.discard(subscriber)
-        for model_id in subscriber.model_ids:
-            audience.by_model[model_id].discard(subscriber)
-            if not audience.by_model[model_id]:
-                del audience.by_model[model_id]
+        connection.wheel_slot.discard(connection)
+        connection.wheel_slot = None
+        self._audience_of(connection).leave(connection)
         self._metrics.subscribers.dec()
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Writes the events to those whom they concern, several in one write."""
+        """Write the events to every connection that wants them, several in one write."""
         for audience in self._audiences.values():
-            wanted = audience.of_interest(events)
-            if wanted and audience.of_all_models:
-                self._write(audience.of_all_models, audience.packed_events(wanted))
-                self._metrics.delivered.inc(len(audience.of_all_models) * len(wanted))
-            if wanted and audience.by_model:
-                self._publish_filtered(audience, wanted)
+            self._metrics.delivered.inc(audience.publish(events))
 
     def publish_reset(self, cursor: Cursor, reason: ResetReason.ValueType) -> None:
-        """Tells all who have joined that there is a hole, and where to go on."""
+        """Send a reset to every live connection: events are missing, and the client continues at the cursor."""
         data = reset_data(cursor, reason)
         for audience in self._audiences.values():
-            joined = set().union(audience.of_all_models, *audience.by_model.values())
-            self._write(joined, audience.packed(audience.framing.event("reset", data, str(cursor))))
-            self._metrics.resets.inc(len(joined))
+            self._metrics.resets.inc(audience.publish_reset(data, str(cursor)))
 
-    def publish_connection(self, connected: bool) -> None:
-        """Tells those who watch the queue when its server goes away or is back."""
+    def publish_connected(self, connected: bool) -> None:
+        """Tell every client that watches the queue when the gateway loses or regains its server."""
         if connected != self._connected:
             self._connected = connected
             for audience in self._audiences.values():
-                if audience.of_queue:
-                    self._write(audience.of_queue, self._connection(audience))
+                audience.publish_connected(connected)
 
     def publish_queue(self, snapshot: bytes) -> None:
-        """Writes the queue's state, as JSON, to those who watch it."""
+        """Send the queue's state, as JSON, to every connection that watches it."""
         for audience in self._audiences.values():
-            if audience.of_queue:
-                frame = audience.framing.event("queue", snapshot, None)
-                self._write(audience.of_queue, audience.packed(frame))
+            audience.publish_queue(snapshot)
 
-    def show_queue(self, subscriber: Subscriber, snapshot: bytes) -> None:
-        """Writes the queue's state to one who has just come."""
-        audience = subscriber.audience
-        self._write([subscriber], audience.packed(audience.framing.event("queue", snapshot, None)))
+    def send_queue(self, connection: Connection, snapshot: bytes) -> None:
+        """Send the queue's state, as JSON, to one new connection."""
+        self._audience_of(connection).send_queue([connection], snapshot)
 
     async def beat(self, head: Callable[[], Cursor | None]) -> NoReturn:
-        """Turns the heartbeat wheel; those who want few models learn how far the log has come without them."""
-        for spoke in itertools.cycle(self._wheel):
+        """Turn the heartbeat wheel. Filtered clients get the log's head, so that they resume from there."""
+        for slot in itertools.cycle(self._wheel):
             await asyncio.sleep(self._interval)
-            due: defaultdict[tuple[Audience, bool, bool], list[Subscriber]] = defaultdict(list)
-            for subscriber in spoke:
-                tells_cursor = subscriber.joined and subscriber.is_filtered
-                due[subscriber.audience, tells_cursor, subscriber.watches_queue].append(subscriber)
-            now = str(head())
-            for (audience, tells_cursor, watches_queue), subscribers in due.items():
-                cursor = now if tells_cursor else None
+            due: defaultdict[tuple[Audience, bool, bool], list[Connection]] = defaultdict(list)
+            for connection in slot:
+                request = connection.request
+                gets_cursor = connection.is_live and request.is_filtered
+                due[self._audience_of(connection), gets_cursor, request.watches_queue].append(connection)
+            now = head()
+            for (audience, gets_cursor, watches_queue), connections in due.items():
+                cursor = str(now) if now and gets_cursor else None
                 if watches_queue:
-                    self._write(subscribers, self._connection(audience, cursor))
+                    audience.send_connected(connections, self._connected, cursor)
                 else:
-                    self._write(subscribers, audience.packed(audience.framing.heartbeat(cursor)))
+                    audience.send_heartbeat(connections, cursor)
         raise AssertionError("a wheel has no end")
 
     def end(self) -> None:
-        """Ends every subscriber's connection in an orderly way, and of those who still come."""
+        """End every response in order, also those of clients that still arrive."""
         self._ended = True
-        for spoke in self._wheel:
-            for subscriber in spoke:
-                subscriber.end()
+        for slot in self._wheel:
+            for connection in slot:
+                connection.end()
 
-    def cut_off(self, subscriber: Subscriber, reason: CutOff) -> None:
-        """Drops a client that does not read; it comes back with its cursor when it can."""
-        self.leave(subscriber)
-        subscriber.end()
-        log.warning("subscriber.cut_off", peer=subscriber.transport.get_extra_info("peername"), reason=reason)
+    def cut_off(self, connection: Connection, reason: CutOff) -> None:
+        """Drop a client that does not read. It can reconnect with its cursor."""
+        self.leave(connection)
+        connection.end()
+        log.warning("subscriber.cut_off", peer=connection.transport.get_extra_info("peername"), reason=reason)
         self._metrics.cut_off.labels(reason).inc()
-        subscriber.transport.abort()
+        connection.transport.abort()
 
-    def _connection(self, audience: Audience, cursor: str | None = None) -> bytes:
-        return audience.packed(audience.framing.event("heartbeat", heartbeat_data(self._connected), cursor))
+    def _audience_of(self, connection: Connection) -> Audience:
+        framing, statuses = connection.request.framing, connection.request.statuses
+        key = framing, connection.is_chunked, statuses
+        if key not in self._audiences:
+            self._audiences[key] = Audience(framing, statuses, self._write, chunked=connection.is_chunked)
+        return self._audiences[key]
 
-    def _publish_filtered(self, audience: Audience, events: Sequence[Event]) -> None:
-        wanted: defaultdict[Subscriber, list[Event]] = defaultdict(list)
-        for event in events:
-            for subscriber in audience.by_model.get(event.model_id, ()):
-                wanted[subscriber].append(event)
-        alike: defaultdict[tuple[Event, ...], list[Subscriber]] = defaultdict(list)
-        for subscriber, matching in wanted.items():
-            alike[tuple(matching)].append(subscriber)
-        for same, subscribers in alike.items():
-            self._write(subscribers, audience.packed_events(same))
-            self._metrics.delivered.inc(len(subscribers) * len(same))
-
-    def _write(self, subscribers: Iterable[Subscriber], data: bytes) -> None:
+    def _write(self, connections: Collection[Connection], data: bytes) -> None:
         limit = self._buffer_limit
         slow = []
-        for subscriber in subscribers:
-            transport = subscriber.transport
+        for connection in connections:
+            transport = connection.transport
             if transport.get_write_buffer_size() > limit:
-                slow.append(subscriber)
-            elif not transport.is_closing():  # its handler may not know yet that it is gone
+                slow.append(connection)
+            elif not transport.is_closing():  # the handler of a closed connection may not have noticed yet
                 transport.write(data)
-        for subscriber in slow:
-            self.cut_off(subscriber, CutOff.UNREAD)
+        for connection in slow:
+            self.cut_off(connection, CutOff.UNREAD)

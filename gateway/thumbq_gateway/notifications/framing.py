@@ -1,11 +1,12 @@
-"""The bytes that clients get: Server-Sent Events, or one JSON object a line."""
+"""The bytes that clients receive: Server-Sent Events, or one JSON object a line."""
 
 from typing import Any, Protocol
 
 from thumbq.v1.notification_pb2 import Notification, ResetReason
-from thumbq_gateway.notifications.ring import Cursor, Event
+from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.protojson.enum_words import words_of
+from thumbq_runtime.enum_words import words_of
 
 _print_notification = encoder_of(Notification.DESCRIPTOR)
 _REASONS = words_of(ResetReason.DESCRIPTOR)
@@ -14,97 +15,107 @@ _REASONS = words_of(ResetReason.DESCRIPTOR)
 class Framing(Protocol):
     """One way to write a stream of events."""
 
-    index: int  # of its bytes in Event.frames
     content_type: str
 
+    def encoded(self, event: Event) -> bytes:
+        """Return the bytes of an event that is encoded already."""
+
     def opening(self, retry: int) -> bytes:
-        """First of all: after how many milliseconds to come back when the connection breaks."""
+        """Start the stream; `retry` is the client's pause before it reconnects, in milliseconds."""
 
     def event(self, name: str, data: bytes, cursor: str | None) -> bytes:
-        """An event with its JSON data; the cursor says where it leaves the client in the log."""
+        """Encode an event with its JSON data; with a cursor, the client resumes after this event."""
 
     def cursor(self, cursor: str) -> bytes:
-        """Where the client is in the log, when nothing has happened for it."""
+        """Move the client's position without an event."""
 
     def heartbeat(self, cursor: str | None) -> bytes:
-        """That the line is alive; with a cursor, that is said by telling it."""
+        """Encode a heartbeat. With a cursor, encode the cursor instead."""
 
 
 class EventStreamFraming:
     """Server-Sent Events, as browsers read them."""
 
-    index = 0
     content_type = "text/event-stream"
 
+    def encoded(self, event: Event) -> bytes:
+        """Return the event's frame."""
+        return event.event_stream
+
     def opening(self, retry: int) -> bytes:
-        """The `retry:` line."""
+        """Write the `retry:` line."""
         return b"retry: %d\n\n" % retry
 
     def event(self, name: str, data: bytes, cursor: str | None) -> bytes:
-        """`id:`, `event:` and `data:` lines."""
+        """Write the `id:`, `event:` and `data:` lines."""
         id_line = b"id: %b\n" % cursor.encode() if cursor else b""
         return b"%bevent: %b\ndata: %b\n\n" % (id_line, name.encode(), data)
 
     def cursor(self, cursor: str) -> bytes:
-        """A bare `id:` line: it moves the browser's Last-Event-ID without an event."""
+        """Write a bare `id:` line: it moves the browser's Last-Event-ID without an event."""
         return b"id: %b\n\n" % cursor.encode()
 
     def heartbeat(self, cursor: str | None) -> bytes:
-        """A comment."""
+        """Write a comment."""
         return self.cursor(cursor) if cursor else b":\n\n"
 
 
 class JsonLinesFraming:
-    """The same as JSON objects, one a line."""
+    """The same events as JSON objects, one a line."""
 
-    index = 1
     content_type = "application/x-ndjson"
 
+    def encoded(self, event: Event) -> bytes:
+        """Return the event's line."""
+        return event.json_lines
+
     def opening(self, retry: int) -> bytes:
-        """A line with the time in milliseconds."""
+        """Write an `open` line with the pause."""
         return b'{"event":"open","retry":%d}\n' % retry
 
     def event(self, name: str, data: bytes, cursor: str | None) -> bytes:
-        """A line with `event`, `id` and `data`."""
+        """Write a line with `event`, `id` and `data`."""
         id_member = b'"id":"%b",' % cursor.encode() if cursor else b""
         return b'{"event":"%b",%b"data":%b}\n' % (name.encode(), id_member, data)
 
     def cursor(self, cursor: str) -> bytes:
-        """A line with `id` only."""
+        """Write a `cursor` line with `id` only."""
         return b'{"event":"cursor","id":"%b"}\n' % cursor.encode()
 
     def heartbeat(self, cursor: str | None) -> bytes:
-        """A line that says so."""
+        """Write a `heartbeat` line."""
         return self.cursor(cursor) if cursor else b'{"event":"heartbeat"}\n'
 
 
-FRAMINGS: tuple[Framing, ...] = (EventStreamFraming(), JsonLinesFraming())
+EVENT_STREAM = EventStreamFraming()
+JSON_LINES = JsonLinesFraming()
 
 
 def event_of(notification: Notification) -> Event:
-    """The notification, encoded once and for all clients."""
+    """Encode a notification once, for all clients."""
     data = json_bytes(notification_data(notification))
     cursor = notification.cursor
     return Event(
         seq=Cursor.parse(cursor).seq,
         model_id=notification.model_id,
         status=notification.status,
-        frames=tuple(framing.event("thumbnail", data, cursor) for framing in FRAMINGS),
+        event_stream=EVENT_STREAM.event("thumbnail", data, cursor),
+        json_lines=JSON_LINES.event("thumbnail", data, cursor),
     )
 
 
 def reset_data(cursor: Cursor, reason: ResetReason.ValueType) -> bytes:
-    """What a client learns of a hole: where to go on, and why it could not from where it was."""
+    """Encode a reset: the cursor to continue from, and the reason."""
     return json_bytes({"cursor": str(cursor), "reason": _REASONS[reason]})
 
 
 def heartbeat_data(connected: bool) -> bytes:
-    """What the live page learns: whether the server behind the gateway is there."""
+    """Encode whether the gateway is connected to its server."""
     return json_bytes({"connected": connected})
 
 
 def notification_data(notification: Notification) -> dict[str, Any]:
-    """The documented fields, unset ones as null; what is rarely said only when it is."""
+    """Return the documented fields, unset ones as null; `nextAttemptAt` and `test` appear only when they are set."""
     printed = _print_notification(notification)
     data = {
         "modelId": printed["modelId"],

@@ -1,4 +1,4 @@
-"""The state of the queue as a whole, from one stream that stands only while somebody looks."""
+"""The state of the queue as a whole. The gateway asks the server for it only while a client watches."""
 
 import asyncio
 
@@ -13,11 +13,11 @@ from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 _print_snapshot = encoder_of(QueueSnapshot.DESCRIPTOR)
 
 
-class QueueWatch:
-    """Passes each snapshot on to those who watch, and keeps the last one for those who come."""
+class QueueRelay:
+    """Passes each snapshot on to the clients that watch the queue, and keeps the last one for new clients."""
 
     def __init__(self, channel: grpc.aio.Channel, fanout: Fanout, *, linger: float) -> None:
-        """The stream outlives the last watcher by `linger` seconds: pages are often reloaded."""
+        """Keep the stream for `linger` seconds after the last watcher has left, since pages are often reloaded."""
         self._service = NotificationServiceStub(channel)
         self._fanout = fanout
         self._linger = linger
@@ -27,7 +27,7 @@ class QueueWatch:
         self.latest: bytes | None = None  # JSON
 
     def enter(self) -> None:
-        """One more watcher."""
+        """Count one watcher more, and open the stream for the first."""
         self._watchers += 1
         if self._end:
             self._end.cancel()
@@ -36,13 +36,13 @@ class QueueWatch:
             self._task = asyncio.create_task(self._follow())
 
     def leave(self) -> None:
-        """One watcher less."""
+        """Count one watcher less, and close the stream some time after the last."""
         self._watchers -= 1
         if not self._watchers:
             self._end = asyncio.get_running_loop().call_later(self._linger, self.end)
 
     def end(self) -> None:
-        """Ends the stream."""
+        """Close the stream."""
         if self._end:
             self._end.cancel()
             self._end = None
@@ -61,7 +61,7 @@ class QueueWatch:
                     self.latest = json_bytes(_print_snapshot(response.snapshot))
                     self._fanout.publish_queue(self.latest)
             except grpc.aio.AioRpcError:
-                pass  # the notifications' stream tells of it
+                pass  # Upstream reports the outage
             finally:
                 stream.cancel()
             await asyncio.sleep(next(pauses))

@@ -1,4 +1,4 @@
-"""What a client of the notification stream asks for, in its URL and headers."""
+"""A client's request for the notification stream, read from its URL and headers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,59 +8,66 @@ import grpc
 from aiohttp import web
 
 from thumbq.v1.job_pb2 import ThumbnailStatus
+from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.notifications.framing import FRAMINGS, Framing
-from thumbq_gateway.notifications.ring import Cursor
-from thumbq_gateway.protojson.enum_words import offered, words_of
-from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, whole_number_reader
+from thumbq_gateway.notifications.cursor import Cursor, StartFrom
+from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
+from thumbq_gateway.notifications.ring import Event
+from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, whole_number_reader, word_reader
 
-EARLIEST, LATEST = "earliest", "latest"
-MALFORMED = "malformed"
-_STATUSES = {word.lower(): number for number, word in words_of(ThumbnailStatus.DESCRIPTOR).items() if number}
+_WORDS = {"earliest": StartFrom.EARLIEST, "latest": StartFrom.LATEST}
+_read_status = word_reader(ThumbnailStatus.DESCRIPTOR)
 _read_model_id = whole_number_reader(1, 2**63 - 1)
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What one client wants to hear, and how."""
+@dataclass(frozen=True, slots=True)
+class SubscriptionRequest:
+    """The events that one client wants, and their form."""
 
     framing: Framing
     model_ids: frozenset[int]  # empty: all
-    statuses: frozenset[int]  # likewise
-    after: Cursor | str  # or EARLIEST, LATEST, MALFORMED
+    statuses: frozenset[int]  # empty: all
+    start: Cursor | StartFrom
     watches_queue: bool
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the log may grow without an event for this client."""
+        return bool(self.model_ids or self.statuses)
 
-def read_wish(request: web.Request) -> Wish:
-    """The wish of the request. Raises Refusal."""
-    accept = request.headers.get("Accept", "")
-    framing = FRAMINGS["ndjson" in accept and "event-stream" not in accept]
+    def wants(self, news: Event | Notification) -> bool:
+        """Return whether the event passes the filter."""
+        models, statuses = self.model_ids, self.statuses
+        return (not models or news.model_id in models) and (not statuses or news.status in statuses)
+
+
+def read_request(request: web.Request) -> SubscriptionRequest:
+    """Read the parameters of an HTTP request. Raises Refusal."""
     try:
-        return Wish(
-            framing,
-            frozenset(_several(request, "modelId", _read_model_id)),
-            frozenset(_several(request, "status", _read_status)),
-            _after(request),
-            _watches_queue(request),
+        return SubscriptionRequest(
+            framing=_framing(request),
+            model_ids=frozenset(_several(request, "modelId", _read_model_id)),
+            statuses=frozenset(_several(request, "status", _read_status)),
+            start=_start(request),
+            watches_queue=_watches_queue(request),
         )
     except InvalidValue as invalid:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
 
 
+def _framing(request: web.Request) -> Framing:
+    accept = request.headers.get("Accept", "")
+    return JSON_LINES if "ndjson" in accept and "event-stream" not in accept else EVENT_STREAM
+
+
 def _several(request: web.Request, name: str, read: Reader) -> Iterator[Any]:
-    """The values of a parameter that may come several times, or with commas."""
+    """Read a parameter that may be repeated, or list its values with commas."""
     for text in ",".join(request.query.getall(name, [])).split(","):
         if text.strip():
             try:
                 yield read(text.strip())
             except InvalidValue as invalid:
                 raise invalid.within(name) from None
-
-
-def _read_status(text: str) -> int:
-    if status := _STATUSES.get(text.lower()):
-        return status
-    raise InvalidValue(f"must be one of {', '.join(offered(ThumbnailStatus.DESCRIPTOR))}")
 
 
 def _watches_queue(request: web.Request) -> bool:
@@ -70,18 +77,18 @@ def _watches_queue(request: web.Request) -> bool:
         raise invalid.within("queue") from None
 
 
-def _after(request: web.Request) -> Cursor | str:
-    # A browser sends the header by itself and gives up for good on a 400, so nothing in it is refused.
+def _start(request: web.Request) -> Cursor | StartFrom:
+    # A browser sets this header by itself and never reconnects after a 400, so a malformed one is not refused.
     if text := request.headers.get("Last-Event-ID"):
-        return _position(text) or MALFORMED
-    if position := _position(request.query.get("after") or LATEST):
+        return _position(text) or StartFrom.MALFORMED
+    if position := _position(request.query.get("after") or "latest"):
         return position
     raise InvalidValue('must be a cursor such as "5f0c21ab-42", or "earliest", or "latest"', "after")
 
 
-def _position(text: str) -> Cursor | str | None:
-    if text in {EARLIEST, LATEST}:
-        return text
+def _position(text: str) -> Cursor | StartFrom | None:
+    if word := _WORDS.get(text):
+        return word
     try:
         return Cursor.parse(text)
     except ValueError:

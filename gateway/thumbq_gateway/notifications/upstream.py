@@ -1,4 +1,4 @@
-"""The one stream of notifications from the server, and pages of its log for those who were away for long."""
+"""The one stream of notifications from the server, and pages of its log for clients with old cursors."""
 
 import asyncio
 import itertools
@@ -18,21 +18,23 @@ from thumbq.v1.notification_pb2 import (
     SubscribeResponse,
 )
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.metrics import NotificationMetrics
+from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import event_of
-from thumbq_gateway.notifications.ring import Cursor, Event, Ring
+from thumbq_gateway.notifications.ring import Event, Ring
 
-DEADLINE = 10.0  # seconds
-_PIECE = 64  # notifications that are published before anybody else gets a turn
-_PAGE = 2_000  # notifications of the log that one client gets before the next has its turn
-_READERS = 8  # of the log, at once
+_TIMEOUT = 10.0  # seconds
+_BATCH = 64  # notifications that are published before other tasks run
+_PAGE = 2_000  # notifications of the log that one client gets before the next client has its turn
+_LOG_READERS = 8  # clients that read the server's log at the same time
+_EARLIEST = "earliest"  # in the protocol: before everything in the log
 
 log = structlog.get_logger()
 
 
 def back_off() -> Iterator[float]:
-    """Seconds to wait before each next attempt: up to 1, with jitter."""
+    """Yield the pause before each next attempt, in seconds: up to 1, with jitter."""
     for attempt in itertools.count():
         yield min(1.0, 0.1 * 2 ** min(attempt, 4)) * random.uniform(0.5, 1.0)
 
@@ -43,40 +45,41 @@ class Page:
 
     events: Sequence[Event]
     cursor: Cursor
-    reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED  # why it does not begin where it should
+    # Set when the stretch does not begin where the reader asked.
+    reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED
 
 
 class Upstream:
-    """Follows the server's log into the ring and on to the subscribers, through every outage of the server."""
+    """Follows the server's log through every outage. Each event goes into the ring, then to the clients."""
 
     def __init__(
         self,
         channel: grpc.aio.Channel,
         fanout: Fanout,
-        metrics: Metrics,
+        metrics: NotificationMetrics,
         *,
         ring_capacity: int,
         ring_bytes: int,
     ) -> None:
-        """The ring keeps at most so many notifications, and bytes of them."""
+        """The ring keeps at most `ring_capacity` notifications and `ring_bytes` bytes of them."""
         self._service = NotificationServiceStub(channel)
         self._fanout = fanout
         self._metrics = metrics
         self._ring_capacity = ring_capacity
         self._ring_bytes = ring_bytes
         self._ring: Ring | None = None
-        # The ring, once it has reached where the log stood when the gateway started.
+        # Done when the ring has reached the head that the log had when the gateway started.
         self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
-        self._log_readers = asyncio.Semaphore(_READERS)
+        self._log_readers = asyncio.Semaphore(_LOG_READERS)
         self._pauses = back_off()
-        self._connected = True  # until it turns out otherwise, which is worth a line in the log
+        self._connected = True  # assumed, so that a failure of the first attempt is logged as a loss
 
     def head(self) -> Cursor | None:
-        """Where the ring stands, as far as it is known yet."""
+        """Return the head of the ring, or None before the server first answered."""
         return self._ring.head if self._ring else None
 
     async def run(self) -> NoReturn:
-        """Follows for ever."""
+        """Follow the log, and reconnect whenever the stream ends."""
         while True:
             problem = "the server ended the stream"
             try:
@@ -86,27 +89,30 @@ class Upstream:
             self._set_connected(False, problem)
             await asyncio.sleep(next(self._pauses))
 
-    async def now(self) -> Cursor:
-        """Where the server's log stands. Raises AioRpcError."""
-        answer = await self._service.GetNotificationCursor(GetNotificationCursorRequest(), timeout=DEADLINE)
+    async def head_of_server(self) -> Cursor:
+        """Ask the server for the head of its log. Raises AioRpcError."""
+        answer = await self._service.GetNotificationCursor(GetNotificationCursorRequest(), timeout=_TIMEOUT)
         return Cursor.parse(answer.cursor)
 
-    async def page(self, after: str, floor: Cursor, wants: Callable[[Notification], bool]) -> Page:
-        """The next stretch of the log towards the ring's floor; of it, what is wanted.
+    async def read_page(self, position: Cursor | None, floor: Cursor, wants: Callable[[Notification], bool]) -> Page:
+        """Read the next stretch of the log after the position, at most to the ring's floor. Keeps the wanted events.
+
+        A position of None is the beginning of the log.
 
         Raises AioRpcError, TimeoutError.
         """
+        after = _EARLIEST if position is None else str(position)
         events: list[Event] = []
         taken = 0
         reached: Cursor | None = None
-        async with self._log_readers, asyncio.timeout(DEADLINE):
+        async with self._log_readers, asyncio.timeout(_TIMEOUT):
             self._metrics.log_pages.inc()
             stream = self._service.Subscribe(SubscribeRequest(after=after))
             try:
                 async for response in stream:
                     cursor = Cursor.parse(response.cursor)
                     if response.reset:
-                        # pruned while it was read? Whoever then asks for what follows is told
+                        # If the log was pruned during this read, the next read begins with the reset.
                         return Page(events, reached) if reached else Page([], cursor, response.reset_reason)
                     reached = cursor
                     taken += len(response.notifications)
@@ -119,7 +125,7 @@ class Upstream:
 
     async def _follow(self) -> None:
         if self._ring is None:
-            target = await self.now()
+            target = await self.head_of_server()
             start = target._replace(seq=max(0, target.seq - self._ring_capacity))
             self._ring = Ring(start, target, self._ring_capacity, self._ring_bytes)
         ring = self._ring
@@ -129,12 +135,12 @@ class Upstream:
             async for response in stream:
                 self._set_connected(True)
                 self._pauses = back_off()
-                await self._take(ring, response)
+                await self._publish(ring, response)
                 self._note_progress(ring)
         finally:
             stream.cancel()
 
-    async def _take(self, ring: Ring, response: SubscribeResponse) -> None:
+    async def _publish(self, ring: Ring, response: SubscribeResponse) -> None:
         cursor = Cursor.parse(response.cursor)
         if response.reset:
             reason = ResetReason.Name(response.reset_reason)
@@ -142,9 +148,9 @@ class Upstream:
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
             return
-        for start in range(0, len(response.notifications), _PIECE):
-            piece = [event_of(notification) for notification in response.notifications[start : start + _PIECE]]
-            news = [event for event in piece if event.seq > ring.head.seq]
+        for start in range(0, len(response.notifications), _BATCH):
+            batch = [event_of(notification) for notification in response.notifications[start : start + _BATCH]]
+            news = [event for event in batch if event.seq > ring.head.seq]
             if news:
                 ring.append(news)
                 self._fanout.publish(news)
@@ -162,5 +168,5 @@ class Upstream:
             else:
                 log.warning("upstream.lost", problem=problem)
         self._connected = connected
-        self._fanout.publish_connection(connected)
+        self._fanout.publish_connected(connected)
         self._metrics.upstream_connected.set(connected)

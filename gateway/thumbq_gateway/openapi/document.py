@@ -1,19 +1,16 @@
-"""The API in the words of OpenAPI 3.1, made from the route table."""
+"""The OpenAPI 3.1 document, made from the route table."""
 
 import re
-from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any, TypeAlias
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from thumbq_gateway.http.errors import status_response
+from thumbq_gateway.openapi.other_routes import OTHER_ROUTES, Document
 from thumbq_gateway.openapi.schemas import Schema, Schemas
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, error_object, plain_text
-from thumbq_gateway.transcoding.endpoint import Table
-from thumbq_gateway.transcoding.routes import Route
-
-Document: TypeAlias = dict[str, Any]
+from thumbq_gateway.transcoding.routes import Route, Table
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ERRORS: dict[Any, Document] = {
@@ -30,16 +27,10 @@ _STATUS: Schema = {
         "status": {"type": "string"},
     },
 }
-_MODEL_ID: Document = {
-    "name": "modelId",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "integer", "format": "int64"},
-}
 
 
 def openapi_document(table: Table) -> Document:
-    """The whole document."""
+    """Return the whole document."""
     schemas = Schemas()
     schemas.components["Status"] = _STATUS
     paths: dict[str, Document] = {}
@@ -47,7 +38,7 @@ def openapi_document(table: Table) -> Document:
         for route in routes:
             operation = _operation(route, table, schemas)
             paths.setdefault(_json_path(route), {})[route.http_method.lower()] = operation
-    for path, operation in _unannotated():
+    for path, operation in OTHER_ROUTES.items():
         paths[path] = {"get": operation}
     return {
         "openapi": "3.1.0",
@@ -76,7 +67,7 @@ def _operation(route: Route, table: Table, schemas: Schemas) -> Document:
     if route.takes_body:
         body = _body(route, schemas)
         if clause.batch:
-            body = {"oneOf": [body, _body(table[clause.batch[1]][0], schemas)]}
+            body = {"oneOf": [body, _body(table[clause.batch.rpc][0], schemas)]}
         operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
     return operation
 
@@ -116,58 +107,3 @@ def _nullable(schemas: Schemas, route: Route, names: tuple[str, ...]) -> Schema:
     by_name = {field.json_name: field for field in route.shown_type.fields}
     properties = {name: {"anyOf": [schemas.field(by_name[name]), {"type": "null"}]} for name in names}
     return {"type": "object", "properties": properties, "required": list(names)}
-
-
-def _unannotated() -> Iterator[tuple[str, Document]]:
-    """What no RPC stands behind, or none alone."""
-    yield (
-        "/api/notifications",
-        {
-            "operationId": "Notifications",
-            "summary": "What happens, as it happens: Server-Sent Events, or JSON lines",
-            "tags": ["Notification"],
-            "parameters": [
-                _query("modelId", {"type": "array", "items": {"type": "integer"}}),
-                _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
-                _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
-                _query("queue", {"type": "boolean"}),
-                {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
-            ],
-            "responses": {
-                "200": {
-                    "description": "A stream without an end.",
-                    "content": {"text/event-stream": {}, "application/x-ndjson": {}},
-                },
-                "503": {
-                    "description": "There are as many listeners as there may be; Retry-After says when to ask again."
-                },
-            },
-        },
-    )
-    yield (
-        "/models/{modelId}/thumbnail/file",
-        {
-            "operationId": "ThumbnailFile",
-            "summary": "The picture",
-            "tags": ["Notification"],
-            "parameters": [_MODEL_ID],
-            "responses": {
-                "200": {"description": "The file.", "content": {"image/*": {}}},
-                "206": {"description": "A range of it."},
-                "304": {"description": "The caller's copy is still right."},
-                "404": {"description": "There is none."},
-            },
-        },
-    )
-    for path, summary in {
-        "/healthz": "200 while the gateway lives",
-        "/readyz": "200 while the server behind it serves",
-        "/metrics": "Counters for Prometheus",
-    }.items():
-        operation_id = path.removeprefix("/").capitalize()
-        answer = {"200": {"description": "Yes.", "content": {"text/plain": {}}}}
-        yield path, {"operationId": operation_id, "summary": summary, "tags": ["Health"], "responses": answer}
-
-
-def _query(name: str, schema: Schema) -> Document:
-    return {"name": name, "in": "query", "schema": schema}

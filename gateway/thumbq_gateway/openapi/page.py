@@ -1,4 +1,4 @@
-"""A page to read the API on, made once from its OpenAPI document; it loads nothing."""
+"""The /docs page, made once from the OpenAPI document. It loads nothing."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none
 
 
 def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
-    """The document at /openapi.json and the page at /docs."""
+    """Return the routes of the document (/openapi.json) and of the page (/docs)."""
     body = json_bytes(document)
     page = "".join(_page(document))
 

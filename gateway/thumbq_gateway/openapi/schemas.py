@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq_gateway.protojson.encoder import map_value
-from thumbq_gateway.protojson.enum_words import offered
+from thumbq_gateway.protojson.enum_words import choices
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -27,25 +27,25 @@ _TEXTS: dict[Descriptor, Schema] = {
 
 
 class Schemas:
-    """The schemas that have been referred to, gathered under their short names."""
+    """Collects every schema that is referred to, under its short name."""
 
     def __init__(self) -> None:
         self.components: dict[str, Schema] = {}
 
     def reference(self, message_type: Descriptor) -> Schema:
-        """A reference to the schema of a message type."""
+        """Return a reference to the schema of a message type."""
         name = _short_name(message_type)
         if name not in self.components:
-            self.components[name] = {}  # before its fields, which may refer back to it
+            self.components[name] = {}  # entered first, since its fields may refer to it
             self.components[name] |= self.inline(message_type.fields)
         return {"$ref": f"#/components/schemas/{name}"}
 
     def inline(self, fields: Iterable[FieldDescriptor]) -> Schema:
-        """An object of these fields."""
+        """Return the schema of an object with these fields."""
         return {"type": "object", "properties": {field.json_name: self.field(field) for field in fields}}
 
     def field(self, field: FieldDescriptor) -> Schema:
-        """The value of one field."""
+        """Return the schema of one field's value."""
         if value_field := map_value(field):
             return {"type": "object", "additionalProperties": self._value(value_field)}
         value = self._value(field)
@@ -59,7 +59,7 @@ class Schemas:
         return dict(_TEXTS.get(field.message_type) or self.reference(field.message_type))
 
     def _words(self, enum: EnumDescriptor) -> Schema:
-        self.components.setdefault(enum.name, {"type": "string", "enum": offered(enum)})
+        self.components.setdefault(enum.name, {"type": "string", "enum": list(choices(enum))})
         return {"$ref": f"#/components/schemas/{enum.name}"}
 
 

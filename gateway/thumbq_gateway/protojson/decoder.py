@@ -1,4 +1,4 @@
-"""JSON to messages: tolerant of spelling, strict about values, with a sentence for each refusal."""
+"""JSON to messages: tolerant of spelling, strict about values. Each refusal has its sentence."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -13,20 +13,20 @@ from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text
 
 
 class ReadableField(NamedTuple):
-    """How one field is read, from JSON and from a query string."""
+    """How to read one field from JSON and from a query string."""
 
     name: str
     json_name: str
     read: Reader
-    read_text: Reader | None  # None: a query string cannot express it
+    read_text: Reader | None  # None: a query string cannot express the field
     is_repeated: bool
 
 
 class MessageDecoder:
-    """Makes messages of one type from parsed JSON or from the parameters of a URL."""
+    """Makes messages of one type from parsed JSON or from query parameters."""
 
     def __init__(self, message_type: Descriptor, bound: frozenset[str] = frozenset()) -> None:
-        """`bound` are fields that come from the path: a body that names them is not listened to."""
+        """`bound` are the fields that the path sets: their values in a body are ignored."""
         self.message_class = GetMessageClass(message_type)
         fields = [_readable(field) for field in message_type.fields if field.name not in bound]
         self._by_plain_name = {_plain(field.name): field for field in fields}
@@ -38,11 +38,11 @@ class MessageDecoder:
         ]
 
     def __call__(self, value: object) -> Message:
-        """A message from a JSON object. Raises InvalidValue."""
+        """Return the message of a JSON object. Raises InvalidValue."""
         return self.message_class(**self.fields(value))
 
     def fields(self, value: object) -> dict[str, Any]:
-        """Field names and values from a JSON object; null is unset. Raises InvalidValue."""
+        """Read field names and values from a JSON object; null is unset. Raises InvalidValue."""
         if not isinstance(value, dict):
             raise InvalidValue("must be a JSON object")
         read = {}
@@ -61,7 +61,7 @@ class MessageDecoder:
         return read
 
     def query(self, parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        """Field names and values from a query string, where an empty value is unset. Raises InvalidValue."""
+        """Read field names and values from a query string; an empty value is unset. Raises InvalidValue."""
         read: dict[str, Any] = {}
         for key, text in parameters:
             field = self._by_plain_name.get(_plain(key))
@@ -80,7 +80,7 @@ class MessageDecoder:
 
 @cache
 def decoder_of(message_type: Descriptor, bound: frozenset[str] = frozenset()) -> MessageDecoder:
-    """The decoder of a message type. Raises UnsupportedField."""
+    """Return the decoder of a message type. Raises UnsupportedField."""
     return MessageDecoder(message_type, bound)
 
 

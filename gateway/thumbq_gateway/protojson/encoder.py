@@ -1,4 +1,4 @@
-"""Messages to JSON: the tables are made once per message type, the hot path only walks them."""
+"""Messages to JSON. The tables are made once per message type, so that encoding only walks them."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from thumbq_gateway.protojson.enum_words import words_of
+from thumbq_runtime.enum_words import words_of
 
-Convert: TypeAlias = Callable[[Any], Any] | None  # None: JSON takes the value as it is
+Convert: TypeAlias = Callable[[Any], Any] | None  # None: the value is JSON already
 
 EXACT_IN_A_DOUBLE = 2**53
 TEXT_MESSAGES = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
@@ -26,25 +26,25 @@ _to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_cir
 
 
 class UnsupportedField(TypeError):
-    """A field whose kind has no JSON form here."""
+    """A field of a kind that the gateway cannot express in JSON."""
 
     def __init__(self, field: FieldDescriptor) -> None:
         super().__init__(f"{field.full_name} is of a kind that the gateway does not speak in JSON.")
 
 
 def json_bytes(value: object) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Return compact JSON in UTF-8."""
     return _to_text(value).encode()
 
 
 @cache
 def encoder_of(message_type: Descriptor) -> "MessageEncoder":
-    """The encoder of a message type. Raises UnsupportedField."""
+    """Return the encoder of a message type. Raises UnsupportedField."""
     return MessageEncoder(message_type)
 
 
 class MessageEncoder:
-    """Turns messages of one type into what JSON prints: as json_format does, but for the words of enums."""
+    """Turns messages of one type into JSON values, as json_format does, except that enums are documented words."""
 
     def __init__(self, message_type: Descriptor) -> None:
         self._fields = [
@@ -52,7 +52,7 @@ class MessageEncoder:
         ]
 
     def __call__(self, message: Message) -> dict[str, Any]:
-        """All fields but the unset ones that know that they are unset."""
+        """Return all fields, except unset ones with presence."""
         printed = {}
         for name, attribute, has_presence, convert in self._fields:
             if has_presence and not message.HasField(attribute):
@@ -90,14 +90,14 @@ def _value_converter(field: FieldDescriptor) -> Convert:
 
 
 def _long(value: int) -> int | str:
-    """A number, unless a JavaScript client would read another one."""
+    """Return a number, or a string if JavaScript would round it."""
     if -EXACT_IN_A_DOUBLE <= value <= EXACT_IN_A_DOUBLE or float(value) == value:
         return value
     return str(value)
 
 
 def map_value(field: FieldDescriptor) -> FieldDescriptor | None:
-    """The value's side of a map<string, …>, None for other fields. Raises UnsupportedField."""
+    """Return the value field of a map<string, …>, or None for other fields. Raises UnsupportedField."""
     entry = field.message_type
     if entry is None or not entry.GetOptions().map_entry:
         return None

@@ -1,4 +1,4 @@
-"""Single JSON values into what a message field takes, each refusal with its reason."""
+"""Single JSON values to values of message fields. Each refusal has its reason."""
 
 import math
 import re
@@ -10,13 +10,13 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from thumbq_gateway.protojson.enum_words import numbers_of, offered
+from thumbq_gateway.protojson.enum_words import choices, numbers_of
 
 Reader: TypeAlias = Callable[[Any], Any]
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
-_LONGEST_DURATION = 315_576_000_000  # seconds: 10,000 years, by definition of Duration
+_LONGEST_DURATION = 315_576_000_000  # seconds: 10,000 years, the limit of Duration
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -26,7 +26,7 @@ _RANGES = {
 
 
 class InvalidValue(ValueError):
-    """A value that its field cannot take; `str()` is a sentence that names the field."""
+    """A value that its field cannot take. `str()` is a sentence that names the field."""
 
     def __init__(self, problem: str, path: str = "") -> None:
         super().__init__(problem, path)
@@ -34,7 +34,7 @@ class InvalidValue(ValueError):
         self.path = path
 
     def within(self, name: str) -> "InvalidValue":
-        """The same problem, seen from one level further out."""
+        """Return the same problem for the enclosing level."""
         joint = "." if self.path and not self.path.startswith("[") else ""
         return InvalidValue(self.problem, name + joint + self.path)
 
@@ -43,7 +43,7 @@ class InvalidValue(ValueError):
 
 
 def scalar_reader(field: FieldDescriptor) -> Reader | None:
-    """What reads one value of the field, or None when it is a message with fields of its own."""
+    """Return the reader of the field's values, or None for a message with fields of its own."""
     if field.type == FieldDescriptor.TYPE_STRING:
         return read_string
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -58,7 +58,7 @@ def scalar_reader(field: FieldDescriptor) -> Reader | None:
 
 
 def read_string(value: object) -> str:
-    """A text without half surrogates, which no UTF-8 could carry."""
+    """Return a string. One with a lone surrogate is refused, since UTF-8 cannot encode it."""
     if not isinstance(value, str):
         raise InvalidValue("must be a string")
     if not value.isascii():
@@ -70,19 +70,19 @@ def read_string(value: object) -> str:
 
 
 def read_flag(value: object) -> bool:
-    """True or false."""
+    """Return true or false."""
     if not isinstance(value, bool):
         raise InvalidValue("must be true or false")
     return value
 
 
 def read_flag_text(value: str) -> bool:
-    """True or false, as a URL spells them."""
+    """Return true or false from a query string."""
     return read_flag({"true": True, "1": True, "false": False, "0": False}.get(value.lower()))
 
 
 def whole_number_reader(lowest: int, highest: int) -> Reader:
-    """Reads whole numbers of the range, written as a number or as a text."""
+    """Return a reader of whole numbers in the range, written as a number or as a string."""
 
     def read_whole_number(value: object) -> int:
         if isinstance(value, str):
@@ -99,9 +99,9 @@ def whole_number_reader(lowest: int, highest: int) -> Reader:
 
 
 def enum_reader(enum: EnumDescriptor) -> Reader:
-    """Reads the documented words, in any case, and the full names and the numbers."""
+    """Return a reader of the documented words, in any case, of the full names and of the numbers."""
     numbers = numbers_of(enum)
-    problem = f"must be one of {', '.join(offered(enum))}"
+    problem = _must_be_one_of(enum)
 
     def read_enum(value: object) -> int:
         if isinstance(value, str) and (number := numbers.get(value.lower())) is not None:
@@ -113,8 +113,20 @@ def enum_reader(enum: EnumDescriptor) -> Reader:
     return read_enum
 
 
+def word_reader(enum: EnumDescriptor) -> Callable[[str], int]:
+    """Return a reader of the words that a client may choose from, in any case."""
+    numbers = {word.lower(): number for word, number in choices(enum).items()}
+
+    def read_word(text: str) -> int:
+        if number := numbers.get(text.lower()):
+            return number
+        raise InvalidValue(_must_be_one_of(enum))
+
+    return read_word
+
+
 def read_duration(value: object) -> Duration:
-    """A duration from "30s", "30" or 30, in seconds."""
+    """Return a duration from "30s", "30" or 30, in seconds."""
     seconds = _seconds(value)
     if seconds is None:
         raise InvalidValue('must be a duration such as "30s", or a number of seconds')
@@ -125,13 +137,17 @@ def read_duration(value: object) -> Duration:
 
 
 def read_timestamp(value: object) -> Timestamp:
-    """A time from RFC 3339 text."""
+    """Return a time from RFC 3339 text."""
     timestamp = Timestamp()
     try:
-        timestamp.FromJsonString(value)  # type: ignore[arg-type]  # it refuses what is no text itself
+        timestamp.FromJsonString(value)  # type: ignore[arg-type]  # FromJsonString raises TypeError for other types
     except (ValueError, TypeError):
         raise InvalidValue('must be a time such as "2024-01-15T10:30:00Z"') from None
     return timestamp
+
+
+def _must_be_one_of(enum: EnumDescriptor) -> str:
+    return f"must be one of {', '.join(choices(enum))}"
 
 
 def _seconds(value: object) -> Decimal | None:

@@ -1,12 +1,12 @@
-"""What the contract of the existing workers adds to the routes: one clause per documented RPC.
+"""The routes that differ from the general rule: one clause for each RPC that the workers' contract documents.
 
-Every other route answers as google.rpc.Status says, and prints its response as it is.
+Every other route prints its response as it is, and its errors as google.rpc.Status.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -15,8 +15,8 @@ from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.transcoding.request_body import MEBIBYTE
 
-MEBIBYTE = 1 << 20
 THUMBNAIL_FIELDS = (
     "status",
     "fileUrl",
@@ -28,32 +28,40 @@ THUMBNAIL_FIELDS = (
     "processedAt",
     "cursor",
 )
-_BAD_REQUESTS = {400, 404, 409}  # what a documented route has only one status for
+_BAD_REQUESTS = {400, 404, 409}  # the documented routes answer all of them with 400
+
+
+class Batch(NamedTuple):
+    """A second form of a route's body: one that has this field goes to that RPC."""
+
+    field: str
+    rpc: str
 
 
 @dataclass(frozen=True)
 class Clause:
-    """How one RPC's route departs from the general rule."""
+    """How one RPC's route differs from the general rule."""
 
     refuse: Callable[[Refusal], web.Response] = status_response
-    # None from `answer`: print the response as any other.
+    # Returns None when the general rule prints the response.
     answer: Callable[[Any, web.Request], web.Response | None] = lambda _response, _request: None
     body_limit: int = MEBIBYTE
-    # A body that names this field is meant for that RPC.
-    batch: tuple[str, str] | None = None
-    # For the API's description: answers beside the usual ones, and the fields shown when not all are.
+    batch: Batch | None = None
+    # The field of the request that makes the call a long poll: the Duration to wait for.
+    wait_field: str | None = None
+    # For the API's description: answers besides the usual ones, and the fields of the response if not all are shown.
     other_answers: Mapping[int, str] = field(default_factory=dict)
     shown_fields: tuple[str, ...] = ()
 
 
 def plain_text(refusal: Refusal) -> web.Response:
-    """The bare message, as the documented worker routes have it."""
+    """Return the bare message, as the documented worker routes do."""
     status = 400 if refusal.http_status in _BAD_REQUESTS else refusal.http_status
     return web.Response(text=refusal.message, status=status, headers=retry_headers(status), content_type="text/plain")
 
 
 def error_object(refusal: Refusal) -> web.Response:
-    """The message under "error", as the documented test route has it."""
+    """Return the message under "error", as the documented test route does."""
     status = 400 if refusal.http_status in _BAD_REQUESTS else refusal.http_status
     return web.Response(
         body=json_bytes({"error": refusal.message}),
@@ -73,7 +81,7 @@ def _thumbnail_for_pages(response: GetThumbnailResponse, request: web.Request) -
     body = json_bytes(shown)
     if thumbnail.status != ThumbnailStatus.THUMBNAIL_STATUS_READY:
         return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
-    # The cursor moves all the time. An older one with the same thumbnail is as good: what follows it is announced.
+    # The tag leaves the cursor out: it changes with every job, and a client may as well subscribe from an older one.
     tag = hashlib.blake2b(json_bytes(shown | {"cursor": None}), digest_size=12).hexdigest()
     headers = {"Cache-Control": "public, max-age=3600", "ETag": f'"{tag}"'}
     if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
@@ -82,7 +90,7 @@ def _thumbnail_for_pages(response: GetThumbnailResponse, request: web.Request) -
 
 
 def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
-    """The fields that the page of the contract reads, each of them always there; never the file's path."""
+    """Return the fields that the contract's page reads, each one always present; never the file's path."""
     printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
     shown = {name: printed.get(name) for name in THUMBNAIL_FIELDS}
     if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:
@@ -93,19 +101,21 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
 GENERAL = Clause()
 CLAUSES: dict[str, Clause] = {
     "thumbq.v1.QueueService.DequeueJob": Clause(
-        refuse=plain_text, answer=_no_content_without_job, other_answers={204: "No job is due."}
+        refuse=plain_text, answer=_no_content_without_job, wait_field="wait", other_answers={204: "No job is due."}
     ),
+    "thumbq.v1.QueueService.DequeueJobs": Clause(wait_field="wait"),
+    "thumbq.v1.QueueService.GetJob": Clause(wait_field="wait"),
     "thumbq.v1.QueueService.CompleteJob": Clause(refuse=plain_text),
     "thumbq.v1.QueueService.FailJob": Clause(refuse=plain_text),
     "thumbq.v1.NotificationService.PublishTestNotification": Clause(refuse=error_object),
     "thumbq.v1.NotificationService.GetThumbnail": Clause(
         answer=_thumbnail_for_pages,
-        other_answers={304: "The caller's copy is still right."},
+        other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
     ),
-    # 10,000 jobs, or results, have room in 4 MiB.
+    # 4 MiB have room for 10,000 jobs or results.
     "thumbq.v1.QueueService.EnqueueJob": Clause(
-        body_limit=4 * MEBIBYTE, batch=("jobs", "thumbq.v1.QueueService.EnqueueJobs")
+        body_limit=4 * MEBIBYTE, batch=Batch("jobs", "thumbq.v1.QueueService.EnqueueJobs")
     ),
     "thumbq.v1.QueueService.EnqueueJobs": Clause(body_limit=4 * MEBIBYTE),
     "thumbq.v1.QueueService.ReportResults": Clause(body_limit=4 * MEBIBYTE),

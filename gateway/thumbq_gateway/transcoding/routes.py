@@ -1,8 +1,9 @@
 """The route table, read from the google.api.http annotations of the services."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
@@ -18,7 +19,7 @@ _WHOLE_NUMBERS = {
 
 
 class BadRule(ValueError):
-    """An annotation that cannot be served; says which and why."""
+    """An annotation that cannot be served. The message names it and the reason."""
 
     def __init__(self, method: MethodDescriptor, problem: str) -> None:
         super().__init__(f"{method.full_name}: {problem}")
@@ -26,7 +27,7 @@ class BadRule(ValueError):
 
 @dataclass(frozen=True)
 class Route:
-    """One HTTP method and path that stand for one RPC."""
+    """One HTTP method and path for one RPC."""
 
     http_method: str
     path: str
@@ -37,22 +38,22 @@ class Route:
 
     @property
     def name(self) -> str:
-        """Full name of the RPC, as "thumbq.v1.QueueService.GetJob"."""
+        """The full name of the RPC, such as "thumbq.v1.QueueService.GetJob"."""
         return str(self.rpc.full_name)
 
     @property
     def request_type(self) -> Descriptor:
-        """What the RPC takes."""
+        """The message that the RPC takes."""
         return self.rpc.input_type
 
     @property
     def response_type(self) -> Descriptor:
-        """What the RPC gives."""
+        """The message that the RPC returns."""
         return self.rpc.output_type
 
     @property
     def shown_type(self) -> Descriptor:
-        """What the HTTP answer prints: the response, or the one message of it that the rule names."""
+        """The message that the HTTP answer prints: the response, or the message in it that the rule names."""
         if self.response_field is None:
             return self.response_type
         shown = self.response_type.fields_by_name[self.response_field].message_type
@@ -61,12 +62,12 @@ class Route:
 
     @property
     def shape(self) -> tuple[str, str]:
-        """What must be unique: method and path, whatever the parameters are called."""
+        """Method and path without the names of the parameters. Two routes must not have the same shape."""
         return self.http_method, _PARAMETER.sub("{}", self.path)
 
     @property
     def pattern(self) -> str:
-        """The path as aiohttp takes it; ids are whole numbers, so that any other segment is no such page."""
+        """The path in aiohttp's syntax. A number matches digits only, so that other segments lead to 404."""
 
         def parameter(match: re.Match[str]) -> str:
             field = self.request_type.fields_by_name[match[1]]
@@ -75,8 +76,11 @@ class Route:
         return _PARAMETER.sub(parameter, self.path)
 
 
-def routes_of(services: Iterable[ServiceDescriptor]) -> dict[str, list[Route]]:
-    """The routes of every annotated RPC, by its full name. Raises BadRule."""
+Table: TypeAlias = Mapping[str, Sequence[Route]]  # by the full name of the RPC
+
+
+def routes_of(services: Iterable[ServiceDescriptor]) -> Table:
+    """Read the routes of every annotated RPC. Raises BadRule."""
     table: dict[str, list[Route]] = {}
     seen: dict[tuple[str, str], Route] = {}
     for service in services:

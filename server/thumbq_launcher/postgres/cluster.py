@@ -1,11 +1,10 @@
-"""Makes a PostgreSQL cluster, and chooses the programs and the user that run it."""
+"""A PostgreSQL cluster: how it is made, and the programs and the user that run it."""
 
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from thumbq_launcher import child
@@ -19,7 +18,7 @@ class EmbeddedPostgresError(Exception):
 
 
 def programs_for(cluster: Path) -> PostgresPrograms:
-    """The best PostgreSQL installed here, and for a cluster that exists the one of its version."""
+    """Return the best PostgreSQL installed here, or for an existing cluster the one of its version."""
     version_file = cluster / "PG_VERSION"
     if cluster.exists() and not version_file.exists():
         raise EmbeddedPostgresError(f"{cluster} is not a PostgreSQL cluster: move it away.")
@@ -36,7 +35,7 @@ def programs_for(cluster: Path) -> PostgresPrograms:
 
 
 def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
-    """Who PostgreSQL runs as, since it refuses to be root: the first identity that reaches its folders."""
+    """Return the first identity that reaches PostgreSQL's folders; PostgreSQL refuses to run as root."""
     for identity in _identities(cluster):
         trial = child.ending_with_parent(
             [programs.postgres, "-V"], signal.SIGKILL, identity=identity, directory=cluster.parent
@@ -56,7 +55,7 @@ def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
 
 
 def make_cluster(cluster: Path, programs: PostgresPrograms, identity: str) -> None:
-    """Make the cluster and its database, under another name until done: a broken attempt leaves nothing."""
+    """Make the cluster and its database under another name until done, so that a failed attempt leaves nothing."""
     unfinished = cluster.with_name("postgres.unfinished")
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -82,16 +81,16 @@ def make_cluster(cluster: Path, programs: PostgresPrograms, identity: str) -> No
 
 
 def make_private_dir(path: Path, identity: str) -> None:
-    """Make a folder that only the identity, and root, can enter; raises FileExistsError."""
+    """Make a folder that only the identity and root can enter. Raises FileExistsError."""
     path.mkdir(mode=0o700)
     if user := child.user_of(identity):
         os.chown(path, user, -1)
 
 
 def give_cluster(cluster: Path, identity: str) -> None:
-    """Make the identity the owner of a cluster of root's, which a user namespace left behind.
+    """Make the identity the owner of a cluster that root made in a user namespace.
 
-    The folder itself goes last, so that an attempt that broke off is known by it.
+    The folder itself changes its owner last, so that its owner tells whether an earlier attempt was finished.
     """
     user = child.user_of(identity)
     if user is None or cluster.stat().st_uid == user:
@@ -102,26 +101,36 @@ def give_cluster(cluster: Path, identity: str) -> None:
 
 
 def postgres_environment() -> dict[str, str]:
-    """Our environment, without what would turn PostgreSQL away from its own settings."""
+    """Return our environment without the variables that would change PostgreSQL's settings."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     return {**ours, "LC_ALL": "C"}
 
 
-def _identities(cluster: Path) -> Iterator[str]:
-    """The candidates, those with fewer rights first. Of the clusters that exist only root's may change its owner."""
-    user = os.geteuid()
+def _identities(cluster: Path) -> list[str]:
+    """Return the candidates, those with fewer rights first.
+
+    Only a cluster of root's may change its owner.
+    """
     new = not cluster.exists()
     owner = (cluster.parent if new else cluster).stat().st_uid
-    names = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
-    # Making a cluster takes a user that the system can name, running it does not.
-    if user and (user in names or not new):
-        yield child.OWN_IDENTITY
-    if new or owner == user:
-        yield child.NAMESPACE
-    if user == 0:
-        nobody = [number for number, name in names.items() if name == "nobody" and (new or not owner)]
-        others = [str(number) for number in [owner, *nobody] if number and (number in names or not new)]
-        yield from (*others, *(other + child.REACHING_ALL for other in others))
+    user = os.geteuid()
+    namespace = [child.NAMESPACE] if new or owner == user else []
+    if user:
+        return [child.OWN_IDENTITY, *namespace] if _fits(user, new) else namespace
+    others = [str(other) for other in _users_for_root(owner, new)]
+    return [*namespace, *others, *(other + child.REACHING_ALL for other in others)]
+
+
+def _users_for_root(owner: int, new: bool) -> list[int]:
+    users = [owner]
+    if new or owner == 0:
+        users += [entry.pw_uid for entry in pwd.getpwall() if entry.pw_name == "nobody"]
+    return [user for user in users if user and _fits(user, new)]
+
+
+def _fits(user: int, new: bool) -> bool:
+    # Only a user that the system can name can make a cluster; any user can run an existing one.
+    return not new or any(entry.pw_uid == user for entry in pwd.getpwall())
 
 
 def _run(program: list[str], identity: str, data_dir: Path, statement: str = "") -> None:

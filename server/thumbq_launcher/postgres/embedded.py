@@ -1,7 +1,7 @@
-"""A private PostgreSQL in a data folder, for those who have none of their own.
+"""A private PostgreSQL in a data folder, for users without a PostgreSQL of their own.
 
-The data folder holds `postgres/` (the cluster and its socket), `postgres.log` and `lock`. The server
-listens on a unix socket only, and it never outlives the process that started it.
+The data folder holds `postgres/` (the cluster and its socket), `postgres.log` and `lock`. PostgreSQL
+listens on a unix socket only, and it ends with the process that started it.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ from thumbq_launcher.postgres.cluster import (
     postgres_environment,
     programs_for,
 )
-from thumbq_launcher.postgres.processes import Patience, end_postgres, left_postmaster, take_cluster
+from thumbq_launcher.postgres.processes import StopSignals, end_postgres, left_postmaster, take_cluster
 from thumbq_launcher.postgres.programs import PostgresPrograms
 
 __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
@@ -48,25 +48,25 @@ SETTINGS = {
     "autovacuum": "on",
     "autovacuum_naptime": "10s",
     "jit": "off",
-    # Parallel plans need /dev/shm, of which containers have little, and a queue gains nothing from them.
+    # Parallel plans need /dev/shm, which is small in containers, and a queue gains nothing from them.
     "max_parallel_workers_per_gather": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
-# SIGINT is the fast shutdown: sessions are ended and a checkpoint is written, so that the next start has
+# SIGINT is the fast shutdown: PostgreSQL ends its sessions and writes a checkpoint, so the next start has
 # nothing to recover. (SIGTERM would wait for the sessions to end by themselves.) SIGQUIT is the immediate
-# shutdown: no checkpoint.
-ORDERLY: Patience = {signal.SIGINT: 20.0, signal.SIGQUIT: 10.0, signal.SIGKILL: 10.0}
-AT_ONCE: Patience = {signal.SIGQUIT: 10.0, signal.SIGKILL: 10.0}
+# shutdown without a checkpoint.
+ORDERLY: StopSignals = {signal.SIGINT: 20.0, signal.SIGQUIT: 10.0, signal.SIGKILL: 10.0}
+AT_ONCE: StopSignals = {signal.SIGQUIT: 10.0, signal.SIGKILL: 10.0}
 _LONGEST_SOCKET_PATH = 107
 _LARGEST_LOG = 10_000_000
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server that lives and dies with this process; the data folder is this process's alone.
+    """One PostgreSQL that lives and dies with this process, which has the data folder for itself.
 
-    Start it from the main thread: the kernel ends the server when the thread that started it ends.
+    Start it from the main thread: the kernel ends PostgreSQL when the thread that started it ends.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -92,9 +92,9 @@ class EmbeddedPostgres:
         return f"postgresql://postgres@/{DATABASE}?host={quote(str(self.socket_dir))}&port=5432"
 
     def start(self, seconds: float = 60.0) -> str:
-        """Start the server, making the cluster first where there is none, and return the DSN once it answers.
+        """Start PostgreSQL, in a new cluster if there is none, and return the DSN once it answers.
 
-        Raises EmbeddedPostgresError when that fails or takes longer than so many seconds.
+        Raises EmbeddedPostgresError if that fails or takes longer than `seconds`.
         """
         try:
             self.launch()
@@ -109,10 +109,7 @@ class EmbeddedPostgres:
         return self.dsn
 
     def launch(self) -> None:
-        """Start the server without waiting until it answers; the data folder is ours from now on.
-
-        Raises EmbeddedPostgresError.
-        """
+        """Take the data folder and start PostgreSQL, without waiting until it answers. Raises EmbeddedPostgresError."""
         if sys.platform != "linux":
             raise EmbeddedPostgresError("The embedded PostgreSQL needs Linux: set DATABASE_URL to a server instead.")
         if threading.current_thread() is not threading.main_thread():
@@ -134,7 +131,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"The data folder {self.data_dir} cannot be used: {problem}.") from problem
 
     def ready(self) -> bool:
-        """Whether the server accepts connections; raises EmbeddedPostgresError when it has ended."""
+        """Return whether PostgreSQL accepts connections. Raises EmbeddedPostgresError when it has ended."""
         if self.process is None or self.process.poll() is not None:
             raise EmbeddedPostgresError(f"PostgreSQL did not start: {self._last_words()}")
         try:
@@ -143,14 +140,14 @@ class EmbeddedPostgres:
             return False
         return len(lines) > 7 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
 
-    def stop(self, patience: Patience = ORDERLY) -> None:
-        """Stop the server, in good order or AT_ONCE, and give the data folder up."""
+    def stop(self, signals: StopSignals = ORDERLY) -> None:
+        """Stop PostgreSQL, ORDERLY or AT_ONCE, and release the data folder."""
         if self.process is not None:
             running = self.process.poll() is None
             try:
-                end_postgres(self.cluster, self.process.pid if running else None, patience)
+                end_postgres(self.cluster, self.process.pid if running else None, signals)
             finally:
-                # When that was interrupted, or the folder was removed.
+                # end_postgres may have been interrupted, or the folder removed.
                 self.process.kill()
                 self.process.wait()
                 self.process = None
@@ -185,14 +182,14 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _take_cluster(self) -> int:
-        """The folder is ours, so a server that still runs in it has lost its parent and is ending."""
+        """End a PostgreSQL that still runs in the folder: the folder is ours, so it has lost its parent."""
         end_postgres(self.cluster, left_postmaster(self.cluster), ORDERLY)
         held = take_cluster(self.cluster)
         if held is None:
             raise EmbeddedPostgresError(f"The PostgreSQL that was left running in {self.cluster} does not end.")
         if self.process is not None:
             self.process.wait()
-        # They name a dead process, or one that has got its number since: the server would refuse to start.
+        # They name a dead process, or another one that has its number now, and PostgreSQL would refuse to start.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         return held
@@ -218,7 +215,7 @@ class EmbeddedPostgres:
         settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"'}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         # The fast shutdown at the parent's death too: it takes less time than the recovery that it saves.
-        # Should it hang, the next start ends what is left.
+        # If it hangs, the next start ends the processes that are left.
         command = child.ending_with_parent(
             [programs.postgres, "-D", str(self.cluster), *options],
             signal.SIGINT,

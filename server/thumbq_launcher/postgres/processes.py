@@ -1,7 +1,7 @@
-"""Knows whether PostgreSQL processes of a cluster are running, whoever started them, and ends them.
+"""The PostgreSQL processes of a cluster: whether any of them runs, and how they are ended.
 
-The postmaster is given an open, locked file of its cluster, which all its children inherit. So the lock
-is free when, and only when, the last of them is gone; pid files and process numbers cannot tell that.
+The postmaster gets an open, locked file of its cluster, and all its children inherit the file. The lock is
+therefore free exactly when the last of them has ended; pid files and process numbers cannot tell that.
 """
 
 import fcntl
@@ -11,11 +11,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-Patience = dict[signal.Signals, float]
+# Signals to send in turn, each with the seconds to wait after it.
+StopSignals = dict[signal.Signals, float]
 
 
 def take_cluster(cluster: Path) -> int | None:
-    """A locked file descriptor to hand to the postmaster; None while PostgreSQL processes use the cluster."""
+    """Return a locked file descriptor for the postmaster, or None while PostgreSQL processes use the cluster."""
     held = os.open(cluster / "PG_VERSION", os.O_RDWR)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,13 +26,12 @@ def take_cluster(cluster: Path) -> int | None:
     return held
 
 
-def end_postgres(cluster: Path, postmaster: int | None, patience: Patience) -> bool:
-    """Send the postmaster each signal in turn, waiting so many seconds after it; True when all are gone.
+def end_postgres(cluster: Path, postmaster: int | None, signals: StopSignals) -> bool:
+    """Send the postmaster each signal in turn until all processes are gone; return whether they are.
 
-    The signals go to the postmaster alone, because they mean other things to its children, which end with it.
-    SIGKILL goes to all of them.
+    Its children end with it, and the signals mean other things to them. Only SIGKILL goes to all.
     """
-    for sent, seconds in patience.items():
+    for sent, seconds in signals.items():
         if _is_free(cluster):
             return True
         targets = {postmaster} if postmaster else set[int]()
@@ -46,10 +46,10 @@ def end_postgres(cluster: Path, postmaster: int | None, patience: Patience) -> b
 
 
 def left_postmaster(cluster: Path) -> int | None:
-    """The postmaster that the cluster's pid file names, if it is alive and really that of this cluster."""
+    """Return the postmaster that the cluster's pid file names, if it runs and really is of this cluster."""
     try:
         process = int((cluster / "postmaster.pid").read_text().partition("\n")[0])
-        # Unlike a process's folder, its arguments can be read without CAP_SYS_PTRACE (root in a container).
+        # Root in a container lacks CAP_SYS_PTRACE: it can read a process's arguments, but not its folder.
         arguments = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
@@ -67,7 +67,7 @@ def _is_free(cluster: Path) -> bool:
 
 
 def _processes_of(cluster: Path, postmaster: int | None) -> set[int]:
-    """The postmaster's children, and those that have lost it as far as this user may look into them."""
+    """Return the postmaster's children, and the processes without it that this user may inspect."""
     entries = Path("/proc").glob("[0-9]*")
     return {int(entry.name) for entry in entries if _has_parent(entry, postmaster) or _works_in(entry, cluster)}
 

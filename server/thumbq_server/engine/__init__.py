@@ -1,1 +1,1 @@
-"""What runs: batches, the match of workers and jobs, the clock of duties, and the tail of the log."""
+"""The running queue: batches, the match of workers and jobs, sessions, the clock of duties, the tail of the log."""

@@ -12,10 +12,11 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Runs one statement at a time, or as many as `at_once` says; requests that arrive meanwhile form the next batch.
+    """A function of items that runs one statement for many callers.
 
-    So an idle queue answers after one statement, and a busy one commits hundreds of requests at once. A submission is
-    never split. `run` takes the items of a batch and returns as many results, in their order.
+    One statement is in flight at a time (or `at_once` many); calls that arrive meanwhile form the next batch. So an
+    idle queue answers after one statement, and a busy one commits hundreds of calls at once. The items of one call
+    are never split. `run` takes the items of a batch and returns as many results, in their order.
     """
 
     def __init__(
@@ -27,8 +28,8 @@ class Batcher(Generic[T, R]):
         self._waiting: deque[tuple[Sequence[T], asyncio.Future[Sequence[R]]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, items: Sequence[T]) -> Sequence[R]:
-        """The results for `items`, after their commit. Raises what `run` raises."""
+    async def __call__(self, items: Sequence[T]) -> Sequence[R]:
+        """Return the results for `items`, after their commit. Raises what `run` raises."""
         if not items:
             return []
         future: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
@@ -37,12 +38,8 @@ class Batcher(Generic[T, R]):
             self._tasks.add(asyncio.create_task(self._work()))
         return await future
 
-    async def submit_one(self, item: T) -> R:
-        """The result for one item."""
-        return (await self.submit((item,)))[0]
-
     async def drained(self) -> None:
-        """Wait until everything submitted so far is answered."""
+        """Wait until every call is answered."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -56,20 +53,20 @@ class Batcher(Generic[T, R]):
                     size += len(batch[-1][0])
                 await self._run_batch(batch)
         finally:
-            # at once, not when the task is done: what comes meanwhile has to start another
+            # Here, not when the task is done: a call that comes in between has to start another task.
             self._tasks = {task for task in self._tasks if task is not asyncio.current_task()}
 
     async def _run_batch(self, batch: list[tuple[Sequence[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]
         try:
             results = await self._run(items)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
+        except Exception as error:  # noqa: BLE001 - every error belongs to the callers
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
             else:
-                # one request that PostgreSQL chokes on must not fail its neighbours
+                # One call that PostgreSQL chokes on must not fail its neighbours.
                 for submission in batch:
                     await self._run_batch([submission])
             return

@@ -1,1 +1,1 @@
-"""What callers see: handlers that translate, and nothing else."""
+"""The gRPC services: handlers that translate, and nothing else."""

@@ -1,4 +1,4 @@
-"""Kill things, and look whether every guarantee held: `python -m tests.system.chaos --cycles 20 --seed 7`."""
+"""Kill processes, cut connections, and check every guarantee: `python -m tests.system.chaos --cycles 20 --seed 7`."""
 
 import argparse
 import asyncio
@@ -22,10 +22,10 @@ _STORIES_SHOWN = 3
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.chaos", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=20, help="how often to strike (about 4 s each)")
-    parser.add_argument("--seed", type=int, help="what to strike, and how; one is drawn and printed when not given")
-    parser.add_argument("--rate", type=float, default=150, help="jobs to ask for in a second")
-    parser.add_argument("--folder", type=Path, help="where to write; kept")
+    parser.add_argument("--cycles", type=int, default=20, help="number of cycles, about 4 s each, with a fault in each")
+    parser.add_argument("--seed", type=int, help="seed of the faults; the default is random, and printed")
+    parser.add_argument("--rate", type=float, default=150, help="jobs a second to enqueue")
+    parser.add_argument("--folder", type=Path, help="folder for logs and journals; it is kept")
     chosen = parser.parse_args()
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="thumbq-chaos-"))
@@ -35,7 +35,7 @@ def main() -> int:
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("ended by a signal")
         return 130
-    _tell(outcome, folder)
+    _print(outcome, folder)
     if outcome.problems:
         say(f"FAILED with seed {seed}: everything is kept in {folder}")
     elif not chosen.folder:
@@ -44,14 +44,14 @@ def main() -> int:
 
 
 async def _go(run: Run) -> Outcome:
-    """The run, ended in good order also by SIGTERM."""
+    """Run, and end in order on SIGTERM as well."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await run.go()
 
 
-def _tell(outcome: Outcome, folder: Path) -> None:
+def _print(outcome: Outcome, folder: Path) -> None:
     evidence = outcome.evidence
     if evidence is not None:
         say(f"\n{'cycles':32} {outcome.cycles:9,}\n{summary(outcome.strikes, evidence)}\n")

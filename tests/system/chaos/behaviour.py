@@ -1,6 +1,6 @@
-"""What a handler does with a job: drawn from the seed, so that a run can be said again.
+"""The behaviour of a handler, drawn from the seed, so that a run can be repeated.
 
-A slow model is slow in each attempt, so that the late result of a zombie finds its job in other hands.
+A slow model is slow in each attempt, so that the late result of a zombie meets the lease of another worker.
 """
 
 import random
@@ -45,29 +45,29 @@ def behaviour(seed: int, token: str) -> Behaviour:
     return Behaviour(seconds, ending)
 
 
-# Whether a report names its lease.
+# The modes of a report: a fenced one names its lease, a legacy one does not.
 FENCED, LEGACY = "fenced", "legacy"
 
 
 def picture_path(mode: str, token: str) -> str:
-    """The path of a picture says under which lease it was made, and whether the report named that lease."""
+    """Return a path that contains the lease of the picture and the mode of the report."""
     return f"/chaos/{mode}/{token}.png"
 
 
 def failure_message(mode: str, token: str) -> str:
-    """So does an error message."""
+    """Return an error message that contains the lease of the attempt and the mode of the report."""
     return f"chaos {mode} {token}: failed on purpose"
 
 
 class Origin(NamedTuple):
-    """Where a picture or an error message comes from."""
+    """The report that a picture's path or an error message comes from."""
 
     mode: str
     token: str
 
 
 def origin_of(text: str) -> Origin | None:
-    """The origin of a path or an error message; None when it is none of ours."""
+    """Return the origin of a path or an error message; None when no handler of a run made it."""
     match = _ORIGIN.fullmatch(text)
     return Origin(*match.groups()) if match else None
 

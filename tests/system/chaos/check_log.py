@@ -1,4 +1,4 @@
-"""What must be true of the notification log, and of what each subscriber saw of it."""
+"""The checks of the notification log, and of the events that each subscriber saw."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.system.chaos.journal import DELIVERED
 
 
 def check_log(evidence: Evidence) -> Iterator[str]:
-    """Contiguous, and each outcome that changed what a model shows is in it exactly once, from the same commit."""
+    """Check that the log is contiguous, and announces each visible outcome once, in the commit of the outcome."""
     history = evidence.history
     announced = [step for step in history.steps if step.step == "announced"]
     positions = sorted(step.seq or 0 for step in announced)
@@ -19,14 +19,14 @@ def check_log(evidence: Evidence) -> Iterator[str]:
         missing = sorted(set(range(1, max(positions) + 1)) - set(positions))
         yield f"the log has {missing[:10]} missing and {wrong[:10]} twice"
     for (xact, job_id), steps in history.of_commit.items():
-        told = Counter(_told(step) for step in steps if step.step == "announced")
-        due = Counter(news for step in steps if (news := _news(step, steps)) is not None)
-        if told != due:
-            yield f"job {job_id}: transaction {xact} should announce {dict(due)}, and announced {dict(told)}"
+        announcements = Counter(_announcement(step) for step in steps if step.step == "announced")
+        due = Counter(change for step in steps if (change := _visible_change(step, steps)) is not None)
+        if announcements != due:
+            yield f"job {job_id}: transaction {xact} should announce {dict(due)}, and announced {dict(announcements)}"
 
 
 def check_newest(evidence: Evidence) -> Iterator[str]:
-    """What a model shows never goes back to an older request."""
+    """Check that no model goes back to the outcome of an older request."""
     history = evidence.history
     model_of = {step.job_id: (step.detail or "").partition("/")[0] for step in history.steps if step.step == "created"}
     newest: dict[str, Step] = {}
@@ -34,29 +34,29 @@ def check_newest(evidence: Evidence) -> Iterator[str]:
         if step.step == "shown":
             before = newest.setdefault(model_of[step.job_id], step)
             if (step.request_no or 0) < (before.request_no or 0):
-                yield f"job {step.job_id}: it replaced what job {before.job_id} shows, which was asked for later"
+                yield f"job {step.job_id}: it replaced what job {before.job_id} shows, which was requested later"
             newest[model_of[step.job_id]] = step
 
 
-def _told(step: Step) -> tuple[str | None, int | None]:
-    # a cancel announces whatever the model shows then
+def _announcement(step: Step) -> tuple[str | None, int | None]:
+    # a cancel announces the thumbnail that the model has then
     return (step.outcome, step.attempt) if step.outcome in {"Ready", "Failed", "Pending"} else ("Cancelled", None)
 
 
-def _news(step: Step, steps: list[Step]) -> tuple[str | None, int | None] | None:
+def _visible_change(step: Step, steps: list[Step]) -> tuple[str | None, int | None] | None:
     match step.step:
         case "shown":
             return step.outcome, step.attempt
         case "created" | "asked again":
             return "Pending", 0
         case "recorded" if step.outcome == "Cancelled":
-            told = next((each for each in steps if each.step == "announced"), None)
-            return _told(told) if told else ("Cancelled", None)
+            announced = next((each for each in steps if each.step == "announced"), None)
+            return _announcement(announced) if announced else ("Cancelled", None)
     return None
 
 
 def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str]:
-    """It saw each event of its filter, in order and once, from the first of the log to the last."""
+    """Check that a subscriber saw each event of its filter once and in order, from the first to the last of the log."""
     wanted = set(subscriber.models)
     expected = [
         [step.seq, int(step.detail or 0), step.job_id, step.outcome]
@@ -68,7 +68,7 @@ def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str
     entries = evidence.journals.get(subscriber.name, [])
     seen = [details for _, what, *details in entries if what == DELIVERED]
     yield from (
-        f"{subscriber.name} was told of a reset to {details[0]}, though the log reaches back to its beginning"
+        f"{subscriber.name} got a reset to {details[0]}, though the log reaches back to its beginning"
         for _, what, *details in entries
         if what == "reset"
     )

@@ -1,4 +1,4 @@
-"""What must be true of leases, and of what workers reported under them."""
+"""The checks of leases, and of the reports that workers made under them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,42 +12,42 @@ _VERB_OF_END = {"completed": "complete", "failed": "fail", "released": "release"
 
 
 def check_leases(evidence: Evidence) -> Iterator[str]:
-    """Each lease is given once, to one worker, within the attempts; each ends once; no run is completed twice."""
+    """Check that each lease is given once, to one worker, within the attempts, and ends once; check each job's runs."""
     history = evidence.history
     yield from history.impossible
     for token, lease in history.leases.items():
         step = lease.claimed
         if (step.attempt or 0) > int(step.detail or 0):
-            yield f"job {step.job_id}: attempt {step.attempt} was begun, and it may have {step.detail}"
+            yield f"job {step.job_id}: attempt {step.attempt} began, and {step.detail} are allowed"
         if lease.ended is None:
             yield f"job {step.job_id}: lease {token} never ended"
         if len(evidence.starts[token]) > 1:
-            yield f"job {step.job_id}: work on lease {token} was begun by {' and '.join(evidence.starts[token])}"
+            yield f"job {step.job_id}: lease {token} was worked on by {' and '.join(evidence.starts[token])}"
         yield from _check_evidence(evidence, lease)
     for job_id, steps in history.of_job.items():
         yield from _check_run(job_id, steps)
 
 
 def _check_evidence(evidence: Evidence, lease: Lease) -> Iterator[str]:
-    """What was accepted under a lease that was named in the report was made under that lease, and by its holder."""
+    """Check that the accepted report was made by the holder of the lease, and under that lease if it named one."""
     job_id, token = lease.claimed.job_id, lease.token
     if lease.end not in {"completed", "failed"} or lease.evidence is None:
         return
     origin = origin_of(lease.evidence)
     if origin is None or origin.token not in evidence.history.leases:
-        yield f"job {job_id}: nobody in this run reported what lease {token} took: {lease.evidence!r}"
+        yield f"job {job_id}: no worker of this run reported what lease {token} accepted: {lease.evidence!r}"
         return
     if origin.token != token and (origin.mode == FENCED or origin.token.partition("-")[0] != str(job_id)):
-        yield f"job {job_id}: a result from a stale lease was accepted: lease {token} took {lease.evidence!r}"
+        yield f"job {job_id}: a result from a stale lease was accepted: lease {token} accepted {lease.evidence!r}"
     verb = _VERB_OF_END[lease.end]
     reported = {client for client, outcome in evidence.results[origin.token] if outcome.startswith(verb)}
     holder = evidence.history.leases[origin.token].claimed.worker
     if reported != {holder}:
-        yield f"job {job_id}: a result of {holder} was accepted that {reported or 'nobody'} reported"
+        yield f"job {job_id}: a result of {holder} was accepted that {reported or 'no worker'} reported"
 
 
 def _check_run(job_id: int, steps: list[Step]) -> Iterator[str]:
-    """A job that is completed is not completed again, unless it was asked for again."""
+    """Check that a job ends once a run (a reset, retry or force begins a new one), and that its leases count up."""
     done: Step | None = None
     expected_lease = 1
     for step in steps:
@@ -64,36 +64,36 @@ def _check_run(job_id: int, steps: list[Step]) -> Iterator[str]:
 
 
 def check_reports(evidence: Evidence) -> Iterator[str]:
-    """What a worker was told of its report is what PostgreSQL did, and it was told so once."""
+    """Check that each answer to a report agrees with what PostgreSQL did, and that no report was accepted twice."""
     times = Counter[tuple[str, str]]()
     for report in evidence.reports:
         lease = evidence.history.leases.get(report.token)
-        told = f"job {report.job_id}: {report} was answered with {report.answer}"
+        answer = f"job {report.job_id}: {report} was answered with {report.answer}"
         if lease is None:
-            yield f"{told}, and nobody had that lease"
+            yield f"{answer}, and no worker had that lease"
         elif report.answer == ACCEPTED:
             times[report.worker, report.token] += 1
             if report.mode == FENCED and _VERB_OF_END.get(lease.end) != report.verb:
-                yield f"{told}, and the lease was {lease.end}"
+                yield f"{answer}, and the lease was {lease.end}"
         elif _is_wrongly_refused(evidence, report, lease):
-            yield f"{told}, and the lease was {lease.end} by it"
+            yield f"{answer}, and the lease was {lease.end} by it"
     for (worker, token), count in times.items():
-        # to say it twice with the same token is fine for a caller of the unary verbs, and changes nothing
+        # unary calls may complete twice with the same token; the second changes nothing
         if count > 1 and not worker.startswith("json"):
             yield f"job {token.partition('-')[0]}: {count} results of {worker} were accepted under lease {token}"
     yield from _check_counts(evidence)
 
 
 def is_stale(report: Report, lease: Lease | None) -> bool:
-    """Whether a refusal kept a late result out: its lease had come to another end, or that of another report."""
+    """Return whether a refusal kept a late result out: its lease had ended otherwise, or by another report."""
     return report.answer != ACCEPTED and lease is not None and not _is_its_end(report, lease)
 
 
 def _is_wrongly_refused(evidence: Evidence, report: Report, lease: Lease) -> bool:
-    """Whether this was malformed, or taken and then refused when it was told again, where ALREADY_DONE is due.
+    """Return whether a refusal is neither ALREADY_DONE nor a correct STALE.
 
-    A failure that is told again after its answer was lost is STALE: the job has gone on. So it is with a picture for a
-    job that was asked for again meanwhile.
+    A failure that is repeated after its answer was lost is STALE: the job has a newer lease or none. A completion that
+    is repeated is ALREADY_DONE, unless the job has been reset meanwhile.
     """
     if report.answer != "STALE":
         return report.answer != "ALREADY_DONE"
@@ -113,7 +113,7 @@ def _is_its_end(report: Report, lease: Lease) -> bool:
 
 
 def _check_counts(evidence: Evidence) -> Iterator[str]:
-    """No more reports were accepted than attempts ended that way, whether or not they named their leases."""
+    """Check that no more reports were accepted than attempts ended that way, in both modes together."""
     leases = evidence.history.leases.values()
     ends = Counter((lease.claimed.job_id, _VERB_OF_END.get(lease.end)) for lease in leases)
     accepted = {

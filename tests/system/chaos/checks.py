@@ -1,4 +1,4 @@
-"""What must be true after a run, whatever was done to the service. Each check returns sentences about what is not."""
+"""The checks after a run. Each returns a sentence for every violation."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from tests.system.chaos.check_reports import check_leases, check_reports
 from tests.system.chaos.clients import Subscriber
 from tests.system.chaos.evidence import Evidence
 
-# What must find nothing.
+# Each statement must find no row.
 _NEVER = {
     "a job is not in exactly one final state": """
         SELECT j.id AS job, j.outcome, r.job_id IS NOT NULL AS pending, l.job_id IS NOT NULL AS processing,
@@ -19,7 +19,7 @@ _NEVER = {
           LEFT JOIN dead_letters d ON d.job_id = j.id
          WHERE j.outcome IS NULL OR r.job_id IS NOT NULL OR l.job_id IS NOT NULL
             OR nullif(j.outcome, 'Completed') IS DISTINCT FROM d.status""",
-    "something is left of a job that there is not": """
+    "a row belongs to a job that does not exist": """
         SELECT job_id AS job FROM (
             SELECT job_id FROM ready UNION ALL SELECT job_id FROM leases UNION ALL SELECT job_id FROM dead_letters
             UNION ALL SELECT job_id FROM thumbnails) p WHERE job_id NOT IN (SELECT id FROM jobs)""",
@@ -45,7 +45,7 @@ _JOBS = "SELECT id, model_id, encode(model_hash, 'hex') AS hash FROM jobs"
 
 
 async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscribers: Sequence[Subscriber]) -> list[str]:
-    """All problems of a run."""
+    """Run all checks, and return the problems."""
     return [
         *await _check_tables(connection),
         *_check_requests(evidence, await connection.fetch(_JOBS)),
@@ -66,7 +66,7 @@ async def _check_tables(connection: asyncpg.Connection) -> Iterator[str]:
 
 
 def _check_requests(evidence: Evidence, rows: Sequence[asyncpg.Record]) -> Iterator[str]:
-    """Nothing that was acknowledged is lost, and the same request is the same job."""
+    """Check that no acknowledged request is lost, and that equal requests found the same job."""
     jobs = {row["id"]: (row["model_id"], row["hash"]) for row in rows}
     created: Counter[int] = Counter()
     for asked, job_id, outcome in evidence.enqueued:

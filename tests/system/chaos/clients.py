@@ -1,4 +1,4 @@
-"""Who uses the service in a run, and over which wire."""
+"""The clients of a run, each with its link to the service."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _CHAOS = "tests.system.chaos"
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker, and the wire that it talks over."""
+    """A worker and its link to the service."""
 
     program: Program
     link: Link
@@ -26,7 +26,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Subscriber:
-    """A page or a program that follows what happens. No models: all."""
+    """A page or a program that follows the notifications of its models, or of all models."""
 
     name: str
     kind: str
@@ -34,7 +34,8 @@ class Subscriber:
     models: tuple[int, ...] = ()
 
     @property
-    def wish(self) -> str:
+    def argument(self) -> str:
+        """Its argument on the command line of the subscribers."""
         return f"{self.name}={self.kind}:{self.link.address}:{','.join(map(str, self.models))}"
 
 
@@ -42,17 +43,17 @@ class Clients:
     """The clients of two servers and two gateways, given by their ports."""
 
     def __init__(self, folder: Path, journals: Path, seed: int, rate: float, servers: list[int], gateways: list[int]):
-        def link(name: str, targets: Sequence[int]) -> Link:
-            return Link(f"the wire of {name}", *targets)
+        def link_of(name: str, targets: Sequence[int]) -> Link:
+            return Link(f"the link of {name}", *targets)
 
         def worker(name: str, module: str, targets: Sequence[int], *arguments: str) -> Worker:
-            wire = link(name, targets)
+            link = link_of(name, targets)
             journal = str(journal_path(journals, name))
-            common = (name, wire.address, journal, str(seed))
-            return Worker(Program(name, f"{_CHAOS}.{module}", folder, *common, *arguments), wire)
+            common = (name, link.address, journal, str(seed))
+            return Worker(Program(name, f"{_CHAOS}.{module}", folder, *common, *arguments), link)
 
         def subscriber(name: str, kind: str, targets: Sequence[int], *models: int) -> Subscriber:
-            return Subscriber(name, kind, link(name, targets), models)
+            return Subscriber(name, kind, link_of(name, targets), models)
 
         self.workers = [
             worker("sdk-1", "sdk_worker", servers[:1]),
@@ -70,14 +71,14 @@ class Clients:
             subscriber("program", "grpc", servers),
             subscriber("program-few", "grpc", servers[1:], 5, 6, 1001, 1002),
         ]
-        producer_links = [link("producers", servers), link("json producers", gateways)]
+        producer_links = [link_of("producers", servers), link_of("json producers", gateways)]
         self.links = [
             *(worker.link for worker in self.workers),
             *(subscriber.link for subscriber in self.subscribers),
             *producer_links,
         ]
         self.listeners = Program(
-            "subscribers", f"{_CHAOS}.subscribers", folder, str(journals), *(each.wish for each in self.subscribers)
+            "subscribers", f"{_CHAOS}.subscribers", folder, str(journals), *(each.argument for each in self.subscribers)
         )
         self.producers = Program(
             "producers",
@@ -95,5 +96,5 @@ class Clients:
 
     @property
     def witnesses(self) -> list[Worker | Subscriber]:
-        """Those who are served all the time, so that an outage can be seen at them."""
+        """The clients that are served all the time, so that they notice every outage."""
         return [*self.workers, *(subscriber for subscriber in self.subscribers if not subscriber.models)]

@@ -1,4 +1,4 @@
-"""Everything that was written down in a run, side by side: by PostgreSQL and by every client."""
+"""The evidence of a run: PostgreSQL's history beside the journals of all clients."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from tests.system.chaos.journal import ACCEPTED, Entry, read_journal
 
 @dataclass(frozen=True)
 class Report:
-    """A worker's report as the worker tells it: what it said under which lease, and what it was told."""
+    """A report as its worker saw it: the verb, the lease, and the answer."""
 
     at: float
     worker: str
     token: str
     verb: str
-    # Whether the report named its lease.
+    # FENCED or LEGACY.
     mode: str
     # ACCEPTED, or the code of the refusal.
     answer: str
@@ -39,7 +39,7 @@ class Evidence:
             path.stem: list(read_journal(path)) for path in journals.glob("*.jsonl")
         }
         self.reports: list[Report] = []
-        # Which workers began to work under a lease; and what they had made of it when they reported.
+        # By lease: the workers that began to work, and the workers and outcomes that were reported.
         self.starts: dict[str, list[str]] = defaultdict(list)
         self.results: dict[str, list[tuple[str, str]]] = defaultdict(list)
         # Acknowledged requests: (model, hash), job id, outcome.
@@ -63,10 +63,10 @@ class Evidence:
             case "enqueued":
                 self.enqueued += [((model, digest), job, outcome) for model, digest, job, outcome in details[0]]
             case "surprise":
-                self.surprises.append(f"{client} was told {' '.join(map(str, details))}")
+                self.surprises.append(f"{client} got an unexpected answer: {' '.join(map(str, details))}")
 
     def story(self, job_id: int) -> str:
-        """All that is known of a job, in the order in which it happened."""
+        """Return all entries about a job, in the order of time."""
         lines = [(step.at, str(step)) for step in self.history.of_job[job_id]]
         prefix = f"{job_id}-"
         for client, entries in self.journals.items():

@@ -1,4 +1,4 @@
-"""What a run does to the service: each kind of fault, whom it hits, and how it is over again."""
+"""The faults of a run: their kinds, their victims, and their repair."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ from tests.system.chaos.processes import Program
 from tests.system.chaos.proxy import Link
 from tests.system.chaos.world import LEASE, Role, World
 
-# What a program gets to end by itself, seconds: its grace, and time on a busy machine.
-PATIENCE = 30.0
+# Seconds that a program may take to end: its grace, and a reserve for a busy machine.
+STOP_TIMEOUT = 30.0
 
 _TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -36,27 +36,27 @@ class Fault(Enum):
 
 
 _PROGRAM_FAULTS = (Fault.KILLED, Fault.STOPPED, Fault.TERMINATED)
-_WIRE_FAULTS = (Fault.CUT, Fault.SLOW, Fault.SILENT)
-# What can fail, and how.
+_LINK_FAULTS = (Fault.CUT, Fault.SLOW, Fault.SILENT)
+# Every victim with each of its faults.
 KINDS = [
     *((victim, fault) for victim in ("worker", "server", "gateway") for fault in _PROGRAM_FAULTS),
     *(("postgres", fault) for fault in (*_PROGRAM_FAULTS, Fault.DISCONNECTED)),
-    *((f"{victim}'s wire", fault) for victim in ("worker", "server", "gateway") for fault in _WIRE_FAULTS),
+    *((f"{victim}'s link", fault) for victim in ("worker", "server", "gateway") for fault in _LINK_FAULTS),
 ]
 # The longest that a fault lasts, in seconds; the shortest is a fifth. Half of the stopped workers outlast their leases.
 _LONGEST = {Fault.KILLED: 1.5, Fault.STOPPED: LEASE * 1.8, Fault.TERMINATED: 1.0, Fault.SLOW: 2.0, Fault.SILENT: 4.0}
 
 
 class Draw(NamedTuple):
-    """A fault that is to come, fully determined by the seed."""
+    """A fault before it happens, fully determined by the seed."""
 
     kind: str
     fault: Fault
     victim: Worker | Role | None
     seconds: float
-    # Seconds that each piece of data takes longer on a slow wire.
+    # Seconds that a slow link adds to each piece of data.
     delay: float
-    # Whether a silent wire is cut in the end, so that what it held back is lost.
+    # Whether a silent link is cut in the end, so that the data that it held back is lost.
     loses: bool
 
     @property
@@ -67,13 +67,13 @@ class Draw(NamedTuple):
 
 @dataclass
 class Strike:
-    """A fault that happened: from its signal to its end, and who has to be served again after it."""
+    """A fault that happened: its times, and the clients that must be served again after it."""
 
     draw: Draw
     witnesses: set[str]
     at: float
     over: float = 0.0
-    # Whether another fault came with it, so that nobody can tell which of them it was that took so long.
+    # Whether another fault came at the same time: then the recovery cannot be counted for either.
     in_company: bool = False
     problem: str | None = None
 
@@ -111,7 +111,7 @@ class Bag:
         )
 
     def _victim(self, kind: str) -> Worker | Role | None:
-        match kind.removesuffix("'s wire"):
+        match kind.removesuffix("'s link"):
             case "worker":
                 return self._chance.choice(self._world.clients.workers)
             case "server":
@@ -126,9 +126,9 @@ async def carry_out(draw: Draw, world: World) -> Strike:
     """Strike, and put everything right again."""
     strike = Strike(draw, _witnesses(draw, world), time.time())
     victim = draw.victim
-    if draw.kind.endswith("wire"):
+    if draw.kind.endswith("link"):
         assert victim is not None
-        await _fail_wire(draw, victim.link if isinstance(victim, Worker) else victim.upstream)
+        await _fail_link(draw, victim.link if isinstance(victim, Worker) else victim.upstream)
     elif victim is None:
         await _fail_postgres(draw, world, strike)
     else:
@@ -156,7 +156,7 @@ async def _fail_program(draw: Draw, program: Program, world: World, strike: Stri
     program.expected_up = False
     if draw.fault is Fault.KILLED:
         program.send(signal.SIGKILL)
-        await program.end(PATIENCE)
+        await program.end(STOP_TIMEOUT)
     else:
         program.send(signal.SIGTERM)
         strike.problem = await ended_well(program)
@@ -185,7 +185,7 @@ async def _fail_postgres(draw: Draw, world: World, strike: Strike) -> None:
             await world.start_again(postgres)
 
 
-async def _fail_wire(draw: Draw, link: Link) -> None:
+async def _fail_link(draw: Draw, link: Link) -> None:
     match draw.fault:
         case Fault.CUT:
             link.cut()
@@ -204,7 +204,7 @@ async def _fail_wire(draw: Draw, link: Link) -> None:
 async def ended_well(program: Program) -> str | None:
     """None when the program, asked to end, does so in time and with exit code 0; the problem otherwise."""
     try:
-        code = await program.end(PATIENCE)
+        code = await program.end(STOP_TIMEOUT)
     except TimeoutError as problem:
         program.kill_all()
         return str(problem)

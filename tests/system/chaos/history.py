@@ -1,8 +1,8 @@
-"""What PostgreSQL itself saw: triggers write down each step of each job, in the transaction that made it.
+"""The history of a run in PostgreSQL: triggers record each step of each job, in the transaction that made it.
 
-So the checker need not believe the service's own records. The steps:
+So the checker does not depend on the service's own records. The steps:
 
-    created    a job; `detail` is model/hash             asked again  a job is started anew (reset, retry, force)
+    created    a job; `detail` is model/hash             asked again  a job starts again (reset, retry, force)
     claimed    a lease; `detail` is max_attempts         ended        that lease, however it ended
     recorded   an attempt's end, or a cancel, in `jobs`: outcome, and the error message as `detail`
     shown      a thumbnail's new status as `outcome`, its path or error message as `detail`, and the request it follows
@@ -104,7 +104,7 @@ class Step(NamedTuple):
 
 @dataclass
 class Lease:
-    """The life of one lease: who had it, and how it ended."""
+    """The life of one lease: its claim, and the steps of its end."""
 
     claimed: Step
     ended: Step | None = None
@@ -130,7 +130,7 @@ class Lease:
 
     @property
     def evidence(self) -> str | None:
-        """The text by which the accepted report is known: the picture's path, or the error message."""
+        """The text that identifies the accepted report: the picture's path, or the error message."""
         if self.end == "completed":
             return self.shown.detail if self.shown else None
         return self.recorded.detail if self.recorded else None
@@ -144,7 +144,7 @@ class History:
     of_job: dict[int, list[Step]] = field(default_factory=lambda: defaultdict(list))
     of_commit: dict[tuple[str, int], list[Step]] = field(default_factory=lambda: defaultdict(list))
     leases: dict[str, Lease] = field(default_factory=dict)
-    # What the triggers saw that cannot be: leases that were given twice, or ended without having begun.
+    # Violations that the triggers recorded: leases that were given twice, or ended without a beginning.
     impossible: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""What every client of the run writes down as it happens, one JSON array a line: [time, what, ...].
+"""The journals: every client of a run records its events, one JSON array a line: [time, what, ...].
 
-Times are those of the wall clock, the same for all processes and for PostgreSQL. A line is one write, so it is there
-even when its writer is killed in the next moment.
+All processes and PostgreSQL share the wall clock of the times. A line is one write, so it survives when its writer is
+killed in the next moment.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 
 Entry = list[Any]
 
-# The words for "this client was served": a result was accepted, an event was delivered.
+# The events that count as "this client was served": a result was accepted, an event was delivered.
 ACCEPTED, DELIVERED = "accepted", "event"
 
 
 class Pen:
-    """Writes the journal of one client; a client that was started again goes on in the same file."""
+    """Writes the journal of one client. A restarted client appends to the same file."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -33,7 +33,7 @@ def journal_path(folder: Path, client: str) -> Path:
 
 
 def read_journal(path: Path) -> Iterator[Entry]:
-    """The entries of one client, in the order in which it wrote them."""
+    """Yield the entries of one client, in the order of writing."""
     if path.exists():
         with path.open("rb") as lines:
             for line in lines:
@@ -42,7 +42,7 @@ def read_journal(path: Path) -> Iterator[Entry]:
 
 
 class Follower:
-    """Reads the journals while they are being written, and knows when each client was served."""
+    """Reads the journals while they are written, and keeps the times at which each client was served."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,14 +60,14 @@ class Follower:
                 self._take(path.stem, json.loads(line))
 
     def served(self, client: str) -> list[float]:
-        """When the client was served, so far."""
+        """Return the times at which the client was served so far."""
         return self._served.get(client, [])
 
     def last_served(self, client: str) -> float:
         return self._served[client][-1] if client in self._served else 0.0
 
     def cursor(self, client: str) -> int:
-        """Up to where a subscriber has come in the log."""
+        """Return the last position of a subscriber in the log."""
         return self._cursors.get(client, 0)
 
     def _take(self, client: str, entry: Entry) -> None:
@@ -78,6 +78,6 @@ class Follower:
 
 
 def say(text: str) -> None:
-    """Tell whoever watches the run."""
+    """Print a line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,9 +1,10 @@
-"""Workers that speak JSON, in the loop that the workers already out there have.
+"""A worker that speaks JSON, with the loop of the existing workers.
 
 `python -m tests.system.chaos.json_worker NAME ADDRESS JOURNAL SEED legacy|fenced`
 
-One job at a time and slot: dequeue, work, /complete; when that throws, whatever the reason, /fail. Now and then the
-worker hangs up before the answer to /complete can arrive. A fenced worker names its lease in every report.
+Each slot works on one job at a time: dequeue, work, /complete; and /fail when /complete fails for any reason. Sometimes
+the worker closes the connection before the answer to /complete can arrive. A fenced worker names its lease in every
+report.
 """
 
 import asyncio
@@ -21,19 +22,20 @@ from tests.system.chaos.journal import ACCEPTED, Pen
 from tests.system.chaos.processes import say_ready
 
 SLOTS = 3
-PATIENCE = 3.0
+TIMEOUT = 3.0
 IDLE_PAUSE = 0.05
+# Share of the /complete calls that the worker gives up before the answer.
 HANGS_UP = 0.03
 _STALE = {"The lease on this job is no longer yours.", "Job is not in processing state."}
 _AWAY = {503, 504}
 
 
 class Refused(Exception):
-    """The gateway answered, and not with success."""
+    """The gateway answered with an error."""
 
 
 class JsonWorker:
-    """One program, with a few slots that work side by side."""
+    """A worker with a few slots that work at the same time."""
 
     def __init__(self, name: str, http: aiohttp.ClientSession, pen: Pen, seed: int, mode: str) -> None:
         self.name = name
@@ -87,11 +89,11 @@ class JsonWorker:
             "height": 256,
         }
         hangs_up = self._chance.random() < HANGS_UP
-        patience = self._chance.uniform(0.001, 0.02) if hangs_up else PATIENCE
-        await self._report("complete", job, body, patience)
+        timeout = self._chance.uniform(0.001, 0.02) if hangs_up else TIMEOUT
+        await self._report("complete", job, body, timeout)
 
     async def _complete_again(self, job: dict[str, Any]) -> None:
-        """Saying it twice with the same token is fine."""
+        """Repeat a completion with the same token, which is allowed."""
         try:
             await self._complete(job)
         except (OSError, TimeoutError, aiohttp.ClientError, Refused):
@@ -104,15 +106,15 @@ class JsonWorker:
         if not retryable:
             body["retryable"] = False
         try:
-            await self._report("fail", job, body, PATIENCE)
+            await self._report("fail", job, body, TIMEOUT)
         except (OSError, TimeoutError, aiohttp.ClientError, Refused):
             self._pen.write("gave up", token)
 
-    async def _report(self, verb: str, job: dict[str, Any], body: dict[str, Any], patience: float) -> None:
+    async def _report(self, verb: str, job: dict[str, Any], body: dict[str, Any], timeout: float) -> None:
         token = job["leaseToken"]
         if self._mode == FENCED:
             body["leaseToken"] = token
-        status, text = await self._post(f"{job['id']}/{verb}", body, patience)
+        status, text = await self._post(f"{job['id']}/{verb}", body, timeout)
         if status == 200:
             self._pen.write(ACCEPTED, token, verb, self._mode)
             return
@@ -122,10 +124,10 @@ class JsonWorker:
             self._expect(status in _AWAY, verb, status, text)
         raise Refused
 
-    async def _post(self, path: str, body: object, patience: float = PATIENCE) -> tuple[int, bytes]:
+    async def _post(self, path: str, body: object, timeout: float = TIMEOUT) -> tuple[int, bytes]:
         data = io.BytesIO(json.dumps(body).encode())
         async with (
-            asyncio.timeout(patience),
+            asyncio.timeout(timeout),
             self._http.post(f"/api/thumbnail-jobs/{path}", data=data) as response,
         ):
             if response.status == 503:

@@ -1,7 +1,7 @@
-"""Owns the PostgreSQL of a run, as a process of its own: `python -m tests.system.chaos.postgres FOLDER`.
+"""The process that owns the PostgreSQL of a run: `python -m tests.system.chaos.postgres FOLDER`.
 
-It ends when the postmaster does. SIGTERM is an orderly shutdown; SIGUSR1 makes PostgreSQL hang until SIGUSR2. The hang
-is made here, and not by the run, so that a run that is killed leaves no PostgreSQL stopped for ever.
+It ends when the postmaster does. SIGTERM shuts PostgreSQL down in order; SIGUSR1 stops its processes until SIGUSR2.
+This process does that instead of the run, so that a killed run leaves no PostgreSQL stopped for ever.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The programs of a run: each can be killed and started again, and none outlives the run."""
+"""The programs of a run: each can be killed and restarted, and none outlives the run."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.processes import descendants
 from thumbq_launcher.child import ending_with_parent
-from thumbq_launcher.children import describe_end
+from thumbq_launcher.processes import describe_end
 
 PROJECT = Path(__file__).parents[3]
 
@@ -26,7 +26,7 @@ class LaunchFailed(Exception):
 
 
 class Program:
-    """A Python module that runs as a process under a name; what it says goes to `name`.log."""
+    """A Python module that runs as a process under a name. Its output goes to `name`.log."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Program:
     ) -> None:
         self.name = name
         self.environment = dict(environment or {})
-        # What it said when it was ready.
+        # The facts that it reported when it was ready.
         self.ready: dict[str, Any] = {}
-        # Whether it is up as far as the run is concerned: an end is then its own doing.
+        # Whether the run expects it to be up: if it ends then, it ended by itself.
         self.expected_up = False
         self._command = [sys.executable, "-m", module, *arguments]
         self._log = folder / f"{name}.log"
@@ -103,7 +103,7 @@ class Program:
             os.kill(self.pid, number)
 
     async def end(self, seconds: float) -> int:
-        """The exit code, after at most so many seconds. Raises TimeoutError."""
+        """Wait for its end, and return the exit code. Raises TimeoutError after `seconds`."""
         assert self._process is not None
         deadline = time.monotonic() + seconds
         while (code := self._process.poll()) is None:
@@ -113,7 +113,7 @@ class Program:
         return code
 
     def kill_all(self) -> None:
-        """End it and whatever it started, now."""
+        """Kill it and its descendants."""
         if self._process is not None:
             left = descendants(self.pid) if self.running else set[int]()
             for process in {self.pid, *left} if self.running else left:
@@ -132,7 +132,7 @@ def _send(process: int, number: signal.Signals) -> None:
 
 
 async def _first_line(pipe: int) -> bytes:
-    """The first line from a pipe, or nothing at its end. A thread would be one more that waits."""
+    """Return the first line from a pipe, or nothing at its end. Poll, since a blocked thread could not be cancelled."""
     os.set_blocking(pipe, False)
     line = b""
     while not line.endswith(b"\n"):
@@ -148,13 +148,13 @@ async def _first_line(pipe: int) -> bytes:
 
 
 def say_ready(**facts: object) -> None:
-    """In a program: tell the run that it is ready."""
+    """Report from a program to the run that it is ready."""
     with os.fdopen(int(os.environ["THUMBQ_READY_FD"]), "w") as pipe:
         pipe.write(json.dumps(facts) + "\n")
 
 
 def free_port() -> int:
-    """A port below those that the kernel gives to outgoing connections, so that it is still free after a restart."""
+    """Return a port below the kernel's range for outgoing connections, so that it is still free after a restart."""
     while True:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -1,8 +1,8 @@
-"""Asks for thumbnails, over gRPC and over JSON, often for the same ones; and an operator who cancels and retries.
+"""Producers over gRPC and over JSON, which often request the same jobs, and an operator who cancels and retries.
 
 `python -m tests.system.chaos.producers GRPC_ADDRESS HTTP_ADDRESS JOURNAL SEED RATE`
 
-RATE jobs a second are asked for, as long as no more than BACKLOG wait.
+They enqueue RATE jobs a second, and pause while more than BACKLOG jobs are Pending.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 BACKLOG = 250
-PATIENCE = 5.0
-# Models that are asked for again and again, in several versions; pages watch some of them.
+TIMEOUT = 5.0
+# Models that are requested often, in several versions; pages watch some of them.
 HOT_MODELS = range(1, 13)
 HOT_VERSIONS = 3
-# A server that stops cancels what it has not begun.
+# A server that stops answers CANCELLED for calls that it has not begun.
 _TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 _NOT_NOW = {grpc.StatusCode.FAILED_PRECONDITION}
 
@@ -42,11 +42,11 @@ def model_hash(model_id: int, version: int) -> str:
     return hashlib.sha256(f"{model_id}/{version}".encode()).hexdigest()
 
 
-class Wishes:
-    """What to ask for next: mostly new models, at times known ones."""
+class Requests:
+    """Draws the next job to enqueue: mostly for a new model, sometimes for a known one."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(f"{seed}/wishes")
+        self.chance = random.Random(f"{seed}/requests")
         self._next_model = 1000
         self._recent: deque[NewJob] = deque(maxlen=200)
         self.job_ids: deque[int] = deque(maxlen=500)
@@ -75,7 +75,7 @@ class Wishes:
 
 
 class Pace:
-    """Lets through so many jobs a second, while not too many wait."""
+    """Limits the jobs a second, and the backlog."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -95,13 +95,13 @@ async def watch_backlog(channel: grpc.aio.Channel, pace: Pace) -> None:
             async for response in NotificationServiceStub(channel).WatchQueue(WatchQueueRequest(), timeout=5):
                 pace.pending = response.snapshot.pending
         except grpc.aio.AioRpcError:
-            pace.pending = 0  # unknown: an outage is no reason to ask for less
+            pace.pending = 0  # unknown; the producers go on during an outage
             await asyncio.sleep(0.2)
 
 
-async def ask_by_grpc(producer: Producer, wishes: Wishes, pace: Pace, pen: Pen) -> None:
+async def ask_by_grpc(producer: Producer, requests: Requests, pace: Pace, pen: Pen) -> None:
     while True:
-        jobs = [wishes.next() for _ in range(wishes.chance.choice((1, 2, 5, 20)))]
+        jobs = [requests.next() for _ in range(requests.chance.choice((1, 2, 5, 20)))]
         await pace.wait_for(len(jobs))
         try:
             answers = await producer.enqueue(jobs)
@@ -109,18 +109,18 @@ async def ask_by_grpc(producer: Producer, wishes: Wishes, pace: Pace, pen: Pen) 
             note_failure(pen, "enqueue", error)
             continue
         outcomes = [EnqueueOutcome.Name(answer.outcome).removeprefix("ENQUEUE_OUTCOME_") for answer in answers]
-        note(pen, wishes, jobs, [answer.job_id for answer in answers], outcomes)
+        note(pen, requests, jobs, [answer.job_id for answer in answers], outcomes)
 
 
-async def ask_by_json(http: aiohttp.ClientSession, wishes: Wishes, pace: Pace, pen: Pen) -> None:
+async def ask_by_json(http: aiohttp.ClientSession, requests: Requests, pace: Pace, pen: Pen) -> None:
     while True:
-        jobs = [wishes.next() for _ in range(wishes.chance.choice((1, 1, 4)))]
+        jobs = [requests.next() for _ in range(requests.chance.choice((1, 1, 4)))]
         await pace.wait_for(len(jobs))
         bodies = [_body(job) for job in jobs]
         body = bodies[0] if len(bodies) == 1 else {"jobs": bodies}
         try:
             async with (
-                asyncio.timeout(PATIENCE),
+                asyncio.timeout(TIMEOUT),
                 http.post("/api/thumbnail-jobs", data=io.BytesIO(json.dumps(body).encode())) as response,
             ):
                 status, text = response.status, await response.read()
@@ -132,7 +132,7 @@ async def ask_by_json(http: aiohttp.ClientSession, wishes: Wishes, pace: Pace, p
             answer = json.loads(text)
             answers = answer.get("jobs", [answer])
             outcomes = [each["outcome"].upper() for each in answers]
-            note(pen, wishes, jobs, [each["jobId"] for each in answers], outcomes)
+            note(pen, requests, jobs, [each["jobId"] for each in answers], outcomes)
         elif status in {503, 504}:
             pen.write("not enqueued", len(jobs))
             await asyncio.sleep(0.1)
@@ -149,31 +149,31 @@ def _body(job: NewJob) -> dict[str, Any]:
     return body
 
 
-async def operate(channel: grpc.aio.Channel, wishes: Wishes, pen: Pen) -> None:
+async def operate(channel: grpc.aio.Channel, requests: Requests, pen: Pen) -> None:
     admin = AdminServiceStub(channel)
     while True:
-        await asyncio.sleep(wishes.chance.uniform(0.1, 0.5))
-        if not wishes.job_ids:
+        await asyncio.sleep(requests.chance.uniform(0.1, 0.5))
+        if not requests.job_ids:
             continue
-        job_id = wishes.chance.choice(wishes.job_ids)
-        verb = wishes.chance.choice(("cancel", "cancel", "retry", "retry", "cancel model"))
+        job_id = requests.chance.choice(requests.job_ids)
+        verb = requests.chance.choice(("cancel", "cancel", "retry", "retry", "cancel model"))
         try:
             match verb:
                 case "cancel":
-                    await admin.CancelJob(CancelJobRequest(job_id=job_id), timeout=PATIENCE)
+                    await admin.CancelJob(CancelJobRequest(job_id=job_id), timeout=TIMEOUT)
                 case "retry":
-                    await admin.RetryJob(RetryJobRequest(job_id=job_id), timeout=PATIENCE)
+                    await admin.RetryJob(RetryJobRequest(job_id=job_id), timeout=TIMEOUT)
                 case _:
-                    model = wishes.chance.choice(HOT_MODELS)
-                    await admin.CancelModelJobs(CancelModelJobsRequest(model_id=model), timeout=PATIENCE)
+                    model = requests.chance.choice(HOT_MODELS)
+                    await admin.CancelModelJobs(CancelModelJobsRequest(model_id=model), timeout=TIMEOUT)
             pen.write("operated", verb, job_id)
         except grpc.aio.AioRpcError as error:
             if error.code() not in _NOT_NOW:
                 note_failure(pen, verb, error)
 
 
-def note(pen: Pen, wishes: Wishes, jobs: list[NewJob], job_ids: list[int], outcomes: list[str]) -> None:
-    wishes.job_ids.extend(job_ids)
+def note(pen: Pen, requests: Requests, jobs: list[NewJob], job_ids: list[int], outcomes: list[str]) -> None:
+    requests.job_ids.extend(job_ids)
     pen.write(
         "enqueued",
         [
@@ -191,11 +191,11 @@ def note_failure(pen: Pen, verb: str, error: grpc.aio.AioRpcError) -> None:
 
 
 async def main(grpc_address: str, http_address: str, journal: str, seed: int, rate: float) -> None:
-    pen, wishes, pace = Pen(journal), Wishes(seed), Pace(rate)
+    pen, requests, pace = Pen(journal), Requests(seed), Pace(rate)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with (
-        Producer(grpc_address, timeout=PATIENCE) as producer,
+        Producer(grpc_address, timeout=TIMEOUT) as producer,
         aiohttp.ClientSession(f"http://{http_address}") as http,
         open_channel(grpc_address) as channel,
     ):
@@ -204,9 +204,9 @@ async def main(grpc_address: str, http_address: str, journal: str, seed: int, ra
             asyncio.create_task(duty)
             for duty in (
                 watch_backlog(channel, pace),
-                ask_by_grpc(producer, wishes, pace, pen),
-                ask_by_json(http, wishes, pace, pen),
-                operate(channel, wishes, pen),
+                ask_by_grpc(producer, requests, pace, pen),
+                ask_by_json(http, requests, pace, pen),
+                operate(channel, requests, pen),
             )
         ]
         await asyncio.wait([*duties, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)

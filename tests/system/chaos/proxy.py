@@ -1,4 +1,4 @@
-"""A wire that can be cut, slowed down, or made to swallow everything without a word."""
+"""A TCP proxy between two parts of a run, which can cut, slow down or silently swallow what it carries."""
 
 import asyncio
 import contextlib
@@ -42,20 +42,20 @@ class Link:
         return target in self._carried.values()
 
     def cut(self) -> None:
-        """Break all connections; what is under way is lost."""
+        """Break all connections; data in flight is lost."""
         for connection in (*self._carried, *self._waiting):
             connection.cancel()
 
     def slow_down(self, delay: float) -> None:
-        """Let every piece of data take so many seconds longer, each way; 0 for none."""
+        """Delay every piece of data by `delay` seconds, in both directions; 0 ends that."""
         self._delay = delay
 
     def fall_silent(self) -> None:
-        """Take everything and deliver nothing; new connections are accepted and lead nowhere."""
+        """Accept data and new connections, and deliver nothing."""
         self._pass.clear()
 
     def speak(self) -> None:
-        """End the silence: what was held back is delivered late, unless the link is cut first."""
+        """End the silence: deliver the data that was held back, unless the link was cut meanwhile."""
         self._pass.set()
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class Link:
         raise ConnectionRefusedError
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Returns when the sender hangs up: none of our protocols goes on by halves."""
+        """Carry data until the sender closes. None of our protocols uses half-closed connections."""
         while data := await reader.read(65536):
             if self._delay:
                 await asyncio.sleep(self._delay)
@@ -107,7 +107,7 @@ class Link:
 
 
 async def _first(*ways: Coroutine[None, None, None]) -> None:
-    """Run both until one ends; raise what that raised."""
+    """Run all until one ends; raise its exception, if it has one."""
     tasks = [asyncio.create_task(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""One run: strike for some cycles, let the queue drain, and look at everything that was written down."""
+"""One run: cause faults for some cycles, let the queue drain, and check everything that was recorded."""
 
 import asyncio
 import random
@@ -16,9 +16,9 @@ from tests.system.chaos.journal import Follower, say
 from tests.system.chaos.processes import Program
 from tests.system.chaos.world import World
 
-# Every so often two faults come at once.
+# Share of the cycles with two faults at once.
 TWO_AT_ONCE = 0.25
-# How long those who were hit may wait until they are served again, after the fault is over. Seconds.
+# Seconds from the end of a fault until the clients that it hit must be served again.
 RECOVERY_LIMIT = 45.0
 DRAIN_LIMIT = 60.0
 _TICK = 0.1
@@ -32,7 +32,7 @@ _LEFT = """
 
 @dataclass
 class Outcome:
-    """What a run found."""
+    """The result of a run."""
 
     cycles: int = 0
     strikes: list[Strike] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class Run:
-    """Strikes, waits, drains and checks."""
+    """Causes faults, waits, drains and checks."""
 
     def __init__(self, folder: Path, cycles: int, seed: int, rate: float) -> None:
         self._cycles = cycles
@@ -86,7 +86,7 @@ class Run:
         await asyncio.sleep(pause)
 
     async def _wait_for_service(self, names: set[str], since: float, what: str) -> None:
-        """Wait until each of these clients was served."""
+        """Wait until each of these clients was served again."""
         deadline = time.monotonic() + RECOVERY_LIMIT
         while waiting := {name for name in names if self._follower.last_served(name) <= since}:
             if time.monotonic() > deadline:
@@ -98,7 +98,7 @@ class Run:
             self._follower.catch_up()
 
     async def _drain(self) -> None:
-        """No more jobs; those that are there must end, and every subscriber must hear of it."""
+        """Stop the producers. Wait until every job has ended and every subscriber has seen it."""
         self._say("draining")
         await self._ask_to_end(self._world.clients.producers)
         async with self._world.database() as connection:
@@ -137,14 +137,14 @@ class Run:
             self.outcome.problems.append(problem)
 
     def _look_for_accidents(self) -> None:
-        """Whatever ended without being asked to."""
+        """Note the programs that ended by themselves."""
         for program in self._world.programs:
             if program.expected_up and not program.running:
                 program.expected_up = False
                 self.outcome.problems.append(f"{program.name} ended by itself:\n{program.messages[-2000:]}")
 
     def _read_logs(self) -> None:
-        """What our programs themselves hold for an error, and what Python says of tasks that went wrong unseen."""
+        """Note the errors in the programs' logs, Python's warnings about unretrieved errors of tasks included."""
         for program in self._world.programs:
             lines = [line for line in program.messages.splitlines() if _ERROR.search(line)]
             self.outcome.problems += [f"{program.name} says: {line[:300]}" for line in lines[:5]]

@@ -1,4 +1,4 @@
-"""A worker of the Python SDK that writes down what it does and what it is told.
+"""A worker of the Python SDK that records its work and the answers to its reports.
 
 `python -m tests.system.chaos.sdk_worker NAME ADDRESS JOURNAL SEED`
 """
@@ -21,7 +21,7 @@ PREFETCH = 6
 
 
 def record_acknowledgements(pen: Pen) -> None:
-    """Make the SDK's worker use an outbox that writes down every acknowledgement."""
+    """Make the SDK's worker use an outbox that records every acknowledgement."""
 
     class RecordingOutbox(Outbox):
         def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
@@ -35,7 +35,7 @@ def record_acknowledgements(pen: Pen) -> None:
                         pen.write(ACCEPTED, result.lease_token, verb, FENCED)
             super().acknowledge(number, exceptions)
 
-    setattr(thumbq.worker, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not offer it
+    setattr(thumbq.worker, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it
 
 
 async def main(name: str, address: str, journal: str, seed: int) -> None:

@@ -1,7 +1,7 @@
-"""Pages and programs that follow what happens, each over all outages, and write down every event.
+"""Pages and programs that follow notifications through all outages, and record every event.
 
 `python -m tests.system.chaos.subscribers FOLDER NAME=WHERE...` with WHERE one of sse:ADDRESS, lines:ADDRESS and
-grpc:ADDRESS, and after it the models to follow: page-1=sse:127.0.0.1:5009:1,2,3. None: all.
+grpc:ADDRESS, and then the models to follow, or nothing for all: page-1=sse:127.0.0.1:5009:1,2,3
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from tests.system.chaos.journal import DELIVERED, Pen, journal_path
 from tests.system.chaos.processes import say_ready
 from thumbq import Reset, Subscriber, ThumbnailStatus
 
-# A little more than two heartbeats of the gateway: a connection that says nothing for so long is dead.
+# A little more than two heartbeats of the gateway. A connection that is silent for this time is dead.
 SILENCE = 5.0
 PAUSE = 0.2
 
 
 class Page:
-    """What EventSource does: it comes back with the last id that it has seen."""
+    """A page that behaves like EventSource: it reconnects with the last id that it has seen."""
 
     def __init__(self, address: str, models: str, pen: Pen, *, as_lines: bool) -> None:
         self._url = f"http://{address}/api/notifications"
@@ -64,8 +64,8 @@ class Page:
         if cursor:
             self._last_id = cursor
         if event == "thumbnail":
-            told = json.loads(data)
-            self._pen.write(DELIVERED, _seq(cursor), told["modelId"], told["jobId"], told["status"])
+            thumbnail = json.loads(data)
+            self._pen.write(DELIVERED, _seq(cursor), thumbnail["modelId"], thumbnail["jobId"], thumbnail["status"])
         elif event == "reset":
             self._pen.write("reset", _seq(cursor))
         elif cursor:
@@ -73,7 +73,7 @@ class Page:
 
 
 async def _frames(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str, str]]:
-    """Event, id and data of each whole frame; one that the connection broke off does not count."""
+    """Yield event, id and data of each whole frame; the last one may be broken off and does not count."""
     fields: dict[str, str] = {}
     while line := (await response.content.readline()).decode():
         if line == "\n":
@@ -87,8 +87,8 @@ async def _frames(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str, str]]:
     while line := await response.content.readline():
         if line.endswith(b"\n"):
-            told = json.loads(line)
-            yield told["event"], told.get("id", ""), json.dumps(told.get("data"))
+            event = json.loads(line)
+            yield event["event"], event.get("id", ""), json.dumps(event.get("data"))
 
 
 async def follow_by_grpc(address: str, models: str, pen: Pen) -> None:
@@ -106,12 +106,12 @@ def _seq(cursor: str) -> int:
     return int(cursor.rpartition("-")[2])
 
 
-async def main(folder: Path, wishes: list[str]) -> None:
+async def main(folder: Path, subscribers: list[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     duties = []
-    for wish in wishes:
-        name, _, where = wish.partition("=")
+    for subscriber in subscribers:
+        name, _, where = subscriber.partition("=")
         kind, host, port, models = where.split(":")
         pen = Pen(str(journal_path(folder, name)))
         if kind == "grpc":

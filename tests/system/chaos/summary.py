@@ -1,4 +1,4 @@
-"""What a run amounted to: counts, and the longest recovery of each kind of fault."""
+"""The summary of a run: counts, and the longest recovery of each kind of fault."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.system.chaos.journal import ACCEPTED, DELIVERED
 
 
 def summary(strikes: list[Strike], evidence: Evidence) -> str:
-    """The table that is printed at the end."""
+    """Return the table that is printed at the end."""
     return "\n".join([*_counts(evidence), "", *_faults(strikes, evidence)])
 
 
@@ -41,7 +41,7 @@ def _counts(evidence: Evidence) -> Iterator[str]:
 
 
 def _faults(strikes: list[Strike], evidence: Evidence) -> Iterator[str]:
-    yield "Recovery is counted from the signal, of those faults that came alone."
+    yield "Recovery counts from the signal, for faults that came alone."
     yield f"{'fault':32} {'times':>6} {'longest outage':>15} {'longest recovery':>17}"
     by_kind: dict[str, list[Strike]] = defaultdict(list)
     for strike in strikes:
@@ -60,10 +60,10 @@ def _served(evidence: Evidence, client: str) -> list[float]:
 
 
 def _recovery(strike: Strike, evidence: Evidence, served: dict[str, list[float]]) -> float:
-    """Seconds from the signal until all that it hit was well again.
+    """Return the seconds from the signal until the recovery.
 
-    For a worker: until each job that it held had ended or was in other hands. For anything else: until the last of
-    those that it served had a result accepted or an event delivered again, after its longest interruption.
+    After a fault of a worker: until each job that it held had ended or had a new lease. After any other fault: until
+    the last of the clients that it hit had a result accepted or an event delivered, after its longest interruption.
     """
     if strike.worker is not None:
         return max((moment - strike.at for moment in _taken_over(strike, evidence)), default=0.0)
@@ -85,7 +85,7 @@ def _taken_over(strike: Strike, evidence: Evidence) -> Iterator[float]:
 
 
 def _interrupted_until(moments: list[float], strike: Strike) -> float:
-    """The end of the longest time without service that touches the outage."""
+    """Return the end of the longest interruption that overlaps the outage."""
     longest, until = 0.0, strike.at
     for before, after in pairwise(moments):
         if after > strike.at and before < strike.over and after - max(before, strike.at) > longest:

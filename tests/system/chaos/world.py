@@ -1,6 +1,6 @@
-"""What runs, and the wires between: PostgreSQL, two servers, two gateways and their clients.
+"""The programs of a run: PostgreSQL, two servers, two gateways and their clients, with a link for each connection.
 
-Every wire is a `Link`, so that it can be cut:
+Every connection goes through a `Link`, so that it can be cut:
 
     sdk-1 ── server-1 ── postgres      gateway-1 ── server-1      json-legacy, page-1 ── gateway-1
     sdk-2 ── server-2 ── postgres      gateway-2 ── server-2      json-fenced, page-2 ── gateway-2
@@ -22,7 +22,7 @@ from tests.system.chaos.processes import LaunchFailed, Program, free_port
 from tests.system.chaos.proxy import Link
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
-# Seconds, short so that every recovery is. A worker that is stopped for longer than its lease comes back as a zombie.
+# Seconds; short leases make short recoveries. A worker that is stopped for longer comes back as a zombie.
 LEASE = 3
 SERVER_SETTINGS = {
     "THUMBQ_LEASE_DURATION": str(LEASE),
@@ -39,7 +39,7 @@ _START_PAUSE = 0.3
 
 
 class Role:
-    """A server or a gateway at a port of its own, and the wire to what it depends on."""
+    """A server or a gateway at a port of its own, and the link to the part that it depends on."""
 
     def __init__(self, program: Program, port: int, upstream: Link) -> None:
         self.program = program
@@ -85,7 +85,7 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Ends everything, whatever state it is in."""
+        """End all programs, in whatever state they are."""
         for program in self.programs[1:]:
             program.kill_all()
         self.postgres.send(signal.SIGTERM)
@@ -97,7 +97,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection to PostgreSQL that no fault of a wire reaches."""
+        """Connect to PostgreSQL directly, past all links."""
         connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=60)
         try:
             yield connection
@@ -105,7 +105,7 @@ class World:
             connection.terminate()
 
     async def start_again(self, program: Program) -> None:
-        """As the parent in `thumbq serve` does it: until the program is up."""
+        """Restart a program until it is up, as `thumbq serve` does."""
         for _ in range(_STARTS):
             with contextlib.suppress(LaunchFailed):
                 return await program.launch()
@@ -113,25 +113,25 @@ class World:
         return await program.launch()
 
     def served_by(self, role: Role) -> set[str]:
-        """The clients that this server or gateway serves at present, be it through another."""
+        """Return the clients that this server or gateway serves at present, directly or through a gateway."""
         ports = {role.port, *(gateway.port for gateway in self.gateways if gateway.upstream.reaches(role.port))}
         return {client.name for client in self.clients.witnesses if any(map(client.link.reaches, ports))}
 
     @staticmethod
     def _server(name: str, folder: Path, database: EmbeddedPostgres) -> Role:
-        wire = Link(f"the wire from {name} to postgres", database.socket_dir / ".s.PGSQL.5432")
+        link = Link(f"the link from {name} to postgres", database.socket_dir / ".s.PGSQL.5432")
         name_of_database = database.dsn.partition("@/")[2].partition("?")[0]
         port = free_port()
         environment = {
             **SERVER_SETTINGS,
-            "DATABASE_URL": f"postgresql://postgres@{wire.address}/{name_of_database}?sslmode=disable",
+            "DATABASE_URL": f"postgresql://postgres@{link.address}/{name_of_database}?sslmode=disable",
             "THUMBQ_GRPC_PORT": str(port),
         }
-        return Role(Program(name, "thumbq_server", folder, environment=environment), port, wire)
+        return Role(Program(name, "thumbq_server", folder, environment=environment), port, link)
 
     @staticmethod
     def _gateway(name: str, folder: Path, server: Role) -> Role:
-        wire = Link(f"the wire from {name} to {server.name}", server.port)
+        link = Link(f"the link from {name} to {server.name}", server.port)
         port = free_port()
-        environment = {**GATEWAY_SETTINGS, "THUMBQ_SERVER": wire.address, "THUMBQ_HTTP_PORT": str(port)}
-        return Role(Program(name, "thumbq_gateway", folder, environment=environment), port, wire)
+        environment = {**GATEWAY_SETTINGS, "THUMBQ_SERVER": link.address, "THUMBQ_HTTP_PORT": str(port)}
+        return Role(Program(name, "thumbq_gateway", folder, environment=environment), port, link)

@@ -5,7 +5,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
-from thumbq.cli import demo, interventions, jobs, serve, worker
+from thumbq.cli import demo, enqueue, interventions, jobs, observe, serve, worker
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -18,13 +18,13 @@ app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
-app.command("enqueue")(jobs.enqueue)
+app.command("enqueue")(enqueue.enqueue)
 app.command("jobs")(jobs.jobs)
 app.command("job")(jobs.job)
 app.command("cancel")(interventions.cancel)
 app.command("retry")(interventions.retry)
-app.command("watch")(jobs.watch)
-app.command("health")(jobs.health)
+app.command("watch")(observe.watch)
+app.command("health")(observe.health)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The demo: the whole service, two render workers and sample models, in one command."""
+"""`thumbq demo` runs the whole service, two render workers and sample models in one command."""
 
 import asyncio
 import os
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from thumbq.cli.errors import fail
+from thumbq_runtime.lifecycle import on_signals
+from thumbq_runtime.settings import DATA_DIR, GRPC_PORT, HTTP_PORT
 
 if TYPE_CHECKING:
     from thumbq.render.samples import Sample
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WORKERS = 2
-# Seconds for the service to come up, for all thumbnails with --once, and for a child to end in good order.
-START, PATIENCE, FAREWELL = 120.0, 600.0, 40.0
+# Seconds in which the service must start, in which all thumbnails must be done with --once, and in which a
+# child must end in order.
+START_LIMIT, RENDER_LIMIT, STOP_LIMIT = 120.0, 600.0, 40.0
 
-# Becomes the Python program in its arguments, which gets a signal when this process dies, however it dies.
+# A launcher that becomes the Python program in its arguments; the program gets a signal however this process dies.
 _ENDING_WITH_PARENT = """
 import ctypes, os, sys
 parent, number, *program = sys.argv[1:]
@@ -37,7 +40,7 @@ if os.getppid() == int(parent):
 
 
 class DemoFailed(Exception):
-    """Says in one sentence why the demo cannot go on."""
+    """Says in one sentence why the demo has failed."""
 
 
 def demo(
@@ -45,8 +48,10 @@ def demo(
     data_dir: Annotated[Path, typer.Option(help="Folder of its database, models and thumbnails.")] = Path(
         "thumbq-data/demo"
     ),
-    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 is any free one.")] = 5009,
-    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC API; 0 is any free one.")] = 50051,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any free one.")
+    ] = HTTP_PORT.default,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help=GRPC_PORT.sentence)] = GRPC_PORT.default,
 ) -> None:
     """Watch thumbnails of sample models appear in a browser; Ctrl-C ends it."""
     from thumbq.render.system_libraries import advice, missing_libraries
@@ -66,14 +71,7 @@ def demo(
 async def _until_stopped(folder: Path, http_port: int, grpc_port: int, once: bool) -> bool:
     """Run the demo until it is done or a signal comes; a second signal ends it at once."""
     stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(130)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    on_signals(stop.set, lambda: os._exit(130))
     show = asyncio.create_task(_show(folder, http_port, grpc_port, once))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({show, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -103,14 +101,14 @@ async def _show(folder: Path, http_port: int, grpc_port: int, once: bool) -> boo
         typer.echo(f"{WORKERS} workers render {len(samples)} sample models from {folder / 'models'}")
         subscriber = await stack.enter_async_context(Subscriber(server))
         producer = await stack.enter_async_context(Producer(server))
-        # force: also what an earlier demo has rendered is rendered for this one.
+        # force: models that an earlier demo has rendered are rendered again.
         jobs = [NewJob(model_id=sample.model_id, model_hash=sample.model_hash, force=True) for sample in samples]
         await producer.enqueue(jobs)
         try:
-            async with asyncio.timeout(PATIENCE if once else None):
+            async with asyncio.timeout(RENDER_LIMIT if once else None):
                 as_expected = await _while_alive(children, _follow(subscriber, samples), folder)
         except TimeoutError:
-            raise DemoFailed(f"Not all thumbnails are done after {PATIENCE:g} s.") from None
+            raise DemoFailed(f"Not all thumbnails are done after {RENDER_LIMIT:g} s.") from None
         if not once:
             typer.echo(f"The page stays live at {page} until Ctrl-C.")
             await _while_alive(children, asyncio.Event().wait(), folder)
@@ -118,7 +116,7 @@ async def _show(folder: Path, http_port: int, grpc_port: int, once: bool) -> boo
 
 
 async def _follow(subscriber: "Subscriber", samples: Sequence["Sample"]) -> bool:
-    """Print each outcome as it arrives, until every sample has one; whether all are as expected."""
+    """Print each result until every sample has one; return whether all are as expected."""
     from thumbq.subscriber import Reset
     from thumbq.v1.job_pb2 import ThumbnailStatus
 
@@ -162,30 +160,30 @@ def _summarize(samples: Sequence["Sample"], unexpected: Sequence[str], seconds: 
 async def _service(
     folder: Path, http_port: int, grpc_port: int
 ) -> AsyncIterator[tuple[str, str, asyncio.subprocess.Process]]:
-    """The service, and where its page and its gRPC API are; raises DemoFailed."""
-    # A demo renders into a database of its own, whatever the environment says about another.
+    """Run the service; yield the addresses of its page and its gRPC API, and its process. Raises DemoFailed."""
+    # The demo uses a database of its own, even if the environment names another.
     ours = {name: value for name, value in os.environ.items() if not _configures_thumbq(name)}
-    ours |= {"THUMBQ_DATA_DIR": str(folder), "THUMBQ_HTTP_PORT": str(http_port), "THUMBQ_GRPC_PORT": str(grpc_port)}
+    ours |= {DATA_DIR.variable: str(folder), HTTP_PORT.variable: str(http_port), GRPC_PORT.variable: str(grpc_port)}
     async with _child("service", ["-m", "thumbq_launcher"], folder, signal.SIGTERM, ours) as process:
         assert process.stdout is not None
-        said = ""
+        output = ""
         try:
-            async with asyncio.timeout(START):
-                while not (found := re.search(r"(http://\S+)[\s\S]*gRPC +(\S+)\n", said)):
+            async with asyncio.timeout(START_LIMIT):
+                while not (found := re.search(r"(http://\S+)[\s\S]*gRPC +(\S+)\n", output)):
                     if not (line := await process.stdout.readline()):
                         raise DemoFailed(f"The service did not start:\n{_last_lines(folder, 'service')}")
-                    said += line.decode()
+                    output += line.decode()
         except TimeoutError:
-            raise DemoFailed(f"The service did not start within {START:g} s.") from None
-        rest = asyncio.create_task(_swallow(process.stdout))
+            raise DemoFailed(f"The service did not start within {START_LIMIT:g} s.") from None
+        rest = asyncio.create_task(_discard(process.stdout))
         try:
             yield found[1], found[2], process
         finally:
             rest.cancel()
 
 
-async def _swallow(stream: asyncio.StreamReader) -> None:
-    """Keep a pipe from filling up."""
+async def _discard(stream: asyncio.StreamReader) -> None:
+    """Read a pipe to its end, so that it does not fill up."""
     while await stream.read(65536):
         pass
 
@@ -211,7 +209,7 @@ def _worker(name: str, folder: Path, server: str) -> AbstractAsyncContextManager
 async def _child(
     name: str, program: Sequence[str], folder: Path, death_signal: signal.Signals, environment: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python program as a process, its log in `folder`; it is told to end with the context, or with this process."""
+    """Run a Python program with its log in `folder`; it ends with the context, or with this process."""
     launcher = ["-c", _ENDING_WITH_PARENT, str(os.getpid()), str(int(death_signal))]
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -223,7 +221,7 @@ async def _child(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if name == "service" else log,
             stderr=log,
-            # Ctrl-C is for the demo alone, which then ends its children in good order.
+            # A Ctrl-C in the terminal reaches the demo alone, which then ends its children in order.
             start_new_session=True,
         )
     try:
@@ -232,7 +230,7 @@ async def _child(
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), FAREWELL)
+            await asyncio.wait_for(process.wait(), STOP_LIMIT)
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -241,7 +239,7 @@ async def _child(
 async def _while_alive(
     children: Mapping[str, asyncio.subprocess.Process], work: Coroutine[Any, Any, T], folder: Path
 ) -> T:
-    """Do the work unless a child ends before it; raises DemoFailed."""
+    """Do the work. Raises DemoFailed if a child ends first."""
     task = asyncio.create_task(work)
     ends = {asyncio.create_task(child.wait()): name for name, child in children.items()}
     try:

@@ -1,4 +1,4 @@
-"""How a command ends that did not work: one sentence, and exit code 1."""
+"""How a command fails: with one sentence, and exit code 1."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 
 from thumbq.producer import JobNotFound
+
+# Seconds for an answer before the server counts as unreachable.
+TIMEOUT = 5.0
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""`thumbq cancel` and `thumbq retry`: an operator puts things right."""
+"""`thumbq cancel` and `thumbq retry`: correct what happens to jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from thumbq.cli.errors import fail, run
-from thumbq.cli.jobs import LOCAL, Server
+from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -21,14 +21,14 @@ def cancel(
     model_id: Annotated[int | None, typer.Option(help="All jobs of this model, say because it was deleted.")] = None,
     server: Server = LOCAL,
 ) -> None:
-    """End jobs that wait or are being processed. Their workers are told."""
+    """Cancel jobs that wait or are being processed, and notify their workers."""
     if bool(job_ids) == (model_id is not None):
         fail("Name jobs by their ids, or a model by --model-id.")
     run(server, _cancel(server, job_ids or [], model_id))
 
 
 def retry(job_ids: Annotated[list[int], _JOB_IDS], server: Server = LOCAL) -> None:
-    """Start ended jobs anew, and let jobs that wait for a retry run now."""
+    """Start ended jobs again, and let jobs that wait for a retry run now."""
     run(server, _retry(server, job_ids))
 
 

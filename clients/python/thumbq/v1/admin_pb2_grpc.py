@@ -90,62 +90,65 @@ class AdminServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetStats(self, request, context):
-        """Counters and ages of the queue.
+        """Counts the jobs of each status, and the age of the oldest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """Who works, or worked lately.
+        """Lists the workers that work or worked lately.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Stops handing out jobs; everything else goes on.
+        """Stops handing out jobs. Reports and enqueues are still accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeQueue(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Hands out jobs again.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Starts an ended job anew, under its id.
+        """Starts an ended job again under its id, with all its attempts; lets a Pending job that waits for its back-off run at
+        once. FAILED_PRECONDITION for a Processing job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Ends a Pending or Processing job. Its worker is told.
+        """Ends a Pending or Processing job as Cancelled. The worker that holds it gets LeaseLost on its stream. OK for a job that
+        is Cancelled already, FAILED_PRECONDITION for one that is Completed or Failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelModelJobs(self, request, context):
-        """Ends all jobs of a model, say because the model was deleted.
+        """Cancels all Pending and Processing jobs of a model, for example because the model was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Jobs that ended as Failed, newest first.
+        """Lists dead letters: the jobs that ended as Failed, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RedriveDeadLetters(self, request, context):
-        """Retries dead letters: those named, or all.
+        """Retries the named dead letters, or all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,13 +60,13 @@ class _ThumbnailStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Thumb
     DESCRIPTOR: _descriptor.EnumDescriptor
     THUMBNAIL_STATUS_UNSPECIFIED: _ThumbnailStatus.ValueType  # 0
     THUMBNAIL_STATUS_NONE: _ThumbnailStatus.ValueType  # 1
-    """No thumbnail was ever asked for."""
+    """No thumbnail was asked for yet."""
     THUMBNAIL_STATUS_PENDING: _ThumbnailStatus.ValueType  # 2
     """A job waits for a worker."""
     THUMBNAIL_STATUS_PROCESSING: _ThumbnailStatus.ValueType  # 3
     """A worker holds a lease on the job."""
     THUMBNAIL_STATUS_READY: _ThumbnailStatus.ValueType  # 4
-    """The picture can be fetched."""
+    """The gateway serves the picture."""
     THUMBNAIL_STATUS_FAILED: _ThumbnailStatus.ValueType  # 5
     """The last attempt failed. Another may follow; see Notification.will_retry."""
 
@@ -75,13 +75,13 @@ class ThumbnailStatus(_ThumbnailStatus, metaclass=_ThumbnailStatusEnumTypeWrappe
 
 THUMBNAIL_STATUS_UNSPECIFIED: ThumbnailStatus.ValueType  # 0
 THUMBNAIL_STATUS_NONE: ThumbnailStatus.ValueType  # 1
-"""No thumbnail was ever asked for."""
+"""No thumbnail was asked for yet."""
 THUMBNAIL_STATUS_PENDING: ThumbnailStatus.ValueType  # 2
 """A job waits for a worker."""
 THUMBNAIL_STATUS_PROCESSING: ThumbnailStatus.ValueType  # 3
 """A worker holds a lease on the job."""
 THUMBNAIL_STATUS_READY: ThumbnailStatus.ValueType  # 4
-"""The picture can be fetched."""
+"""The gateway serves the picture."""
 THUMBNAIL_STATUS_FAILED: ThumbnailStatus.ValueType  # 5
 """The last attempt failed. Another may follow; see Notification.will_retry."""
 Global___ThumbnailStatus: _TypeAlias = ThumbnailStatus  # noqa: Y015
@@ -94,18 +94,22 @@ class _LeaseLostReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lease
     DESCRIPTOR: _descriptor.EnumDescriptor
     LEASE_LOST_REASON_UNSPECIFIED: _LeaseLostReason.ValueType  # 0
     LEASE_LOST_REASON_EXPIRED: _LeaseLostReason.ValueType  # 1
+    """The lease ran out."""
     LEASE_LOST_REASON_CANCELLED: _LeaseLostReason.ValueType  # 2
+    """The job was cancelled."""
     LEASE_LOST_REASON_TAKEN_OVER: _LeaseLostReason.ValueType  # 3
-    """Another worker, or a newer stream of the same session, holds the job now."""
+    """The job has a newer lease."""
 
 class LeaseLostReason(_LeaseLostReason, metaclass=_LeaseLostReasonEnumTypeWrapper):
-    """Why a lease ended without its holder's doing."""
+    """Why a worker lost a lease."""
 
 LEASE_LOST_REASON_UNSPECIFIED: LeaseLostReason.ValueType  # 0
 LEASE_LOST_REASON_EXPIRED: LeaseLostReason.ValueType  # 1
+"""The lease ran out."""
 LEASE_LOST_REASON_CANCELLED: LeaseLostReason.ValueType  # 2
+"""The job was cancelled."""
 LEASE_LOST_REASON_TAKEN_OVER: LeaseLostReason.ValueType  # 3
-"""Another worker, or a newer stream of the same session, holds the job now."""
+"""The job has a newer lease."""
 Global___LeaseLostReason: _TypeAlias = LeaseLostReason  # noqa: Y015
 
 @_typing.final
@@ -137,31 +141,32 @@ class Job(_message.Message):
     """SHA-256 of the model file, 64 lower-case hexadecimal digits."""
     status: Global___JobStatus.ValueType
     attempt_count: _builtins.int
-    """How often the job was claimed, this attempt included. A release gives the attempt back."""
+    """How often the job was claimed, the present attempt included. A release takes its attempt back from the count."""
     asset_type: _builtins.str
     """Kind of asset to render; always "Model"."""
     priority: _builtins.int
-    """0 (default) to 9, higher first. A step of one priority is worth 60 seconds of waiting."""
+    """0 (default) to 9, higher first. One step of priority is worth 60 seconds of waiting."""
     max_attempts: _builtins.int
+    """Attempts that the job may have in all, 1 to 10."""
     lease_token: _builtins.str
     """Proof that the receiver holds the lease of this attempt. Opaque; send it back with the result.
-    Set only in answers to a claim.
+    Set only in the answer to a claim.
     """
     worker_id: _builtins.str
-    """Processing: who holds the lease."""
+    """Processing: the worker that holds the lease."""
     error_message: _builtins.str
-    """Why the last attempt failed."""
+    """The reason why the last attempt failed."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
-        """The lease must be extended before this moment of the server's clock. Set while Processing."""
+        """The lease ends at this moment of PostgreSQL's clock unless it is extended before. Set while Processing."""
 
     @_builtins.property
     def run_at(self) -> _timestamp_pb2.Timestamp:
-        """Pending: the job is not handed out before this moment (back-off or delay)."""
+        """Pending: no worker gets the job before this moment (back-off or delay)."""
 
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp:
@@ -235,24 +240,26 @@ class Thumbnail(_message.Message):
     model_id: _builtins.int
     status: Global___ThumbnailStatus.ValueType
     file_url: _builtins.str
-    """Where the gateway serves the file. Unset until a first render succeeded. A failed re-render keeps it."""
+    """Path of the file at the gateway. Unset until a first render has succeeded; kept when a later render fails."""
     size_bytes: _builtins.int
     width: _builtins.int
     """Pixels."""
     height: _builtins.int
     error_message: _builtins.str
     path: _builtins.str
-    """Path of the file as the worker reported it. For the gateway, which never shows it to a page."""
+    """Path of the file as the worker reported it. The gateway reads it and does not pass it on."""
     model_hash: _builtins.str
     """SHA-256 of the model file that the picture shows."""
     cursor: _builtins.str
-    """Where the log of notifications stood when this was read: subscribe from it, and nothing falls between."""
+    """The end of the notification log just before this was read. Subscribe from it to miss no change."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the picture was first asked for, and when the last outcome came in."""
+        """When a thumbnail of the model was first asked for."""
 
     @_builtins.property
-    def processed_at(self) -> _timestamp_pb2.Timestamp: ...
+    def processed_at(self) -> _timestamp_pb2.Timestamp:
+        """When the last outcome was committed."""
+
     def __init__(
         self,
         *,
@@ -320,7 +327,7 @@ class Result(_message.Message):
 
     @_typing.final
     class Complete(_message.Message):
-        """The picture is there."""
+        """The picture exists."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -329,7 +336,7 @@ class Result(_message.Message):
         WIDTH_FIELD_NUMBER: _builtins.int
         HEIGHT_FIELD_NUMBER: _builtins.int
         thumbnail_path: _builtins.str
-        """Absolute path of the file, at most 500 characters, without ".."."""
+        """Absolute path of the file, at most 500 characters, without "..". Inside a thumbnail root, if the server has some."""
         size_bytes: _builtins.int
         """Bytes, not negative."""
         width: _builtins.int
@@ -359,9 +366,9 @@ class Result(_message.Message):
         RETRYABLE_FIELD_NUMBER: _builtins.int
         RETRY_DELAY_FIELD_NUMBER: _builtins.int
         error_message: _builtins.str
-        """Not blank. Longer than 1000 characters is stored truncated."""
+        """Not blank. A message of more than 1000 characters is stored truncated."""
         retryable: _builtins.bool
-        """False: do not try again, whatever attempts are left. Default true."""
+        """False: the job fails at once, even if attempts are left. Default true."""
         @_builtins.property
         def retry_delay(self) -> _duration_pb2.Duration:
             """Time until the next attempt, instead of the queue's back-off; at most 1 day."""
@@ -383,7 +390,7 @@ class Result(_message.Message):
 
     @_typing.final
     class Release(_message.Message):
-        """Give the job back unspent: another worker may take it at once."""
+        """The job goes back. The attempt does not count, and another worker may claim the job at once."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -401,7 +408,7 @@ class Result(_message.Message):
     FAIL_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
-    """The token of the Job that is reported on."""
+    """Job.lease_token, as the job arrived."""
     @_builtins.property
     def complete(self) -> Global___Result.Complete: ...
     @_builtins.property

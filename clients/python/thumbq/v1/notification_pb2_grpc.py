@@ -65,37 +65,42 @@ class NotificationServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Subscribe(self, request, context):
-        """Every notification of the filter, in order, at least once, from the cursor on; live ones as they are committed.
-        Never a silent hole: when the log no longer reaches back to the cursor, one `reset` with the new cursor comes first.
+        """Streams every notification of the filter after the cursor, in order and at least once; new ones as they are committed.
+        The first message has no notification: it says from which cursor the stream starts. When the log does not reach back
+        to the cursor, that message has `reset` set, and the stream starts at the end of the log. A subscriber that reads so
+        slowly that its next notifications are pruned gets a `reset` in the middle of the stream.
+
+        The stream stays open while PostgreSQL is away. It ends with OK when the server shuts down, and with INVALID_ARGUMENT
+        for an unknown status in the filter. To resume after any end, subscribe again from the last cursor that arrived.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNotificationCursor(self, request, context):
-        """Where the log stands now. Read it, load your state, then subscribe from it: nothing falls between.
+        """Reads the end of the log. To miss no change: read it, load your state, then subscribe from it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchQueue(self, request, context):
-        """The state of the queue as a whole: once at the start, and again when it has changed (at most four times a second).
-        Each snapshot is complete, so that a lost one does no harm.
+        """Streams snapshots of the whole queue: one at the start, then one after each change, at most four a second. Each
+        snapshot is complete, so a lost one does no harm. The stream ends with OK when the server shuts down.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishTestNotification(self, request, context):
-        """Announces a status that no worker reported, to try out a page. Marked as a test in the log.
+        """Writes a notification that no worker caused into the log, to try out a page. It is marked as a test.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetThumbnail(self, request, context):
-        """What to show for a model now. A model nobody asked for answers with status None.
+        """Reads what a page can show for a model now. A model without any job has the status None.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,9 +26,14 @@ if _version_not_supported:
 
 
 class QueueServiceStub(object):
-    """Errors, for every method: INVALID_ARGUMENT for a malformed request (nothing was changed), NOT_FOUND for an unknown
-    job, FAILED_PRECONDITION for a job in another state, UNAVAILABLE while PostgreSQL is away (try again),
-    UNIMPLEMENTED for what this version does not do yet.
+    """Errors of all unary methods:
+    - INVALID_ARGUMENT: the request is malformed. Nothing was changed.
+    - NOT_FOUND: there is no such job.
+    - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
+    - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
+    that shuts down may answer CANCELLED with the same meaning.
+    - UNIMPLEMENTED: this version does not have the method yet.
+    A message has at most 16 MiB, in both directions.
     """
 
     def __init__(self, channel):
@@ -105,9 +110,14 @@ class QueueServiceStub(object):
 
 
 class QueueServiceServicer(object):
-    """Errors, for every method: INVALID_ARGUMENT for a malformed request (nothing was changed), NOT_FOUND for an unknown
-    job, FAILED_PRECONDITION for a job in another state, UNAVAILABLE while PostgreSQL is away (try again),
-    UNIMPLEMENTED for what this version does not do yet.
+    """Errors of all unary methods:
+    - INVALID_ARGUMENT: the request is malformed. Nothing was changed.
+    - NOT_FOUND: there is no such job.
+    - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
+    - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
+    that shuts down may answer CANCELLED with the same meaning.
+    - UNIMPLEMENTED: this version does not have the method yet.
+    A message has at most 16 MiB, in both directions.
     """
 
     def EnqueueJob(self, request, context):
@@ -118,70 +128,73 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EnqueueJobs(self, request, context):
-        """The same for up to 10,000 jobs in one commit; the answers are in the order of the requests. All or none are taken.
+        """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
+        requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DequeueJob(self, request, context):
-        """Claims the next due job. With no job due it waits up to `wait`, then answers without one (JSON: 204).
+        """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
+        lasts 10 minutes unless ExtendLease extends it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DequeueJobs(self, request, context):
-        """Claims up to `max_jobs` due jobs. Answers as soon as there is one.
+        """Claims up to `max_jobs` due jobs. Answers as soon as there is at least one, or when `wait` is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteJob(self, request, context):
-        """Reports success. Saying it twice with the same lease token is fine.
+        """Reports success. Repeating it with the same lease token is OK and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FailJob(self, request, context):
-        """Reports a failed attempt. The queue tries again after a back-off while attempts are left.
+        """Reports a failed attempt. While attempts are left, the job is due again after a back-off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportResults(self, request, context):
-        """Reports on many jobs in one commit, as the stream does.
+        """Reports the results of many jobs, as Results does on the stream. The lease tokens may come from a stream that is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExtendLease(self, request, context):
-        """Keeps a job for longer. FAILED_PRECONDITION when the lease is no longer the caller's.
+        """Extends a lease. FAILED_PRECONDITION when the caller no longer holds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseJob(self, request, context):
-        """Gives a job back; the attempt does not count.
+        """Gives a job back. The attempt does not count, and another worker may claim the job at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LogJobEvent(self, request, context):
-        """Adds a line to the job's log, and extends its lease. Accepted in every state of the job.
+        """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """Reads a job. With `wait` it answers when the job has ended, or as it stands when the time is up.
+        """Reads a job. With `wait` it answers when the job has ended, or with its present state when the time is over or the
+        server shuts down.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,7 +208,7 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamJobs(self, request_iterator, context):
-        """The worker's stream: one per worker process, everything on it in batches.
+        """The worker's stream. A worker process opens one; every message on it carries a batch.
 
         worker                                server
         Hello{worker_id}            -->
@@ -203,24 +216,50 @@ class QueueServiceServicer(object):
         Credit{add: 8}              -->
         <--       Jobs{number: 1, jobs[<= 8]}
         Received{number: 1}         -->
-        Heartbeat{lease_tokens[8]}  -->                 every heartbeat_interval, also with no token held
+        Heartbeat{lease_tokens[8]}  -->                 every heartbeat_interval, also while no lease is held
         Results{number: 1, ...}     -->
         <--       ResultAcks{number: 1}       after the commit
         Credit{add: 8}              -->
-        Drain{}                     -->                 no more jobs; the rest is finished
-        <--       end of stream, when every job of it is reported or released
+        Drain{}                     -->                 the worker takes no more jobs and finishes those it holds
+        <--       end of stream (OK), when the session holds no lease any more
 
-        Rules
-        - Hello comes first and once; INVALID_ARGUMENT otherwise.
-        - Credits are free slots. They add up, and are gone with the stream. A server never has more jobs under way to
-        this stream than were credited; a result does not give the credit back, a new Credit does.
-        - A job arrives with a short lease (10 s). A Heartbeat that names its token extends it (to 30 s). A job that is
-        done before that needs none.
-        - When the stream breaks, jobs whose message was never confirmed by Received (or by a result, or a heartbeat) go
-        back at once with their attempt unspent. The others keep their leases until these run out: reconnect with the same
-        session_id to resume them, or report them through ReportResults.
-        - Everything that is there goes into one message, in both directions.
-        - The server ends a stream in which the worker said nothing for three heartbeat intervals (DEADLINE_EXCEEDED).
+        Jobs
+        - Hello comes first and once.
+        - Credits are free slots. They add up, and end with the stream. The server sends as many jobs as there are credits,
+        and each job uses up one. A result does not give the credit back; a new Credit does.
+        - A job arrives with a short lease (10 s; Job.lease_expires_at has the moment). A Heartbeat that names its token
+        extends the lease to lease_duration (30 s). A job that is reported before its lease ends needs no heartbeat.
+        - A lease that is not extended runs out: the attempt is spent, and the job goes to another worker.
+
+        Numbers
+        - Jobs messages are numbered by the server, from 1 on each stream. Received{n} confirms all messages up to n. A number
+        that was never sent is no error.
+        - Results are numbered by the worker. The server does not check the number: it puts it into the ResultAcks of that
+        message. ResultAcks may come in another order than the Results.
+
+        Sessions
+        - Welcome names the session. To resume it after a broken connection, on this server or another, send Hello with the
+        same worker_id and session_id: Welcome lists the leases that the session still holds, and the session's older stream
+        is ended (ABORTED).
+        - A session belongs to its worker_id. Hello with another worker_id gets a session of its own, with no lease in it, even
+        when the session_id is known. An unknown session_id starts a new session under that id.
+        - When a stream ends for whatever reason, jobs whose message was never confirmed (by Received, by a heartbeat or by a
+        result) go back at once, and their attempts do not count. The session keeps its other leases until they run out:
+        resume it, or report through ReportResults.
+
+        The end of a stream
+        - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
+        server sends no more jobs, commits and acknowledges the results that it has received, and ends the stream. It does
+        not wait for other jobs, and no heartbeat can extend their leases any more.
+        - INVALID_ARGUMENT: Hello is missing, repeated, or not sent within three heartbeat intervals; or a message is empty,
+        unknown or malformed. A malformed result only gets RESULT_CODE_INVALID.
+        - UNAVAILABLE: PostgreSQL is away at Hello. A stream that is open stays open while PostgreSQL is away; results wait.
+        - DEADLINE_EXCEEDED: the worker sent nothing for three heartbeat intervals.
+        - ABORTED: a newer stream of the session has taken over; or the worker was still there after the time that a server's
+        Drain leaves it; or the server had an internal error. The message says which.
+        - CANCELLED or UNAVAILABLE: the server or the connection broke off.
+        After ABORTED for any other reason than a newer stream, after UNAVAILABLE, and after a broken connection: reconnect with
+        the same session_id. A worker should do so too when the server sends nothing for three heartbeat intervals.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -303,9 +342,14 @@ def add_QueueServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueueService(object):
-    """Errors, for every method: INVALID_ARGUMENT for a malformed request (nothing was changed), NOT_FOUND for an unknown
-    job, FAILED_PRECONDITION for a job in another state, UNAVAILABLE while PostgreSQL is away (try again),
-    UNIMPLEMENTED for what this version does not do yet.
+    """Errors of all unary methods:
+    - INVALID_ARGUMENT: the request is malformed. Nothing was changed.
+    - NOT_FOUND: there is no such job.
+    - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
+    - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
+    that shuts down may answer CANCELLED with the same meaning.
+    - UNIMPLEMENTED: this version does not have the method yet.
+    A message has at most 16 MiB, in both directions.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-// Tells a screen reader what came in, seldom and in one sentence.
+// Tells a screen reader about new thumbnails, at most once in a few seconds and in one sentence.
 
 const pause = 4_000; // milliseconds
 const announcement = document.getElementById("announcement");

@@ -1,9 +1,9 @@
-// One model on the page. Whatever comes from outside is set as text, never as markup.
+// One model on the page. All values from outside are set as text, never as markup.
 
-import { count, duration, elapsed, timeOfDay } from "../shared/words.js";
+import { count, duration, elapsed, timeOfDay } from "../shared/format.js";
 
 const words = { waiting: "Waiting", rendering: "Rendering", ready: "Ready", failed: "Failed", none: "No thumbnail" };
-const longReason = 110; // characters; on a phone a longer one has to be scrolled
+const longReason = 110; // characters; a longer one needs scrolling on a phone
 const pictureTrouble = "The picture could not be loaded.";
 
 export class Card {
@@ -44,11 +44,11 @@ export class Card {
     this.tick();
   }
 
-  /** Brings what depends on the time of day up to date. */
+  /** Update the texts that depend on the present time. */
   tick() {
     const now = Date.now();
-    say(this.#parts.detail, detail(this.#view, now));
-    say(this.#parts.sequel, sequel(this.#view, now));
+    setText(this.#parts.detail, detail(this.#view, now));
+    setText(this.#parts.sequel, sequel(this.#view, now));
   }
 
   get since() {
@@ -86,7 +86,7 @@ export class Card {
 
   #setNote() {
     const message = this.#message();
-    say(this.#parts.message, message);
+    setText(this.#parts.message, message);
     this.element.toggleAttribute("data-note", message !== "");
     if (message.length > longReason) this.#parts.note.tabIndex = 0;
     else this.#parts.note.removeAttribute("tabindex");
@@ -100,11 +100,11 @@ export class Card {
   }
 }
 
-function say(element, text) {
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** The figure beside the state: how long it renders by now, or how long it took from the request to the picture. */
+/** Return the text beside the state: the time of rendering so far, or the time from the request to the picture. */
 function detail({ state, attempts, willRetry, took, claimedAt }, now) {
   const facts = [attempts > 1 && (state !== "failed" || willRetry) && `attempt ${attempts}`];
   if (claimedAt && now - claimedAt >= 1_000) facts.push(elapsed(now - claimedAt));
@@ -112,7 +112,7 @@ function detail({ state, attempts, willRetry, took, claimedAt }, now) {
   return facts.filter(Boolean).join(" · ");
 }
 
-/** What follows a failure. */
+/** Return the sentence about the next attempt after a failure. */
 function sequel({ state, attempts, willRetry, nextAttemptAt }, now) {
   if (state !== "failed") return "";
   if (!willRetry) return attempts ? `Given up after ${count(attempts, "attempt")}.` : "";

@@ -1,6 +1,6 @@
-// The figures in the bar: jobs of the whole queue, not only those whose cards are shown.
+// The counters in the bar. They count the jobs of the whole queue, also those without a card.
 
-import { number } from "../shared/words.js";
+import { number } from "../shared/format.js";
 
 const figures = [...document.querySelectorAll("[data-counter]")];
 

@@ -1,17 +1,17 @@
-// The cards on the page: the newest first, but a batch in its own order, since that is how it is worked through.
-// A card never changes its place while it is there.
+// The cards on the page, newest first. A batch keeps its own order, since its jobs are rendered in that order.
+// A card never moves.
 
 import { Card } from "./card.js";
-import { count, number } from "../shared/words.js";
+import { count, number } from "../shared/format.js";
 
-const settle = 700; // milliseconds between two exchanges of cards, so that a flood does not flicker
-const atTop = 120; // pixels; further down somebody is reading, and nothing may push the cards away
+const settle = 700; // milliseconds between two exchanges of cards, so that many new models do not make the page flicker
+const atTop = 120; // pixels; a reader who has scrolled further must not lose the place
 
 export class Grid {
   #models;
   #cards = new Map();
   #arrivals = new Set(); // model ids without a card yet
-  #departures = new Set(); // model ids whose card is to go
+  #departures = new Set(); // model ids whose card will be removed
   #lastExchange = -Infinity;
   #live = false;
   #frame = 0;
@@ -30,7 +30,7 @@ export class Grid {
     setInterval(() => this.#tick(), 1_000);
   }
 
-  /** Shows what changed, in the next frame. */
+  /** Draw the changes in the next frame. */
   refresh() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
@@ -46,7 +46,7 @@ export class Grid {
     this.refresh();
   }
 
-  /** Without a connection nobody knows how long a job has been rendering, and no picture can be loaded. */
+  /** Stop the clocks of the cards without a connection, since a job may have ended; load missing pictures after it. */
   setLive(live) {
     this.#live = live;
     if (live) for (const card of this.#cards.values()) card.retryPicture();
@@ -72,7 +72,7 @@ export class Grid {
       `The ${number(this.#models.size)} most recent models are shown, ${number(this.#models.earlierCount)} more are not.`;
   }
 
-  /** New cards come and old ones go together, unless somebody is reading or others came just now. */
+  /** Add new cards and remove old ones together, unless the reader has scrolled or the last exchange was just now. */
   #exchange() {
     const { newer } = this.#parts;
     const reading = scrollY > atTop;
@@ -105,7 +105,7 @@ export class Grid {
     this.#lastExchange = performance.now();
   }
 
-  /** Below all cards that are newer or of the same batch; the neighbour, placed just before, saves the search. */
+  /** Insert a card below all newer cards and those of its batch. The card placed before it saves the search. */
   #place(card, neighbour) {
     const { list } = this.#parts;
     let next = neighbour?.since === card.since ? neighbour.element.nextElementSibling : list.firstElementChild;

@@ -1,11 +1,11 @@
-// What is known of each model, from notifications and snapshots of the queue. No DOM here.
+// The state of each model, from notifications and snapshots of the queue. This file does not touch the DOM.
 
 import { pictureAddress } from "../shared/pictures.js";
 
 export class Models {
   #capacity;
   #recent = new Map(); // model id → model, in the order in which they first appeared
-  #earlier = new Map(); // model id → when it was asked for; those beyond the capacity
+  #earlier = new Map(); // model id → time of the request, for the models beyond the capacity
   #changed = new Set();
   #rendering = new Map(); // job id → {workerId, attemptCount, claimedAt}
   #snapshotAt = 0;
@@ -22,7 +22,7 @@ export class Models {
     return this.#earlier.size;
   }
 
-  /** The newest notification of a model is its state. */
+  /** Take a notification: the newest one is the state of its model. */
   notify(notification, cursor) {
     const { modelId, thumbnailUrl } = notification;
     const before = this.#recent.get(modelId);
@@ -35,14 +35,14 @@ export class Models {
       at,
       askedAt,
       since: before?.since ?? at,
-      // A failed re-render leaves the last good picture standing.
+      // A failed re-render keeps the last good picture.
       pictureUrl: thumbnailUrl ? pictureAddress(thumbnailUrl, cursor) : before?.pictureUrl,
     });
     this.#changed.add(modelId);
     if (this.#recent.size > this.#capacity) this.#retire();
   }
 
-  /** A snapshot is complete: a job that is not in it is not being rendered. */
+  /** Take a snapshot of the queue. It is complete: a job that is missing in it is not being rendered. */
   observe(snapshot) {
     const before = this.#rendering;
     this.#rendering = new Map(snapshot.rendering.map((job) => [job.jobId, job]));
@@ -58,14 +58,14 @@ export class Models {
     this.#changed.clear();
   }
 
-  /** Ids of the models that changed, appeared or went since the last call. */
+  /** Return the ids of the models that changed, appeared or left since the last call. */
   takeChanges() {
     const changed = this.#changed;
     this.#changed = new Set();
     return changed;
   }
 
-  /** What a card shows, or undefined when the model is no longer among the recent ones. */
+  /** Return the content of a model's card, or undefined if the model is no longer among the recent ones. */
   view(modelId) {
     const model = this.#recent.get(modelId);
     if (!model) return undefined;
@@ -73,7 +73,7 @@ export class Models {
     const state = claim ? "rendering" : (states[model.status] ?? "none");
     return {
       modelId,
-      since: model.since, // when it first appeared
+      since: model.since, // time of its first notification
       state,
       pictureUrl: model.pictureUrl,
       test: Boolean(model.test),
@@ -90,7 +90,7 @@ export class Models {
   #claim(model) {
     const claim = this.#rendering.get(model.jobId);
     if (!claim) return undefined;
-    // A snapshot older than the request, or an attempt whose outcome is already known, says nothing new.
+    // Ignore a snapshot older than the request, and an attempt whose outcome is known.
     const news = model.status === "Pending" ? this.#snapshotAt >= model.at : Date.parse(claim.claimedAt) > model.at;
     return news ? claim : undefined;
   }

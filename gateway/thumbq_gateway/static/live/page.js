@@ -1,4 +1,4 @@
-// The live page: one stream feeds the models and the counters, the grid shows them.
+// The live page. One stream feeds the models and the counters; the grid shows them.
 
 import { announce } from "./announcer.js";
 import { showCounters } from "./counters.js";
@@ -42,7 +42,7 @@ subscribe({
     showCounters(snapshot);
     changed();
   },
-  // The log does not reach back, or is another one: what it holds now is read from its beginning.
+  // Events are missing, or the log is another one: start again with everything that the log holds.
   onReset() {
     models.clear();
     grid.clear();

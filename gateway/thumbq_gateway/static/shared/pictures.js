@@ -1,10 +1,10 @@
-// Where a picture is fetched from: this host only.
+// Addresses of pictures, which come from this host only.
 
-/** The address of a notification's picture, or "" when it leads elsewhere or nowhere. */
+/** Return the address of a notification's picture, or "" if it is malformed or on another host. */
 export function pictureAddress(thumbnailUrl, cursor) {
   try {
     const address = new URL(thumbnailUrl, location.href);
-    // A model's address stays when its picture changes: only the cursor tells the browser that this one is new.
+    // A new picture keeps the model's address, so the cursor makes the browser load it.
     address.search ||= `v=${cursor}`;
     return address.origin === location.origin ? address.href : "";
   } catch {

@@ -1,82 +1,82 @@
 // Generated from clients/typescript/src/api.ts by `make typescript`. Change it there.
 import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
-import { Patience } from "./patience.js";
-const longestAnswer = 30_000; // milliseconds, besides the time that it was asked to wait
-/** The JSON interface of a gateway. Each call is one request; it throws ThumbqError for an answer other than 2xx. */
+import { Deadline } from "./network/deadline.js";
+const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
+/** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
 export class Thumbq {
     #gateway;
-    /** `url` of the gateway, such as "http://localhost:5009"; in a page that comes from it nothing is needed. */
+    /** @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out */
     constructor({ url } = {}) {
         this.#gateway = gatewayAddress(url);
     }
-    /** Asks for a thumbnail. Asking again for the same model and hash finds the same job. */
+    /** Request a thumbnail. A second request for the same model and hash finds the same job. */
     enqueue(job, options) {
         return this.#post("api/thumbnail-jobs", job, options);
     }
-    /** The same for up to 10,000 jobs at once, all or none; the answers are in their order. */
+    /** Request up to 10,000 thumbnails, all or none. The answers are in the order of the jobs. */
     async enqueueMany(jobs, options) {
         return (await this.#post("api/thumbnail-jobs/enqueue-batch", { jobs }, options)).jobs;
     }
-    /** One job; with `wait` (at most 30) the answer comes when it has ended, or as it stands when the time is up. */
+    /** Read one job. With `wait` (at most 30) the answer comes when the job has ended, or when the time is up. */
     job(jobId, { wait, ...options } = {}) {
         return this.#send("GET", `api/thumbnail-jobs/${jobId}`, { ...options, query: { wait }, wait });
     }
-    /** Jobs, newest first, page by page. */
+    /** List jobs page by page, newest first. */
     jobs(filter = {}, options) {
         return this.#send("GET", "api/thumbnail-jobs", { ...options, query: filter });
     }
-    /** Claims the next due job, or undefined when there is none. */
+    /** Claim the next due job. Returns undefined if there is none. */
     dequeue(claim, options) {
         return this.#post("api/thumbnail-jobs/dequeue", claim, options, claim.wait);
     }
-    /** Claims several due jobs as soon as there is one. */
+    /** Claim several due jobs as soon as there is at least one. */
     async dequeueMany(claim, options) {
         return (await this.#post("api/thumbnail-jobs/dequeue-batch", claim, options, claim.wait)).jobs;
     }
-    /** Reports that the picture is there. */
+    /** Report a finished picture. */
     complete(jobId, picture, options) {
         return this.#post(`api/thumbnail-jobs/${jobId}/complete`, picture, options);
     }
-    /** Reports a failed attempt; the queue tries again while attempts are left. */
+    /** Report a failed attempt. The queue retries while attempts are left. */
     fail(jobId, failure, options) {
         return this.#post(`api/thumbnail-jobs/${jobId}/fail`, failure, options);
     }
-    /** Reports on many jobs at once; those that are not in the answer were taken. */
+    /** Report the results of many jobs. The answer lists only those that were not simply accepted. */
     async reportResults(results, options) {
         const path = "api/thumbnail-jobs/results";
         return (await this.#post(path, { results }, options)).exceptions;
     }
-    /** Keeps a job for longer; the moment until which. */
+    /** Extend a lease. Returns its new end. */
     async extendLease(jobId, lease, options) {
         const path = `api/thumbnail-jobs/${jobId}/extend`;
         return (await this.#post(path, lease, options)).leaseExpiresAt;
     }
-    /** Gives a job back; the attempt does not count. */
+    /** Give a job back. The attempt does not count. */
     async release(jobId, lease, options) {
         await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);
     }
-    /** Ends a job that waits or is being worked on. */
+    /** Cancel a job that is pending or processing. */
     async cancel(jobId, options) {
         return (await this.#post(`api/thumbnail-jobs/${jobId}/cancel`, {}, options)).job;
     }
-    /** Starts an ended job anew, under its id. */
+    /** Restart an ended job under the same id. */
     async retry(jobId, options) {
         return (await this.#post(`api/thumbnail-jobs/${jobId}/retry`, {}, options)).job;
     }
-    /** Ends all jobs of a model, say because it was deleted; their ids. */
+    /** Cancel all jobs of a model, for instance because it was deleted. Returns their ids. */
     async cancelModelJobs(modelId, options) {
         return (await this.#post(`api/models/${modelId}/cancel-jobs`, {}, options)).jobIds;
     }
-    /** What to show for a model now, never from the browser's cache. */
+    /** Read the present thumbnail of a model, never from the browser's cache. */
     thumbnail(modelId, options) {
         return this.#send("GET", `models/${modelId}/thumbnail`, options);
     }
-    /** Where the log of notifications stands now. Read it, load your state, then subscribe from it. */
+    /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */
     async cursor(options) {
         return (await this.#send("GET", "api/notifications/cursor", options)).cursor;
     }
-    /** Announces a status that no worker reported, to try out a page. */
+    /** Announce a status that no worker reported, to try out a page. */
     async announceTest(modelId, notification, options) {
         await this.#post(`api/test/thumbnail-complete/${modelId}`, notification, options);
     }
@@ -89,20 +89,20 @@ export class Thumbq {
             if (value !== undefined)
                 address.searchParams.set(name, String(value));
         }
-        const patience = new Patience(signal);
+        const deadline = new Deadline(signal);
         try {
-            const response = await patience.wait(longestAnswer + wait * 1_000, fetch(address, {
+            const response = await deadline.limit(answerTimeout + wait * 1_000, fetch(address, {
                 method,
                 cache: "no-store",
-                signal: patience.signal,
+                signal: deadline.signal,
                 ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
             }));
             if (!response.ok)
-                throw await patience.wait(longestAnswer, errorOf(response));
-            return (response.status === 204 ? undefined : await patience.wait(longestAnswer, response.json()));
+                throw await deadline.limit(answerTimeout, errorOf(response));
+            return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json()));
         }
         finally {
-            patience.end();
+            deadline.end();
         }
     }
 }

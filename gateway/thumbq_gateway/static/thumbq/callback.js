@@ -1,8 +1,8 @@
 // Generated from clients/typescript/src/callback.ts by `make typescript`. Change it there.
-/** Calls what belongs to somebody else. An error of theirs is reported as uncaught, and nothing here stops for it. */
-export async function called(call) {
+/** Call the user's code. Its error is reported as uncaught and does not stop the client. */
+export async function runCallback(callback) {
     try {
-        await call();
+        await callback();
     }
     catch (error) {
         if (typeof reportError === "function") {

@@ -1,29 +1,29 @@
 // Generated from clients/typescript/src/errors.ts by `make typescript`. Change it there.
-const passing = new Set([404, 408, 425, 429]); // these may be gone in a minute, as all of 5xx
-/** The gateway's answer when it refuses, or cannot serve, a request. */
+const temporary = new Set([404, 408, 425, 429]); // a later attempt may succeed, as after any 5xx
+/** A request that the gateway refused or could not serve. */
 export class ThumbqError extends Error {
     httpStatus;
     code;
     retryAfter;
     name = "ThumbqError";
     constructor(message, 
-    /** The status of the HTTP answer. */
+    /** The HTTP status. */
     httpStatus, 
-    /** The word of google.rpc.Code, such as "NOT_FOUND"; the three documented worker routes name none. */
+    /** The name of the google.rpc.Code, such as "NOT_FOUND"; missing in the three documented worker routes. */
     code, 
-    /** Seconds after which to ask again, when the gateway named them. */
+    /** Seconds to wait before the next attempt, if the gateway named them. */
     retryAfter) {
         super(message);
         this.httpStatus = httpStatus;
         this.code = code;
         this.retryAfter = retryAfter;
     }
-    /** Whether the same request would be refused again, however long one waits. */
+    /** Whether the gateway would refuse the same request again at any later time. */
     get isFinal() {
-        return this.httpStatus >= 400 && this.httpStatus < 500 && !passing.has(this.httpStatus);
+        return this.httpStatus >= 400 && this.httpStatus < 500 && !temporary.has(this.httpStatus);
     }
 }
-/** The error that an HTTP answer other than 2xx stands for. */
+/** Make the error of an HTTP answer other than 2xx. */
 export async function errorOf(response) {
     const text = await response.text();
     const { message, code } = explained(text);

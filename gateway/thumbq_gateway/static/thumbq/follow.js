@@ -1,10 +1,10 @@
 // Generated from clients/typescript/src/follow.ts by `make typescript`. Change it there.
 import { gatewayAddress, pictureAddress } from "./addresses.js";
 import { Thumbq } from "./api.js";
-import { called } from "./callback.js";
+import { runCallback } from "./callback.js";
 import { Listener } from "./listener.js";
-const atOnce = 5; // models that are loaded side by side; browsers have six connections to one host
-/** Shows what models look like, now and from now on: loads, subscribes, and loads anew when the log had a hole. */
+const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
+/** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options) {
     const gateway = gatewayAddress(options.url);
     const modelIds = [...new Set(options.modelIds)];
@@ -15,7 +15,7 @@ export function follow(options) {
     const loadedAt = new Map();
     function show(modelId, status, errorMessage) {
         const pictureUrl = pictures.get(modelId);
-        return called(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
+        return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
     }
     async function load(modelId, signal) {
         const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
@@ -32,7 +32,7 @@ export function follow(options) {
             for (const modelId of waiting)
                 await load(modelId, signal);
         };
-        const lanes = await Promise.allSettled(Array.from({ length: atOnce }, lane));
+        const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
         const failed = lanes.find((outcome) => outcome.status === "rejected");
         if (failed)
             throw failed.reason;
@@ -54,7 +54,7 @@ export function follow(options) {
         return cursor;
     });
 }
-/** Whether an event came after what was loaded; of another log nobody knows, so it counts. */
+/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
 function isLater(cursor, loaded) {
     const [epoch, seq] = cursor.split("-");
     const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];

@@ -1,12 +1,12 @@
 // Generated from clients/typescript/src/listener.ts by `make typescript`. Change it there.
-import { BackOff, pause } from "./back_off.js";
-import { called } from "./callback.js";
+import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
-import { readStream } from "./stream.js";
+import { BackOff, pause } from "./network/back_off.js";
+import { readStream } from "./network/stream.js";
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
-const longestFilter = 4_000; // characters in the address; beyond that everything is sent, and sorted out here
-/** Keeps one subscription going: one connection after the other, each from where the last one ended. */
+const longestFilter = 4_000; // characters in the address; a longer list of models is filtered here instead
+/** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener {
     closed;
     #gateway;
@@ -17,7 +17,7 @@ export class Listener {
     #closing = new AbortController();
     #position;
     #state;
-    /** @param start finds where to begin; called until it succeeds */
+    /** @param start returns the first position; called until it succeeds */
     constructor(gateway, options, start) {
         this.#gateway = gateway;
         this.#options = options;
@@ -36,7 +36,7 @@ export class Listener {
         return this.#closing.signal.aborted;
     }
     async #listen() {
-        this.#tell("connecting");
+        this.#setState("connecting");
         while (!this.#isClosed) {
             let leastPause = 0;
             try {
@@ -51,15 +51,15 @@ export class Listener {
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }
             }
-            this.#tell("reconnecting");
+            this.#setState("reconnecting");
             await pause(leastPause + this.#backOff.next(), this.#closing.signal);
         }
     }
-    /** Follows one connection to its end; true when another one shall follow at once. */
+    /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
         const frames = readStream(this.#address(position), this.#options.silence ?? silence, this.#closing.signal);
-        let isKnown = false; // whether there is a server behind the gateway
-        let hasEvent = !this.#options.onQueue; // who watches the queue hears of it, or of the server's absence, at once
+        let isKnown = false; // whether the gateway has its server
+        let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
             if (this.#isClosed)
                 return false;
@@ -72,33 +72,33 @@ export class Listener {
                 }
             }
             else if (frame.data !== undefined) {
-                await this.#take(frame, frame.data);
+                await this.#deliver(frame, frame.data);
             }
             this.#position = frame.id ?? this.#position;
             hasEvent ||= frame.event !== undefined;
             isKnown ||= frame.event === "heartbeat";
-            // Whoever asked for what comes from now on misses nothing as soon as it is known from where.
+            // With "latest", the subscription is live once it has a cursor: from then on it misses nothing.
             if (!isKnown && hasEvent && this.#position !== "latest") {
                 isKnown = true;
-                this.#tell("live");
+                this.#setState("live");
             }
         }
         return false;
     }
-    async #take(frame, data) {
+    async #deliver(frame, data) {
         const { onThumbnail, onQueue } = this.#options;
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
             if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId))
                 return;
-            await called(() => onThumbnail(notification, frame.id ?? ""));
+            await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }
         else if (frame.event === "queue") {
-            await called(() => onQueue?.(content));
+            await runCallback(() => onQueue?.(content));
         }
         else if (frame.event === "heartbeat") {
-            this.#tell(content.connected ? "live" : "away");
+            this.#setState(content.connected ? "live" : "away");
         }
     }
     async #reset(frame) {
@@ -108,15 +108,15 @@ export class Listener {
         }
         catch (error) {
             // The position stays as it is, so the next connection begins with the same reset.
-            console.error("thumbq: the state could not be loaded anew, and will be again", error);
+            console.error("thumbq: the state could not be reloaded; thumbq will try again", error);
             throw new Error("not loaded", { cause: error });
         }
     }
-    #tell(state) {
+    #setState(state) {
         if (state === this.#state || this.#isClosed)
             return;
         this.#state = state;
-        void called(() => this.#options.onConnection?.(state));
+        void runCallback(() => this.#options.onConnection?.(state));
     }
     #address(position) {
         const address = new URL("api/notifications", this.#gateway);

@@ -1,0 +1,1 @@
+"""The subjects of the bench: the queues and the event servers that are compared."""

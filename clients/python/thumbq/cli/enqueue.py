@@ -1,0 +1,70 @@
+"""`thumbq enqueue`: puts jobs for model files into the queue."""
+
+import hashlib
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thumbq.cli.errors import TIMEOUT, fail, run
+from thumbq.cli.formatting import out
+from thumbq.cli.options import LOCAL, Server
+from thumbq.producer import Producer
+from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
+from thumbq_runtime.enum_words import words_of
+
+
+def enqueue(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Model files. The hash is taken from what they contain."),
+    ] = None,
+    model_id: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Id of the model; further files count up from it. Default: the number a file is named by.",
+        ),
+    ] = None,
+    model_hash: Annotated[
+        str | None, typer.Option("--hash", help="SHA-256 of the model file, where the file is not at hand.")
+    ] = None,
+    priority: Annotated[int, typer.Option(min=0, max=9, help="Higher first.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Render again even if the picture is there.")] = False,
+    server: Server = LOCAL,
+) -> None:
+    """Ask for thumbnails of model files, or of one model by its id and hash."""
+    if model_hash and not files:
+        if model_id is None:
+            fail("--hash needs the --model-id that it belongs to.")
+        models = [(model_id, model_hash)]
+    elif files and not model_hash:
+        ids = count(model_id) if model_id is not None else map(_id_from_name, files)
+        models = [(number, _hash(file)) for number, file in zip(ids, files, strict=False)]
+    else:
+        fail("Give either model files, or --model-id and --hash.")
+    jobs = [NewJob(model_id=number, model_hash=text, priority=priority, force=force) for number, text in models]
+    run(server, _enqueue(server, jobs))
+
+
+async def _enqueue(server: str, jobs: list[NewJob]) -> None:
+    words = words_of(EnqueueOutcome.DESCRIPTOR)
+    async with Producer(server, timeout=TIMEOUT) as producer:
+        for job, enqueued in zip(jobs, await producer.enqueue(jobs), strict=True):
+            outcome = words.get(enqueued.outcome, str(enqueued.outcome)).lower()
+            out.print(f"job {enqueued.job_id} for model {job.model_id}: {outcome}")
+
+
+def _id_from_name(file: Path) -> int:
+    if not file.stem.isdecimal() or int(file.stem) == 0:
+        fail(f"{file.name} is not named by a number, so --model-id has to say which model it is.")
+    return int(file.stem)
+
+
+def _hash(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}.")

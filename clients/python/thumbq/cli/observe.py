@@ -1,0 +1,70 @@
+"""`thumbq watch` and `thumbq health`: follow the notifications of a server, and ask whether it is ready."""
+
+from typing import Annotated
+
+import typer
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from rich.markup import escape
+
+from thumbq.cli.errors import TIMEOUT, fail, run
+from thumbq.cli.formatting import format_thumbnail_status, format_time, out
+from thumbq.cli.options import LOCAL, Server
+from thumbq.connection import open_channel
+from thumbq.subscriber import Reset, Subscriber
+from thumbq.v1.notification_pb2 import Notification
+
+
+def watch(
+    model_id: Annotated[list[int] | None, typer.Option(help="Only this model. May be repeated.")] = None,
+    after: Annotated[
+        str, typer.Option(help='Where to begin: a cursor, "latest", or "earliest" that the log still holds.')
+    ] = "latest",
+    server: Server = LOCAL,
+) -> None:
+    """Show notifications as they come, until Ctrl-C."""
+    run(server, _watch(server, model_id or [], after))
+
+
+def health(server: Server = LOCAL) -> None:
+    """Say whether the server is ready for work. Exits with 0 if so, else 1."""
+    run(server, _health(server))
+
+
+async def _watch(server: str, model_ids: list[int], after: str) -> None:
+    await _health_status(server)
+    async with Subscriber(server, model_ids=model_ids, after=after) as subscriber:
+        async for item in subscriber:
+            if isinstance(item, Reset):
+                out.print("[dim]older notifications are gone; here is what follows[/dim]")
+            else:
+                out.print(_line(item))
+
+
+def _line(notification: Notification) -> str:
+    status = format_thumbnail_status(notification.status)
+    parts = [f"{format_time(notification.timestamp)}  model {notification.model_id:<8} {status}"]
+    if notification.error_message:
+        parts.append(escape(notification.error_message))
+    if notification.will_retry:
+        parts.append(f"next attempt at {format_time(notification.next_attempt_at)}")
+    if notification.test:
+        parts.append("(test)")
+    return "  ".join(parts)
+
+
+async def _health(server: str) -> None:
+    status = await _health_status(server)
+    if status != HealthCheckResponse.SERVING:
+        fail(f"The server at {server} is not ready for work.")
+    out.print(f"The server at {server} is [green]ready[/green].")
+
+
+async def _health_status(server: str) -> int:
+    async with open_channel(server) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        response = await check(HealthCheckRequest(), timeout=TIMEOUT)
+        return int(response.status)

@@ -1,0 +1,56 @@
+"""The description of the routes that are not transcoded RPCs."""
+
+from typing import Any, TypeAlias
+
+Document: TypeAlias = dict[str, Any]
+
+
+def _query(name: str, schema: Document) -> Document:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def _text(operation_id: str, summary: str) -> Document:
+    answer = {"200": {"description": "Yes.", "content": {"text/plain": {}}}}
+    return {"operationId": operation_id, "summary": summary, "tags": ["Health"], "responses": answer}
+
+
+_NOTIFICATIONS: Document = {
+    "operationId": "Notifications",
+    "summary": "Notifications as they happen: Server-Sent Events, or JSON lines",
+    "tags": ["Notification"],
+    "parameters": [
+        _query("modelId", {"type": "array", "items": {"type": "integer"}}),
+        _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
+        _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
+        _query("queue", {"type": "boolean"}),
+        {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
+    ],
+    "responses": {
+        "200": {
+            "description": "An endless stream.",
+            "content": {"text/event-stream": {}, "application/x-ndjson": {}},
+        },
+        "503": {"description": "The gateway has its maximum of clients; Retry-After says when to ask again."},
+    },
+}
+_FILE: Document = {
+    "operationId": "ThumbnailFile",
+    "summary": "The picture",
+    "tags": ["Notification"],
+    "parameters": [
+        {"name": "modelId", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}
+    ],
+    "responses": {
+        "200": {"description": "The file.", "content": {"image/*": {}}},
+        "206": {"description": "A range of it."},
+        "304": {"description": "The caller's copy is current."},
+        "404": {"description": "There is none."},
+    },
+}
+OTHER_ROUTES: dict[str, Document] = {
+    "/api/notifications": _NOTIFICATIONS,
+    "/models/{modelId}/thumbnail/file": _FILE,
+    "/healthz": _text("Healthz", "200 while the gateway lives"),
+    "/readyz": _text("Readyz", "200 while the server behind it serves"),
+    "/metrics": _text("Metrics", "Counters for Prometheus"),
+}

@@ -1,0 +1,33 @@
+// Generated from clients/typescript/src/network/stream.ts by `make typescript`. Change it there.
+import { errorOf } from "../errors.js";
+import { Deadline } from "./deadline.js";
+import { EventStreamParser } from "./event_stream.js";
+const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a reused connection may be dead
+/**
+ * Read one event stream to its end. It uses fetch(), since EventSource hides comments, which are the gateway's
+ * heartbeats. Throws when the stream is refused, breaks, or sends nothing for `silence` milliseconds. The time in which
+ * the reader is busy with a frame does not count.
+ */
+export async function* readStream(address, silence, signal) {
+    const deadline = new Deadline(signal);
+    try {
+        const response = await deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: deadline.signal }));
+        if (!response.ok)
+            throw await deadline.limit(silence, errorOf(response));
+        if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+            throw new TypeError(`There is no event stream at ${address.href}`);
+        }
+        const reader = response.body.getReader();
+        const decoder = new TextDecoder();
+        const parser = new EventStreamParser();
+        for (;;) {
+            const { done, value } = await deadline.limit(silence, reader.read());
+            if (done)
+                return;
+            yield* parser.push(decoder.decode(value, { stream: true }));
+        }
+    }
+    finally {
+        deadline.end();
+    }
+}

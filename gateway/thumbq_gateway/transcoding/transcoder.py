@@ -1,0 +1,46 @@
+"""The route table as HTTP handlers over one channel."""
+
+import grpc
+from aiohttp import web
+
+from thumbq_gateway.metrics import RequestMetrics
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
+from thumbq_gateway.transcoding.endpoint import Endpoint
+from thumbq_gateway.transcoding.routes import Route, Table
+from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
+
+LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
+
+
+class Transcoder:
+    """The HTTP handlers of a route table."""
+
+    def __init__(self, table: Table, channel: grpc.aio.Channel, metrics: RequestMetrics) -> None:
+        """Raises LookupError when the contract names an RPC or a field to wait for that does not exist."""
+        for name in CLAUSES.keys() - table.keys():
+            raise LookupError(f"The contract names {name}, which has no route.")
+        self._table = table
+        self._channel = channel
+        self._metrics = metrics
+        self._long_polls = LongPolls(metrics)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return one aiohttp route for each route of the table."""
+        return [
+            web.route(route.http_method, route.pattern, self._endpoint(route).handle)
+            for routes in self._table.values()
+            for route in routes
+        ]
+
+    def end_long_polls(self) -> None:
+        """Answer every waiting caller with 503, so that it asks another gateway."""
+        self._long_polls.end()
+
+    def _endpoint(self, route: Route) -> Endpoint:
+        batch = CLAUSES.get(route.name, GENERAL).batch
+        batch_call = self._call(self._table[batch.rpc][0]) if batch else None
+        return Endpoint(route, self._call(route), batch_call, self._metrics)
+
+    def _call(self, route: Route) -> UnaryCall:
+        wait_field = CLAUSES.get(route.name, GENERAL).wait_field
+        return UnaryCall(route, self._channel, self._long_polls, wait_field)

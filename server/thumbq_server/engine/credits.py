@@ -1,0 +1,105 @@
+"""Credits: how many jobs each claimant may have, and whose turn it is. Synchronous, without I/O."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.storage.postgres.errors import Unavailable
+
+
+class Claimant:
+    """A stream, or a unary call that waits: it wants jobs for a session.
+
+    `deliver` gets claimed jobs; an empty list means that a claim found nothing for it. `unavailable` is called when
+    PostgreSQL was away, or when no more jobs will come. Neither may block. `credits` and `gone` are written by Credits
+    alone.
+    """
+
+    __slots__ = ("credits", "deliver", "gone", "lease_seconds", "session", "unavailable")
+
+    def __init__(
+        self,
+        session: int,
+        lease_seconds: int,
+        deliver: Callable[[Sequence[ClaimedJob]], None],
+        unavailable: Callable[[Unavailable], None] = lambda _: None,
+    ) -> None:
+        self.session = session
+        self.lease_seconds = lease_seconds
+        self.deliver = deliver
+        self.unavailable = unavailable
+        self.credits = 0
+        self.gone = False
+
+
+class Credits:
+    """The claimants that wait for jobs, in the order of their turns.
+
+    Every credit is in one of three places: with its claimant, in a reservation, or spent on a job.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Claimant, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def waiting(self) -> list[Claimant]:
+        """Return the claimants that have credits, the next one first."""
+        return list(self._waiting)
+
+    def add(self, claimant: Claimant, count: int) -> None:
+        """Let `claimant` have `count` more jobs."""
+        claimant.credits += count
+        self._waiting[claimant] = None
+
+    def remove(self, claimant: Claimant) -> None:
+        """Forget `claimant` and its credits, those in reservations included."""
+        claimant.gone = True
+        claimant.credits = 0
+        self._waiting.pop(claimant, None)
+
+    def reserve(self, limit: int) -> list[Claimant]:
+        """Take up to `limit` credits, one from each claimant in turn. Return one entry per credit, in that order."""
+        if len(self._waiting) == 1:
+            (claimant,) = self._waiting
+            count = min(claimant.credits, limit)
+            reserved = [claimant] * count
+            claimant.credits -= count
+        else:
+            reserved = []
+            turn = deque(self._waiting)
+            while turn and len(reserved) < limit:
+                claimant = turn.popleft()
+                claimant.credits -= 1
+                reserved.append(claimant)
+                if claimant.credits:
+                    turn.append(claimant)
+        for claimant in [claimant for claimant in self._waiting if not claimant.credits]:
+            del self._waiting[claimant]
+        return reserved
+
+    def give_back(self, reserved: Sequence[Claimant]) -> None:
+        """Return reserved credits to those claimants that are still here."""
+        for claimant in reserved:
+            if not claimant.gone:
+                claimant.credits += 1
+                self._waiting.setdefault(claimant)
+
+    def spend(self, reserved: Sequence[Claimant], jobs: Sequence[ClaimedJob]) -> dict[Claimant, list[ClaimedJob]]:
+        """Spend one reserved credit per job and give the rest back. Return the share of each claimant.
+
+        Shares may be empty. A claimant that got jobs goes to the end of the line.
+        """
+        shares: dict[Claimant, list[ClaimedJob]] = {claimant: [] for claimant in dict.fromkeys(reserved)}
+        if len(shares) == 1:
+            shares[reserved[0]] = list(jobs)
+        else:
+            for claimant, job in zip(reserved, jobs, strict=False):
+                shares[claimant].append(job)
+        self.give_back(reserved[len(jobs) :])
+        for claimant, share in shares.items():
+            if share and claimant in self._waiting:
+                del self._waiting[claimant]
+                self._waiting[claimant] = None
+        return shares

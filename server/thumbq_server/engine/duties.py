@@ -1,0 +1,112 @@
+"""What the janitor does: each duty is called regularly and returns how much it did."""
+
+import time
+from collections.abc import Callable
+
+from thumbq_server.domain.retry import RetryPolicy, delays, jitter
+from thumbq_server.storage import maintenance
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.fail import expire
+from thumbq_server.storage.workers import record_heartbeats
+
+EXPIRE_LIMIT = 1000
+WORTH_A_VACUUM = 1000
+PRUNE_LIMIT = 1000
+_PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
+
+
+class ExpireLeases:
+    """Ends the attempts whose lease ran out; `wake_in` is called with the seconds until their retries are due.
+
+    While PostgreSQL or this server was away no heartbeat could extend a lease. So after a start or an outage workers
+    have `grace` seconds to send one before anything is taken from them.
+    """
+
+    def __init__(self, lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None], grace: float) -> None:
+        self._lane = lane
+        self._policy = policy
+        self._wake_in = wake_in
+        self._grace = grace
+        self._not_before = time.monotonic() + grace
+
+    async def __call__(self) -> int:
+        """Return how many leases expired."""
+        if time.monotonic() < self._not_before:
+            return 0
+        try:
+            return await self._expire_all()
+        except Unavailable:
+            self._not_before = time.monotonic() + self._grace
+            raise
+
+    async def _expire_all(self) -> int:
+        count = 0
+        while True:
+            rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
+            for due_in in {row.due_in for row in rows if row.due_in is not None}:
+                self._wake_in(due_in)
+            count += len(rows)
+            if len(rows) < EXPIRE_LIMIT:
+                return count
+
+
+class PruneLog:
+    """Forgets notifications older than `keep` seconds, in pieces. What takes too long is left to the next time."""
+
+    def __init__(self, database: Database, keep: float) -> None:
+        self._database = database
+        self._keep = keep
+
+    async def __call__(self) -> int:
+        """Return how many commits were forgotten."""
+        count = 0
+        until = time.monotonic() + _PRUNE_SECONDS
+        while True:
+            pruned = await maintenance.prune_log(self._database, self._keep, PRUNE_LIMIT)
+            count += pruned
+            if pruned < PRUNE_LIMIT or time.monotonic() >= until:
+                return count
+
+
+class VacuumLiveTables:
+    """Clears away the dead rows that claims wade through, once enough jobs were claimed.
+
+    `jobs_claimed` returns a running count. A few dead rows do no harm, and a vacuum on an otherwise idle queue would
+    be in the way of the next job.
+    """
+
+    def __init__(self, database: Database, jobs_claimed: Callable[[], int]) -> None:
+        self._database = database
+        self._jobs_claimed = jobs_claimed
+        self._done_at = 0
+
+    async def __call__(self) -> int:
+        """Return 0: a vacuum is not worth a line in the log."""
+        if self._jobs_claimed() - self._done_at >= WORTH_A_VACUUM:
+            self._done_at = self._jobs_claimed()
+            await maintenance.vacuum_live_tables(self._database)
+        return 0
+
+
+class RecordSignsOfLife:
+    """Moves the last sign of life of all workers that gave one, in one statement.
+
+    Heartbeats and unary dequeues call `note`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: set[int] = set()
+
+    def note(self, session: int) -> None:
+        """Note that the worker of a session lives."""
+        self._seen.add(session)
+
+    async def __call__(self) -> int:
+        """Return 0: that workers live is not worth a line in the log."""
+        if self._seen:
+            seen, self._seen = self._seen, set()
+            await record_heartbeats(self._database, sorted(seen))
+        return 0

@@ -1,0 +1,74 @@
+"""Snapshots of the whole queue, for its watchers."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from thumbq_server.domain.records import Snapshot
+from thumbq_server.engine.wakeup import Broadcast, WakeUp
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.reads.snapshot import take_snapshot
+
+_SHORTEST_PAUSE = 0.25
+# Counting a large queue is slow: it may take this share of a connection's time.
+_LARGEST_SHARE = 0.1
+
+
+class QueueSnapshots:
+    """Takes a snapshot when something happened and there are watchers, at most four times a second."""
+
+    def __init__(self, database: Database, *, poll: float = 1.0) -> None:
+        self._database = database
+        self._watchers = 0
+        self._snapshot: Snapshot | None = None
+        self._wake_up = WakeUp(poll)
+        self._changes = Broadcast()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let every watcher end."""
+        self._closed = True
+        self._changes.announce()
+
+    def wake(self) -> None:
+        """Signal that something happened."""
+        self._wake_up.set()
+
+    async def run(self) -> None:
+        """Take snapshots until cancelled."""
+        while True:
+            await self._wake_up.wait()
+            if not self._watchers:
+                continue
+            started = time.monotonic()
+            with contextlib.suppress(Unavailable):
+                snapshot = await take_snapshot(self._database)
+                # Without watchers, keep none: it would be old for the next one.
+                if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
+                    self._snapshot = snapshot
+                    self._changes.announce()
+            took = time.monotonic() - started
+            await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
+
+    async def follow(self) -> AsyncGenerator[Snapshot, None]:
+        """Yield the present snapshot, and each later one that differs. A slow watcher skips some."""
+        self._watchers += 1
+        self._wake_up.set()
+        seen: Snapshot | None = None
+        try:
+            while not self._closed:
+                if self._snapshot is not None and self._snapshot is not seen:
+                    seen = self._snapshot
+                    yield seen
+                else:
+                    await self._changes.upcoming().wait()
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._snapshot = None
+
+
+def _content(snapshot: Snapshot) -> tuple[object, ...]:
+    return snapshot.counters, snapshot.rendering

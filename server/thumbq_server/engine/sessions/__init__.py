@@ -1,0 +1,1 @@
+"""The sessions of workers: one for each stream that is open."""

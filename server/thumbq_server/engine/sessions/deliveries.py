@@ -1,0 +1,37 @@
+"""The jobs that a stream was sent, until they are known to have arrived. Synchronous, without I/O."""
+
+from collections.abc import Collection, Sequence
+
+from thumbq_server.domain.job import ClaimedJob, Token
+
+
+class Deliveries:
+    """The messages with jobs that a worker was sent, numbered from 1, until it confirms them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._unconfirmed: dict[int, Sequence[ClaimedJob]] = {}
+        # Tokens in unconfirmed messages that a heartbeat has confirmed.
+        self._named: set[Token] = set()
+
+    def add(self, jobs: Sequence[ClaimedJob]) -> int:
+        """Note a message with these jobs. Return its number."""
+        self._count += 1
+        self._unconfirmed[self._count] = jobs
+        return self._count
+
+    def confirm(self, number: int) -> None:
+        """Note that this message arrived, and so all before it."""
+        for earlier in [known for known in self._unconfirmed if known <= number]:
+            confirmed = self._unconfirmed.pop(earlier)
+            if self._named:
+                self._named.difference_update(job.token for job in confirmed)
+
+    def confirm_jobs(self, tokens: Collection[Token]) -> None:
+        """Note that these jobs arrived: a heartbeat names them."""
+        for jobs in self._unconfirmed.values():
+            self._named.update({job.token for job in jobs}.intersection(tokens))
+
+    def unreceived(self) -> list[Token]:
+        """Return the leases of all jobs that are not known to have arrived."""
+        return [job.token for jobs in self._unconfirmed.values() for job in jobs if job.token not in self._named]

@@ -1,0 +1,98 @@
+"""The sessions that are open on one server, and what other servers say about them."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import NamedTuple
+
+from thumbq_server.domain.job import LostReason
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_worker_id
+from thumbq_server.engine.queue import Queue
+from thumbq_server.engine.sessions import server_messages
+from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
+from thumbq_server.engine.sessions.session import Peer, Session, SessionTimes
+from thumbq_server.storage import workers
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import broadcast
+
+MAX_SESSION_ID = 100
+TAKEN_OVER = "a newer stream of this session has taken over"
+
+
+class Hello(NamedTuple):
+    """What a worker says of itself. Session "" is a new one."""
+
+    worker_id: str
+    session_id: str
+    version: str
+    labels: Mapping[str, str]
+
+
+class Sessions:
+    """One stream serves a session at a time: a newer one takes over, on whatever server it is."""
+
+    def __init__(
+        self, database: Database, queue: Queue, times: SessionTimes, seen: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self.times = times
+        self._seen = seen
+        self._open: dict[int, Session] = {}
+        self._draining = False
+
+    @contextlib.asynccontextmanager
+    async def open(self, hello: Hello, peer: Peer) -> AsyncIterator[Session]:
+        """Serve a session until the block ends. Raises Invalid, Unavailable."""
+        worker_id = check_worker_id(hello.worker_id)
+        name = _check_session_id(hello.session_id) or uuid.uuid4().hex
+        number = await workers.register(self._database, worker_id, name, hello.version, hello.labels)
+        while older := self._open.get(number):
+            older.send_away(TAKEN_OVER)
+            await older.ended.wait()
+        session = Session(self._database, self._queue, self.times, peer, self._seen, number, worker_id, name)
+        self._open[number] = session
+        try:
+            # The older stream may be another server's.
+            opened = SessionOpened(number, session.stream_id)
+            await broadcast(self._database, [server_messages.encode(opened)])
+            await session.welcome()
+            if self._draining:
+                session.drain(0)
+            yield session
+        finally:
+            del self._open[number]
+            session.end()
+
+    def on_broadcast(self, payload: str) -> None:
+        """Take in what a server told all servers."""
+        message = server_messages.parse(payload)
+        session = self._open.get(message.session) if message is not None else None
+        if session is None:
+            return
+        match message:
+            case SessionOpened(_, stream_id) if stream_id != session.stream_id:
+                session.send_away(TAKEN_OVER)
+            case LeaseCancelled(_, token):
+                session.lose([token], LostReason.CANCELLED)
+
+    async def drain(self, reconnect_after: float, grace: float) -> None:
+        """Ask every worker to finish and go; after `grace` seconds send the rest away. Return when all have gone."""
+        self._draining = True
+        for session in self._open.values():
+            session.drain(reconnect_after)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._open:
+                    await next(iter(self._open.values())).ended.wait()
+        for session in list(self._open.values()):
+            session.send_away("the server is going away")
+            await session.ended.wait()
+
+
+def _check_session_id(session_id: str) -> str:
+    if len(session_id) > MAX_SESSION_ID or not session_id.isprintable():
+        raise Invalid("sessionId is malformed")
+    return session_id

@@ -1,0 +1,128 @@
+"""Jobs: what producers ask for, what workers get, and what everybody may see."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+from thumbq.v1 import job_pb2, queue_pb2
+from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
+from thumbq_server.domain.records import JobRecord
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_batch, check_new_job, parse_token
+from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
+
+JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
+_JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
+ASSET_TYPE = "Model"
+_OUTCOME = {
+    EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
+    EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
+    EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
+}
+
+NamesALease = (
+    queue_pb2.CompleteJobRequest | queue_pb2.FailJobRequest | queue_pb2.ExtendLeaseRequest | queue_pb2.ReleaseJobRequest
+)
+
+
+def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewJob:
+    """Return what a producer asks for. Raises Invalid."""
+    return check_new_job(
+        request.model_id,
+        request.model_hash,
+        request.priority,
+        request.max_attempts if request.HasField("max_attempts") else None,
+        request.force,
+        timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
+    )
+
+
+def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
+    """Return what a producer asks for. Raises Invalid, which names the first job that is wrong."""
+    check_batch(request.jobs, "jobs")
+    new_jobs = []
+    for index, job in enumerate(request.jobs):
+        try:
+            new_jobs.append(read_new_job(job))
+        except Invalid as error:
+            raise Invalid(f"jobs[{index}]: {error}") from error
+    return new_jobs
+
+
+def enqueued(answer: Enqueued) -> queue_pb2.EnqueueJobResponse:
+    """Return the answer to a producer."""
+    return queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=_OUTCOME[answer.outcome])
+
+
+def read_status(number: job_pb2.JobStatus.ValueType) -> JobStatus | None:
+    """Return the status that a filter names, or None when it names none. Raises Invalid."""
+    if number and number not in _JOB_STATUS_OF:
+        raise Invalid("status is unknown")
+    return _JOB_STATUS_OF.get(number)
+
+
+def read_token(request: NamesALease) -> Token:
+    """Return the lease that a unary call names, or else whatever lease the job has. Raises Invalid."""
+    if not request.lease_token:
+        return Token(request.job_id, 0)
+    token = parse_token(request.lease_token)
+    if token.job_id != request.job_id:
+        raise Invalid("leaseToken belongs to another job")
+    return token
+
+
+def add_claimed(jobs: RepeatedCompositeFieldContainer[job_pb2.Job], claimed: Iterable[ClaimedJob]) -> None:
+    """Append claimed jobs, with their lease tokens. Thousands a second go through here.
+
+    What jobs have in common is encoded once and merged into each: a third of the time that constructing them takes.
+    """
+    common: dict[tuple[object, ...], bytes] = {}
+    for row in claimed:
+        job_id, lease_seq, model_id, model_hash = row[:4]
+        encoded = common.get(row[4:])
+        if encoded is None:
+            encoded = common[row[4:]] = _encoded(*row[4:])
+        job = jobs.add()
+        job.MergeFromString(encoded)
+        job.id = job_id
+        job.model_id = model_id
+        job.model_hash = model_hash.hex()
+        job.lease_token = f"{job_id}-{lease_seq}"
+
+
+def _encoded(
+    attempt: int, priority: int, max_attempts: int, created_at: datetime, claimed_at: datetime, expires_at: datetime
+) -> bytes:
+    job = job_pb2.Job(
+        status=job_pb2.JOB_STATUS_PROCESSING,
+        attempt_count=attempt,
+        created_at=timestamp(created_at),
+        updated_at=timestamp(claimed_at),
+        asset_type=ASSET_TYPE,
+        priority=priority,
+        max_attempts=max_attempts,
+        lease_expires_at=timestamp(expires_at),
+    )
+    return job.SerializeToString()
+
+
+def job(row: JobRecord) -> job_pb2.Job:
+    """Return a job as everybody may see it: without the token of its lease."""
+    return job_pb2.Job(
+        id=row.id,
+        model_id=row.model_id,
+        model_hash=row.model_hash.hex(),
+        status=JOB_STATUS[row.status],
+        attempt_count=row.attempt_count,
+        created_at=timestamp(row.created_at),
+        updated_at=timestamp(row.updated_at),
+        asset_type=ASSET_TYPE,
+        priority=row.priority,
+        max_attempts=row.max_attempts,
+        lease_expires_at=optional_timestamp(row.lease_expires_at),
+        run_at=optional_timestamp(row.run_at),
+        worker_id=row.worker_id,
+        error_message=row.error_message,
+        finished_at=optional_timestamp(row.finished_at),
+    )

@@ -1,0 +1,97 @@
+"""Results: how workers say that their attempts ended, and what they learn of it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from thumbq.v1 import job_pb2, queue_pb2
+from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import PathRule, check_completion, check_failure, parse_token
+from thumbq_server.engine.queue import Report
+from thumbq_server.rpc.codec.jobs import read_token
+from thumbq_server.rpc.codec.times import timedelta_of
+
+EXCEPTION_CODE = {
+    Verdict.ALREADY_DONE: queue_pb2.RESULT_CODE_ALREADY_DONE,
+    Verdict.STALE: queue_pb2.RESULT_CODE_STALE,
+    Verdict.NOT_FOUND: queue_pb2.RESULT_CODE_STALE,
+    Verdict.NOT_PROCESSING: queue_pb2.RESULT_CODE_STALE,
+}
+LOST_REASON = {
+    LostReason.EXPIRED: job_pb2.LEASE_LOST_REASON_EXPIRED,
+    LostReason.CANCELLED: job_pb2.LEASE_LOST_REASON_CANCELLED,
+    LostReason.TAKEN_OVER: job_pb2.LEASE_LOST_REASON_TAKEN_OVER,
+}
+
+
+class ReadResults(NamedTuple):
+    """A message of results: the report in it, and an exception for each malformed result."""
+
+    report: Report
+    exceptions: list[queue_pb2.ResultException]
+
+
+def read_results(results: Iterable[job_pb2.Result], paths: PathRule) -> ReadResults:
+    """Sort results by verb. Thousands a second go through here."""
+    completions: list[Completion] = []
+    failures: list[Failure] = []
+    releases: list[Token] = []
+    exceptions: list[queue_pb2.ResultException] = []
+    for result in results:
+        try:
+            token = parse_token(result.lease_token)
+            match result.WhichOneof("outcome"):
+                case "complete":
+                    completions.append(_completion(token, result.complete, paths))
+                case "fail":
+                    failures.append(_failure(token, result.fail))
+                case "release":
+                    releases.append(token)
+                case _:
+                    raise Invalid("a result needs complete, fail or release")
+        except Invalid as error:
+            exceptions.append(
+                queue_pb2.ResultException(
+                    lease_token=result.lease_token, code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
+                )
+            )
+    return ReadResults(Report(completions, failures, releases), exceptions)
+
+
+def _completion(token: Token, picture: job_pb2.Result.Complete, paths: PathRule) -> Completion:
+    return check_completion(token, picture.thumbnail_path, picture.size_bytes, picture.width, picture.height, paths)
+
+
+def _failure(token: Token, failure: job_pb2.Result.Fail | queue_pb2.FailJobRequest) -> Failure:
+    return check_failure(
+        token,
+        failure.error_message,
+        failure.retryable if failure.HasField("retryable") else True,
+        timedelta_of(failure.retry_delay) if failure.HasField("retry_delay") else None,
+    )
+
+
+def read_completion(request: queue_pb2.CompleteJobRequest, paths: PathRule) -> Completion:
+    """Return what a unary call reports. Raises Invalid."""
+    return check_completion(
+        read_token(request),
+        request.thumbnail_path,
+        request.size_bytes if request.HasField("size_bytes") else None,
+        request.width if request.HasField("width") else None,
+        request.height if request.HasField("height") else None,
+        paths,
+    )
+
+
+def read_failure(request: queue_pb2.FailJobRequest) -> Failure:
+    """Return what a unary call reports. Raises Invalid."""
+    return _failure(read_token(request), request)
+
+
+def result_exception(token: Token, verdict: Verdict) -> queue_pb2.ResultException:
+    """Return what a worker learns of a result that was not simply taken."""
+    return queue_pb2.ResultException(
+        lease_token=format_token(*token),
+        code=EXCEPTION_CODE[verdict],
+        message=f"The result was not taken: {verdict.value}.",
+    )

@@ -1,0 +1,146 @@
+"""Outages of the servers behind the gateway: pages stay connected and miss nothing."""
+
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client, Listener
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+
+
+async def is_ready(client: Client) -> bool:
+    return (await client.get("/readyz")).status == 200
+
+
+async def connected_in_heartbeat(page: Listener) -> bool:
+    """Return what the next heartbeat reports."""
+    while (frame := await page.frame()).name != "heartbeat":
+        assert frame.name in {"", "queue"}
+        assert not frame.comments
+    connected = frame.data.pop("connected")
+    assert isinstance(connected, bool)
+    return connected
+
+
+async def test_pages_stay_through_a_restart_of_the_server_and_miss_nothing(restartable: RestartableServer) -> None:
+    async with running_gateway(restartable.address) as http:
+        client = Client(http)
+        async with client.listen() as page, client.listen("modelId=2") as filtered:
+            await client.announce(1)
+            assert await page.models(1) == [1]
+            await restartable.stop()
+            away = await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w"})
+            assert (away.status, away.headers["Retry-After"]) == (503, "1")
+            assert away.content_type == "text/plain; charset=utf-8"
+            assert (await client.get("/readyz")).status == 503
+            await restartable.start()
+            await eventually(lambda: is_ready(client))
+            await client.announce(2)
+            assert await page.models(1) == [2]
+            assert await filtered.models(1) == [2]
+
+
+async def test_a_page_may_come_before_the_server(restartable: RestartableServer) -> None:
+    await restartable.stop()
+    async with running_gateway(restartable.address, heartbeat=0.15) as http:
+        client = Client(http)
+        async with client.listen("after=earliest") as page:
+            while not (await page.frame()).comments:
+                pass
+            await restartable.start()
+            await eventually(lambda: is_ready(client))
+            await client.announce(1)
+            assert await page.models(1) == [1]
+
+
+async def test_of_several_servers_the_gateway_follows_one_that_is_there(database_url: str) -> None:
+    """Pages notice nothing when the gateway changes to another server: all servers read the same log."""
+    async with AsyncExitStack() as stack:
+        first = RestartableServer(database_url)
+        await first.start()
+        stack.push_async_callback(first.stop)
+        second = RestartableServer(database_url)
+        await second.start()
+        stack.push_async_callback(second.stop)
+        http = await stack.enter_async_context(running_gateway(f"ipv4:{first.address},{second.address}"))
+        client = Client(http)
+        page = await stack.enter_async_context(client.listen())
+        filtered = await stack.enter_async_context(client.listen("status=Ready&modelId=1,2,3,4"))
+        for model_id, server in enumerate([first, second, first, second], 1):
+            await eventually(lambda: is_ready(client))
+            await client.announce(model_id)
+            assert await page.models(1) == [model_id]
+            assert await filtered.models(1) == [model_id]
+            await server.stop()
+            async with running_server(database_url) as another, running_gateway(another) as other_http:
+                await Client(other_http).announce(100 + model_id)
+            assert await page.models(1) == [100 + model_id]
+            await server.start()
+
+
+async def test_who_watches_the_queue_is_told_when_the_server_goes_and_when_it_is_back(
+    restartable: RestartableServer,
+) -> None:
+    """The gateway reports it at once: no heartbeat is due in this test."""
+    async with running_gateway(restartable.address) as http:
+        client = Client(http)
+        async with client.listen("queue=true") as page, client.listen("queue=true&modelId=1") as filtered:
+            await page.event("queue")
+            await filtered.event("queue")
+            await restartable.stop()
+            assert await connected_in_heartbeat(page) is False
+            assert await connected_in_heartbeat(filtered) is False
+            async with client.listen("queue=true") as newcomer:
+                assert await connected_in_heartbeat(newcomer) is False
+                await restartable.start()
+                for listener in (page, filtered, newcomer):
+                    assert await connected_in_heartbeat(listener) is True
+
+
+async def test_the_heartbeat_of_who_watches_the_queue_tells_whether_the_server_is_there(
+    restartable: RestartableServer,
+) -> None:
+    async with (
+        running_gateway(restartable.address, heartbeat=0.15) as http,
+        Client(http).listen("queue=true") as page,
+    ):
+        for _ in range(3):
+            assert await connected_in_heartbeat(page) is True
+        await restartable.stop()
+        while await connected_in_heartbeat(page):
+            pass
+        for _ in range(3):
+            assert await connected_in_heartbeat(page) is False
+
+
+async def test_others_get_plain_heartbeats_whatever_the_server_does(restartable: RestartableServer) -> None:
+    async with running_gateway(restartable.address, heartbeat=0.15) as http, Client(http).listen() as page:
+        await restartable.stop()
+        for _ in range(5):
+            assert not (await page.frame()).name
+
+
+async def test_json_lines_say_that_the_server_is_away_too(restartable: RestartableServer) -> None:
+    async with running_gateway(restartable.address) as http:
+        headers = {"Accept": "application/x-ndjson"}
+        async with http.get("/api/notifications?queue=true", headers=headers) as response:
+            while b'"queue"' not in await response.content.readline():
+                pass
+            await restartable.stop()
+            assert await response.content.readline() == b'{"event":"heartbeat","data":{"connected":false}}\n'
+
+
+async def test_a_gateway_that_stops_keeps_no_page_waiting_for_its_server() -> None:
+    async with aiohttp.ClientSession() as outside:
+        async with running_gateway("127.0.0.1:1") as http:
+            response = await outside.get(f"{http._base_url}/api/notifications?after=earliest")
+        assert await response.read(), "it would raise, had the stream been broken off"
+
+
+async def test_a_gateway_that_stops_ends_its_streams_in_order(server: str) -> None:
+    async with aiohttp.ClientSession() as outside:
+        async with running_gateway(server) as http:
+            response = await outside.get(f"{http._base_url}/api/notifications")
+        assert await response.read()

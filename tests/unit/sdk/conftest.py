@@ -1,0 +1,32 @@
+"""Slots that end with the test, and the results that they report."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.support.slots import Reports, Start
+from thumbq.handler import Handler
+from thumbq.slots import Slots
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+@pytest.fixture
+async def start(reports: Reports) -> AsyncIterator[Start]:
+    async with AsyncExitStack() as stack:
+
+        def start(handler: Handler, concurrency: int = 1) -> Slots:
+            slots = Slots(handler, concurrency, reports.outbox)
+
+            async def end() -> None:
+                slots.abort()
+                await slots.end()
+
+            stack.push_async_callback(end)
+            return slots
+
+        yield start
