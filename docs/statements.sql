@@ -43,6 +43,13 @@ RETURNING seq_last;
 PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload) FROM unnest($1::text[]) AS payload;
 
+-- history_read: $1 job_id
+PREPARE history_read (bigint) AS
+SELECT a.attempt, a.lease_seq, w.worker_id, a.claimed_at, a.ended_at, a.outcome, a.error_message, a.path,
+       a.next_attempt_at
+  FROM attempts a LEFT JOIN workers w ON w.id = a.session
+ WHERE a.job_id = $1 ORDER BY a.lease_seq;
+
 -- jobs_page_all: $1 below, $2 limit
 PREPARE jobs_page_all (bigint, bigint) AS
 SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id

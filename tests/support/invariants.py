@@ -26,7 +26,7 @@ _OUT_OF_BOUNDS = """
     SELECT j.id FROM jobs j LEFT JOIN ready r ON r.job_id = j.id LEFT JOIN leases l ON l.job_id = j.id
       LEFT JOIN LATERAL (SELECT max(lease_seq) AS lease_seq FROM attempts WHERE job_id = j.id) a ON true
      WHERE r.attempt >= r.max_attempts OR l.attempt > j.max_attempts OR l.lease_seq <= a.lease_seq
-        OR j.since > a.lease_seq
+        OR j.since > greatest(a.lease_seq, 0)
 """
 
 # What a claim hands out is copied from the job, and the place of a job follows from the job and its attempts.

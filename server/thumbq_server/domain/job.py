@@ -34,6 +34,16 @@ class ThumbnailStatus(StrEnum):
     FAILED = "Failed"
 
 
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, in the words of SQL."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    # given back unspent
+    RELEASED = "Released"
+
+
 class Token(NamedTuple):
     """Proof of one lease. `lease_seq` 0 stands for whatever lease the job has now (calls without a token)."""
 

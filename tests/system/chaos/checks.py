@@ -24,7 +24,8 @@ _NEVER = {
          WHERE job_id NOT IN (SELECT id FROM jobs)""",
     "a job had more attempts than it may": """
         SELECT j.id AS job, a.attempt, j.max_attempts
-          FROM jobs j JOIN attempts a ON a.job_id = j.id WHERE a.attempt > j.max_attempts""",
+          FROM jobs j JOIN attempts a ON a.job_id = j.id
+         WHERE a.lease_seq > j.since AND a.attempt > j.max_attempts""",
     "a model does not show the end of its newest request": """
         SELECT j.id AS job, j.model_id, j.status, t.job_id AS shown, t.status
           FROM job_states j LEFT JOIN thumbnails t USING (model_id)
