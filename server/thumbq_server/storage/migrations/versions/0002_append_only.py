@@ -107,7 +107,8 @@ ANALYZE live;
 
 INSERT INTO jobs (id, model_id, request_no, since, created_at, due_at, reset_at, priority, max_attempts, model_hash)
 OVERRIDING SYSTEM VALUE
-SELECT j.id, j.model_id, j.request_no, 0, j.created_at, coalesce(l.run_at, j.due_at),
+SELECT j.id, j.model_id, j.request_no, CASE WHEN j.outcome IS NOT NULL AND j.lease_seq = 0 THEN -1 ELSE 0 END,
+       j.created_at, coalesce(l.run_at, j.due_at),
        CASE WHEN j.outcome IS NULL AND j.error_message IS NULL THEN j.updated_at ELSE j.created_at END,
        j.priority, j.max_attempts, j.model_hash
   FROM old_jobs j LEFT JOIN live l ON l.job_id = j.id;
