@@ -7,8 +7,8 @@ does it again.
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 _STATEMENTS = """
 LOCK TABLE jobs, ready, leases, dead_letters, thumbnails, queue_head IN ACCESS EXCLUSIVE MODE;
