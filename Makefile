@@ -5,6 +5,7 @@ VENV := .venv
 GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := $(wildcard tests/unit/test_domain_*.py) tests/store tests/engine
@@ -28,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(TYPESCRIPT)/node_modules/installed || echo "The tests of the TypeScript client are skipped.")
+	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) || echo "The tests with node are skipped.")
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: coverage
@@ -92,6 +93,10 @@ bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz
+fuzz: $(VENV)/installed-dev  ## Send odd, broken and huge requests, and look for what breaks: make fuzz MINUTES=10 SEED=7
+	$(VENV)/bin/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python
@@ -135,6 +140,6 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
 	@touch $@
 
-$(TYPESCRIPT)/node_modules/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
-	npm ci --ignore-scripts --prefix $(TYPESCRIPT)
+$(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json
+	npm ci --ignore-scripts --prefix $*
 	@touch $@

@@ -1,6 +1,54 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
+PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
+WITH input AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+           WITH ORDINALITY AS i (job_id, event_type, message, metadata, error_message, place)
+), lines AS (
+    SELECT i.*, nextval('job_event_seq') AS id FROM input i
+     WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
+     ORDER BY place
+), told AS (
+    SELECT l.session, min(l.claimed_at) AS claimed_at
+      FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
+     WHERE l.job_id = ANY ($1)
+     GROUP BY l.session
+), extended AS (
+    UPDATE leases l
+       SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+                                                     l.claimed_at + $7 * interval '1 second'))
+      FROM told t
+     WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
+       -- the twelve lines of a quick job extend it once
+       AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+), forgotten AS (
+    DELETE FROM job_events WHERE id = ANY (ARRAY (
+        SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
+            SELECT e.id FROM job_events e WHERE e.job_id = n.job_id ORDER BY e.id DESC OFFSET $8) old))
+), written AS (
+    INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message)
+    SELECT id, job_id, event_type, message, metadata, error_message FROM lines
+)
+SELECT place, id, set_config('synchronous_commit', 'off', true) FROM lines;
+
+-- job_events_list: $1 job_id, $2 most
+PREPARE job_events_list (bigint, bigint) AS
+SELECT * FROM (
+    SELECT id, created_at, event_type, message, metadata, error_message
+      FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+ ORDER BY id;
+
+-- leases_keep: $1 worker_ids, $2 connected_seconds, $3 lease_seconds, $4 longest_seconds
+PREPARE leases_keep (text[], double precision[], double precision, double precision) AS
+UPDATE leases l
+   SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
+                                                 l.claimed_at + $4 * interval '1 second'))
+  FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+  JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+ WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
+
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
 WITH pruned AS (
@@ -13,6 +61,45 @@ WITH pruned AS (
     RETURNING 1
 )
 SELECT count(*) AS count FROM pruned;
+
+-- model_versions_exist
+PREPARE model_versions_exist AS
+SELECT EXISTS (SELECT FROM model_versions) AS exist;
+
+-- model_versions_write: $1 version_ids, $2 model_ids, $3 model_hashes
+PREPARE model_versions_write (bigint[], bigint[], bytea[]) AS
+INSERT INTO model_versions AS v (version_id, model_id, model_hash)
+SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
+       AS i (version_id, model_id, model_hash)
+ ORDER BY version_id
+ON CONFLICT (version_id) DO UPDATE
+   SET model_id = excluded.model_id, model_hash = excluded.model_hash, processed_at = NULL,
+       path = NULL, size_bytes = NULL, width = NULL, height = NULL
+ WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash);
+
+-- model_versions_of_jobs: $1 job_ids
+PREPARE model_versions_of_jobs (bigint[]) AS
+SELECT j.id, max(v.version_id) AS version_id
+  FROM jobs j JOIN model_versions v ON v.model_id = j.model_id AND v.model_hash = j.model_hash
+ WHERE j.id = ANY ($1) GROUP BY j.id;
+
+-- model_versions_keep_pictures: $1 job_ids, $2 paths, $3 sizes, $4 widths, $5 heights
+PREPARE model_versions_keep_pictures (bigint[], text[], bigint[], integer[], integer[]) AS
+UPDATE model_versions v
+   SET path = i.path, size_bytes = i.size_bytes, width = i.width, height = i.height, processed_at = now()
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::int[])
+       AS i (job_id, path, size_bytes, width, height)
+  JOIN jobs j ON j.id = i.job_id
+ WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash;
+
+-- model_versions_read: $1 version_id
+PREPARE model_versions_read (bigint) AS
+SELECT v.model_id, v.model_hash, v.created_at, v.processed_at, v.path, v.size_bytes, v.width, v.height,
+       s.status, s.attempt_count, s.error_message
+  FROM model_versions v
+  LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
+  LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
+ WHERE v.version_id = $1;
 
 -- log_head
 PREPARE log_head AS

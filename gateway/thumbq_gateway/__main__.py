@@ -20,11 +20,9 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         _refuse(str(error))
-    if not is_loopback(settings.http_host) and not settings.insecure:
-        _refuse(
-            f"refusing to listen on {settings.http_host} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted"
-        )
+    for host in filter(None, [settings.http_host, settings.peer_host]):
+        if not is_loopback(host) and not settings.insecure:
+            _refuse(f"refusing to listen on {host} without API keys; set THUMBQ_INSECURE=1 if the network is trusted")
     _allow_many_connections()
     try:
         uvloop.run(run(settings))

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
 import structlog
 from aiohttp import web
+from yarl import URL
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files import ThumbnailFiles
+from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
+from thumbq_gateway.http.model_files import ModelFiles
 from thumbq_gateway.http.pages import page_routes
+from thumbq_gateway.http.uploads import Uploads
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -23,6 +27,9 @@ from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
 from thumbq_gateway.settings import Settings
+from thumbq_gateway.signalr.wing import SignalR
+from thumbq_gateway.transcoding.finish import Finish
+from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.transcoder import LARGEST_BODY, Transcoder
 from thumbq_runtime import duties
@@ -58,6 +65,8 @@ class Parts:
     fanout: Fanout
     upstream: Upstream
     queue_relay: QueueRelay
+    forwarder: Forwarder
+    hubs: SignalR
 
 
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
@@ -72,13 +81,29 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_capacity=settings.ring_notifications,
         ring_bytes=settings.ring_bytes,
     )
+    queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
+    forwarder = Forwarder(verify=settings.upstream_verify)
+    hubs = SignalR(
+        channel,
+        queue_relay,
+        metrics.hubs,
+        forwarder,
+        secret=settings.key_of_hubs(),
+        heartbeat=settings.heartbeat,
+        limit=settings.subscriber_limit,
+        buffer_limit=settings.subscriber_buffer,
+        origins=settings.cors_origins,
+    )
+    upstream.listeners.append(hubs)
     return Parts(
         metrics=metrics,
         table=table,
         transcoder=Transcoder(table, channel, metrics.requests),
         fanout=fanout,
         upstream=upstream,
-        queue_relay=QueueRelay(channel, fanout, linger=settings.queue_watch_linger),
+        queue_relay=queue_relay,
+        forwarder=forwarder,
+        hubs=hubs,
     )
 
 
@@ -96,11 +121,28 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
-    app.add_routes(page_routes())
     app.add_routes(notifications.routes())
     app.add_routes(ThumbnailFiles(channel, settings.thumbnail_root).routes())
+    app.add_routes(Uploads(settings.thumbnail_root).routes())
+    app.add_routes(Finish(channel).routes())
+    app.add_routes(Neighbours(channel).routes())
+    app.add_routes(parts.hubs.routes())
+    app.add_routes(_routes_by_settings(settings, parts.forwarder))
     allow_origins(app, settings.cors_origins)
     return app
+
+
+def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
+    """Return the routes that depend on settings: files of models, and an application behind, or the live page."""
+    routes = ModelFiles(settings.model_root).routes() if settings.model_root else []
+    if not settings.upstream:
+        return [*routes, *page_routes()]
+    base = URL(str(settings.upstream))
+
+    async def pass_on(request: web.Request) -> web.StreamResponse:
+        return await forwarder.forward(request, base)
+
+    return [*routes, web.route("*", "/{path:.*}", pass_on)]
 
 
 @asynccontextmanager
@@ -109,8 +151,9 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
         parts = build(settings, channel)
         app = register(parts, settings, channel)
-        vital = parts.upstream.run(), parts.fanout.beat(parts.upstream.head)
+        vital = parts.upstream.run(), parts.fanout.beat(parts.upstream.head), *parts.hubs.duties()
         async with (
+            aclosing(parts.forwarder),
             duties.running(*vital, failure="gateway.broken", broken=broken),
             _listening(app, parts, settings) as port,
         ):
@@ -125,6 +168,7 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
     site = web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port)
     try:
         await site.start()
+        parts.hubs.live_at(await _open_own_door(settings, runner))
         yield int(runner.addresses[0][1])
     finally:
         if site in runner.sites:
@@ -132,9 +176,22 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
             for _ in range(_ACCEPT_ITERATIONS):
                 await asyncio.sleep(0)
         parts.fanout.end()
+        parts.hubs.drain()
         parts.queue_relay.end()
         parts.transcoder.end_long_polls()
         await runner.cleanup()
+
+
+async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
+    """Listen on a port of this process alone, for the other gateways. Return its host:port, or "" when it is alone.
+
+    Gateways that share a port need it: a connection to the shared port may reach any of them.
+    """
+    if not settings.reuse_port and not settings.peer_host:
+        return ""
+    host = settings.peer_host or "127.0.0.1"
+    await web.TCPSite(runner, host, 0).start()
+    return f"{host}:{runner.addresses[-1][1]}"
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ class CutOff(StrEnum):
 
     UNREAD = "unread"
     STALLED = "stalled"
+    SILENT = "silent"
 
 
 class RequestMetrics:
@@ -48,7 +49,7 @@ class NotificationMetrics:
         self.delivered = counter("delivered", "Notifications sent to clients, each counted once per client.")
         self.cut_off = counter(
             "cut_off",
-            "Clients cut off because they read too slowly, live (unread) or while they caught up (stalled).",
+            "Clients cut off: they read too slowly, live (unread) or catching up (stalled), or a hub's fell silent.",
             ("reason",),
         )
         for reason in CutOff:
@@ -64,6 +65,26 @@ class NotificationMetrics:
         )
 
 
+class HubMetrics:
+    """Counters of the SignalR hubs."""
+
+    def __init__(self, registry: CollectorRegistry, cut_off: Counter) -> None:
+        """`cut_off` is counted with that of the notification stream."""
+        self.cut_off = cut_off
+        self.connections = Gauge(
+            "thumbq_gateway_hub_connections", "Clients connected to a hub.", ["hub"], registry=registry
+        )
+        self.calls = Counter(
+            "thumbq_gateway_hub_calls", "Methods called by clients of a hub.", ["hub"], registry=registry
+        )
+        self.events = Counter(
+            "thumbq_gateway_hub_events",
+            "Events sent to clients of a hub, each counted once per client.",
+            ["target"],
+            registry=registry,
+        )
+
+
 class Metrics:
     """All counters of one gateway, in their own registry."""
 
@@ -71,3 +92,4 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = RequestMetrics(self.registry)
         self.notifications = NotificationMetrics(self.registry)
+        self.hubs = HubMetrics(self.registry, self.notifications.cut_off)

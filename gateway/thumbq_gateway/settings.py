@@ -1,9 +1,10 @@
 """The operator's settings: environment variables with the prefix THUMBQ_, and PORT."""
 
+import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
@@ -21,6 +22,8 @@ class Settings(BaseSettings):
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    hub_secret: str | None = shared.HUB_SECRET.field()
+    hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
     cors_origins: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
@@ -46,9 +49,40 @@ class Settings(BaseSettings):
         default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
     )
 
+    peer_host: str | None = Field(
+        default=None,
+        description="Address at which gateways on other hosts reach this one, for hub clients without WebSockets.",
+    )
+    model_root: Path | None = Field(
+        default=None,
+        description="Folder of the models, as 42.glb or 42-any-name.glb, for workers that fetch them here.",
+    )
+    upstream: AnyHttpUrl | None = Field(
+        default=None,
+        description="Application behind the gateway: requests for other paths are passed on to it, as http://10.0.0.1:8080.",
+    )
+    upstream_verify: bool = Field(
+        default=True, description="Check the certificate of the application behind the gateway."
+    )
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
+
+    @model_validator(mode="after")
+    def _take_secret_from_file(self) -> Self:
+        if self.hub_secret_file and not self.hub_secret:
+            try:
+                self.hub_secret = self.hub_secret_file.read_text().strip()
+            except OSError as problem:
+                raise ValueError(f"THUMBQ_HUB_SECRET_FILE cannot be read: {problem}.") from problem
+            if not self.hub_secret:
+                raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
+        return self
+
+    def key_of_hubs(self) -> bytes:
+        """Return the secret of the hubs: the one that is set, or one of this process alone."""
+        return self.hub_secret.encode() if self.hub_secret else secrets.token_bytes(32)

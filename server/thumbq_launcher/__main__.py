@@ -6,6 +6,7 @@ its children in the same way.
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 
@@ -23,6 +24,8 @@ from thumbq_runtime.settings import (
     GRPC_PORT,
     HTTP_HOST,
     HTTP_PORT,
+    HUB_SECRET,
+    HUB_SECRET_FILE,
     SERVER,
     THUMBNAIL_ROOT,
 )
@@ -78,6 +81,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
         GRPC_HOST.variable: settings.grpc_host,
         HTTP_HOST.variable: settings.http_host,
     }
+    if not HUB_SECRET.read(environment) and not HUB_SECRET_FILE.read(environment):
+        environment[HUB_SECRET.variable] = secrets.token_hex(32)
     # -P: a file in the current folder must not be imported in place of a library.
     python = [sys.executable, "-P", "-m"]
 

@@ -55,6 +55,16 @@ HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the
 HTTP_PORT = Setting(
     ("THUMBQ_HTTP_PORT", "PORT"), _PORT, 5009, "Port of the page and the JSON API; 0 takes any free one."
 )
+HUB_SECRET = Setting[str | None](
+    ("THUMBQ_HUB_SECRET",),
+    _TEXT,
+    None,
+    "Signs the connection tokens of the SignalR hubs: the same for gateways on several hosts."
+    " Without one, `thumbq serve` makes one for its gateways.",
+)
+HUB_SECRET_FILE = Setting[Path | None](
+    ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
+)
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
 PROCESSES = Setting(
     ("THUMBQ_PROCESSES",),

@@ -73,6 +73,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     await upgrade(dsn)
     async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
         parts = build(settings, database)
+        await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
         health = HealthServicer()
@@ -160,6 +161,7 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("look for versions", 2.0, queue.versions),
         ]
     )
     return Parts(

@@ -44,7 +44,7 @@ async def test_the_picture_is_served_with_its_type_and_tags(client: Client) -> N
     assert answer.headers["Accept-Ranges"] == "bytes"
     assert answer.headers["ETag"]
     assert answer.headers["Last-Modified"]
-    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Cache-Control"] == "public, max-age=60"
 
 
 async def test_a_known_picture_is_not_sent_again_until_it_changes(client: Client, picture: Path) -> None:

@@ -28,7 +28,10 @@ from thumbq_server.storage.transitions.release import release
 DELAYS = delays(RetryPolicy())
 # the number of a lease that nobody has
 UNCLAIMED = 2**50
-TABLES = ("jobs", "ready", "leases", "attempts", "workers", "notifications", "queue_head")
+TABLES = (
+    *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),
+    *("notifications", "queue_head"),
+)
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
 

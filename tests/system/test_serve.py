@@ -251,6 +251,16 @@ def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folde
         wait_until(lambda: len(service.children("thumbq_gateway")) == 2, "the killed gateway is back")
 
 
+def test_several_processes_take_the_connections_of_each_other_s_hubs(folder: Path) -> None:
+    """Each request may reach another process; of ten pairs, some surely reach two."""
+    with serving(folder, THUMBQ_PROCESSES="2") as service:
+        for _ in range(10):
+            status, negotiated = request(f"{service.page}thumbnailHub/negotiate?negotiateVersion=1", {})
+            assert status == 200
+            token = json.loads(negotiated)["connectionToken"]
+            assert request(f"{service.page}thumbnailHub?id={token}") == (200, b"")
+
+
 def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]

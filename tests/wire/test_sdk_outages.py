@@ -197,7 +197,7 @@ async def test_sigterm_finishes_the_running_job_and_releases_the_next(
     assert worker.stdin
     worker.stdin.write(b"go on\n")
 
-    assert await asyncio.wait_for(worker.wait(), 5) == 0
+    assert await asyncio.wait_for(worker.wait(), 20) == 0
     assert await statuses(database) == {"Completed": 1, "Pending": 1}
     assert await database.fetchval("SELECT attempt_count FROM job_states WHERE status = 'Pending'") == 0
 
@@ -214,7 +214,7 @@ async def test_a_second_signal_ends_the_worker_at_once_and_its_job_is_released(
 
     worker.send_signal(number)
 
-    assert await asyncio.wait_for(worker.wait(), 5) == 0
+    assert await asyncio.wait_for(worker.wait(), 20) == 0
     assert await statuses(database) == {"Pending": 2}
 
 

@@ -124,7 +124,7 @@ async def test_held_jobs_never_exceed_the_credits(
         held.append(len(slots.held))
 
     monkeypatch.setattr(Slots, "accept", observed)
-    async with running_server(database_url, heartbeat_interval=0.1) as server:
+    async with running_server(database_url, heartbeat_interval=1) as server:
         await enqueue(server, 40)
         async with working(server, gate, concurrency=3, prefetch=2):
             await confirmed(database, 5)
@@ -193,7 +193,7 @@ async def test_a_refused_result_fails_the_job_with_the_reason(server: str, datab
 
 async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, database: asyncpg.Connection, gate: Gate):
     async with running_server(
-        database_url, delivery_lease_duration=2, lease_duration=2, heartbeat_interval=0.2
+        database_url, delivery_lease_duration=4, lease_duration=4, heartbeat_interval=0.5
     ) as server:
         await enqueue(server, 1)
         async with working(server, gate):
@@ -210,7 +210,7 @@ async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, databa
 
 
 async def test_a_lost_lease_cancels_the_handler(database_url: str, database: asyncpg.Connection, gate: Gate):
-    async with running_server(database_url, heartbeat_interval=0.1) as server:
+    async with running_server(database_url, heartbeat_interval=1) as server:
         await enqueue(server, 1)
         async with working(server, gate):
             await gate.begun(1)

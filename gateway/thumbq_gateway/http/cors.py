@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST",
-    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
+    # the two of X-… are what SignalR's client sends, the last what workers send
+    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control, X-Requested-With,"
+    " X-SignalR-User-Agent, Authorization, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
 
@@ -31,6 +33,8 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
         response.headers.add("Vary", "Origin")
         if origin := allowed(request):
             response.headers["Access-Control-Allow-Origin"] = origin
+            if origin in origins:  # a page that only "*" lets in gets no cookies
+                response.headers["Access-Control-Allow-Credentials"] = "true"
             response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
 
     if origins:

@@ -1,4 +1,8 @@
-"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root."""
+"""GET /models/{id}/thumbnail/file: the picture, and never a file outside the thumbnail root.
+
+A page may keep a copy. Events and records add the time of the picture to the address (`?v=`), so that another picture
+has another address. A copy under the documented address, without it, is out of date for a minute at most.
+"""
 
 import asyncio
 import os
@@ -9,20 +13,23 @@ from typing import BinaryIO
 import grpc
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
-_PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
 _TIMEOUT = 10.0  # seconds
 _HEADERS = {
-    # A new picture keeps the address, so a browser must revalidate its copy.
-    "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
+# A page of Modelibr fetches a picture in a loop for as long as it must not keep it.
+_KEEP_SHORTLY = {"Cache-Control": "public, max-age=60"}
+_KEEP = {"Cache-Control": "public, max-age=86400, immutable"}
 _BY_SUFFIX = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -31,7 +38,7 @@ _BY_SUFFIX = {
     ".gif": "image/gif",
     ".avif": "image/avif",
 }
-_read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
+_read_id = whole_number_reader(-(2**63), 2**63 - 1)
 
 
 class ThumbnailFiles:
@@ -44,23 +51,36 @@ class ThumbnailFiles:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the pictures."""
-        return [web.get(_PATTERN, self.handle)]
+        return [web.get(_OF_MODEL, self.handle), web.get(_OF_VERSION, self.handle)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Return the last good picture of the model, or 404."""
+        """Return the last good picture of the model or version, or 404."""
+        ((name, text),) = request.match_info.items()
         try:
-            model_id = _read_model_id(request.match_info["model_id"])
+            number = _read_id(text)
         except InvalidValue:
             raise web.HTTPNotFound from None
-        asked = GetThumbnailRequest(model_id=model_id)
+        asked = GetThumbnailRequest(**{name: number})
         answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
         path = answer.thumbnail.path
         if self._root is None or not path:
-            raise _no_file(model_id)
+            raise _no_file(name, number)
         try:
-            return OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
+            response = OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
         except (OSError, ValueError):
-            raise _no_file(model_id) from None
+            raise _no_file(name, number) from None
+        is_of_this_picture = request.query.get("v") == _version(answer.thumbnail.processed_at)
+        response.headers.update(_KEEP if is_of_this_picture else _KEEP_SHORTLY)
+        return response
+
+
+def versioned(url: str, moment: Timestamp) -> str:
+    """Return the address of the picture that came at this moment, and of no other."""
+    return f"{url}?v={_version(moment)}"
+
+
+def _version(moment: Timestamp) -> str:
+    return f"{moment.ToMicroseconds():x}"
 
 
 class OpenedFile(web.FileResponse):
@@ -118,5 +138,6 @@ def content_type(start: bytes, path: str) -> str:
     return _BY_SUFFIX.get(Path(path).suffix.lower(), "application/octet-stream")
 
 
-def _no_file(model_id: int) -> Refusal:
-    return Refusal(grpc.StatusCode.NOT_FOUND, f"Model {model_id} has no thumbnail file.")
+def _no_file(name: str, number: int) -> Refusal:
+    what = "Model" if name == "model_id" else "Version"
+    return Refusal(grpc.StatusCode.NOT_FOUND, f"{what} {number} has no thumbnail file.")

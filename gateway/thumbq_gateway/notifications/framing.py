@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from thumbq.v1.notification_pb2 import Notification, ResetReason
+from thumbq_gateway.http.files import versioned
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
@@ -127,6 +128,8 @@ def notification_data(notification: Notification) -> dict[str, Any]:
         "willRetry": printed["willRetry"],
         "timestamp": printed.get("timestamp"),
     }
+    if notification.HasField("thumbnail_url") and not notification.test:
+        data["thumbnailUrl"] = versioned(notification.thumbnail_url, notification.timestamp)
     if notification.HasField("next_attempt_at"):
         data["nextAttemptAt"] = printed["nextAttemptAt"]
     if notification.test:

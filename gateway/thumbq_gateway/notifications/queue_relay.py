@@ -1,6 +1,7 @@
 """The state of the queue as a whole. The gateway asks the server for it only while a client watches."""
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 
@@ -25,6 +26,7 @@ class QueueRelay:
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
         self.latest: bytes | None = None  # JSON
+        self.listeners: list[Callable[[QueueSnapshot], None]] = []  # they get each snapshot while there is a watcher
 
     def enter(self) -> None:
         """Count one watcher more, and open the stream for the first."""
@@ -60,6 +62,8 @@ class QueueRelay:
                     pauses = back_off()
                     self.latest = json_bytes(_print_snapshot(response.snapshot))
                     self._fanout.publish_queue(self.latest)
+                    for listener in self.listeners:
+                        listener(response.snapshot)
             except grpc.aio.AioRpcError:
                 pass  # Upstream reports the outage
             finally:

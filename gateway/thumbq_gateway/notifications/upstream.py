@@ -5,7 +5,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import grpc
 import structlog
@@ -49,6 +49,16 @@ class Page:
     reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED
 
 
+class Listener(Protocol):
+    """Takes the log as it comes in, beside the clients. Must not block."""
+
+    def hear(self, notifications: Sequence[Notification]) -> None:
+        """Take the notifications that follow those before."""
+
+    def forget(self) -> None:
+        """Take note of a hole in the log."""
+
+
 class Upstream:
     """Follows the server's log through every outage. Each event goes into the ring, then to the clients."""
 
@@ -67,6 +77,7 @@ class Upstream:
         self._metrics = metrics
         self._ring_capacity = ring_capacity
         self._ring_bytes = ring_bytes
+        self.listeners: list[Listener] = []
         self._ring: Ring | None = None
         # Done when the ring has reached the head that the log had when the gateway started.
         self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
@@ -147,13 +158,17 @@ class Upstream:
             log.warning("upstream.reset", held=str(ring.head), now=str(cursor), reason=reason)
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
+            for listener in self.listeners:
+                listener.forget()
             return
         for start in range(0, len(response.notifications), _BATCH):
-            batch = [event_of(notification) for notification in response.notifications[start : start + _BATCH]]
-            news = [event for event in batch if event.seq > ring.head.seq]
+            batch = response.notifications[start : start + _BATCH]
+            news = [event for event in map(event_of, batch) if event.seq > ring.head.seq]
             if news:
                 ring.append(news)
                 self._fanout.publish(news)
+                for listener in self.listeners:
+                    listener.hear(batch[-len(news) :])
                 await asyncio.sleep(0)
         ring.advance(max(ring.head.seq, cursor.seq))
 

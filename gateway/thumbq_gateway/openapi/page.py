@@ -39,7 +39,8 @@ def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
         headers = {**HEADERS, "Content-Security-Policy": _POLICY}
         return web.Response(text=page, headers=headers, content_type="text/html")
 
-    return [web.get("/openapi.json", openapi), web.get("/docs", docs)]
+    # the second is where ASP.NET has it, and where workers look for it
+    return [*[web.get(path, openapi) for path in ("/openapi.json", "/openapi/v1.json")], web.get("/docs", docs)]
 
 
 def _page(document: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.metrics import RequestMetrics
-from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, other_paths
 from thumbq_gateway.transcoding.endpoint import Endpoint
 from thumbq_gateway.transcoding.routes import Route, Table
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
@@ -25,11 +25,13 @@ class Transcoder:
         self._long_polls = LongPolls(metrics)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return one aiohttp route for each route of the table."""
+        """Return the aiohttp routes of the table, and those that the contract adds."""
         return [
-            web.route(route.http_method, route.pattern, self._endpoint(route).handle)
+            web.route(route.http_method, pattern, endpoint.handle)
             for routes in self._table.values()
             for route in routes
+            for endpoint in [self._endpoint(route)]
+            for pattern in (route.pattern, *other_paths(route.pattern))
         ]
 
     def end_long_polls(self) -> None:

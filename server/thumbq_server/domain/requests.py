@@ -27,6 +27,16 @@ MAX_WAIT = timedelta(seconds=30)
 
 MAX_LEASE = timedelta(hours=1)
 
+MAX_SESSION_ID = 100
+
+MAX_DEQUEUE = 100
+
+MAX_PAGE = 1000
+
+DEFAULT_PAGE = 100
+
+MAX_URL = 2000
+
 DEFAULT_MAX_ATTEMPTS = 3
 
 TRUNCATED = " … [truncated]"
@@ -82,8 +92,7 @@ def check_new_job(
     model_id: int, model_hash: str, priority: int, max_attempts: int | None, force: bool, delay: timedelta
 ) -> NewJob:
     """A valid NewJob from what a producer sent; raise Invalid with a sentence otherwise."""
-    if model_id <= 0:
-        raise Invalid("modelId must be a positive integer")
+    check_model_id(model_id)
     if len(model_hash) != 64:
         raise Invalid("modelHash must be a SHA-256 in 64 hexadecimal digits")
     try:
@@ -156,3 +165,54 @@ def check_wait(wait: timedelta) -> float:
     if not timedelta(0) <= wait <= MAX_WAIT:
         raise Invalid(f"wait must be between 0 and {MAX_WAIT.seconds} seconds")
     return wait.total_seconds()
+
+
+def check_model_id(model_id: int) -> int:
+    """Return the id; raise Invalid unless it is positive."""
+    if model_id <= 0:
+        raise Invalid("modelId must be a positive integer")
+    return model_id
+
+
+def check_session_id(session_id: str) -> str:
+    """Return the id of a worker's session, which may be empty; raise Invalid when it is malformed."""
+    if len(session_id) > MAX_SESSION_ID or not session_id.isprintable():
+        raise Invalid("sessionId is malformed")
+    return session_id
+
+
+def check_max_jobs(max_jobs: int) -> int:
+    """Return the number of jobs to claim, 1 when none is given; raise Invalid outside 1 to MAX_DEQUEUE."""
+    if not 0 <= max_jobs <= MAX_DEQUEUE:
+        raise Invalid(f"maxJobs must be between 1 and {MAX_DEQUEUE}")
+    return max_jobs or 1
+
+
+def check_lease_duration(duration: timedelta) -> float:
+    """Return the seconds of a lease; raise Invalid outside 0 to 1 hour."""
+    if not timedelta(0) < duration <= MAX_LEASE:
+        raise Invalid("duration must be more than 0 and at most 1 hour")
+    return duration.total_seconds()
+
+
+def check_page_size(size: int) -> int:
+    """Return the number of jobs on a page, the default when none is given; raise Invalid outside 1 to MAX_PAGE."""
+    if not 0 <= size <= MAX_PAGE:
+        raise Invalid(f"pageSize must be between 1 and {MAX_PAGE}")
+    return size or DEFAULT_PAGE
+
+
+def check_page_token(token: str) -> int:
+    """Return the id that the jobs of a page are below; without a token, one above all ids. Raise Invalid otherwise."""
+    if not token:
+        return INT64_MAX
+    if not (token.isascii() and token.isdigit() and len(token) < 19):
+        raise Invalid("pageToken is malformed")
+    return int(token)
+
+
+def check_thumbnail_url(url: str) -> str:
+    """Return the address of a test notification; raise Invalid when it is too long or not printable."""
+    if len(url) > MAX_URL or not url.isprintable():
+        raise Invalid("thumbnailUrl is malformed")
+    return url

@@ -19,11 +19,13 @@ from thumbq_server.domain.job import (
     Token,
     Verdict,
 )
+from thumbq_server.domain.job_events import LivingWorker, NewJobEvent
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
-from thumbq_server.storage import workers
+from thumbq_server.engine.versions import Versions
+from thumbq_server.storage import job_events, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.transitions.complete import complete
@@ -47,7 +49,8 @@ class Queue:
     """One server's way into the queue. Every verb answers after its commit, or raises Unavailable.
 
     The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids), `release`
-    (verdicts) and `extend` (seconds from now; verdicts and the new ends of the leases).
+    (verdicts), `extend` (seconds from now; verdicts and the new ends of the leases) and `log_event` (ids, None for an
+    unknown job).
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Queue:
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self.versions = Versions(database)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
@@ -72,10 +76,11 @@ class Queue:
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, int] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, Reported] = Batcher(partial(complete, self._report_lane))
+        self.complete: Batcher[Completion, Reported] = Batcher(self._complete)
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
         self.release: Batcher[Token, Verdict] = Batcher(self._release)
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
+        self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
@@ -142,7 +147,7 @@ class Queue:
 
     async def drained(self) -> None:
         """Wait until everything under way is committed (shutdown)."""
-        for verb in (self.enqueue, self.complete, self.fail, self.extend):
+        for verb in (self.enqueue, self.complete, self.fail, self.extend, self.log_event):
             await verb.drained()
         while self._background:
             await asyncio.wait(self._background)
@@ -165,12 +170,25 @@ class Queue:
             self.dispatcher.wake_in(delay)
         return answers
 
+    async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
+        answers = await complete(self._report_lane, items)
+        with contextlib.suppress(Unavailable):  # the reports are committed, and must not seem to have failed
+            await self.versions.keep_pictures(items, answers)
+        return answers
+
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatcher.wake_in(due_in)
         return [Reported(answer.verdict, answer.model_id) for answer in answers]
+
+    async def keep(self, living: Sequence[LivingWorker]) -> None:
+        """Extend what workers of unary calls have claimed on connections that they still hold."""
+        await job_events.keep(self.extend_lane, living, self.unary_lease_seconds)
+
+    async def _log_event(self, events: Sequence[NewJobEvent]) -> Sequence[int | None]:
+        return await job_events.log(self.extend_lane, events, self.unary_lease_seconds)
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)

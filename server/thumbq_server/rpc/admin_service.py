@@ -3,7 +3,7 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
-from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_model_id
 from thumbq_server.engine.operator import Operator
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.errors import refusals_as_status, unimplemented
@@ -23,9 +23,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def CancelModelJobs(
         self, request: admin_pb2.CancelModelJobsRequest, context: Any
     ) -> admin_pb2.CancelModelJobsResponse:
-        if request.model_id <= 0:
-            raise Invalid("modelId must be a positive integer")
-        return admin_pb2.CancelModelJobsResponse(job_ids=await self._operator.cancel_model(request.model_id))
+        job_ids = await self._operator.cancel_model(check_model_id(request.model_id))
+        return admin_pb2.CancelModelJobsResponse(job_ids=job_ids)
 
     @refusals_as_status
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:

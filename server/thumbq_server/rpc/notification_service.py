@@ -9,7 +9,7 @@ import grpc
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_error_message
+from thumbq_server.domain.requests import check_error_message, check_model_id, check_thumbnail_url
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
@@ -19,7 +19,6 @@ from thumbq_server.rpc.errors import refusals_as_status
 
 # Larger messages gain nothing, and would reach the limit of gRPC.
 MAX_NOTIFICATIONS = 1000
-MAX_URL = 2000
 
 Encoded = list[notification_pb2.Notification]
 
@@ -71,24 +70,22 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def PublishTestNotification(
         self, request: notification_pb2.PublishTestNotificationRequest, context: Any
     ) -> notification_pb2.PublishTestNotificationResponse:
-        if request.model_id <= 0:
-            raise Invalid("modelId must be a positive integer")
+        model_id = check_model_id(request.model_id)
         status = codec.THUMBNAIL_STATUS_OF.get(request.status)
         if status is None:
             raise Invalid(f"status must be one of {', '.join(codec.THUMBNAIL_STATUS)}")
-        url = request.thumbnail_url if request.HasField("thumbnail_url") else None
-        if url is not None and (len(url) > MAX_URL or not url.isprintable()):
-            raise Invalid("thumbnailUrl is malformed")
+        url = check_thumbnail_url(request.thumbnail_url) if request.HasField("thumbnail_url") else None
         text = check_error_message(request.error_message) if request.error_message else None
-        await self._views.publish_test(request.model_id, status, url, text)
+        await self._views.publish_test(model_id, status, url, text)
         return notification_pb2.PublishTestNotificationResponse(message="Test notification sent successfully")
 
     @refusals_as_status
     async def GetThumbnail(
         self, request: notification_pb2.GetThumbnailRequest, context: Any
     ) -> notification_pb2.GetThumbnailResponse:
-        row, cursor = await self._views.thumbnail(request.model_id)
-        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor))
+        version_id = request.model_version_id
+        row, cursor = await (self._views.version(version_id) if version_id else self._views.thumbnail(request.model_id))
+        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor, version_id))
 
     def _notifications(self, step: Step) -> Encoded:
         """Return the notifications of a step; a commit may begin before it."""

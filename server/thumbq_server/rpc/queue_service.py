@@ -1,12 +1,22 @@
 """QueueService: producers and workers."""
 
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.job import INT64_MAX, Completion, Failure, Token, Verdict
-from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, Invalid, NotFound, WrongState
-from thumbq_server.domain.requests import MAX_LEASE, PathRule, check_batch, check_wait, check_worker_id
+from thumbq_server.domain.job import Completion, Enqueued, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, WrongState
+from thumbq_server.domain.requests import (
+    PathRule,
+    check_batch,
+    check_lease_duration,
+    check_max_jobs,
+    check_page_size,
+    check_page_token,
+    check_wait,
+    check_worker_id,
+)
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.join import job_when_ended
@@ -15,12 +25,8 @@ from thumbq_server.rpc import results
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
-from thumbq_server.rpc.errors import refusals_as_status, unimplemented
+from thumbq_server.rpc.errors import refusals_as_status
 from thumbq_server.rpc.streams import Streams
-
-MAX_DEQUEUE = 100
-MAX_PAGE = 1000
-DEFAULT_PAGE = 100
 
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):
@@ -42,12 +48,12 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> queue_pb2.EnqueueJobResponse:
-        (answer,) = await self._queue.enqueue([codec.read_new_job(request)])
+        (answer,) = await self._enqueue([codec.read_new_job(request)], [codec.read_version(request)])
         return codec.enqueued(answer)
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
-        answers = await self._queue.enqueue(codec.read_new_jobs(request))
+        answers = await self._enqueue(codec.read_new_jobs(request), list(map(codec.read_version, request.jobs)))
         return queue_pb2.EnqueueJobsResponse(jobs=map(codec.enqueued, answers))
 
     @refusals_as_status
@@ -56,16 +62,17 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         claimed = await self._queue.dequeue(worker_id, 1, check_wait(timedelta_of(request.wait)))
         jobs = queue_pb2.DequeueJobsResponse()
         codec.add_claimed(jobs.jobs, claimed)
+        await self._name_versions(jobs.jobs)
         return queue_pb2.DequeueJobResponse(job=jobs.jobs[0] if claimed else None)
 
     @refusals_as_status
     async def DequeueJobs(self, request: queue_pb2.DequeueJobsRequest, context: Any) -> queue_pb2.DequeueJobsResponse:
         worker_id = check_worker_id(request.worker_id)
-        if not 0 <= request.max_jobs <= MAX_DEQUEUE:
-            raise Invalid(f"maxJobs must be between 1 and {MAX_DEQUEUE}")
+        max_jobs = check_max_jobs(request.max_jobs)
         wait = check_wait(timedelta_of(request.wait))
         response = queue_pb2.DequeueJobsResponse()
-        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, request.max_jobs or 1, wait))
+        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, max_jobs, wait))
+        await self._name_versions(response.jobs)
         return response
 
     @refusals_as_status
@@ -77,6 +84,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
             model_id=model_id,
             status=job_pb2.THUMBNAIL_STATUS_READY,
             message="Thumbnail job completed successfully",
+            model_version_id=await self._version_of(request.job_id),
         )
 
     @refusals_as_status
@@ -88,6 +96,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
             model_id=model_id,
             status=job_pb2.THUMBNAIL_STATUS_FAILED,
             message="Thumbnail job marked as failed",
+            model_version_id=await self._version_of(request.job_id),
         )
 
     @refusals_as_status
@@ -102,10 +111,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def ExtendLease(self, request: queue_pb2.ExtendLeaseRequest, context: Any) -> queue_pb2.ExtendLeaseResponse:
         seconds = float(self._queue.unary_lease_seconds)
         if request.HasField("duration"):
-            duration = timedelta_of(request.duration)
-            if not timedelta(0) < duration <= MAX_LEASE:
-                raise Invalid("duration must be more than 0 and at most 1 hour")
-            seconds = duration.total_seconds()
+            seconds = check_lease_duration(timedelta_of(request.duration))
         token = codec.read_token(request)
         ((verdict, expires_at),) = await self._queue.extend([(token, seconds)])
         _expect_ok(verdict, token)
@@ -123,18 +129,16 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def GetJob(self, request: queue_pb2.GetJobRequest, context: Any) -> queue_pb2.GetJobResponse:
         wait = check_wait(timedelta_of(request.wait))
         row = await job_when_ended(self._views, self._hub, request.job_id, wait)
-        return queue_pb2.GetJobResponse(job=codec.job(row))
+        response = queue_pb2.GetJobResponse(job=codec.job(row))
+        await self._name_versions([response.job])
+        return response
 
     @refusals_as_status
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Any) -> queue_pb2.ListJobsResponse:
-        if not 0 <= request.page_size <= MAX_PAGE:
-            raise Invalid(f"pageSize must be between 1 and {MAX_PAGE}")
+        limit = check_page_size(request.page_size)
         status = codec.read_status(request.status)
-        token = request.page_token
-        if token and not (token.isascii() and token.isdigit() and len(token) < 19):
-            raise Invalid("pageToken is malformed")
-        below = int(token) if token else INT64_MAX
-        page = await self._views.jobs(status, request.model_id, below, request.page_size or DEFAULT_PAGE)
+        below = check_page_token(request.page_token)
+        page = await self._views.jobs(status, request.model_id, below, limit)
         return queue_pb2.ListJobsResponse(
             jobs=map(codec.job, page.jobs),
             next_page_token="" if page.next_below is None else str(page.next_below),
@@ -144,7 +148,39 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def StreamJobs(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._streams.serve(request_iterator, context)
 
-    LogJobEvent = unimplemented  # type: ignore[assignment]
+    @refusals_as_status
+    async def LogJobEvent(self, request: queue_pb2.LogJobEventRequest, context: Any) -> queue_pb2.LogJobEventResponse:
+        (event_id,) = await self._queue.log_event([codec.read_event(request)])
+        if event_id is None:
+            raise NotFound(request.job_id)
+        return queue_pb2.LogJobEventResponse(event_id=event_id)
+
+    @refusals_as_status
+    async def ListJobEvents(
+        self, request: queue_pb2.ListJobEventsRequest, context: Any
+    ) -> queue_pb2.ListJobEventsResponse:
+        events = await self._views.job_events(request.job_id)
+        return queue_pb2.ListJobEventsResponse(events=map(codec.event, events))
+
+    @refusals_as_status
+    async def KeepWorkers(self, request: queue_pb2.KeepWorkersRequest, context: Any) -> queue_pb2.KeepWorkersResponse:
+        await self._queue.keep(codec.read_living_workers(request))
+        return queue_pb2.KeepWorkersResponse()
+
+    async def _enqueue(self, jobs: Sequence[NewJob], versions: Sequence[NewVersion | None]) -> Sequence[Enqueued]:
+        await self._queue.versions.write(versions)
+        answers = await self._queue.enqueue(jobs)
+        await self._queue.versions.adopt_pictures(versions, answers)
+        return answers
+
+    async def _version_of(self, job_id: int) -> int | None:
+        return (await self._queue.versions.of_jobs([job_id])).get(job_id)
+
+    async def _name_versions(self, jobs: Sequence[job_pb2.Job]) -> None:
+        versions = await self._queue.versions.of_jobs([job.id for job in jobs])
+        for job in jobs if versions else ():
+            if job.id in versions:
+                job.model_version_id = versions[job.id]
 
 
 def _expect_ok(verdict: Verdict, item: Token | Completion | Failure) -> None:

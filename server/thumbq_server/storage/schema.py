@@ -198,6 +198,39 @@ notifications = Table(
 )
 STORED_EXTERNAL = {"notifications": ("model_ids", "job_ids", "attempt_counts")}
 
+# Versions of models, and the last picture of each.
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("model_id", BigInteger, nullable=False),
+    Column("model_hash", LargeBinary, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("processed_at", Timestamp),
+    Column("path", Text),
+    Column("size_bytes", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Index("model_versions_of_file", "model_id", "model_hash"),
+)
+
+# The ids of job_events, which a statement must know before it writes them.
+job_event_seq = Sequence("job_event_seq", metadata=metadata)
+
+# The log of each job, as its workers write it; the newest lines of each.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("metadata", Text),
+    Column("error_message", Text),
+    Index("job_events_of_job", "job_id", "id"),
+)
+
 
 def create(connection: Connection) -> None:
     """Make everything that is described here in an empty database. The migrations do so step by step."""

@@ -19,19 +19,20 @@ async def test_a_page_sees_a_job_from_its_request_to_its_picture(client: Client)
         body = {"thumbnailPath": "/t/42.png", "sizeBytes": 1, "width": 1, "height": 1}
         await client.post(f"/api/thumbnail-jobs/{job_id}/complete", body)
         ready = await page.event()
-    timestamp = ready.data["timestamp"]
+    timestamp, url = ready.data["timestamp"], ready.data["thumbnailUrl"]
     assert waiting.data["status"] == "Pending"
     assert ready.data == {
         "modelId": 42,
         "jobId": job_id,
         "status": "Ready",
-        "thumbnailUrl": "/models/42/thumbnail/file",
+        "thumbnailUrl": url,
         "errorMessage": None,
         "attemptCount": 1,
         "willRetry": False,
         "timestamp": timestamp,
     }
     assert timestamp.endswith("Z")
+    assert url == (await client.get("/models/42/thumbnail")).json["fileUrl"]
     assert Cursor.parse(ready.id).seq == Cursor.parse(waiting.id).seq + 1
 
 

@@ -134,12 +134,12 @@ async def test_a_ready_thumbnail_may_be_kept_and_is_recognised_by_its_tag(client
     await client.post(f"/api/thumbnail-jobs/{job_id}/complete", RESULT)
     answer = await client.get("/models/42/thumbnail")
     thumbnail = answer.json
+    assert re.fullmatch(r"/models/42/thumbnail/file\?v=[0-9a-f]+", thumbnail.pop("fileUrl"))
     assert RFC_3339.fullmatch(thumbnail.pop("createdAt"))
     assert RFC_3339.fullmatch(thumbnail.pop("processedAt"))
     assert thumbnail.pop("cursor") == await client.cursor()
     assert thumbnail == {
         "status": "Ready",
-        "fileUrl": "/models/42/thumbnail/file",
         "sizeBytes": 45678,
         "width": 512,
         "height": 512,

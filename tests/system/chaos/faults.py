@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from tests.support.programs import Program
 from tests.system.chaos.clients import Worker
-from tests.system.chaos.processes import Program
 from tests.system.chaos.proxy import Link
 from tests.system.chaos.world import LEASE, Role, World
 

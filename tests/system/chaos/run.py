@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.programs import Program
 from tests.system.chaos.checks import check_all
 from tests.system.chaos.evidence import Evidence
 from tests.system.chaos.faults import Bag, Strike, carry_out, ended_well
 from tests.system.chaos.history import read_history
 from tests.system.chaos.journal import Follower, say
-from tests.system.chaos.processes import Program
 from tests.system.chaos.world import World
 
 # Share of the cycles with two faults at once.

@@ -16,9 +16,9 @@ from typing import Self
 
 import asyncpg
 
+from tests.support.programs import LaunchFailed, Program, free_port
 from tests.system.chaos.clients import Clients
 from tests.system.chaos.history import INSTALL
-from tests.system.chaos.processes import LaunchFailed, Program, free_port
 from tests.system.chaos.proxy import Link
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 

@@ -91,6 +91,7 @@ class NewJob(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """Positive."""
     model_hash: _builtins.str
@@ -101,6 +102,8 @@ class NewJob(_message.Message):
     """1 to 10, default 3."""
     force: _builtins.bool
     """Render again even if the picture exists. A job that is Processing runs again after its present attempt."""
+    model_version_id: _builtins.int
+    """The version of the model whose file this is; 0: none. A version has a thumbnail of its own."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Time until the job is due; at most 30 days."""
@@ -114,10 +117,11 @@ class NewJob(_message.Message):
         max_attempts: _builtins.int | None = ...,
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
+        model_version_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -135,12 +139,14 @@ class EnqueueJobRequest(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """The fields are those of NewJob."""
     model_hash: _builtins.str
     priority: _builtins.int
     max_attempts: _builtins.int
     force: _builtins.bool
+    model_version_id: _builtins.int
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -152,10 +158,11 @@ class EnqueueJobRequest(_message.Message):
         max_attempts: _builtins.int | None = ...,
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
+        model_version_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -378,21 +385,27 @@ class CompleteJobResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: _job_pb2.ThumbnailStatus.ValueType
     message: _builtins.str
+    model_version_id: _builtins.int
+    """Of the job, when it has one."""
     def __init__(
         self,
         *,
         model_id: _builtins.int = ...,
         status: _job_pb2.ThumbnailStatus.ValueType = ...,
         message: _builtins.str = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "model_version_id", b"model_version_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "model_id", b"model_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "message", b"message", "model_id", b"model_id", "model_version_id", b"model_version_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
 
 Global___CompleteJobResponse: _TypeAlias = CompleteJobResponse  # noqa: Y015
 
@@ -439,21 +452,27 @@ class FailJobResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: _job_pb2.ThumbnailStatus.ValueType
     message: _builtins.str
+    model_version_id: _builtins.int
+    """Of the job, when it has one."""
     def __init__(
         self,
         *,
         model_id: _builtins.int = ...,
         status: _job_pb2.ThumbnailStatus.ValueType = ...,
         message: _builtins.str = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "model_version_id", b"model_version_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "model_id", b"model_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "message", b"message", "model_id", b"model_id", "model_version_id", b"model_version_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
 
 Global___FailJobResponse: _TypeAlias = FailJobResponse  # noqa: Y015
 
@@ -665,6 +684,151 @@ class LogJobEventResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogJobEventResponse: _TypeAlias = LogJobEventResponse  # noqa: Y015
+
+@_typing.final
+class ListJobEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobEventsRequest: _TypeAlias = ListJobEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListJobEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobEvent]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___JobEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobEventsResponse: _TypeAlias = ListJobEventsResponse  # noqa: Y015
+
+@_typing.final
+class JobEvent(_message.Message):
+    """A line in the log of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    event_type: _builtins.str
+    message: _builtins.str
+    metadata: _builtins.str
+    error_message: _builtins.str
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        event_type: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _builtins.str | None = ...,
+        error_message: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_metadata", b"_metadata", "created_at", b"created_at", "error_message", b"error_message", "metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_metadata", b"_metadata", "created_at", b"created_at", "error_message", b"error_message", "event_type", b"event_type", "id", b"id", "message", b"message", "metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
+    _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
+    _WhichOneofReturnType__metadata: _TypeAlias = _typing.Literal["metadata"]  # noqa: Y015
+    _WhichOneofArgType__metadata: _TypeAlias = _typing.Literal["_metadata", b"_metadata"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__metadata) -> _WhichOneofReturnType__metadata | None: ...
+
+Global___JobEvent: _TypeAlias = JobEvent  # noqa: Y015
+
+@_typing.final
+class KeepWorkersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LivingWorker(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        WORKER_ID_FIELD_NUMBER: _builtins.int
+        CONNECTED_FOR_FIELD_NUMBER: _builtins.int
+        worker_id: _builtins.str
+        @_builtins.property
+        def connected_for(self) -> _duration_pb2.Duration:
+            """For how long the worker has held its connection. Jobs that were claimed under its name before that may be those
+            of a process that died; their leases run out.
+            """
+
+        def __init__(
+            self,
+            *,
+            worker_id: _builtins.str = ...,
+            connected_for: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["connected_for", b"connected_for"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["connected_for", b"connected_for", "worker_id", b"worker_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WORKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeepWorkersRequest.LivingWorker]:
+        """1 to 10,000."""
+
+    def __init__(
+        self,
+        *,
+        workers: _abc.Iterable[Global___KeepWorkersRequest.LivingWorker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepWorkersRequest: _TypeAlias = KeepWorkersRequest  # noqa: Y015
+
+@_typing.final
+class KeepWorkersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepWorkersResponse: _TypeAlias = KeepWorkersResponse  # noqa: Y015
 
 @_typing.final
 class GetJobRequest(_message.Message):

@@ -92,6 +92,16 @@ class QueueServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
                 _registered_method=True)
+        self.ListJobEvents = channel.unary_unary(
+                '/thumbq.v1.QueueService/ListJobEvents',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsResponse.FromString,
+                _registered_method=True)
+        self.KeepWorkers = channel.unary_unary(
+                '/thumbq.v1.QueueService/KeepWorkers',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.KeepWorkersRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.KeepWorkersResponse.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/thumbq.v1.QueueService/GetJob',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.GetJobRequest.SerializeToString,
@@ -187,6 +197,21 @@ class QueueServiceServicer(object):
 
     def LogJobEvent(self, request, context):
         """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobEvents(self, request, context):
+        """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepWorkers(self, request, context):
+        """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
+        leases last as if their holders had extended them, but two hours after the claim at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,6 +342,16 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.LogJobEvent,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.SerializeToString,
+            ),
+            'ListJobEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobEvents,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsResponse.SerializeToString,
+            ),
+            'KeepWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepWorkers,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.KeepWorkersRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.KeepWorkersResponse.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
@@ -612,6 +647,60 @@ class QueueService(object):
             '/thumbq.v1.QueueService/LogJobEvent',
             thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/ListJobEvents',
+            thumbq_dot_v1_dot_queue__pb2.ListJobEventsRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.ListJobEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/KeepWorkers',
+            thumbq_dot_v1_dot_queue__pb2.KeepWorkersRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.KeepWorkersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,12 @@ class QueueServiceStub:
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _grpc.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]
     """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+    ListJobEvents: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]
+    """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+    KeepWorkers: _grpc.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]
+    """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
+    leases last as if their holders had extended them, but two hours after the claim at most.
+    """
     GetJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetJobRequest, _queue_pb2.GetJobResponse]
     """Reads a job. With `wait` it answers when the job has ended, or with its present state when the time is over or the
     server shuts down.
@@ -169,6 +175,12 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _aio.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]  # type: ignore[assignment]
     """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+    ListJobEvents: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]  # type: ignore[assignment]
+    """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+    KeepWorkers: _aio.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]  # type: ignore[assignment]
+    """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
+    leases last as if their holders had extended them, but two hours after the claim at most.
+    """
     GetJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetJobRequest, _queue_pb2.GetJobResponse]  # type: ignore[assignment]
     """Reads a job. With `wait` it answers when the job has ended, or with its present state when the time is over or the
     server shuts down.
@@ -314,6 +326,22 @@ class QueueServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.LogJobEventResponse, _abc.Awaitable[_queue_pb2.LogJobEventResponse]]:
         """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+
+    def ListJobEvents(
+        self,
+        request: _queue_pb2.ListJobEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.ListJobEventsResponse, _abc.Awaitable[_queue_pb2.ListJobEventsResponse]]:
+        """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+
+    def KeepWorkers(
+        self,
+        request: _queue_pb2.KeepWorkersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.KeepWorkersResponse, _abc.Awaitable[_queue_pb2.KeepWorkersResponse]]:
+        """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
+        leases last as if their holders had extended them, but two hours after the claim at most.
+        """
 
     def GetJob(
         self,

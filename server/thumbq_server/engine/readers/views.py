@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
+from thumbq_server.domain.job_events import JobEvent
+from thumbq_server.domain.model_versions import UNKNOWN_VERSION, shown
 from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor
 from thumbq_server.storage import notification_log
+from thumbq_server.storage.job_events import list_events
+from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
@@ -42,6 +46,13 @@ class Views:
             raise NotFound(job_id)
         return job
 
+    async def job_events(self, job_id: int) -> list[JobEvent]:
+        """Return the log of a job, or raise NotFound."""
+        events = await list_events(self._database, job_id)
+        if not events:
+            await self.job(job_id)
+        return events
+
     async def jobs(self, status: JobStatus | None, model_id: int, below: int, limit: int) -> JobPage:
         """Return up to `limit` jobs with an id below `below`. Status None and model 0 stand for all of them."""
         cursor = await self.cursor()
@@ -52,6 +63,12 @@ class Views:
         """Return what to show for a model."""
         cursor = await self.cursor()
         return await read_thumbnail(self._database, model_id), cursor
+
+    async def version(self, version_id: int) -> tuple[ThumbnailRecord, Cursor]:
+        """Return what to show for a version of a model. A version that no producer has named has status None."""
+        cursor = await self.cursor()
+        version = await read_version(self._database, version_id)
+        return (shown(version) if version else UNKNOWN_VERSION), cursor
 
     async def publish_test(
         self, model_id: int, status: ThumbnailStatus, url: str | None, error_message: str | None

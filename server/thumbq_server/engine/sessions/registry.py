@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 from thumbq_server.domain.job import LostReason
-from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_worker_id
+from thumbq_server.domain.requests import check_session_id, check_worker_id
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions import server_messages
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
@@ -17,7 +16,6 @@ from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
 
-MAX_SESSION_ID = 100
 TAKEN_OVER = "a newer stream of this session has taken over"
 
 
@@ -47,7 +45,7 @@ class Sessions:
     async def open(self, hello: Hello, peer: Peer) -> AsyncIterator[Session]:
         """Serve a session until the block ends. Raises Invalid, Unavailable."""
         worker_id = check_worker_id(hello.worker_id)
-        name = _check_session_id(hello.session_id) or uuid.uuid4().hex
+        name = check_session_id(hello.session_id) or uuid.uuid4().hex
         number = await workers.register(self._database, worker_id, name, hello.version, hello.labels)
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
@@ -90,9 +88,3 @@ class Sessions:
         for session in list(self._open.values()):
             session.send_away("the server is going away")
             await session.ended.wait()
-
-
-def _check_session_id(session_id: str) -> str:
-    if len(session_id) > MAX_SESSION_ID or not session_id.isprintable():
-        raise Invalid("sessionId is malformed")
-    return session_id

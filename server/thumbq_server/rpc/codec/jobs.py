@@ -7,9 +7,11 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
+from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
+from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_batch, check_new_job, parse_token
+from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
@@ -36,6 +38,15 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
+
+
+def read_version(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewVersion | None:
+    """Return the version that a producer names; the rest of the request is valid. Raises Invalid."""
+    if request.model_version_id < 0:
+        raise Invalid("modelVersionId must be a positive integer")
+    if not request.model_version_id:
+        return None
+    return NewVersion(request.model_version_id, request.model_id, bytes.fromhex(request.model_hash))
 
 
 def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
@@ -126,3 +137,29 @@ def job(row: JobRecord) -> job_pb2.Job:
         error_message=row.error_message,
         finished_at=optional_timestamp(row.finished_at),
     )
+
+
+def read_event(request: queue_pb2.LogJobEventRequest) -> NewJobEvent:
+    """Return what a worker tells of a job. Raises Invalid."""
+    return check_job_event(request.job_id, request.event_type, request.message, request.metadata, request.error_message)
+
+
+def event(row: JobEvent) -> queue_pb2.JobEvent:
+    """Return a line of a job's log."""
+    return queue_pb2.JobEvent(
+        id=row.id,
+        created_at=timestamp(row.created_at),
+        event_type=row.event_type,
+        message=row.message,
+        metadata=row.metadata,
+        error_message=row.error_message,
+    )
+
+
+def read_living_workers(request: queue_pb2.KeepWorkersRequest) -> list[LivingWorker]:
+    """Return the workers that are known to live. Raises Invalid."""
+    check_batch(request.workers, "workers")
+    return [
+        LivingWorker(check_worker_id(worker.worker_id), timedelta_of(worker.connected_for).total_seconds())
+        for worker in request.workers
+    ]

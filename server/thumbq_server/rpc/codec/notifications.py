@@ -69,13 +69,20 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: ThumbnailRecord, cursor: Cursor) -> job_pb2.Thumbnail:
-    """Return what to show for a model, read when the log stood at the cursor or later."""
+def version_file_url(version_id: int) -> str:
+    """Return where the gateway serves the picture of a version."""
+    return f"/model-versions/{version_id}/thumbnail/file"
+
+
+def thumbnail(row: ThumbnailRecord, cursor: Cursor, version_id: int = 0) -> job_pb2.Thumbnail:
+    """Return what to show for a model or a version, read when the log stood at the cursor or later."""
     has_file = row.path is not None
+    url = version_file_url(version_id) if version_id else file_url(row.model_id)
     return job_pb2.Thumbnail(
         model_id=row.model_id,
         status=THUMBNAIL_STATUS[row.status],
-        file_url=file_url(row.model_id) if has_file else None,
+        file_url=url if has_file else None,
+        model_version_id=version_id or None,
         size_bytes=row.size_bytes,
         width=row.width,
         height=row.height,

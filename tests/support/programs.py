@@ -18,7 +18,7 @@ from tests.processes import descendants
 from thumbq_launcher.child import ending_with_parent
 from thumbq_launcher.processes import describe_end
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 
 
 class LaunchFailed(Exception):

@@ -1,0 +1,140 @@
+"""Passes a request on to another HTTP server as it is, and its answer back: bodies are streamed, WebSockets as well."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+import aiohttp
+import grpc
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from thumbq_gateway.http.errors import Refusal
+
+# RFC 9110, section 7.6.1: these headers are between two neighbours only.
+_HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+_OF_THIS_HANDSHAKE = {
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+}
+_CONNECT_SECONDS = 5.0
+_LARGEST_FRAME = 64 * 1024 * 1024  # bytes
+
+
+class Forwarder:
+    """The client side. Made in the running loop; closed with the gateway."""
+
+    def __init__(self, *, verify: bool = True) -> None:
+        """`verify` is whether the certificate of an https server is checked."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0, ssl=verify),
+        )
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        await self._session.close()
+
+    async def forward(
+        self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()
+    ) -> web.StreamResponse:
+        """Return the answer of `base` to the request; `extra` are headers for it. Raises Refusal when it is away."""
+        url = URL(str(base).rstrip("/") + request.raw_path, encoded=True)  # letter for letter, as it came
+        headers = _passed_on(request.headers)
+        headers.popall("Host", None)
+        headers.extend(
+            {
+                "X-Forwarded-For": ", ".join(filter(None, [request.headers.get("X-Forwarded-For"), request.remote])),
+                "X-Forwarded-Proto": request.headers.get("X-Forwarded-Proto", request.scheme),
+                "X-Forwarded-Host": request.headers.get("X-Forwarded-Host", request.host),
+            }
+        )
+        headers.extend(extra)
+        try:
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await self._tunnel(request, url, headers)
+            return await self._stream(request, url, headers)
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            message = f"{base.host}:{base.port} cannot be reached."
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=502) from error
+
+    async def _stream(self, request: web.Request, url: URL, headers: CIMultiDict[str]) -> web.StreamResponse:
+        body = request.content if request.body_exists else None
+        asked = self._session.request(
+            request.method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            skip_auto_headers=["Content-Type", "User-Agent", "Accept", "Accept-Encoding"],
+        )
+        async with asked as answer:
+            response = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_passed_on(answer.headers)
+            )
+            if answer.headers.get("Content-Length") is None:
+                response.content_length = None
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                async for piece in answer.content.iter_any():
+                    await response.write(piece)
+                await response.write_eof()
+            return response
+
+    async def _tunnel(self, request: web.Request, url: URL, headers: CIMultiDict[str]) -> web.StreamResponse:
+        for name in _OF_THIS_HANDSHAKE:
+            headers.popall(name, None)
+        protocols = [
+            name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()
+        ]
+        async with self._session.ws_connect(
+            url, headers=headers, protocols=protocols, max_msg_size=_LARGEST_FRAME
+        ) as beyond:
+            chosen = [beyond.protocol] if beyond.protocol else []
+            socket = web.WebSocketResponse(protocols=chosen, max_msg_size=_LARGEST_FRAME)
+            await socket.prepare(request)
+            there = asyncio.create_task(_pass_on(socket, beyond))
+            back = asyncio.create_task(_pass_on(beyond, socket))
+            try:
+                await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                there.cancel()
+                back.cancel()
+                await asyncio.gather(there, back, return_exceptions=True)
+            await socket.close(code=beyond.close_code or aiohttp.WSCloseCode.OK)
+            return socket
+
+
+async def _pass_on(
+    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+    sink: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await sink.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await sink.send_bytes(message.data)
+
+
+def _passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Return the headers without those between neighbours, among them the ones that `Connection` names."""
+    named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
+    unwanted = _HOP_BY_HOP | named
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in unwanted)

@@ -1,0 +1,49 @@
+"""The kind and the size of a picture, and whether it is whole, by its content."""
+
+from io import BytesIO
+from typing import NamedTuple
+
+import imagesize
+
+_LARGEST_SIDE = 16_384  # pixels: as much as WebP can be, and more than anything shown
+
+
+class NoPicture(ValueError):
+    """Content that is none of the accepted pictures; `str()` is a sentence."""
+
+
+class Picture(NamedTuple):
+    """A whole picture."""
+
+    content_type: str
+    extension: str
+    width: int
+    height: int
+
+
+def inspect(content: bytes) -> Picture:
+    """Return the picture in the content. Raises NoPicture."""
+    content_type, extension = _kind(content)
+    try:
+        width, height = imagesize.get(BytesIO(content))
+    except (ValueError, IndexError):
+        width = height = 0
+    if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
+        raise NoPicture("The picture is broken, or larger than can be shown.")
+    return Picture(content_type, extension, width, height)
+
+
+def _kind(content: bytes) -> tuple[str, str]:
+    """By the first bytes; the last ones, or the length that is stated, tell whether it is whole."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        found, is_whole = ("image/png", "png"), content.endswith(b"IEND\xae\x42\x60\x82")
+    elif content.startswith(b"\xff\xd8\xff"):
+        found, is_whole = ("image/jpeg", "jpg"), content.rstrip(b"\0").endswith(b"\xff\xd9")
+    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        stated = int.from_bytes(content[4:8], "little") + 8
+        found, is_whole = ("image/webp", "webp"), len(content) in {stated, stated + stated % 2}
+    else:
+        raise NoPicture("The file must be a PNG, JPEG or WebP picture.")
+    if not is_whole:
+        raise NoPicture("The picture is not whole.")
+    return found

@@ -1,0 +1,108 @@
+"""POST /models/{id}/thumbnail/upload and /png-upload: pictures that workers bring, kept under the thumbnail root."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import grpc
+from aiohttp import BodyPartReader, web
+
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.pictures import NoPicture, Picture, inspect
+from thumbq_gateway.protojson.encoder import json_bytes
+
+LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
+_AT_ONCE = 8  # uploads are held in memory until they are known to be pictures
+_FOLDER = "uploads"
+
+
+class Uploads:
+    """The handlers. A picture is kept under the hash of its content, so a second one of the same is the same file."""
+
+    def __init__(self, root: Path | None) -> None:
+        """Without a root nothing is taken."""
+        self._root = root
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.post("/models/{model_id:[0-9]+}/thumbnail/upload", self.take),
+            web.post("/models/{model_id:[0-9]+}/thumbnail/png-upload", self.take_png),
+        ]
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep a picture of any kind; the worker reports its path with the job."""
+        return await self._answer(request, "thumbnailPath")
+
+    async def take_png(self, request: web.Request) -> web.Response:
+        """Keep the still PNG beside an animated picture."""
+        return await self._answer(request, "pngThumbnailPath")
+
+    async def _answer(self, request: web.Request, path_name: str) -> web.Response:
+        if self._root is None:
+            message = "This gateway keeps no pictures: THUMBQ_THUMBNAIL_ROOT is not set."
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
+        async with self._turns:
+            content = await _read_file(request)
+            try:
+                picture = inspect(content)
+            except NoPicture as error:
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+            if path_name == "pngThumbnailPath" and picture.extension != "png":
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The picture must be a PNG.")
+            path = await asyncio.to_thread(_keep, self._root, content, picture)
+        answer = {
+            "message": "Thumbnail uploaded successfully",
+            "modelId": int(request.match_info["model_id"]),
+            path_name: str(path),
+            "sizeBytes": len(content),
+            "width": picture.width,
+            "height": picture.height,
+        }
+        return web.Response(body=json_bytes(answer), content_type="application/json")
+
+
+async def _read_file(request: web.Request) -> bytes:
+    """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
+    if request.content_type != "multipart/form-data":
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
+    try:
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
+                return await _read_part(part)
+    except ValueError:  # what aiohttp says of a broken multipart body
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
+    raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
+
+
+async def _read_part(part: BodyPartReader) -> bytes:
+    content = bytearray()
+    while piece := await part.read_chunk(256 * 1024):
+        content += piece
+        if len(content) > LARGEST_PICTURE:
+            message = f"The picture is larger than {LARGEST_PICTURE // 1024 // 1024} MiB."
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
+    return bytes(content)
+
+
+def _keep(root: Path, content: bytes, picture: Picture) -> Path:
+    """Write the file beside its place, and moves it there in one step, so that no reader sees half of it."""
+    digest = hashlib.sha256(content).hexdigest()
+    folder = root.resolve() / _FOLDER / digest[:2] / digest[2:4]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{digest}.{picture.extension}"
+    descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".upload-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(unfinished).chmod(0o644)  # mkstemp's files are for their owner only, and a server may be another user
+        Path(unfinished).replace(path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+    return path

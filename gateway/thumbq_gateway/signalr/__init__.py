@@ -1,0 +1,1 @@
+"""SignalR hubs: the protocol of the workers and pages of Modelibr."""

@@ -1,0 +1,131 @@
+"""One client of a hub: its handshake, its calls, and what is sent to it."""
+
+import asyncio
+import time
+
+import structlog
+
+from thumbq_gateway.metrics import CutOff, HubMetrics
+from thumbq_gateway.signalr.hubs.hub import Hub, Refused
+from thumbq_gateway.signalr.outlets import Outlet
+from thumbq_gateway.signalr.protocol import (
+    HANDSHAKE_DONE,
+    LARGEST_MESSAGE,
+    PING,
+    SEPARATOR,
+    Invocation,
+    MessageType,
+    ProtocolError,
+    Record,
+    check_handshake,
+    closing,
+    completion,
+    handshake_refused,
+    read_invocation,
+    read_message,
+)
+
+_LOOK_AGAIN = 0.02  # seconds
+
+log = structlog.get_logger()
+
+
+class Connection:
+    """Written by its handler, by its hub, and by the clock of all connections. There may be thousands."""
+
+    __slots__ = ("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "outlet")
+
+    def __init__(self, connection_id: str, hub: Hub, outlet: Outlet, metrics: HubMetrics, buffer_limit: int) -> None:
+        """A client with more than `buffer_limit` bytes unread is cut off."""
+        self.id = connection_id
+        self.hub = hub
+        self.outlet = outlet
+        self.groups: set[str] = set()  # written by the hub
+        self.is_open = False  # whether the handshake is done
+        self.ended = False
+        self.heard_at = time.monotonic()
+        self._metrics = metrics
+        self._buffer_limit = buffer_limit
+        self._rest = ""
+
+    async def take(self, text: str) -> None:
+        """Take text from the client: each record is answered before the next one is read."""
+        self.hear()
+        *records, self._rest = (self._rest + text).split(SEPARATOR)
+        try:
+            for record in records:
+                if self.ended:
+                    return
+                await self._take(record)
+            if len(self._rest) > LARGEST_MESSAGE:
+                raise ProtocolError("A message is too large.")
+        except ProtocolError as error:
+            self.end(closing(str(error)) if self.is_open else handshake_refused(str(error)))
+
+    def hear(self) -> None:
+        """Note that the client is there."""
+        self.heard_at = time.monotonic()
+
+    def send(self, record: Record) -> None:
+        """Send a record, or cut off a client that does not read."""
+        if self.ended:
+            return
+        if self.outlet.unread > self._buffer_limit:
+            self.cut_off(CutOff.UNREAD)
+        else:
+            self.outlet.write(record)
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of the records before, so that a long answer does not cut it off."""
+        while not self.ended and self.outlet.unread > self._buffer_limit // 2:  # noqa: ASYNC110 - a transport has no event
+            await asyncio.sleep(_LOOK_AGAIN)
+
+    def ping(self) -> None:
+        """Tell the client that the line is alive."""
+        if self.is_open:
+            self.send(PING)
+
+    def end(self, last: Record | None = None) -> None:
+        """End in order, with a last record. The client comes back only when that record allows it."""
+        if not self.ended:
+            if last:
+                self.outlet.write(last)
+            self.ended = True
+            self.outlet.end()
+
+    def cut_off(self, reason: CutOff) -> None:
+        """Drop a client that does not read or has fallen silent; it comes back when it can."""
+        if not self.ended:
+            self.ended = True
+            log.warning("hub.cut_off", hub=self.hub.path, peer=self.outlet.peer, reason=reason)
+            self._metrics.cut_off.labels(reason).inc()
+            self.outlet.abort()
+
+    async def _take(self, record: str) -> None:
+        if not self.is_open:
+            check_handshake(record)
+            self.is_open = True
+            self.outlet.write(HANDSHAKE_DONE)
+            return
+        kind, message = read_message(record)
+        if kind == MessageType.INVOCATION:
+            await self._call(read_invocation(message))
+        elif kind == MessageType.STREAM_INVOCATION:
+            call = read_invocation(message)
+            self._answer(call, f"'{call.target[:100]}' is not a streaming method.")
+        elif kind == MessageType.CLOSE:
+            self.end()
+        # `hear` has noted a ping already; messages of a later version of the protocol are passed over
+
+    async def _call(self, call: Invocation) -> None:
+        self._metrics.calls.labels(self.hub.path).inc()
+        try:
+            await self.hub.call(self, call.target, call.arguments)
+        except Refused as refused:
+            self._answer(call, str(refused))
+        else:
+            self._answer(call)
+
+    def _answer(self, call: Invocation, error: str | None = None) -> None:
+        if call.id is not None:
+            self.send(completion(call.id, error))

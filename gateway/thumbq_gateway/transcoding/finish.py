@@ -1,0 +1,101 @@
+"""POST /thumbnail-jobs/{id}/finish: the report of generation 2, which is a complete or a fail in one call."""
+
+from typing import Any
+
+import grpc
+from aiohttp import web
+
+from thumbq.v1.job_pb2 import JobStatus
+from thumbq.v1.queue_pb2 import (
+    CompleteJobRequest,
+    CompleteJobResponse,
+    FailJobRequest,
+    FailJobResponse,
+    GetJobRequest,
+)
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
+from thumbq_gateway.protojson.decoder import decoder_of
+from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.protojson.values import InvalidValue, read_flag_text, whole_number_reader
+from thumbq_gateway.transcoding.request_body import MEBIBYTE, read_json
+
+_DEADLINE = 10.0  # seconds
+# For a worker that does not know them.
+_UNKNOWN_SIZES = {"size_bytes": 0, "width": 256, "height": 256}
+_NO_REASON = "The worker gave no reason."
+_read_job_id = whole_number_reader(0, 2**63 - 1)
+
+
+class Finish:
+    """The handler."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._queue = QueueServiceStub(channel)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        paths = [f"{prefix}/thumbnail-jobs/{{job_id:-?[0-9]+}}/finish" for prefix in ("", "/api")]
+        return [web.post(path, self.handle) for path in paths]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """End the attempt. The answer says what the model shows now."""
+        try:
+            job_id = _read_job_id(request.match_info["job_id"])
+        except InvalidValue:
+            raise web.HTTPNotFound from None
+        try:
+            return _json(await self._finish(job_id, await read_json(request, MEBIBYTE)))
+        except InvalidValue as invalid:
+            return _refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)))
+        except Refusal as refusal:
+            return _refused(refusal)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and (gone := await self._cancelled(job_id)):
+                return _json(gone)
+            return _refused(refused_by_server(error))
+
+    async def _finish(self, job_id: int, body: object) -> dict[str, Any]:
+        if not isinstance(body, dict):
+            raise InvalidValue("must be a JSON object")
+        if _succeeded(body):
+            report = decoder_of(CompleteJobRequest.DESCRIPTOR).fields(body)
+            report = _UNKNOWN_SIZES | report | {"job_id": job_id}
+            answer: CompleteJobResponse | FailJobResponse = await self._queue.CompleteJob(
+                CompleteJobRequest(**report), timeout=_DEADLINE
+            )
+        else:
+            report = decoder_of(FailJobRequest.DESCRIPTOR).fields(body) | {"job_id": job_id}
+            if not report.get("error_message", "").strip():
+                report["error_message"] = _NO_REASON
+            answer = await self._queue.FailJob(FailJobRequest(**report), timeout=_DEADLINE)
+        return {"modelVersionId": None} | encoder_of(answer.DESCRIPTOR)(answer)
+
+    async def _cancelled(self, job_id: int) -> dict[str, Any] | None:
+        """Return the answer to a worker whose model was deleted meanwhile, or None for other jobs."""
+        job = (await self._queue.GetJob(GetJobRequest(job_id=job_id), timeout=_DEADLINE)).job
+        if job.status != JobStatus.JOB_STATUS_CANCELLED:
+            return None
+        message = "The job was cancelled; its result is not needed."
+        version_id = job.model_version_id if job.HasField("model_version_id") else None
+        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
+
+
+def _succeeded(body: dict[str, Any]) -> bool:
+    for name, value in body.items():
+        if name.lower() == "success":
+            try:
+                return read_flag_text(str(value))
+            except InvalidValue as invalid:
+                raise invalid.within("success") from None
+    raise InvalidValue("is missing", "success")
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    body = json_bytes({"error": refusal.code.name, "message": refusal.message})
+    headers = retry_headers(refusal.http_status)
+    return web.Response(body=body, status=refusal.http_status, headers=headers, content_type="application/json")
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=json_bytes(value), content_type="application/json")

@@ -1,0 +1,65 @@
+"""Routes that programs of Modelibr use beside those of jobs."""
+
+from typing import Any
+
+import grpc
+from aiohttp import web
+
+from thumbq.v1.notification_pb2 import GetThumbnailRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.protojson.encoder import json_bytes
+
+_DEADLINE = 10.0  # seconds
+_OTHER_KINDS = "{kind:sounds|texture-sets|environment-maps}"
+
+
+class Neighbours:
+    """The handlers."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._queue = QueueServiceStub(channel)
+        self._notifications = NotificationServiceStub(channel)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        others = [f"{prefix}/thumbnail-jobs/{_OTHER_KINDS}/{{rest:.*}}" for prefix in ("", "/api")]
+        return [
+            web.post("/models/{model_id:[0-9]+}/thumbnail/regenerate", self.regenerate),
+            *[web.route("*", path, self.other_kind) for path in others],
+        ]
+
+    async def regenerate(self, request: web.Request) -> web.Response:
+        """Queue the model's newest file again, which also announces it."""
+        model_id = int(request.match_info["model_id"])
+        if model_id >= 1 << 63:
+            raise web.HTTPNotFound
+        model_hash = await self._hash_of(model_id, request.query.get("versionId", ""))
+        if not model_hash:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"No thumbnail of model {model_id} was asked for yet.")
+        again = EnqueueJobRequest(model_id=model_id, model_hash=model_hash, force=True)
+        answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
+        told: dict[str, Any] = {
+            "message": "Thumbnail regeneration queued successfully",
+            "modelId": model_id,
+            "jobId": answer.job_id,
+            "status": "Pending",
+        }
+        return web.Response(body=json_bytes(told), content_type="application/json")
+
+    async def _hash_of(self, model_id: int, version_id: str) -> str:
+        """Return the hash of the version's file, or of the model's newest one; "" when there is none."""
+        if version_id.isascii() and version_id.isdigit() and 0 < int(version_id[:19]) < 1 << 63:
+            asked = GetThumbnailRequest(model_version_id=int(version_id[:19]))
+            version = (await self._notifications.GetThumbnail(asked, timeout=_DEADLINE)).thumbnail
+            if version.model_id == model_id:
+                return version.model_hash
+        newest = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=1), timeout=_DEADLINE)
+        return newest.jobs[0].model_hash if model_id and newest.jobs else ""
+
+    async def other_kind(self, request: web.Request) -> web.Response:
+        """Answer 404, which a worker takes for no job: only models are rendered."""
+        kind = request.match_info["kind"].replace("-", " ")
+        raise Refusal(grpc.StatusCode.NOT_FOUND, f"This queue has jobs for models only, none for {kind}.")

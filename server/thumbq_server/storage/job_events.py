@@ -1,0 +1,93 @@
+"""The log of each job, as its workers write it. A line is a sign of life: it extends leases, too."""
+
+from collections.abc import Sequence
+
+from thumbq_server.domain.job_events import LONGEST_KEPT_SECONDS, MOST_KEPT, JobEvent, LivingWorker, NewJobEvent
+from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
+
+# A worker of unary calls works in the order of its claims. A line on one of its jobs therefore also extends the leases
+# of the jobs that it claimed later. An earlier job was finished or forgotten. Jobs of streams have heartbeats.
+#
+# The commit does not wait for the disk. A crash of PostgreSQL may lose the last lines, which no promise rests on.
+LOG = Statement(
+    "job_events_log",
+    "job_ids bigint[], event_types text[], messages text[], metadata text[], error_messages text[],"
+    " lease_seconds double precision, longest_seconds double precision, most_kept bigint",
+    """
+    WITH input AS (
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+               WITH ORDINALITY AS i (job_id, event_type, message, metadata, error_message, place)
+    ), lines AS (
+        SELECT i.*, nextval('job_event_seq') AS id FROM input i
+         WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
+         ORDER BY place
+    ), told AS (
+        SELECT l.session, min(l.claimed_at) AS claimed_at
+          FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
+         WHERE l.job_id = ANY ($1)
+         GROUP BY l.session
+    ), extended AS (
+        UPDATE leases l
+           SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+                                                         l.claimed_at + $7 * interval '1 second'))
+          FROM told t
+         WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
+           -- the twelve lines of a quick job extend it once
+           AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+    ), forgotten AS (
+        DELETE FROM job_events WHERE id = ANY (ARRAY (
+            SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
+                SELECT e.id FROM job_events e WHERE e.job_id = n.job_id ORDER BY e.id DESC OFFSET $8) old))
+    ), written AS (
+        INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message)
+        SELECT id, job_id, event_type, message, metadata, error_message FROM lines
+    )
+    SELECT place, id, set_config('synchronous_commit', 'off', true) FROM lines
+    """,
+)
+
+LIST = Statement(
+    "job_events_list",
+    "job_id bigint, most bigint",
+    """
+    SELECT * FROM (
+        SELECT id, created_at, event_type, message, metadata, error_message
+          FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+     ORDER BY id
+    """,
+)
+
+# A connection belongs to one process. Jobs claimed under its name before may belong to a process that died.
+KEEP = Statement(
+    "leases_keep",
+    "worker_ids text[], connected_seconds double precision[], lease_seconds double precision,"
+    " longest_seconds double precision",
+    """
+    UPDATE leases l
+       SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
+                                                     l.claimed_at + $4 * interval '1 second'))
+      FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+      JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+     WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second'
+    """,
+)
+
+
+async def log(lane: Lane, events: Sequence[NewJobEvent], lease_seconds: float) -> list[int | None]:
+    """Write lines, and extend the leases that they speak for. Return the id of each; None: there is no such job."""
+    rows = await lane.fetch(LOG, *columns(events, 5), lease_seconds, float(LONGEST_KEPT_SECONDS), MOST_KEPT)
+    ids = {row["place"]: row["id"] for row in rows}
+    return [ids.get(place) for place in range(1, len(events) + 1)]
+
+
+async def list_events(database: Database, job_id: int) -> list[JobEvent]:
+    """Return the lines of a job, the oldest first."""
+    return [JobEvent._make(row) for row in await database.fetch(LIST, job_id, MOST_KEPT)]
+
+
+async def keep(lane: Lane, workers: Sequence[LivingWorker], lease_seconds: float) -> None:
+    """Extend the leases that workers have taken while they held their present connections."""
+    await lane.fetch(KEEP, *columns(workers, 2), lease_seconds, float(LONGEST_KEPT_SECONDS))

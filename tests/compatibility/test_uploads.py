@@ -1,0 +1,100 @@
+"""Pictures that workers bring: checked by their content, kept whole, and served again."""
+
+import asyncio
+import io
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.compatibility.pictures import animated_webp, picture
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Answer, Client, ask
+
+PICTURES = {
+    "thumbnail.webp": (animated_webp(), "image/webp"),
+    "still.webp": (picture("WEBP"), "image/webp"),
+    "thumbnail.png": (picture("PNG"), "image/png"),
+    "thumbnail.jpg": (picture("JPEG"), "image/jpeg"),
+}
+
+
+async def upload(client: Client, content: bytes, name: str = "file", path: str = "upload", **fields: str) -> Answer:
+    form = aiohttp.FormData(fields)
+    form.add_field(name, io.BytesIO(content), filename="thumbnail.webp", content_type="image/webp")
+    return await ask(client.http, "POST", f"/models/42/thumbnail/{path}", data=form)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+async def test_a_picture_is_kept_and_served_once_its_job_is_complete(client: Client, name: str) -> None:
+    content, content_type = PICTURES[name]
+    answer = await upload(client, content, width="1", height="1")
+    assert answer.status == 200, answer.text
+    kept = answer.json
+    assert (kept["sizeBytes"], kept["width"], kept["height"]) == (len(content), 64, 48)
+    job_id = await client.enqueue(42)
+    await client.dequeue()
+    report = {field: kept[field] for field in ("thumbnailPath", "sizeBytes", "width", "height")}
+    assert (await client.post(f"/api/thumbnail-jobs/{job_id}/complete", report)).status == 200
+    served = await client.get("/models/42/thumbnail/file")
+    assert (served.status, served.body, served.content_type) == (200, content, content_type)
+
+
+async def test_the_still_png_of_generation_2_has_a_path_of_its_own(client: Client) -> None:
+    answer = await upload(client, picture("PNG"), path="png-upload")
+    assert answer.status == 200
+    assert Path(answer.json["pngThumbnailPath"]).read_bytes() == picture("PNG")
+    refused = await upload(client, picture("WEBP"), path="png-upload")
+    assert (refused.status, refused.json["message"]) == (400, "The picture must be a PNG.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<svg onload=alert(1)>", "The file must be a PNG, JPEG or WebP picture."),
+        (b"", "The file must be a PNG, JPEG or WebP picture."),
+        (picture("GIF"), "The file must be a PNG, JPEG or WebP picture."),
+        (picture("PNG")[:-1], "The picture is not whole."),
+        (picture("JPEG")[:-9], "The picture is not whole."),
+        (animated_webp()[:-2], "The picture is not whole."),
+        (picture("WEBP") + b"<script>", "The picture is not whole."),
+        (b"\x89PNG\r\n\x1a\n" + b"IEND\xae\x42\x60\x82", "The picture is broken, or larger than can be shown."),
+    ],
+)
+async def test_what_is_no_whole_picture_is_refused_whatever_it_is_called(
+    client: Client, thumbnail_root: Path, content: bytes, message: str
+) -> None:
+    answer = await upload(client, content)
+    assert (answer.status, answer.json["message"]) == (400, message)
+    assert not [path for path in thumbnail_root.rglob("*") if path.is_file()]
+
+
+async def test_a_picture_over_10_mib_is_refused(client: Client, thumbnail_root: Path) -> None:
+    content = picture("PNG")
+    answer = await upload(client, content + b"x" * (10 * 1024 * 1024) + content)
+    assert (answer.status, answer.json["message"]) == (413, "The picture is larger than 10 MiB.")
+    assert not [path for path in thumbnail_root.rglob("*") if path.is_file()]
+
+
+async def test_the_same_picture_twice_at_once_is_one_file_and_nothing_unfinished_stays(
+    client: Client, thumbnail_root: Path
+) -> None:
+    content = animated_webp()
+    answers = await asyncio.gather(*[upload(client, content) for _ in range(10)])
+    paths = {answer.json["thumbnailPath"] for answer in answers}
+    files = [path for path in thumbnail_root.rglob("*") if path.is_file()]
+    assert {str(path) for path in files} == paths
+    assert files[0].read_bytes() == content
+
+
+async def test_a_part_of_another_name_is_taken_and_no_part_is_refused(client: Client) -> None:
+    assert (await upload(client, picture("PNG"), name="thumbnail")).status == 200
+    without = await ask(client.http, "POST", "/models/42/thumbnail/upload", data=aiohttp.FormData({"width": "1"}))
+    assert (without.status, without.json["message"]) == (400, "The body must be multipart/form-data.")
+    assert (await client.post("/models/42/thumbnail/upload", {"file": "x"})).status == 400
+
+
+async def test_a_gateway_without_a_folder_says_so(server: str) -> None:
+    async with running_gateway(server) as http:
+        answer = await upload(Client(http), picture("PNG"))
+    assert (answer.status, "THUMBQ_THUMBNAIL_ROOT" in answer.json["message"]) == (501, True)
