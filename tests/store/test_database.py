@@ -129,7 +129,7 @@ async def test_a_database_that_was_not_opened_is_unavailable(database):
 
 
 async def test_a_statement_that_is_wrong_is_not_taken_for_an_absence(own):
-    for where in (own, own.lane()):
+    for where in (hasty, hasty.lane()):
         with pytest.raises(asyncpg.UndefinedTableError):
             await where.fetch("SELECT FROM nowhere")
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -222,8 +222,8 @@ async def test_a_closed_database_leaves_no_connection(database):
         await until(partial(is_gone, database, process))
 
 
-async def test_every_session_is_set_for_the_statements_here(own):
-    for where in (own, own.lane()):
+async def test_every_session_is_set_for_the_statements_here(hasty):
+    for where in (hasty, hasty.lane()):
         settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
         (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
         assert tuple(row) == ("off", "UTC", "200ms")

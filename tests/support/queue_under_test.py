@@ -26,7 +26,7 @@ from thumbq_server.storage.transitions.fail import expire, fail
 from thumbq_server.storage.transitions.release import release
 
 DELAYS = delays(RetryPolicy())
-# the number of a lease that nobody has
+# the number of a lease that no worker has
 UNCLAIMED = 2**50
 TABLES = (
     *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),

@@ -48,7 +48,7 @@ _COUNTED_BACK = {
     for counter, outcome in (("completed", "Completed"), ("failed", "Failed"), ("cancelled", "Cancelled"))
 }
 
-# What was ended under the older number stays under it: only renewals move the number of what a model shows.
+# Ends of the older request keep its number: only a renewal moves the number of a shown end.
 _FREEZE = """
         UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
           FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)"""

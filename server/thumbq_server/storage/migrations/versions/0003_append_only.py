@@ -99,11 +99,11 @@ UPDATE queue_head SET failed = (SELECT count(*) FROM dead_letters WHERE status =
                       cancelled = (SELECT count(*) FROM dead_letters WHERE status = 'Cancelled');
 
 -- live jobs, with their place in the order of claims
-CREATE TEMPORARY TABLE live ON COMMIT DROP AS
+CREATE TABLE old_live AS
 SELECT job_id, run_at, lease_seq, attempt, false AS leased FROM old_ready
 UNION ALL SELECT job_id, run_at, lease_seq, attempt, true FROM old_leases;
-ALTER TABLE live ADD PRIMARY KEY (job_id);
-ANALYZE live;
+ALTER TABLE old_live ADD PRIMARY KEY (job_id);
+ANALYZE old_live;
 
 INSERT INTO jobs (id, model_id, request_no, since, created_at, due_at, reset_at, priority, max_attempts, model_hash)
 OVERRIDING SYSTEM VALUE
@@ -111,7 +111,7 @@ SELECT j.id, j.model_id, j.request_no, CASE WHEN j.outcome IS NOT NULL AND j.lea
        j.created_at, coalesce(l.run_at, j.due_at),
        CASE WHEN j.outcome IS NULL AND j.error_message IS NULL THEN j.updated_at ELSE j.created_at END,
        j.priority, j.max_attempts, j.model_hash
-  FROM old_jobs j LEFT JOIN live l ON l.job_id = j.id;
+  FROM old_jobs j LEFT JOIN old_live l ON l.job_id = j.id;
 SELECT setval('jobs_id_seq', last_value, is_called) FROM old_jobs_id_seq;
 
 INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
@@ -142,7 +142,7 @@ SELECT j.id, j.lease_seq, CASE WHEN t.job_id IS NOT NULL THEN 2 END, j.finished_
 INSERT INTO attempts (job_id, lease_seq, end_no, ended_at, attempt, outcome, error_message, next_attempt_at, request_no)
 SELECT j.id, j.lease_seq, CASE WHEN t.job_id IS NOT NULL THEN 2 END, j.updated_at, greatest(t.attempt, j.attempt_count),
        'Failed', j.error_message, l.run_at, nullif(t.request_no, j.request_no)
-  FROM old_jobs j JOIN live l ON l.job_id = j.id
+  FROM old_jobs j JOIN old_live l ON l.job_id = j.id
   LEFT JOIN thumbnails t ON t.model_id = j.model_id AND t.job_id = j.id AND t.status = 'Failed'
         AND t.error_message = j.error_message
  WHERE j.error_message IS NOT NULL;
@@ -164,6 +164,7 @@ SELECT j.id, -2, 1, t.processed_at, 1, 'Completed', t.path, t.size_bytes, t.widt
 SELECT setval('claim_seq', greatest(1, (SELECT max(lease_seq) FROM attempts), (SELECT max(lease_seq) FROM leases)));
 SELECT setval('end_seq', 2);
 
+DROP TABLE old_live;
 DROP TABLE old_jobs;
 DROP TABLE old_ready;
 DROP TABLE old_leases;
