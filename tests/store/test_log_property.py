@@ -124,7 +124,7 @@ async def empty(database: Database) -> None:
     for table in TABLES:
         if table not in {"workers", "queue_head"}:
             await database.fetch(f"DELETE FROM {table}")
-    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0, failed = 0, cancelled = 0")
 
 
 async def read_log(database: Database, page: int, done: Callable[[], bool]) -> list[Event]:
