@@ -1,8 +1,8 @@
 """Ends of attempts that other jobs of the same model may contest.
 
 The newest request of a model decides what it shows. So the end of one of several jobs is decided while no other
-transaction can announce anything: the leases of all jobs of the model are locked first, then the jobs, then the head of the log. The
-statement that ends the attempts begins after that, and sees everything that was committed before.
+transaction can announce anything: the leases of all jobs of the model are locked first, then the jobs, then the head of
+the log. The statement that ends the attempts begins after that, and sees everything that was committed before.
 """
 
 from collections.abc import Callable, Sequence
