@@ -29,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) || echo "The tests with node are skipped.")
+	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) ||) echo "The tests with node are skipped, because npm is missing or failed."
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: coverage
@@ -92,6 +92,10 @@ bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: fuzz-render
+fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7
+	$(VENV)/bin/python -m tests.render.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: fuzz
 fuzz: $(VENV)/installed-dev  ## Send odd, broken and huge requests, and look for what breaks: make fuzz MINUTES=10 SEED=7

@@ -39,8 +39,12 @@ class Settings(BaseSettings):
         default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
     )
     subscriber_timeout: PositiveFloat = Field(
-        default=30.0, description="Seconds after which a client that acknowledges nothing is dropped."
+        default=30.0, description="Seconds after which a client is dropped that takes nothing of what it is sent."
     )
+    idle_timeout: PositiveFloat = Field(
+        default=75.0, description="Seconds after which a connection is closed that has not sent a whole request."
+    )
+    body_timeout: PositiveFloat = Field(default=60.0, description="Seconds in which the body of a request must arrive.")
     ring_notifications: PositiveInt = Field(
         default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
     )

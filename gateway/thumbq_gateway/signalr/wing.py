@@ -19,7 +19,7 @@ from thumbq_gateway.signalr.hubs.presence import Presence
 from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
 from thumbq_gateway.signalr.tokens import Tokens
 
-_PRESENCE_HEARTBEATS = 4  # between two reports of the workers that are there
+PRESENCE_INTERVAL = 60.0  # seconds between two reports of the workers that are connected
 
 
 class SignalR:
@@ -42,7 +42,7 @@ class SignalR:
         workers = Workers()
         self._pages = PageHub(channel, metrics)
         self._nudges = Nudges(channel, workers, queue_relay, metrics)
-        self._presence = Presence(channel, workers, _PRESENCE_HEARTBEATS * heartbeat)
+        self._presence = Presence(channel, workers, PRESENCE_INTERVAL)
         self._connections = Connections(metrics, heartbeat=heartbeat, limit=limit)
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [

@@ -13,10 +13,10 @@ from aiohttp import web
 from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
+from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
 from thumbq_gateway.http.files import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.transcoding.request_body import MEBIBYTE
 
 THUMBNAIL_FIELDS = (
     "status",

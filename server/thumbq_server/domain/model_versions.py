@@ -44,8 +44,20 @@ class VersionRecord(NamedTuple):
 UNKNOWN_VERSION = ThumbnailRecord(0, ThumbnailStatus.NONE, *[None] * 8)
 
 
-def shown(version: VersionRecord) -> ThumbnailRecord:
-    """Return what to show for a version. As for a model, a failed attempt leaves the last good picture."""
+def shown(version: VersionRecord, model: ThumbnailRecord) -> ThumbnailRecord:
+    """Return what to show for a version of a model. As for the model, a failed attempt leaves the last good picture.
+
+    While the model shows the file of this version, its picture is the version's, too. It was committed with the end of
+    the job; the version's own note of it follows a moment later.
+    """
+    if model.path is not None and model.model_hash == version.model_hash:
+        version = version._replace(
+            processed_at=model.processed_at,
+            path=model.path,
+            size_bytes=model.size_bytes,
+            width=model.width,
+            height=model.height,
+        )
     status = _status(version)
     return ThumbnailRecord(
         model_id=version.model_id,

@@ -1,4 +1,8 @@
-"""Groups of single versions of models. The log names models, so a version is read again when its model is named."""
+"""Groups of single versions of models. The log names models, so a version is read again when its model is named.
+
+It is read twice: the queue notes the picture of a version a moment after the end of its job. The second status is
+published only when it is another one.
+"""
 
 import asyncio
 from collections.abc import Callable, Set
@@ -11,7 +15,7 @@ from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 _TIMEOUT = 10.0  # seconds
-_PAUSE = 0.2  # seconds between two rounds of reading
+_PAUSE = 0.5  # seconds between two rounds of reading
 _MOST_WATCHED = 10_000  # versions, before those that no page shows any more are forgotten
 _UNKNOWN = 0  # the model of a version that no producer has named yet
 
@@ -33,6 +37,8 @@ class VersionGroups:
         self._publish = publish
         self._models: dict[int, int] = {}  # by version
         self._stale: set[int] = set()
+        self._once_more: set[int] = set()
+        self._published: dict[int, Thumbnail] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, version_id: int) -> Thumbnail:
@@ -52,18 +58,25 @@ class VersionGroups:
             self._reading = asyncio.create_task(self._read_stale())
 
     async def _read_stale(self) -> None:
-        while self._stale:
-            version_ids, self._stale = self._stale, set()
-            for version_id in version_ids:
-                if not self._is_joined(version_id):
+        while self._stale or self._once_more:
+            first, second = self._stale, self._once_more - self._stale
+            self._stale, self._once_more = set(), set(first)
+            for version_id in first | second:
+                if self._is_joined(version_id):
+                    await self._tell(version_id)
+                else:
                     self._models.pop(version_id, None)
-                    continue
-                try:
-                    thumbnail = await self.read(version_id)
-                except grpc.aio.AioRpcError as error:
-                    log.warning("hub.version_unread", version_id=version_id, problem=error.code().name)
-                    self._stale.add(version_id)
-                    continue
-                if thumbnail.model_id != _UNKNOWN:
-                    self._publish(thumbnail)
+                    self._published.pop(version_id, None)
             await asyncio.sleep(_PAUSE)
+
+    async def _tell(self, version_id: int) -> None:
+        try:
+            thumbnail = await self.read(version_id)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.version_unread", version_id=version_id, problem=error.code().name)
+            self._stale.add(version_id)
+            return
+        thumbnail.cursor = ""  # it moves all the time
+        if thumbnail.model_id != _UNKNOWN and thumbnail != self._published.get(version_id):
+            self._published[version_id] = thumbnail
+            self._publish(thumbnail)

@@ -68,7 +68,9 @@ class Views:
         """Return what to show for a version of a model. A version that no producer has named has status None."""
         cursor = await self.cursor()
         version = await read_version(self._database, version_id)
-        return (shown(version) if version else UNKNOWN_VERSION), cursor
+        if version is None:
+            return UNKNOWN_VERSION, cursor
+        return shown(version, await read_thumbnail(self._database, version.model_id)), cursor
 
     async def publish_test(
         self, model_id: int, status: ThumbnailStatus, url: str | None, error_message: str | None

@@ -24,7 +24,9 @@ async def why_lost(database: Database, tokens: Sequence[Token]) -> dict[Token, L
     reasons: dict[Token, LostReason] = {}
     for token in tokens:
         state = states.get(token.job_id)
-        if state is None or state["status"] == JobStatus.CANCELLED:
+        if state is None:
+            reasons[token] = LostReason.EXPIRED
+        elif state["status"] == JobStatus.CANCELLED:
             reasons[token] = LostReason.CANCELLED
         elif state["lease_seq"] != token.lease_seq:
             reasons[token] = LostReason.TAKEN_OVER
