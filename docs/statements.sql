@@ -911,10 +911,9 @@ SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max
 PREPARE revive_find (bigint[], bytea[]) AS
 SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
        t.job_id IS NOT NULL AS shown,
-       NOT EXISTS (
-         SELECT FROM jobs o LEFT JOIN leases l ON l.job_id = o.id
-          WHERE o.model_id = s.model_id AND o.id <> s.id
-            AND greatest(o.request_no, l.rerun_request_no) > s.request_no) AS newest
+       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                        < s.request_no)
+          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
   FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
  CROSS JOIN LATERAL (
     SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
@@ -937,7 +936,7 @@ PREPARE workers_confirm (bigint[], double precision[], double precision) AS
 UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
   FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
   JOIN workers w ON w.id = i.session AND w.session_id = ''
- WHERE l.worker = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+ WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
 
 -- workers_prune: $1 gone_seconds, $2 limit
 PREPARE workers_prune (double precision, bigint) AS
@@ -945,7 +944,7 @@ WITH pruned AS (
     DELETE FROM workers WHERE id = ANY (ARRAY (
         SELECT id FROM workers w
          WHERE last_seen_at < now() - make_interval(secs => $1)
-           AND NOT EXISTS (SELECT FROM leases l WHERE l.worker = w.id)
+           AND NOT EXISTS (SELECT FROM leases l WHERE l.session = w.id)
          LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING 1
 )

@@ -18,10 +18,9 @@ FIND = Statement(
     """
     SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
            t.job_id IS NOT NULL AS shown,
-           NOT EXISTS (
-             SELECT FROM jobs o LEFT JOIN leases l ON l.job_id = o.id
-              WHERE o.model_id = s.model_id AND o.id <> s.id
-                AND greatest(o.request_no, l.rerun_request_no) > s.request_no) AS newest
+           (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                            < s.request_no)
+              FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
       FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
      CROSS JOIN LATERAL (
         SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
