@@ -36,6 +36,15 @@ TABLES = (
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
 
 
+async def empty(database: Database, *, keep_workers: bool = False) -> None:
+    """Take everything out of the queue, which costs a hundredth of a fresh database."""
+    for table in TABLES:
+        if table != "queue_head" and not (keep_workers and table == "workers"):
+            await database.fetch(f"DELETE FROM {table}")
+    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0, failed = 0, cancelled = 0")
+    database.history._known = None  # The log has gone back to its start.
+
+
 class Event(NamedTuple):
     """One notification, as a subscriber sees it; its seq is checked by `assert_sound`."""
 

@@ -8,7 +8,6 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 INT64_MAX = 2**63 - 1
-INT32_MAX = 2**31 - 1
 
 
 class JobStatus(StrEnum):
