@@ -20,6 +20,8 @@ from thumbq.v1 import (
     queue_pb2_grpc,
 )
 from thumbq_runtime import duties
+from thumbq_runtime.addresses import free_port, joined
+from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
@@ -45,6 +47,7 @@ from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import JOBS, LOG, listen
+from thumbq_server.storage.postgres.suitability import check_database
 
 log = structlog.get_logger()
 
@@ -73,8 +76,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
-    """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on."""
+    """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on.
+
+    Raises Unsuitable, InvalidAddress or CannotListen when only another configuration helps, else Unavailable.
+    """
+    if not settings.reuse_port:
+        # gRPC would tell no reason.
+        free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
+    await check_database(dsn, connections_needed(settings.processes))
     await upgrade(dsn)
     async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
         parts = build(settings, database)
@@ -87,7 +97,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         readiness = Readiness(database, parts.janitor, health.tell)
         await readiness.look()
         async with duties.running(*parts.duties(), readiness.run(), failure="server.broken", broken=broken):
-            port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+            port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -1,4 +1,4 @@
-"""Connections that do nothing, do it slowly, or send what nobody reads. Good clients do not notice them."""
+"""Idle and slow connections, and uploads that nothing reads. Other clients do not notice them."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,19 @@ async def test_half_a_body_is_answered_408_and_the_connection_is_closed(server: 
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"status":"DEADLINE_EXCEEDED"' in answer
         assert b"The request body did not arrive within 0.3 seconds." in answer
+
+
+HALF_AN_UPLOAD = (
+    b"POST /models/1/thumbnail/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n\x89PNG'
+)
+
+
+async def test_half_an_upload_is_answered_408_and_the_connection_is_closed(server: str, thumbnail_root: Path) -> None:
+    async with running_gateway(server, body_timeout=0.3, thumbnail_root=thumbnail_root) as http:
+        answer = await exchange(Client(http), HALF_AN_UPLOAD)
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
 
 
 @pytest.mark.parametrize("sent", [b"GET /heal", HALF_A_BODY], ids=["half a line", "half a body"])

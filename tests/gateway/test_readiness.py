@@ -1,4 +1,4 @@
-"""/readyz says what the server says of itself, and errors of a server that breaks are told by their reference only."""
+"""/readyz repeats what the server says of itself, and an unexpected error of the server shows only its reference."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -125,6 +125,7 @@ async def empty(database: Database) -> None:
         if table not in {"workers", "queue_head"}:
             await database.fetch(f"DELETE FROM {table}")
     await database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+    database.history._known = None  # The log has gone back to its start.
 
 
 async def read_log(database: Database, page: int, done: Callable[[], bool]) -> list[Event]:

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from rich.markup import escape
 
 from thumbq.cli.errors import TIMEOUT, fail, run
-from thumbq.cli.formatting import format_thumbnail_status, format_time, out
+from thumbq.cli.formatting import format_text, format_thumbnail_status, format_time, out
 from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.subscriber import Reset, Subscriber
@@ -44,7 +43,7 @@ def _line(notification: Notification) -> str:
     status = format_thumbnail_status(notification.status)
     parts = [f"{format_time(notification.timestamp)}  model {notification.model_id:<8} {status}"]
     if notification.error_message:
-        parts.append(escape(notification.error_message))
+        parts.append(format_text(notification.error_message))
     if notification.will_retry:
         parts.append(f"next attempt at {format_time(notification.next_attempt_at)}")
     if notification.test:

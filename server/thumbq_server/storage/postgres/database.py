@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 import asyncpg
 
+from thumbq_runtime.connections import POOL_SIZE
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
@@ -24,7 +25,7 @@ Row = asyncpg.Record
 class Database:
     """Where one server process reaches PostgreSQL."""
 
-    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = 4) -> None:
+    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = POOL_SIZE) -> None:
         self.dsn = dsn
         self._statement_timeout = statement_timeout
         self._pool_size = pool_size
@@ -35,7 +36,9 @@ class Database:
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
-            self._pool = await asyncpg.create_pool(connect=self._connect, min_size=1, max_size=self._pool_size)
+            self._pool = await asyncpg.create_pool(
+                connect=self._connect, reset=_keep_settings, min_size=1, max_size=self._pool_size
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,6 +80,11 @@ class Database:
         for connection in list(self._pooled):
             connection.terminate()
 
+    @property
+    def most_connections(self) -> int:
+        """The connections that it has open at most."""
+        return self._pool_size + len(self._lanes)
+
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
         self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history))
@@ -101,3 +109,7 @@ class Database:
                 # This host is no primary any more.
                 connection.terminate()
                 raise
+
+
+async def _keep_settings(_connection: object) -> None:
+    """Leave a connection as it is: no work changes its session, and behind a pooler a reset would lose its settings."""
