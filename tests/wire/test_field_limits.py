@@ -32,7 +32,7 @@ TEXTS = [
     f"{2**63}-{2**31}",
     "/a.png",
 ]
-VALUES = {
+VALUES: dict[int, list[Any]] = {
     FieldDescriptor.CPPTYPE_INT32: INT32,
     FieldDescriptor.CPPTYPE_ENUM: INT32,
     FieldDescriptor.CPPTYPE_INT64: INT64,
