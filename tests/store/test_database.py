@@ -130,7 +130,7 @@ async def test_a_database_that_was_not_opened_is_unavailable(database):
 
 
 async def test_a_statement_that_is_wrong_is_not_taken_for_an_absence(own):
-    for where in (hasty, hasty.lane()):
+    for where in (own, own.lane()):
         with pytest.raises(asyncpg.UndefinedTableError):
             await where.fetch("SELECT FROM nowhere")
         with pytest.raises(asyncpg.DivisionByZeroError):
