@@ -791,7 +791,7 @@ WITH gone AS (
 SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
 
 -- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamptz[]) AS
+PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
@@ -807,7 +807,7 @@ WITH input AS (
 SELECT job_id FROM renewed;
 
 -- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamptz[]) AS
+PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
@@ -849,7 +849,7 @@ news AS (
 SELECT job_id FROM changed;
 
 -- revive_restart: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_restart (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamptz[]) AS
+PREPARE revive_restart (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
@@ -892,7 +892,7 @@ news AS (
 SELECT job_id FROM changed;
 
 -- revive_rerun: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_rerun (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamptz[]) AS
+PREPARE revive_rerun (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])

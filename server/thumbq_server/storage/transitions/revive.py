@@ -32,7 +32,7 @@ FIND = Statement(
 
 _PARAMETERS = (
     "job_ids bigint[], request_nos bigint[], lease_seqs bigint[], priorities smallint[], max_attempts smallint[],"
-    " delays double precision[], run_ats timestamptz[]"
+    " delays double precision[], run_ats timestamp with time zone[]"
 )
 _INPUT = """
     WITH input AS (
