@@ -29,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) || echo "The tests with node are skipped.")
+	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) ||) echo "The tests with node are skipped, because npm is missing or failed."
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: coverage

@@ -17,12 +17,12 @@ WITH input AS (
      GROUP BY l.worker
 ), extended AS (
     UPDATE leases l
-       SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+       SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                      l.claimed_at + $7 * interval '1 second'))
       FROM told t
      WHERE l.worker = t.worker AND l.claimed_at >= t.claimed_at
        -- the twelve lines of a quick job extend it once
-       AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+       AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (
         SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -109,11 +109,14 @@ SELECT epoch, seq FROM queue_head;
 PREPARE log_oldest AS
 SELECT seq_first AS oldest FROM notifications ORDER BY seq_last LIMIT 1;
 
--- log_after: $1 seq, $2 limit
-PREPARE log_after (bigint, bigint) AS
+-- log_after: $1 seq, $2 limit, $3 events
+PREPARE log_after (bigint, bigint, bigint) AS
 SELECT seq_last, seq_first, created_at, status, test, model_ids, job_ids, attempt_counts, error_messages,
        next_attempt_ats, thumbnail_url
-  FROM notifications WHERE seq_last > $1 ORDER BY seq_last LIMIT $2;
+  FROM notifications
+ WHERE seq_last > $1
+   AND seq_last <= (SELECT min(seq_last) FROM notifications WHERE seq_last > $1) + $3
+ ORDER BY seq_last LIMIT $2;
 
 -- log_publish_test: $1 model_id, $2 status, $3 thumbnail_url, $4 error_message
 PREPARE log_publish_test (bigint, text, text, text) AS
@@ -125,6 +128,26 @@ INSERT INTO notifications (seq_last, seq_first, status, test, model_ids, job_ids
 SELECT seq, seq, $2, true, ARRAY[$1::bigint], ARRAY[0::bigint], ARRAY[0::smallint], ARRAY[$4::text], NULL, $3
   FROM head
 RETURNING seq_last;
+
+-- history_look
+PREPARE history_look AS
+SELECT epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+           || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+           || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
+
+-- history_beat
+PREPARE history_beat AS
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+           || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+           || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
+
+-- history_begin: $1 known_epoch, $2 known_beat, $3 epoch, $4 beat, $5 identity
+PREPARE history_begin (text, bigint, text, bigint, text) AS
+UPDATE queue_head SET epoch = $3, beat = greatest(beat, $4), identity = $5 WHERE epoch = $1 AND beat >= $2;
+
+-- history_identify: $1 identity
+PREPARE history_identify (text) AS
+UPDATE queue_head SET identity = $1 WHERE identity IS NULL;
 
 -- notify_broadcast: $1 payloads
 PREPARE notify_broadcast (text[]) AS
@@ -788,6 +811,25 @@ PREPARE workers_register (text, text, text, jsonb) AS
 INSERT INTO workers AS w (worker_id, session_id, version, labels) VALUES ($1, $2, $3, $4)
 ON CONFLICT (worker_id, session_id) DO UPDATE SET last_seen_at = now(), version = $3, labels = $4
 RETURNING id;
+
+-- workers_confirm: $1 sessions, $2 seconds_ago, $3 lease_seconds
+PREPARE workers_confirm (bigint[], double precision[], double precision) AS
+UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
+  FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+  JOIN workers w ON w.id = i.session AND w.session_id = ''
+ WHERE l.worker = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+
+-- workers_prune: $1 gone_seconds, $2 limit
+PREPARE workers_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM workers WHERE id = ANY (ARRAY (
+        SELECT id FROM workers w
+         WHERE last_seen_at < now() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT FROM leases l WHERE l.worker = w.id)
+         LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
 
 -- workers_record_heartbeats: $1 sessions
 PREPARE workers_record_heartbeats (bigint[]) AS

@@ -130,7 +130,11 @@ def version(name: str) -> str:
     """Return the version of this queue that is measured. Raises KeyError for an unknown name."""
     if name == "thumbq":
         answer = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=9"]
-        commit = subprocess.run(answer, capture_output=True, text=True, check=False).stdout.strip()
+        # Without git, or in an unpacked archive, there is only the version.
+        try:
+            commit = subprocess.run(answer, capture_output=True, text=True, check=False).stdout.strip()
+        except OSError:
+            commit = ""
         return f"{importlib.metadata.version('thumbq')} ({commit})" if commit else importlib.metadata.version("thumbq")
     pins = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().splitlines() if "==" in line)
     pins |= json.loads((PEERS / "package.json").read_text())["dependencies"]
@@ -146,9 +150,11 @@ def _install(command: list[str], wanted: Path, folder: Path) -> str:
     """Run an installer. Return the reason of a failure, or an empty text."""
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=os.environ)
+    except OSError as problem:
+        return f"not installed: {command[0]}: {problem.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"not installed: {command[0]} took too long"
     except subprocess.CalledProcessError as problem:
         return f"not installed: {(problem.stderr.strip().splitlines() or ['no reason given'])[-1][:200]}"
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        return f"not installed: {problem}"
     shutil.copy(wanted, folder / "installed")
     return ""

@@ -1,43 +1,39 @@
 """`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
+import os
 import resource
-import sys
-from typing import NoReturn
 
 import uvloop
 from pydantic import ValidationError
 
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.addresses import is_loopback, joined
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
+from thumbq_runtime.refusal import refuse, sentence_about
 
 
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
     configure_logging()
+    warn_of_strangers(os.environ)
     try:
         settings = Settings()
     except ValidationError as error:
-        _refuse(str(error))
-    for host in filter(None, [settings.http_host, settings.peer_host]):
-        if not is_loopback(host) and not settings.insecure:
-            _refuse(f"refusing to listen on {host} without API keys; set THUMBQ_INSECURE=1 if the network is trusted")
+        refuse("gateway", sentence_about(error))
+    for host in (settings.http_host, settings.peer_host):
+        if host is not None and not is_loopback(host) and not settings.insecure:
+            refuse(
+                "gateway",
+                f"refusing to listen on {host or 'every address'} without API keys;"
+                " set THUMBQ_INSECURE=1 if the network is trusted",
+            )
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
     except OSError as error:
-        _refuse(f"cannot listen on {_printed(settings.http_host)}:{settings.http_port}: {error}")
-
-
-def _printed(host: str) -> str:
-    """Return the host as it stands before a port."""
-    return f"[{host.strip('[]')}]" if ":" in host else host
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"thumbq gateway: {sentence}\n")
-    sys.exit(2)
+        refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")
 
 
 def _allow_many_connections() -> None:

@@ -37,6 +37,7 @@ from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
+from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
 
 log = structlog.get_logger()
@@ -216,7 +217,7 @@ async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
     host = settings.peer_host or "127.0.0.1"
     for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
         await web.SockSite(runner, one).start()
-    return f"{host}:{runner.addresses[-1][1]}"
+    return joined(host, runner.addresses[-1][1])
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -12,12 +12,15 @@ import sys
 
 from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
-from thumbq_launcher.processes import Child, LaunchFailed, PostgresChild, Program
+from thumbq_launcher.processes import Child, LaunchFailed, LaunchRefused, PostgresChild, Program
 from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
-from thumbq_runtime.addresses import reachable_address
+from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
+from thumbq_runtime.connections import connections_granted
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import on_signals
+from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import (
     DATABASE_URL,
     GRPC_HOST,
@@ -29,18 +32,22 @@ from thumbq_runtime.settings import (
     SERVER,
     THUMBNAIL_ROOT,
 )
+from thumbq_runtime.streams import protect_standard_streams
 
 # Seconds that a program gets after its own grace to close what is open.
 CLOSING_SECONDS = 3.0
 
 
 async def serve(settings: LauncherSettings) -> None:
-    """Run everything until SIGTERM or SIGINT; a second signal ends it at once. Raises LaunchFailed."""
+    """Run everything until SIGTERM or SIGINT; a second signal ends it at once. Raises LaunchFailed, CannotListen."""
     asked, at_once = asyncio.Event(), asyncio.Event()
     on_signals(asked.set, at_once.set)
+    free_port(settings.grpc_host, settings.grpc_port)
+    free_port(settings.http_host, settings.http_port)
     postgres, database_url = None, settings.database_url
     if not database_url:
-        postgres = PostgresChild(EmbeddedPostgres(settings.data_dir))
+        granted = connections_granted(settings.processes)
+        postgres = PostgresChild(EmbeddedPostgres(settings.data_dir, max_connections=granted))
         database_url = postgres.postgres.dsn
     servers, gateways = _programs(settings, database_url)
     work = asyncio.create_task(_run(settings, postgres, servers, gateways))
@@ -68,6 +75,7 @@ async def _run(
     page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
     inform(f"page and JSON API  http://{page}/")
     inform(f"gRPC               {address}")
+    inform(f"data folder        {settings.data_dir}")
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
 
@@ -106,11 +114,18 @@ async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> 
 
 def main() -> None:
     """Serve with the settings in the environment; exit with 2 if they are refused, with 1 if the start fails."""
+    protect_standard_streams()
+    warn_of_strangers(os.environ)
     try:
         asyncio.run(serve(LauncherSettings.read(os.environ)))
-    except (InvalidSetting, LaunchFailed) as problem:
+    except LaunchRefused:
+        sys.exit(EXIT_REFUSED)
+    except InvalidSetting as problem:
         warn(str(problem))
-        sys.exit(2 if isinstance(problem, InvalidSetting) else 1)
+        sys.exit(EXIT_REFUSED)
+    except (LaunchFailed, CannotListen) as problem:
+        warn(str(problem))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import contextlib
 import sys
 from typing import TextIO
 
+from thumbq_runtime.text import printable
+
 
 def inform(sentence: str) -> None:
     """Write a line to standard output."""
@@ -18,5 +20,5 @@ def warn(sentence: str) -> None:
 def _write(stream: TextIO, sentence: str) -> None:
     # A closed terminal is no reason to stop serving.
     with contextlib.suppress(OSError):
-        stream.write(f"thumbq: {sentence}\n")
+        stream.write(f"thumbq: {printable(sentence)}\n")
         stream.flush()

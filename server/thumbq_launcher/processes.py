@@ -14,11 +14,16 @@ from thumbq_launcher.child import ending_with_parent
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from thumbq_runtime.declaration import Setting
 from thumbq_runtime.lifecycle import announced_port
+from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import READY_FD
 
 
 class LaunchFailed(Exception):
     """Says in one sentence why a child did not start."""
+
+
+class LaunchRefused(LaunchFailed):
+    """The child has said itself what must be configured differently: another attempt would end the same."""
 
 
 class Child(Protocol):
@@ -65,8 +70,9 @@ class Program:
             os.close(write_end)
         line = await _first_line(read_end)
         if not line:
-            how = describe_end(await ended(self.process))
-            raise LaunchFailed(f"The {self.name} {how} before it was ready: its own messages say why.")
+            code = await ended(self.process)
+            kind = LaunchRefused if code == EXIT_REFUSED else LaunchFailed
+            raise kind(f"The {self.name} {describe_end(code)} before it was ready: its own messages say why.")
         self.port = announced_port(line)
 
 

@@ -19,6 +19,7 @@ from thumbq_runtime.settings import (
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
 )
+from thumbq_runtime.text import printable
 
 # The launcher decides these and sets them for its children, which must not read another value beside it.
 DECIDED_HERE = {*HTTP_PORT.variables, *DATABASE_URL.variables, *DATABASE_URL_FILE.variables}
@@ -43,7 +44,7 @@ class LauncherSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
         """Return the settings in the environment, and make the folder for thumbnails. Raises InvalidSetting."""
-        data_dir = DATA_DIR.read(environment).absolute()
+        data_dir = _plain(DATA_DIR.read(environment).absolute())
         settings = cls(
             data_dir=data_dir,
             database_url=_database_url(environment),
@@ -51,12 +52,13 @@ class LauncherSettings:
             http_port=HTTP_PORT.read(environment),
             grpc_host=_host(environment, GRPC_HOST),
             grpc_port=GRPC_PORT.read(environment),
-            thumbnail_root=(THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute(),
+            thumbnail_root=_plain((THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute()),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             insecure=INSECURE.read(environment),
             processes=PROCESSES.read(environment),
         )
         settings.refuse_strangers()
+        settings.refuse_one_port_for_two()
         try:
             settings.thumbnail_root.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -72,6 +74,23 @@ class LauncherSettings:
                     " keys: bind 127.0.0.1, or pass --insecure if all who can reach it may use the queue."
                 )
 
+    def refuse_one_port_for_two(self) -> None:
+        """Refuse to serve both APIs at one address."""
+        if self.http_port == self.grpc_port != 0 and self.http_host == self.grpc_host:
+            raise InvalidSetting(f"The page and the gRPC API cannot both have the port {self.http_port}.")
+
+
+def _plain(path: Path) -> Path:
+    """Return the path if it can be written in a message of the protocol and in a line of a file."""
+    resolved = str(path.resolve())
+    try:
+        resolved.encode()
+    except UnicodeEncodeError:
+        raise InvalidSetting(f"The path {resolved} is not UTF-8: choose or rename a folder.") from None
+    if printable(resolved) != resolved:
+        raise InvalidSetting(f"The path {resolved} has control characters in it: choose or rename a folder.")
+    return path
+
 
 def _host(environment: Mapping[str, str], setting: Setting[str]) -> str:
     # An empty host is every address of the machine, and not the default.
@@ -86,7 +105,10 @@ def _database_url(environment: Mapping[str, str]) -> str | None:
             return url
         if path := environment.get(file_variable):
             try:
-                return Path(path).read_text().strip()
-            except OSError as problem:
+                url = Path(path).read_text().strip()
+            except (OSError, ValueError) as problem:
                 raise InvalidSetting(f"{file_variable} cannot be read: {problem}.") from problem
+            if not url:
+                raise InvalidSetting(f"{file_variable} names {path}, which is empty.")
+            return url
     return None

@@ -1,14 +1,13 @@
 """Launches child processes, keeps them running, and ends them."""
 
 import asyncio
-import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
 
 from thumbq_launcher.console import inform, warn
-from thumbq_launcher.processes import Child, LaunchFailed, Program, describe_end, ended
+from thumbq_launcher.processes import Child, LaunchFailed, LaunchRefused, Program, describe_end, ended
+from thumbq_runtime.addresses import free_port
 from thumbq_runtime.settings import REUSE_PORT
 
 # Seconds between the end of a child and the first attempt to launch it again; the pauses then double.
@@ -20,10 +19,12 @@ START_ATTEMPTS = 3
 
 
 async def first_launch(child: Child) -> None:
-    """Launch a child in a few attempts. Raises LaunchFailed when the last one fails."""
+    """Launch a child in a few attempts. Raises LaunchFailed when the last one fails, LaunchRefused at once."""
     for attempt in range(1, START_ATTEMPTS):
         try:
             await child.launch()
+        except LaunchRefused:
+            raise
         except LaunchFailed:
             await asyncio.sleep(FIRST_PAUSE * attempt)
         else:
@@ -32,10 +33,10 @@ async def first_launch(child: Child) -> None:
 
 
 async def launch_side_by_side(programs: Sequence[Program], host: str) -> int:
-    """Launch programs that share one port, and return the port. Raises LaunchFailed."""
+    """Launch programs that share one port, and return the port. Raises LaunchFailed, CannotListen."""
     if len(programs) > 1:
         # A shared port is open to every program that asks to share it, so make sure first that it is free.
-        port = _free_port(host, programs[0].port)
+        port = free_port(host, programs[0].port)
         for program in programs:
             program.port = port
             program.environment[REUSE_PORT.variable] = "1"
@@ -68,16 +69,6 @@ async def end_programs(programs: Iterable[Program], seconds: float, at_once: asy
     for process in running:
         process.kill()
     await all_ended
-
-
-def _free_port(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host.strip("[]") or "127.0.0.1", port), family=family) as reserved:
-            found: int = reserved.getsockname()[1]
-            return found
-    except OSError as problem:
-        raise LaunchFailed(f"Nothing can listen on {host}:{port}: {os.strerror(problem.errno or 0)}.") from problem
 
 
 async def _launch_again(child: Child, pause: float) -> float:

@@ -1,22 +1,52 @@
 """Addresses that a program binds, and the ones at which others reach it."""
 
 import ipaddress
+import os
+import socket
+
+
+class CannotListen(Exception):
+    """Says in one sentence why nothing can listen at an address."""
 
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach the address."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(bare(host)).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def bare(host: str) -> str:
+    """Return a host without the brackets that may stand around an IPv6 address."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def joined(host: str, port: int) -> str:
+    """Return `host:port`, with brackets around an IPv6 address."""
+    return f"[{bare(host)}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reachable_address(host: str, port: int) -> str:
     """Return the `host:port` at which a program on this machine reaches what is bound to `host`."""
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        address = ipaddress.ip_address(bare(host))
     except ValueError:
         return f"{host or '127.0.0.1'}:{port}"
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+    return joined(str(address), port)
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the port, or any free one for 0, if a program can listen there now. Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((bare(host), port), family=family) as reserved:
+            found: int = reserved.getsockname()[1]
+            return found
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        if not isinstance(problem, socket.gaierror) and problem.errno:
+            reason = os.strerror(problem.errno)
+        raise CannotListen(f"Nothing can listen on {joined(host, port)}: {reason}.") from problem

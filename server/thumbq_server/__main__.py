@@ -1,39 +1,55 @@
 """`python -m thumbq_server`: one server, set up by the environment."""
 
 import logging
+import os
 import sys
 from functools import partial
 
 import uvloop
 from pydantic import ValidationError
 
-from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.addresses import CannotListen, is_loopback
+from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
+from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
+from thumbq_server.storage.postgres.address import InvalidAddress
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.suitability import Unsuitable
 
 
 def main() -> None:
-    """Run a server. Exit with a sentence when it is set up wrongly."""
+    """Run a server. Exit with a sentence: with 2 when it is set up wrongly, with 1 when PostgreSQL is away."""
     configure_logging()
+    warn_of_strangers(os.environ)
     # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
+    settings = _settings()
+    try:
+        uvloop.run(run_until_signal(partial(serve, settings)))
+    except (Unsuitable, InvalidAddress, CannotListen) as problem:
+        refuse("server", problem)
+    except (Unavailable, OSError) as error:
+        sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
+
+
+def _settings() -> Settings:
     try:
         settings = Settings()
         settings.dsn()
-    except (ValidationError, ValueError, OSError) as error:
-        sys.exit(f"thumbq server: {error}")
+    except ValidationError as error:
+        refuse("server", sentence_about(error))
+    except (ValueError, OSError) as error:
+        refuse("server", error)
     if not is_loopback(settings.grpc_host) and not settings.insecure:
-        sys.exit(
-            f"thumbq server: refusing to listen on {settings.grpc_host} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted"
+        refuse(
+            "server",
+            f"refusing to listen on {settings.grpc_host or 'every address'} without API keys;"
+            " set THUMBQ_INSECURE=1 if the network is trusted",
         )
-    try:
-        uvloop.run(run_until_signal(partial(serve, settings)))
-    except (Unavailable, OSError) as error:
-        sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
+    return settings
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
     reuse_port: bool = shared.REUSE_PORT.field()
+    # How many servers use the same database.
+    processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
@@ -59,7 +61,10 @@ class Settings(BaseSettings):
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""
         if self.database_url_file is not None:
-            return self.database_url_file.read_text().strip()
+            address = self.database_url_file.read_text().strip()
+            if not address:
+                raise ValueError(f"DATABASE_URL_FILE names {self.database_url_file}, which is empty")
+            return address
         if not self.database_url:
             raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
         return self.database_url

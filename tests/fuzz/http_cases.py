@@ -6,22 +6,14 @@ import random
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from google.protobuf.json_format import MessageToDict, SerializeToJsonError
-
 from tests.fuzz.case import Case, Channel, Ending
+from tests.fuzz.http_requests import ROUTES, Request, fill_in, right_request
+from tests.fuzz.hub_cases import hub_call, socket, upload
 from tests.fuzz.values import ODD_TEXTS, Values, garble
-from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.openapi.other_routes import OTHER_ROUTES
-from thumbq_gateway.transcoding.routes import Route, routes_of
 
-_MODULES = (queue_pb2, notification_pb2, admin_pb2)
-_SERVICES = [service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()]
-ROUTES = [route for routes in routes_of(_SERVICES).values() for route in routes]
-_PAGES = ["/", "/docs", "/openapi.json", "/health", "/static/live/page.js", "/static/{text}", *OTHER_ROUTES]
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "X" * 40]
 _ODD_JSON: list[Any] = [
     None, True, [], {}, [[]], "", "\0", "\ud800", "x" * 5000, 0, -1, 1.5, 1e400, 2**63, -(2**63) - 1, 10**400,
@@ -41,23 +33,6 @@ _HEADERS = [
 ]  # fmt: skip
 
 
-@dataclass
-class Request:
-    """The parts of a request, before they are bytes."""
-
-    method: str
-    target: str
-    headers: list[str] = field(default_factory=list)
-    body: bytes = b""
-    sends_length: bool = True
-
-    def pieces(self) -> tuple[bytes, ...]:
-        length = [f"Content-Length: {len(self.body)}"] if self.sends_length and self.body else []
-        lines = [f"{self.method} {self.target} HTTP/1.1", "Host: 127.0.0.1", *self.headers, *length]
-        head = [line.encode("latin-1", "replace") + b"\r\n" for line in lines]
-        return (*head, b"\r\n", *([self.body] if self.body else []))
-
-
 def http_case(values: Values) -> Case:
     """Return the next case for the gateway."""
     makers: list[tuple[int, Callable[[Values], Case]]] = [
@@ -71,53 +46,22 @@ def http_case(values: Values) -> Case:
         (2, _two_at_once),
         (3, _notifications),
         (1, _large),
+        (3, socket),
+        (2, hub_call),
+        (2, upload),
     ]
     (maker,) = values.chance.choices([maker for _, maker in makers], [weight for weight, _ in makers])
     return maker(values)
 
 
-def _request(values: Values) -> tuple[str, Request]:
-    """Return a request for one of the routes, with a body and a query made from its message."""
-    if values.chance.random() < 0.15:
-        page = values.chance.choice(_PAGES)
-        return page, Request("GET", _fill_in(values, page))
-    route = values.chance.choice(ROUTES)
-    content = _content(values, route)
-    request = Request(route.http_method, _fill_in(values, route.path))
-    if route.takes_body:
-        request.body = json.dumps(content).encode()
-        request.headers.append("Content-Type: application/json")
-    elif content:
-        request.target += "?" + "&".join(f"{name}={quote(str(value))}" for name, value in content.items())
-    return route.path, request
-
-
-def _content(values: Values, route: Route) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = MessageToDict(values.message(route.request_type))
-    except (SerializeToJsonError, ValueError):
-        return {}  # a duration out of range has no JSON form
-    return content
-
-
-def _fill_in(values: Values, path: str) -> str:
-    def fill(match: re.Match[str]) -> str:
-        if values.is_odd:
-            return quote(values.chance.choice([*ODD_TEXTS, str(2**63), "-5", "1.0", "0x1", "٣"]), safe="/")
-        known = values.known.model_ids if "model" in match[1].lower() else values.known.job_ids
-        return str(values.chance.choice(known))
-
-    return re.sub(r"\{(\w+)\}", fill, path)
-
-
 def _call(values: Values) -> Case:
-    path, request = _request(values)
+    path, request = right_request(values)
     return Case(Channel.HTTP, path, "odd fields" if values.oddness else "as documented", request.pieces())
 
 
 def _odd_json(values: Values) -> Case:
     """Replace values of the body by ones of other types and sizes."""
-    path, request = _request(values)
+    path, request = right_request(values)
     chance = values.chance
     content = _with_odd_values(chance, json.loads(request.body or b"{}"))
     text = json.dumps(content)
@@ -148,7 +92,7 @@ def _with_odd_values(chance: random.Random, value: Any) -> Any:
 
 def _encoded(values: Values) -> Case:
     """Encode the body in one way and name perhaps another."""
-    path, request = _request(values)
+    path, request = right_request(values)
     chance = values.chance
     body = request.body or b"{}"
     text = body.decode()
@@ -165,7 +109,7 @@ def _encoded(values: Values) -> Case:
 
 
 def _odd_path(values: Values) -> Case:
-    path, request = _request(values)
+    path, request = right_request(values)
     chance = values.chance
     additions = [
         "?" + "&".join(f"{quote(chance.choice(ODD_TEXTS))}={quote(chance.choice(ODD_TEXTS))}" for _ in range(3)),
@@ -180,7 +124,7 @@ def _odd_path(values: Values) -> Case:
 
 
 def _odd_headers(values: Values) -> Case:
-    path, request = _request(values)
+    path, request = right_request(values)
     request.headers += values.chance.choices(_HEADERS, k=values.chance.randrange(1, 4))
     if values.chance.random() < 0.5:
         request.method = values.chance.choice(_METHODS)
@@ -188,7 +132,7 @@ def _odd_headers(values: Values) -> Case:
 
 
 def _malformed(values: Values) -> Case:
-    path, request = _request(values)
+    path, request = right_request(values)
     chance = values.chance
     match chance.randrange(4):
         case 0:
@@ -211,7 +155,7 @@ def _malformed(values: Values) -> Case:
 
 def _broken_off(values: Values) -> Case:
     """Send a part of a request, and go."""
-    path, request = _request(values)
+    path, request = right_request(values)
     whole = b"".join(request.pieces())
     part = whole[: values.chance.randrange(len(whole) + 1)]
     ending = values.chance.choice([Ending.HALF_CLOSE, Ending.HANG_UP])
@@ -219,7 +163,7 @@ def _broken_off(values: Values) -> Case:
 
 
 def _two_at_once(values: Values) -> Case:
-    (path, first), (_, second) = _request(values), _request(values)
+    (path, first), (_, second) = right_request(values), right_request(values)
     ending = values.chance.choice([Ending.WAIT, Ending.HANG_UP])
     return Case(Channel.HTTP, path, "two requests at once", (*first.pieces(), *second.pieces()), ending)
 
@@ -258,5 +202,5 @@ def _large(values: Values) -> Case:
         '{"thumbnailPath":"' + "\\u0000" * (size // 6) + '"}',
         " " * size,
     ]
-    request = Request(route.http_method, _fill_in(values, route.path), body=chance.choice(bodies).encode())
+    request = Request(route.http_method, fill_in(values, route.path), body=chance.choice(bodies).encode())
     return Case(Channel.HTTP, route.path, f"body of {len(request.body):,} bytes", request.pieces())

@@ -127,7 +127,7 @@ class Run:
     def _add(self, finding: Finding) -> bool:
         known = self.findings.setdefault(finding.kind, finding)
         if known is finding:
-            say(f"  {time.strftime('%H:%M:%S')} round {self.rounds}: {finding.kind}")
+            say(f"  {time.strftime('%H:%M:%S')} round {self.rounds}: {finding.kind}: {finding.text[:150]!r}")
         else:
             known.times += 1
         return known is finding

@@ -65,9 +65,13 @@ class Service:
         self.server = Program(
             "server", "thumbq_server", folder, environment={**common, "THUMBQ_GRPC_PORT": str(ports.grpc)}
         )
+        folders = {"THUMBQ_THUMBNAIL_ROOT": str(folder / "thumbnails"), "THUMBQ_MODEL_ROOT": str(folder / "models")}
+        for path in folders.values():
+            Path(path).mkdir(exist_ok=True)
         self.gateway = Program(
-            "gateway", "thumbq_gateway", folder, environment={**common, "THUMBQ_HTTP_PORT": str(ports.http)}
-        )
+            "gateway", "thumbq_gateway", folder,
+            environment={**common, **folders, "THUMBQ_HTTP_PORT": str(ports.http)},
+        )  # fmt: skip
         self._read_to: dict[Path, int] = {}
         self._usual_memory: dict[str, int] = {}
         self._served: dict[str, float] = {}
@@ -177,7 +181,7 @@ class Service:
             for match in _ERROR.finditer(text):
                 if match[0].startswith("\n"):
                     continue  # it belongs to the traceback above it
-                kind = re.sub(r"timestamp='[^']*'|\d+", "", match["line"] or match["exception"])[:120]
+                kind = _kind(match["line"] or match["exception"])
                 yield Problem(f"log of the {program.name}: {kind}", text[match.start() :][:2000])
 
     def _read_journal(self) -> list[Problem]:
@@ -224,6 +228,12 @@ class Service:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read_to[path] = self._read_to.get(path, 0) + len(whole) + len(newline)
         return whole.decode(errors="replace")
+
+
+def _kind(line: str) -> str:
+    """Return what lines of the same cause have in common: no times, references and numbers."""
+    exception = line.rpartition("\\n")[2][:100] if "exception=" in line else ""
+    return re.sub(r"(timestamp|reference)='[^']*'|\d+", "", line.partition("exception=")[0][:120] + exception).strip()
 
 
 def _memory(program: Program, name: str) -> int:

@@ -26,7 +26,8 @@ from thumbq.render.samples.things import pawn
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
+# A start takes half a minute on a machine that is very busy, and some tests start several.
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(240)]
 
 SOUND = [name for name in CATALOGUE if name != CORRUPT]
 CUBE = b"".join(b"v %d %d %d\n" % (x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)) + (

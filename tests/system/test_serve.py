@@ -21,6 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
+from tests.support.databases import database_at
 
 THUMBQ = Path(sys.executable).with_name("thumbq")
 MODEL_HASH = "ab" * 32
@@ -228,15 +229,44 @@ def test_with_a_database_url_it_starts_no_postgres(folder: Path, empty_database_
         assert {entry.name for entry in folder.iterdir()} == {"thumbnails"}
 
 
-def test_a_taken_port_is_told_and_nothing_is_left(folder: Path) -> None:
+@pytest.mark.parametrize("option", ["--http-port", "--grpc-port"])
+def test_a_taken_port_is_told_in_one_sentence_before_anything_starts(folder: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with start(folder, "--http-port", str(port)) as parent:
+        with start(folder, option, str(port)) as parent:
             assert parent.wait() == 1
     text = messages(folder).read_text()
-    assert "The gateway ended with exit code" in text
-    assert str(port) in text
-    assert "database system is shut down" in (folder / "postgres.log").read_text()
+    assert text == f"thumbq: Nothing can listen on 127.0.0.1:{port}: Address already in use.\n"
+    assert not (folder / "postgres").exists()
+
+
+def test_a_database_that_does_not_fit_is_told_once_without_its_password(folder: Path, postgres: str) -> None:
+    address = f"{database_at(postgres, 'nowhere')}&password=hunter2"
+    with start(folder, DATABASE_URL=address) as parent:
+        assert parent.wait() == 2
+    text = messages(folder).read_text()
+    assert text == 'thumbq server: PostgreSQL refuses DATABASE_URL: database "nowhere" does not exist.\n'
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write %2F for /"),
+        ({"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=true"}, "has the parameter 'pgbouncer'"),
+        ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number"),
+        ({"THUMBQ_RETRY_BASE": "-1"}, "THUMBQ_RETRY_BASE cannot be '-1': input should be greater than 0."),
+        ({}, "DATABASE_URL is not set"),
+    ],
+)
+def test_a_server_alone_refuses_what_only_the_operator_can_change(variables: dict[str, str], sentence: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    complete = {"DATABASE_URL": "postgresql://db/thumbs"} if variables and "DATABASE_URL" not in variables else {}
+    command = [sys.executable, "-P", "-m", "thumbq_server"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean | complete | variables)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
 
 
 def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folder: Path) -> None:
@@ -267,6 +297,48 @@ def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> N
         with start(folder, "--http-port", str(port), "--processes", "2") as parent:
             assert parent.wait() == 1
     assert f"Nothing can listen on 127.0.0.1:{port}: Address already in use." in messages(folder).read_text()
+
+
+def test_it_serves_on_ipv6_and_prints_addresses_that_work(folder: Path) -> None:
+    with serving(folder, THUMBQ_HTTP_HOST="::1", THUMBQ_GRPC_HOST="[::1]") as service:
+        assert service.page.startswith("http://[::1]:")
+        assert service.grpc_address.startswith("[::1]:")
+        wait_until(service.is_ready, "/readyz answers 200")
+
+
+def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) -> None:
+    """Stdout is closed and stderr is a full disk; the lease of a worker that has died expires all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f'exec "$0" serve --data-dir "$1" --http-port {port} --grpc-port 0 >&- 2>/dev/full'
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    variables = clean | {"THUMBQ_UNARY_LEASE_DURATION": "1", "THUMBQ_COLOUR": "a line for the log"}
+    with subprocess.Popen(["sh", "-c", command, THUMBQ, folder], env=variables, text=True) as parent:
+        service = Service(parent, f"http://127.0.0.1:{port}/", "")
+        try:
+            wait_until(service.is_ready, "/readyz answers 200", 40)
+            job = enqueue(service, model=44)
+            status, _ = request(f"{service.page}api/thumbnail-jobs/dequeue", {"workerId": "dead"})
+            assert status == 200
+            path = f"api/thumbnail-jobs/{job}"
+            wait_until(lambda: b"Pending" in service.get(path)[1], "the lease of the dead worker expires")
+        finally:
+            parent.terminate()
+    assert parent.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("", "PG_VERSION is empty or damaged"), ("99\n", "was made by PostgreSQL 99, which is not installed here.")],
+)
+def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(folder: Path, content: str, sentence: str) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres/PG_VERSION").write_text(content)
+    with start(folder) as parent:
+        assert parent.wait() == 1
+    text = messages(folder).read_text()
+    assert sentence in text
+    assert text.count("\n") == 1
 
 
 def test_other_machines_are_not_served_without_keys(folder: Path) -> None:

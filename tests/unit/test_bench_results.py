@@ -1,9 +1,11 @@
+import importlib.metadata
 from pathlib import Path
 
 import pytest
 
 from bench.reporting import plot, report
 from bench.reporting.results import Entrant, Results, take_turns
+from bench.subjects import contenders
 
 OURS, THEIRS = ("thumbq", "1 worker"), ("PgQueuer", "2 workers")
 
@@ -74,3 +76,14 @@ def test_every_part_has_its_place_in_the_page():
     for name in (*PARTS, "ratios", "machine"):
         assert f"<!-- {name}: written by make bench-full -->" in page
         assert f"<!-- {name} ends -->" in page
+
+
+def test_without_git_the_version_stands_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert contenders.version.__wrapped__("thumbq") == importlib.metadata.version("thumbq")
+
+
+def test_without_npm_a_contender_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("PATH", "/nowhere")
+    reason = contenders._install(["npm", "install"], tmp_path / "package.json", tmp_path)
+    assert reason == "not installed: npm: No such file or directory"

@@ -1,11 +1,12 @@
 """The settings of `thumbq serve`, read from its environment."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from thumbq_launcher.settings import LauncherSettings
-from thumbq_runtime.addresses import is_loopback, reachable_address
+from thumbq_runtime.addresses import CannotListen, free_port, is_loopback, reachable_address
 from thumbq_runtime.declaration import InvalidSetting
 
 
@@ -45,6 +46,11 @@ def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
         ({"THUMBQ_SHUTDOWN_GRACE": "x"}, "THUMBQ_SHUTDOWN_GRACE must be a positive number of seconds, not 'x'."),
         ({"DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE cannot be read"),
         ({"THUMBQ_THUMBNAIL_ROOT": "/dev/null/x"}, "The folder for thumbnails cannot be made"),
+        ({"DATABASE_URL_FILE": "/dev/null"}, "DATABASE_URL_FILE names /dev/null, which is empty."),
+        ({"THUMBQ_DATA_DIR": "data-\udcff"}, "The path "),
+        ({"THUMBQ_DATA_DIR": "data\nfolder"}, "The path "),
+        ({"THUMBQ_DATA_DIR": "/dev/null"}, "The folder for thumbnails cannot be made"),
+        ({"THUMBQ_GRPC_PORT": "5009"}, "The page and the gRPC API cannot both have the port 5009."),
         ({"THUMBQ_HTTP_HOST": "0.0.0.0"}, "0.0.0.0 can be reached from other machines"),
         ({"THUMBQ_GRPC_HOST": "::"}, ":: can be reached from other machines"),
         ({"THUMBQ_GRPC_HOST": ""}, "An empty host can be reached from other machines"),
@@ -82,3 +88,17 @@ def test_loopback_is_this_machine_alone(host: str) -> None:
 )
 def test_a_bound_address_is_reached_from_this_machine(host: str, address: str) -> None:
     assert reachable_address(host, 80) == address
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "::", "localhost", ""])
+def test_a_port_is_looked_at_in_every_spelling_of_a_host(host: str) -> None:
+    assert free_port(host, 0) > 0
+
+
+def test_a_taken_port_and_an_unknown_host_are_told_in_a_sentence() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen, match=rf"^Nothing can listen on \[::1\]:{port}: Address already in use\.$"):
+            free_port("[::1]", port)
+    with pytest.raises(CannotListen, match=r"^Nothing can listen on nowhere\.invalid:0: "):
+        free_port("nowhere.invalid", 0)

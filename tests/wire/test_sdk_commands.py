@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,21 +26,21 @@ app()
 """
 
 
-async def start(*arguments: str, server: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str, server: str, **variables: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         PROGRAM,
         *arguments,
-        env=os.environ | {"THUMBQ_SERVER": server, "COLUMNS": "120"},
+        env=os.environ | {"THUMBQ_SERVER": server, "COLUMNS": "120"} | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-async def run(*arguments: str, server: str) -> tuple[int, str, str]:
+async def run(*arguments: str, server: str, **variables: str) -> tuple[int, str, str]:
     """Return the exit code, the output and the error output."""
-    process = await start(*arguments, server=server)
+    process = await start(*arguments, server=server, **variables)
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
@@ -52,7 +53,7 @@ async def producer(server: str) -> AsyncIterator[Producer]:
 
 
 async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Producer, tmp_path: Path):
-    chair, table = tmp_path / "7.glb", tmp_path / "8.glb"
+    chair, table = tmp_path / "7-chair-in-oak.glb", tmp_path / "8.glb"
     chair.write_bytes(b"chair")
     table.write_bytes(b"table")
 
@@ -73,6 +74,7 @@ async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Pr
         ([], "Give either model files, or --model-id and --hash."),
         (["--hash", HASH], "--hash needs the --model-id that it belongs to."),
         (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),
+        (["0-x.glb"], "0-x.glb is not named by a number, so --model-id has to say which model it is."),
         (["7.glb"], "7.glb cannot be read: No such file or directory."),
     ],
 )
@@ -126,6 +128,48 @@ async def test_a_job_is_shown_with_what_its_workers_wrote_into_its_log(server, q
     started, failed = output.splitlines()[-2:]
     assert started.split()[-2:] == ["JobStarted", "started"]
     assert failed.split()[-3:] == ["JobFailed", "no", "[triangles]"]
+
+
+LONG_ERROR = "\x1b[2J\u202e[red]:bomb: the mesh has " + "a hole and " * 40 + "no end"
+
+
+async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_terminal(server: str, producer: Producer):
+    async def handler(job: Job) -> Thumbnail:
+        raise JobFailed(LONG_ERROR, retryable=False)
+
+    await enqueue(server, 1)
+    async with working(server, handler):
+        await producer.get(1, wait=10)
+    shown = LONG_ERROR.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
+
+    _, output, _ = await run("jobs", server=server)
+    assert output.endswith(f"ago  {shown}\n")
+    _, output, _ = await run("jobs", server=server, FORCE_COLOR="1", COLUMNS="80")
+    assert "\x1b[2J" not in output
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output)
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "".join(shown.split()) in "".join(plain.split())
+    _, output, _ = await run("job", "1", server=server)
+    assert "".join(shown.split()) in "".join(output.split())
+    process = await start("watch", "--after", "earliest", server=server)
+    assert process.stdout
+    try:
+        async with asyncio.timeout(20):
+            while b"Failed" not in (line := await process.stdout.readline()):
+                pass
+            assert rb"\x1b[2J\u202e[red]:bomb: the" in line
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_no_proxy_is_asked_for_a_server_on_this_machine(server: str):
+    code, _, _ = await run("health", server=server, http_proxy="http://127.0.0.1:1")
+    assert code == 0
+    code, _, errors = await run("health", server="queue.invalid:50051", http_proxy="http://queue:hunter2@127.0.0.1:1")
+    assert code == 1
+    assert "the proxy that http_proxy names, unless no_proxy names the server's host" in errors
+    assert "hunter2" not in errors
 
 
 async def test_an_unknown_job_is_reported_in_a_sentence(server: str):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import random
+import re
 from time import monotonic
 
 import grpc
@@ -26,9 +28,35 @@ _CHANNEL_OPTIONS = [
 ]
 
 
+# The variables from which gRPC takes a proxy, in their order; no_proxy excepts hosts from it.
+PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+
+
 def open_channel(target: str) -> grpc.aio.Channel:
-    """Open a channel to `host:port` or `unix:path`; nothing is sent before the first call."""
-    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+    """Open a channel to `host:port` or `unix:path`; nothing is sent before the first call.
+
+    No proxy is asked for a server on this machine, which it could not reach.
+    """
+    proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
+    return grpc.aio.insecure_channel(target, options=[*_CHANNEL_OPTIONS, *proxy])
+
+
+def is_local(target: str) -> bool:
+    """Return whether all addresses of a target are on this machine."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    return all(map(_is_local_address, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", target).split(",")))
+
+
+def _is_local_address(address: str) -> bool:
+    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
+    # An IPv6 address may stand without brackets where no port follows.
+    host = bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return number.is_loopback or number.is_unspecified
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:

@@ -84,6 +84,11 @@ def _logged(**fields: object) -> str:
     return reference
 
 
+def _is_gone(request: web.Request) -> bool:
+    """Return whether the client has closed the connection."""
+    return request.transport is None or request.transport.is_closing()
+
+
 def retry_headers(http_status: int) -> Mapping[str, str]:
     """Return a Retry-After header if a later attempt may succeed."""
     return _TRY_AGAIN_SOON if http_status in {429, 503} else _NOTHING
@@ -124,7 +129,9 @@ async def answer_errors(
         refusal = Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {_printable(request.path)}.")
     except web.HTTPException:
         raise
-    except Exception:  # noqa: BLE001  # it is logged
+    except Exception as error:  # noqa: BLE001  # it is logged
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            return web.Response()  # nobody reads it
         refusal = _internal(_logged(method=request.method, path=request.path))
     return status_response(refusal)
 

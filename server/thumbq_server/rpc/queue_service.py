@@ -53,7 +53,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
-        answers = await self._enqueue(codec.read_new_jobs(request), list(map(codec.read_version, request.jobs)))
+        answers = await self._enqueue(await codec.read_new_jobs(request), list(map(codec.read_version, request.jobs)))
         return queue_pb2.EnqueueJobsResponse(jobs=map(codec.enqueued, answers))
 
     @refusals_as_status
@@ -61,7 +61,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         worker_id = check_worker_id(request.worker_id)
         claimed = await self._queue.dequeue(worker_id, 1, check_wait(timedelta_of(request.wait)))
         jobs = queue_pb2.DequeueJobsResponse()
-        codec.add_claimed(jobs.jobs, claimed)
+        codec.add_claimed(jobs.jobs, claimed, self._queue.history.epoch)
         await self._name_versions(jobs.jobs)
         return queue_pb2.DequeueJobResponse(job=jobs.jobs[0] if claimed else None)
 
@@ -71,13 +71,14 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         max_jobs = check_max_jobs(request.max_jobs)
         wait = check_wait(timedelta_of(request.wait))
         response = queue_pb2.DequeueJobsResponse()
-        codec.add_claimed(response.jobs, await self._queue.dequeue(worker_id, max_jobs, wait))
+        claimed = await self._queue.dequeue(worker_id, max_jobs, wait)
+        codec.add_claimed(response.jobs, claimed, self._queue.history.epoch)
         await self._name_versions(response.jobs)
         return response
 
     @refusals_as_status
     async def CompleteJob(self, request: queue_pb2.CompleteJobRequest, context: Any) -> queue_pb2.CompleteJobResponse:
-        completion = read_completion(request, self._paths)
+        completion = read_completion(request, self._paths, self._queue.history.epoch)
         ((verdict, model_id),) = await self._queue.complete([completion])
         _expect_ok(verdict, completion)
         return queue_pb2.CompleteJobResponse(
@@ -89,7 +90,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def FailJob(self, request: queue_pb2.FailJobRequest, context: Any) -> queue_pb2.FailJobResponse:
-        failure = read_failure(request)
+        failure = read_failure(request, self._queue.history.epoch)
         ((verdict, model_id),) = await self._queue.fail([failure])
         _expect_ok(verdict, failure)
         return queue_pb2.FailJobResponse(
@@ -104,7 +105,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self, request: queue_pb2.ReportResultsRequest, context: Any
     ) -> queue_pb2.ReportResultsResponse:
         check_batch(request.results, "results")
-        exceptions = await results.take(request.results, self._paths, self._queue.report)
+        exceptions = await results.take(request.results, self._paths, self._queue.history.epoch, self._queue.report)
         return queue_pb2.ReportResultsResponse(exceptions=exceptions)
 
     @refusals_as_status
@@ -112,7 +113,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         seconds = float(self._queue.unary_lease_seconds)
         if request.HasField("duration"):
             seconds = check_lease_duration(timedelta_of(request.duration))
-        token = codec.read_token(request)
+        token = codec.read_token(request, self._queue.history.epoch)
         ((verdict, expires_at),) = await self._queue.extend([(token, seconds)])
         _expect_ok(verdict, token)
         assert expires_at is not None
@@ -120,7 +121,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def ReleaseJob(self, request: queue_pb2.ReleaseJobRequest, context: Any) -> queue_pb2.ReleaseJobResponse:
-        token = codec.read_token(request)
+        token = codec.read_token(request, self._queue.history.epoch)
         (verdict,) = await self._queue.release([token])
         _expect_ok(verdict, token)
         return queue_pb2.ReleaseJobResponse()

@@ -1,8 +1,7 @@
 """One StreamJobs call: one task reads, another writes the outbox in order. `engine.sessions` has the rules."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import grpc
@@ -11,15 +10,30 @@ import structlog
 from thumbq.v1 import queue_pb2
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import PathRule, parse_token
+from thumbq_server.domain.requests import PathRule, check_at_most
 from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
-from thumbq_server.rpc import results
+from thumbq_server.rpc import heartbeats, results
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
+from thumbq_server.rpc.outbox import Message, Outbox
 
 log = structlog.get_logger()
-Message = queue_pb2.StreamJobsResponse
+
+# Messages that are under way at once; while there are more, the worker is not listened to.
+MOST_UNDER_WAY = 256
+MOST_BYTES_UNDER_WAY = 4 * 1024 * 1024
+# How long the last messages may take: after the worker's own end, and after it was sent away.
+_FLUSH_SECONDS = 10.0
+_AWAY_FLUSH_SECONDS = 2.0
+
+
+class StreamEnded(Exception):
+    """The stream ends with another status than OK. The text is for the worker."""
+
+    def __init__(self, code: grpc.StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class Stream:
@@ -28,16 +42,16 @@ class Stream:
     def __init__(self, times: SessionTimes, paths: PathRule, context: Any) -> None:
         self._times = times
         self._paths = paths
-        self._context = context
-        self._outbox: deque[Message] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        # Whether nothing was sent since the keepalive looked last.
-        self._quiet = False
+        self._outbox = Outbox(context, self._give_up)
+        self._under_way: list[int] = []
         # Set by the first message, Welcome.
         self._session: Session
 
     async def run(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
-        """Serve the stream until its session closes, or the worker is silent for too long. Raises Invalid."""
+        """Serve the stream until its session closes, or the worker is silent for too long.
+
+        Raises Invalid, StreamEnded.
+        """
         session = self._session
         reader = asyncio.create_task(self._read(requests))
         closing = asyncio.create_task(session.closing.wait())
@@ -48,29 +62,29 @@ class Stream:
             if reader.done():
                 reader.result()
             await session.settled()
-            if self._writer is not None:
-                await asyncio.wait([self._writer])
-            if session.sent_away_because is not None:
-                await self._context.abort(grpc.StatusCode.ABORTED, session.sent_away_because)
+            away = session.sent_away_because
+            sent = await self._outbox.flushed(_FLUSH_SECONDS if away is None else _AWAY_FLUSH_SECONDS)
+            if away is not None or not sent:
+                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the worker does not read what it is sent")
         except TimeoutError:
             log.info("stream.silent", worker_id=session.worker_id)
-            await self._context.abort(
-                grpc.StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"
-            )
+            why = f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"
+            raise StreamEnded(grpc.StatusCode.DEADLINE_EXCEEDED, why) from None
         finally:
             for task in (reader, closing, keepalive):
                 task.cancel()
+            self._outbox.close()
 
     def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
         """Tell the worker its session, the times that it has to keep, and the leases that it still has."""
         self._session = session
-        self._send(
+        self._outbox.send(
             Message(
                 welcome=Message.Welcome(
                     session_id=session.name,
                     lease_duration=duration(self._times.lease),
                     heartbeat_interval=duration(self._times.heartbeat),
-                    resumed_lease_tokens=[format_token(*token) for token in held],
+                    resumed_lease_tokens=[format_token(*token, session.history) for token in held],
                 )
             )
         )
@@ -79,36 +93,46 @@ class Stream:
         """Send message `number` of jobs."""
         message = Message()
         message.jobs.number = number
-        add_claimed(message.jobs.jobs, jobs)
-        self._send(message)
+        add_claimed(message.jobs.jobs, jobs, self._session.history)
+        self._outbox.send(message)
 
     def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:
         """Tell the worker to stop working on these."""
-        lease_tokens = [format_token(*token) for token in tokens]
-        self._send(Message(lease_lost=Message.LeaseLost(lease_tokens=lease_tokens, reason=LOST_REASON[reason])))
+        self._send_lost([format_token(*token, self._session.history) for token in tokens], reason)
 
     def send_drain(self, reconnect_after: float) -> None:
         """Ask the worker to go."""
-        self._send(Message(drain=Message.Drain(reconnect_after=duration(reconnect_after))))
+        self._outbox.send(Message(drain=Message.Drain(reconnect_after=duration(reconnect_after))))
 
     async def _read(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._times.silence) as deadline:
             async for request in requests:
-                deadline.reschedule(loop.time() + self._times.silence)
+                deadline.reschedule(None)
                 self._take_in(request)
+                while self._is_busy():
+                    self._outbox.relieved.clear()
+                    await self._outbox.relieved.wait()
+                deadline.reschedule(loop.time() + self._times.silence)
+
+    def _is_busy(self) -> bool:
+        return (
+            self._outbox.is_full or len(self._under_way) > MOST_UNDER_WAY or sum(self._under_way) > MOST_BYTES_UNDER_WAY
+        )
 
     def _take_in(self, request: queue_pb2.StreamJobsRequest) -> None:
         session = self._session
         match request.WhichOneof("message"):
             case "results":
-                session.spawn(self._report(request.results))
+                check_at_most(request.results.results, "results")
+                session.spawn(self._counted(request.ByteSize(), self._report(request.results)))
             case "credit":
                 session.add_credits(request.credit.add)
             case "received":
                 session.confirm(request.received.number)
             case "heartbeat":
-                session.spawn(session.heartbeat([parse_token(text) for text in request.heartbeat.lease_tokens]))
+                check_at_most(request.heartbeat.lease_tokens, "leaseTokens")
+                session.spawn(self._counted(request.ByteSize(), self._heartbeat(request.heartbeat)))
             case "drain":
                 session.finish()
             case "hello":
@@ -116,30 +140,35 @@ class Stream:
             case _:
                 raise Invalid("the message is empty or unknown")
 
+    async def _counted(self, size: int, work: Coroutine[Any, Any, None]) -> None:
+        self._under_way.append(size)
+        try:
+            await work
+        finally:
+            self._under_way.remove(size)
+            self._outbox.relieved.set()
+
     async def _report(self, message: queue_pb2.StreamJobsRequest.Results) -> None:
-        exceptions = await results.take(message.results, self._paths, self._session.report)
-        self._send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
+        session = self._session
+        exceptions = await results.take(message.results, self._paths, session.history, session.report)
+        self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
+
+    async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:
+        session = self._session
+        if unknown := await heartbeats.take(message.lease_tokens, session.history, session.heartbeat):
+            self._send_lost(unknown, LostReason.EXPIRED)
+
+    def _send_lost(self, lease_tokens: Sequence[str], reason: LostReason) -> None:
+        self._outbox.send(Message(lease_lost=Message.LeaseLost(lease_tokens=lease_tokens, reason=LOST_REASON[reason])))
 
     async def _keep_alive(self) -> None:
         """Send something in every heartbeat interval."""
         while True:
-            self._quiet = True
+            count = self._outbox.count
             await asyncio.sleep(self._times.heartbeat)
-            if self._quiet:
-                self._send(Message(keepalive=Message.Keepalive()))
+            if self._outbox.count == count:
+                self._outbox.send(Message(keepalive=Message.Keepalive()))
 
-    def _send(self, message: Message) -> None:
-        self._quiet = False
-        self._outbox.append(message)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        try:
-            while self._outbox:
-                await self._context.write(self._outbox.popleft())
-        except Exception as error:  # noqa: BLE001 - grpc has many ways to say that the stream is gone
-            log.info("stream.broken", worker_id=self._session.worker_id, error=str(error))
-            self._session.close()
-        finally:
-            self._writer = None
+    def _give_up(self, why: str) -> None:
+        log.info("stream.broken", worker_id=self._session.worker_id, error=why)
+        self._session.send_away(why)

@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.refusals import Invalid, Refused
+from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import PathRule
-from thumbq_server.engine.outage import Unavailable
 from thumbq_server.engine.sessions.registry import Hello, Sessions
-from thumbq_server.rpc.errors import status
-from thumbq_server.rpc.stream import Stream
+from thumbq_server.rpc.stream import Stream, StreamEnded
 
 
 class Streams:
@@ -21,14 +19,17 @@ class Streams:
         self._paths = paths
 
     async def serve(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest], context: Any) -> None:
-        """Serve one stream to its end."""
+        """Serve one stream to its end. Raises Refused, Unavailable.
+
+        The status comes after the end of the session: it takes as long as the worker does not read.
+        """
         stream = Stream(self._sessions.times, self._paths, context)
         try:
             hello = await self._read_hello(requests)
             async with self._sessions.open(hello, stream):
                 await stream.run(requests)
-        except (Refused, Unavailable) as error:
-            await context.abort(*status(error))
+        except StreamEnded as end:
+            await context.abort(end.code, str(end))
 
     async def _read_hello(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> Hello:
         try:

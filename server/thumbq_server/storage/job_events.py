@@ -31,12 +31,12 @@ LOG = Statement(
          GROUP BY l.worker
     ), extended AS (
         UPDATE leases l
-           SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+           SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                          l.claimed_at + $7 * interval '1 second'))
           FROM told t
          WHERE l.worker = t.worker AND l.claimed_at >= t.claimed_at
            -- the twelve lines of a quick job extend it once
-           AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+           AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
     ), forgotten AS (
         DELETE FROM job_events WHERE id = ANY (ARRAY (
             SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (

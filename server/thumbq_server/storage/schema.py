@@ -158,6 +158,9 @@ queue_head = Table(
     Column("seq", BigInteger, CheckConstraint("seq >= 0"), server_default=text("0"), nullable=False),
     # jobs that are Completed: counting them would read the whole of jobs
     Column("completed", BigInteger, CheckConstraint("completed >= 0"), server_default=text("0"), nullable=False),
+    # raised by every server all the time, and where the table was then: a restored one is behind, or elsewhere
+    Column("beat", BigInteger, server_default=text("0"), nullable=False),
+    Column("identity", Text),
     postgresql_with={"fillfactor": 10},
 )
 

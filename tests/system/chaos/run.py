@@ -74,7 +74,7 @@ class Run:
             draws += [draw for draw in [bag.draw()] if draw.victim is not draws[0].victim]
         pause = self._chance.uniform(0, 0.7)
         self._say(f"cycle {number}: {' and '.join(draw.what for draw in draws)}")
-        strikes = await asyncio.gather(*(carry_out(draw, self._world) for draw in draws))
+        strikes = await asyncio.gather(*(carry_out(draw, self._world, self._wait_for_service) for draw in draws))
         for strike in strikes:
             strike.in_company = len(strikes) > 1
         self.outcome.cycles = number

@@ -1,5 +1,6 @@
 """`thumbq serve`, `server` and `gateway` replace themselves by the program."""
 
+import importlib.metadata
 import importlib.util
 import os
 
@@ -31,3 +32,8 @@ def test_an_option_becomes_a_variable_of_the_environment(monkeypatch: pytest.Mon
     assert command[-2:] == ["-m", "thumbq_gateway"]
     ours = {name: value for name, value in variables.items() if name.startswith("THUMBQ_")}
     assert ours == {"THUMBQ_HTTP_PORT": "0", "THUMBQ_SERVER": "127.0.0.1:7"}
+
+
+def test_the_version_is_shown() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"thumbq {importlib.metadata.version('thumbq')}\n")

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from thumbq.connection import Backoff, Link
+from thumbq.connection import Backoff, Link, is_local
 
 
 def test_pauses_double_up_to_a_limit_and_are_jittered_by_half():
@@ -41,3 +41,26 @@ def test_only_a_lasting_connection_makes_pauses_short_again(monkeypatch: pytest.
     link.up()
     now += 6
     assert link.down("gone") <= 0.2
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "127.0.0.1:50051",
+        "127.8.9.1:1",
+        "localhost:50051",
+        "[::1]:50051",
+        "0.0.0.0:50051",
+        "ipv4:127.0.0.1:1,127.0.0.2:2",
+        "ipv6:[::1]:50051",
+        "dns:///localhost:50051",
+        "unix:/run/thumbq",
+    ],
+)
+def test_a_server_on_this_machine_is_reached_without_a_proxy(target: str):
+    assert is_local(target)
+
+
+@pytest.mark.parametrize("target", ["queue.example:50051", "10.0.0.1:1", "ipv4:127.0.0.1:1,10.0.0.1:1", "[fd00::1]:1"])
+def test_a_server_on_another_machine_may_stand_behind_a_proxy(target: str):
+    assert not is_local(target)

@@ -5,7 +5,12 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
+import os
+from importlib.metadata import version
+from typing import Annotated
+
 from thumbq.cli import demo, enqueue, interventions, jobs, observe, serve, worker
+from thumbq_runtime.environment import warn_of_strangers
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -13,6 +18,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"thumbq {version('thumbq')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
@@ -29,4 +51,5 @@ app.command("health")(observe.health)
 
 def main() -> None:
     """Run the command line."""
+    warn_of_strangers(os.environ)
     app()

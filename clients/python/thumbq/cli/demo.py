@@ -16,6 +16,7 @@ import typer
 from thumbq.cli.errors import fail
 from thumbq_runtime.lifecycle import on_signals
 from thumbq_runtime.settings import DATA_DIR, GRPC_PORT, HTTP_PORT
+from thumbq_runtime.text import printable
 
 if TYPE_CHECKING:
     from thumbq.render.samples import Sample
@@ -134,10 +135,10 @@ async def _follow(subscriber: "Subscriber", samples: Sequence["Sample"]) -> bool
         if ready:
             typer.echo(f"  {count} {typer.style('ready', fg='green')}   {sample.name}")
         elif item.will_retry:
-            typer.echo(f"          retry   {sample.name}: {item.error_message}")
+            typer.echo(f"          retry   {sample.name}: {printable(item.error_message)}")
             continue
         else:
-            typer.echo(f"  {count} {typer.style('failed', fg='red')}  {sample.name}: {item.error_message}")
+            typer.echo(f"  {count} {typer.style('failed', fg='red')}  {sample.name}: {printable(item.error_message)}")
         if ready is not sample.sound:
             unexpected.append(sample.name)
         del waiting[item.model_id]

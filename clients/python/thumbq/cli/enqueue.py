@@ -9,7 +9,7 @@ import typer
 
 from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import out
-from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.options import LARGEST_ID, LOCAL, Server
 from thumbq.producer import Producer
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
 from thumbq_runtime.enum_words import words_of
@@ -24,7 +24,8 @@ def enqueue(
         int | None,
         typer.Option(
             min=1,
-            help="Id of the model; further files count up from it. Default: the number a file is named by.",
+            max=LARGEST_ID,
+            help="Id of the model; further files count up from it. Default: the number that begins a file's name.",
         ),
     ] = None,
     model_hash: Annotated[
@@ -57,9 +58,11 @@ async def _enqueue(server: str, jobs: list[NewJob]) -> None:
 
 
 def _id_from_name(file: Path) -> int:
-    if not file.stem.isdecimal() or int(file.stem) == 0:
+    # As the reference worker finds them: <id>.glb or <id>-<name>.glb.
+    number = file.stem.partition("-")[0]
+    if not number.isdecimal() or not 0 < int(number) <= LARGEST_ID:
         fail(f"{file.name} is not named by a number, so --model-id has to say which model it is.")
-    return int(file.stem)
+    return int(number)
 
 
 def _hash(file: Path) -> str:

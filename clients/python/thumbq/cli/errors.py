@@ -1,6 +1,7 @@
 """How a command fails: with one sentence, and exit code 1."""
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
@@ -8,12 +9,14 @@ import grpc
 import typer
 from rich.console import Console
 
+from thumbq.connection import PROXY_VARIABLES, is_local
 from thumbq.producer import JobNotFound
+from thumbq_runtime.text import printable
 
 # Seconds for an answer before the server counts as unreachable.
 TIMEOUT = 5.0
 
-_console = Console(stderr=True, highlight=False, soft_wrap=True)
+_console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def run(server: str, command: Coroutine[Any, Any, None]) -> None:
@@ -27,14 +30,21 @@ def run(server: str, command: Coroutine[Any, Any, None]) -> None:
     except grpc.aio.AioRpcError as error:
         match error.code():
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-                fail(f"The server at {server} cannot be reached. Is `thumbq serve` running?")
+                fail(f"The server at {server} cannot be reached. {_advice(server)}")
             case grpc.StatusCode.UNIMPLEMENTED:
                 fail(f"The server at {server} cannot do this; it may be of another version.")
             case code:
-                fail(error.details() or code.name)
+                fail(printable(error.details() or code.name))
+
+
+def _advice(server: str) -> str:
+    proxy = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
+    if proxy is None or is_local(server):
+        return "Is `thumbq serve` running?"
+    return f"The way there leads through the proxy that {proxy} names, unless no_proxy names the server's host."
 
 
 def fail(sentence: str) -> NoReturn:
     """Say what went wrong, and exit with 1."""
-    _console.print(f"thumbq: {sentence}", style="red", markup=False)
+    _console.print(printable(f"thumbq: {sentence}", keep="\n"), style="red", markup=False)
     raise typer.Exit(1)

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
+from rich.markup import escape
 
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus
 from thumbq_runtime.enum_words import words_of
+from thumbq_runtime.text import printable
 
 _COLOURS = {
     "Pending": "yellow",
@@ -17,7 +19,7 @@ _COLOURS = {
     "Cancelled": "dim",
 }
 
-out = Console(highlight=False)
+out = Console(highlight=False, emoji=False)
 
 
 def format_job_status(job: Job) -> str:
@@ -28,6 +30,11 @@ def format_job_status(job: Job) -> str:
 def format_thumbnail_status(status: ThumbnailStatus.ValueType) -> str:
     """Return the word for a thumbnail's status, in its colour."""
     return _coloured(words_of(ThumbnailStatus.DESCRIPTOR).get(status, str(status)))
+
+
+def format_text(text: str) -> str:
+    """Return text of strangers for the terminal: its control characters and its markup mean nothing."""
+    return escape(printable(text))
 
 
 def format_time(moment: Timestamp) -> str:

@@ -7,18 +7,20 @@ from typing import Annotated
 import typer
 
 from thumbq.cli.errors import fail, run
-from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.options import LARGEST_ID, LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 
-_JOB_IDS = typer.Argument(metavar="ID...", help="Ids of jobs.")
+_JOB_IDS = typer.Argument(metavar="ID...", max=LARGEST_ID, help="Ids of jobs.")
 _TIMEOUT = 10.0
 
 
 def cancel(
     job_ids: Annotated[list[int] | None, _JOB_IDS] = None,
-    model_id: Annotated[int | None, typer.Option(help="All jobs of this model, say because it was deleted.")] = None,
+    model_id: Annotated[
+        int | None, typer.Option(max=LARGEST_ID, help="All jobs of this model, say because it was deleted.")
+    ] = None,
     server: Server = LOCAL,
 ) -> None:
     """Cancel jobs that wait or are being processed, and notify their workers."""

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from rich.markup import escape
 
 from thumbq.cli.errors import TIMEOUT, fail, run
-from thumbq.cli.formatting import format_thumbnail_status, format_time, out
+from thumbq.cli.formatting import format_text, format_thumbnail_status, format_time, out
 from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.subscriber import Reset, Subscriber
@@ -44,7 +43,7 @@ def _line(notification: Notification) -> str:
     status = format_thumbnail_status(notification.status)
     parts = [f"{format_time(notification.timestamp)}  model {notification.model_id:<8} {status}"]
     if notification.error_message:
-        parts.append(escape(notification.error_message))
+        parts.append(format_text(notification.error_message))
     if notification.will_retry:
         parts.append(f"next attempt at {format_time(notification.next_attempt_at)}")
     if notification.test:
@@ -53,18 +52,26 @@ def _line(notification: Notification) -> str:
 
 
 async def _health(server: str) -> None:
-    status = await _health_status(server)
+    status, reason = await _check(server, "thumbq.ready")
     if status != HealthCheckResponse.SERVING:
-        fail(f"The server at {server} is not ready for work.")
+        fail(f"The server at {server} is not ready for work: {reason or 'it is ending'}.")
     out.print(f"The server at {server} is [green]ready[/green].")
 
 
 async def _health_status(server: str) -> int:
+    status, _ = await _check(server, "")
+    return status
+
+
+async def _check(server: str, service: str) -> tuple[int, str]:
+    """Return the status of a service, and the reason when the server gives one."""
     async with open_channel(server) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
-        response = await check(HealthCheckRequest(), timeout=TIMEOUT)
-        return int(response.status)
+        call = check(HealthCheckRequest(service=service), timeout=TIMEOUT)
+        response = await call
+        trailers = dict(await call.trailing_metadata() or ())
+        return int(response.status), str(trailers.get("thumbq-reason", ""))

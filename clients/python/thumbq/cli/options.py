@@ -34,3 +34,4 @@ GatewaysServer = Annotated[str | None, option(settings.SERVER)]
 # Of the commands that are clients themselves.
 Server = Annotated[str, typer.Option(envvar=list(settings.SERVER.variables), help="Address of the server's gRPC API.")]
 LOCAL = settings.SERVER.default
+LARGEST_ID = 2**63 - 1

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,8 @@ from thumbq.cli.worker_options import (
     Up,
 )
 from thumbq.render.formats import CAN_BE_DRAWN
+from thumbq_runtime.lines import LineFormatter
+from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
     from thumbq.render.child import Limits
@@ -82,7 +85,10 @@ def worker(
         outputs = Outputs(sizes, picture_format, ground, camera, turntable, front, parse_up(up or ()))
     except ValueError as error:
         fail(str(error))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    protect_standard_streams()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
     run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port))

@@ -132,7 +132,7 @@ class SubscribeRequest(_message.Message):
     """A cursor; or "latest" (also empty): what is committed from now on; or "earliest": everything that the log still has."""
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Models to follow; empty: all."""
+        """Models to follow, at most 10,000; empty: all."""
 
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.ThumbnailStatus.ValueType]:

@@ -974,10 +974,12 @@ class StreamJobsRequest(_message.Message):
         session_id: _builtins.str
         """Empty for a new session; see Sessions above. At most 100 printable characters."""
         version: _builtins.str
-        """Version of the worker's program, for operators."""
+        """Version of the worker's program, for operators. At most 100 printable characters."""
         @_builtins.property
         def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """Kept in the registry of workers, for operators."""
+            """Kept in the registry of workers, for operators. At most 50; a name has 1 to 100 printable characters, a value at
+            most 500.
+            """
 
         def __init__(
             self,
@@ -1037,7 +1039,10 @@ class StreamJobsRequest(_message.Message):
         LEASE_TOKENS_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def lease_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """The leases of all jobs that the worker still holds: from this stream, and those that the session resumed."""
+            """The leases of all jobs that the worker still holds: from this stream, and those that the session resumed. At most
+            10,000; a worker that holds more sends several heartbeats. A token that is unknown or malformed is answered with
+            LeaseLost.
+            """
 
         def __init__(
             self,
@@ -1059,7 +1064,9 @@ class StreamJobsRequest(_message.Message):
         number: _builtins.int
         """Chosen by the worker, usually 1, 2, 3 …"""
         @_builtins.property
-        def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]: ...
+        def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]:
+            """At most 10,000."""
+
         def __init__(
             self,
             *,

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import asyncpg
 
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_runtime.connections import POOL_SIZE
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
+from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
@@ -22,21 +25,24 @@ Row = asyncpg.Record
 class Database:
     """Where one server process reaches PostgreSQL."""
 
-    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = 4) -> None:
+    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = POOL_SIZE) -> None:
         self.dsn = dsn
         self._statement_timeout = statement_timeout
         self._pool_size = pool_size
         self._pool: asyncpg.Pool | None = None
         self._lanes: list[Lane] = []
+        self.history = History()
+        self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
-            self._pool = await asyncpg.create_pool(connect=self._connect, min_size=1, max_size=self._pool_size)
+            self._pool = await asyncpg.create_pool(
+                connect=self._connect, reset=_keep_settings, min_size=1, max_size=self._pool_size
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 3)
@@ -46,11 +52,37 @@ class Database:
     async def _connect(self, *_: object, **options: Any) -> asyncpg.Connection:
         # The pool adds options of its own, such as the class of its connections.
         options |= {"command_timeout": self._statement_timeout + 5}
-        return await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+        connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+        self._pooled.add(connection)
+        await self.history.look(connection)
+        return connection
+
+    async def beat(self) -> None:
+        """Write, as every job needs it, and find out whether new connections are to be had. Raises Unavailable."""
+        if hosts_of(self.dsn).in_trouble:
+            async with as_unavailable():
+                connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout))
+                await connection.close()
+        await self.run(self.history.beat)
+
+    in_words = staticmethod(in_words)
+
+    def drop_connections(self) -> None:
+        """Break all connections off, since their host does not answer; the next ones go to another host first."""
+        hosts_of(self.dsn).pass_over()
+        for lane in self._lanes:
+            lane.drop()
+        for connection in list(self._pooled):
+            connection.terminate()
+
+    @property
+    def most_connections(self) -> int:
+        """The connections that it has open at most."""
+        return self._pool_size + len(self._lanes)
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history))
         return self._lanes[-1]
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
@@ -66,4 +98,13 @@ class Database:
         if self._pool is None:
             raise Unavailable("not connected")
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-            return await work(connection)
+            try:
+                return await work(connection)
+            except asyncpg.ReadOnlySQLTransactionError:
+                # This host is no primary any more.
+                connection.terminate()
+                raise
+
+
+async def _keep_settings(_connection: object) -> None:
+    """Leave a connection as it is: no work changes its session, and behind a pooler a reset would lose its settings."""

@@ -9,6 +9,14 @@ from thumbq_server.storage.postgres.hosts import hosts_of
 # their physical order, and deadlock with an index scan.
 _BY_KEY = {"enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
 CONNECT_TIMEOUT = 5.0
+# A role or a database may have others, with which statements would fail or idle connections end.
+PLAIN = {
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
 
 
 async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
@@ -19,9 +27,12 @@ async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
 
 def session_settings(statement_timeout: float) -> dict[str, str]:
     """Return the settings of any connection. Time in seconds."""
-    return {
+    milliseconds = str(int(statement_timeout * 1000))
+    return PLAIN | {
         "application_name": "thumbq",
-        "statement_timeout": str(int(statement_timeout * 1000)),
+        "statement_timeout": milliseconds,
+        # A server whose network went silent inside a transaction would keep its locks for hours.
+        "idle_in_transaction_session_timeout": milliseconds,
         "jit": "off",
         "TimeZone": "UTC",
     }

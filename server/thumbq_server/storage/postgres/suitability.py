@@ -1,13 +1,22 @@
 """What a database must be like, looked at once when a server starts."""
 
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from thumbq_server.storage.postgres.errors import as_unavailable
+from thumbq_server.storage.postgres.errors import AWAY, as_unavailable
 from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
+from thumbq_server.storage.postgres.session_settings import PLAIN
 
 OLDEST_VERSION = 14
+# Errors of an outage while a server runs, but at its start of an address that is wrong.
+_FINAL = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+)
+_FILES = frozenset({"sslcert", "sslcrl", "sslkey", "sslrootcert"})
 
 _FACTS = """
     SELECT current_setting('server_version_num')::int / 10000 AS version,
@@ -15,6 +24,8 @@ _FACTS = """
            current_setting('synchronous_commit') AS synchronous_commit,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                AS connections,
+           NULLIF(datconnlimit, -1) AS database_limit, current_setting('is_superuser')::bool AS superuser,
+           (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS role_limit,
            current_schema() AS schema, current_setting('search_path') AS search_path,
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
            to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend
@@ -32,29 +43,31 @@ async def check_database(dsn: str, connections_needed: int) -> None:
     Every sentence names one setting. Raises Unavailable when PostgreSQL does not answer, InvalidAddress for `dsn`.
     """
     hosts = hosts_of(dsn)
+    _check_files(hosts)
     async with as_unavailable():
         try:
             await _check(hosts, connections_needed)
-        except (
-            asyncpg.InvalidPasswordError,
-            asyncpg.InvalidAuthorizationSpecificationError,
-            asyncpg.InvalidCatalogNameError,
-            asyncpg.InsufficientPrivilegeError,
-            asyncpg.CantChangeRuntimeParamError,
-            asyncpg.UndefinedObjectError,
-            asyncpg.InvalidParameterValueError,
-            asyncpg.ClientConfigurationError,
-        ) as error:
-            raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {error}.") from error
         except asyncpg.TargetServerAttributeNotMatched:
             raise Unsuitable(
                 "The database takes no writes: point DATABASE_URL at the primary instead of a standby, and set"
                 " default_transaction_read_only to off for the role and the database."
             ) from None
+        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+            if isinstance(error, AWAY) and not isinstance(error, _FINAL):
+                raise
+            raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
+
+
+def _check_files(hosts: Hosts) -> None:
+    """Name the file that is missing: the error of the connection would not."""
+    files = {name: path for name, path in hosts.address.asyncpg.items() if name in _FILES}
+    for name, path in files.items():
+        if not Path(path).is_file():
+            raise Unsuitable(f"DATABASE_URL names {name}={path}, and there is no such file.")
 
 
 async def _check(hosts: Hosts, connections_needed: int) -> None:
-    first = await hosts.connect({}, statement_cache_size=0)
+    first = await hosts.connect(PLAIN, statement_cache_size=0)
     try:
         facts = await _facts(first)
         if facts["backend"] != first.get_server_pid() and await _shares_backend(hosts, facts["backend"]):
@@ -76,7 +89,7 @@ async def _facts(connection: asyncpg.Connection) -> Any:
 
 async def _shares_backend(hosts: Hosts, backend: int) -> bool:
     """Return whether a second connection gets the backend of an idle first one, as poolers in transaction mode do."""
-    second = await hosts.connect({}, statement_cache_size=0)
+    second = await hosts.connect(PLAIN, statement_cache_size=0)
     try:
         async with second.transaction():
             return bool(await second.fetchval("SELECT pg_backend_pid()") == backend)
@@ -101,16 +114,32 @@ def _problems(facts: Any, connections_needed: int) -> list[str]:
         )
     if schema is None:
         problems.append(
-            f"No schema of the search_path ({facts['search_path']}) exists in {database}: create one, or set the"
-            f" search_path of {role}."
+            f"The role {role} finds no schema of its search_path ({facts['search_path']}) in {database}: create one,"
+            f" GRANT USAGE on it, or set the search_path of {role}."
         )
     elif not facts["may_create"] and not facts["has_tables"]:
         problems.append(
             f"The role {role} may not create tables in the schema {schema}: GRANT CREATE ON SCHEMA {schema} TO {role}."
         )
-    if facts["connections"] < connections_needed:
-        problems.append(
-            f"thumbq needs {connections_needed} connections and PostgreSQL allows {facts['connections']}: raise"
-            " max_connections, or run fewer processes."
-        )
+    problems += _too_few(facts, connections_needed)
     return problems
+
+
+def _too_few(facts: Any, needed: int) -> list[str]:
+    database, role = facts["database"], facts["role"]
+    limits = [(facts["connections"], "PostgreSQL", "raise max_connections")]
+    # PostgreSQL holds no superuser to the other two.
+    if not facts["superuser"]:
+        limits += [
+            (
+                facts["database_limit"],
+                f"the database {database}",
+                f"ALTER DATABASE {database} CONNECTION LIMIT {needed}",
+            ),
+            (facts["role_limit"], f"the role {role}", f"ALTER ROLE {role} CONNECTION LIMIT {needed}"),
+        ]
+    return [
+        f"thumbq needs {needed} connections and {place} allows {limit}: {remedy}, or run fewer processes."
+        for limit, place, remedy in limits
+        if limit is not None and limit < needed
+    ]

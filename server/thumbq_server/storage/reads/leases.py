@@ -24,8 +24,10 @@ async def why_lost(database: Database, tokens: Sequence[Token]) -> dict[Token, L
     reasons: dict[Token, LostReason] = {}
     for token in tokens:
         state = states.get(token.job_id)
-        if state is None or state["lease_seq"] == token.lease_seq:
-            if state is None or state["status"] == JobStatus.CANCELLED:
+        if state is None:
+            reasons[token] = LostReason.EXPIRED
+        elif state["lease_seq"] == token.lease_seq:
+            if state["status"] == JobStatus.CANCELLED:
                 reasons[token] = LostReason.CANCELLED
             elif state["status"] != JobStatus.COMPLETED:
                 reasons[token] = LostReason.EXPIRED

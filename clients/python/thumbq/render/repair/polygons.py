@@ -1,7 +1,7 @@
 """Cuts faces of many corners into triangles, for which the renderer would take too long.
 
-Ears are cut off one after the other, as the renderer does, but in bounded time: what is left of a face that overlaps
-itself is cut as a fan.
+Ears are cut off one after the other, as the renderer does, but in bounded time. The rest of a face that overlaps
+itself becomes a fan.
 """
 
 from array import array

@@ -1,0 +1,46 @@
+"""The variables of the environment that are nobody's setting: Kubernetes' own, and typing errors."""
+
+import difflib
+import re
+import sys
+from collections.abc import MutableMapping
+
+PREFIX = "THUMBQ_"
+# A test compares them with docs/settings.md.
+_NAMES = """
+    CORS_ORIGINS DATABASE_URL DATABASE_URL_FILE DATA_DIR DELIVERY_LEASE_DURATION GRPC_HOST GRPC_PORT
+    HEARTBEAT HEARTBEAT_INTERVAL HTTP_HOST HTTP_PORT HUB_SECRET HUB_SECRET_FILE INSECURE
+    LEASE_DURATION MODELS MODEL_ROOT NOTIFICATION_RETENTION PEER_HOST PROCESSES QUEUE_WATCH_LINGER
+    READY_FD RETRY_BASE RETRY_CAP REUSE_PORT RING_BYTES RING_NOTIFICATIONS SERVER SHUTDOWN_GRACE
+    STATEMENT_TIMEOUT STREAM_MAX_AGE SUBSCRIBER_BUFFER SUBSCRIBER_LIMIT SUBSCRIBER_TIMEOUT
+    THUMBNAIL_ROOT THUMBNAIL_ROOTS UNARY_LEASE_DURATION UPSTREAM UPSTREAM_VERIFY
+"""
+KNOWN = frozenset(PREFIX + name for name in _NAMES.split())
+# For a service called "thumbq" or "thumbq-http", Kubernetes sets THUMBQ_HTTP_PORT=tcp://10.0.0.1:80 and a dozen more.
+_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+$")
+
+
+def forget_strangers(environment: MutableMapping[str, str]) -> list[str]:
+    """Remove the variables that are no settings, and return a sentence about each that looks like one."""
+    sentences = []
+    for name in sorted(name for name in environment if name.startswith(PREFIX)):
+        if _is_of_kubernetes(name, environment[name]):
+            del environment[name]
+        elif name not in KNOWN and not name.startswith("THUMBQ_TEST_"):
+            del environment[name]
+            near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            sentences.append(f"{name} is no setting of thumbq and is ignored{hint}")
+    return sentences
+
+
+def warn_of_strangers(environment: MutableMapping[str, str]) -> None:
+    """Do so, and write the sentences to standard error."""
+    for sentence in forget_strangers(environment):
+        if sys.stderr:
+            sys.stderr.write(f"thumbq: {sentence}\n")
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.search(name)) or (name.endswith("_PORT") and bool(_SERVICE_ADDRESS.match(value)))

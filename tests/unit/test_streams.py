@@ -1,0 +1,79 @@
+"""A program writes its log to whatever stands behind its standard streams, and goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Far more than a pipe and the backlog hold.
+LINES = 40_000
+PROGRAM = f"""
+import sys
+from pathlib import Path
+from thumbq_runtime.streams import protect_standard_streams
+protect_standard_streams()
+mark = open(sys.argv[1], "w")
+for number in range({LINES}):
+    sys.stderr.write(f"line {{number}} of a log that goes on and on\\n")
+    print("output", number)
+mark.write("done")
+mark.close()
+sys.stdin and sys.stdin.read()
+print("the last line", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "shell_words",
+    [">/dev/null 2>/dev/full", ">/dev/full 2>&1", ">&- 2>&-", ">/dev/null 2>&-", ">&- 2>/dev/null"],
+    ids=["full disk", "both on a full disk", "both closed", "stderr closed", "stdout closed"],
+)
+def test_a_stream_that_takes_nothing_ends_nothing(shell_words: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    command = ["sh", "-c", f'exec "$0" -c "$1" "$2" </dev/null {shell_words}', sys.executable, PROGRAM, str(mark)]
+    assert subprocess.run(command, check=False, timeout=50).returncode == 0
+    assert mark.read_text() == "done", "no line went into a file of the program"
+
+
+def test_a_reader_that_has_gone_away_ends_nothing(tmp_path: Path) -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writable, stderr=writable, check=False, timeout=50)
+    os.close(writable)
+    assert done.returncode == 0
+    assert (tmp_path / "mark").read_text() == "done"
+
+
+def test_a_reader_that_stands_still_does_not_block_the_program_and_is_told_what_it_missed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mark")
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        # The program has written all of its lines, and no one has read any.
+        assert (tmp_path / "mark").read_text() == "done"
+        assert process.stdin
+        assert process.stderr
+        lines = [process.stderr.readline()]
+        while b"lines of this log were lost" not in lines[-1]:
+            lines.append(process.stderr.readline())
+        process.stdin.close()
+        assert process.stderr.read().endswith(b"the last line\n")
+    assert process.returncode == 0
+    assert lines[0] == b"line 0 of a log that goes on and on\n"
+
+
+def test_a_log_whose_reader_stands_still_for_ever_does_not_keep_the_program_from_its_end(tmp_path: Path) -> None:
+    readable, writable = os.pipe()
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writable, check=False, timeout=50
+    )
+    os.close(readable)
+    os.close(writable)
+    assert done.returncode == 0
