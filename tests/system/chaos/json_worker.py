@@ -60,7 +60,7 @@ class JsonWorker:
             return None
         if status == 200:
             job: dict[str, Any] = json.loads(body)
-            self._pen.write("start", job["leaseToken"], job["attemptCount"])
+            self._pen.write("start", lease_of(job["leaseToken"]), job["attemptCount"])
             return job
         self._expect(status in {204, *_AWAY}, "dequeue", status, body)
         return None
@@ -83,7 +83,7 @@ class JsonWorker:
 
     async def _complete(self, job: dict[str, Any]) -> None:
         body = {
-            "thumbnailPath": picture_path(self._mode, job["leaseToken"]),
+            "thumbnailPath": picture_path(self._mode, lease_of(job["leaseToken"])),
             "sizeBytes": 1000,
             "width": 256,
             "height": 256,
@@ -97,7 +97,7 @@ class JsonWorker:
         try:
             await self._complete(job)
         except (OSError, TimeoutError, aiohttp.ClientError, Refused):
-            self._pen.write("gave up", job["leaseToken"])
+            self._pen.write("gave up", lease_of(job["leaseToken"]))
 
     async def _fail(self, job: dict[str, Any], *, retryable: bool) -> None:
         token = lease_of(job["leaseToken"])
