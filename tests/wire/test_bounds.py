@@ -101,9 +101,9 @@ async def test_a_heartbeat_for_what_no_lease_can_be_is_answered_like_one_for_a_l
     worker = Worker(queue)
     await worker.hello()
     await worker.send(heartbeat=Stream.Heartbeat(lease_tokens=["77-1", "nonsense", "x" * 1000]))
-    lost = [await worker.receives("lease_lost") for _ in range(2)]
-    assert {token for message in lost for token in message.lease_tokens} == {"77-1", "nonsense", "x" * 100}
-    assert {message.reason for message in lost} == {job_pb2.LEASE_LOST_REASON_EXPIRED}
+    lost = await worker.receives("lease_lost")
+    assert list(lost.lease_tokens) == ["77-1", "nonsense", "x" * 100]
+    assert lost.reason == job_pb2.LEASE_LOST_REASON_EXPIRED
     await worker.is_understood()
 
 

@@ -75,6 +75,12 @@ class Subscriber:
             self._call.cancel()
             await asyncio.wait([task])
 
+    async def is_there(self) -> None:
+        async def started() -> bool:
+            return self.cursor != ""
+
+        await eventually(started, timeout=30)
+
     async def sees(self, model_id: int) -> None:
         async def seen() -> bool:
             return model_id in self.models
@@ -119,6 +125,8 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
         await enqueued(queue, *range(100, 150))
         subscribers = [Subscriber(channel), Subscriber(other_channel)]
         async with subscribers[0].reading(), subscribers[1].reading():
+            for subscriber in subscribers:
+                await subscriber.is_there()
             await enqueued(queue, 150)
             for subscriber in subscribers:
                 await subscriber.sees(150)

@@ -1,5 +1,7 @@
 """grpc.health.v1 for "thumbq.ready": SERVING only while work can be done, otherwise with the reason."""
 
+from typing import Any
+
 import asyncpg
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -10,7 +12,7 @@ from thumbq_server.storage.postgres.address import parse_address
 
 
 async def test_a_server_is_ready_only_while_the_database_takes_writes(channel, postgres, database_url):
-    health = health_pb2_grpc.HealthStub(channel)
+    health: Any = health_pb2_grpc.HealthStub(channel)
 
     async def ready() -> tuple[bool, str]:
         call = health.Check(health_pb2.HealthCheckRequest(service=READY))
@@ -35,5 +37,6 @@ async def test_a_server_is_ready_only_while_the_database_takes_writes(channel, p
 
 
 async def test_an_unknown_service_is_not_found(channel):
-    call = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="other"))
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    call = health.Check(health_pb2.HealthCheckRequest(service="other"))
     assert await call.code() is grpc.StatusCode.NOT_FOUND

@@ -50,7 +50,8 @@ class Readiness:
             return self._database.in_words(error)
         except TimeoutError:
             self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
-            self._database.drop_connections()
+            if self._database.has_other_hosts:
+                self._database.drop_connections()
             return "the database does not answer"
         self._outage.ended()
         return self._janitor.overdue()

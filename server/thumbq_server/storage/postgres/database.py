@@ -67,6 +67,11 @@ class Database:
 
     in_words = staticmethod(in_words)
 
+    @property
+    def has_other_hosts(self) -> bool:
+        """Whether there is another host to go to. A single one is waited for, up to the time limit of statements."""
+        return len(hosts_of(self.dsn).address.hosts) > 1
+
     def drop_connections(self) -> None:
         """Break all connections off, since their host does not answer; the next ones go to another host first."""
         hosts_of(self.dsn).pass_over()
