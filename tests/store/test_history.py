@@ -1,5 +1,7 @@
 """What a server takes for another history of the database, and that several servers agree on it."""
 
+from functools import partial
+
 import pytest
 
 from thumbq_server.storage.postgres.database import Database
@@ -18,7 +20,7 @@ async def test_two_servers_find_the_same_new_history_once(database_url, change):
         await other.fetch("UPDATE queue_head SET seq = 10")
         changes: list[str] = []
         for server, name in ((first, "first"), (second, "second")):
-            server.history.on_change(lambda name=name: changes.append(name))
+            server.history.on_change(partial(changes.append, name))
             for _ in range(5):
                 await server.beat()
         before = first.history.epoch
