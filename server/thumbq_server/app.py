@@ -42,7 +42,7 @@ from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
-from thumbq_server.rpc.streams import Streams
+from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database

@@ -1,57 +1,57 @@
-"""What a server takes for another history of the database, and that several servers agree on it."""
+"""The history of a job: each end of an attempt leaves a row, and nothing takes it away."""
 
-from functools import partial
-
-import pytest
-
-from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.errors import Unavailable
-
-GOES_BACK = {
-    "the beat": "UPDATE queue_head SET beat = 1",
-    "the head of the log": "UPDATE queue_head SET seq = 3",
-    "another cluster, timeline, database or table": "UPDATE queue_head SET identity = 'another'",
-}
+from tests.support.queue_under_test import failure, new_job, picture
+from thumbq_server.storage.reads.history import read_history
+from thumbq_server.storage.transitions.retry import retry
 
 
-@pytest.mark.parametrize("change", GOES_BACK.values(), ids=GOES_BACK)
-async def test_two_servers_find_the_same_new_history_once(database_url, change):
-    async with Database(database_url) as first, Database(database_url) as second, Database(database_url) as other:
-        await other.fetch("UPDATE queue_head SET seq = 10")
-        changes: list[str] = []
-        for server, name in ((first, "first"), (second, "second")):
-            server.history.on_change(partial(changes.append, name))
-            for _ in range(5):
-                await server.beat()
-        before = first.history.epoch
-        assert second.history.epoch == before
-        await other.fetch(change)
-        for _ in range(3):
-            await first.beat()
-            await second.beat()
-        assert first.history.epoch == second.history.epoch != before
-        assert sorted(changes) == ["first", "second"]
+async def told(queue, job_id):
+    return [(row.outcome, row.attempt, row.error_message) for row in await read_history(queue.database, job_id)]
 
 
-async def test_a_restart_of_the_server_or_more_commits_are_no_new_history(database_url):
-    async with Database(database_url) as first:
-        await first.beat()
-        before = first.history.epoch
-        await first.fetch("UPDATE queue_head SET seq = seq + 1000")
-        first.drop_connections()
-        await first.beat()
-        assert first.history.epoch == before
-    async with Database(database_url) as second:
-        await second.beat()
-        assert second.history.epoch == before
+async def test_an_unknown_job_has_no_history(queue):
+    assert await read_history(queue.database, 999_999_999) == []
 
 
-async def test_what_was_asked_for_in_the_old_history_does_not_run_in_the_new_one(database_url):
-    async with Database(database_url) as database, Database(database_url) as other:
-        await database.beat()
-        lane = database.lane()
-        await other.fetch("UPDATE queue_head SET identity = 'another'")
-        with pytest.raises(Unavailable, match="another history"):
-            await lane.fetch("UPDATE queue_head SET completed = 7")
-        assert (await other.fetch("SELECT completed FROM queue_head"))[0]["completed"] == 0
-        await lane.fetch("UPDATE queue_head SET completed = 7")
+async def test_every_end_of_an_attempt_stays_in_the_history(queue):
+    [job_id] = await queue.enqueued(new_job(7, max_attempts=2))
+    await queue.release(*await queue.claim())
+    await queue.fail(*await queue.claim())
+    await queue.make_due(job_id)
+    await queue.expired(*await queue.claim())
+    assert await told(queue, job_id) == [
+        ("Released", 1, None),
+        ("Failed", 1, "boom"),
+        ("Failed", 2, "Lease expired: worker worker-1 stopped responding"),
+    ]
+    await retry(queue.lane, [job_id])
+    await queue.complete(*await queue.claim())
+    assert (await told(queue, job_id))[3:] == [("Completed", 1, None)]
+
+
+async def test_an_attempt_says_who_made_it_from_when_to_when_and_what_came_of_it(queue):
+    (token,) = await queue.claimed(new_job(7))
+    claimed = await queue.job(token.job_id)
+    await queue.complete(picture(token, "/a.webp"))
+    (attempt,) = await read_history(queue.database, token.job_id)
+    ended = await queue.job(token.job_id)
+    assert (attempt.worker_id, attempt.lease_seq, attempt.path) == ("worker-1", token.lease_seq, "/a.webp")
+    assert (attempt.claimed_at, attempt.ended_at) == (claimed.updated_at, ended.finished_at)
+
+
+async def test_a_job_that_is_cancelled_while_it_waits_had_no_worker(queue):
+    token = await queue.job_in("Waiting", new_job(7))
+    await queue.cancel(token.job_id)
+    failed, cancelled = await read_history(queue.database, token.job_id)
+    assert (failed.outcome, failed.worker_id) == ("Failed", "worker-1")
+    assert (cancelled.outcome, cancelled.worker_id, cancelled.claimed_at) == ("Cancelled", None, None)
+    assert (await queue.job(token.job_id)).error_message == "boom"
+
+
+async def test_a_job_that_was_reset_forgets_its_errors_and_keeps_its_history(queue):
+    (token,) = await queue.claimed(new_job(7))
+    await queue.fail(failure(token, retryable=False))
+    await queue.enqueue(new_job(7))
+    job = await queue.job(token.job_id)
+    assert (job.status, job.error_message, job.attempt_count) == ("Pending", None, 0)
+    assert await told(queue, token.job_id) == [("Failed", 1, "boom")]

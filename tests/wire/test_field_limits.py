@@ -66,7 +66,7 @@ def requests(descriptor: Any, depth: int = 0) -> st.SearchStrategy[Message]:
 
 def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
-        value = requests(field.message_type, depth + 1)
+        value: st.SearchStrategy[Any] = requests(field.message_type, depth + 1)
     else:
         value = st.sampled_from(VALUES[field.cpp_type])
     return st.lists(value, max_size=2) if field.is_repeated else value

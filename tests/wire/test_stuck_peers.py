@@ -13,7 +13,7 @@ from tests.support.server import running_server
 from tests.wire.hostile import memory
 from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
-from thumbq_server.rpc import outbox
+from thumbq_server.rpc.streaming import outbox
 
 HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
     lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)]

@@ -8,7 +8,6 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 INT64_MAX = 2**63 - 1
-INT32_MAX = 2**31 - 1
 
 
 class JobStatus(StrEnum):
@@ -33,6 +32,16 @@ class ThumbnailStatus(StrEnum):
     PROCESSING = "Processing"
     READY = "Ready"
     FAILED = "Failed"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, in the words of SQL."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    # given back unspent
+    RELEASED = "Released"
 
 
 class Token(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Completion, Failure, NewJob, Token
+from thumbq_server.domain.job import INT64_MAX, Completion, Failure, NewJob, Token
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
@@ -76,9 +76,9 @@ def parse_token(text: str, history: str) -> Token:
     job_id, _, rest = text.partition("-")
     lease_seq, _, named_history = rest.partition("-")
     # isascii too: isdigit() alone is true for "²", which int() refuses
-    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= MAX_TOKEN and len(lease_seq) <= 10:
+    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= MAX_TOKEN and len(lease_seq) <= 19:
         token = Token(int(job_id), int(lease_seq))
-        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT32_MAX:
+        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT64_MAX:
             if named_history != history:
                 raise StaleLease
             return token

@@ -26,7 +26,7 @@ from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
 from thumbq_server.rpc.errors import refusals_as_status
-from thumbq_server.rpc.streams import Streams
+from thumbq_server.rpc.streaming.streams import Streams
 
 
 class QueueService(queue_pb2_grpc.QueueServiceServicer):

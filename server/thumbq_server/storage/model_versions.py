@@ -57,7 +57,7 @@ READ = Statement(
            s.status, s.attempt_count, s.error_message
       FROM model_versions v
       LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
-      LEFT JOIN job_states s ON s.id = j.id
+      LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
      WHERE v.version_id = $1
     """,
 )

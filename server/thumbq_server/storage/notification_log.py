@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
-from thumbq_server.domain.job import INT32_MAX, ThumbnailStatus
+from thumbq_server.domain.job import ThumbnailStatus
 from thumbq_server.domain.records import CommitRecord, LogHead
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 from thumbq_server.storage.statements import Statement
+
+# Far less than 2^63, since a position is added to it.
+_ALL_EVENTS = 2**31 - 1
 
 HEAD = Statement("log_head", "", "SELECT epoch, seq FROM queue_head")
 
@@ -54,7 +57,7 @@ async def oldest(database: Database) -> int | None:
     return rows[0]["oldest"] if rows else None
 
 
-async def after(database: Database, seq: int, limit: int, events: int = INT32_MAX) -> Sequence[CommitRecord]:
+async def after(database: Database, seq: int, limit: int, events: int = _ALL_EVENTS) -> Sequence[CommitRecord]:
     """Return up to `limit` commits that reach beyond `seq`, in order.
 
     Those after the first have up to `events` notifications in all.

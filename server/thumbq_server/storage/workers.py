@@ -25,7 +25,7 @@ CONFIRM = Statement(
     UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
       FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
       JOIN workers w ON w.id = i.session AND w.session_id = ''
-     WHERE l.worker = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second'
+     WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second'
     """,
 )
 
@@ -37,7 +37,7 @@ PRUNE = Statement(
         DELETE FROM workers WHERE id = ANY (ARRAY (
             SELECT id FROM workers w
              WHERE last_seen_at < now() - make_interval(secs => $1)
-               AND NOT EXISTS (SELECT FROM leases l WHERE l.worker = w.id)
+               AND NOT EXISTS (SELECT FROM leases l WHERE l.session = w.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED))
         RETURNING 1
     )

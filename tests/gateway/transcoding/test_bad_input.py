@@ -165,7 +165,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client: Client) ->
     answer = await client.get(DEQUEUE)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
     answer = await client.post("/api/notifications/cursor")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_an_unknown_page_is_404_in_json(client: Client) -> None:

@@ -12,11 +12,12 @@ from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import PathRule, check_at_most
 from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
-from thumbq_server.rpc import heartbeats, results
+from thumbq_server.rpc import results
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
-from thumbq_server.rpc.outbox import Message, Outbox
+from thumbq_server.rpc.streaming import heartbeats
+from thumbq_server.rpc.streaming.outbox import Message, Outbox
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from thumbq.v1 import queue_pb2
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.engine.sessions.registry import Hello, Sessions
-from thumbq_server.rpc.stream import Stream, StreamEnded
+from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
 
 
 class Streams:
