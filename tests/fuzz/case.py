@@ -36,7 +36,7 @@ class Case:
     channel: Channel
     # The RPC, or the route.
     target: str
-    # What is unusual about it, for the reader of a finding.
+    # The unusual thing about it, for the reader of a finding.
     label: str
     pieces: tuple[bytes, ...]
     ending: Ending = Ending.WAIT

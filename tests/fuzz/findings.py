@@ -44,7 +44,7 @@ def complaint(case: Case, answer: Answer) -> str | None:
         return f"HTTP {answer.status} from {case.target}" if is_bad else None
     if answer.status in _BAD_CODES:
         return f"{answer.status} from {case.target}"
-    if _LEAK.search(answer.text) and case.target in _KNOWN_PATHS:
+    if answer.status and _LEAK.search(answer.text) and case.target in _KNOWN_PATHS:
         return f"{answer.status} from {case.target} shows what is inside"
     return None
 

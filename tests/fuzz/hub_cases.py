@@ -53,7 +53,7 @@ def socket(values: Values) -> Case:
 
 
 def hub_call(values: Values) -> Case:
-    """Return a negotiation, or a message or poll with a token that nobody has handed out."""
+    """Return a negotiation, or a message or poll with an invented token."""
     chance = values.chance
     path = chance.choice(_HUBS)
     token = "".join(chance.choices("abcdefABCDEF0123456789-_.", k=chance.choice([0, 22, 88, 4000])))

@@ -18,7 +18,7 @@ CASES_A_ROUND = 100
 AT_ONCE = 8
 # Cases above this size are sent one at a time: the limits are those of one message.
 _LARGE = 300_000
-# The run ends after so many kinds of findings, and searches at most so often for the cause of one kind of problem.
+# The run ends after this number of kinds of findings. It searches for the cause of one kind this number of times.
 _ENOUGH, _SEARCHES = 25, 2
 _OBSERVE = 0.3
 

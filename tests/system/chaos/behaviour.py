@@ -31,6 +31,11 @@ _ENDINGS = [
 ]
 
 
+def lease_of(token: str) -> str:
+    """Return a token without the history that it belongs to: the job and the number of its lease."""
+    return "-".join(token.split("-")[:2])
+
+
 def behaviour(seed: int, token: str) -> Behaviour:
     chance = random.Random(f"{seed}/{token.partition('-')[0]}")
     kind = chance.random()

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from tests.support.programs import say_ready
-from tests.system.chaos.behaviour import FENCED, Behaviour, Ending, behaviour, failure_message, picture_path
+from tests.system.chaos.behaviour import FENCED, Behaviour, Ending, behaviour, failure_message, lease_of, picture_path
 from tests.system.chaos.journal import ACCEPTED, Pen
 
 SLOTS = 3
@@ -60,13 +60,13 @@ class JsonWorker:
             return None
         if status == 200:
             job: dict[str, Any] = json.loads(body)
-            self._pen.write("start", job["leaseToken"], job["attemptCount"])
+            self._pen.write("start", lease_of(job["leaseToken"]), job["attemptCount"])
             return job
         self._expect(status in {204, *_AWAY}, "dequeue", status, body)
         return None
 
     async def _work(self, job: dict[str, Any]) -> None:
-        token: str = job["leaseToken"]
+        token = lease_of(job["leaseToken"])
         plan: Behaviour = behaviour(self._seed, token)
         await asyncio.sleep(plan.seconds)
         if plan.ending in {Ending.FAIL, Ending.FAIL_FOR_GOOD}:
@@ -83,7 +83,7 @@ class JsonWorker:
 
     async def _complete(self, job: dict[str, Any]) -> None:
         body = {
-            "thumbnailPath": picture_path(self._mode, job["leaseToken"]),
+            "thumbnailPath": picture_path(self._mode, lease_of(job["leaseToken"])),
             "sizeBytes": 1000,
             "width": 256,
             "height": 256,
@@ -97,10 +97,10 @@ class JsonWorker:
         try:
             await self._complete(job)
         except (OSError, TimeoutError, aiohttp.ClientError, Refused):
-            self._pen.write("gave up", job["leaseToken"])
+            self._pen.write("gave up", lease_of(job["leaseToken"]))
 
     async def _fail(self, job: dict[str, Any], *, retryable: bool) -> None:
-        token = job["leaseToken"]
+        token = lease_of(job["leaseToken"])
         self._pen.write("result", token, "fail")
         body: dict[str, Any] = {"errorMessage": failure_message(self._mode, token)}
         if not retryable:
@@ -111,9 +111,9 @@ class JsonWorker:
             self._pen.write("gave up", token)
 
     async def _report(self, verb: str, job: dict[str, Any], body: dict[str, Any], timeout: float) -> None:
-        token = job["leaseToken"]
+        token = lease_of(job["leaseToken"])
         if self._mode == FENCED:
-            body["leaseToken"] = token
+            body["leaseToken"] = job["leaseToken"]
         status, text = await self._post(f"{job['id']}/{verb}", body, timeout)
         if status == 200:
             self._pen.write(ACCEPTED, token, verb, self._mode)

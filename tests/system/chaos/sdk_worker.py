@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import thumbq.worker
 from tests.support.programs import say_ready
-from tests.system.chaos.behaviour import FENCED, Ending, behaviour, failure_message, picture_path
+from tests.system.chaos.behaviour import FENCED, Ending, behaviour, failure_message, lease_of, picture_path
 from tests.system.chaos.journal import ACCEPTED, Pen
 from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
@@ -30,9 +30,9 @@ def record_acknowledgements(pen: Pen) -> None:
                 for result in message.results.results:
                     verb = result.WhichOneof("outcome")
                     if code := refused.get(result.lease_token):
-                        pen.write("refused", result.lease_token, verb, FENCED, code)
+                        pen.write("refused", lease_of(result.lease_token), verb, FENCED, code)
                     else:
-                        pen.write(ACCEPTED, result.lease_token, verb, FENCED)
+                        pen.write(ACCEPTED, lease_of(result.lease_token), verb, FENCED)
             super().acknowledge(number, exceptions)
 
     setattr(thumbq.worker, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it
@@ -43,7 +43,7 @@ async def main(name: str, address: str, journal: str, seed: int) -> None:
     record_acknowledgements(pen)
 
     async def handler(job: Job) -> Thumbnail:
-        token = job.lease_token
+        token = lease_of(job.lease_token)
         pen.write("start", token, job.attempt_count)
         plan = behaviour(seed, token)
         try:
