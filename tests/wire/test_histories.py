@@ -81,6 +81,12 @@ class Subscriber:
 
         await eventually(started, timeout=30)
 
+    async def is_reset(self) -> None:
+        async def reset() -> bool:
+            return bool(self.resets)
+
+        await eventually(reset, timeout=30)
+
     async def sees(self, model_id: int) -> None:
         async def seen() -> bool:
             return model_id in self.models
@@ -135,13 +141,15 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
             await worker.hello()
             await backup.restore()
 
-            await enqueued(queue, *range(200, 260))
+            # The reset comes with the present cursor; what follows it is seen.
+            await enqueued(queue, 200)
+            for subscriber in subscribers:
+                await subscriber.is_reset()
+            await enqueued(queue, *range(201, 260))
             for subscriber in subscribers:
                 await subscriber.sees(259)
+                assert set(range(201, 260)) <= set(subscriber.models)
                 assert subscriber.resets == [notification_pb2.RESET_REASON_OTHER_LOG]
-        async with Subscriber(channel, subscribers[0].cursor).reading():
-            pass
-
         # The numbers of the jobs are given again: the tokens from before name jobs of other models.
         after = [await claimed(queue, "w2") for _ in range(3)]
         assert {job.id for job in before} & {job.id for job in after}
