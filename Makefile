@@ -93,6 +93,14 @@ bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz-render
+fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7
+	$(VENV)/bin/python -m tests.render.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: fuzz
+fuzz: $(VENV)/installed-dev  ## Send odd, broken and huge requests, and look for what breaks: make fuzz MINUTES=10 SEED=7
+	$(VENV)/bin/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/
 	scripts/generate_protocol.sh clients/python

@@ -1,5 +1,7 @@
 """Pages on the SignalR hub: what a connection costs, how fast an event reaches all, and whether idle ones stay.
 
+And workers on the JSON routes: how long an event of a job takes.
+
 python -m bench.hubs [--connections 1000] [--idle 120]
 """
 
@@ -19,6 +21,7 @@ from bench.running import service
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 _EVENTS = 20
+_LINES = 500
 
 
 class Page(asyncio.Protocol):
@@ -108,6 +111,27 @@ async def measure(
     pings.cancel()
 
 
+async def measure_events(http: aiohttp.ClientSession) -> None:
+    """Prints how long a worker waits for each line that it writes into the log of its job."""
+    job = {"modelId": 1, "modelHash": "0" * 64}
+    async with http.post("/api/thumbnail-jobs", json=job) as answer:
+        job_id = (await answer.json())["jobId"]
+    async with http.post("/api/thumbnail-jobs/dequeue", json={"workerId": "bench"}) as answer:
+        assert answer.status == 200
+    event = {"eventType": "ModelLoaded", "message": "12 triangles", "metadata": '{"memory": 1}', "errorMessage": None}
+    waits = []
+    for _ in range(_LINES):
+        asked = time.perf_counter()
+        async with http.post(f"/api/thumbnail-jobs/{job_id}/events", json=event) as answer:
+            assert answer.status == 200
+            await answer.read()
+        waits.append(1000 * (time.perf_counter() - asked))
+    waits.sort()
+    print(
+        f"{_LINES} events of a job, one by one: p50 {waits[_LINES // 2]:.1f} ms, p99 {waits[_LINES * 99 // 100]:.1f} ms"
+    )
+
+
 async def main() -> None:
     """Starts what is measured."""
     parser = argparse.ArgumentParser()
@@ -121,6 +145,7 @@ async def main() -> None:
             service.gateway(grpc, logs) as (process, address),
             aiohttp.ClientSession(f"http://{address}", connector=aiohttp.TCPConnector(limit=0)) as http,
         ):
+            await measure_events(http)
             await measure(http, address, psutil.Process(process.pid), wanted.connections, wanted.idle)
 
 

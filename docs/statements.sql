@@ -11,18 +11,18 @@ WITH input AS (
      WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
      ORDER BY place
 ), told AS (
-    SELECT l.worker, min(l.claimed_at) AS claimed_at
-      FROM leases l JOIN workers w ON w.id = l.worker AND w.session_id = ''
+    SELECT l.session, min(l.claimed_at) AS claimed_at
+      FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
      WHERE l.job_id = ANY ($1)
-     GROUP BY l.worker
+     GROUP BY l.session
 ), extended AS (
     UPDATE leases l
-       SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+       SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                      l.claimed_at + $7 * interval '1 second'))
       FROM told t
-     WHERE l.worker = t.worker AND l.claimed_at >= t.claimed_at
+     WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
        -- the twelve lines of a quick job extend it once
-       AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+       AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (
         SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -47,7 +47,7 @@ UPDATE leases l
                                                  l.claimed_at + $4 * interval '1 second'))
   FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
   JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
- WHERE l.worker = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
+ WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
 
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
@@ -62,6 +62,45 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- model_versions_exist
+PREPARE model_versions_exist AS
+SELECT EXISTS (SELECT FROM model_versions) AS exist;
+
+-- model_versions_write: $1 version_ids, $2 model_ids, $3 model_hashes
+PREPARE model_versions_write (bigint[], bigint[], bytea[]) AS
+INSERT INTO model_versions AS v (version_id, model_id, model_hash)
+SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
+       AS i (version_id, model_id, model_hash)
+ ORDER BY version_id
+ON CONFLICT (version_id) DO UPDATE
+   SET model_id = excluded.model_id, model_hash = excluded.model_hash, processed_at = NULL,
+       path = NULL, size_bytes = NULL, width = NULL, height = NULL
+ WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash);
+
+-- model_versions_of_jobs: $1 job_ids
+PREPARE model_versions_of_jobs (bigint[]) AS
+SELECT j.id, max(v.version_id) AS version_id
+  FROM jobs j JOIN model_versions v ON v.model_id = j.model_id AND v.model_hash = j.model_hash
+ WHERE j.id = ANY ($1) GROUP BY j.id;
+
+-- model_versions_keep_pictures: $1 job_ids, $2 paths, $3 sizes, $4 widths, $5 heights
+PREPARE model_versions_keep_pictures (bigint[], text[], bigint[], integer[], integer[]) AS
+UPDATE model_versions v
+   SET path = i.path, size_bytes = i.size_bytes, width = i.width, height = i.height, processed_at = now()
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::int[])
+       AS i (job_id, path, size_bytes, width, height)
+  JOIN jobs j ON j.id = i.job_id
+ WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash;
+
+-- model_versions_read: $1 version_id
+PREPARE model_versions_read (bigint) AS
+SELECT v.model_id, v.model_hash, v.created_at, v.processed_at, v.path, v.size_bytes, v.width, v.height,
+       s.status, s.attempt_count, s.error_message
+  FROM model_versions v
+  LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
+  LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
+ WHERE v.version_id = $1;
+
 -- log_head
 PREPARE log_head AS
 SELECT epoch, seq FROM queue_head;
@@ -70,11 +109,14 @@ SELECT epoch, seq FROM queue_head;
 PREPARE log_oldest AS
 SELECT seq_first AS oldest FROM notifications ORDER BY seq_last LIMIT 1;
 
--- log_after: $1 seq, $2 limit
-PREPARE log_after (bigint, bigint) AS
+-- log_after: $1 seq, $2 limit, $3 events
+PREPARE log_after (bigint, bigint, bigint) AS
 SELECT seq_last, seq_first, created_at, status, test, model_ids, job_ids, attempt_counts, error_messages,
        next_attempt_ats, thumbnail_url
-  FROM notifications WHERE seq_last > $1 ORDER BY seq_last LIMIT $2;
+  FROM notifications
+ WHERE seq_last > $1
+   AND seq_last <= (SELECT min(seq_last) FROM notifications WHERE seq_last > $1) + $3
+ ORDER BY seq_last LIMIT $2;
 
 -- log_publish_test: $1 model_id, $2 status, $3 thumbnail_url, $4 error_message
 PREPARE log_publish_test (bigint, text, text, text) AS
@@ -87,9 +129,36 @@ SELECT seq, seq, $2, true, ARRAY[$1::bigint], ARRAY[0::bigint], ARRAY[0::smallin
   FROM head
 RETURNING seq_last;
 
+-- history_look
+PREPARE history_look AS
+SELECT epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+           || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+           || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
+
+-- history_beat
+PREPARE history_beat AS
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+           || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+           || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
+
+-- history_begin: $1 known_epoch, $2 known_beat, $3 epoch, $4 beat, $5 identity
+PREPARE history_begin (text, bigint, text, bigint, text) AS
+UPDATE queue_head SET epoch = $3, beat = greatest(beat, $4), identity = $5 WHERE epoch = $1 AND beat >= $2;
+
+-- history_identify: $1 identity
+PREPARE history_identify (text) AS
+UPDATE queue_head SET identity = $1 WHERE identity IS NULL;
+
 -- notify_broadcast: $1 payloads
 PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload) FROM unnest($1::text[]) AS payload;
+
+-- history_read: $1 job_id
+PREPARE history_read (bigint) AS
+SELECT a.attempt, a.lease_seq, w.worker_id, a.claimed_at, a.ended_at, a.outcome, a.error_message, a.path,
+       a.next_attempt_at
+  FROM attempts a LEFT JOIN workers w ON w.id = a.session
+ WHERE a.job_id = $1 ORDER BY a.lease_seq;
 
 -- jobs_page_all: $1 below, $2 limit
 PREPARE jobs_page_all (bigint, bigint) AS
@@ -150,29 +219,29 @@ WHERE job_states.id < $1::BIGINT AND job_states.status = 'Completed' AND job_sta
 -- jobs_page_failed: $1 below, $2 limit
 PREPARE jobs_page_failed (bigint, bigint) AS
 SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM dead_letters JOIN job_states ON job_states.id = dead_letters.job_id
-WHERE dead_letters.job_id < $1::BIGINT AND dead_letters.status = 'Failed' ORDER BY dead_letters.job_id DESC
+FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Failed' ORDER BY attempts.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_failed_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_failed_of_model (bigint, bigint, bigint) AS
 SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM dead_letters JOIN job_states ON job_states.id = dead_letters.job_id
-WHERE dead_letters.job_id < $1::BIGINT AND dead_letters.status = 'Failed' AND job_states.model_id = $2::BIGINT ORDER BY dead_letters.job_id DESC
+FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Failed' AND job_states.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_cancelled: $1 below, $2 limit
 PREPARE jobs_page_cancelled (bigint, bigint) AS
 SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM dead_letters JOIN job_states ON job_states.id = dead_letters.job_id
-WHERE dead_letters.job_id < $1::BIGINT AND dead_letters.status = 'Cancelled' ORDER BY dead_letters.job_id DESC
+FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Cancelled' ORDER BY attempts.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_cancelled_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_cancelled_of_model (bigint, bigint, bigint) AS
 SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM dead_letters JOIN job_states ON job_states.id = dead_letters.job_id
-WHERE dead_letters.job_id < $1::BIGINT AND dead_letters.status = 'Cancelled' AND job_states.model_id = $2::BIGINT ORDER BY dead_letters.job_id DESC
+FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Cancelled' AND job_states.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_read: $1 job_id
@@ -185,7 +254,7 @@ SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Process
 
 -- leases_held: $1 session
 PREPARE leases_held (bigint) AS
-SELECT job_id, lease_seq FROM leases WHERE worker = $1 ORDER BY job_id;
+SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id;
 
 -- leases_lost: $1 job_ids
 PREPARE leases_lost (bigint[]) AS
@@ -194,16 +263,13 @@ SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1);
 -- snapshot_count
 PREPARE snapshot_count AS
 SELECT (SELECT count(*) FROM ready) AS pending, (SELECT count(*) FROM leases) AS processing,
-       (SELECT completed FROM queue_head) AS completed,
-       (SELECT count(*) FROM dead_letters WHERE status = 'Failed') AS failed,
-       (SELECT count(*) FROM dead_letters WHERE status = 'Cancelled') AS cancelled,
-       now() AS timestamp;
+       completed, failed, cancelled, now() AS timestamp
+  FROM queue_head;
 
 -- snapshot_rendering
 PREPARE snapshot_rendering AS
-SELECT j.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
-  FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l
-  JOIN jobs j ON j.id = l.job_id JOIN workers w ON w.id = l.worker
+SELECT l.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
+  FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l JOIN workers w ON w.id = l.session
  ORDER BY l.claimed_at DESC;
 
 -- thumbnails_read: $1 model_id
@@ -215,33 +281,52 @@ SELECT $1::bigint AS model_id,
             ELSE coalesce(t.status, 'None') END AS status,
        t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
   FROM (SELECT) AS one
-  LEFT JOIN thumbnails t ON t.model_id = $1
+  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = $1) t ON true
   LEFT JOIN LATERAL (
     SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
      ORDER BY request_no DESC LIMIT 1) s ON true;
 
+-- cancel_lock_ready: $1 job_ids
+PREPARE cancel_lock_ready (bigint[]) AS
+SELECT r.ctid
+              FROM unnest($1::bigint[]) AS i (job_id)
+             CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+             CROSS JOIN LATERAL (
+                SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE  OFFSET 0) r;
+
+-- cancel_lock_leases: $1 job_ids
+PREPARE cancel_lock_leases (bigint[]) AS
+SELECT FROM leases WHERE job_id = ANY ($1) ORDER BY lease_seq, job_id FOR UPDATE;
+
 -- cancel: $1 job_ids
 PREPARE cancel (bigint[]) AS
 WITH unready AS (
-    DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (SELECT r.ctid
+          FROM unnest($1::bigint[]) AS i (job_id)
+         CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+         CROSS JOIN LATERAL (
+            SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE SKIP LOCKED OFFSET 0) r))
+    RETURNING job_id, model_id, attempt, NULL::bigint AS lease_seq, NULL::bigint AS session,
+              NULL::timestamptz AS claimed_at
 ), unleased AS (
-    DELETE FROM leases WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, worker
+    DELETE FROM leases WHERE job_id = ANY (ARRAY (
+        SELECT job_id FROM leases WHERE job_id = ANY ($1) FOR UPDATE SKIP LOCKED))
+    RETURNING job_id, model_id, attempt, lease_seq, session, claimed_at
 ), ended AS MATERIALIZED ( -- else PostgreSQL cannot look at a job again that changed while its lock was waited for
     SELECT * FROM unready UNION ALL SELECT * FROM unleased
 ), recorded AS (
-    UPDATE jobs j SET outcome = 'Cancelled', finished_at = now(), updated_at = now(), attempt_count = e.attempt,
-           lease_seq = e.lease_seq
-      FROM ended e WHERE j.id = e.job_id
-    RETURNING j.id AS job_id, j.model_id, e.attempt, e.lease_seq, e.worker
-), buried AS (
-    INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM recorded
-    ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
+    INSERT INTO attempts (job_id, lease_seq, attempt, outcome, session, claimed_at, error_message, dead)
+    SELECT e.job_id, coalesce(e.lease_seq, nextval('claim_seq')), e.attempt, 'Cancelled', e.session, e.claimed_at,
+           s.error_message, true
+      FROM ended e CROSS JOIN LATERAL (SELECT error_message FROM job_states WHERE id = e.job_id OFFSET 0) s
 )
-SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded;
+SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease_seq) AS lease_seq
+  FROM ended e CROSS JOIN LATERAL (SELECT lease_seq FROM job_states WHERE id = e.job_id OFFSET 0) s;
 
 -- cancel_move_head: $1 count
 PREPARE cancel_move_head (bigint) AS
-UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('thumbq', 'log');
+UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1
+RETURNING seq - $1 AS before, pg_notify('thumbq', 'log');
 
 -- cancel_announce: $1 seq_before, $2 model_ids, $3 job_ids, $4 attempts
 PREPARE cancel_announce (bigint, bigint[], bigint[], smallint[]) AS
@@ -251,7 +336,9 @@ WITH news AS (
            array_agg(model_id) AS model_ids, array_agg(c.job_id) AS job_ids,
            array_agg(c.attempt) AS attempt_counts, array_agg(t.error_message) AS error_messages
       FROM unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS c (model_id, job_id, attempt)
-      LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
+      LEFT JOIN LATERAL (
+        SELECT status, error_message FROM thumbnails WHERE model_id = c.model_id OFFSET 0) t ON true
+     GROUP BY 1
 )
 INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
 SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news;
@@ -259,59 +346,57 @@ SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_cou
 -- claim: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id
 PREPARE claim (bigint, bigint[], integer[], bigint) AS
 WITH due AS (
-    DELETE FROM ready WHERE job_id = ANY (ARRAY (
-        SELECT job_id FROM ready WHERE rank <= now() AND run_at <= now()
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now()
          ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING job_id, rank, run_at, attempt, lease_seq
-), numbered AS (
+    RETURNING *
+), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS position FROM due
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
 ), leased AS (
-    INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
-    SELECT job_id, lease_seq + 1, ($2::bigint[])[position], attempt + 1, rank, run_at, now(),
-           now() + ($3::int[])[position] * interval '1 second', $4
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
+           now() + ($3::int[])[position] * interval '1 second', $4, attempt + 1
       FROM numbered
-    RETURNING job_id, lease_seq, attempt
-), claimed AS (
-    SELECT l.*, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at
-      FROM leased l JOIN numbered n USING (job_id) JOIN jobs j ON j.id = l.job_id
-     ORDER BY n.position
 )
-SELECT now() AS claimed_at, array_agg(job_id), array_agg(lease_seq), array_agg(model_id), array_agg(model_hash),
-       array_agg(attempt), array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM claimed;
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(job_id), array_agg(model_id),
+       array_agg(model_hash), array_agg((attempt + 1)::smallint), array_agg(priority), array_agg(max_attempts),
+       array_agg(created_at)
+  FROM (SELECT * FROM numbered ORDER BY position) n;
 
--- complete: $1 job_ids, $2 lease_seqs, $3 paths, $4 sizes, $5 widths, $6 heights
-PREPARE complete (bigint[], integer[], text[], bigint[], integer[], integer[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height)
-), ended AS (
-    DELETE FROM leases l USING input i WHERE l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0) AND l.rerun_request_no IS NULL
-    RETURNING l.job_id, l.lease_seq, l.attempt, i.lease_seq AS named_seq, i.path, i.size_bytes, i.width, i.height
+-- complete: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
+PREPARE complete (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+WITH gone AS (
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
+     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND l.rerun_request_no IS NULL AND NOT l.contested
+    RETURNING l.*, g.lease_seq AS named_seq
+), contested AS MATERIALIZED (
+    SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
+     GROUP BY model_id HAVING count(*) > 1
+), put_back AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt, contested)
+    SELECT job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt, true
+      FROM gone WHERE model_id IN (SELECT model_id FROM contested)
+), number AS MATERIALIZED (
+    SELECT nextval('end_seq') AS end_no
+), ended AS MATERIALIZED (
+    SELECT g.*, i.path, i.size_bytes, i.width, i.height
+      FROM gone g JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
+        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+     WHERE g.model_id NOT IN (SELECT model_id FROM contested)
 ), recorded AS (
-    UPDATE jobs j SET outcome = 'Completed', attempt_count = e.attempt, lease_seq = e.lease_seq,
-           error_message = NULL, finished_at = now(), updated_at = now()
-      FROM ended e WHERE j.id = e.job_id
-    RETURNING e.*, j.model_id, j.model_hash, j.request_no, j.created_at
-), shown AS (
-    INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
-                                 model_hash, created_at)
-    SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Ready', path, size_bytes, width, height,
-           model_hash, created_at
-      FROM recorded ORDER BY model_id, request_no DESC
-    ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-           attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL,
-           path = excluded.path, size_bytes = excluded.size_bytes, width = excluded.width, height = excluded.height,
-           model_hash = excluded.model_hash, processed_at = now()
-     WHERE t.request_no <= excluded.request_no
-    RETURNING model_id, job_id, attempt
+    INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                          height)
+    SELECT job_id, lease_seq, (SELECT end_no FROM number), attempt, 'Completed', session, claimed_at, path,
+           size_bytes, width, height
+      FROM ended
 ), 
 news AS (
-    SELECT count(*) AS count, (SELECT count(*) FROM recorded)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, (SELECT count(*) FROM ended)::bigint AS completed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
-      FROM shown
+      FROM ended
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
       FROM news WHERE news.count > 0 OR news.completed <> 0
@@ -324,38 +409,58 @@ news AS (
       FROM head, news WHERE news.count > 0
 )
 SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_agg(model_id) AS model_ids
-  FROM recorded;
+  FROM ended;
 
--- complete_and_rerun: $1 job_id, $2 lease_seq, $3 path, $4 size_bytes, $5 width, $6 height
-PREPARE complete_and_rerun (bigint, integer, text, bigint, integer, integer) AS
-WITH ended AS (
-    DELETE FROM leases l WHERE l.job_id = $1 AND l.lease_seq = $2 AND l.rerun_request_no IS NOT NULL
-    RETURNING l.job_id, l.lease_seq, l.attempt, l.rerun_request_no
-), before AS (
-    SELECT e.*, j.model_id, j.model_hash, j.request_no, j.priority, j.created_at
-      FROM ended e JOIN jobs j ON j.id = e.job_id FOR UPDATE OF j
+-- complete_contested: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
+PREPARE complete_contested (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+WITH gone AS (
+
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+
+), ended AS MATERIALIZED (
+
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, i.path, i.size_bytes, i.width,
+           i.height, NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
+      FROM gone g JOIN jobs j ON j.id = g.job_id
+      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
+        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+
+), newest AS (
+    SELECT DISTINCT ON (model_id) * FROM ended ORDER BY model_id, request_no DESC
+), before AS MATERIALIZED (
+    SELECT DISTINCT ON (j.model_id) j.model_id, coalesce(a.request_no, j.request_no) AS request_no
+      FROM jobs j JOIN attempts a ON a.job_id = j.id
+     WHERE j.model_id = ANY (ARRAY (SELECT model_id FROM newest)) AND a.end_no IS NOT NULL
+     ORDER BY j.model_id, a.end_no DESC
+), shown AS MATERIALIZED (
+    SELECT n.*, CASE WHEN will_retry THEN next_run_at END AS next_attempt_at
+      FROM newest n LEFT JOIN before b USING (model_id)
+     WHERE b.request_no IS NULL OR b.request_no <= n.request_no
+), number AS MATERIALIZED (
+    SELECT nextval('end_seq') AS end_no
 ), recorded AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), attempt_count = 0,
-           lease_seq = e.lease_seq,
-           error_message = NULL, updated_at = now()
-      FROM ended e WHERE j.id = e.job_id
+    INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                          height, error_message, next_attempt_at, request_no, dead)
+    SELECT job_id, lease_seq,
+           CASE WHEN job_id IN (SELECT job_id FROM shown) THEN (SELECT end_no FROM number) END,
+           attempt, 'Completed', session, claimed_at, path, size_bytes, width, height, error_message,
+           CASE WHEN will_retry THEN next_run_at END, CASE WHEN rerun_request_no IS NOT NULL THEN request_no END,
+           NULL::boolean
+      FROM ended
+), frozen AS (
+    UPDATE attempts a SET request_no = e.request_no
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
+), renumbered AS (
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, now() - priority * interval '60 seconds', now(), 0, lease_seq FROM before
-), shown AS (
-    INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, path, size_bytes, width, height,
-                                 model_hash, created_at)
-    SELECT model_id, job_id, request_no, attempt, 'Ready', $3, $4, $5, $6, model_hash, created_at FROM before
-    ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-           attempt = excluded.attempt, status = 'Ready', error_message = NULL, next_attempt_at = NULL,
-           path = excluded.path, size_bytes = excluded.size_bytes, width = excluded.width, height = excluded.height,
-           model_hash = excluded.model_hash, processed_at = now()
-     WHERE t.request_no <= excluded.request_no
-    RETURNING model_id, job_id, attempt
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
+           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+      FROM ended WHERE will_retry
 ), 
 news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS completed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM shown
@@ -370,7 +475,32 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT model_id FROM before;
+SELECT job_id, named_seq, model_id,
+       CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
+  FROM ended;
+
+-- end_lock_models: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
+PREPARE end_lock_models (bigint[], bigint[], bigint[], integer[], integer[]) AS
+WITH held AS MATERIALIZED (
+    SELECT l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+), locked AS MATERIALIZED (
+    SELECT l.job_id FROM leases l
+     WHERE l.job_id = ANY (ARRAY (
+        SELECT id FROM jobs WHERE model_id = ANY (ARRAY (SELECT model_id FROM held))))
+     ORDER BY l.lease_seq, l.job_id FOR UPDATE
+), marked AS (
+    UPDATE leases l SET contested = true
+     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
+)
+SELECT count(*) FROM locked;
+
+-- end_lock_jobs: $1 job_ids
+PREPARE end_lock_jobs (bigint[]) AS
+SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE;
+
+-- end_lock_head
+PREPARE end_lock_head AS
+SELECT FROM queue_head FOR UPDATE;
 
 -- enqueue: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays
 PREPARE enqueue (bigint[], bytea[], smallint[], smallint[], double precision[]) AS
@@ -382,18 +512,18 @@ WITH created AS (
     ON CONFLICT (model_id, model_hash) DO NOTHING
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
 ), queued AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, due_at - priority * interval '60 seconds', due_at, 0, 0 FROM created
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT due_at - priority * interval '60 seconds', job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+      FROM created
 ), 
 news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM created
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
+    UPDATE queue_head h SET seq = h.seq + news.count
+      FROM news WHERE news.count > 0
     RETURNING h.seq, pg_notify('thumbq', 'jobs')
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -416,27 +546,29 @@ WITH created AS (
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
 ), ranked AS (
     SELECT *, due_at - priority * interval '60 seconds' AS rank, due_at <= now() AS is_due FROM created
-), numbered AS (
+), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered WHERE is_due)
 ), leased AS (
-    INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
-    SELECT job_id, 1, ($6::bigint[])[position], 1, rank, due_at, now(),
-           now() + ($7::int[])[position] * interval '1 second', $8
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($6::bigint[])[position], now(),
+           now() + ($7::int[])[position] * interval '1 second', $8, 1
       FROM numbered WHERE is_due AND position <= cardinality($6)
 ), queued AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+      FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
     RETURNING job_id
 ), 
 news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM created
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
+    UPDATE queue_head h SET seq = h.seq + news.count
+      FROM news WHERE news.count > 0
     RETURNING h.seq, pg_notify('thumbq', CASE WHEN (SELECT count(*) FROM queued) > 0 THEN 'jobs' ELSE 'log' END)
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -445,159 +577,185 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT now() AS claimed_at, count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
+       count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
        array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
        array_agg(max_attempts) AS max_attempts
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
--- extend: $1 job_ids, $2 lease_seqs, $3 seconds
-PREPARE extend (bigint[], integer[], double precision[]) AS
-UPDATE leases l SET expires_at = now() + i.seconds * interval '1 second'
-  FROM unnest($1::bigint[], $2::int[], $3::float8[]) AS i (job_id, lease_seq, seconds)
- WHERE l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)
+-- extend: $1 job_ids, $2 group_seconds, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
+PREPARE extend (bigint[], double precision[], bigint[], integer[], integer[]) AS
+UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
+  FROM unnest($2::float8[], $3::bigint[], $4::int[], $5::int[]) AS g (seconds, lease_seq, first, last)
+ WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0)
 RETURNING l.job_id, l.lease_seq, l.expires_at;
 
--- fail: $1 job_ids, $2 lease_seqs, $3 error_messages, $4 retryable, $5 retry_delays, $6 backoffs, $7 jitters
-PREPARE fail (bigint[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bool[], $5::float8[], $7::float8[])
+-- fail: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
+PREPARE fail (bigint[], bigint[], bigint[], integer[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
+WITH gone AS (
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+), ended AS MATERIALIZED (
+
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
+           NULL::bigint AS size_bytes, NULL::int AS width, NULL::int AS height, i.error_message AS error_message,
+           g.rerun_request_no IS NOT NULL OR (i.retryable AND g.attempt < j.max_attempts) AS will_retry,
+           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter)) ELSE '0' END AS next_run_at
+      FROM gone g JOIN jobs j ON j.id = g.job_id 
+      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
         AS i (job_id, lease_seq, error_message, retryable, retry_delay, jitter)
-), ended AS (
-    DELETE FROM leases l USING input i WHERE l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)
-    RETURNING l.*, i.lease_seq AS named_seq, i.error_message, i.retryable,
-              make_interval(secs => coalesce(i.retry_delay, ($6::float8[])[l.attempt] * i.jitter)) AS backoff
-), decided AS (
-    SELECT e.*, j.model_id, j.priority, j.request_no, j.created_at,
-           e.rerun_request_no IS NOT NULL AS rerun,
-           e.rerun_request_no IS NOT NULL OR (e.retryable AND e.attempt < j.max_attempts) AS will_retry,
-           now() + CASE WHEN e.rerun_request_no IS NULL THEN e.backoff ELSE '0' END AS next_run_at
-      FROM ended e JOIN jobs j ON j.id = e.job_id FOR UPDATE OF j
-), recorded AS (
-    UPDATE jobs j SET outcome = CASE WHEN d.will_retry THEN NULL ELSE 'Failed' END,
-           finished_at = CASE WHEN d.will_retry THEN NULL ELSE now() END,
-           attempt_count = CASE WHEN d.rerun THEN 0 ELSE d.attempt END,
-           request_no = greatest(j.request_no, d.rerun_request_no),
-           lease_seq = d.lease_seq, error_message = d.error_message, updated_at = now()
-      FROM decided d WHERE j.id = d.job_id
-), again AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, next_run_at - priority * interval '60 seconds', next_run_at, CASE WHEN rerun THEN 0 ELSE attempt END,
-           lease_seq
-      FROM decided WHERE will_retry
-), buried AS (
-    INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Failed' FROM decided WHERE NOT will_retry
-    ON CONFLICT (job_id) DO UPDATE SET status = 'Failed', ended_at = now()
-), shown AS (
-    INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, error_message, next_attempt_at,
-                                 created_at)
-    SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Failed', error_message,
-           CASE WHEN will_retry THEN next_run_at END, created_at
-      FROM decided ORDER BY model_id, request_no DESC
-    ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-           attempt = excluded.attempt, status = 'Failed', error_message = excluded.error_message,
-           next_attempt_at = excluded.next_attempt_at, processed_at = now()
-     WHERE t.request_no <= excluded.request_no
-    RETURNING model_id, job_id, attempt, error_message, next_attempt_at
-), 
-news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
-           array_agg(attempt)::smallint[] AS attempt_counts,
-           array_agg(error_message) AS error_messages, array_agg(next_attempt_at) AS next_attempt_ats
-      FROM shown
-), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
-), logged AS (
-    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
-                               error_messages, next_attempt_ats)
-    SELECT head.seq, head.seq - news.count + 1, 'Failed', news.model_ids, news.job_ids, news.attempt_counts,
-           news.error_messages, news.next_attempt_ats
-      FROM head, news WHERE news.count > 0
-)
-SELECT job_id, named_seq, model_id,
-       CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
-  FROM decided;
+        ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
--- expire: $1 limit, $2 backoffs, $3 jitter
-PREPARE expire (bigint, double precision[], double precision) AS
-WITH overdue AS (
-    SELECT job_id FROM leases WHERE expires_at <= now() ORDER BY job_id LIMIT $1 FOR UPDATE SKIP LOCKED
-), ended AS (
-    DELETE FROM leases l USING overdue o WHERE l.job_id = o.job_id
-    RETURNING l.*, l.lease_seq AS named_seq,
-              'Lease expired: worker ' || coalesce((SELECT w.worker_id FROM workers w WHERE w.id = l.worker), '?')
-              || ' stopped responding' AS error_message,
-              true AS retryable, make_interval(secs => ($2::float8[])[l.attempt] * $3) AS backoff
-), decided AS (
-    SELECT e.*, j.model_id, j.priority, j.request_no, j.created_at,
-           e.rerun_request_no IS NOT NULL AS rerun,
-           e.rerun_request_no IS NOT NULL OR (e.retryable AND e.attempt < j.max_attempts) AS will_retry,
-           now() + CASE WHEN e.rerun_request_no IS NULL THEN e.backoff ELSE '0' END AS next_run_at
-      FROM ended e JOIN jobs j ON j.id = e.job_id FOR UPDATE OF j
+), newest AS (
+    SELECT DISTINCT ON (model_id) * FROM ended ORDER BY model_id, request_no DESC
+), before AS MATERIALIZED (
+    SELECT DISTINCT ON (j.model_id) j.model_id, coalesce(a.request_no, j.request_no) AS request_no
+      FROM jobs j JOIN attempts a ON a.job_id = j.id
+     WHERE j.model_id = ANY (ARRAY (SELECT model_id FROM newest)) AND a.end_no IS NOT NULL
+     ORDER BY j.model_id, a.end_no DESC
+), shown AS MATERIALIZED (
+    SELECT n.*, CASE WHEN will_retry THEN next_run_at END AS next_attempt_at
+      FROM newest n LEFT JOIN before b USING (model_id)
+     WHERE b.request_no IS NULL OR b.request_no <= n.request_no
+), number AS MATERIALIZED (
+    SELECT nextval('end_seq') AS end_no
 ), recorded AS (
-    UPDATE jobs j SET outcome = CASE WHEN d.will_retry THEN NULL ELSE 'Failed' END,
-           finished_at = CASE WHEN d.will_retry THEN NULL ELSE now() END,
-           attempt_count = CASE WHEN d.rerun THEN 0 ELSE d.attempt END,
-           request_no = greatest(j.request_no, d.rerun_request_no),
-           lease_seq = d.lease_seq, error_message = d.error_message, updated_at = now()
-      FROM decided d WHERE j.id = d.job_id
-), again AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, next_run_at - priority * interval '60 seconds', next_run_at, CASE WHEN rerun THEN 0 ELSE attempt END,
-           lease_seq
-      FROM decided WHERE will_retry
-), buried AS (
-    INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Failed' FROM decided WHERE NOT will_retry
-    ON CONFLICT (job_id) DO UPDATE SET status = 'Failed', ended_at = now()
-), shown AS (
-    INSERT INTO thumbnails AS t (model_id, job_id, request_no, attempt, status, error_message, next_attempt_at,
-                                 created_at)
-    SELECT DISTINCT ON (model_id) model_id, job_id, request_no, attempt, 'Failed', error_message,
-           CASE WHEN will_retry THEN next_run_at END, created_at
-      FROM decided ORDER BY model_id, request_no DESC
-    ON CONFLICT (model_id) DO UPDATE SET job_id = excluded.job_id, request_no = excluded.request_no,
-           attempt = excluded.attempt, status = 'Failed', error_message = excluded.error_message,
-           next_attempt_at = excluded.next_attempt_at, processed_at = now()
-     WHERE t.request_no <= excluded.request_no
-    RETURNING model_id, job_id, attempt, error_message, next_attempt_at
-), 
-news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
-           array_agg(attempt)::smallint[] AS attempt_counts,
-           array_agg(error_message) AS error_messages, array_agg(next_attempt_at) AS next_attempt_ats
-      FROM shown
-), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
-), logged AS (
-    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
-                               error_messages, next_attempt_ats)
-    SELECT head.seq, head.seq - news.count + 1, 'Failed', news.model_ids, news.job_ids, news.attempt_counts,
-           news.error_messages, news.next_attempt_ats
-      FROM head, news WHERE news.count > 0
-)
-SELECT job_id, named_seq, model_id,
-       CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
-  FROM decided;
-
--- release: $1 job_ids, $2 lease_seqs
-PREPARE release (bigint[], integer[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::int[]) AS i (job_id, lease_seq)
-), ended AS (
-    DELETE FROM leases l USING input i WHERE l.job_id = i.job_id AND (l.lease_seq = i.lease_seq OR i.lease_seq = 0)
-    RETURNING l.*, i.lease_seq AS named_seq
-), again AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq
+    INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                          height, error_message, next_attempt_at, request_no, dead)
+    SELECT job_id, lease_seq,
+           CASE WHEN job_id IN (SELECT job_id FROM shown) THEN (SELECT end_no FROM number) END,
+           attempt, 'Failed', session, claimed_at, path, size_bytes, width, height, error_message,
+           CASE WHEN will_retry THEN next_run_at END, CASE WHEN rerun_request_no IS NOT NULL THEN request_no END,
+           CASE WHEN NOT will_retry THEN true END
       FROM ended
+), frozen AS (
+    UPDATE attempts a SET request_no = e.request_no
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE j.id = e.job_id AND e.rerun_request_no IS NOT NULL
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+), again AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
+           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+      FROM ended WHERE will_retry
+), 
+news AS (
+    SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS failed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+           array_agg(attempt)::smallint[] AS attempt_counts,
+           array_agg(error_message) AS error_messages, array_agg(next_attempt_at) AS next_attempt_ats
+      FROM shown
+), head AS (
+    UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
+      FROM news WHERE news.count > 0 OR news.failed <> 0
+    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
+                               error_messages, next_attempt_ats)
+    SELECT head.seq, head.seq - news.count + 1, 'Failed', news.model_ids, news.job_ids, news.attempt_counts,
+           news.error_messages, news.next_attempt_ats
+      FROM head, news WHERE news.count > 0
+)
+SELECT job_id, named_seq, model_id,
+       CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
+  FROM ended;
+
+-- expire_find: $1 limit
+PREPARE expire_find (bigint) AS
+SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
+ ORDER BY lease_seq, job_id LIMIT $1 FOR UPDATE SKIP LOCKED;
+
+-- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
+PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
+WITH gone AS (
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    RETURNING l.*, g.lease_seq AS named_seq
+), ended AS MATERIALIZED (
+
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
+           NULL::bigint AS size_bytes, NULL::int AS width, NULL::int AS height, 'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding' AS error_message,
+           g.rerun_request_no IS NOT NULL OR (true AND g.attempt < j.max_attempts) AS will_retry,
+           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($6::float8[])[g.attempt] * $7) ELSE '0' END AS next_run_at
+      FROM gone g JOIN jobs j ON j.id = g.job_id LEFT JOIN workers w ON w.id = g.session
+
+), newest AS (
+    SELECT DISTINCT ON (model_id) * FROM ended ORDER BY model_id, request_no DESC
+), before AS MATERIALIZED (
+    SELECT DISTINCT ON (j.model_id) j.model_id, coalesce(a.request_no, j.request_no) AS request_no
+      FROM jobs j JOIN attempts a ON a.job_id = j.id
+     WHERE j.model_id = ANY (ARRAY (SELECT model_id FROM newest)) AND a.end_no IS NOT NULL
+     ORDER BY j.model_id, a.end_no DESC
+), shown AS MATERIALIZED (
+    SELECT n.*, CASE WHEN will_retry THEN next_run_at END AS next_attempt_at
+      FROM newest n LEFT JOIN before b USING (model_id)
+     WHERE b.request_no IS NULL OR b.request_no <= n.request_no
+), number AS MATERIALIZED (
+    SELECT nextval('end_seq') AS end_no
+), recorded AS (
+    INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                          height, error_message, next_attempt_at, request_no, dead)
+    SELECT job_id, lease_seq,
+           CASE WHEN job_id IN (SELECT job_id FROM shown) THEN (SELECT end_no FROM number) END,
+           attempt, 'Failed', session, claimed_at, path, size_bytes, width, height, error_message,
+           CASE WHEN will_retry THEN next_run_at END, CASE WHEN rerun_request_no IS NOT NULL THEN request_no END,
+           CASE WHEN NOT will_retry THEN true END
+      FROM ended
+), frozen AS (
+    UPDATE attempts a SET request_no = e.request_no
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
+), renumbered AS (
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+), again AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
+           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+      FROM ended WHERE will_retry
+), 
+news AS (
+    SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS failed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+           array_agg(attempt)::smallint[] AS attempt_counts,
+           array_agg(error_message) AS error_messages, array_agg(next_attempt_at) AS next_attempt_ats
+      FROM shown
+), head AS (
+    UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
+      FROM news WHERE news.count > 0 OR news.failed <> 0
+    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
+                               error_messages, next_attempt_ats)
+    SELECT head.seq, head.seq - news.count + 1, 'Failed', news.model_ids, news.job_ids, news.attempt_counts,
+           news.error_messages, news.next_attempt_ats
+      FROM head, news WHERE news.count > 0
+)
+SELECT job_id, named_seq, model_id,
+       CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
+  FROM ended;
+
+-- release: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
+PREPARE release (bigint[], bigint[], bigint[], integer[], integer[]) AS
+WITH gone AS (
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    RETURNING l.*, g.lease_seq AS named_seq
+), ended AS MATERIALIZED (
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+      FROM gone g JOIN jobs j ON j.id = g.job_id
+     CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
+), recorded AS (
+    INSERT INTO attempts (job_id, lease_seq, attempt, outcome, session, claimed_at, next_attempt_at, request_no)
+    SELECT job_id, lease_seq, attempt, 'Released', session, claimed_at, run_at,
+           CASE WHEN rerun_request_no IS NOT NULL THEN request_no END
+      FROM ended
+), frozen AS (
+    UPDATE attempts a SET request_no = e.request_no
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
+), renumbered AS (
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+), again AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
+           CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
+      FROM ended
 ), notified AS (
     SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
@@ -605,49 +763,81 @@ SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
 
 -- release_claim: $1 claim_id
 PREPARE release_claim (bigint) AS
-WITH ended AS (
+WITH gone AS (
     DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq
-), again AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq
+), ended AS MATERIALIZED (
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+      FROM gone g JOIN jobs j ON j.id = g.job_id
+     CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
+), recorded AS (
+    INSERT INTO attempts (job_id, lease_seq, attempt, outcome, session, claimed_at, next_attempt_at, request_no)
+    SELECT job_id, lease_seq, attempt, 'Released', session, claimed_at, run_at,
+           CASE WHEN rerun_request_no IS NOT NULL THEN request_no END
       FROM ended
+), frozen AS (
+    UPDATE attempts a SET request_no = e.request_no
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE j.id = e.job_id AND e.rerun_request_no IS NOT NULL
+      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+), again AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
+           CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
+      FROM ended
 ), notified AS (
     SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
 SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
 
--- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays
-PREPARE revive_reset (bigint[], bigint[], integer[], smallint[], smallint[], double precision[]) AS
+-- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::smallint[], $6::float8[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), renewed AS (
+    UPDATE jobs j SET request_no = nextval('request_seq')
+      FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+    RETURNING j.id AS job_id
+), followed AS (
+    UPDATE attempts a SET request_no = NULL
+      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
+)
+SELECT job_id FROM renewed;
+
+-- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+WITH input AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
 ), before AS (
-    SELECT i.*, j.outcome FROM jobs j JOIN input i ON j.id = i.job_id
-     WHERE j.request_no = i.request_no AND j.outcome IS NOT NULL ORDER BY j.id FOR UPDATE OF j
+    SELECT i.*, j.request_no AS old_request_no FROM jobs j JOIN input i ON j.id = i.job_id
+     WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
 ), changed AS (
-    UPDATE jobs j SET outcome = NULL, finished_at = NULL, error_message = NULL, attempt_count = 0,
-           request_no = nextval('request_seq'), priority = b.priority, max_attempts = b.max_attempts,
-           due_at = now() + b.delay * interval '1 second', updated_at = now()
+    UPDATE jobs j SET request_no = nextval('request_seq'), since = b.lease_seq, priority = b.priority,
+           max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now()
       FROM before b WHERE j.id = b.job_id
-    RETURNING j.id AS job_id, j.model_id, j.priority, j.lease_seq, j.due_at, b.outcome, 0 AS attempt
-), exhumed AS (
-    DELETE FROM dead_letters d USING changed c WHERE d.job_id = c.job_id
+    RETURNING j.id AS job_id, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at, j.due_at,
+              b.old_request_no, 0 AS attempt,
+              (SELECT outcome FROM attempts a WHERE a.job_id = b.job_id AND a.lease_seq = b.lease_seq) AS outcome
+), frozen AS (
+    UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
+      FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)
 ), queued AS (
-    INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-    SELECT job_id, due_at - priority * interval '60 seconds', due_at, 0, lease_seq FROM changed
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT due_at - priority * interval '60 seconds', job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+      FROM changed
 ), 
 news AS (
-    SELECT count(*) AS count, (-(SELECT count(*) FROM changed WHERE outcome = 'Completed'))::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, (-(SELECT count(*) FROM changed WHERE outcome = 'Completed'))::bigint AS completed, (-(SELECT count(*) FROM changed WHERE outcome = 'Failed'))::bigint AS failed, (-(SELECT count(*) FROM changed WHERE outcome = 'Cancelled'))::bigint AS cancelled, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM changed
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
+    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed, failed = h.failed + news.failed, cancelled = h.cancelled + news.cancelled
+      FROM news WHERE news.count > 0 OR news.completed <> 0 OR news.failed <> 0 OR news.cancelled <> 0
     RETURNING h.seq, pg_notify('thumbq', 'jobs')
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -658,31 +848,39 @@ news AS (
 )
 SELECT job_id FROM changed;
 
--- revive_restart: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays
-PREPARE revive_restart (bigint[], bigint[], integer[], smallint[], smallint[], double precision[]) AS
+-- revive_restart: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_restart (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::smallint[], $6::float8[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
 ), restarted AS (
-    UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay),
-           rank = (now() + make_interval(secs => i.delay)) - i.priority * interval '60 seconds'
-      FROM input i WHERE r.job_id = i.job_id AND r.lease_seq = i.lease_seq AND r.attempt > 0
-    RETURNING r.job_id, i.priority, i.max_attempts
+    UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay), priority = i.priority,
+           max_attempts = i.max_attempts, rank = (now() + make_interval(secs => i.delay)) - i.priority * interval '60 seconds'
+      FROM (SELECT i.*, found.ctid
+              FROM input i
+             CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+             CROSS JOIN LATERAL (
+                SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
+     WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at AND r.attempt > 0
+    RETURNING r.job_id, i.priority, i.max_attempts, r.run_at, i.lease_seq, i.request_no AS old_request_no
 ), changed AS (
-    UPDATE jobs j SET error_message = NULL, request_no = nextval('request_seq'), priority = r.priority,
-           max_attempts = r.max_attempts, updated_at = now()
+    UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
+           max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now()
       FROM restarted r WHERE j.id = r.job_id
-    RETURNING j.id AS job_id, j.model_id, 0 AS attempt
+    RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
+), frozen AS (
+    UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
+      FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)
 ), 
 news AS (
-    SELECT count(*) AS count, (0)::bigint AS completed,
-           array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM changed
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
-      FROM news WHERE news.count > 0 OR news.completed <> 0
+    UPDATE queue_head h SET seq = h.seq + news.count
+      FROM news WHERE news.count > 0
     RETURNING h.seq, pg_notify('thumbq', 'jobs')
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -693,11 +891,12 @@ news AS (
 )
 SELECT job_id FROM changed;
 
--- revive_rerun: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays
-PREPARE revive_rerun (bigint[], bigint[], integer[], smallint[], smallint[], double precision[]) AS
+-- revive_rerun: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_rerun (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
 WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::smallint[], $6::float8[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
 )
 UPDATE leases l SET rerun_request_no = nextval('request_seq')
   FROM input i WHERE l.job_id = i.job_id AND l.lease_seq = i.lease_seq
@@ -705,40 +904,22 @@ RETURNING l.job_id;
 
 -- retry_find: $1 job_ids
 PREPARE retry_find (bigint[]) AS
-SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
+SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
   FROM job_states WHERE id = ANY ($1) ORDER BY id;
 
 -- revive_find: $1 model_ids, $2 model_hashes
 PREPARE revive_find (bigint[], bytea[]) AS
-SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no,
+SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
        t.job_id IS NOT NULL AS shown,
-       NOT EXISTS (
-         SELECT FROM jobs o LEFT JOIN leases l ON l.job_id = o.id
-          WHERE o.model_id = s.model_id AND o.id <> s.id
-            AND greatest(o.request_no, l.rerun_request_no) > s.request_no) AS newest
+       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                        < s.request_no)
+          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
   FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
-  JOIN job_states s USING (model_id, model_hash)
-  LEFT JOIN thumbnails t ON t.model_id = s.model_id AND t.job_id = s.id AND t.status = 'Ready';
-
--- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays
-PREPARE revive_renew (bigint[], bigint[], integer[], smallint[], smallint[], double precision[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::smallint[], $6::float8[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay)
-)
-UPDATE jobs j SET request_no = nextval('request_seq')
-  FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
-RETURNING j.id AS job_id;
-
--- revive_renew_shown: $1 job_ids
-PREPARE revive_renew_shown (bigint[]) AS
-WITH renewed AS (
-    SELECT j.id, j.model_id, j.request_no
-      FROM jobs j JOIN thumbnails t ON t.model_id = j.model_id AND t.job_id = j.id
-     WHERE j.id = ANY ($1::bigint[]) ORDER BY t.model_id FOR UPDATE OF t
-)
-UPDATE thumbnails t SET request_no = r.request_no
-  FROM renewed r WHERE t.model_id = r.model_id AND t.job_id = r.id;
+ CROSS JOIN LATERAL (
+    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+  LEFT JOIN LATERAL (
+    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
+    ON t.job_id = s.id AND t.status = 'Ready';
 
 -- job_states_of: $1 job_ids
 PREPARE job_states_of (bigint[]) AS
@@ -749,6 +930,25 @@ PREPARE workers_register (text, text, text, jsonb) AS
 INSERT INTO workers AS w (worker_id, session_id, version, labels) VALUES ($1, $2, $3, $4)
 ON CONFLICT (worker_id, session_id) DO UPDATE SET last_seen_at = now(), version = $3, labels = $4
 RETURNING id;
+
+-- workers_confirm: $1 sessions, $2 seconds_ago, $3 lease_seconds
+PREPARE workers_confirm (bigint[], double precision[], double precision) AS
+UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
+  FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+  JOIN workers w ON w.id = i.session AND w.session_id = ''
+ WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+
+-- workers_prune: $1 gone_seconds, $2 limit
+PREPARE workers_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM workers WHERE id = ANY (ARRAY (
+        SELECT id FROM workers w
+         WHERE last_seen_at < now() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT FROM leases l WHERE l.session = w.id)
+         LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
 
 -- workers_record_heartbeats: $1 sessions
 PREPARE workers_record_heartbeats (bigint[]) AS

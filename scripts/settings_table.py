@@ -22,8 +22,9 @@ HEAD = """\
 
 Every setting is an environment variable. An empty one counts as not set, except that `thumbq serve` refuses an empty
 host, which means every address of the machine. An option of a command, such as `--grpc-port`, only sets its variable.
-`thumbq serve` passes its environment to the servers and gateways that it starts. A variable that begins with `THUMBQ_` and is
-no setting is named on standard error and ignored; those that Kubernetes sets for a service of that name are passed over.
+`thumbq serve` passes its environment to the servers and gateways that it starts. A variable that begins with `THUMBQ_`
+and is no setting is named on standard error and ignored; those that Kubernetes sets for a service of that name are
+passed over.
 What a `DATABASE_URL` may hold is in [operations.md](operations.md).
 
 `make settings` writes this page from the declarations: those that several programs read stand in

@@ -7,7 +7,7 @@ target=$1
 client=$(dirname "$0")
 
 "$client/node_modules/.bin/tsc" --build "$client"
-for folder in . network; do
+for folder in . network sharing; do
     mkdir -p "$target/$folder"
     rm -f "$target/$folder"/*.js
     for source in "$client/src/$folder"/*.ts; do

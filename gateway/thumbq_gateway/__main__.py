@@ -22,12 +22,13 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
-    if not is_loopback(settings.http_host) and not settings.insecure:
-        refuse(
-            "gateway",
-            f"refusing to listen on {settings.http_host or 'every address'} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted",
-        )
+    for host in (settings.http_host, settings.peer_host):
+        if host is not None and not is_loopback(host) and not settings.insecure:
+            refuse(
+                "gateway",
+                f"refusing to listen on {host or 'every address'} without API keys;"
+                " set THUMBQ_INSECURE=1 if the network is trusted",
+            )
     _allow_many_connections()
     try:
         uvloop.run(run(settings))

@@ -11,13 +11,17 @@ from aiohttp import web
 from yarl import URL
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files import ThumbnailFiles
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
+from thumbq_gateway.http.limited_log import protocol_logger
+from thumbq_gateway.http.listening import listen
 from thumbq_gateway.http.model_files import ModelFiles
 from thumbq_gateway.http.pages import page_routes
+from thumbq_gateway.http.unread_bodies import end_uploads
 from thumbq_gateway.http.uploads import Uploads
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
@@ -31,9 +35,9 @@ from thumbq_gateway.signalr.wing import SignalR
 from thumbq_gateway.transcoding.finish import Finish
 from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import Table, routes_of
-from thumbq_gateway.transcoding.transcoder import LARGEST_BODY, Transcoder
+from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import bare
+from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
 
 log = structlog.get_logger()
@@ -51,8 +55,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.enable_http_proxy", 0),
 ]
-_BACKLOG = 4_096  # connections that wait for accept() when all pages reconnect at once
 _ACCEPT_ITERATIONS = 5  # loop iterations until accepted sockets are connections that cleanup() can close
+_LINGER = 1.0  # seconds that aiohttp receives of an unread body where no handler of ours has run
+_LONGEST_LINE = 64 * 1024  # bytes of a request line, so that the address of a subscription may name many models
 _GRACE = 2.0  # seconds for requests in progress when the gateway stops
 
 
@@ -61,6 +66,7 @@ class Parts:
     """The parts of a gateway, before their routes are registered."""
 
     metrics: Metrics
+    bodies: Bodies
     table: Table
     transcoder: Transcoder
     fanout: Fanout
@@ -73,6 +79,7 @@ class Parts:
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics()
+    bodies = Bodies(timeout=settings.body_timeout)
     table = routes_of(_SERVICES)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
     upstream = Upstream(
@@ -89,7 +96,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         queue_relay,
         metrics.hubs,
         forwarder,
-        secret=settings.read_hub_secret(),
+        secret=settings.key_of_hubs(),
         heartbeat=settings.heartbeat,
         limit=settings.subscriber_limit,
         buffer_limit=settings.subscriber_buffer,
@@ -98,8 +105,9 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     upstream.listeners.append(hubs)
     return Parts(
         metrics=metrics,
+        bodies=bodies,
         table=table,
-        transcoder=Transcoder(table, channel, metrics.requests),
+        transcoder=Transcoder(table, channel, bodies, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -115,21 +123,22 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         parts.fanout,
         parts.queue_relay,
         parts.metrics.notifications,
+        bodies=parts.bodies,
         limit=settings.subscriber_limit,
-        timeout=settings.subscriber_timeout,
     )
-    app = web.Application(middlewares=[answer_errors], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[answer_errors])
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
     app.add_routes(notifications.routes())
     app.add_routes(ThumbnailFiles(channel, settings.thumbnail_root).routes())
-    app.add_routes(Uploads(settings.thumbnail_root).routes())
-    app.add_routes(Finish(channel).routes())
+    app.add_routes(Uploads(settings.thumbnail_root, parts.bodies).routes())
+    app.add_routes(Finish(channel, parts.bodies).routes())
     app.add_routes(Neighbours(channel).routes())
     app.add_routes(parts.hubs.routes())
     app.add_routes(_routes_by_settings(settings, parts.forwarder))
     allow_origins(app, settings.cors_origins)
+    app.middlewares.insert(0, end_uploads)
     return app
 
 
@@ -164,25 +173,38 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
 @asynccontextmanager
 async def _listening(app: web.Application, parts: Parts, settings: Settings) -> AsyncIterator[int]:
     """Listen until the block ends, then finish every response in order. Raises OSError."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
-    await runner.setup()
-    site = web.TCPSite(
-        runner, bare(settings.http_host) or None, settings.http_port, backlog=_BACKLOG, reuse_port=settings.reuse_port
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=protocol_logger(),
+        handler_cancellation=True,
+        shutdown_timeout=_GRACE,
+        keepalive_timeout=settings.idle_timeout,
+        lingering_time=_LINGER,
+        max_line_size=_LONGEST_LINE,
     )
+    await runner.setup()
     try:
-        await site.start()
+        await _open_doors(settings, runner)
         parts.hubs.live_at(await _open_own_door(settings, runner))
         yield int(runner.addresses[0][1])
     finally:
-        if site in runner.sites:
+        for site in list(runner.sites):
             await site.stop()
-            for _ in range(_ACCEPT_ITERATIONS):
-                await asyncio.sleep(0)
+        for _ in range(_ACCEPT_ITERATIONS):
+            await asyncio.sleep(0)
         parts.fanout.end()
         parts.hubs.drain()
         parts.queue_relay.end()
         parts.transcoder.end_long_polls()
+        parts.bodies.close()
         await runner.cleanup()
+
+
+async def _open_doors(settings: Settings, runner: web.AppRunner) -> None:
+    patience = settings.subscriber_timeout
+    for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
+        await web.SockSite(runner, one).start()
 
 
 async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
@@ -193,8 +215,9 @@ async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
     if not settings.reuse_port and not settings.peer_host:
         return ""
     host = settings.peer_host or "127.0.0.1"
-    await web.TCPSite(runner, host, 0).start()
-    return f"{host}:{runner.addresses[-1][1]}"
+    for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
+        await web.SockSite(runner, one).start()
+    return joined(host, runner.addresses[-1][1])
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -2,9 +2,9 @@
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
@@ -39,8 +39,12 @@ class Settings(BaseSettings):
         default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
     )
     subscriber_timeout: PositiveFloat = Field(
-        default=30.0, description="Seconds after which a client that acknowledges nothing is dropped."
+        default=30.0, description="Seconds after which a client is dropped that takes nothing of what it is sent."
     )
+    idle_timeout: PositiveFloat = Field(
+        default=75.0, description="Seconds after which a connection is closed that has not sent a whole request."
+    )
+    body_timeout: PositiveFloat = Field(default=60.0, description="Seconds in which the body of a request must arrive.")
     ring_notifications: PositiveInt = Field(
         default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
     )
@@ -72,10 +76,17 @@ class Settings(BaseSettings):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
 
-    def read_hub_secret(self) -> bytes:
-        """Return the secret of the hubs. Raises OSError when its file cannot be read."""
-        if self.hub_secret:
-            return self.hub_secret.encode()
-        if self.hub_secret_file:
-            return self.hub_secret_file.read_bytes().strip()
-        return secrets.token_bytes(32)
+    @model_validator(mode="after")
+    def _take_secret_from_file(self) -> Self:
+        if self.hub_secret_file and not self.hub_secret:
+            try:
+                self.hub_secret = self.hub_secret_file.read_text().strip()
+            except OSError as problem:
+                raise ValueError(f"THUMBQ_HUB_SECRET_FILE cannot be read: {problem}.") from problem
+            if not self.hub_secret:
+                raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
+        return self
+
+    def key_of_hubs(self) -> bytes:
+        """Return the secret of the hubs: the one that is set, or one of this process alone."""
+        return self.hub_secret.encode() if self.hub_secret else secrets.token_bytes(32)

@@ -30,5 +30,5 @@ async def _guarded(duty: Coroutine[Any, Any, object], failure: str, broken: asyn
     try:
         await duty
     except Exception:
+        broken.set()  # first: logging may fail, too
         log.exception(failure)
-        broken.set()

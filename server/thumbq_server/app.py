@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 
 from thumbq.v1 import (
     admin_pb2,
@@ -26,7 +25,7 @@ from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine.duties import ExpireLeases, PruneLog, RecordSignsOfLife, VacuumLiveTables
+from thumbq_server.engine.duties import ExpireLeases, PruneLog, PruneWorkers, RecordSignsOfLife, VacuumLiveTables
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
@@ -34,12 +33,16 @@ from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.readiness import Readiness
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.rpc.guard import Guard
+from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
-from thumbq_server.rpc.streams import Streams
+from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
@@ -57,6 +60,8 @@ _OPTIONS = [
 ]
 _SERVICES = (queue_pb2, notification_pb2, admin_pb2)
 _RECONNECT_AFTER = 0.5
+# What remains to be ended after the grace has so long, each time.
+_END_SECONDS = 2.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -83,11 +88,15 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     await upgrade(dsn)
     async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
         parts = build(settings, database)
+        await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
-        server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))])
-        health = HealthServicer()
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
+        server = grpc.aio.server(options=options, interceptors=[Guard()])
+        health = Health()
         names = register(parts, health, server)
-        async with duties.running(*parts.duties(), failure="server.broken", broken=broken):
+        readiness = Readiness(database, parts.janitor, health.tell)
+        await readiness.look()
+        async with duties.running(*parts.duties(), readiness.run(), failure="server.broken", broken=broken):
             port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
             await server.start()
             for name in ("", *names):
@@ -135,13 +144,14 @@ class Parts:
     async def drain(self, server: grpc.aio.Server) -> None:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
         grace = self.settings.shutdown_grace
+        deadline = time.monotonic() + grace
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.hub.close()
         self.snapshots.close()
-        await server.stop(grace=2)
+        await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.drained(), grace)
+            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
 
 
 def build(settings: Settings, database: Database) -> Parts:
@@ -155,13 +165,13 @@ def build(settings: Settings, database: Database) -> Parts:
     )
     snapshots = QueueSnapshots(database)
     views = Views(database)
-    signs_of_life = RecordSignsOfLife(database)
+    signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
     queue = Queue(
         database,
         policy=policy,
         unary_lease_seconds=settings.unary_lease_duration,
         on_claimed=snapshots.wake,
-        seen=signs_of_life.note,
+        seen=signs_of_life.hear,
     )
     dispatcher = queue.dispatcher
     janitor = Janitor(
@@ -170,6 +180,8 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("prune workers", 600.0, PruneWorkers(database)),
+            Duty("look for versions", 2.0, queue.versions),
         ]
     )
     return Parts(
@@ -185,7 +197,7 @@ def build(settings: Settings, database: Database) -> Parts:
     )
 
 
-def register(parts: Parts, health: HealthServicer, server: grpc.aio.Server) -> Sequence[str]:
+def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
     """Add the services to `server`. Return their names."""
     paths = PathRule(parts.settings.thumbnail_roots)
     streams = Streams(parts.sessions, paths)
@@ -200,5 +212,5 @@ def register(parts: Parts, health: HealthServicer, server: grpc.aio.Server) -> S
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection([*names, health_name], server)
+    add_reflection([*names, health_name], server)
     return names

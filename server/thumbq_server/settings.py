@@ -39,7 +39,8 @@ class Settings(BaseSettings):
         default=3600.0, description="Seconds after which a worker is asked to connect again."
     )
     unary_lease_duration: PositiveInt = Field(
-        default=600, description="Seconds of a lease of a worker that uses unary calls or JSON."
+        default=600,
+        description="Seconds of a lease of unary calls and JSON; at most 60 until the worker is heard of again.",
     )
     statement_timeout: PositiveFloat = Field(
         default=30.0, description="Seconds that PostgreSQL may take for a statement."

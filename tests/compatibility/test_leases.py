@@ -9,14 +9,16 @@ from tests.compatibility.wire import Hub, address
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client, ask
 from tests.support.server import running_server
+from thumbq_gateway.signalr import wing
 
 LEASE = 2  # seconds
-HEARTBEAT = 0.1  # seconds; the gateway reports its workers every fourth
+PRESENCE_INTERVAL = 0.4  # seconds
 EVENT = {"eventType": "ModelLoaded", "message": "12 triangles", "metadata": '{"memory": 1}', "errorMessage": None}
 
 
 @pytest.fixture
-async def short_leases(database_url: str):
+async def short_leases(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wing, "PRESENCE_INTERVAL", PRESENCE_INTERVAL)
     async with running_server(database_url, unary_lease_duration=LEASE) as server:
         yield server
 
@@ -69,16 +71,17 @@ async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
 async def test_a_connected_worker_keeps_a_job_that_it_says_nothing_of_and_loses_it_when_it_goes(
     short_leases: str,
 ) -> None:
-    async with running_gateway(short_leases, heartbeat=HEARTBEAT) as http:
+    async with running_gateway(short_leases) as http:
         client = Client(http)
+        lost = await client.enqueue(41)
+        await client.dequeue("another")  # that is not connected, and loses its job meanwhile
         async with Hub.connected(http, "/thumbnailJobHub") as worker:
             await worker.call("RegisterWorker", "worker-1")
             job_id = await client.enqueue(42)
-            await client.dequeue("worker-1")
-            until = asyncio.get_running_loop().time() + 6 * LEASE  # a start is followed by some patience anyway
-            while asyncio.get_running_loop().time() < until:
-                await worker.send({"type": 6})
-                await asyncio.sleep(HEARTBEAT)
+            while (await client.dequeue("worker-1"))["id"] != job_id:
+                pass
+            while (await client.job(lost))["status"] == "Processing":
+                await asyncio.sleep(0.1)
             assert (await client.job(job_id))["status"] == "Processing"
         while (await client.job(job_id))["status"] == "Processing":
             await asyncio.sleep(0.1)
@@ -88,12 +91,11 @@ async def test_a_connected_worker_keeps_a_job_that_it_says_nothing_of_and_loses_
 async def test_a_worker_that_starts_again_under_its_name_does_not_keep_what_its_forerunner_held(
     short_leases: str,
 ) -> None:
-    async with running_gateway(short_leases, heartbeat=HEARTBEAT) as http:
+    async with running_gateway(short_leases) as http:
         client = Client(http)
         job_id = await client.enqueue(42)
         await client.dequeue("worker-1")  # and dies
         async with Hub.connected(http, "/thumbnailJobHub") as worker:
             await worker.call("RegisterWorker", "worker-1")
             while (await client.job(job_id))["status"] == "Processing":
-                await worker.send({"type": 6})
-                await asyncio.sleep(HEARTBEAT)
+                await asyncio.sleep(0.1)

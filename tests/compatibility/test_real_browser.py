@@ -19,7 +19,7 @@ from tests.support.http_client import Client
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
 LIBRARY = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"
 TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"]
-# Joins the groups; `window.heard` resolves with the first Ready event.
+# Joins the groups; the promise in `window` resolves with the first Ready event.
 HEAR = """async ([url, transport]) => {
     const connection = new signalR.HubConnectionBuilder()
         .withUrl(`${url}/thumbnailHub`, { transport: signalR.HttpTransportType[transport], withCredentials: true })

@@ -51,6 +51,17 @@ async def test_a_page_that_does_not_read_is_cut_off_and_delays_no_other(server: 
                 assert (await rest_of(lazy)).count(b"ThumbnailStatusChanged") < announced
 
 
+async def test_a_page_that_reads_slowly_gets_all_that_joining_tells(server: str) -> None:
+    """More than the buffer holds, which would cut off a client that does not read."""
+    async with running_gateway(server, subscriber_buffer=2_000) as http:
+        client = Client(http)
+        await client.enqueue_many(range(1, 3_001))
+        await client.announce_and_arrive(3_001)
+        async with Hub.connected(http, "/thumbnailHub") as page:
+            told = await page.call("JoinAllModelsGroup")
+            assert [message["arguments"][0]["modelId"] for message in told] == list(range(1, 3_002))
+
+
 async def test_a_client_that_polls_no_more_is_forgotten(server: str) -> None:
     async with running_gateway(server, heartbeat=0.3) as http:
         client = Client(http)

@@ -94,6 +94,13 @@ async def test_a_part_of_another_name_is_taken_and_no_part_is_refused(client: Cl
     assert (await client.post("/models/42/thumbnail/upload", {"file": "x"})).status == 400
 
 
+async def test_a_body_without_its_boundary_and_without_line_breaks_is_refused(client: Client) -> None:
+    body = b"--b\r\nContent-Disposition: form-data\r\n\r\n" + b"x" * 1_000_000 + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=another"}
+    answer = await ask(client.http, "POST", "/models/42/thumbnail/upload", data=io.BytesIO(body), headers=headers)
+    assert (answer.status, answer.json["message"]) == (400, "The multipart body is broken.")
+
+
 async def test_a_gateway_without_a_folder_says_so(server: str) -> None:
     async with running_gateway(server) as http:
         answer = await upload(Client(http), picture("PNG"))

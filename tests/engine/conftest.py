@@ -10,7 +10,7 @@ from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
 from tests.engine.worker import Worker
 from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import TABLES, QueueUnderTest
+from tests.support.queue_under_test import QueueUnderTest, empty
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
@@ -35,10 +35,7 @@ async def shared_database(postgres: str, migrated_template: str) -> AsyncIterato
 @pytest.fixture
 async def database(shared_database: Database) -> AsyncIterator[Database]:
     """An empty queue, which must be sound when the test is over."""
-    for table in TABLES:
-        if table != "queue_head":
-            await shared_database.fetch(f"DELETE FROM {table}")
-    await shared_database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+    await empty(shared_database)
     yield shared_database
     await assert_sound(shared_database)
 

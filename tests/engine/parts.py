@@ -1,9 +1,9 @@
 """Real connections that count their statements, hold answers back, or find their database gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -15,6 +15,7 @@ from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
 # No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
+T = TypeVar("T")
 POLICY = RetryPolicy(base=600, cap=600)
 NEVER = 3600.0
 
@@ -37,25 +38,25 @@ class Holdable:
 
 
 class WatchedLane(Lane, Holdable):
-    """A lane that counts its statements, keeps their answers while it is held, or loses them."""
+    """A lane that counts its commits, keeps their answers while it is held, or loses them."""
 
     def __init__(self, dsn: str) -> None:
         Lane.__init__(self, dsn, statement_timeout=30)
         Holdable.__init__(self)
-        # statements that were begun, and those of them that are committed
+        # transactions that were begun, and those of them that are committed
         self.begun = self.committed = 0
         # how many answers get lost on their way
         self.losses = 0
 
-    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         self.begun += 1
-        rows = await super().fetch(statement, *arguments)
+        answer = await super().run(work)
         self.committed += 1
         await self._free.wait()
         if self.losses:
             self.losses -= 1
             raise Unavailable("the answer got lost")
-        return rows
+        return answer
 
 
 class WatchedDatabase(Database, Holdable):

@@ -158,7 +158,8 @@ async def test_a_job_that_no_other_worker_wants_waits_unspent(queue: Queue, work
     await until(lambda: queue._background)
     await queue.drained()
     job = await others.job(job_id)
-    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 0, 1)
+    assert (job.status, job.attempt_count) == ("Pending", 0)
+    assert job.lease_seq > 0
 
 
 async def test_a_worker_that_left_while_it_waited_is_forgotten(queue: Queue, workers: list[Worker]):

@@ -86,14 +86,15 @@ async def test_a_draining_session_gets_no_more_jobs(session: Session, peer: Peer
 
 
 async def test_a_session_that_finishes_closes_when_its_last_result_is_committed(
-    session: Session, peer: Peer, queue: Queue
+    session: Session, peer: Peer, queue: Queue, others: QueueUnderTest
 ):
     session.add_credits(1)
     [answer] = await queue.enqueue([new_job(1)])
     await until(lambda: peer.jobs)
+    token = Token(answer.job_id, (await others.job(answer.job_id)).lease_seq)
     session.finish()
     assert phase_of(session) is Phase.DRAINING
-    assert await session.report(Report([picture(Token(answer.job_id, 1))], [], [])) == []
+    assert await session.report(Report([picture(token)], [], [])) == []
     await session.closing.wait()
     assert phase_of(session) is Phase.CLOSING
 

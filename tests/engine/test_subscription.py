@@ -11,7 +11,7 @@ from tests.engine.parts import WatchedDatabase
 from tests.engine.reader import caught_up, following, write
 from tests.support.queue_under_test import QueueUnderTest
 from thumbq_server.engine.readers import cursor as cursors
-from thumbq_server.engine.readers.cursor import ResetReason
+from thumbq_server.engine.readers.cursor import Cursor, ResetReason
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
@@ -75,9 +75,11 @@ async def test_a_commit_is_encoded_once_for_all_subscribers_and_forgotten_with_t
         await caught_up(hub, await write(others, [3]))
         (commit,) = await hub.after(0)
         (again,) = await hub.after(0)
-        encoded = service._encode(commit, "epoch")
+        step = Step(0, Cursor("epoch", 3), [commit])
+        [encoded] = [piece async for piece in service._pieces(step)]
         assert [notification.cursor for notification in encoded] == ["epoch-1", "epoch-2", "epoch-3"]
-        assert service._encode(again, "epoch") is encoded
-    del commit, again
+        [shared] = [piece async for piece in service._pieces(step._replace(commits=[again]))]
+        assert all(one is other for one, other in zip(encoded, shared, strict=True))
+    del commit, again, step, encoded, shared
     gc.collect()
     assert not service._encoded

@@ -189,3 +189,30 @@ def test_a_root_that_is_a_link_is_a_root(tmp_path: Path) -> None:
 )
 def test_nothing_that_a_browser_would_run_is_called_by_its_name(start: bytes, path: str, expected: str) -> None:
     assert content_type(start, path) == expected
+
+
+async def test_a_saved_picture_has_a_name_with_its_suffix(client: Client, picture: Path) -> None:
+    assert picture.suffix == ""
+    assert (await file(client)).headers["Content-Disposition"] == 'inline; filename="model-42.png"'
+
+
+@pytest.mark.usefixtures("picture")
+@pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "bytes=5-2", "lines=1-2", "bytes=", "bytes=a-b"])
+async def test_a_range_that_is_none_is_ignored(client: Client, wanted: str) -> None:
+    answer = await file(client, Range=wanted)
+    assert (answer.status, answer.body) == (200, PNG)
+
+
+async def test_a_download_that_goes_on_after_a_change_begins_again(client: Client, picture: Path) -> None:
+    tag = (await file(client)).headers["ETag"]
+    assert (await file(client, **{"Range": "bytes=4-", "If-Range": tag})).status == 206
+    picture.write_bytes(PNG + b"more")
+    answer = await file(client, **{"Range": "bytes=4-", "If-Range": tag})
+    assert (answer.status, answer.body) == (200, PNG + b"more")
+
+
+async def test_a_large_picture_comes_whole(client: Client, picture: Path) -> None:
+    large = PNG * 3_000
+    picture.write_bytes(large)
+    assert (await file(client)).body == large
+    assert (await file(client, Range="bytes=200000-2500000")).body == large[200_000:2_500_001]

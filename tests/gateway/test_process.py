@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -56,7 +57,7 @@ async def refusal(**environment: str) -> tuple[int | None, str]:
 
 
 async def end_of(gateway: asyncio.subprocess.Process) -> int:
-    return await asyncio.wait_for(gateway.wait(), 5)
+    return await asyncio.wait_for(gateway.wait(), 20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -178,3 +179,13 @@ async def test_the_port_of_a_hosting_platform_is_taken() -> None:
 
 async def _has_one_waiting(client: Client) -> bool:
     return "thumbq_gateway_long_polls 1.0" in (await client.get("/metrics")).text
+
+
+async def test_a_secret_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    code, words = await refusal(THUMBQ_HUB_SECRET_FILE=str(tmp_path / "missing"))
+    assert (code, "THUMBQ_HUB_SECRET_FILE cannot be read" in words) == (2, True)
+
+
+async def test_a_door_for_other_gateways_is_not_opened_to_strangers() -> None:
+    code, words = await refusal(THUMBQ_PEER_HOST="0.0.0.0")
+    assert (code, "refusing to listen on 0.0.0.0" in words) == (2, True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import TABLES, QueueUnderTest
+from tests.support.queue_under_test import QueueUnderTest, empty
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane
@@ -38,10 +38,7 @@ async def shared_lanes(shared_database: Database) -> list[Lane]:
 @pytest.fixture
 async def database(shared_database: Database) -> AsyncIterator[Database]:
     """An empty queue. It must be sound when the test is over."""
-    for table in TABLES:
-        if table != "queue_head":
-            await shared_database.fetch(f"DELETE FROM {table}")
-    await shared_database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+    await empty(shared_database)
     yield shared_database
     await assert_sound(shared_database)
 

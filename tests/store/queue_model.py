@@ -13,6 +13,8 @@ from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob
 
 LIVE = ("Pending", "Processing")
 BACKOFF = 3000.0
+# a lease_seq that the store has chosen, and that nothing has shown yet
+CHOSEN = -1
 
 
 class Announcement(NamedTuple):
@@ -169,46 +171,42 @@ class QueueModel:
 
     # claims and their ends
 
-    def claim(self, worker: int, count: int, seconds: int, now: datetime) -> list[Token]:
+    def claim(self, worker: int, count: int, seconds: int, now: datetime, lease_seq: int) -> list[Token]:
         """Claim the first `count` that are due."""
         due = sorted((job for job in self.jobs.values() if job.is_due(now)), key=Job.place)
-        return [self.claim_one(job.id, worker, seconds, now) for job in due[:count]]
+        return [self.claim_one(Token(job.id, lease_seq), worker, seconds, now) for job in due[:count]]
 
-    def claim_one(self, job_id: int, worker: int, seconds: int, now: datetime) -> Token:
-        """Claim this job, as the store says that it has."""
-        job = self.jobs.get(job_id)
+    def claim_one(self, token: Token, worker: int, seconds: int, now: datetime) -> Token:
+        """Claim this job under this lease_seq, as the store says that it has."""
+        job = self.jobs.get(token.job_id)
         if job is None or not job.is_due(now):
-            raise Refuted(f"job {job_id} is not due: {job}")
+            raise Refuted(f"job {token.job_id} is not due: {job}")
+        if token.lease_seq <= job.lease_seq:
+            raise Refuted(f"{token} is no later than the last lease of {job}")
         job.status, job.worker, job.overdue = "Processing", worker, seconds == 0
         job.attempt += 1
-        job.lease_seq += 1
-        return job.token
+        job.lease_seq = token.lease_seq
+        return token
 
     def complete(self, items: Sequence[Completion]) -> list[Verdict]:
-        verdicts = [Verdict.STALE] * len(items)
+        verdicts: list[Verdict | None] = [None] * len(items)
         ended: dict[int, Completion] = {}
         for index, item in enumerate(items):
             job = self._held(item)
-            if job is not None and job.rerun is None and job.id not in ended:
+            if job is not None and job.id not in ended:
                 verdicts[index] = Verdict.OK
                 ended[job.id] = item
-        for job_id in ended:
-            self.jobs[job_id].status = "Completed"
-            self.jobs[job_id].error_message = None
         for job in self._newest_of_each_model(ended):
             self._show(job, job.number, "Ready", path=ended[job.id].thumbnail_path)
-        for index, item in enumerate(items):
-            if verdicts[index] is not Verdict.OK:
-                verdicts[index] = self._complete_and_run_again(item)
-        return verdicts
-
-    def _complete_and_run_again(self, item: Completion) -> Verdict:
-        job = self._held(item)
-        if job is None:
-            return self._verdict(Token(item.job_id, item.lease_seq), "Completed")
-        self._show(job, job.number, "Ready", path=item.thumbnail_path)
-        self._run_again(job, None)
-        return Verdict.OK
+        for job in map(self.jobs.__getitem__, ended):
+            if job.rerun is not None:
+                self._run_again(job, None)
+            else:
+                job.status, job.error_message = "Completed", None
+        return [
+            verdict or self._verdict(Token(item.job_id, item.lease_seq), "Completed")
+            for item, verdict in zip(items, verdicts, strict=True)
+        ]
 
     def fail(self, items: Sequence[Failure]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(items)
@@ -299,10 +297,12 @@ class QueueModel:
         for job_id in sorted(set(job_ids) & self.jobs.keys()):
             job = self.jobs[job_id]
             if job.status in LIVE:
+                cancelled.append(job.token)
+                if job.status == "Pending":
+                    job.lease_seq = CHOSEN
                 job.status, job.rerun = "Cancelled", None
                 shown = self.thumbnails.get(job.request.model_id)
                 self._announce(shown.status if shown else "None", job, shown.error_message if shown else None)
-                cancelled.append(job.token)
         return cancelled
 
     def retry(self, job_ids: Iterable[int]) -> list[int]:

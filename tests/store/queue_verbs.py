@@ -69,8 +69,9 @@ class EnqueueAndClaim(Enqueue):
         created = [model.jobs[job_id] for job_id, outcome in answers if outcome is EnqueueOutcome.CREATED]
         now = before.observation.now
         due = sorted((job for job in created if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
+        lease_seq = chosen(answer[1])
         for job in due[: self.count]:
-            model.claim_one(job.id, self.worker, LATER, now)
+            model.claim_one(Token(job.id, lease_seq), self.worker, LATER, now)
         return answers, [(job.token, job.attempt, job.request.model_id) for job in due[: self.count]]
 
 
@@ -101,9 +102,9 @@ class Claim:
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         now = before.observation.now
         if before.alone:
-            tokens = model.claim(self.worker, self.count, self.seconds, now)
+            tokens = model.claim(self.worker, self.count, self.seconds, now, chosen(answer))
         else:
-            tokens = [model.claim_one(token.job_id, self.worker, self.seconds, now) for token, *_ in answer]
+            tokens = [model.claim_one(token, self.worker, self.seconds, now) for token, *_ in answer]
         claimed = [model.jobs[token.job_id] for token in tokens]
         return [(job.token, job.attempt, job.request.model_id) for job in claimed[: self.count]]
 
@@ -189,6 +190,12 @@ class Retry:
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.retry(self.job_ids)
+
+
+def chosen(claimed: Sequence[tuple[Token, int, int]]) -> int:
+    """Return the lease_seq that the store has given to a claim; all its jobs share it."""
+    (lease_seq,) = {token.lease_seq for token, *_ in claimed} or {0}
+    return lease_seq
 
 
 def with_models(

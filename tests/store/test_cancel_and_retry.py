@@ -62,7 +62,7 @@ async def test_a_job_that_is_retried_right_after_it_was_cancelled_is_not_cancell
 async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwhile(queue, lanes):
     await queue.complete(*await queue.claimed(new_job(7, file=1)))
     await queue.enqueue(new_job(7, file=2))
-    [job_id] = [row["id"] for row in await queue.sql("SELECT id FROM jobs WHERE outcome = 'Completed'")]
+    [job_id] = [row["id"] for row in await queue.sql("SELECT id FROM job_states WHERE status = 'Completed'")]
     async with (
         locked(queue.database, "jobs") as rows,
         until_blocked(queue, queue.on(lanes[1]).enqueue(new_job(7, file=1))),
@@ -74,11 +74,11 @@ async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwh
 
 
 async def test_a_cancel_waits_for_a_change_of_its_job_and_then_cancels_it(queue, lanes):
-    """One job is Pending and one Processing, and both are asked for again at that moment."""
+    """One job is Pending and one Processing, and something else happens to both at that moment."""
     (leased,) = await queue.claimed(new_job(1))
     [ready] = await queue.enqueued(new_job(2))
-    async with locked(queue.database, "jobs") as rows:
-        await rows.execute("UPDATE jobs SET updated_at = now()")
+    async with locked(queue.database, "leases") as rows:
+        await rows.execute("UPDATE leases SET expires_at = now()")
         async with until_blocked(queue, cancel(lanes[1], [leased.job_id, ready])) as cancelling:
             await rows.execute("COMMIT")
     assert {job.job_id for job in await cancelling} == {leased.job_id, ready}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
-from thumbq_server.domain.job import EnqueueOutcome, NewJob, Token, Verdict
+from thumbq_server.domain.job import EnqueueOutcome, NewJob, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.release import release_claim
@@ -19,11 +19,11 @@ async def enqueue_for(queue: QueueUnderTest, count: int, *requests: NewJob, clai
 async def test_a_new_job_is_processing_at_once(queue):
     [job_id], [claimed] = await enqueue_for(queue, 1, new_job(7, priority=2, max_attempts=5))
     job = await queue.job(job_id)
-    assert claimed.token == Token(job_id, 1)
+    assert claimed.job_id == job_id
     assert (claimed.model_id, claimed.model_hash, claimed.attempt) == (7, model_file(1), 1)
     assert (claimed.priority, claimed.max_attempts, claimed.created_at) == (2, 5, job.created_at)
     assert (claimed.expires_at - claimed.claimed_at).total_seconds() == 30
-    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, 1)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Processing", 1, claimed.lease_seq)
     assert (job.lease_expires_at, job.updated_at) == (claimed.expires_at, claimed.claimed_at)
     assert await queue.complete(claimed.token) == [Verdict.OK]
 
@@ -46,7 +46,7 @@ async def test_each_worker_gets_its_own(queue):
     takers = ClaimRequest([queue.worker, 12345], [10, 600])
     _, claimed = await enqueue_and_claim(queue.lane, [new_job(1), new_job(2)], takers)
     assert [(job.expires_at - job.claimed_at).total_seconds() for job in claimed] == [10, 600]
-    rows = await queue.sql("SELECT job_id, worker FROM leases ORDER BY job_id")
+    rows = await queue.sql("SELECT job_id, session FROM leases ORDER BY job_id")
     assert [tuple(row) for row in rows] == [(claimed[0].job_id, queue.worker), (claimed[1].job_id, 12345)]
 
 

@@ -6,7 +6,7 @@ from tests.support.conditions import at_once
 from tests.support.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revive import RENEW, REVIVE
+from thumbq_server.storage.transitions.revive import REVIVE
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
@@ -41,13 +41,15 @@ async def test_twenty_at_once_revive_a_job_once(queue, lanes, state):
 async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, state):
     """Between the look and the step the job went round, and stands in the same state again."""
     token = await queue.job_in("Waiting", new_job(7))
-    outdated = (await queue.job(token.job_id)).request_no
+    before = await queue.job(token.job_id)
     await queue.enqueue(new_job(7, force=True))
     await queue.release(*await queue.claim())
     if state != "Pending":
         await queue.job_in(state, new_job(7))
     async with queue.unchanged():
-        rows = await queue.sql(REVIVE.get(plan, RENEW), [token.job_id], [outdated], [1], [0], [3], [0.0])
+        rows = await queue.sql(
+            REVIVE[plan], [token.job_id], [before.request_no], [token.lease_seq], [0], [3], [0.0], [before.run_at]
+        )
     assert rows == []
 
 

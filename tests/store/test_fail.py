@@ -16,7 +16,7 @@ async def test_a_failed_attempt_waits_for_its_retry_and_says_so(queue):
     assert await fail(queue.lane, [failure(token, "no such texture")], DELAYS, [1.0]) == [(OK, 7, 5.0)]
 
     job = await queue.job(token.job_id)
-    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 1, 1)
+    assert (job.status, job.attempt_count, job.lease_seq) == ("Pending", 1, token.lease_seq)
     assert (job.error_message, job.finished_at) == ("no such texture", None)
     assert (job.run_at - job.updated_at).total_seconds() == 5
     assert await queue.news() == [Event("Failed", 7, token.job_id, 1, "no such texture", job.run_at)]
@@ -121,7 +121,7 @@ async def test_a_job_that_is_buried_a_second_time_stands_once_among_the_dead(que
         await queue.enqueue(new_job(7))
         (token,) = await queue.claim()
         await queue.fail(failure(token, retryable=False))
-    assert await queue.value("count(*) FROM dead_letters") == 1
+    assert await queue.value("count(*) FROM attempts WHERE dead") == 1
 
 
 async def test_an_error_message_of_any_script_and_shape_is_kept(queue):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import DELAYS, TABLES, Event, events, failure, new_job, picture
+from tests.support.queue_under_test import DELAYS, Event, empty, events, failure, new_job, picture
 from thumbq_server.domain.job import CancelVerdict, EnqueueOutcome, RetryVerdict, Token, Verdict
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage import notification_log
@@ -120,13 +120,6 @@ class Writer:
             self.ledger.ended[token.job_id] += verdict is Verdict.OK
 
 
-async def empty(database: Database) -> None:
-    for table in TABLES:
-        if table not in {"workers", "queue_head"}:
-            await database.fetch(f"DELETE FROM {table}")
-    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
-
-
 async def read_log(database: Database, page: int, done: Callable[[], bool]) -> list[Event]:
     """Follow the log until the writers are done and nothing is left."""
     seen: list[Event] = []
@@ -165,7 +158,7 @@ async def read_hub(hub: Hub, done: Callable[[], bool]) -> list[Event]:
 )
 @given(plans=plans)
 async def test_every_accepted_transition_is_told_once_in_order_and_without_a_hole(queue, lanes, no_second_try, plans):
-    await empty(queue.database)
+    await empty(queue.database, keep_workers=True)
     ledger = Ledger(range(1, 1 + MODELS))
     hub = Hub(queue.database, ring_size=5, poll=0.005)
     tailing = asyncio.create_task(hub.run())

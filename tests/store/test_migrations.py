@@ -10,6 +10,7 @@ from tests.support.queue_under_test import TABLES, model_file, new_job
 from thumbq_server.storage import migrations
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.views import VIEWS
 
 
 def revisions():
@@ -35,7 +36,7 @@ async def test_an_empty_database_becomes_a_queue(empty_database_url):
     await upgrade(empty_database_url)
     async with Database(empty_database_url) as database:
         tables = {row["table_name"] for row in await schema_of(database)}
-        assert tables == {*TABLES, "job_states", "thumbq_version"}
+        assert tables == {*TABLES, *VIEWS, "thumbq_version"}
         (version,) = await database.fetch("SELECT version_num FROM thumbq_version")
         assert version["version_num"] == revisions().get_current_head()
         (head,) = await database.fetch("SELECT seq, completed FROM queue_head")
@@ -83,28 +84,28 @@ NONSENSE = {
     "a priority above 9": f"{JOB} (9, {HASH}, 10, 3)",
     "no attempts": f"{JOB} (9, {HASH}, 0, 0)",
     "eleven attempts": f"{JOB} (9, {HASH}, 0, 11)",
-    "an unknown outcome": "UPDATE jobs SET outcome = 'Lost', finished_at = now()",
-    "an outcome without its time": "UPDATE jobs SET outcome = 'Failed'",
-    "an end without an outcome": "UPDATE jobs SET finished_at = now()",
+    "an unknown outcome": "UPDATE attempts SET outcome = 'Lost', path = NULL",
+    "a picture without a file": "UPDATE attempts SET path = NULL",
+    "a success with a message": "UPDATE attempts SET error_message = 'boom'",
+    "a failure without a message": "UPDATE attempts SET outcome = 'Failed', path = NULL",
+    "a release that is shown": "UPDATE attempts SET outcome = 'Released', path = NULL",
+    "a file of negative size": "UPDATE attempts SET size_bytes = -1",
+    "a picture without width": "UPDATE attempts SET width = 0",
+    "a picture without height": "UPDATE attempts SET height = 0",
+    "an attempt that is not dead": "UPDATE attempts SET dead = false",
+    "an attempt that ended twice": "INSERT INTO attempts SELECT * FROM attempts",
     "a second job for the same file": f"{JOB} (7, {HASH}, 0, 3)",
     "a job ready twice": "INSERT INTO ready SELECT * FROM ready",
     "a negative attempt": "UPDATE ready SET attempt = -1",
-    "a negative fence": "UPDATE ready SET lease_seq = -1",
     "a job leased twice": "INSERT INTO leases SELECT * FROM leases",
     "a lease without an attempt": "UPDATE leases SET attempt = 0",
     "a lease without a fence": "UPDATE leases SET lease_seq = 0",
-    "a dead letter that is alive": "INSERT INTO dead_letters (job_id, status) VALUES (1, 'Completed')",
-    "a thumbnail of unknown status": "UPDATE thumbnails SET status = 'Pending'",
-    "a thumbnail ready without a file": "UPDATE thumbnails SET path = NULL",
-    "a failure without a message": "UPDATE thumbnails SET status = 'Failed'",
-    "a success with a message": "UPDATE thumbnails SET error_message = 'boom'",
-    "a file of negative size": "UPDATE thumbnails SET size_bytes = -1",
-    "a picture without width": "UPDATE thumbnails SET width = 0",
-    "a picture without height": "UPDATE thumbnails SET height = 0",
     "a second head": "INSERT INTO queue_head (only_row) VALUES (true)",
     "another head": "INSERT INTO queue_head (only_row) VALUES (false)",
     "a negative seq": "UPDATE queue_head SET seq = -1",
     "a negative count of completed jobs": "UPDATE queue_head SET completed = -1",
+    "a negative count of failed jobs": "UPDATE queue_head SET failed = -1",
+    "a negative count of cancelled jobs": "UPDATE queue_head SET cancelled = -1",
     "a notification of unknown status": "UPDATE notifications SET status = 'Completed'",
     "a span that is not as long as its notifications": "UPDATE notifications SET seq_first = seq_first - 1",
     "notifications without their jobs": "UPDATE notifications SET job_ids = '{}'",

@@ -37,7 +37,7 @@ from tests.store.queue_verbs import (
     Verb,
 )
 from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
+from tests.support.queue_under_test import QueueUnderTest, empty, failure, new_job, picture
 from thumbq_server.domain.job import Completion, Failure, NewJob, Token
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
@@ -45,7 +45,6 @@ from thumbq_server.storage.postgres.database import Database
 AT_ONCE = 4
 WORKERS = ("ada", "bob")
 UNKNOWN = 2**40
-EMPTIED = ("jobs", "ready", "leases", "dead_letters", "thumbnails", "notifications")
 
 # What a transaction that is in the way may hold, until every verb waits for it or is through.
 OBSTACLES = {
@@ -54,7 +53,7 @@ OBSTACLES = {
     "the jobs": "SELECT FROM jobs FOR UPDATE",
     "what is ready": "SELECT FROM ready FOR UPDATE",
     "the leases": "SELECT FROM leases FOR UPDATE",
-    "the thumbnails": "SELECT FROM thumbnails FOR UPDATE",
+    "the attempts": "SELECT FROM attempts FOR UPDATE",
 }
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
@@ -86,9 +85,7 @@ class Store:
         await self.database.__aexit__()
 
     async def empty(self) -> Observation:
-        for table in EMPTIED:
-            await self.database.fetch(f"DELETE FROM {table}")
-        await self.database.fetch("UPDATE queue_head SET seq = 0, completed = 0")
+        await empty(self.database, keep_workers=True)
         return await observe(self.database, cursor=0)
 
     async def say_at_once(self, verbs: Sequence[Verb], obstacle: str) -> list[Any]:

@@ -134,7 +134,7 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        assert await asking.fetch(RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0])
+        assert await asking.fetch(RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0], [None])
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]
@@ -160,7 +160,7 @@ async def test_a_new_request_that_meets_the_end_of_its_job_renews_what_that_end_
 
 
 async def test_an_end_and_a_new_request_for_its_job_do_not_wait_for_each_other(queue, lanes, no_second_try):
-    """Each locks the job first and the thumbnail second, or they would deadlock."""
+    """An end locks its job, and the head; a renewal locks the job alone."""
     (a,) = await queue.claimed(new_job(7, file=A))
     await queue.fail(failure(a, retry_delay=0))
     (a,) = await queue.claim()
@@ -169,7 +169,7 @@ async def test_an_end_and_a_new_request_for_its_job_do_not_wait_for_each_other(q
     try:
         transaction = holding.transaction()
         await transaction.start()
-        await holding.execute("SELECT FROM thumbnails WHERE model_id = 7 FOR UPDATE")
+        await holding.execute("SELECT FROM queue_head FOR UPDATE")
         async with until_blocked(queue, queue.fail(a)) as failing:
             asking = enqueue(lanes[1], [new_job(7, file=A)])
             async with until_blocked(queue, asking, count=2) as asked:

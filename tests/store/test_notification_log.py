@@ -152,4 +152,4 @@ async def test_the_counter_of_completed_jobs_is_right_after_any_mixture(queue, l
             await expire(lane, 10, [0.0] * 10, 1.0)
 
     await at_once(*[meddle(number, lane) for number, lane in enumerate(lanes[:8])])
-    assert await queue.value("count(*) FROM jobs WHERE outcome = 'Completed'") > 0
+    assert await queue.value("count(*) FROM job_states WHERE status = 'Completed'") > 0

@@ -5,7 +5,18 @@ from itertools import pairwise
 
 from thumbq_server.domain.job import Revival
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.transitions import claim, complete, enqueue, extend, fail, release, revive, verdicts
+from thumbq_server.storage.transitions import (
+    cancel,
+    claim,
+    complete,
+    endings,
+    enqueue,
+    extend,
+    fail,
+    release,
+    revive,
+    verdicts,
+)
 
 STATEMENTS = {
     "create": enqueue.CREATE,
@@ -16,7 +27,11 @@ STATEMENTS = {
     "renew": revive.RENEW,
     "claim": claim.CLAIM,
     "complete": complete.COMPLETE,
-    "complete and rerun": complete.COMPLETE_AND_RERUN,
+    "complete contested": complete.COMPLETE_CONTESTED,
+    "lock models": endings.LOCK_MODELS,
+    "lock jobs": endings.LOCK_JOBS,
+    "expire": fail.EXPIRE,
+    "cancel": cancel.CANCEL,
     "fail": fail.FAIL,
     "release": release.RELEASE,
     "extend": extend.EXTEND,

@@ -174,4 +174,4 @@ async def test_a_lease_that_another_holds_now_was_taken_over(queue):
     (new,) = await queue.claim()
     await queue.complete(new)
     reasons = await why_lost(queue.database, [old, new, Token(999_999_999, 1)])
-    assert reasons == {old: LostReason.TAKEN_OVER, Token(999_999_999, 1): LostReason.CANCELLED}
+    assert reasons == {old: LostReason.TAKEN_OVER, Token(999_999_999, 1): LostReason.EXPIRED}

@@ -23,11 +23,17 @@ async def test_postgresql_prepares_the_file(database_url):
         await connection.close()
 
 
-async def test_each_statement_takes_the_parameters_that_it_names(database_url):
+async def _type_name(connection: asyncpg.Connection, oid: int) -> str:
+    name: str = await connection.fetchval("SELECT format_type($1::oid, NULL)", oid)
+    return name
+
+
+async def test_each_statement_takes_parameters_of_the_types_that_it_names(database_url):
     connection = await asyncpg.connect(database_url)
     try:
         for statement in all_statements():
             prepared = await connection.prepare(statement.text)
-            assert len(prepared.get_parameters()) == len(statement.parameters), statement.name
+            taken = [await _type_name(connection, parameter.oid) for parameter in prepared.get_parameters()]
+            assert taken == [parameter.split(" ", 1)[1] for parameter in statement.parameters], statement.name
     finally:
         await connection.close()

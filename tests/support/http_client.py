@@ -103,6 +103,13 @@ class Client:
             assert response.status == 200, await response.text()
             yield Listener(response)
 
+    @asynccontextmanager
+    async def post_subscription(self, body: Json) -> AsyncIterator["Listener"]:
+        """Open the stream for more models than fit into an address."""
+        async with self.http.post("/api/notifications", json=body) as response:
+            assert response.status == 200, await response.text()
+            yield Listener(response)
+
 
 def digest(model_id: int) -> str:
     return hashlib.sha256(str(model_id).encode()).hexdigest()

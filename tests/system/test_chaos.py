@@ -11,7 +11,7 @@ import pytest
 from thumbq_launcher.child import ending_with_parent
 
 PROJECT = Path(__file__).parents[2]
-FIXED_SEED = 487774
+FIXED_SEED = 2170
 CYCLES = 5
 JOBS_A_SECOND = 100
 

@@ -114,7 +114,7 @@ async def test_streams_stay_up_while_postgresql_is_killed_and_comes_back(queue, 
 
 async def test_leases_that_ran_out_during_an_outage_are_still_their_workers(own_postgres):
     async with (
-        running_server(own_postgres.dsn, lease_duration=1, delivery_lease_duration=1) as address,
+        running_server(own_postgres.dsn, lease_duration=3, delivery_lease_duration=3) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         queue = queue_pb2_grpc.QueueServiceStub(channel)
@@ -125,7 +125,7 @@ async def test_leases_that_ran_out_during_an_outage_are_still_their_workers(own_
         (job,) = (await worker.receives("jobs")).jobs
         heartbeat = asyncio.create_task(beat(worker, job))
         own_postgres.stop(AT_ONCE)
-        await asyncio.sleep(1.5)  # the outage itself: longer than the lease
+        await asyncio.sleep(3.5)  # the outage itself: longer than the lease
         await start(own_postgres)
         await eventually(lambda: answers(queue))
         await worker.reports(1, done(job))
@@ -188,7 +188,7 @@ async def test_without_listen_everything_still_arrives(database_url):
 
 async def test_a_statement_that_takes_too_long_is_given_up_and_changes_nothing(database_url):
     async with (
-        running_server(database_url, statement_timeout=0.3) as address,
+        running_server(database_url, statement_timeout=2) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         queue = queue_pb2_grpc.QueueServiceStub(channel)

@@ -87,14 +87,14 @@ async def test_a_rolling_restart_under_load_costs_no_attempt(database_url):
             servers[number] = await stack.enter_async_context(server_process(database_url, port))
 
         async def all_done() -> bool:
-            query = "SELECT count(*) FROM jobs WHERE outcome = 'Completed'"
+            query = "SELECT completed FROM queue_head"
             return bool(await connection.fetchval(query) == len(ports) * JOBS_PER_RESTART)
 
         await eventually(all_done, timeout=60)
         for worker in workers:
             worker.stop()
         await asyncio.gather(*runs)
-    assert await connection.fetchval("SELECT max(attempt_count) FROM jobs") == 1
+    assert await connection.fetchval("SELECT max(attempt_count) FROM job_states") == 1
     assert sorted(handled) == sorted(set(handled)), "a job was handled twice"
     await connection.close()
 

@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from thumbq_gateway.metrics import Metrics
-from thumbq_gateway.signalr.page_hub import PageHub
-from thumbq_gateway.signalr.worker_hub import PATHS, WorkerHub, Workers
+from thumbq_gateway.signalr.hubs.page_hub import PageHub
+from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "compatibility.md").read_text()

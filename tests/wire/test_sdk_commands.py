@@ -13,6 +13,7 @@ import pytest
 from tests.support.waiting import eventually
 from tests.wire.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
+from thumbq.v1.queue_pb2 import LogJobEventRequest
 
 PROGRAM = """
 import typer
@@ -114,6 +115,19 @@ async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer
     assert "Attempt 1 of 3 failed; the next is due at " in output
     _, output, _ = await run("job", "2", server=server)
     assert "It was completed at " in output
+
+
+async def test_a_job_is_shown_with_what_its_workers_wrote_into_its_log(server, queue):
+    await enqueue(server, 1)
+    job_id = 1
+    for event_type, message, error in (("JobStarted", "started", ""), ("JobFailed", "failed", "no [triangles]")):
+        await queue.LogJobEvent(
+            LogJobEventRequest(job_id=job_id, event_type=event_type, message=message, error_message=error)
+        )
+    _, output, _ = await run("job", str(job_id), server=server)
+    started, failed = output.splitlines()[-2:]
+    assert started.split()[-2:] == ["JobStarted", "started"]
+    assert failed.split()[-3:] == ["JobFailed", "no", "[triangles]"]
 
 
 LONG_ERROR = "\x1b[2J\u202e[red]:bomb: the mesh has " + "a hole and " * 40 + "no end"

@@ -108,7 +108,7 @@ async def test_jobs_are_resumed_when_the_server_restarts_in_order(
             await worker.aclose()
     assert set(gate.runs.values()) == {1}
     assert gate.cancelled == 0
-    assert await database.fetchval("SELECT max(attempt_count) FROM jobs") == 1
+    assert await database.fetchval("SELECT max(attempt_count) FROM job_states") == 1
 
 
 async def test_results_found_while_the_server_was_killed_arrive_when_it_is_back(
@@ -130,7 +130,7 @@ async def test_results_found_while_the_server_was_killed_arrive_when_it_is_back(
 
         await reached(database, Completed=30)
     assert set(gate.runs.values()) == {1}
-    assert await database.fetchval("SELECT max(attempt_count) FROM jobs") == 1
+    assert await database.fetchval("SELECT max(attempt_count) FROM job_states") == 1
 
 
 def at_least(items: list[int], count: int) -> bool:
@@ -197,7 +197,7 @@ async def test_sigterm_finishes_the_running_job_and_releases_the_next(
     assert worker.stdin
     worker.stdin.write(b"go on\n")
 
-    assert await asyncio.wait_for(worker.wait(), 5) == 0
+    assert await asyncio.wait_for(worker.wait(), 20) == 0
     assert await statuses(database) == {"Completed": 1, "Pending": 1}
     assert await database.fetchval("SELECT attempt_count FROM job_states WHERE status = 'Pending'") == 0
 
@@ -214,7 +214,7 @@ async def test_a_second_signal_ends_the_worker_at_once_and_its_job_is_released(
 
     worker.send_signal(number)
 
-    assert await asyncio.wait_for(worker.wait(), 5) == 0
+    assert await asyncio.wait_for(worker.wait(), 20) == 0
     assert await statuses(database) == {"Pending": 2}
 
 
@@ -228,13 +228,15 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
             await worker.enter_async_context(working(address, gate, concurrency=2))
             await gate.begun(2)
         await database.execute(
-            """INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at)
-               SELECT r.job_id, 1, l.worker, 1, r.rank, r.run_at, now(), now() + interval '1 hour'
+            """INSERT INTO leases (job_id, lease_seq, model_id, session, attempt, claimed_at, expires_at)
+               SELECT r.job_id, nextval('claim_seq'), r.model_id, l.session, 1, now(), now() + interval '1 hour'
                  FROM ready r, leases l WHERE l.job_id = $1""",
             lost,
         )
         await database.execute("DELETE FROM ready")
-        await database.execute("UPDATE leases SET lease_seq = 2, worker = 0 WHERE job_id = $1", lost)
+        await database.execute(
+            "UPDATE leases SET lease_seq = nextval('claim_seq'), session = 0 WHERE job_id = $1", lost
+        )
         # The Welcome must report it: no heartbeat comes in time.
         async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=60):
             await gate.was_cancelled(1)
@@ -243,4 +245,4 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
             await reached(database, Completed=2, Processing=1)
             await worker.aclose()
     assert gate.runs == {lost: 1, kept: 1, gained: 1}
-    assert await database.fetchval("SELECT attempt_count FROM jobs WHERE id = $1", gained) == 1
+    assert await database.fetchval("SELECT attempt_count FROM job_states WHERE id = $1", gained) == 1

@@ -35,11 +35,14 @@ async def test_asking_again_finds_the_same_job(server: str):
 
 
 async def test_enqueuing_one_job_carries_all_its_fields(server: str):
-    new = NewJob(model_id=7, model_hash=HASH, priority=9, max_attempts=1, delay=Duration(seconds=3600))
+    new = NewJob(
+        model_id=7, model_hash=HASH, priority=9, max_attempts=1, delay=Duration(seconds=3600), model_version_id=3
+    )
     async with Producer(server) as producer:
         job = await producer.get((await producer.enqueue_one(new)).job_id)
         assert (job.priority, job.max_attempts) == (9, 1)
         assert 3500 < job.run_at.seconds - job.created_at.seconds <= 3600
+    assert job.model_version_id == 3
 
 
 async def test_force_starts_a_completed_job_again(server: str):

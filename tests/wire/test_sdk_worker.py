@@ -62,7 +62,7 @@ async def test_two_workers_drain_ten_thousand_jobs_exactly_once_in_large_message
         await reached(database, Completed=10_000)
 
     assert runs == Counter(ids)
-    assert await database.fetchval("SELECT count(*) FROM jobs WHERE attempt_count <> 1") == 0
+    assert await database.fetchval("SELECT count(*) FROM job_states WHERE attempt_count <> 1") == 0
     # Pending and Ready for each job, without a gap
     assert await database.fetchval("SELECT seq FROM queue_head") == 20_000
     assert (
@@ -88,7 +88,7 @@ async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_the
 
     async with connected(database_url) as other, working(server, handler, concurrency=3, prefetch=2):
         async with other.transaction():
-            await other.execute("LOCK TABLE thumbnails")  # completions need this table, and claims do not
+            await other.execute("LOCK TABLE attempts")  # completions need this table, and claims do not
             await until(lambda: len(runs) == 10)
             async with grpc.aio.insecure_channel(server) as channel:
                 # This claim comes after all claims of the worker.
@@ -124,7 +124,7 @@ async def test_held_jobs_never_exceed_the_credits(
         held.append(len(slots.held))
 
     monkeypatch.setattr(Slots, "accept", observed)
-    async with running_server(database_url, heartbeat_interval=0.1) as server:
+    async with running_server(database_url, heartbeat_interval=1) as server:
         await enqueue(server, 40)
         async with working(server, gate, concurrency=3, prefetch=2):
             await confirmed(database, 5)
@@ -187,13 +187,13 @@ async def test_a_refused_result_fails_the_job_with_the_reason(server: str, datab
 
     async with working(server, handler):
         await reached(database, Completed=1, Failed=1)
-    message = await database.fetchval("SELECT error_message FROM jobs WHERE model_id = 1")
+    message = await database.fetchval("SELECT error_message FROM job_states WHERE model_id = 1")
     assert message.startswith("The worker's result was refused: ")
 
 
 async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, database: asyncpg.Connection, gate: Gate):
     async with running_server(
-        database_url, delivery_lease_duration=2, lease_duration=2, heartbeat_interval=0.2
+        database_url, delivery_lease_duration=4, lease_duration=4, heartbeat_interval=0.5
     ) as server:
         await enqueue(server, 1)
         async with working(server, gate):
@@ -210,12 +210,12 @@ async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, databa
 
 
 async def test_a_lost_lease_cancels_the_handler(database_url: str, database: asyncpg.Connection, gate: Gate):
-    async with running_server(database_url, heartbeat_interval=0.1) as server:
+    async with running_server(database_url, heartbeat_interval=1) as server:
         await enqueue(server, 1)
         async with working(server, gate):
             await gate.begun(1)
             await database.execute(
-                "UPDATE leases SET lease_seq = lease_seq + 1, worker = 0"
+                "UPDATE leases SET lease_seq = lease_seq + 1, session = 0"
             )  # as if another worker had it
             await gate.was_cancelled(1)
     assert await statuses(database) == {"Processing": 1}

@@ -185,7 +185,6 @@ async def test_a_stream_that_begins_wrongly_is_refused(worker, message, details)
         {"hello": queue_pb2.StreamJobsRequest.Hello(worker_id="w1")},
         {"credit": queue_pb2.StreamJobsRequest.Credit(add=-1)},
         {"credit": queue_pb2.StreamJobsRequest.Credit(add=10_001)},
-        {"heartbeat": queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["nonsense"])},
         {},
     ],
 )

@@ -89,12 +89,15 @@ async def test_a_bad_worker_id_claims_nothing(queue, worker_id):
         ({"width": 0}, "width and height must be 1 or more"),
         ({"height": -5}, "width and height must be 1 or more"),
         ({"lease_token": "nonsense"}, "leaseToken is malformed"),
-        ({"lease_token": "999-1"}, "leaseToken belongs to another job"),
+        ({"lease_token": "999-1-HISTORY"}, "leaseToken belongs to another job"),
     ],
 )
 async def test_a_malformed_completion_is_refused_and_the_lease_stands(queue, fields, message):
     await enqueue(queue)
     job = await dequeue(queue)
+    if "lease_token" in fields:
+        history = job.lease_token.rpartition("-")[2]
+        fields = {"lease_token": fields["lease_token"].replace("HISTORY", history)}
     assert await status_of(queue.CompleteJob(completion(job, **fields))) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         message,

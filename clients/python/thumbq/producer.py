@@ -89,6 +89,7 @@ class Producer:
             max_attempts=job.max_attempts if job.HasField("max_attempts") else None,
             force=job.force,
             delay=job.delay if job.HasField("delay") else None,
+            model_version_id=job.model_version_id,
         )
         response = await self._retry_while_away(self._stub.EnqueueJob, request)
         return Enqueued(response.job_id, response.outcome)

@@ -45,6 +45,8 @@ export interface Job {
   /** Why the last attempt failed. */
   errorMessage?: string;
   finishedAt?: Timestamp;
+  /** The version of the model, when its producer named one. */
+  modelVersionId?: number;
 }
 
 /** The present thumbnail of a model. */
@@ -124,6 +126,8 @@ export interface NewJob {
   force?: boolean;
   /** Time until the first attempt. */
   delay?: Seconds;
+  /** The version of the model whose file this is. A version has a thumbnail of its own. */
+  modelVersionId?: number;
 }
 
 export interface Enqueued {
@@ -173,6 +177,7 @@ export interface Reported {
   modelId: number;
   status: ThumbnailStatus;
   message: string;
+  modelVersionId?: number;
 }
 
 /** The result of one job in a batch: complete, failed, or released. */

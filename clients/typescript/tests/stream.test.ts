@@ -7,7 +7,10 @@ const silence = 40_000; // milliseconds
 
 test("comments keep a line up, and silence ends it", async (t) => {
   const pieces = new Pieces(t);
-  const reading = readStream(new URL("http://gateway.invalid/"), silence, new AbortController().signal).next();
+  const frames = readStream(new URL("http://gateway.invalid/"), silence, new AbortController().signal);
+  const reading = (async () => {
+    for await (const frame of frames) assert.deepEqual(frame, {}); // a heartbeat
+  })();
   for (let beat = 0; beat < 5; beat += 1) {
     await pieces.wanted();
     t.mock.timers.tick(silence - 1);

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+_EXPOSED = "ETag, Retry-After, Content-Disposition, Content-Range, Accept-Ranges"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
     # the two of X-… are what SignalR's client sends, the last what workers send
-    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control, X-Requested-With,"
-    " X-SignalR-User-Agent, Authorization, X-Api-Key",
+    "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control, Range, If-Range,"
+    " X-Requested-With, X-SignalR-User-Agent, Authorization, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
 
@@ -35,7 +36,7 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
             response.headers["Access-Control-Allow-Origin"] = origin
             if origin in origins:  # a page that only "*" lets in gets no cookies
                 response.headers["Access-Control-Allow-Credentials"] = "true"
-            response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
     if origins:
         app.middlewares.insert(0, answer_preflight)

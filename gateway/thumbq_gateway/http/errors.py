@@ -1,14 +1,16 @@
 """Refusals and failures as HTTP responses."""
 
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 
 import grpc
-import structlog
 from aiohttp import web
 
+from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.protojson.encoder import json_bytes
 
-log = structlog.get_logger()
+log = LimitedLog()
 
 # The mapping of google/rpc/code.proto.
 HTTP_STATUS = {
@@ -34,9 +36,11 @@ _MESSAGES = {
     grpc.StatusCode.UNAVAILABLE: "The service is unavailable for the moment. Try again.",
     grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
     grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
-    grpc.StatusCode.UNKNOWN: "Internal error.",
-    grpc.StatusCode.INTERNAL: "Internal error.",
 }
+# An error of the server that it did not mean to make. What it says is for the operator.
+_UNEXPECTED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
+_REFERENCE = re.compile(r"\breference:? (?:in the log is )?([0-9A-Za-z-]{4,40})")
+_LONGEST_PATH = 200  # characters of a path in an error
 _TRY_AGAIN_SOON: Mapping[str, str] = {"Retry-After": "1"}
 _NOTHING: Mapping[str, str] = {}
 
@@ -58,7 +62,31 @@ def refused_by_server(error: grpc.RpcError) -> Refusal:
     if code is grpc.StatusCode.CANCELLED:
         # Our caller is still there, so the server has cancelled the call: it is stopping.
         code = grpc.StatusCode.UNAVAILABLE
+    if code in _UNEXPECTED:
+        return _internal(_reference_in(error) or _logged(rpc_code=code.name, rpc_details=error.details()))
     return Refusal(code, _MESSAGES.get(code) or error.details() or code.value[1])
+
+
+def _internal(reference: str) -> Refusal:
+    return Refusal(grpc.StatusCode.INTERNAL, f"Internal error. Its reference in the log is {reference}.")
+
+
+def _reference_in(error: grpc.aio.AioRpcError) -> str | None:
+    """Return the reference under which the server has logged the error."""
+    named = _REFERENCE.search(error.details() or "")
+    return named[1] if named else None
+
+
+def _logged(**fields: object) -> str:
+    """Log the present exception. Returns the reference of its line."""
+    reference = secrets.token_hex(4)
+    log.failure("request.broken", reference=reference, **fields)
+    return reference
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Return whether the client has closed the connection."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def retry_headers(http_status: int) -> Mapping[str, str]:
@@ -85,10 +113,12 @@ async def answer_errors(
     """Turn each exception of a handler into a response. Unexpected ones are logged and not shown."""
     try:
         return await handler(request)
-    except Refusal as refusal:
-        return status_response(refusal)
+    except Refusal as refused:
+        refusal = refused
     except grpc.aio.AioRpcError as error:
-        return status_response(refused_by_server(error))
+        refusal = refused_by_server(error)
+    except web.RequestPayloadError:
+        refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The request body cannot be decoded.")
     except web.HTTPMethodNotAllowed as error:
         methods = ", ".join(sorted(error.allowed_methods))
         message = f"{request.method} is not allowed here, only {methods}."
@@ -96,9 +126,16 @@ async def answer_errors(
         response.headers["Allow"] = methods
         return response
     except web.HTTPNotFound:
-        return status_response(Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {request.path}."))
+        refusal = Refusal(grpc.StatusCode.NOT_FOUND, f"There is no {_printable(request.path)}.")
     except web.HTTPException:
         raise
-    except Exception:
-        log.exception("request.broken", method=request.method, path=request.path)
-        return status_response(Refusal(grpc.StatusCode.INTERNAL, "Internal error."))
+    except Exception as error:  # noqa: BLE001  # it is logged
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            return web.Response()  # nobody reads it
+        refusal = _internal(_logged(method=request.method, path=request.path))
+    return status_response(refusal)
+
+
+def _printable(path: str) -> str:
+    """Return the path as UTF-8 can encode it, and not longer than a reader needs."""
+    return path[:_LONGEST_PATH].encode(errors="backslashreplace").decode()

@@ -4,31 +4,30 @@ A page may keep a copy. Events and records add the time of the picture to the ad
 has another address. A copy under the documented address, without it, is out of date for a minute at most.
 """
 
-import asyncio
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import grpc
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.file_response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
+from thumbq_gateway.http.file_threads import FileThreads, Stalled
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
-_PATTERN = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
+_OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
 _TIMEOUT = 10.0  # seconds
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
+_FILE_TIMEOUT = 5.0  # seconds
 # A page of Modelibr fetches a picture in a loop for as long as it must not keep it.
-_KEEP_SHORTLY = {"Cache-Control": "public, max-age=60"}
-_KEEP = {"Cache-Control": "public, max-age=86400, immutable"}
+_KEEP_SHORTLY = "public, max-age=60"
+_KEEP = "public, max-age=86400, immutable"
 _BY_SUFFIX = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -37,7 +36,7 @@ _BY_SUFFIX = {
     ".gif": "image/gif",
     ".avif": "image/avif",
 }
-_read_model_id = whole_number_reader(-(2**63), 2**63 - 1)
+_read_id = whole_number_reader(-(2**63), 2**63 - 1)
 
 
 class ThumbnailFiles:
@@ -47,29 +46,35 @@ class ThumbnailFiles:
         """Serve no file at all without a root."""
         self._service = NotificationServiceStub(channel)
         self._root = root
+        self._threads = FileThreads(timeout=_FILE_TIMEOUT)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the pictures."""
-        return [web.get(_PATTERN, self.handle)]
+        return [web.get(_OF_MODEL, self.handle), web.get(_OF_VERSION, self.handle)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Return the last good picture of the model, or 404."""
+        """Return the last good picture of the model or version, or 404."""
+        ((name, text),) = request.match_info.items()
         try:
-            model_id = _read_model_id(request.match_info["model_id"])
+            number = _read_id(text)
         except InvalidValue:
             raise web.HTTPNotFound from None
-        asked = GetThumbnailRequest(model_id=model_id)
+        asked = GetThumbnailRequest(**{name: number})
         answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
         path = answer.thumbnail.path
         if self._root is None or not path:
-            raise _no_file(model_id)
-        try:
-            response = OpenedFile(*await asyncio.to_thread(_open_picture, self._root, path))
-        except (OSError, ValueError):
-            raise _no_file(model_id) from None
+            raise _no_file(name, number)
         is_of_this_picture = request.query.get("v") == _version(answer.thumbnail.processed_at)
-        response.headers.update(_KEEP if is_of_this_picture else _KEEP_SHORTLY)
-        return response
+        keep = _KEEP if is_of_this_picture else _KEEP_SHORTLY
+        saved_as = f"{name.removesuffix('_id').replace('_', '-')}-{number}"
+        try:
+            step = partial(_open_picture, self._root, path, saved_as, keep)
+            picture = await self._threads.run(path, step, close_file)
+        except (OSError, ValueError):
+            raise _no_file(name, number) from None
+        except Stalled:
+            raise stalled_file() from None
+        return await send_file(request, picture, self._threads)
 
 
 def versioned(url: str, moment: Timestamp) -> str:
@@ -79,19 +84,6 @@ def versioned(url: str, moment: Timestamp) -> str:
 
 def _version(moment: Timestamp) -> str:
     return f"{moment.ToMicroseconds():x}"
-
-
-class OpenedFile(web.FileResponse):
-    """A response with an open file: the file cannot be exchanged between its check and its use."""
-
-    def __init__(self, file: BinaryIO, content_type: str) -> None:
-        super().__init__(f"/dev/fd/{file.fileno()}", headers={**_HEADERS, "Content-Type": content_type})
-        self._file = file
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the whole response."""
-        with self._file:
-            return await super().prepare(request)
 
 
 def open_below(root: Path, path: str) -> BinaryIO:
@@ -120,9 +112,17 @@ def _step(folder: int, name: str, flags: int) -> int:
         os.close(folder)
 
 
-def _open_picture(root: Path, path: str) -> tuple[BinaryIO, str]:
+def _open_picture(root: Path, path: str, saved_as: str, keep: str) -> OpenFile:
     file = open_below(root, path)
-    return file, content_type(os.pread(file.fileno(), 16, 0), path)
+    try:
+        start = os.pread(file.fileno(), PIECE, 0)
+        kind = content_type(start, path)
+        suffix = next((suffix for suffix, known in _BY_SUFFIX.items() if known == kind), "")
+        headers = {"Content-Disposition": f'inline; filename="{saved_as}{suffix}"', "Cache-Control": keep}
+        return opened(file, start, {"Content-Type": kind, **headers})
+    except OSError:
+        file.close()
+        raise
 
 
 def content_type(start: bytes, path: str) -> str:
@@ -136,5 +136,6 @@ def content_type(start: bytes, path: str) -> str:
     return _BY_SUFFIX.get(Path(path).suffix.lower(), "application/octet-stream")
 
 
-def _no_file(model_id: int) -> Refusal:
-    return Refusal(grpc.StatusCode.NOT_FOUND, f"Model {model_id} has no thumbnail file.")
+def _no_file(name: str, number: int) -> Refusal:
+    what = "Model" if name == "model_id" else "Version"
+    return Refusal(grpc.StatusCode.NOT_FOUND, f"{what} {number} has no thumbnail file.")

@@ -8,6 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from thumbq_gateway.http.errors import Refusal
 
 _TIMEOUT = 2.0  # seconds
+_READY = "thumbq.ready"  # the name in the server's health service that stands for all that a request needs
+_REASON = "thumbq-reason"  # the trailing metadata that says why it is not serving
+_NOT_THERE = "The queue's server cannot be reached."
 
 
 class Health:
@@ -37,13 +40,26 @@ class Health:
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 200 if the server behind the gateway serves, 503 otherwise."""
         try:
-            answer = await self._check(HealthCheckRequest(), timeout=_TIMEOUT)
-        except grpc.aio.AioRpcError:
-            answer = HealthCheckResponse()
-        if answer.status != HealthCheckResponse.SERVING:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The queue's server is not serving.")
+            is_ready, reason = await self._ask(_READY)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise Refusal(grpc.StatusCode.UNAVAILABLE, _NOT_THERE) from None
+            is_ready, reason = await self._ask("")  # an older server
+        if not is_ready:
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, _sentence(reason))
         return web.Response(text="Ready")
+
+    async def _ask(self, service: str) -> tuple[bool, str]:
+        """Return whether the server is ready, and its reason if it is not. Raises AioRpcError."""
+        call = self._check(HealthCheckRequest(service=service), timeout=_TIMEOUT)
+        answer = await call
+        told = dict(await call.trailing_metadata() or ())
+        return answer.status == HealthCheckResponse.SERVING, str(told.get(_REASON, ""))
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Return all counters for Prometheus."""
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _sentence(reason: str) -> str:
+    return f"The queue's server is not ready: {reason.rstrip('.')}." if reason else "The queue's server is not serving."

@@ -1,7 +1,8 @@
 """GET /models/{id}/file: the model itself, for workers that fetch it from the gateway."""
 
-import asyncio
+import os
 import re
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -9,8 +10,11 @@ from aiohttp import web
 from aiohttp.helpers import content_disposition_header
 
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.files import OpenedFile, open_below
+from thumbq_gateway.http.file_response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
+from thumbq_gateway.http.file_threads import FileThreads, Stalled
+from thumbq_gateway.http.files import open_below
 
+_FILE_TIMEOUT = 5.0  # seconds
 _TYPES = {".glb": "model/gltf-binary", ".gltf": "model/gltf+json", ".obj": "model/obj", ".stl": "model/stl"}
 
 
@@ -22,6 +26,7 @@ class ModelFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._threads = FileThreads(timeout=_FILE_TIMEOUT)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -32,23 +37,35 @@ class ModelFiles:
 
     async def model(self, request: web.Request) -> web.StreamResponse:
         """Send the newest file of a model."""
-        return await self._send(self._root, int(request.match_info["model_id"]))
+        return await self._send(request, self._root, int(request.match_info["model_id"]))
 
     async def version(self, request: web.Request) -> web.StreamResponse:
         """Send the newest file of a version."""
         folder = self._root / request.match_info["model_id"] / "versions"
-        return await self._send(folder, int(request.match_info["version_id"]))
+        return await self._send(request, folder, int(request.match_info["version_id"]))
 
-    async def _send(self, folder: Path, number: int) -> web.StreamResponse:
+    async def _send(self, request: web.Request, folder: Path, number: int) -> web.StreamResponse:
         try:
-            path = await asyncio.to_thread(_newest, folder, number)
-            file = await asyncio.to_thread(open_below, self._root, str(path.relative_to(self._root)))
+            step = partial(_open_newest, self._root, folder, number)
+            file = await self._threads.run(f"{folder}/{number}", step, close_file)
         except (OSError, ValueError, LookupError):
             raise Refusal(grpc.StatusCode.NOT_FOUND, f"There is no file of model {number}.") from None
-        content_type = _TYPES.get(path.suffix.lower(), "application/octet-stream")
-        response = OpenedFile(file, content_type)
-        response.headers["Content-Disposition"] = content_disposition_header("attachment", filename=path.name)
-        return response
+        except Stalled:
+            raise stalled_file() from None
+        return await send_file(request, file, self._threads)
+
+
+def _open_newest(root: Path, folder: Path, number: int) -> OpenFile:
+    path = _newest(folder, number)
+    file = open_below(root, str(path.relative_to(root)))
+    content_type = _TYPES.get(path.suffix.lower(), "application/octet-stream")
+    disposition = content_disposition_header("attachment", filename=path.name)
+    try:
+        start = os.pread(file.fileno(), PIECE, 0)
+        return opened(file, start, {"Content-Type": content_type, "Content-Disposition": disposition})
+    except OSError:
+        file.close()
+        raise
 
 
 def _newest(folder: Path, number: int) -> Path:

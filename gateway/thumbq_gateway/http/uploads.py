@@ -8,22 +8,25 @@ from pathlib import Path
 
 import grpc
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from thumbq_gateway.http.body import Arrival, Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
-_AT_ONCE = 8  # uploads are held in memory until they are known to be pictures
+_AT_ONCE = 8  # pictures are written
 _FOLDER = "uploads"
 
 
 class Uploads:
     """The handlers. A picture is kept under the hash of its content, so a second one of the same is the same file."""
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, bodies: Bodies) -> None:
         """Without a root nothing is taken."""
         self._root = root
+        self._bodies = bodies
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
@@ -45,15 +48,17 @@ class Uploads:
         if self._root is None:
             message = "This gateway keeps no pictures: THUMBQ_THUMBNAIL_ROOT is not set."
             raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
-        async with self._turns:
-            content = await _read_file(request)
+        async with self._bodies.arriving() as arrival:
+            content = await _read_file(request, arrival)
+            arrival.is_whole()
             try:
                 picture = inspect(content)
             except NoPicture as error:
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
             if path_name == "pngThumbnailPath" and picture.extension != "png":
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The picture must be a PNG.")
-            path = await asyncio.to_thread(_keep, self._root, content, picture)
+            async with self._turns:
+                path = await asyncio.to_thread(_keep, self._root, content, picture)
         answer = {
             "message": "Thumbnail uploaded successfully",
             "modelId": int(request.match_info["model_id"]),
@@ -65,23 +70,24 @@ class Uploads:
         return web.Response(body=json_bytes(answer), content_type="application/json")
 
 
-async def _read_file(request: web.Request) -> bytes:
+async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
     """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
     try:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
-                return await _read_part(part)
-    except ValueError:  # what aiohttp says of a broken multipart body
+                return await _read_part(part, arrival)
+    except (ValueError, HttpProcessingError):  # what aiohttp says of a broken multipart body
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
 
 
-async def _read_part(part: BodyPartReader) -> bytes:
+async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
     content = bytearray()
     while piece := await part.read_chunk(256 * 1024):
         content += piece
+        arrival.has(len(content))
         if len(content) > LARGEST_PICTURE:
             message = f"The picture is larger than {LARGEST_PICTURE // 1024 // 1024} MiB."
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)

@@ -20,12 +20,14 @@ class Audience:
         self._statuses = statuses
         self._write = write
         self._chunked = chunked
+        self._joined: set[Connection] = set()
         self._of_all_models: set[Connection] = set()
         self._by_model: defaultdict[int, set[Connection]] = defaultdict(set)
         self._of_queue: set[Connection] = set()
 
     def join(self, connection: Connection) -> None:
         """Send events to the connection from now on."""
+        self._joined.add(connection)
         for model_id in connection.request.model_ids:
             self._by_model[model_id].add(connection)
         if not connection.request.model_ids:
@@ -38,11 +40,13 @@ class Audience:
     def leave(self, connection: Connection) -> None:
         """Send nothing more to the connection."""
         self._of_queue.discard(connection)
+        self._joined.discard(connection)
         self._of_all_models.discard(connection)
         for model_id in connection.request.model_ids:
-            self._by_model[model_id].discard(connection)
-            if not self._by_model[model_id]:
-                del self._by_model[model_id]
+            of_model = self._by_model.get(model_id, set())
+            of_model.discard(connection)
+            if not of_model:
+                self._by_model.pop(model_id, None)
 
     def publish(self, events: Sequence[Event]) -> int:
         """Send each connection the events that it wants. Returns how many were sent, counted once per connection."""
@@ -58,9 +62,9 @@ class Audience:
 
     def publish_reset(self, data: bytes, cursor: str) -> int:
         """Send a reset to every connection that receives events. Returns their number."""
-        joined = set().union(self._of_all_models, *self._by_model.values())
-        self._write(joined, self._packed(self._framing.event("reset", data, cursor)))
-        return len(joined)
+        joined = len(self._joined)
+        self._write(self._joined, self._packed(self._framing.event("reset", data, cursor)))
+        return joined
 
     def publish_queue(self, snapshot: bytes) -> None:
         """Send the queue's state, as JSON, to the connections that watch it."""

@@ -13,7 +13,7 @@ from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import reset_data
-from thumbq_gateway.notifications.ring import Event, Ring
+from thumbq_gateway.notifications.ring import Event, Ring, in_pieces
 from thumbq_gateway.notifications.upstream import Upstream, back_off
 
 _WRITE_TIMEOUT = 30.0  # seconds that a client may take for one batch
@@ -93,8 +93,8 @@ class CatchUp:
             return position
         if page.reset_reason and position is not None:
             return await self._reset(page.cursor, page.reset_reason)
-        for start in range(0, len(page.events), _BATCH):
-            await self._send(page.events[start : start + _BATCH])
+        for piece in in_pieces(page.events):
+            await self._send(piece)
         await self._send([], page.cursor)
         return page.cursor
 

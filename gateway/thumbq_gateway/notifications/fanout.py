@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
-import structlog
-
 from thumbq.v1.notification_pb2 import ResetReason
+from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.metrics import CutOff, NotificationMetrics
 from thumbq_gateway.notifications.audience import Audience
 from thumbq_gateway.notifications.connection import Connection
@@ -18,7 +17,7 @@ from thumbq_gateway.notifications.ring import Event
 
 _WHEEL_SLOTS = 15  # each beat of the heartbeat wheel serves one slot, a fifteenth of the connections
 
-log = structlog.get_logger()
+log = LimitedLog()
 
 
 class Fanout:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import random
-import socket
 
 import grpc
 from aiohttp import HttpVersion11, web
 
+from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
 from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.catch_up import CatchUp
@@ -23,6 +23,8 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
+_FEW_MODELS = 100  # a page of them is always served
+_MOST_MODELS = 1_000_000  # named by all other subscriptions together; each takes half a kilobyte
 _RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all reconnect at once after a restart
 _RETRY_TURNED_AWAY = 5, 15  # seconds
 _SERVER_TIMEOUT = 1.0  # seconds until a client is answered although the server is away
@@ -38,32 +40,37 @@ class Notifications:
         queue_relay: QueueRelay,
         metrics: NotificationMetrics,
         *,
+        bodies: Bodies,
         limit: int,
-        timeout: float,
     ) -> None:
-        """Serve at most `limit` clients. A client that acknowledges nothing for `timeout` seconds is dropped."""
+        """Serve at most `limit` clients."""
         self._upstream = upstream
         self._fanout = fanout
         self._queue_relay = queue_relay
         self._metrics = metrics
         self._limit = limit
-        self._timeout = timeout
+        self._bodies = bodies
         self._clients = 0
+        self._models = 0  # named by subscriptions to more than a few
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the stream."""
-        return [web.get("/api/notifications", self.handle, allow_head=False)]
+        path = "/api/notifications"
+        return [web.get(path, self.handle, allow_head=False), web.post(path, self.handle)]
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects, is cut off, or the gateway stops."""
-        request = read_request(http_request)
-        if self._clients >= self._limit:
+        request = await read_request(http_request, self._bodies)
+        models = len(request.model_ids) if len(request.model_ids) > _FEW_MODELS else 0
+        if self._clients >= self._limit or self._models + models > _MOST_MODELS:
             return self._turn_away()
         self._clients += 1
+        self._models += models
         try:
             return await self._stream(http_request, request)
         finally:
             self._clients -= 1
+            self._models -= models
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -103,7 +110,6 @@ class Notifications:
     ) -> None:
         if http_request.transport is None:
             return
-        _give_up_after(self._timeout, http_request.transport)
         connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
         self._enter(connection)
         try:
@@ -125,10 +131,3 @@ class Notifications:
         self._fanout.leave(connection)
         if connection.request.watches_queue:
             self._queue_relay.leave()
-
-
-def _give_up_after(seconds: float, transport: asyncio.BaseTransport) -> None:
-    """Let the kernel end a connection whose peer acknowledges nothing, for instance because it lost its network."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

@@ -1,6 +1,6 @@
 """A client's request for the notification stream, read from its URL and headers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,26 @@ import grpc
 from aiohttp import web
 
 from thumbq.v1.job_pb2 import ThumbnailStatus
-from thumbq.v1.notification_pb2 import Notification
+from thumbq.v1.notification_pb2 import Notification, SubscribeRequest
+from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
 from thumbq_gateway.notifications.ring import Event
-from thumbq_gateway.protojson.values import InvalidValue, Reader, read_flag_text, whole_number_reader, word_reader
+from thumbq_gateway.protojson.decoder import decoder_of
+from thumbq_gateway.protojson.values import (
+    InvalidValue,
+    Reader,
+    choice_reader,
+    read_flag,
+    read_flag_text,
+    whole_number_reader,
+)
 
+MOST_MODELS = 10_000  # of one subscription
 _WORDS = {"earliest": StartFrom.EARLIEST, "latest": StartFrom.LATEST}
-_read_status = word_reader(ThumbnailStatus.DESCRIPTOR)
+_read_status = choice_reader(ThumbnailStatus.DESCRIPTOR)
+_decode = decoder_of(SubscribeRequest.DESCRIPTOR).fields
 _read_model_id = whole_number_reader(1, 2**63 - 1)
 
 
@@ -41,18 +52,56 @@ class SubscriptionRequest:
         return (not models or news.model_id in models) and (not statuses or news.status in statuses)
 
 
-def read_request(request: web.Request) -> SubscriptionRequest:
-    """Read the parameters of an HTTP request. Raises Refusal."""
+async def read_request(request: web.Request, bodies: Bodies) -> SubscriptionRequest:
+    """Read the parameters of an HTTP request, from its query or from the body of a POST. Raises Refusal."""
     try:
-        return SubscriptionRequest(
-            framing=_framing(request),
-            model_ids=frozenset(_several(request, "modelId", _read_model_id)),
-            statuses=frozenset(_several(request, "status", _read_status)),
-            start=_start(request),
-            watches_queue=_watches_queue(request),
-        )
+        if request.method == "POST":
+            return await bodies.decoded(request, MEBIBYTE, lambda body: _from_body(request, body))
+        return _from_query(request)
     except InvalidValue as invalid:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
+
+
+def _from_query(request: web.Request) -> SubscriptionRequest:
+    return SubscriptionRequest(
+        framing=_framing(request),
+        model_ids=_model_ids(_several(request, "modelId", _read_model_id), "modelId"),
+        statuses=frozenset(_several(request, "status", _read_status)),
+        start=_start(request, request.query.get("after")),
+        watches_queue=_watches_queue(request),
+    )
+
+
+def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
+    """Read the fields of SubscribeRequest, and `queue`."""
+    fields = _decode(body)
+    queue = next((value for name, value in body.items() if name.lower() == "queue"), None)  # type: ignore[attr-defined]
+    try:
+        watches_queue = read_flag(queue or False)
+    except InvalidValue as invalid:
+        raise invalid.within("queue") from None
+    return SubscriptionRequest(
+        framing=_framing(request),
+        model_ids=_model_ids(_checked(fields.get("model_ids", ()), "modelIds", _read_model_id), "modelIds"),
+        statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
+        start=_start(request, fields.get("after")),
+        watches_queue=watches_queue,
+    )
+
+
+def _model_ids(model_ids: Iterable[int], name: str) -> frozenset[int]:
+    distinct = frozenset(model_ids)
+    if len(distinct) > MOST_MODELS:
+        raise InvalidValue(f"must name at most {MOST_MODELS:,} models", name)
+    return distinct
+
+
+def _checked(values: Iterable[object], name: str, read: Reader) -> Iterator[Any]:
+    for position, value in enumerate(values):
+        try:
+            yield read(value)
+        except InvalidValue as invalid:
+            raise invalid.within(f"{name}[{position}]") from None
 
 
 def _framing(request: web.Request) -> Framing:
@@ -77,11 +126,11 @@ def _watches_queue(request: web.Request) -> bool:
         raise invalid.within("queue") from None
 
 
-def _start(request: web.Request) -> Cursor | StartFrom:
+def _start(request: web.Request, after: str | None) -> Cursor | StartFrom:
     # A browser sets this header by itself and never reconnects after a 400, so a malformed one is not refused.
     if text := request.headers.get("Last-Event-ID"):
         return _position(text) or StartFrom.MALFORMED
-    if position := _position(request.query.get("after") or "latest"):
+    if position := _position(after or "latest"):
         return position
     raise InvalidValue('must be a cursor such as "5f0c21ab-42", or "earliest", or "latest"', "after")
 

@@ -1,7 +1,7 @@
 """The last notifications, kept in memory for clients that reconnect soon."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -25,6 +25,21 @@ class Event:
 
 
 _seq = attrgetter("seq")
+_PIECE = 64 * 1024  # bytes of events that are written at once
+
+
+def in_pieces(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """Yield the events in groups of at most 64 KiB, or of one that is larger."""
+    piece: list[Event] = []
+    size = 0
+    for event in events:
+        if piece and size + event.size > _PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(event)
+        size += event.size
+    if piece:
+        yield piece
 
 
 class Ring:
@@ -69,6 +84,6 @@ class Ring:
         self.head = self.head._replace(seq=seq)
 
     def after(self, seq: int, limit: int) -> list[Event]:
-        """Return the next events, at most `limit`. Valid only for a `seq` at or after the floor."""
+        """Return the next events, at most `limit` and 64 KiB. Valid only for a `seq` at or after the floor."""
         start = bisect_right(self._events, seq, lo=self._first, key=_seq)
-        return self._events[start : start + limit]
+        return next(in_pieces(self._events[start : start + limit]), [])

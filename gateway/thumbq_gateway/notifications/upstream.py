@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 import grpc
@@ -22,11 +21,11 @@ from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import event_of
-from thumbq_gateway.notifications.ring import Event, Ring
+from thumbq_gateway.notifications.page import Page, PageBuilder
+from thumbq_gateway.notifications.ring import Ring, in_pieces
 
 _TIMEOUT = 10.0  # seconds
-_BATCH = 64  # notifications that are published before other tasks run
-_PAGE = 2_000  # notifications of the log that one client gets before the next client has its turn
+_BATCH = 64  # notifications that are encoded before other tasks run
 _LOG_READERS = 8  # clients that read the server's log at the same time
 _EARLIEST = "earliest"  # in the protocol: before everything in the log
 
@@ -37,16 +36,6 @@ def back_off() -> Iterator[float]:
     """Yield the pause before each next attempt, in seconds: up to 1, with jitter."""
     for attempt in itertools.count():
         yield min(1.0, 0.1 * 2 ** min(attempt, 4)) * random.uniform(0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A stretch of the log that ends at `cursor`."""
-
-    events: Sequence[Event]
-    cursor: Cursor
-    # Set when the stretch does not begin where the reader asked.
-    reset_reason: ResetReason.ValueType = ResetReason.RESET_REASON_UNSPECIFIED
 
 
 class Listener(Protocol):
@@ -113,9 +102,7 @@ class Upstream:
         Raises AioRpcError, TimeoutError.
         """
         after = _EARLIEST if position is None else str(position)
-        events: list[Event] = []
-        taken = 0
-        reached: Cursor | None = None
+        page = PageBuilder(wants)
         async with self._log_readers, asyncio.timeout(_TIMEOUT):
             self._metrics.log_pages.inc()
             stream = self._service.Subscribe(SubscribeRequest(after=after))
@@ -124,12 +111,10 @@ class Upstream:
                     cursor = Cursor.parse(response.cursor)
                     if response.reset:
                         # If the log was pruned during this read, the next read begins with the reset.
-                        return Page(events, reached) if reached else Page([], cursor, response.reset_reason)
-                    reached = cursor
-                    taken += len(response.notifications)
-                    events += [event_of(notification) for notification in response.notifications if wants(notification)]
-                    if taken >= _PAGE or cursor.epoch != floor.epoch or cursor.seq >= floor.seq:
-                        return Page(events, cursor)
+                        return page.built() or Page([], cursor, response.reset_reason)
+                    await page.take(response.notifications, cursor)
+                    if page.is_full or cursor.epoch != floor.epoch or cursor.seq >= floor.seq:
+                        return page.built() or Page([], cursor)
             finally:
                 stream.cancel()
         raise TimeoutError("the server ended the stream too soon")
@@ -165,8 +150,9 @@ class Upstream:
             batch = response.notifications[start : start + _BATCH]
             news = [event for event in map(event_of, batch) if event.seq > ring.head.seq]
             if news:
-                ring.append(news)
-                self._fanout.publish(news)
+                for piece in in_pieces(news):
+                    ring.append(piece)
+                    self._fanout.publish(piece)
                 for listener in self.listeners:
                     listener.hear(batch[-len(news) :])
                 await asyncio.sleep(0)

@@ -2,6 +2,8 @@
 
 from typing import Any, TypeAlias
 
+from thumbq_gateway.notifications.request import MOST_MODELS
+
 Document: TypeAlias = dict[str, Any]
 
 
@@ -31,6 +33,26 @@ _NOTIFICATIONS: Document = {
             "content": {"text/event-stream": {}, "application/x-ndjson": {}},
         },
         "503": {"description": "The gateway has its maximum of clients; Retry-After says when to ask again."},
+    },
+}
+POSTED_SUBSCRIPTION: Document = {
+    **{name: _NOTIFICATIONS[name] for name in ("tags", "responses")},
+    "operationId": "PostedNotifications",
+    "summary": "The same for a subscription to more models than fit into an address",
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "modelIds": {"type": "array", "items": {"type": "integer"}, "maxItems": MOST_MODELS},
+                        "statuses": {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}},
+                        "after": {"type": "string"},
+                        "queue": {"type": "boolean"},
+                    },
+                }
+            }
+        }
     },
 }
 _FILE: Document = {

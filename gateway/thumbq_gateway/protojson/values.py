@@ -1,9 +1,8 @@
 """Single JSON values to values of message fields. Each refusal has its reason."""
 
-import math
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -16,6 +15,7 @@ Reader: TypeAlias = Callable[[Any], Any]
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
+_NANOSECOND = Decimal("1e-9")
 _LONGEST_DURATION = 315_576_000_000  # seconds: 10,000 years, the limit of Duration
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -87,13 +87,13 @@ def whole_number_reader(lowest: int, highest: int) -> Reader:
     def read_whole_number(value: object) -> int:
         if isinstance(value, str):
             value = int(value) if _WHOLE_NUMBER.fullmatch(value) else None
-        elif isinstance(value, float):
-            value = int(value) if value.is_integer() else None
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, int | Decimal) or isinstance(value, bool):
             raise InvalidValue("must be a whole number")
-        if not lowest <= value <= highest:
+        if not lowest <= value <= highest:  # before int(), which would write out all digits of 1e999999
             raise InvalidValue(f"must be between {lowest} and {highest}")
-        return value
+        if value != int(value):
+            raise InvalidValue("must be a whole number")
+        return int(value)
 
     return read_whole_number
 
@@ -106,6 +106,8 @@ def enum_reader(enum: EnumDescriptor) -> Reader:
     def read_enum(value: object) -> int:
         if isinstance(value, str) and (number := numbers.get(value.lower())) is not None:
             return number
+        if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number:
             return value
         raise InvalidValue(problem)
@@ -113,16 +115,16 @@ def enum_reader(enum: EnumDescriptor) -> Reader:
     return read_enum
 
 
-def word_reader(enum: EnumDescriptor) -> Callable[[str], int]:
-    """Return a reader of the words that a client may choose from, in any case."""
-    numbers = {word.lower(): number for word, number in choices(enum).items()}
+def choice_reader(enum: EnumDescriptor) -> Reader:
+    """Return a reader that takes what `enum_reader` takes, but not Unspecified."""
+    read_enum = enum_reader(enum)
 
-    def read_word(text: str) -> int:
-        if number := numbers.get(text.lower()):
-            return number
+    def read_choice(value: object) -> int:
+        if number := read_enum(value):
+            return int(number)
         raise InvalidValue(_must_be_one_of(enum))
 
-    return read_word
+    return read_choice
 
 
 def read_duration(value: object) -> Duration:
@@ -132,6 +134,7 @@ def read_duration(value: object) -> Duration:
         raise InvalidValue('must be a duration such as "30s", or a number of seconds')
     if abs(seconds) > _LONGEST_DURATION:
         raise InvalidValue(f"must be between -{_LONGEST_DURATION} and {_LONGEST_DURATION} seconds")
+    seconds = seconds.quantize(_NANOSECOND, rounding=ROUND_DOWN)
     whole = int(seconds)
     return Duration(seconds=whole, nanos=int((seconds - whole) * 1_000_000_000))
 
@@ -154,6 +157,8 @@ def _seconds(value: object) -> Decimal | None:
     if isinstance(value, str):
         match = _SECONDS.fullmatch(value)
         return Decimal(match[1]) if match else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool):
         return None
-    return Decimal(str(value)) if abs(value) <= _LONGEST_DURATION else Decimal(_LONGEST_DURATION + 1)
+    if isinstance(value, int):
+        value = Decimal(value)
+    return value if isinstance(value, Decimal) else None

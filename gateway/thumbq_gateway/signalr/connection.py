@@ -1,11 +1,12 @@
 """One client of a hub: its handshake, its calls, and what is sent to it."""
 
+import asyncio
 import time
 
 import structlog
 
 from thumbq_gateway.metrics import CutOff, HubMetrics
-from thumbq_gateway.signalr.hub import Hub, Refused
+from thumbq_gateway.signalr.hubs.hub import Hub, Refused
 from thumbq_gateway.signalr.outlets import Outlet
 from thumbq_gateway.signalr.protocol import (
     HANDSHAKE_DONE,
@@ -23,6 +24,8 @@ from thumbq_gateway.signalr.protocol import (
     read_invocation,
     read_message,
 )
+
+_LOOK_AGAIN = 0.02  # seconds
 
 log = structlog.get_logger()
 
@@ -71,6 +74,11 @@ class Connection:
             self.cut_off(CutOff.UNREAD)
         else:
             self.outlet.write(record)
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of the records before, so that a long answer does not cut it off."""
+        while not self.ended and self.outlet.unread > self._buffer_limit // 2:  # noqa: ASYNC110 - a transport has no event
+            await asyncio.sleep(_LOOK_AGAIN)
 
     def ping(self) -> None:
         """Tell the client that the line is alive."""

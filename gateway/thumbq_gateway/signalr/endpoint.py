@@ -13,7 +13,7 @@ from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.signalr.connection import Connection
 from thumbq_gateway.signalr.connections import Connections
-from thumbq_gateway.signalr.hub import Hub
+from thumbq_gateway.signalr.hubs.hub import Hub
 from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet, WebSocketOutlet
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
 from thumbq_gateway.signalr.tokens import Token, Tokens
@@ -212,7 +212,8 @@ class Endpoint:
     def _check_origin(self, request: web.Request) -> None:
         """Refuse pages of foreign origins: a browser opens a WebSocket for them without a preflight."""
         origin = request.headers.get("Origin")
-        if origin and not self._origins & {origin, "*"} and URL(origin).authority != request.host:
+        own = request.headers.get("X-Forwarded-Host", request.host)  # no page can set that header
+        if origin and not self._origins & {origin, "*"} and URL(origin).authority != own:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {origin[:200]} may not connect here.")
 
 

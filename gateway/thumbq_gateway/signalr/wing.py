@@ -12,14 +12,14 @@ from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
-from thumbq_gateway.signalr.hub import Hub
-from thumbq_gateway.signalr.nudges import Nudges
-from thumbq_gateway.signalr.page_hub import PageHub
-from thumbq_gateway.signalr.presence import Presence
+from thumbq_gateway.signalr.hubs.hub import Hub
+from thumbq_gateway.signalr.hubs.nudges import Nudges
+from thumbq_gateway.signalr.hubs.page_hub import PageHub
+from thumbq_gateway.signalr.hubs.presence import Presence
+from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
 from thumbq_gateway.signalr.tokens import Tokens
-from thumbq_gateway.signalr.worker_hub import PATHS, WorkerHub, Workers
 
-_PRESENCE_HEARTBEATS = 4  # between two reports of the workers that are there
+PRESENCE_INTERVAL = 60.0  # seconds between two reports of the workers that are connected
 
 
 class SignalR:
@@ -42,7 +42,7 @@ class SignalR:
         workers = Workers()
         self._pages = PageHub(channel, metrics)
         self._nudges = Nudges(channel, workers, queue_relay, metrics)
-        self._presence = Presence(channel, workers, _PRESENCE_HEARTBEATS * heartbeat)
+        self._presence = Presence(channel, workers, PRESENCE_INTERVAL)
         self._connections = Connections(metrics, heartbeat=heartbeat, limit=limit)
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [

@@ -13,10 +13,10 @@ from aiohttp import web
 from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
+from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
 from thumbq_gateway.http.files import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.transcoding.request_body import MEBIBYTE
 
 THUMBNAIL_FIELDS = (
     "status",
@@ -29,6 +29,7 @@ THUMBNAIL_FIELDS = (
     "processedAt",
     "cursor",
 )
+_VERSION = "modelVersionId"  # shown where a version was asked for
 _BAD_REQUESTS = {400, 404, 409}  # the documented routes answer all of them with 400
 
 
@@ -99,6 +100,8 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     """Return the fields that the contract's page reads, each one always present; never the file's path."""
     printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
     shown = {name: printed.get(name) for name in THUMBNAIL_FIELDS}
+    if _VERSION in printed:
+        shown[_VERSION] = printed[_VERSION]
     if thumbnail.HasField("file_url"):
         shown["fileUrl"] = versioned(thumbnail.file_url, thumbnail.processed_at)
     if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:

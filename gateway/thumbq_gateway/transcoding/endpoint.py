@@ -6,11 +6,11 @@ from typing import Any
 import grpc
 from aiohttp import web
 
+from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
-from thumbq_gateway.transcoding.request_body import read_json
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.unary_call import UnaryCall
 
@@ -18,8 +18,11 @@ from thumbq_gateway.transcoding.unary_call import UnaryCall
 class Endpoint:
     """The handler of one route."""
 
-    def __init__(self, route: Route, call: UnaryCall, batch_call: UnaryCall | None, metrics: RequestMetrics) -> None:
+    def __init__(
+        self, route: Route, bodies: Bodies, call: UnaryCall, batch_call: UnaryCall | None, metrics: RequestMetrics
+    ) -> None:
         """`batch_call` serves the bodies that the contract's clause calls a batch."""
+        self._bodies = bodies
         self._route = route
         self._clause = CLAUSES.get(route.name, GENERAL)
         self._call = call
@@ -53,16 +56,18 @@ class Endpoint:
             raise web.HTTPNotFound from None
 
     async def _answer(self, request: web.Request, path_values: dict[str, Any]) -> web.Response:
-        call = self._call
         if self._route.takes_body:
-            body = await read_json(request, self._clause.body_limit)
-            if self._batch_call and self._clause.batch and _has_field(body, self._clause.batch.field):
-                call = self._batch_call
-            values = call.decoder.fields(body)
+            call, values = await self._bodies.decoded(request, self._clause.body_limit, self._read_body)
         else:
-            values = call.decoder.query(request.query.items())
+            call, values = self._call, self._call.decoder.query(request.query.items())
         response = await call(values | path_values)
         return self._clause.answer(response, request) or call.printed(response)
+
+    def _read_body(self, body: object) -> tuple[UnaryCall, dict[str, Any]]:
+        """Return the call that the body is for, and its values. Raises InvalidValue."""
+        is_batch = self._clause.batch and _has_field(body, self._clause.batch.field)
+        call = self._batch_call if self._batch_call and is_batch else self._call
+        return call, call.decoder.fields(body)
 
 
 def _has_field(body: object, field: str) -> bool:

@@ -14,11 +14,11 @@ from thumbq.v1.queue_pb2 import (
     GetJobRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text, whole_number_reader
-from thumbq_gateway.transcoding.request_body import MEBIBYTE, read_json
 
 _DEADLINE = 10.0  # seconds
 # For a worker that does not know them.
@@ -30,7 +30,8 @@ _read_job_id = whole_number_reader(0, 2**63 - 1)
 class Finish:
     """The handler."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, bodies: Bodies) -> None:
+        self._bodies = bodies
         self._queue = QueueServiceStub(channel)
 
     def routes(self) -> list[web.RouteDef]:
@@ -45,7 +46,8 @@ class Finish:
         except InvalidValue:
             raise web.HTTPNotFound from None
         try:
-            return _json(await self._finish(job_id, await read_json(request, MEBIBYTE)))
+            body = await self._bodies.decoded(request, MEBIBYTE, lambda body: body)
+            return _json(await self._finish(job_id, body))
         except InvalidValue as invalid:
             return _refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)))
         except Refusal as refusal:
@@ -69,7 +71,7 @@ class Finish:
             if not report.get("error_message", "").strip():
                 report["error_message"] = _NO_REASON
             answer = await self._queue.FailJob(FailJobRequest(**report), timeout=_DEADLINE)
-        return encoder_of(answer.DESCRIPTOR)(answer) | {"modelVersionId": None}
+        return {"modelVersionId": None} | encoder_of(answer.DESCRIPTOR)(answer)
 
     async def _cancelled(self, job_id: int) -> dict[str, Any] | None:
         """Return the answer to a worker whose model was deleted meanwhile, or None for other jobs."""
@@ -77,7 +79,8 @@ class Finish:
         if job.status != JobStatus.JOB_STATUS_CANCELLED:
             return None
         message = "The job was cancelled; its result is not needed."
-        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": None}
+        version_id = job.model_version_id if job.HasField("model_version_id") else None
+        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
 
 
 def _succeeded(body: dict[str, Any]) -> bool:

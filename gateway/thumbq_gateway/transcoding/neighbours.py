@@ -5,6 +5,8 @@ from typing import Any
 import grpc
 from aiohttp import web
 
+from thumbq.v1.notification_pb2 import GetThumbnailRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.errors import Refusal
@@ -19,6 +21,7 @@ class Neighbours:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._queue = QueueServiceStub(channel)
+        self._notifications = NotificationServiceStub(channel)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -33,10 +36,10 @@ class Neighbours:
         model_id = int(request.match_info["model_id"])
         if model_id >= 1 << 63:
             raise web.HTTPNotFound
-        newest = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=1), timeout=_DEADLINE)
-        if not model_id or not newest.jobs:
-            raise Refusal(grpc.StatusCode.NOT_FOUND, f"Nobody has asked for a thumbnail of model {model_id} yet.")
-        again = EnqueueJobRequest(model_id=model_id, model_hash=newest.jobs[0].model_hash, force=True)
+        model_hash = await self._hash_of(model_id, request.query.get("versionId", ""))
+        if not model_hash:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"No thumbnail of model {model_id} was asked for yet.")
+        again = EnqueueJobRequest(model_id=model_id, model_hash=model_hash, force=True)
         answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
         told: dict[str, Any] = {
             "message": "Thumbnail regeneration queued successfully",
@@ -45,6 +48,16 @@ class Neighbours:
             "status": "Pending",
         }
         return web.Response(body=json_bytes(told), content_type="application/json")
+
+    async def _hash_of(self, model_id: int, version_id: str) -> str:
+        """Return the hash of the version's file, or of the model's newest one; "" when there is none."""
+        if version_id.isascii() and version_id.isdigit() and 0 < int(version_id[:19]) < 1 << 63:
+            asked = GetThumbnailRequest(model_version_id=int(version_id[:19]))
+            version = (await self._notifications.GetThumbnail(asked, timeout=_DEADLINE)).thumbnail
+            if version.model_id == model_id:
+                return version.model_hash
+        newest = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=1), timeout=_DEADLINE)
+        return newest.jobs[0].model_hash if model_id and newest.jobs else ""
 
     async def other_kind(self, request: web.Request) -> web.Response:
         """Answer 404, which a worker takes for no job: only models are rendered."""

@@ -3,6 +3,7 @@
 import grpc
 from aiohttp import web
 
+from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, other_paths
 from thumbq_gateway.transcoding.endpoint import Endpoint
@@ -15,12 +16,13 @@ LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
 class Transcoder:
     """The HTTP handlers of a route table."""
 
-    def __init__(self, table: Table, channel: grpc.aio.Channel, metrics: RequestMetrics) -> None:
+    def __init__(self, table: Table, channel: grpc.aio.Channel, bodies: Bodies, metrics: RequestMetrics) -> None:
         """Raises LookupError when the contract names an RPC or a field to wait for that does not exist."""
         for name in CLAUSES.keys() - table.keys():
             raise LookupError(f"The contract names {name}, which has no route.")
         self._table = table
         self._channel = channel
+        self._bodies = bodies
         self._metrics = metrics
         self._long_polls = LongPolls(metrics)
 
@@ -41,7 +43,7 @@ class Transcoder:
     def _endpoint(self, route: Route) -> Endpoint:
         batch = CLAUSES.get(route.name, GENERAL).batch
         batch_call = self._call(self._table[batch.rpc][0]) if batch else None
-        return Endpoint(route, self._call(route), batch_call, self._metrics)
+        return Endpoint(route, self._bodies, self._call(route), batch_call, self._metrics)
 
     def _call(self, route: Route) -> UnaryCall:
         wait_field = CLAUSES.get(route.name, GENERAL).wait_field

@@ -8,7 +8,6 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 INT64_MAX = 2**63 - 1
-INT32_MAX = 2**31 - 1
 
 
 class JobStatus(StrEnum):
@@ -33,6 +32,16 @@ class ThumbnailStatus(StrEnum):
     PROCESSING = "Processing"
     READY = "Ready"
     FAILED = "Failed"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, in the words of SQL."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    # given back unspent
+    RELEASED = "Released"
 
 
 class Token(NamedTuple):
@@ -101,9 +110,13 @@ class Failure(NamedTuple):
     retry_delay: float | None
 
 
-def format_token(job_id: int, lease_seq: int) -> str:
-    """Return the text that proves a lease. It is opaque to clients."""
-    return f"{job_id}-{lease_seq}"
+def format_token(job_id: int, lease_seq: int, history: str) -> str:
+    """Return the text that proves a lease. It is opaque to clients.
+
+    `history` names the history of the database that the lease is in: in another one, the same numbers may belong to the
+    job of another model.
+    """
+    return f"{job_id}-{lease_seq}-{history}"
 
 
 class EnqueueOutcome(Enum):

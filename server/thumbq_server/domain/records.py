@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from thumbq_server.domain.job import JobStatus, ThumbnailStatus, Verdict
+from thumbq_server.domain.job import AttemptOutcome, JobStatus, ThumbnailStatus, Verdict
 
 
 class JobRecord(NamedTuple):
@@ -41,6 +41,20 @@ class ThumbnailRecord(NamedTuple):
     width: int | None
     height: int | None
     model_hash: bytes | None
+
+
+class AttemptRecord(NamedTuple):
+    """An attempt that has ended. `worker_id` and `claimed_at` are None for a job that was cancelled while it waited."""
+
+    attempt: int
+    lease_seq: int
+    worker_id: str | None
+    claimed_at: datetime | None
+    ended_at: datetime
+    outcome: AttemptOutcome
+    error_message: str | None
+    path: str | None
+    next_attempt_at: datetime | None
 
 
 class Counters(NamedTuple):

@@ -20,6 +20,13 @@ class WrongState(Refused):
     """The job, or the lease on it, is not in a state for this."""
 
 
+class StaleLease(WrongState):
+    """The lease is gone: it belongs to another, or to another history of the database."""
+
+    def __init__(self) -> None:
+        super().__init__(STALE_LEASE)
+
+
 NOT_PROCESSING = "Job is not in processing state."
 
 ALREADY_ENDED = "Job has ended already."

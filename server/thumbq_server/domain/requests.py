@@ -1,15 +1,21 @@
 """The rules for what a request may say. Each check returns the valid value, or raises Invalid with a sentence."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from thumbq_server.domain.job import INT32_MAX, INT64_MAX, Completion, Failure, NewJob, Token
-from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.job import INT64_MAX, Completion, Failure, NewJob, Token
+from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
 MAX_WORKER_ID = 100
+
+MAX_TOKEN = 64
+
+MAX_VERSION = 100
+
+MAX_LABELS, MAX_LABEL_NAME, MAX_LABEL_VALUE = 50, 100, 500
 
 MAX_ERROR_MESSAGE = 1000
 
@@ -65,13 +71,16 @@ class PathRule:
         return path
 
 
-def parse_token(text: str) -> Token:
-    """The inverse of `format_token`; raise Invalid for anything else."""
-    job_id, _, lease_seq = text.partition("-")
+def parse_token(text: str, history: str) -> Token:
+    """The inverse of `format_token`; raise StaleLease for a token of another history, Invalid for anything else."""
+    job_id, _, rest = text.partition("-")
+    lease_seq, _, named_history = rest.partition("-")
     # isascii too: isdigit() alone is true for "²", which int() refuses
-    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= 32:
+    if job_id.isdigit() and lease_seq.isdigit() and text.isascii() and len(text) <= MAX_TOKEN and len(lease_seq) <= 19:
         token = Token(int(job_id), int(lease_seq))
-        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT32_MAX:
+        if token.job_id <= INT64_MAX and 0 < token.lease_seq <= INT64_MAX:
+            if named_history != history:
+                raise StaleLease
             return token
     raise Invalid("leaseToken is malformed")
 
@@ -83,9 +92,36 @@ def check_worker_id(worker_id: str) -> str:
         raise Invalid("WorkerId is required")
     if len(worker_id) > MAX_WORKER_ID:
         raise Invalid(f"WorkerId is longer than {MAX_WORKER_ID} characters")
-    if not worker_id.isprintable():
-        raise Invalid("WorkerId contains control characters")
+    _check_printable("WorkerId", worker_id)
     return worker_id
+
+
+def check_version(version: str) -> str:
+    """Return the version of a worker's program; raise Invalid when it is too long or not printable."""
+    if len(version) > MAX_VERSION:
+        raise Invalid(f"version is longer than {MAX_VERSION} characters")
+    _check_printable("version", version)
+    return version
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a worker; raise Invalid when they are too many, too long or not printable."""
+    if len(labels) > MAX_LABELS:
+        raise Invalid(f"there are {len(labels)} labels; at most {MAX_LABELS} are taken")
+    for name, value in labels.items():
+        if not 1 <= len(name) <= MAX_LABEL_NAME:
+            raise Invalid(f"the name of a label has 1 to {MAX_LABEL_NAME} characters")
+        if len(value) > MAX_LABEL_VALUE:
+            raise Invalid(f"the value of a label has at most {MAX_LABEL_VALUE} characters")
+        _check_printable("a label", name + value)
+    return dict(labels)
+
+
+def _check_printable(what: str, text: str) -> None:
+    """Raise Invalid, and name the first character that cannot be printed, such as a control character."""
+    if not text.isprintable():
+        wrong = next(character for character in text if not character.isprintable())
+        raise Invalid(f"{what} has a character that is not printable (U+{ord(wrong):04X})")
 
 
 def check_new_job(
@@ -156,6 +192,11 @@ def check_batch(items: Sequence[object], what: str) -> None:
     """Raise Invalid unless there are 1 to MAX_BATCH items."""
     if not items:
         raise Invalid(f"{what} must not be empty")
+    check_at_most(items, what)
+
+
+def check_at_most(items: Sequence[object], what: str) -> None:
+    """Raise Invalid when there are more than MAX_BATCH items."""
     if len(items) > MAX_BATCH:
         raise Invalid(f"{what} has {len(items)} items; at most {MAX_BATCH} are taken at once")
 

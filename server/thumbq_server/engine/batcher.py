@@ -38,6 +38,13 @@ class Batcher(Generic[T, R]):
             self._tasks.add(asyncio.create_task(self._work()))
         return await future
 
+    def refuse_waiting(self, error: Unavailable) -> None:
+        """Answer the calls that are in no batch yet with `error`."""
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
     async def drained(self) -> None:
         """Wait until every call is answered."""
         while self._tasks:

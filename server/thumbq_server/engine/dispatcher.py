@@ -91,6 +91,12 @@ class Dispatcher:
         for claimant in self._credits.waiting():
             claimant.unavailable(_going_away())
 
+    def forget(self, error: Unavailable) -> None:
+        """Drop all claimants, and tell them that no jobs will come: the sessions that they name are gone."""
+        for claimant in self._credits.waiting():
+            self.remove(claimant)
+            claimant.unavailable(error)
+
     def reserve(self, count: int) -> Reservation:
         """Reserve credits for up to `count` jobs that are about to be enqueued, if no other job is known to be due.
 

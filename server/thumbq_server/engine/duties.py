@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
-from thumbq_server.storage import maintenance
+from thumbq_server.storage import maintenance, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.fail import expire
-from thumbq_server.storage.workers import record_heartbeats
 
 EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
 PRUNE_LIMIT = 1000
+GONE_SECONDS = 7 * 86_400.0
 _PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
 
 
@@ -90,23 +90,46 @@ class VacuumLiveTables:
         return 0
 
 
-class RecordSignsOfLife:
-    """Moves the last sign of life of all workers that gave one, in one statement.
-
-    Heartbeats and unary dequeues call `note`.
-    """
+class PruneWorkers:
+    """Forgets workers that were not heard of for a week, and hold no lease."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def __call__(self) -> int:
+        """Return how many were forgotten."""
+        return await workers.prune(self._database, GONE_SECONDS, PRUNE_LIMIT)
+
+
+class RecordSignsOfLife:
+    """Moves the last sign of life of all workers that gave one, in one statement.
+
+    Heartbeats call `note`. Unary dequeues call `hear`: the worker has received what it claimed before.
+    """
+
+    def __init__(self, database: Database, unary_lease_seconds: float) -> None:
+        self._database = database
+        self._unary_lease_seconds = unary_lease_seconds
         self._seen: set[int] = set()
+        self._heard: dict[int, float] = {}
 
     def note(self, session: int) -> None:
         """Note that the worker of a session lives."""
         self._seen.add(session)
 
+    def hear(self, session: int) -> None:
+        """Note that a worker of unary calls lives, and what it claimed until now."""
+        self._seen.add(session)
+        self._heard[session] = time.monotonic()
+
     async def __call__(self) -> int:
         """Return 0: that workers live is not worth a line in the log."""
         if self._seen:
             seen, self._seen = self._seen, set()
-            await record_heartbeats(self._database, sorted(seen))
+            await workers.record_heartbeats(self._database, sorted(seen))
+        if self._heard:
+            heard, self._heard = self._heard, {}
+            now = time.monotonic()
+            ages = {session: now - at for session, at in heard.items()}
+            await workers.confirm(self._database, ages, self._unary_lease_seconds)
         return 0

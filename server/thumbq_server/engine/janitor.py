@@ -12,6 +12,10 @@ from thumbq_server.storage.postgres.errors import Unavailable
 
 log = structlog.get_logger()
 
+MISSED = 3
+# Less may be a busy machine.
+SHORTEST_DELAY = 10.0
+
 
 @dataclass
 class Duty:
@@ -21,6 +25,9 @@ class Duty:
     every: float
     run: Callable[[], Awaitable[int]]
     due: float = field(default=0.0)
+    # When it ended last, however it ended; and how often it failed for another reason than an outage.
+    ended: float = field(default_factory=time.monotonic)
+    failures: int = 0
     outage: Outage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +50,14 @@ class Janitor:
                     await self._do(duty)
             await asyncio.sleep(max(0.0, min(duty.due for duty in self._duties) - time.monotonic()))
 
+    def overdue(self) -> str | None:
+        """Return which duty has not run for three of its intervals (and 10 s), in words, or None."""
+        for duty in self._duties:
+            late = time.monotonic() - duty.ended
+            if late > max(MISSED * duty.every, SHORTEST_DELAY):
+                return f"the duty to {duty.name} has not run for {late:.0f} s"
+        return None
+
     async def _do(self, duty: Duty) -> None:
         try:
             done = await duty.run()
@@ -51,7 +66,10 @@ class Janitor:
             duty.outage.began(error)
         except Exception:
             # The clock does not stop for it.
+            duty.failures += 1
             log.exception("janitor.failed", duty=duty.name)
         else:
             if done:
                 log.info("janitor.done", duty=duty.name, count=done)
+        finally:
+            duty.ended = time.monotonic()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.versions import Versions
 from thumbq_server.storage import job_events, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -34,6 +36,10 @@ from thumbq_server.storage.transitions.fail import fail
 from thumbq_server.storage.transitions.release import release
 
 KNOWN_WORKERS = 10_000
+# A worker that is not heard of for longer is registered again: it may have been pruned.
+KNOWN_SECONDS = 86_400.0
+# Nobody knows whether the answer to a unary claim arrives. So its lease is short until the worker is heard of again.
+FIRST_LEASE_SECONDS = 60
 
 
 class Report(NamedTuple):
@@ -42,6 +48,12 @@ class Report(NamedTuple):
     completions: Sequence[Completion]
     failures: Sequence[Failure]
     releases: Sequence[Token]
+
+    def tokens(self) -> list[Token]:
+        """Return the leases that it speaks of, verb by verb."""
+        completed = [Token(item.job_id, item.lease_seq) for item in self.completions]
+        failed = [Token(item.job_id, item.lease_seq) for item in self.failures]
+        return [*completed, *failed, *self.releases]
 
 
 class Queue:
@@ -61,6 +73,7 @@ class Queue:
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self.versions = Versions(database)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
@@ -72,27 +85,25 @@ class Queue:
         self.extend_lane = database.lane()
         self._seen = seen
         self._background: set[asyncio.Task[None]] = set()
-        self._known_workers: OrderedDict[str, int] = OrderedDict()
+        self._known_workers: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, Reported] = Batcher(partial(complete, self._report_lane))
+        self.complete: Batcher[Completion, Reported] = Batcher(self._complete)
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
         self.release: Batcher[Token, Verdict] = Batcher(self._release)
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
+        self.history = database.history
+        self.history.on_change(self._forget)
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """End attempts in every way. Return the tokens whose results were not simply taken, and why."""
         completed, failed, released = await asyncio.gather(
             self.complete(report.completions), self.fail(report.failures), self.release(report.releases)
         )
-        items: tuple[Completion | Failure | Token, ...] = (*report.completions, *report.failures, *report.releases)
         verdicts = (*(verdict for verdict, _ in completed), *(verdict for verdict, _ in failed), *released)
-        return [
-            (Token(item.job_id, item.lease_seq), verdict)
-            for item, verdict in zip(items, verdicts, strict=True)
-            if verdict is not Verdict.OK
-        ]
+        pairs = zip(report.tokens(), verdicts, strict=True)
+        return [(token, verdict) for token, verdict in pairs if verdict is not Verdict.OK]
 
     def release_soon(self, tokens: Sequence[Token]) -> None:
         """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead."""
@@ -102,10 +113,10 @@ class Queue:
 
     async def session_of(self, worker_id: str) -> int:
         """Return the session of a worker that uses unary calls."""
-        session = self._known_workers.get(worker_id)
-        if session is None:
+        session, known_at = self._known_workers.get(worker_id, (None, 0.0))
+        if session is None or time.monotonic() - known_at > KNOWN_SECONDS:
             session = await workers.register(self._database, worker_id)
-            self._known_workers[worker_id] = session
+            self._known_workers[worker_id] = session, time.monotonic()
             if len(self._known_workers) > KNOWN_WORKERS:
                 self._known_workers.popitem(last=False)
         return session
@@ -127,7 +138,7 @@ class Queue:
 
         session = await self.session_of(worker_id)
         self._seen(session)
-        claimant = Claimant(session, self.unary_lease_seconds, deliver, unavailable)
+        claimant = Claimant(session, min(FIRST_LEASE_SECONDS, self.unary_lease_seconds), deliver, unavailable)
         self.dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # Without a wait, only the statement timeout limits a claim that hangs.
@@ -142,6 +153,14 @@ class Queue:
         finally:
             self.dispatcher.remove(claimant)
             answer.cancel()
+
+    def _forget(self) -> None:
+        """Drop what belongs to a history that is over: the numbers of workers, and all that waits to be done."""
+        self._known_workers.clear()
+        error = Unavailable("the database has another history")
+        for verb in (self.enqueue, self.complete, self.fail, self.release, self.extend, self.log_event):
+            verb.refuse_waiting(error)
+        self.dispatcher.forget(error)
 
     async def drained(self) -> None:
         """Wait until everything under way is committed (shutdown)."""
@@ -166,6 +185,12 @@ class Queue:
             self.dispatcher.wake()
         for delay in {item.delay for item in items if item.delay}:
             self.dispatcher.wake_in(delay)
+        return answers
+
+    async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
+        answers = await complete(self._report_lane, items)
+        with contextlib.suppress(Unavailable):  # the reports are committed, and must not seem to have failed
+            await self.versions.keep_pictures(items, answers)
         return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:

@@ -1,5 +1,6 @@
 """NotificationService: what pages and other programs learn."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -9,7 +10,7 @@ import grpc
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_error_message, check_model_id, check_thumbnail_url
+from thumbq_server.domain.requests import check_at_most, check_error_message, check_model_id, check_thumbnail_url
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
@@ -19,6 +20,8 @@ from thumbq_server.rpc.errors import refusals_as_status
 
 # Larger messages gain nothing, and would reach the limit of gRPC.
 MAX_NOTIFICATIONS = 1000
+# Encoded at once.
+MAX_ENCODED = 500
 
 Encoded = list[notification_pb2.Notification]
 
@@ -36,21 +39,24 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def Subscribe(
         self, request: notification_pb2.SubscribeRequest, context: Any
     ) -> AsyncIterator[notification_pb2.SubscribeResponse]:
+        check_at_most(request.model_ids, "modelIds")
         models, statuses = frozenset(request.model_ids), frozenset(request.statuses)
         if not statuses <= codec.THUMBNAIL_STATUS_OF.keys():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "statuses must be statuses of thumbnails")
         async with aclosing(self._subscriptions.follow(request.after)) as steps:
             async for step in steps:
-                news = [
-                    notification
-                    for notification in self._notifications(step)
-                    if (not models or notification.model_id in models)
-                    and (not statuses or notification.status in statuses)
-                ]
-                for start in range(0, len(news), MAX_NOTIFICATIONS):
-                    some = news[start : start + MAX_NOTIFICATIONS]
-                    yield notification_pb2.SubscribeResponse(notifications=some, cursor=some[-1].cursor)
-                if not news or news[-1].cursor != str(step.cursor):
+                sent = ""
+                async for notifications in self._pieces(step):
+                    news = [
+                        notification
+                        for notification in notifications
+                        if (not models or notification.model_id in models)
+                        and (not statuses or notification.status in statuses)
+                    ]
+                    if news:
+                        sent = news[-1].cursor
+                        yield notification_pb2.SubscribeResponse(notifications=news, cursor=sent)
+                if sent != str(step.cursor):
                     yield codec.moved(step.cursor, step.reset)
 
     async def WatchQueue(
@@ -83,19 +89,21 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def GetThumbnail(
         self, request: notification_pb2.GetThumbnailRequest, context: Any
     ) -> notification_pb2.GetThumbnailResponse:
-        row, cursor = await self._views.thumbnail(request.model_id)
-        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor))
+        version_id = request.model_version_id
+        row, cursor = await (self._views.version(version_id) if version_id else self._views.thumbnail(request.model_id))
+        return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor, version_id))
 
-    def _notifications(self, step: Step) -> Encoded:
-        """Return the notifications of a step; a commit may begin before it."""
-        return [
-            notification
-            for commit in step.commits
-            for notification in self._encode(commit, step.cursor.epoch)[max(0, step.before + 1 - commit.seq_first) :]
-        ]
+    async def _pieces(self, step: Step) -> AsyncIterator[Encoded]:
+        """Yield the notifications of a step, some at a time, and let others run in between.
 
-    def _encode(self, commit: Commit, epoch: str) -> Encoded:
-        encoded = self._encoded.get(commit)
-        if encoded is None:
-            encoded = self._encoded[commit] = codec.notifications(commit.row, epoch)
-        return encoded
+        A commit may begin before the step. Its first reader encodes it for all.
+        """
+        for commit in step.commits:
+            encoded = self._encoded.setdefault(commit, [])
+            count = commit.seq_last - commit.seq_first + 1
+            for start in range(max(0, step.before + 1 - commit.seq_first), count, MAX_NOTIFICATIONS):
+                end = min(count, start + MAX_NOTIFICATIONS)
+                while len(encoded) < end:
+                    encoded += codec.notifications(commit.row, step.cursor.epoch, len(encoded), MAX_ENCODED)
+                    await asyncio.sleep(0)
+                yield encoded[start:end]

@@ -25,18 +25,18 @@ LOG = Statement(
          WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
          ORDER BY place
     ), told AS (
-        SELECT l.worker, min(l.claimed_at) AS claimed_at
-          FROM leases l JOIN workers w ON w.id = l.worker AND w.session_id = ''
+        SELECT l.session, min(l.claimed_at) AS claimed_at
+          FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
          WHERE l.job_id = ANY ($1)
-         GROUP BY l.worker
+         GROUP BY l.session
     ), extended AS (
         UPDATE leases l
-           SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second',
+           SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                          l.claimed_at + $7 * interval '1 second'))
           FROM told t
-         WHERE l.worker = t.worker AND l.claimed_at >= t.claimed_at
+         WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
            -- the twelve lines of a quick job extend it once
-           AND l.expires_at < now() + 0.9 * $6 * interval '1 second'
+           AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
     ), forgotten AS (
         DELETE FROM job_events WHERE id = ANY (ARRAY (
             SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -71,7 +71,7 @@ KEEP = Statement(
                                                      l.claimed_at + $4 * interval '1 second'))
       FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
       JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
-     WHERE l.worker = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second'
+     WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second'
     """,
 )
 

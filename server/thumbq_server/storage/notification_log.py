@@ -8,6 +8,9 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 from thumbq_server.storage.statements import Statement
 
+# Far less than 2^63, since a position is added to it.
+_ALL_EVENTS = 2**31 - 1
+
 HEAD = Statement("log_head", "", "SELECT epoch, seq FROM queue_head")
 
 OLDEST = Statement("log_oldest", "", "SELECT seq_first AS oldest FROM notifications ORDER BY seq_last LIMIT 1")
@@ -16,11 +19,14 @@ OLDEST = Statement("log_oldest", "", "SELECT seq_first AS oldest FROM notificati
 # order of CommitRecord.
 AFTER = Statement(
     "log_after",
-    "seq bigint, limit bigint",
+    "seq bigint, limit bigint, events bigint",
     """
     SELECT seq_last, seq_first, created_at, status, test, model_ids, job_ids, attempt_counts, error_messages,
            next_attempt_ats, thumbnail_url
-      FROM notifications WHERE seq_last > $1 ORDER BY seq_last LIMIT $2
+      FROM notifications
+     WHERE seq_last > $1
+       AND seq_last <= (SELECT min(seq_last) FROM notifications WHERE seq_last > $1) + $3
+     ORDER BY seq_last LIMIT $2
     """,
 )
 
@@ -51,9 +57,12 @@ async def oldest(database: Database) -> int | None:
     return rows[0]["oldest"] if rows else None
 
 
-async def after(database: Database, seq: int, limit: int) -> Sequence[CommitRecord]:
-    """Return up to `limit` commits that reach beyond `seq`, in order."""
-    records = map(CommitRecord._make, await database.fetch(AFTER, seq, limit))
+async def after(database: Database, seq: int, limit: int, events: int = _ALL_EVENTS) -> Sequence[CommitRecord]:
+    """Return up to `limit` commits that reach beyond `seq`, in order.
+
+    Those after the first have up to `events` notifications in all.
+    """
+    records = map(CommitRecord._make, await database.fetch(AFTER, seq, limit, events))
     return [record._replace(status=ThumbnailStatus(record.status)) for record in records]
 
 

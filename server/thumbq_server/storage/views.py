@@ -1,6 +1,6 @@
-"""The view that puts the status of a job together. It is the one place where that is done."""
+"""The views that put together what the tables do not say by themselves. It is done nowhere else."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, MetaData, SmallInteger, Table, Text
 
 Timestamp = DateTime(timezone=True)
 
@@ -19,23 +19,69 @@ job_states = Table(
     Column("finished_at", Timestamp),
     Column("status", Text),
     Column("attempt_count", SmallInteger),
-    Column("lease_seq", Integer),
+    Column("lease_seq", BigInteger),
     Column("updated_at", Timestamp),
     Column("run_at", Timestamp),
     Column("lease_expires_at", Timestamp),
     Column("worker_id", Text),
 )
 
+# Where a Pending job stands in `ready`, which has no index on the job: after its last attempt, else where it began.
+PLACES = """
+SELECT j.id AS job_id, coalesce(a.next_attempt_at, j.due_at) AS run_at,
+       coalesce(a.next_attempt_at, j.due_at) - j.priority * interval '60 seconds' AS rank
+  FROM jobs j
+  LEFT JOIN LATERAL (
+    SELECT next_attempt_at FROM attempts WHERE job_id = j.id AND lease_seq > j.since
+     ORDER BY lease_seq DESC LIMIT 1) a ON true
+"""
+
+# Each job is looked up by itself (OFFSET 0): a join of whole tables would be planned while they are empty, and kept.
+# A job stands in `ready`, or in `leases`, or its last attempt has ended it. Attempts up to jobs.since belong to an
+# earlier life of the job; their errors are forgotten.
 JOB_STATES = """
-SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts, j.error_message, j.created_at,
-       j.finished_at,
-       CASE WHEN l.job_id IS NOT NULL THEN 'Processing' ELSE coalesce(j.outcome, 'Pending') END AS status,
-       coalesce(l.attempt, r.attempt, j.attempt_count) AS attempt_count,
-       coalesce(l.lease_seq, r.lease_seq, j.lease_seq) AS lease_seq,
-       coalesce(l.claimed_at, j.updated_at) AS updated_at,
+SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts, e.error_message, j.created_at,
+       CASE WHEN r.job_id IS NULL AND l.job_id IS NULL THEN a.ended_at END AS finished_at,
+       CASE WHEN l.job_id IS NOT NULL THEN 'Processing' WHEN r.job_id IS NOT NULL THEN 'Pending' ELSE a.outcome END
+         AS status,
+       coalesce(l.attempt, r.attempt, a.attempt) AS attempt_count,
+       greatest(l.lease_seq, a.lease_seq, 0) AS lease_seq,
+       coalesce(l.claimed_at, greatest(a.ended_at, j.reset_at)) AS updated_at,
        r.run_at, l.expires_at AS lease_expires_at, w.worker_id
   FROM jobs j
-  LEFT JOIN ready r ON r.job_id = j.id
-  LEFT JOIN leases l ON l.job_id = j.id
-  LEFT JOIN workers w ON w.id = l.worker
+  LEFT JOIN LATERAL (
+    SELECT lease_seq, outcome, attempt, ended_at, next_attempt_at FROM attempts WHERE job_id = j.id
+     ORDER BY lease_seq DESC LIMIT 1) a ON true
+  LEFT JOIN LATERAL (
+    SELECT error_message FROM attempts
+     WHERE job_id = j.id AND lease_seq > j.since AND outcome <> 'Released'
+     ORDER BY lease_seq DESC LIMIT 1) e ON true
+  LEFT JOIN LATERAL (
+    SELECT run_at, attempt, job_id FROM ready
+     WHERE job_id = j.id
+       AND rank = coalesce(CASE WHEN a.lease_seq > j.since THEN a.next_attempt_at END, j.due_at)
+                  - j.priority * interval '60 seconds'
+    OFFSET 0) r ON true
+  LEFT JOIN LATERAL (SELECT * FROM leases WHERE job_id = j.id OFFSET 0) l ON true
+  LEFT JOIN LATERAL (SELECT worker_id FROM workers WHERE id = l.session OFFSET 0) w ON true
 """
+
+# What models show: the last end with an end_no, and the last picture among those.
+THUMBNAILS = """
+SELECT t.model_id, t.job_id, t.request_no, t.attempt, t.status, t.error_message, t.next_attempt_at, p.path,
+       p.size_bytes, p.width, p.height, p.model_hash, t.created_at, t.ended_at AS processed_at
+  FROM (
+    SELECT DISTINCT ON (j.model_id) j.model_id, a.job_id, coalesce(a.request_no, j.request_no) AS request_no, a.attempt,
+           CASE a.outcome WHEN 'Completed' THEN 'Ready' ELSE 'Failed' END AS status, a.error_message,
+           CASE a.outcome WHEN 'Failed' THEN a.next_attempt_at END AS next_attempt_at, j.created_at, a.ended_at
+      FROM jobs j JOIN attempts a ON a.job_id = j.id
+     WHERE a.end_no IS NOT NULL ORDER BY j.model_id, a.end_no DESC) t
+  LEFT JOIN LATERAL (
+    SELECT a.path, a.size_bytes, a.width, a.height, j.model_hash
+      FROM jobs j JOIN attempts a ON a.job_id = j.id
+     WHERE j.model_id = t.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
+     ORDER BY a.end_no DESC LIMIT 1) p ON true
+"""
+
+# In the order in which they build on each other.
+VIEWS = {"places": PLACES, "job_states": JOB_STATES, "thumbnails": THUMBNAILS}

@@ -16,6 +16,35 @@ REGISTER = Statement(
     """,
 )
 
+# A worker of unary calls that is heard of again has received the jobs that it claimed before: from the claim on, their
+# leases are as long as configured.
+CONFIRM = Statement(
+    "workers_confirm",
+    "sessions bigint[], seconds_ago double precision[], lease_seconds double precision",
+    """
+    UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
+      FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+      JOIN workers w ON w.id = i.session AND w.session_id = ''
+     WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second'
+    """,
+)
+
+PRUNE = Statement(
+    "workers_prune",
+    "gone_seconds double precision, limit bigint",
+    """
+    WITH pruned AS (
+        DELETE FROM workers WHERE id = ANY (ARRAY (
+            SELECT id FROM workers w
+             WHERE last_seen_at < now() - make_interval(secs => $1)
+               AND NOT EXISTS (SELECT FROM leases l WHERE l.session = w.id)
+             LIMIT $2 FOR UPDATE SKIP LOCKED))
+        RETURNING 1
+    )
+    SELECT count(*) AS count FROM pruned
+    """,
+)
+
 RECORD_HEARTBEATS = Statement(
     "workers_record_heartbeats",
     "sessions bigint[]",
@@ -39,3 +68,14 @@ async def register(
 async def record_heartbeats(database: Database, sessions: Sequence[int]) -> None:
     """Note that a heartbeat came from each of these sessions. One statement serves a sweep over all of them."""
     await database.fetch(RECORD_HEARTBEATS, sorted(sessions))
+
+
+async def confirm(database: Database, heard: Mapping[int, float], lease_seconds: float) -> None:
+    """Let leases of unary calls be as long as configured. `heard` has how many seconds ago each session spoke."""
+    await database.fetch(CONFIRM, list(heard), list(heard.values()), lease_seconds)
+
+
+async def prune(database: Database, gone: float, limit: int) -> int:
+    """Forget up to `limit` sessions without leases that were not heard of for `gone` seconds. Return how many."""
+    count: int = (await database.fetch(PRUNE, gone, limit))[0]["count"]
+    return count

@@ -164,8 +164,8 @@ async def test_an_unknown_job_is_404_on_the_newer_routes(client: Client) -> None
 async def test_a_wrong_method_is_405_and_says_which_are_right(client: Client) -> None:
     answer = await client.get(DEQUEUE)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-    answer = await client.post("/api/notifications")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    answer = await client.post("/api/notifications/cursor")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_an_unknown_page_is_404_in_json(client: Client) -> None:

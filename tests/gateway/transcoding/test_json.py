@@ -1,5 +1,6 @@
 """Messages as JSON: printed like protobuf's own json_format, except for enum words, and read with tolerance."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -155,8 +156,14 @@ def test_an_enum_value_of_a_newer_server_is_its_number() -> None:
     [
         {"modelId": 5, "maxAttempts": 2, "delay": "1.5s"},
         {"MODELID": 5, "maxattempts": 2, "Delay": "1.5"},
-        {"model_id": "5", "max_attempts": "2", "delay": 1.5},
-        {"ModelId": 5.0, "Max_Attempts": 2e0, "delay": "1.500000000s", "modelHash": None, "colour": {"a": [1]}},
+        {"model_id": "5", "max_attempts": "2", "delay": Decimal("1.5")},
+        {
+            "ModelId": Decimal("5.0"),
+            "Max_Attempts": Decimal("2e0"),
+            "delay": "1.500000000s",
+            "modelHash": None,
+            "colour": {"a": [1]},
+        },
     ],
 )
 def test_spelling_is_taken_lightly(body: dict[str, Any]) -> None:
@@ -196,7 +203,10 @@ DURATION = 'must be a duration such as "30s", or a number of seconds.'
         ({"jobs": [{"delay": "1h"}]}, f"jobs[0].delay {DURATION}"),
         ({"jobs": [{"delay": True}]}, f"jobs[0].delay {DURATION}"),
         ({"jobs": [{"delay": float("nan")}]}, f"jobs[0].delay {DURATION}"),
-        ({"jobs": [{"delay": 1e300}]}, "jobs[0].delay must be between -315576000000 and 315576000000 seconds."),
+        (
+            {"jobs": [{"delay": Decimal("1e300")}]},
+            "jobs[0].delay must be between -315576000000 and 315576000000 seconds.",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_name_of_its_field(body: object, sentence: str) -> None:

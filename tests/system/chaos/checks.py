@@ -13,24 +13,25 @@ from tests.system.chaos.evidence import Evidence
 # Each statement must find no row.
 _NEVER = {
     "a job is not in exactly one final state": """
-        SELECT j.id AS job, j.outcome, r.job_id IS NOT NULL AS pending, l.job_id IS NOT NULL AS processing,
-               d.status AS buried_as
-          FROM jobs j LEFT JOIN ready r ON r.job_id = j.id LEFT JOIN leases l ON l.job_id = j.id
-          LEFT JOIN dead_letters d ON d.job_id = j.id
-         WHERE j.outcome IS NULL OR r.job_id IS NOT NULL OR l.job_id IS NOT NULL
-            OR nullif(j.outcome, 'Completed') IS DISTINCT FROM d.status""",
+        SELECT j.id AS job, j.status, r.job_id IS NOT NULL AS pending, l.job_id IS NOT NULL AS processing, dead
+          FROM job_states j LEFT JOIN ready r ON r.job_id = j.id LEFT JOIN leases l ON l.job_id = j.id
+          LEFT JOIN (SELECT job_id, count(*) AS dead FROM attempts WHERE dead GROUP BY job_id) d ON d.job_id = j.id
+         WHERE j.status NOT IN ('Completed', 'Failed', 'Cancelled') OR r.job_id IS NOT NULL OR l.job_id IS NOT NULL
+            OR dead IS DISTINCT FROM CASE WHEN j.status <> 'Completed' THEN 1 END""",
     "a row belongs to a job that does not exist": """
         SELECT job_id AS job FROM (
-            SELECT job_id FROM ready UNION ALL SELECT job_id FROM leases UNION ALL SELECT job_id FROM dead_letters
-            UNION ALL SELECT job_id FROM thumbnails) p WHERE job_id NOT IN (SELECT id FROM jobs)""",
+            SELECT job_id FROM ready UNION ALL SELECT job_id FROM leases UNION ALL SELECT job_id FROM attempts) p
+         WHERE job_id NOT IN (SELECT id FROM jobs)""",
     "a job had more attempts than it may": """
-        SELECT id AS job, attempt_count, max_attempts FROM jobs WHERE attempt_count > max_attempts""",
+        SELECT j.id AS job, a.attempt, j.max_attempts
+          FROM jobs j JOIN attempts a ON a.job_id = j.id
+         WHERE a.lease_seq > j.since AND a.attempt > j.max_attempts""",
     "a model does not show the end of its newest request": """
-        SELECT j.id AS job, j.model_id, j.outcome, t.job_id AS shown, t.status
-          FROM jobs j LEFT JOIN thumbnails t USING (model_id)
+        SELECT j.id AS job, j.model_id, j.status, t.job_id AS shown, t.status
+          FROM job_states j LEFT JOIN thumbnails t USING (model_id)
          WHERE NOT EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
-           AND (j.outcome = 'Completed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Ready')
-                OR j.outcome = 'Failed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Failed'))""",
+           AND (j.status = 'Completed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Ready')
+                OR j.status = 'Failed' AND (t.job_id, t.status) IS DISTINCT FROM (j.id, 'Failed'))""",
     "the log has a hole": """
         SELECT before, seq_first FROM (
             SELECT seq_first, lag(seq_last, 1, 0::bigint) OVER (ORDER BY seq_last) AS before FROM notifications) n
@@ -38,8 +39,11 @@ _NEVER = {
     "the head does not agree with what it counts": """
         SELECT * FROM (
             SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
-                   completed, (SELECT count(*) FROM jobs WHERE outcome = 'Completed') AS really_completed
-              FROM queue_head) h WHERE seq <> last OR completed <> really_completed""",
+                   ARRAY[completed, failed, cancelled] AS counters,
+                   (SELECT ARRAY[count(*) FILTER (WHERE status = 'Completed'),
+                                 count(*) FILTER (WHERE status = 'Failed'),
+                                 count(*) FILTER (WHERE status = 'Cancelled')] FROM job_states) AS counted
+              FROM queue_head) h WHERE seq <> last OR counters <> counted""",
 }
 _JOBS = "SELECT id, model_id, encode(model_hash, 'hex') AS hash FROM jobs"
 

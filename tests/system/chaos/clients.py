@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.programs import Program
 from tests.system.chaos.behaviour import FENCED, LEGACY
 from tests.system.chaos.journal import journal_path
-from tests.system.chaos.processes import Program
 from tests.system.chaos.proxy import Link
 
 _CHAOS = "tests.system.chaos"

@@ -5,17 +5,23 @@ import os
 import random
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from tests.support.programs import Program
 from tests.system.chaos.clients import Worker
-from tests.system.chaos.processes import Program
-from tests.system.chaos.proxy import Link
+from tests.system.chaos.proxy import Link, Links
 from tests.system.chaos.world import LEASE, Role, World
 
 # Seconds that a program may take to end: its grace, and a reserve for a busy machine.
 STOP_TIMEOUT = 30.0
+
+# Seconds in which answers may still come that were under way when a host froze.
+ANSWERS_UNDER_WAY = 0.5
+# Waits until each of the named clients was served after the time. The last argument names the fault.
+Service = Callable[[set[str], float, str], Awaitable[None]]
 
 _TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -33,6 +39,8 @@ class Fault(Enum):
     CUT = "cut"
     SLOW = "slow"
     SILENT = "silent"
+    FROZEN = "frozen"
+    CLOCK = "clock jumped"
 
 
 _PROGRAM_FAULTS = (Fault.KILLED, Fault.STOPPED, Fault.TERMINATED)
@@ -41,10 +49,19 @@ _LINK_FAULTS = (Fault.CUT, Fault.SLOW, Fault.SILENT)
 KINDS = [
     *((victim, fault) for victim in ("worker", "server", "gateway") for fault in _PROGRAM_FAULTS),
     *(("postgres", fault) for fault in (*_PROGRAM_FAULTS, Fault.DISCONNECTED)),
+    ("first host of postgres", Fault.FROZEN),
+    *((victim, Fault.CLOCK) for victim in ("server", "gateway")),
     *((f"{victim}'s link", fault) for victim in ("worker", "server", "gateway") for fault in _LINK_FAULTS),
 ]
 # The longest that a fault lasts, in seconds; the shortest is a fifth. Half of the stopped workers outlast their leases.
-_LONGEST = {Fault.KILLED: 1.5, Fault.STOPPED: LEASE * 1.8, Fault.TERMINATED: 1.0, Fault.SLOW: 2.0, Fault.SILENT: 4.0}
+_LONGEST = {
+    Fault.CLOCK: 2.0,
+    Fault.KILLED: 1.5,
+    Fault.STOPPED: LEASE * 1.8,
+    Fault.TERMINATED: 1.0,
+    Fault.SLOW: 2.0,
+    Fault.SILENT: 4.0,
+}
 
 
 class Draw(NamedTuple):
@@ -56,8 +73,10 @@ class Draw(NamedTuple):
     seconds: float
     # Seconds that a slow link adds to each piece of data.
     delay: float
-    # Whether a silent link is cut in the end, so that the data that it held back is lost.
+    # Whether a silent link is cut in the end, so that the data that it held back is lost; whether a clock goes back.
     loses: bool
+    # Seconds by which a clock jumps.
+    jump: float
 
     @property
     def what(self) -> str:
@@ -108,6 +127,7 @@ class Bag:
             self._chance.uniform(longest / 5, longest),
             self._chance.uniform(0.02, 0.15),
             self._chance.random() < 0.5,
+            self._chance.choice([5.0, 3600.0, 86_400.0 * 400]),
         )
 
     def _victim(self, kind: str) -> Worker | Role | None:
@@ -122,13 +142,20 @@ class Bag:
                 return None
 
 
-async def carry_out(draw: Draw, world: World) -> Strike:
-    """Strike, and put everything right again."""
+async def carry_out(draw: Draw, world: World, service: Service) -> Strike:
+    """Strike, and put everything right again. `service` returns when these clients were served after this time."""
     strike = Strike(draw, _witnesses(draw, world), time.time())
     victim = draw.victim
     if draw.kind.endswith("link"):
         assert victim is not None
         await _fail_link(draw, victim.link if isinstance(victim, Worker) else victim.upstream)
+    elif draw.fault is Fault.FROZEN:
+        await _freeze_first_host(world, strike, service)
+    elif draw.fault is Fault.CLOCK:
+        assert isinstance(victim, Role)
+        victim.clock.jump(-draw.jump if draw.loses else draw.jump)
+        await asyncio.sleep(draw.seconds)
+        victim.clock.jump(0)
     elif victim is None:
         await _fail_postgres(draw, world, strike)
     else:
@@ -185,7 +212,17 @@ async def _fail_postgres(draw: Draw, world: World, strike: Strike) -> None:
             await world.start_again(postgres)
 
 
-async def _fail_link(draw: Draw, link: Link) -> None:
+async def _freeze_first_host(world: World, strike: Strike, service: Service) -> None:
+    """Let the first host of every server hang, until the clients are served through the second one."""
+    for server in world.servers:
+        server.upstream.first.fall_silent()
+    await service(strike.witnesses, time.time() + ANSWERS_UNDER_WAY, "the freeze of the first host")
+    for server in world.servers:
+        server.upstream.first.cut()
+        server.upstream.first.speak()
+
+
+async def _fail_link(draw: Draw, link: Link | Links) -> None:
     match draw.fault:
         case Fault.CUT:
             link.cut()

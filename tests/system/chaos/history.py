@@ -4,8 +4,9 @@ So the checker does not depend on the service's own records. The steps:
 
     created    a job; `detail` is model/hash             asked again  a job starts again (reset, retry, force)
     claimed    a lease; `detail` is max_attempts         ended        that lease, however it ended
-    recorded   an attempt's end, or a cancel, in `jobs`: outcome, and the error message as `detail`
-    shown      a thumbnail's new status as `outcome`, its path or error message as `detail`, and the request it follows
+    recorded   an attempt's end, or a cancel, in `attempts`: outcome if the job ends, and the error message as `detail`
+    shown      that end is what the model shows: its status as `outcome`, its path or error message as `detail`, and the
+               request it follows
     announced  a notification: its position in the log as `seq`, its status as `outcome`
 """
 
@@ -22,7 +23,7 @@ CREATE TABLE chaos_history (
     xact    text NOT NULL DEFAULT pg_current_xact_id()::text,
     step    text NOT NULL,
     job_id  bigint NOT NULL,
-    lease_seq integer,
+    lease_seq bigint,
     attempt smallint,
     worker  bigint,
     seq     bigint,
@@ -41,18 +42,22 @@ BEGIN
         INSERT INTO chaos_history (step, job_id) VALUES ('asked again', NEW.id);
     WHEN 'claimed' THEN
         INSERT INTO chaos_history (step, job_id, lease_seq, attempt, worker, detail)
-        SELECT 'claimed', NEW.job_id, NEW.lease_seq, NEW.attempt, NEW.worker, j.max_attempts::text
+        SELECT 'claimed', NEW.job_id, NEW.lease_seq, NEW.attempt, NEW.session, j.max_attempts::text
           FROM jobs j WHERE j.id = NEW.job_id;
     WHEN 'ended' THEN
+        -- a lease that a completion put back in the same statement has not ended
         INSERT INTO chaos_history (step, job_id, lease_seq, attempt, worker)
-        VALUES ('ended', OLD.job_id, OLD.lease_seq, OLD.attempt, OLD.worker);
+        SELECT 'ended', OLD.job_id, OLD.lease_seq, OLD.attempt, OLD.session
+         WHERE NOT EXISTS (SELECT FROM leases WHERE job_id = OLD.job_id AND lease_seq = OLD.lease_seq);
     WHEN 'recorded' THEN
         INSERT INTO chaos_history (step, job_id, lease_seq, attempt, outcome, detail)
-        VALUES ('recorded', NEW.id, NEW.lease_seq, NEW.attempt_count, NEW.outcome, NEW.error_message);
+        VALUES ('recorded', NEW.job_id, NEW.lease_seq, NEW.attempt,
+                CASE WHEN NEW.next_attempt_at IS NULL THEN NEW.outcome END, NEW.error_message);
     WHEN 'shown' THEN
         INSERT INTO chaos_history (step, job_id, attempt, request_no, outcome, detail)
-        VALUES ('shown', NEW.job_id, NEW.attempt, NEW.request_no, NEW.status,
-                CASE NEW.status WHEN 'Ready' THEN NEW.path ELSE NEW.error_message END);
+        SELECT 'shown', NEW.job_id, NEW.attempt, coalesce(NEW.request_no, j.request_no),
+               CASE NEW.outcome WHEN 'Completed' THEN 'Ready' ELSE 'Failed' END, coalesce(NEW.path, NEW.error_message)
+          FROM jobs j WHERE j.id = NEW.job_id;
     WHEN 'announced' THEN
         INSERT INTO chaos_history (step, job_id, attempt, seq, outcome, detail)
         SELECT 'announced', n.job_id, n.attempt, NEW.seq_first + n.place - 1, NEW.status, n.model_id::text
@@ -64,11 +69,13 @@ END $$;
 
 CREATE TRIGGER chaos_created AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION chaos_note('created');
 CREATE TRIGGER chaos_again AFTER UPDATE OF priority ON jobs FOR EACH ROW EXECUTE FUNCTION chaos_note('asked again');
-CREATE TRIGGER chaos_claimed AFTER INSERT ON leases FOR EACH ROW EXECUTE FUNCTION chaos_note('claimed');
+CREATE TRIGGER chaos_claimed AFTER INSERT ON leases FOR EACH ROW WHEN (NOT NEW.contested)
+    EXECUTE FUNCTION chaos_note('claimed');
 CREATE TRIGGER chaos_ended AFTER DELETE ON leases FOR EACH ROW EXECUTE FUNCTION chaos_note('ended');
-CREATE TRIGGER chaos_recorded AFTER UPDATE OF lease_seq ON jobs FOR EACH ROW EXECUTE FUNCTION chaos_note('recorded');
-CREATE TRIGGER chaos_shown AFTER INSERT OR UPDATE OF status ON thumbnails
-    FOR EACH ROW EXECUTE FUNCTION chaos_note('shown');
+CREATE TRIGGER chaos_recorded AFTER INSERT ON attempts FOR EACH ROW WHEN (NEW.outcome <> 'Released')
+    EXECUTE FUNCTION chaos_note('recorded');
+CREATE TRIGGER chaos_shown AFTER INSERT ON attempts FOR EACH ROW WHEN (NEW.end_no IS NOT NULL)
+    EXECUTE FUNCTION chaos_note('shown');
 CREATE TRIGGER chaos_announced AFTER INSERT ON notifications FOR EACH ROW EXECUTE FUNCTION chaos_note('announced');
 """
 

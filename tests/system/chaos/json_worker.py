@@ -17,9 +17,9 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.programs import say_ready
 from tests.system.chaos.behaviour import FENCED, Behaviour, Ending, behaviour, failure_message, picture_path
 from tests.system.chaos.journal import ACCEPTED, Pen
-from tests.system.chaos.processes import say_ready
 
 SLOTS = 3
 TIMEOUT = 3.0

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.system.chaos.processes import say_ready, send_to_descendants
+from tests.support.programs import say_ready, send_to_descendants
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 

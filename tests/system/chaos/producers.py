@@ -19,8 +19,8 @@ from typing import Any
 import aiohttp
 import grpc
 
+from tests.support.programs import say_ready
 from tests.system.chaos.journal import Pen
-from tests.system.chaos.processes import say_ready
 from thumbq import EnqueueOutcome, NewJob, Producer
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest

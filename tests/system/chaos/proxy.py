@@ -106,6 +106,37 @@ class Link:
             await writer.drain()
 
 
+class Links:
+    """The links to several hosts that hold the same data: a client takes the first that answers."""
+
+    def __init__(self, *links: Link) -> None:
+        self.all = links
+        self.first = links[0]
+
+    @property
+    def address(self) -> str:
+        return ",".join(link.address for link in self.all)
+
+    def reaches(self, target: Target) -> bool:
+        return any(link.reaches(target) for link in self.all)
+
+    def cut(self) -> None:
+        for link in self.all:
+            link.cut()
+
+    def slow_down(self, delay: float) -> None:
+        for link in self.all:
+            link.slow_down(delay)
+
+    def fall_silent(self) -> None:
+        for link in self.all:
+            link.fall_silent()
+
+    def speak(self) -> None:
+        for link in self.all:
+            link.speak()
+
+
 async def _first(*ways: Coroutine[None, None, None]) -> None:
     """Run all until one ends; raise its exception, if it has one."""
     tasks = [asyncio.create_task(way) for way in ways]

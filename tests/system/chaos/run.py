@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.programs import Program
 from tests.system.chaos.checks import check_all
 from tests.system.chaos.evidence import Evidence
 from tests.system.chaos.faults import Bag, Strike, carry_out, ended_well
 from tests.system.chaos.history import read_history
 from tests.system.chaos.journal import Follower, say
-from tests.system.chaos.processes import Program
 from tests.system.chaos.world import World
 
 # Share of the cycles with two faults at once.
@@ -74,7 +74,7 @@ class Run:
             draws += [draw for draw in [bag.draw()] if draw.victim is not draws[0].victim]
         pause = self._chance.uniform(0, 0.7)
         self._say(f"cycle {number}: {' and '.join(draw.what for draw in draws)}")
-        strikes = await asyncio.gather(*(carry_out(draw, self._world) for draw in draws))
+        strikes = await asyncio.gather(*(carry_out(draw, self._world, self._wait_for_service) for draw in draws))
         for strike in strikes:
             strike.in_company = len(strikes) > 1
         self.outcome.cycles = number

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable
 
 import thumbq.worker
+from tests.support.programs import say_ready
 from tests.system.chaos.behaviour import FENCED, Ending, behaviour, failure_message, picture_path
 from tests.system.chaos.journal import ACCEPTED, Pen
-from tests.system.chaos.processes import say_ready
 from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
 from thumbq.v1.queue_pb2 import ResultCode, ResultException

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.support.programs import say_ready
 from tests.system.chaos.journal import DELIVERED, Pen, journal_path
-from tests.system.chaos.processes import say_ready
 from thumbq import Reset, Subscriber, ThumbnailStatus
 
 # A little more than two heartbeats of the gateway. A connection that is silent for this time is dead.

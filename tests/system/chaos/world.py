@@ -2,9 +2,11 @@
 
 Every connection goes through a `Link`, so that it can be cut:
 
-    sdk-1 ── server-1 ── postgres      gateway-1 ── server-1      json-legacy, page-1 ── gateway-1
-    sdk-2 ── server-2 ── postgres      gateway-2 ── server-2      json-fenced, page-2 ── gateway-2
+    sdk-1 ── server-1 ══ postgres      gateway-1 ── server-1      json-legacy, page-1 ── gateway-1
+    sdk-2 ── server-2 ══ postgres      gateway-2 ── server-2      json-fenced, page-2 ── gateway-2
     sdk-3, producers ── either server  page-3 ── either gateway
+
+A server has two links to PostgreSQL, which DATABASE_URL names as two hosts: a primary, and one that takes its place.
 """
 
 import asyncio
@@ -16,10 +18,11 @@ from typing import Self
 
 import asyncpg
 
+from tests.support.programs import LaunchFailed, Program, free_port
 from tests.system.chaos.clients import Clients
+from tests.system.chaos.clock import Clock
 from tests.system.chaos.history import INSTALL
-from tests.system.chaos.processes import LaunchFailed, Program, free_port
-from tests.system.chaos.proxy import Link
+from tests.system.chaos.proxy import Link, Links
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 # Seconds; short leases make short recoveries. A worker that is stopped for longer comes back as a zombie.
@@ -32,6 +35,7 @@ SERVER_SETTINGS = {
     "THUMBQ_RETRY_BASE": "0.1",
     "THUMBQ_RETRY_CAP": "1.0",
     "THUMBQ_SHUTDOWN_GRACE": "3",
+    "THUMBQ_STATEMENT_TIMEOUT": "10",  # also the time until a statement on a frozen host is given up
 }
 GATEWAY_SETTINGS = {"THUMBQ_HEARTBEAT": "2"}
 _STARTS = 100
@@ -39,12 +43,13 @@ _START_PAUSE = 0.3
 
 
 class Role:
-    """A server or a gateway at a port of its own, and the link to the part that it depends on."""
+    """A server or a gateway at a port of its own, its clock, and the links to the part that it depends on."""
 
-    def __init__(self, program: Program, port: int, upstream: Link) -> None:
+    def __init__(self, program: Program, port: int, upstream: Links, clock: Clock) -> None:
         self.program = program
         self.port = port
         self.upstream = upstream
+        self.clock = clock
 
     @property
     def name(self) -> str:
@@ -70,7 +75,7 @@ class World:
         self.clients = Clients(folder, self.journals, seed, rate, *ports)
         self.roles = [*self.servers, *self.gateways]
         self.programs = [self.postgres, *(role.program for role in self.roles), *self.clients.programs]
-        self._links = [*(role.upstream for role in self.roles), *self.clients.links]
+        self._links = [*(link for role in self.roles for link in role.upstream.all), *self.clients.links]
 
     async def __aenter__(self) -> Self:
         try:
@@ -119,19 +124,28 @@ class World:
 
     @staticmethod
     def _server(name: str, folder: Path, database: EmbeddedPostgres) -> Role:
-        link = Link(f"the link from {name} to postgres", database.socket_dir / ".s.PGSQL.5432")
+        socket = database.socket_dir / ".s.PGSQL.5432"
+        links = Links(*(Link(f"the link from {name} to host {number} of postgres", socket) for number in (1, 2)))
+        clock = Clock(folder / f"{name}.clock")
         name_of_database = database.dsn.partition("@/")[2].partition("?")[0]
         port = free_port()
         environment = {
             **SERVER_SETTINGS,
-            "DATABASE_URL": f"postgresql://postgres@{link.address}/{name_of_database}?sslmode=disable",
+            **clock.environment,
+            "DATABASE_URL": f"postgresql://postgres@{links.address}/{name_of_database}?sslmode=disable",
             "THUMBQ_GRPC_PORT": str(port),
         }
-        return Role(Program(name, "thumbq_server", folder, environment=environment), port, link)
+        return Role(Program(name, "thumbq_server", folder, environment=environment), port, links, clock)
 
     @staticmethod
     def _gateway(name: str, folder: Path, server: Role) -> Role:
         link = Link(f"the link from {name} to {server.name}", server.port)
         port = free_port()
-        environment = {**GATEWAY_SETTINGS, "THUMBQ_SERVER": link.address, "THUMBQ_HTTP_PORT": str(port)}
-        return Role(Program(name, "thumbq_gateway", folder, environment=environment), port, link)
+        clock = Clock(folder / f"{name}.clock")
+        environment = {
+            **GATEWAY_SETTINGS,
+            **clock.environment,
+            "THUMBQ_SERVER": link.address,
+            "THUMBQ_HTTP_PORT": str(port),
+        }
+        return Role(Program(name, "thumbq_gateway", folder, environment=environment), port, Links(link), clock)

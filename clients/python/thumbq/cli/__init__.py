@@ -38,7 +38,7 @@ def _options(
 app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
-app.command("worker")(worker.worker)
+app.command("worker", help=worker.HELP)(worker.worker)
 app.command("demo")(demo.demo)
 app.command("enqueue")(enqueue.enqueue)
 app.command("jobs")(jobs.jobs)

@@ -20,6 +20,8 @@ from thumbq.producer import Producer
 from thumbq.v1.admin_pb2 import GetStatsRequest, ListWorkersRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.job_pb2 import JobStatus
+from thumbq.v1.queue_pb2 import ListJobEventsRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_runtime.enum_words import words_of
 from thumbq_runtime.text import printable
 
@@ -104,6 +106,20 @@ async def _show(server: str, job_id: int) -> None:
         table.add_row("last error", format_text(job.error_message))
     out.print(table)
     out.print(format_text(explain(job, datetime.now(UTC), queue)))
+    await _print_log(server, job_id)
+
+
+async def _print_log(server: str, job_id: int) -> None:
+    """Print the lines that workers wrote into the log of the job."""
+    async with open_channel(server) as channel:
+        answer = await QueueServiceStub(channel).ListJobEvents(ListJobEventsRequest(job_id=job_id), timeout=TIMEOUT)
+    if not answer.events:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for event in answer.events:
+        text = event.error_message or event.message
+        table.add_row(format_time(event.created_at), format_text(event.event_type), format_text(text))
+    out.print(table)
 
 
 async def _read_queue_state(server: str) -> QueueState:

@@ -52,18 +52,26 @@ def _line(notification: Notification) -> str:
 
 
 async def _health(server: str) -> None:
-    status = await _health_status(server)
+    status, reason = await _check(server, "thumbq.ready")
     if status != HealthCheckResponse.SERVING:
-        fail(f"The server at {server} is not ready for work.")
+        fail(f"The server at {server} is not ready for work: {reason or 'it is ending'}.")
     out.print(f"The server at {server} is [green]ready[/green].")
 
 
 async def _health_status(server: str) -> int:
+    status, _ = await _check(server, "")
+    return status
+
+
+async def _check(server: str, service: str) -> tuple[int, str]:
+    """Return the status of a service, and the reason when the server gives one."""
     async with open_channel(server) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
-        response = await check(HealthCheckRequest(), timeout=TIMEOUT)
-        return int(response.status)
+        call = check(HealthCheckRequest(service=service), timeout=TIMEOUT)
+        response = await call
+        trailers = dict(await call.trailing_metadata() or ())
+        return int(response.status), str(trailers.get("thumbq-reason", ""))

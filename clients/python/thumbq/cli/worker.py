@@ -11,12 +11,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thumbq.cli.errors import fail, run
+from thumbq.cli.worker_options import (
+    Background,
+    CameraPreset,
+    Front,
+    MetricsPort,
+    PictureFormat,
+    Size,
+    Turntable,
+    Up,
+)
+from thumbq.render.formats import CAN_BE_DRAWN
 from thumbq_runtime.lines import LineFormatter
 from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
-    from thumbq.render.model_files import ModelFolder, ModelUrls
-    from thumbq.render.renderer import Limits
+    from thumbq.render.child import Limits
+    from thumbq.render.model_files import ModelSource
+    from thumbq.render.outputs import Outputs
+
+_logger = logging.getLogger("thumbq.render")
+
+HELP = f"Render thumbnails of models; SIGTERM ends it after the jobs in hand. {CAN_BE_DRAWN}"
 
 # Seconds that running jobs get after SIGTERM; the compose file grants ten more.
 GRACE = 30.0
@@ -46,15 +62,27 @@ def worker(
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds that one model may take.")] = 60,
     memory_limit: Annotated[int, typer.Option(min=512, help="MB that a renderer may use.")] = 2048,
     model_size_limit: Annotated[int, typer.Option(min=1, help="MB that a model file may have.")] = 512,
+    size: Size = None,
+    picture_format: PictureFormat = "webp",
+    background: Background = "transparent",
+    camera: CameraPreset = "quarter",
+    turntable: Turntable = 1,
+    front: Front = 0.0,
+    up: Up = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
-    """Render thumbnails of glTF, GLB, OBJ, STL, FBX and STEP models; SIGTERM ends it after the jobs in hand."""
+    """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
-        from thumbq.render.model_files import model_files
-        from thumbq.render.renderer import Limits
+        from thumbq.render.child import Limits
+        from thumbq.render.model_files import model_source
+        from thumbq.render.outputs import SIZE, Outputs, parse_up
     except ModuleNotFoundError as error:
         fail(f"The worker needs the extra 'render' ({error.name} is missing): pip install 'thumbq[render]'")
     try:
-        source = model_files(models, model_size_limit << 20)
+        source = model_source(models)
+        ground = None if background == "transparent" else background.lower()
+        sizes = tuple(dict.fromkeys(size or (SIZE,)))
+        outputs = Outputs(sizes, picture_format, ground, camera, turntable, front, parse_up(up or ()))
     except ValueError as error:
         fail(str(error))
     protect_standard_streams()
@@ -62,19 +90,25 @@ def worker(
     handler.setFormatter(LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     slots = concurrency or len(os.sched_getaffinity(0))
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, Limits(time_limit, memory_limit)))
+    limits = Limits(time_limit, memory_limit, model_size_limit)
+    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port))
 
 
 async def _work(
     server: str,
     worker_id: str | None,
     concurrency: int,
-    source: "ModelFolder | ModelUrls",
+    source: "ModelSource",
     thumbnail_root: Path,
     limits: "Limits",
+    outputs: "Outputs",
+    metrics_port: int | None,
 ) -> None:
+    from thumbq.render.child import RenderFailed
+    from thumbq.render.events import JobEvents
     from thumbq.render.handler import ThumbnailMaker
-    from thumbq.render.renderer import Renderer, RenderFailed
+    from thumbq.render.metrics import RenderMetrics
+    from thumbq.render.renderer import Renderer
     from thumbq.render.system_libraries import advice, missing_libraries
     from thumbq.render.thumbnails import ThumbnailFolder
     from thumbq.worker import Worker
@@ -87,6 +121,21 @@ async def _work(
         except RenderFailed as failure:
             missing = await asyncio.to_thread(missing_libraries)
             fail(advice(missing) if missing else str(failure))
-        maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers)
+        _say_how_confined(renderers[0].confined)
+        metrics = RenderMetrics()
+        if metrics_port is not None:
+            _logger.info("Metrics are at http://127.0.0.1:%d/metrics", metrics.serve(metrics_port))
+        events = await stack.enter_async_context(JobEvents(server))
+        maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
+
+
+def _say_how_confined(confined: tuple[str, ...]) -> None:
+    if confined[:1] in {("landlock",), ("namespaces",)}:
+        _logger.info("The renderers are confined by %s", " and ".join(confined))
+    else:
+        _logger.warning(
+            "This system allows neither Landlock nor namespaces: that the renderers read no other files rests on the"
+            " checks of the models alone (see docs/security.md)"
+        )

@@ -1,49 +1,81 @@
-"""The model formats that can be rendered, and how to tell them apart."""
+"""The one table of model formats: help, documents, error sentences, detection and drawing all read it."""
 
-import re
-import struct
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
 
-SUFFIXES = {
-    ".glb": "glb",
-    ".gltf": "gltf",
-    ".obj": "obj",
-    ".stl": "stl",
-    ".fbx": "fbx",
-    ".step": "step",
-    ".stp": "step",
+Up = Literal["+Y", "+Z", "-Y"]
+Kind = Literal["mesh", "cad", "points"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format; `word` is also the suffix under which the renderer gets the file.
+
+    `kind` says what is in such a file: triangles with materials, exact surfaces, or mostly points.
+    `up` is the axis that points up when the file itself does not say.
+    """
+
+    word: str
+    name: str
+    suffixes: tuple[str, ...]
+    kind: Kind = "mesh"
+    up: Up = "+Y"
+
+
+_TABLE = (
+    Format("glb", "GLB", (".glb",)),
+    Format("gltf", "glTF", (".gltf",)),
+    Format("obj", "OBJ", (".obj",)),
+    Format("stl", "STL", (".stl",), up="+Z"),
+    Format("fbx", "FBX", (".fbx",)),
+    Format("step", "STEP", (".step", ".stp", ".p21"), "cad", "+Z"),
+    Format("3mf", "3MF", (".3mf",), up="+Z"),
+    Format("ply", "PLY", (".ply",)),
+    Format("dae", "COLLADA", (".dae",)),
+    Format("3ds", "3DS", (".3ds",), up="+Z"),
+    Format("iges", "IGES", (".iges", ".igs"), "cad", "+Z"),
+    Format("brep", "BREP", (".brep", ".brp"), "cad", "+Z"),
+    Format("wrl", "VRML", (".wrl", ".vrml")),
+    Format("off", "OFF", (".off",), up="+Z"),
+    Format("x", "DirectX", (".x",)),
+    Format("ifc", "IFC", (".ifc",)),
+    Format("las", "LAS", (".las", ".laz"), "points", "+Z"),
+    Format("pcd", "PCD", (".pcd",), "points", "+Z"),
+    Format("pts", "PTS", (".pts",), "points", "+Z"),
+    Format("ptx", "PTX", (".ptx",), "points", "+Z"),
+    Format("splat", "Splat", (".splat",), "points", "-Y"),
+)
+FORMATS = {row.word: row for row in _TABLE}
+SUFFIXES = {suffix: row.word for row in _TABLE for suffix in row.suffixes}
+
+# Formats that people have and for which there is no reader.
+REFUSED = {
+    ".usdz": "USDZ",
+    ".usd": "USD",
+    ".usda": "USD",
+    ".usdc": "USD",
+    ".3dm": "3DM",
+    ".amf": "AMF",
+    ".blend": "BLEND",
 }
-FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+ARCHIVES = (".zip",)
 
-HEAD = 4096
-_OBJ_LINE = re.compile(rb"^(v|vn|vt|f|o|g|mtllib|usemtl)\s", re.MULTILINE)
+NAMES = ", ".join(row.name for row in _TABLE)
+CAN_BE_DRAWN = f"These formats can be rendered: {NAMES}, and a ZIP archive that holds one of them."
 
 
 def format_of_name(name: str) -> str | None:
     """The format that a file name or the path of a URL says."""
-    return SUFFIXES.get(Path(name).suffix.lower())
+    return SUFFIXES.get(PurePath(name).suffix.lower())
 
 
-def format_of_content(path: Path) -> str | None:
-    """The format that the first bytes of a file (and, for a binary STL, its length) give away."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return next((name for name, matches in _MARKS.items() if matches(head, text, path)), None)
+def looks_like_a_model(name: str) -> bool:
+    """Whether a file name says that this is a model, an archive of one, or a kind of model that is refused."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix in SUFFIXES or suffix in REFUSED or suffix in ARCHIVES
 
 
-def _is_stl(head: bytes, text: bytes, path: Path) -> bool:
-    if len(head) >= 84 and path.stat().st_size == 84 + 50 * struct.unpack_from("<I", head, 80)[0]:
-        return True
-    return text.startswith(b"solid") and b"facet" in head
-
-
-_MARKS: dict[str, Callable[[bytes, bytes, Path], bool]] = {
-    "glb": lambda head, _text, _path: head.startswith(b"glTF"),
-    "fbx": lambda head, text, _path: head.startswith(b"Kaydara FBX Binary") or text.startswith(b"; FBX"),
-    "step": lambda _head, text, _path: text.startswith(b"ISO-10303-21"),
-    "gltf": lambda _head, text, _path: text.startswith(b"{"),
-    "stl": _is_stl,
-    "obj": lambda head, _text, _path: b"\0" not in head and _OBJ_LINE.search(head) is not None,
-}
+def refusal(name: str) -> str:
+    """The sentence for a format that has no reader."""
+    return f"{name} files cannot be rendered. {CAN_BE_DRAWN}"

@@ -1,140 +1,136 @@
 """Where model files come from: a folder, or an http(s) URL for each model."""
 
-import asyncio
 import hashlib
-import re
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
-from urllib.parse import unquote, urlsplit
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
+from yarl import URL
 
-from thumbq.render.formats import FORMATS, format_of_content, format_of_name
+from thumbq.render.child import RenderFailed
+from thumbq.render.intake.model import Intake, Model
 
 CHUNK = 1 << 20
 DOWNLOAD_SECONDS = 300.0
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class NoModel(Exception):
-    """Says in one sentence why there is no model file, and whether trying again may help."""
+class ModelSource(Protocol):
+    """Where models come from."""
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
-        self.retryable = retryable
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file whose content has the hash that the job names."""
-
-    path: Path
-    format: str
+    async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
+        """The model whose file has this hash, checked by the intake; raises RenderFailed."""
+        ...
 
 
 class ModelFolder:
     """Files named `<model id>.<format>`, `<model id>-<any name>.<format>` or `<model hash>.<format>`.
 
-    Of several, the one with the right hash is taken. `most_bytes` bounds a file's size.
+    Of several, the one with the right hash is taken.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
 
-    @asynccontextmanager
-    async def open(self, model_id: int, model_hash: str) -> AsyncIterator[ModelFile]:
-        """The file of a model, where it lies; raises NoModel."""
-        yield await asyncio.to_thread(self._find, model_id, model_hash.lower())
-
-    def _find(self, model_id: int, model_hash: str) -> ModelFile:
-        named = re.compile(rf"({model_id}(-.*)?|{re.escape(model_hash)})\.[^.]+", re.IGNORECASE)
-        try:
-            files = [file for file in self._folder.iterdir() if named.fullmatch(file.name)]
-        except OSError as error:
-            raise NoModel(f"The folder of models cannot be read: {error.strerror}.", retryable=True) from error
-        models = [(file, word) for file in sorted(files) if (word := format_of_name(file.name))]
-        if not models:
-            # It may still be on its way.
-            raise NoModel(_no_file(model_id, [file.name for file in files]), retryable=True)
-        for file, word in models:
-            if file.stat().st_size > self._most_bytes:
-                raise _too_large(self._most_bytes)
-            with file.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() == model_hash:
-                    return ModelFile(file, word)
-        raise _other_content(models[0][0].name)
+    async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
+        """See ModelSource; companions are looked for beside the file."""
+        return await intake.take_from_folder(self._folder, model_id, model_hash.lower())
 
 
 class ModelUrls:
-    """Files fetched from a URL in which `{model_id}` and `{model_hash}` are filled in; each is whole by itself."""
+    """Files fetched from a URL in which `{model_id}` and `{model_hash}` are filled in.
 
-    def __init__(self, template: str, most_bytes: int) -> None:
+    What a model refers to is fetched from beside it, never from another host.
+    """
+
+    def __init__(self, template: str) -> None:
         self._template = template
-        self._most_bytes = most_bytes
 
-    @asynccontextmanager
-    async def open(self, model_id: int, model_hash: str) -> AsyncIterator[ModelFile]:
-        """The file of a model, fetched for the while; raises NoModel."""
-        url = self._template.replace("{model_id}", str(model_id)).replace("{model_hash}", model_hash)
-        with tempfile.TemporaryDirectory(prefix="thumbq-model-") as folder:
-            path = Path(folder) / "model"
-            with path.open("wb") as file:
-                name, found = await self._fetch(url, file)
+    async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
+        """See ModelSource."""
+        url = URL(self._template.replace("{model_id}", str(model_id)).replace("{model_hash}", model_hash))
+        timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=10, sock_read=30)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            fetched = _Fetched(session, url, intake.incoming, intake.most_bytes)
+            name, found = await fetched.model()
             if found != model_hash.lower():
                 raise _other_content(name)
-            word = format_of_name(name) or format_of_content(path)
-            if word is None:
-                raise NoModel(f"The model file is of no known format ({', '.join(FORMATS)}).", retryable=False)
-            # The renderer knows a format by the name.
-            yield ModelFile(path.rename(path.with_suffix(f".{word}")), word)
+            return await intake.take_fetched(fetched.path, name, fetched.companion)
 
-    async def _fetch(self, url: str, file: IO[bytes]) -> tuple[str, str]:
-        """Write the answer to `file`; returns the name that it has in the URL, and its hash."""
-        digest = hashlib.sha256()
-        timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=10, sock_read=30)
+
+class _Fetched:
+    """The files of one model, fetched into a folder that is emptied for each."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: URL, folder: Path, most_bytes: int) -> None:
+        for old in folder.iterdir():
+            old.unlink()
+        self._session = session
+        self._url = url
+        self._folder = folder
+        self._most_bytes = self._left = most_bytes
+        self._count = 0
+        self.path = folder / "model"
+
+    async def model(self) -> tuple[str, str]:
+        """Fetch the model itself; returns the name that it has in the URL, and its hash."""
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
-                if response.status != 200:
-                    again = response.status in TRY_AGAIN or response.status == 404
-                    raise NoModel(f"The model file's server answered {response.status}.", retryable=again)
+            return await self._get(self._url, self.path, follow=True)
+        except TimeoutError as error:
+            raise RenderFailed("The model file's server took too long to answer.", retryable=True) from error
+        except aiohttp.ClientError as error:
+            raise RenderFailed(f"The model file could not be fetched: {error}.", retryable=True) from error
+
+    async def companion(self, name: str) -> Path | None:
+        """Fetch what the model refers to by a relative name; None when the server does not give it."""
+        path = self._folder / f"companion{self._count}"
+        self._count += 1
+        beside = self._url.with_query(None).with_fragment(None)
+        url = beside.with_path(quote(str(PurePosixPath(beside.path).parent / name)), encoded=True)
+        try:
+            # A redirection could lead to another host, or to one that only this machine can reach.
+            await self._get(url, path, follow=False)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise RenderFailed(f"{name}, which the model refers to, could not be fetched.", retryable=True) from error
+        except _NotGiven:
+            return None
+        return path
+
+    async def _get(self, url: URL, path: Path, *, follow: bool) -> tuple[str, str]:
+        digest = hashlib.sha256()
+        async with self._session.get(url, allow_redirects=follow) as response:
+            if response.status != 200:
+                raise _NotGiven(response.status)
+            with path.open("wb") as file:
                 async for chunk in response.content.iter_chunked(CHUNK):
-                    if file.tell() + len(chunk) > self._most_bytes:
-                        raise _too_large(self._most_bytes)
+                    self._left -= len(chunk)
+                    if self._left < 0:
+                        limit = f"larger than the limit of {self._most_bytes >> 20} MB"
+                        raise RenderFailed(f"The model file, with what it refers to, is {limit}.", retryable=False)
                     digest.update(chunk)
                     file.write(chunk)
-                return unquote(Path(response.url.path).name), digest.hexdigest()
-        except TimeoutError as error:
-            raise NoModel("The model file's server took too long to answer.", retryable=True) from error
-        except aiohttp.ClientError as error:
-            raise NoModel(f"The model file could not be fetched: {error}.", retryable=True) from error
+            return unquote(Path(response.url.path).name), digest.hexdigest()
 
 
-def model_files(source: str, most_bytes: int) -> ModelFolder | ModelUrls:
+class _NotGiven(RenderFailed):
+    """The server answered with another status than 200."""
+
+    def __init__(self, status: int) -> None:
+        again = status in TRY_AGAIN or status == 404
+        super().__init__(f"The model file's server answered {status}.", retryable=again)
+
+
+def model_source(source: str) -> ModelSource:
     """The source that a command line names; raises ValueError with a sentence."""
     if "://" not in source:
-        return ModelFolder(Path(source), most_bytes)
+        return ModelFolder(Path(source))
     parts = urlsplit(source)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{source} is neither a folder nor an http(s) URL.")
     if "{model_id}" not in source and "{model_hash}" not in source:
         raise ValueError(f"{source} names the same file for every model: put {{model_id}} or {{model_hash}} into it.")
-    return ModelUrls(source, most_bytes)
+    return ModelUrls(source)
 
 
-def _no_file(model_id: int, others: list[str]) -> str:
-    if others:
-        return f"The file of model {model_id} ({others[0]}) is of no known format ({', '.join(FORMATS)})."
-    return f"There is no file for model {model_id} in the folder of models."
-
-
-def _too_large(most_bytes: int) -> NoModel:
-    return NoModel(f"The model file is larger than the limit of {most_bytes >> 20} MB.", retryable=False)
-
-
-def _other_content(name: str) -> NoModel:
-    return NoModel(f"The content of {name} does not have the hash that the job names.", retryable=False)
+def _other_content(name: str) -> RenderFailed:
+    return RenderFailed(f"The content of {name} does not have the hash that the job names.", retryable=False)

@@ -1,169 +1,97 @@
-"""Renders models in a process of its own, so that a bad model costs its job and nothing else.
+"""Renders models in processes of its own, so that a bad model costs its job and nothing else.
 
-The process stays for many models, because starting it takes longer than most pictures. It is asked with a line
-`{"model": path, "format": word}` and answers `{"bytes": count}` with so many bytes of picture after it, or
-`{"failure": sentence}` when the model is at fault. A process that dies, or is ended for taking too long, is
-replaced for the next model.
+The intake reads a model, checks it and puts what the picture needs into the stage, a folder of this renderer. The
+drawing process can read the stage and nothing else of anybody's files. Both stay for many models, because starting
+takes longer than most pictures.
 """
 
 import asyncio
-import json
-import os
-import re
-import signal
-import sys
-import tempfile
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import NamedTuple, Self
 
-# A picture's width and height in pixels.
-SIZE = 512
+from thumbq.render.child import Child, Limits
+from thumbq.render.intake.model import Intake, Model
+from thumbq.render.outputs import DEFAULT, Outputs
+from thumbq.render.stage import Stage
 
-# A renderer that grows does so slowly; it starts afresh after so many pictures.
+# A renderer that grows does so slowly; a fresh one takes its place after this number of pictures.
 PICTURES = 100
-START_SECONDS = 60.0
-_MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
+
+# How the kernel can keep files out of a process's reach, the better way first.
+WALLS = ("landlock", "namespaces")
 
 
-class RenderFailed(Exception):
-    """Says in one sentence why there is no picture, and whether trying again may help."""
+class Pictures(NamedTuple):
+    """The files of one model, one for each size, and the processor seconds of every stage of making them."""
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
-        self.retryable = retryable
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one picture may take: time in seconds, memory in MB."""
-
-    seconds: float = 60.0
-    memory: int = 2048
+    files: tuple[bytes, ...]
+    seconds: dict[str, float]
 
 
 class Renderer:
     """Draws one model at a time, in a process that it starts when there is none; `threads` are for each picture."""
 
-    def __init__(self, limits: Limits, threads: int = 1) -> None:
+    def __init__(self, limits: Limits, threads: int = 1, walls: Sequence[str] = WALLS) -> None:
+        """`walls` names ways to keep files out of reach; the renderer takes the first that the kernel has."""
         self._limits = limits
         self._threads = threads
-        self._process: asyncio.subprocess.Process | None = None
+        self._walls = walls
         self._pictures = 0
-        self._most_memory = 0
+        self.confined: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is left with the renderer
+        self._stage = await asyncio.to_thread(Stage)
+        self.intake = Intake(self._stage.path, self._limits)
+        self._child = Child(
+            "Rendering",
+            "import f3d, thumbq.render.process as p; p.main()",
+            [str(self._stage.path), " ".join(self._walls)],
+            self._limits,
+            {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(self._stage.path),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._end()
-        self._log.close()
+        await self._child.close()
+        await self.intake.close()
+        await asyncio.to_thread(self._stage.remove)
 
     @property
     def pid(self) -> int | None:
-        """The process id, while there is a process."""
-        return self._process.pid if self._process else None
-
-    async def render(self, model: Path, model_format: str) -> bytes:
-        """A WebP picture of the model; raises RenderFailed."""
-        if self._process is None or self._pictures >= PICTURES:
-            await self.start()
-        self._pictures += 1
-        answer, content = await self._ask({"model": str(model), "format": model_format}, self._limits.seconds)
-        if failure := answer.get("failure"):
-            raise RenderFailed(failure, retryable=False)
-        return content
+        """The process id of what draws, while there is a process."""
+        return self._child.pid
 
     async def start(self) -> None:
-        """Start a fresh process, and wait until it can draw; raises RenderFailed."""
-        await self._end()
-        self._log.truncate(0)
-        self._log.seek(0)
-        # -P: a file in the present folder shall not pass for a library.
-        command = [sys.executable, "-P", "-c", "import f3d, thumbq.render.process as p; p.main()"]
-        self._process = await asyncio.create_subprocess_exec(
-            *command,
-            str(os.getpid()),
-            str(self._limits.memory << 20),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._log,
-            env=os.environ | {"LP_NUM_THREADS": str(self._threads)},
-            # Ctrl-C is for the worker alone, which finishes what it holds.
-            start_new_session=True,
-        )
+        """Start fresh processes, and wait until they are ready; raises RenderFailed."""
+        await self.intake.start()
+        await self._start()
+
+    async def _start(self) -> None:
         self._pictures = 0
-        try:
-            await self._ask(None, START_SECONDS)
-        except RenderFailed as failure:
-            reason = self._last_words().splitlines()[-1:] or [str(failure)]
-            raise RenderFailed(f"The renderer cannot start: {reason[0]}", retryable=True) from failure
+        self.confined = tuple((await self._child.start())["confined"])
 
-    async def _ask(self, request: dict[str, Any] | None, seconds: float) -> tuple[dict[str, Any], bytes]:
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        watch = asyncio.create_task(self._watch_memory(process.pid))
-        try:
-            async with asyncio.timeout(seconds):
-                if request:
-                    process.stdin.write(json.dumps(request).encode() + b"\n")
-                    await process.stdin.drain()
-                header = json.loads(await process.stdout.readuntil())
-                return header, await process.stdout.readexactly(header.get("bytes", 0))
-        except TimeoutError:
-            await self._end()
-            # A busy machine may be the reason, so another attempt may do.
-            raise RenderFailed(f"Rendering took longer than the limit of {seconds:g} s.", retryable=True) from None
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise self._cause_of_death(await process.wait()) from None
-        except asyncio.CancelledError:
-            await self._end()
-            raise
-        finally:
-            watch.cancel()
-            if process.returncode is not None:
-                self._process = None
+    async def render(self, file: Path, model_format: str | None = None, outputs: Outputs = DEFAULT) -> Pictures:
+        """The pictures of a model file that lies anywhere; raises RenderFailed."""
+        return await self.draw(await self.intake.take_file(file, model_format), outputs)
 
-    def _cause_of_death(self, exit_code: int) -> RenderFailed:
-        limit = f"limit of {self._limits.memory} MB"
-        if _MEMORY.search(self._last_words()):
-            # The same model needs as much the next time.
-            return RenderFailed(f"Rendering needs more memory than the {limit}.", retryable=False)
-        how = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-        if exit_code == -signal.SIGKILL:
-            why, retryable = ", probably because the machine ran out of memory", True
-        elif self._most_memory > self._limits.memory / 2:
-            # The driver does not check what it is given; a request that fails is often the one that doubles.
-            why, retryable = f", most likely at the memory {limit}", False
-        else:
-            why, retryable = "", True
-        return RenderFailed(f"The renderer crashed on this model ({how}){why}.", retryable=retryable)
-
-    async def _watch_memory(self, pid: int) -> None:
-        """Keep the most that the limit has counted; nobody can ask a dead process for it."""
-        self._most_memory = 0
-        while data := re.search(r"VmData:\s+(\d+)", _status(pid)):
-            self._most_memory = max(self._most_memory, int(data[1]) >> 10)
-            await asyncio.sleep(0.1)
-
-    def _last_words(self) -> str:
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), 8192, max(0, size - 8192)).decode(errors="replace").strip()
-
-    async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    async def draw(self, model: Model, outputs: Outputs = DEFAULT) -> Pictures:
+        """The pictures of a model that the intake has put into the stage; raises RenderFailed."""
+        if self.pid is None or self._pictures >= PICTURES:
+            await self._start()
+        self._pictures += 1
+        request = {"model": str(model.path), "format": model.format, "outputs": asdict(outputs)}
+        answer, content = await self._child.ask(request)
+        return Pictures(_split(content, answer["pictures"]), answer["seconds"])
 
 
-def _status(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+def _split(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
+    ends = list(accumulate(sizes))
+    return tuple(content[end - size : end] for size, end in zip(sizes, ends, strict=True))
+
+
+def _without_caches(stage: Path) -> dict[str, str]:
+    """The environment in which nothing is cached in files: a model could otherwise leave something to the next."""
+    return {"XDG_CACHE_HOME": str(stage / "cache"), "MESA_SHADER_CACHE_DISABLE": "true"}

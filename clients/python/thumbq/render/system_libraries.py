@@ -1,4 +1,4 @@
-"""Says which libraries of the operating system the renderer lacks, and installs them on Debian and Ubuntu.
+"""Finds the libraries of the operating system that the renderer lacks, and installs them on Debian and Ubuntu.
 
 python -m thumbq.render.system_libraries [--install]
 """
@@ -14,7 +14,7 @@ PROBE = "import f3d; engine = f3d.Engine.create_egl(); engine.window.size = 16, 
 
 
 def missing_libraries() -> tuple[str, ...]:
-    """The Debian packages without which nothing can be drawn here; empty when a picture can be drawn.
+    """Return the Debian packages that drawing needs and that are missing; none when a picture can be drawn.
 
     It tries in a process of its own, because the libraries end a process in which a driver is missing.
     Raises ModuleNotFoundError when f3d itself is missing.
@@ -27,7 +27,7 @@ def missing_libraries() -> tuple[str, ...]:
 
 
 def advice(packages: tuple[str, ...]) -> str:
-    """What to install, in one line."""
+    """Return one line that says what to install."""
     command = f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {' '.join(packages)}"
     return f"Rendering needs libraries of the operating system. On Debian or Ubuntu: {command}"
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 
 class ThumbnailFolder:
-    """Stores pictures as `<root>/ab/cd/abcd….webp`."""
+    """Stores pictures as `<root>/ab/cd/abcd…-512.webp`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
-    def path(self, model_hash: str) -> Path:
-        """Where the picture of the model with this hash is, or would be."""
-        return self._root / model_hash[:2] / model_hash[2:4] / f"{model_hash}.webp"
+    def path(self, name: str) -> Path:
+        """Return the place of a picture; its name begins with the hash of the model."""
+        return self._root / name[:2] / name[2:4] / name
 
-    def store(self, model_hash: str, picture: bytes) -> Path:
+    def store(self, name: str, picture: bytes) -> Path:
         """Write a picture so that a reader finds the old one, the new one or none, also after a power cut."""
-        path = self.path(model_hash)
+        path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
             try:

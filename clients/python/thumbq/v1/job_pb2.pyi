@@ -134,6 +134,7 @@ class Job(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Unique and never reused. A job that is reset keeps its id."""
     model_id: _builtins.int
@@ -156,6 +157,8 @@ class Job(_message.Message):
     """Processing: the worker that holds the lease."""
     error_message: _builtins.str
     """The reason why the last attempt failed."""
+    model_version_id: _builtins.int
+    """The version of the model whose file this is, when the producer named one. Set in answers to unary calls."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -191,10 +194,11 @@ class Job(_message.Message):
         worker_id: _builtins.str | None = ...,
         error_message: _builtins.str | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "priority", b"priority", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
     _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
@@ -202,6 +206,8 @@ class Job(_message.Message):
     _WhichOneofArgType__finished_at: _TypeAlias = _typing.Literal["_finished_at", b"_finished_at"]  # noqa: Y015
     _WhichOneofReturnType__lease_expires_at: _TypeAlias = _typing.Literal["lease_expires_at"]  # noqa: Y015
     _WhichOneofArgType__lease_expires_at: _TypeAlias = _typing.Literal["_lease_expires_at", b"_lease_expires_at"]  # noqa: Y015
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
     _WhichOneofReturnType__run_at: _TypeAlias = _typing.Literal["run_at"]  # noqa: Y015
     _WhichOneofArgType__run_at: _TypeAlias = _typing.Literal["_run_at", b"_run_at"]  # noqa: Y015
     _WhichOneofReturnType__worker_id: _TypeAlias = _typing.Literal["worker_id"]  # noqa: Y015
@@ -212,6 +218,8 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__finished_at) -> _WhichOneofReturnType__finished_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_expires_at) -> _WhichOneofReturnType__lease_expires_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_at) -> _WhichOneofReturnType__run_at | None: ...
     @_typing.overload
@@ -237,6 +245,7 @@ class Thumbnail(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     MODEL_HASH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: Global___ThumbnailStatus.ValueType
     file_url: _builtins.str
@@ -252,6 +261,8 @@ class Thumbnail(_message.Message):
     """SHA-256 of the model file that the picture shows."""
     cursor: _builtins.str
     """The end of the notification log just before this was read. Subscribe from it to miss no change."""
+    model_version_id: _builtins.int
+    """Set when the thumbnail of a version was asked for."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When a thumbnail of the model was first asked for."""
@@ -275,10 +286,11 @@ class Thumbnail(_message.Message):
         path: _builtins.str | None = ...,
         model_hash: _builtins.str | None = ...,
         cursor: _builtins.str = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_model_version_id", b"_model_version_id", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "model_version_id", b"model_version_id", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "cursor", b"cursor", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "model_id", b"model_id", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "status", b"status", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_error_message", b"_error_message", "_file_url", b"_file_url", "_height", b"_height", "_model_hash", b"_model_hash", "_model_version_id", b"_model_version_id", "_path", b"_path", "_processed_at", b"_processed_at", "_size_bytes", b"_size_bytes", "_width", b"_width", "created_at", b"created_at", "cursor", b"cursor", "error_message", b"error_message", "file_url", b"file_url", "height", b"height", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "path", b"path", "processed_at", b"processed_at", "size_bytes", b"size_bytes", "status", b"status", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -290,6 +302,8 @@ class Thumbnail(_message.Message):
     _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
     _WhichOneofReturnType__model_hash: _TypeAlias = _typing.Literal["model_hash"]  # noqa: Y015
     _WhichOneofArgType__model_hash: _TypeAlias = _typing.Literal["_model_hash", b"_model_hash"]  # noqa: Y015
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
     _WhichOneofReturnType__path: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
     _WhichOneofArgType__path: _TypeAlias = _typing.Literal["_path", b"_path"]  # noqa: Y015
     _WhichOneofReturnType__processed_at: _TypeAlias = _typing.Literal["processed_at"]  # noqa: Y015
@@ -308,6 +322,8 @@ class Thumbnail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_hash) -> _WhichOneofReturnType__model_hash | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__path) -> _WhichOneofReturnType__path | None: ...
     @_typing.overload

@@ -132,7 +132,7 @@ class SubscribeRequest(_message.Message):
     """A cursor; or "latest" (also empty): what is committed from now on; or "earliest": everything that the log still has."""
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Models to follow; empty: all."""
+        """Models to follow, at most 10,000; empty: all."""
 
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.ThumbnailStatus.ValueType]:
@@ -390,15 +390,19 @@ class GetThumbnailRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
+    model_version_id: _builtins.int
+    """Not 0: the thumbnail of this version is asked for, whatever its model."""
     def __init__(
         self,
         *,
         model_id: _builtins.int = ...,
+        model_version_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "model_version_id", b"model_version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

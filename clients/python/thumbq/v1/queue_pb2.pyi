@@ -91,6 +91,7 @@ class NewJob(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """Positive."""
     model_hash: _builtins.str
@@ -101,6 +102,8 @@ class NewJob(_message.Message):
     """1 to 10, default 3."""
     force: _builtins.bool
     """Render again even if the picture exists. A job that is Processing runs again after its present attempt."""
+    model_version_id: _builtins.int
+    """The version of the model whose file this is; 0: none. A version has a thumbnail of its own."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Time until the job is due; at most 30 days."""
@@ -114,10 +117,11 @@ class NewJob(_message.Message):
         max_attempts: _builtins.int | None = ...,
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
+        model_version_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -135,12 +139,14 @@ class EnqueueJobRequest(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """The fields are those of NewJob."""
     model_hash: _builtins.str
     priority: _builtins.int
     max_attempts: _builtins.int
     force: _builtins.bool
+    model_version_id: _builtins.int
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -152,10 +158,11 @@ class EnqueueJobRequest(_message.Message):
         max_attempts: _builtins.int | None = ...,
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
+        model_version_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -378,21 +385,27 @@ class CompleteJobResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: _job_pb2.ThumbnailStatus.ValueType
     message: _builtins.str
+    model_version_id: _builtins.int
+    """Of the job, when it has one."""
     def __init__(
         self,
         *,
         model_id: _builtins.int = ...,
         status: _job_pb2.ThumbnailStatus.ValueType = ...,
         message: _builtins.str = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "model_version_id", b"model_version_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "model_id", b"model_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "message", b"message", "model_id", b"model_id", "model_version_id", b"model_version_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
 
 Global___CompleteJobResponse: _TypeAlias = CompleteJobResponse  # noqa: Y015
 
@@ -439,21 +452,27 @@ class FailJobResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     status: _job_pb2.ThumbnailStatus.ValueType
     message: _builtins.str
+    model_version_id: _builtins.int
+    """Of the job, when it has one."""
     def __init__(
         self,
         *,
         model_id: _builtins.int = ...,
         status: _job_pb2.ThumbnailStatus.ValueType = ...,
         message: _builtins.str = ...,
+        model_version_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "model_version_id", b"model_version_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "model_id", b"model_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id", "message", b"message", "model_id", b"model_id", "model_version_id", b"model_version_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
+    _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
 
 Global___FailJobResponse: _TypeAlias = FailJobResponse  # noqa: Y015
 
@@ -955,10 +974,12 @@ class StreamJobsRequest(_message.Message):
         session_id: _builtins.str
         """Empty for a new session; see Sessions above. At most 100 printable characters."""
         version: _builtins.str
-        """Version of the worker's program, for operators."""
+        """Version of the worker's program, for operators. At most 100 printable characters."""
         @_builtins.property
         def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """Kept in the registry of workers, for operators."""
+            """Kept in the registry of workers, for operators. At most 50; a name has 1 to 100 printable characters, a value at
+            most 500.
+            """
 
         def __init__(
             self,
@@ -1018,7 +1039,10 @@ class StreamJobsRequest(_message.Message):
         LEASE_TOKENS_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def lease_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """The leases of all jobs that the worker still holds: from this stream, and those that the session resumed."""
+            """The leases of all jobs that the worker still holds: from this stream, and those that the session resumed. At most
+            10,000; a worker that holds more sends several heartbeats. A token that is unknown or malformed is answered with
+            LeaseLost.
+            """
 
         def __init__(
             self,
@@ -1040,7 +1064,9 @@ class StreamJobsRequest(_message.Message):
         number: _builtins.int
         """Chosen by the worker, usually 1, 2, 3 …"""
         @_builtins.property
-        def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]: ...
+        def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]:
+            """At most 10,000."""
+
         def __init__(
             self,
             *,

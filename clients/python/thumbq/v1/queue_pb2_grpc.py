@@ -33,7 +33,10 @@ class QueueServiceStub(object):
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel):
@@ -127,7 +130,10 @@ class QueueServiceServicer(object):
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(self, request, context):
@@ -147,7 +153,8 @@ class QueueServiceServicer(object):
 
     def DequeueJob(self, request, context):
         """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-        lasts 10 minutes unless ExtendLease extends it.
+        lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
+        from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,6 +287,8 @@ class QueueServiceServicer(object):
         unknown or malformed. A malformed result only gets RESULT_CODE_INVALID.
         - UNAVAILABLE: PostgreSQL is away at Hello. A stream that is open stays open while PostgreSQL is away; results wait.
         - DEADLINE_EXCEEDED: the worker sent nothing for three heartbeat intervals.
+        - ABORTED: the worker does not read: a message waited for it for 10 s. While more than 1 MiB waits, or 256 messages of
+        the worker are under way, the server reads no further message of the stream.
         - ABORTED: a newer stream of the session has taken over; or the worker was still there after the time that a server's
         Drain leaves it; or the server had an internal error. The message says which.
         - CANCELLED or UNAVAILABLE: the server or the connection broke off.
@@ -384,7 +393,10 @@ class QueueService(object):
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @staticmethod

@@ -40,7 +40,10 @@ class QueueServiceStub:
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @_typing.overload
@@ -55,7 +58,8 @@ class QueueServiceStub:
     """
     DequeueJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-    lasts 10 minutes unless ExtendLease extends it.
+    lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
+    from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
     """
     DequeueJobs: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobsRequest, _queue_pb2.DequeueJobsResponse]
     """Claims up to `max_jobs` due jobs. Answers as soon as there is at least one, or when `wait` is over."""
@@ -131,6 +135,8 @@ class QueueServiceStub:
       unknown or malformed. A malformed result only gets RESULT_CODE_INVALID.
     - UNAVAILABLE: PostgreSQL is away at Hello. A stream that is open stays open while PostgreSQL is away; results wait.
     - DEADLINE_EXCEEDED: the worker sent nothing for three heartbeat intervals.
+    - ABORTED: the worker does not read: a message waited for it for 10 s. While more than 1 MiB waits, or 256 messages of
+      the worker are under way, the server reads no further message of the stream.
     - ABORTED: a newer stream of the session has taken over; or the worker was still there after the time that a server's
       Drain leaves it; or the server had an internal error. The message says which.
     - CANCELLED or UNAVAILABLE: the server or the connection broke off.
@@ -147,7 +153,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -159,7 +168,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """
     DequeueJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]  # type: ignore[assignment]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-    lasts 10 minutes unless ExtendLease extends it.
+    lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
+    from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
     """
     DequeueJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobsRequest, _queue_pb2.DequeueJobsResponse]  # type: ignore[assignment]
     """Claims up to `max_jobs` due jobs. Answers as soon as there is at least one, or when `wait` is over."""
@@ -235,6 +245,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
       unknown or malformed. A malformed result only gets RESULT_CODE_INVALID.
     - UNAVAILABLE: PostgreSQL is away at Hello. A stream that is open stays open while PostgreSQL is away; results wait.
     - DEADLINE_EXCEEDED: the worker sent nothing for three heartbeat intervals.
+    - ABORTED: the worker does not read: a message waited for it for 10 s. While more than 1 MiB waits, or 256 messages of
+      the worker are under way, the server reads no further message of the stream.
     - ABORTED: a newer stream of the session has taken over; or the worker was still there after the time that a server's
       Drain leaves it; or the server had an internal error. The message says which.
     - CANCELLED or UNAVAILABLE: the server or the connection broke off.
@@ -250,7 +262,10 @@ class QueueServiceServicer:
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
-    A message has at most 16 MiB, in both directions.
+    - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(
@@ -275,7 +290,8 @@ class QueueServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.DequeueJobResponse, _abc.Awaitable[_queue_pb2.DequeueJobResponse]]:
         """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-        lasts 10 minutes unless ExtendLease extends it.
+        lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
+        from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
         """
 
     def DequeueJobs(
@@ -411,6 +427,8 @@ class QueueServiceServicer:
           unknown or malformed. A malformed result only gets RESULT_CODE_INVALID.
         - UNAVAILABLE: PostgreSQL is away at Hello. A stream that is open stays open while PostgreSQL is away; results wait.
         - DEADLINE_EXCEEDED: the worker sent nothing for three heartbeat intervals.
+        - ABORTED: the worker does not read: a message waited for it for 10 s. While more than 1 MiB waits, or 256 messages of
+          the worker are under way, the server reads no further message of the stream.
         - ABORTED: a newer stream of the session has taken over; or the worker was still there after the time that a server's
           Drain leaves it; or the server had an internal error. The message says which.
         - CANCELLED or UNAVAILABLE: the server or the connection broke off.

@@ -2,10 +2,9 @@
 import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { BackOff, pause } from "./network/back_off.js";
-import { readStream } from "./network/stream.js";
+import { openStream } from "./sharing/shared_stream.js";
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
-const longestFilter = 4_000; // characters in the address; a longer list of models is filtered here instead
 /** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener {
     closed;
@@ -57,7 +56,9 @@ export class Listener {
     }
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
-        const frames = readStream(this.#address(position), this.#options.silence ?? silence, this.#closing.signal);
+        const { statuses = [], onQueue } = this.#options;
+        const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, this.#closing.signal);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
@@ -117,18 +118,5 @@ export class Listener {
             return;
         this.#state = state;
         void runCallback(() => this.#options.onConnection?.(state));
-    }
-    #address(position) {
-        const address = new URL("api/notifications", this.#gateway);
-        const { statuses = [], onQueue } = this.#options;
-        const modelIds = [...this.#modelIds].join(",");
-        address.searchParams.set("after", position);
-        if (modelIds && modelIds.length <= longestFilter)
-            address.searchParams.set("modelId", modelIds);
-        if (statuses.length > 0)
-            address.searchParams.set("status", statuses.join(","));
-        if (onQueue)
-            address.searchParams.set("queue", "true");
-        return address;
     }
 }

@@ -1,8 +1,10 @@
 """The tail of the notification log, shared by all subscribers of a process."""
 
+import asyncio
 import contextlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.engine.outage import Outage
@@ -11,11 +13,19 @@ from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 
+# A page has at most so many commits and, but for a single larger commit at its start, so many notifications.
 _PAGE = 200
+_PAGE_EVENTS = 2000
+# Readers that are far behind share the newest pages read.
+_PAGES = 8
 
 
 class LogPruned(Exception):
     """The log does not reach back to where the reader is."""
+
+
+class LogReplaced(LogPruned):
+    """The log is another one: the database has another history."""
 
 
 class HubClosed(Exception):
@@ -46,12 +56,15 @@ class Hub:
         self._ring: deque[Commit] = deque()
         self._ring_events = 0
         self._readers = 0
+        self._pages: OrderedDict[int, asyncio.Task[list[Commit]]] = OrderedDict()
         # The seq that the ring reaches up to; None without readers.
         self._seq: int | None = None
         self._wake_up = WakeUp(poll)
         self._changes = Broadcast()
         self._closed = False
         self._outage = Outage("hub")
+        self.history = database.history
+        self.history.on_change(self._forget)
 
     def close(self) -> None:
         """Let every reader end with HubClosed."""
@@ -86,56 +99,91 @@ class Hub:
                 self._ring.clear()
                 self._ring_events = 0
                 self._seq = None
+                self._pages.clear()
 
     async def after(self, seq: int) -> Sequence[Commit]:
         """Return commits that reach beyond `seq`, in order; wait for the first.
 
-        Raises LogPruned, HubClosed, Unavailable.
+        Raises LogPruned, LogReplaced, HubClosed, Unavailable.
         """
+        version = self.history.version
         while True:
+            if version != self.history.version:
+                raise LogReplaced
             if self._closed:
                 raise HubClosed
             changed = self._changes.upcoming()
             if self._seq is not None and seq >= self._ring_start():
                 if seq < self._seq:
                     return self._from_ring(seq)
-            else:
-                commits = [Commit(row) for row in await notification_log.after(self._database, seq, _PAGE)]
-                if commits:
-                    if commits[0].seq_first > seq + 1:
-                        raise LogPruned
-                    return commits
-                if (await notification_log.head(self._database))[1] > seq:
-                    # The head moved between the two reads, or the log was pruned to its end.
-                    if not await notification_log.after(self._database, seq, 1):
-                        raise LogPruned
-                    continue
+            elif commits := await self._from_log(seq):
+                if version != self.history.version:
+                    raise LogReplaced
+                return commits
+            elif (await notification_log.head(self._database)).seq > seq:
+                continue  # the head moved between the two reads
             await changed.wait()
+
+    async def _from_log(self, seq: int) -> list[Commit]:
+        """Return commits that reach beyond `seq`. Raises LogPruned, also when the log was pruned to its end."""
+        commits = await self._page(seq)
+        if commits and commits[0].seq_first > seq + 1:
+            raise LogPruned
+        behind = not commits and (await notification_log.head(self._database)).seq > seq
+        if behind and not await notification_log.after(self._database, seq, 1):
+            raise LogPruned
+        return commits
+
+    def _forget(self) -> None:
+        """Drop what was read, since it belongs to a history that is over, and tell all readers."""
+        self._ring.clear()
+        self._ring_events = 0
+        self._seq = None
+        self._pages.clear()
+        self._changes.announce()
+        self._wake_up.set()
+
+    async def _page(self, seq: int) -> list[Commit]:
+        """Return the commits after `seq`, from the log. Readers that are at the same place share one answer."""
+        page = self._pages.get(seq)
+        if page is None:
+            page = self._pages[seq] = asyncio.create_task(self._read_page(seq))
+            if len(self._pages) > _PAGES:
+                self._pages.popitem(last=False)
+        return await asyncio.shield(page)
+
+    async def _read_page(self, seq: int) -> list[Commit]:
+        commits: list[Commit] = []
+        try:
+            rows = await notification_log.after(self._database, seq, _PAGE, _PAGE_EVENTS)
+            commits = [Commit(row) for row in rows]
+        finally:
+            if not commits and self._pages.get(seq) is asyncio.current_task():
+                del self._pages[seq]
+        return commits
 
     def _ring_start(self) -> int:
         assert self._seq is not None
         return self._ring[0].seq_first - 1 if self._ring else self._seq
 
     def _from_ring(self, seq: int) -> list[Commit]:
-        newer: list[Commit] = []
-        for commit in reversed(self._ring):
-            if commit.seq_last <= seq:
-                break
-            newer.append(commit)
+        newer = list(takewhile(lambda commit: commit.seq_last > seq, reversed(self._ring)))[-_PAGE:]
         newer.reverse()
-        return newer[:_PAGE]
+        limit = newer[0].seq_last + _PAGE_EVENTS
+        return [commit for commit in newer if commit.seq_last <= limit]
 
     async def _tail(self) -> None:
+        version = self.history.version
         if self._seq is None:
             seq = (await notification_log.head(self._database))[1]
-            if self._readers:
+            if self._readers and version == self.history.version:
                 self._seq = seq
                 self._changes.announce()
             return
         while True:
             seq = self._seq
-            rows = await notification_log.after(self._database, seq, _PAGE)
-            if not rows or not self._readers:
+            rows = await notification_log.after(self._database, seq, _PAGE, _PAGE_EVENTS)
+            if not rows or not self._readers or version != self.history.version:
                 return
             if rows[0].seq_first > seq + 1:
                 # The log was pruned meanwhile. Readers before the hole must find it, so they have to read the log.

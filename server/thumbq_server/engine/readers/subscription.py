@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor, ResetReason
-from thumbq_server.engine.readers.hub import Commit, Hub, HubClosed, LogPruned
+from thumbq_server.engine.readers.hub import Commit, Hub, HubClosed, LogPruned, LogReplaced
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 
@@ -40,15 +40,26 @@ class Subscriptions:
 
         The first step has the cursor to start from, and no commits.
         """
+        history = self._hub.history
+        version = history.version
         with self._hub.reading():
             cursor, reset = await _when_available(partial(cursors.resume, self._database, after))
             yield Step(cursor.seq, cursor, reset=reset)
             while True:
                 before = cursor.seq
                 try:
+                    if version != history.version:
+                        raise LogReplaced
                     commits = await _when_available(partial(self._hub.after, before))
                 except HubClosed:
                     return
+                except LogReplaced:
+                    version = history.version
+                    newest = await _when_available(partial(cursors.head, self._database))
+                    if newest.epoch != cursor.epoch:
+                        cursor = newest
+                        yield Step(before, cursor, reset=ResetReason.OTHER_LOG)
+                    continue
                 except LogPruned:
                     cursor = await _when_available(partial(cursors.head, self._database))
                     yield Step(before, cursor, reset=ResetReason.TOO_OLD)

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
 from thumbq_server.domain.job_events import JobEvent
+from thumbq_server.domain.model_versions import UNKNOWN_VERSION, shown
 from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.job_events import list_events
+from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
@@ -61,6 +63,14 @@ class Views:
         """Return what to show for a model."""
         cursor = await self.cursor()
         return await read_thumbnail(self._database, model_id), cursor
+
+    async def version(self, version_id: int) -> tuple[ThumbnailRecord, Cursor]:
+        """Return what to show for a version of a model. A version that no producer has named has status None."""
+        cursor = await self.cursor()
+        version = await read_version(self._database, version_id)
+        if version is None:
+            return UNKNOWN_VERSION, cursor
+        return shown(version, await read_thumbnail(self._database, version.model_id)), cursor
 
     async def publish_test(
         self, model_id: int, status: ThumbnailStatus, url: str | None, error_message: str | None

@@ -1,5 +1,6 @@
 """The jobs that a stream was sent, until they are known to have arrived. Synchronous, without I/O."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 from thumbq_server.domain.job import ClaimedJob, Token
@@ -10,7 +11,9 @@ class Deliveries:
 
     def __init__(self) -> None:
         self._count = 0
-        self._unconfirmed: dict[int, Sequence[ClaimedJob]] = {}
+        self._unconfirmed: OrderedDict[int, Sequence[ClaimedJob]] = OrderedDict()
+        # The tokens of unconfirmed messages, as soon as a heartbeat asks for them.
+        self._tokens: dict[int, frozenset[Token]] = {}
         # Tokens in unconfirmed messages that a heartbeat has confirmed.
         self._named: set[Token] = set()
 
@@ -22,15 +25,16 @@ class Deliveries:
 
     def confirm(self, number: int) -> None:
         """Note that this message arrived, and so all before it."""
-        for earlier in [known for known in self._unconfirmed if known <= number]:
-            confirmed = self._unconfirmed.pop(earlier)
-            if self._named:
-                self._named.difference_update(job.token for job in confirmed)
+        while self._unconfirmed and (earliest := next(iter(self._unconfirmed))) <= number:
+            del self._unconfirmed[earliest]
+            self._named -= self._tokens.pop(earliest, frozenset())
 
     def confirm_jobs(self, tokens: Collection[Token]) -> None:
         """Note that these jobs arrived: a heartbeat names them."""
-        for jobs in self._unconfirmed.values():
-            self._named.update({job.token for job in jobs}.intersection(tokens))
+        for number, jobs in self._unconfirmed.items():
+            if number not in self._tokens:
+                self._tokens[number] = frozenset(job.token for job in jobs)
+            self._named |= self._tokens[number].intersection(tokens)
 
     def unreceived(self) -> list[Token]:
         """Return the leases of all jobs that are not known to have arrived."""

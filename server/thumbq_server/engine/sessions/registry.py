@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 from thumbq_server.domain.job import LostReason
-from thumbq_server.domain.requests import check_session_id, check_worker_id
+from thumbq_server.domain.requests import check_labels, check_session_id, check_version, check_worker_id
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions import server_messages
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
@@ -16,6 +16,7 @@ from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
 
+OTHER_HISTORY = "the database has another history: a backup was restored, or another primary has taken over"
 TAKEN_OVER = "a newer stream of this session has taken over"
 
 
@@ -40,13 +41,15 @@ class Sessions:
         self._seen = seen
         self._open: dict[int, Session] = {}
         self._draining = False
+        database.history.on_change(self._send_all_away)
 
     @contextlib.asynccontextmanager
     async def open(self, hello: Hello, peer: Peer) -> AsyncIterator[Session]:
         """Serve a session until the block ends. Raises Invalid, Unavailable."""
         worker_id = check_worker_id(hello.worker_id)
         name = check_session_id(hello.session_id) or uuid.uuid4().hex
-        number = await workers.register(self._database, worker_id, name, hello.version, hello.labels)
+        version, labels = check_version(hello.version), check_labels(hello.labels)
+        number = await workers.register(self._database, worker_id, name, version, labels)
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
             await older.ended.wait()
@@ -63,6 +66,10 @@ class Sessions:
         finally:
             del self._open[number]
             session.end()
+
+    def _send_all_away(self) -> None:
+        for session in list(self._open.values()):
+            session.send_away(OTHER_HISTORY)
 
     def on_broadcast(self, payload: str) -> None:
         """Take in what a server told all servers."""
@@ -85,6 +92,8 @@ class Sessions:
             async with asyncio.timeout(grace):
                 while self._open:
                     await next(iter(self._open.values())).ended.wait()
-        for session in list(self._open.values()):
+        leaving = list(self._open.values())
+        for session in leaving:
             session.send_away("the server is going away")
+        for session in leaving:
             await session.ended.wait()

@@ -7,8 +7,8 @@ never a job.
 
 from typing import NamedTuple
 
-from thumbq_server.domain.job import Token, format_token
-from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.job import Token
+from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import parse_token
 
 _OPENED = "session/1"
@@ -38,7 +38,7 @@ def encode(message: ServerMessage) -> str:
         case SessionOpened(session, stream_id):
             return f"{_OPENED} {session} {stream_id}"
         case LeaseCancelled(session, token):
-            return f"{_CANCELLED} {session} {format_token(*token)}"
+            return f"{_CANCELLED} {session} {token.job_id}-{token.lease_seq}"
 
 
 def parse(payload: str) -> ServerMessage | None:
@@ -51,7 +51,7 @@ def parse(payload: str) -> ServerMessage | None:
         return SessionOpened(session, detail)
     if kind == _CANCELLED:
         try:
-            return LeaseCancelled(session, parse_token(detail))
-        except Invalid:
+            return LeaseCancelled(session, parse_token(detail, ""))
+        except (Invalid, StaleLease):
             return None
     return None

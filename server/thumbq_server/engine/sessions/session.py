@@ -89,6 +89,8 @@ class Session:
         self.worker_id = worker_id
         # The session_id that the worker knows it by.
         self.name = name
+        # The history of the database that it lives in; a new one ends it.
+        self.history = database.history.epoch
         # Tells this stream from every other, of this server and the next.
         self.stream_id = uuid.uuid4().hex
         self.phase = Phase.WORKING
@@ -135,7 +137,7 @@ class Session:
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """Commit results, and keep trying while PostgreSQL is away. Return those that were not simply taken."""
-        while True:
+        while self.history == self._database.history.epoch:
             try:
                 refused = await self._queue.report(report)
             except Unavailable as error:
@@ -144,6 +146,7 @@ class Session:
             else:
                 self._reported.set()
                 return refused
+        return [(token, Verdict.STALE) for token in report.tokens()]
 
     def finish(self) -> None:
         """Give the worker no more jobs, as it asks; close when it holds none any more."""
@@ -188,7 +191,7 @@ class Session:
         for task in (self._finisher, *self._tasks):
             if task is not None:
                 task.cancel()
-        if unreceived := self._deliveries.unreceived():
+        if self.history == self._database.history.epoch and (unreceived := self._deliveries.unreceived()):
             self._queue.release_soon(unreceived)
         self.ended.set()
 

@@ -23,13 +23,15 @@ _RESET_REASON = {
 }
 
 
-def notifications(row: CommitRecord, epoch: str) -> list[notification_pb2.Notification]:
-    """Return the notifications of one commit."""
+def notifications(row: CommitRecord, epoch: str, start: int, most: int) -> list[notification_pb2.Notification]:
+    """Return up to `most` notifications of one commit, from its number `start` on."""
     created_at = timestamp(row.created_at)
     status = THUMBNAIL_STATUS[row.status]
-    count = len(row.model_ids)
-    error_messages: Sequence[str | None] = row.error_messages or [None] * count
-    next_attempt_ats: Sequence[datetime | None] = row.next_attempt_ats or [None] * count
+    piece = slice(start, start + most)
+    model_ids = row.model_ids[piece]
+    nothing = [None] * len(model_ids)
+    error_messages: Sequence[str | None] = row.error_messages[piece] if row.error_messages else nothing
+    next_attempt_ats: Sequence[datetime | None] = row.next_attempt_ats[piece] if row.next_attempt_ats else nothing
     ready = row.status is ThumbnailStatus.READY
     return [
         notification_pb2.Notification(
@@ -46,10 +48,10 @@ def notifications(row: CommitRecord, epoch: str) -> list[notification_pb2.Notifi
             test=row.test,
         )
         for seq, model_id, job_id, attempt_count, error_message, next_attempt_at in zip(
-            range(row.seq_first, row.seq_last + 1),
-            row.model_ids,
-            row.job_ids,
-            row.attempt_counts,
+            range(row.seq_first, row.seq_last + 1)[piece],
+            model_ids,
+            row.job_ids[piece],
+            row.attempt_counts[piece],
             error_messages,
             next_attempt_ats,
             strict=True,
@@ -69,13 +71,20 @@ def file_url(model_id: int) -> str:
     return f"/models/{model_id}/thumbnail/file"
 
 
-def thumbnail(row: ThumbnailRecord, cursor: Cursor) -> job_pb2.Thumbnail:
-    """Return what to show for a model, read when the log stood at the cursor or later."""
+def version_file_url(version_id: int) -> str:
+    """Return where the gateway serves the picture of a version."""
+    return f"/model-versions/{version_id}/thumbnail/file"
+
+
+def thumbnail(row: ThumbnailRecord, cursor: Cursor, version_id: int = 0) -> job_pb2.Thumbnail:
+    """Return what to show for a model or a version, read when the log stood at the cursor or later."""
     has_file = row.path is not None
+    url = version_file_url(version_id) if version_id else file_url(row.model_id)
     return job_pb2.Thumbnail(
         model_id=row.model_id,
         status=THUMBNAIL_STATUS[row.status],
-        file_url=file_url(row.model_id) if has_file else None,
+        file_url=url if has_file else None,
+        model_version_id=version_id or None,
         size_bytes=row.size_bytes,
         width=row.width,
         height=row.height,

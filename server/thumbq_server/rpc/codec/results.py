@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
-from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import PathRule, check_completion, check_failure, parse_token
 from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.jobs import read_token
 from thumbq_server.rpc.codec.times import timedelta_of
+
+MAX_ECHO = 100
 
 EXCEPTION_CODE = {
     Verdict.ALREADY_DONE: queue_pb2.RESULT_CODE_ALREADY_DONE,
@@ -31,7 +33,7 @@ class ReadResults(NamedTuple):
     exceptions: list[queue_pb2.ResultException]
 
 
-def read_results(results: Iterable[job_pb2.Result], paths: PathRule) -> ReadResults:
+def read_results(results: Iterable[job_pb2.Result], paths: PathRule, history: str) -> ReadResults:
     """Sort results by verb. Thousands a second go through here."""
     completions: list[Completion] = []
     failures: list[Failure] = []
@@ -39,7 +41,7 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule) -> ReadResu
     exceptions: list[queue_pb2.ResultException] = []
     for result in results:
         try:
-            token = parse_token(result.lease_token)
+            token = parse_token(result.lease_token, history)
             match result.WhichOneof("outcome"):
                 case "complete":
                     completions.append(_completion(token, result.complete, paths))
@@ -49,13 +51,20 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule) -> ReadResu
                     releases.append(token)
                 case _:
                     raise Invalid("a result needs complete, fail or release")
+        except StaleLease:
+            exceptions.append(_exception(echo(result.lease_token), Verdict.STALE))
         except Invalid as error:
             exceptions.append(
                 queue_pb2.ResultException(
-                    lease_token=result.lease_token, code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
+                    lease_token=echo(result.lease_token), code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
                 )
             )
     return ReadResults(Report(completions, failures, releases), exceptions)
+
+
+def echo(lease_token: str) -> str:
+    """Return what a worker sent as a token, cut when it is longer than any token is."""
+    return lease_token[:MAX_ECHO]
 
 
 def _completion(token: Token, picture: job_pb2.Result.Complete, paths: PathRule) -> Completion:
@@ -71,10 +80,10 @@ def _failure(token: Token, failure: job_pb2.Result.Fail | queue_pb2.FailJobReque
     )
 
 
-def read_completion(request: queue_pb2.CompleteJobRequest, paths: PathRule) -> Completion:
-    """Return what a unary call reports. Raises Invalid."""
+def read_completion(request: queue_pb2.CompleteJobRequest, paths: PathRule, history: str) -> Completion:
+    """Return what a unary call reports. Raises Invalid, StaleLease."""
     return check_completion(
-        read_token(request),
+        read_token(request, history),
         request.thumbnail_path,
         request.size_bytes if request.HasField("size_bytes") else None,
         request.width if request.HasField("width") else None,
@@ -83,15 +92,19 @@ def read_completion(request: queue_pb2.CompleteJobRequest, paths: PathRule) -> C
     )
 
 
-def read_failure(request: queue_pb2.FailJobRequest) -> Failure:
-    """Return what a unary call reports. Raises Invalid."""
-    return _failure(read_token(request), request)
+def read_failure(request: queue_pb2.FailJobRequest, history: str) -> Failure:
+    """Return what a unary call reports. Raises Invalid, StaleLease."""
+    return _failure(read_token(request, history), request)
 
 
-def result_exception(token: Token, verdict: Verdict) -> queue_pb2.ResultException:
+def result_exception(token: Token, verdict: Verdict, history: str) -> queue_pb2.ResultException:
     """Return what a worker learns of a result that was not simply taken."""
+    return _exception(format_token(*token, history), verdict)
+
+
+def _exception(lease_token: str, verdict: Verdict) -> queue_pb2.ResultException:
     return queue_pb2.ResultException(
-        lease_token=format_token(*token),
+        lease_token=lease_token,
         code=EXCEPTION_CODE[verdict],
         message=f"The result was not taken: {verdict.value}.",
     )

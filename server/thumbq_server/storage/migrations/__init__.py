@@ -20,8 +20,8 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 _ADVISORY_LOCK = 0x7468756D6271
 
 
-async def upgrade(dsn: str) -> None:
-    """Bring the database to the newest revision. Any number of servers may do so at once.
+async def upgrade(dsn: str, revision: str = "head") -> None:
+    """Bring the database to a revision. Any number of servers may do so at once.
 
     Raises Unsuitable when it cannot be brought there, Unavailable when PostgreSQL goes away meanwhile.
     """
@@ -33,7 +33,7 @@ async def upgrade(dsn: str) -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, revision)
     except CommandError as error:
         raise Unsuitable(f"The tables in the database belong to another version of thumbq: {error}.") from error
     except DBAPIError as error:
@@ -45,10 +45,10 @@ async def upgrade(dsn: str) -> None:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import asyncpg
 
 from thumbq_runtime.connections import POOL_SIZE
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
+from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
@@ -29,6 +31,8 @@ class Database:
         self._pool_size = pool_size
         self._pool: asyncpg.Pool | None = None
         self._lanes: list[Lane] = []
+        self.history = History()
+        self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
@@ -38,8 +42,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 3)
@@ -49,7 +52,33 @@ class Database:
     async def _connect(self, *_: object, **options: Any) -> asyncpg.Connection:
         # The pool adds options of its own, such as the class of its connections.
         options |= {"command_timeout": self._statement_timeout + 5}
-        return await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+        connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+        self._pooled.add(connection)
+        await self.history.look(connection)
+        return connection
+
+    async def beat(self) -> None:
+        """Write, as every job needs it, and find out whether new connections are to be had. Raises Unavailable."""
+        if hosts_of(self.dsn).in_trouble:
+            async with as_unavailable():
+                connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout))
+                await connection.close()
+        await self.run(self.history.beat)
+
+    in_words = staticmethod(in_words)
+
+    @property
+    def has_other_hosts(self) -> bool:
+        """Whether there is another host to go to. A single one is waited for, up to the time limit of statements."""
+        return len(hosts_of(self.dsn).address.hosts) > 1
+
+    def drop_connections(self) -> None:
+        """Break all connections off, since their host does not answer; the next ones go to another host first."""
+        hosts_of(self.dsn).pass_over()
+        for lane in self._lanes:
+            lane.drop()
+        for connection in list(self._pooled):
+            connection.terminate()
 
     @property
     def most_connections(self) -> int:
@@ -58,7 +87,7 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history))
         return self._lanes[-1]
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
@@ -74,7 +103,12 @@ class Database:
         if self._pool is None:
             raise Unavailable("not connected")
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-            return await work(connection)
+            try:
+                return await work(connection)
+            except asyncpg.ReadOnlySQLTransactionError:
+                # This host is no primary any more.
+                connection.terminate()
+                raise
 
 
 async def _keep_settings(_connection: object) -> None:

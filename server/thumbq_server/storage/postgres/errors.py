@@ -34,6 +34,28 @@ class Unavailable(Exception):
     """PostgreSQL cannot do this now. The request may or may not have been committed."""
 
 
+_IN_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (asyncpg.ReadOnlySQLTransactionError, "the database is read-only"),
+    # a new connection found no host that takes writes
+    (asyncpg.TargetServerAttributeNotMatched, "the database is read-only"),
+    (asyncpg.DiskFullError, "the disk of the database is full"),
+    (asyncpg.TooManyConnectionsError, "the database has no connection left"),
+    (asyncpg.CannotConnectNowError, "the database is starting or stopping"),
+    (asyncpg.QueryCanceledError, "the database does not answer"),
+    (TimeoutError, "the database does not answer"),
+    (asyncpg.InvalidAuthorizationSpecificationError, "the database refuses the user or the password"),
+    (OSError, "the database cannot be reached"),
+)
+
+
+def in_words(error: Unavailable) -> str:
+    """Return what keeps PostgreSQL from its work, for operators, without addresses."""
+    for kind, words in _IN_WORDS:
+        if isinstance(error.__cause__, kind):
+            return words
+    return "the database is away"
+
+
 @asynccontextmanager
 async def as_unavailable() -> AsyncIterator[None]:
     """Turn the many ways in which PostgreSQL can be away into Unavailable."""

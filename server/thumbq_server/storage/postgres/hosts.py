@@ -27,6 +27,8 @@ class Hosts:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        # Whether the newest attempt to connect failed.
+        self.in_trouble = False
         self._in_order: list[tuple[str, int] | None] = list(address.hosts) or [None]
 
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
@@ -38,19 +40,25 @@ class Hosts:
             try:
                 connection = await self._open(host, {**settings, **self.address.settings}, options)
             except _ASK_NEXT:
+                self.in_trouble = True
                 if position == len(self._in_order) - 1:
                     raise
             else:
+                self.in_trouble = False
                 self._in_order = [host, *(other for other in self._in_order if other != host)]
                 return connection
         raise AssertionError("unreachable")
 
+    def pass_over(self) -> None:
+        """Ask the host that was asked first last from now on: it does not answer any more."""
+        self._in_order = [*self._in_order[1:], self._in_order[0]]
+
     async def _open(
         self, host: tuple[str, int] | None, settings: Mapping[str, str], options: Mapping[str, Any]
     ) -> asyncpg.Connection:
-        place = self.address.arguments(host) | {"timeout": self.address.connect_timeout} | options
+        place = {**self.address.arguments(host), "timeout": self.address.connect_timeout, **options}
         try:
-            connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=settings)
+            connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
         except asyncpg.ProtocolViolationError:
             # PgBouncer refuses settings in the start of a session, also in its session mode.
             connection = await asyncpg.connect(**place)

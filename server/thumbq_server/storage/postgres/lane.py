@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.postgres.errors import AWAY, as_unavailable, until_done
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
 
@@ -21,8 +22,9 @@ class Lane:
     their own keeps their prepared statements warm.
     """
 
-    def __init__(self, dsn: str, statement_timeout: float) -> None:
+    def __init__(self, dsn: str, statement_timeout: float, history: History | None = None) -> None:
         self._dsn = dsn
+        self._history = history or History()
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
@@ -33,23 +35,33 @@ class Lane:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""
+        history = self._history.version
         async with self._lock, as_unavailable():
-            return await until_done(partial(self._run_once, work))
+            return await until_done(partial(self._run_once, work, history))
 
-    async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def _run_once(self, work: Callable[[Any], Awaitable[T]], history: int) -> T:
         try:
             connection = self._connection
             if connection is None or connection.is_closed():
-                connection = self._connection = await connect(self._dsn, self._statement_timeout)
+                connection = await connect(self._dsn, self._statement_timeout)
+                await self._history.look(connection)
+                self._connection = connection
+            if history != self._history.version:
+                raise Unavailable("the database has another history than when this was asked for")
             return await work(connection)
-        except asyncpg.PostgresError:
+        except asyncpg.ReadOnlySQLTransactionError:
+            # This host is no primary any more.
+            self.drop()
+            raise
+        except (asyncpg.PostgresError, Unavailable):
             raise
         except BaseException:
             # cancelled in the middle of a statement: the connection is still executing it
-            self._drop()
+            self.drop()
             raise
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Break the connection off. What is under way fails with Unavailable."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -27,9 +27,12 @@ async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
 
 def session_settings(statement_timeout: float) -> dict[str, str]:
     """Return the settings of any connection. Time in seconds."""
+    milliseconds = str(int(statement_timeout * 1000))
     return PLAIN | {
         "application_name": "thumbq",
-        "statement_timeout": str(int(statement_timeout * 1000)),
+        "statement_timeout": milliseconds,
+        # A server whose network went silent inside a transaction would keep its locks for hours.
+        "idle_in_transaction_session_timeout": milliseconds,
         "jit": "off",
         "TimeZone": "UTC",
     }

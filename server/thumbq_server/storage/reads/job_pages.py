@@ -1,4 +1,7 @@
-"""Pages of jobs, newest first. Each is read from the table that knows the status: none reads past what it shows."""
+"""Pages of jobs, newest first. Each is read from the table that knows the status.
+
+Only a page of Pending jobs reads more than it shows: `ready` has no index on the job, for every claim would pay for it.
+"""
 
 from functools import cache
 
@@ -6,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, l
 
 from thumbq_server.domain.job import JobStatus
 from thumbq_server.storage.reads.compiled import CompiledRead
-from thumbq_server.storage.schema import dead_letters, leases, ready
+from thumbq_server.storage.schema import attempts, leases, ready
 from thumbq_server.storage.views import job_states
 
 _BELOW = bindparam("below", type_=BigInteger)
@@ -19,8 +22,16 @@ _SOURCES: dict[JobStatus | None, tuple[FromClause, ColumnElement[int], ColumnEle
     JobStatus.PENDING: (ready, ready.c.job_id, true()),
     JobStatus.PROCESSING: (leases, leases.c.job_id, true()),
     JobStatus.COMPLETED: (job_states, job_states.c.id, job_states.c.status == literal_column("'Completed'")),
-    JobStatus.FAILED: (dead_letters, dead_letters.c.job_id, dead_letters.c.status == literal_column("'Failed'")),
-    JobStatus.CANCELLED: (dead_letters, dead_letters.c.job_id, dead_letters.c.status == literal_column("'Cancelled'")),
+    JobStatus.FAILED: (
+        attempts,
+        attempts.c.job_id,
+        attempts.c.dead & (attempts.c.outcome == literal_column("'Failed'")),
+    ),
+    JobStatus.CANCELLED: (
+        attempts,
+        attempts.c.job_id,
+        attempts.c.dead & (attempts.c.outcome == literal_column("'Cancelled'")),
+    ),
 }
 
 

@@ -7,7 +7,7 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
 HELD = Statement(
-    "leases_held", "session bigint", "SELECT job_id, lease_seq FROM leases WHERE worker = $1 ORDER BY job_id"
+    "leases_held", "session bigint", "SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id"
 )
 
 LOST = Statement("leases_lost", "job_ids bigint[]", "SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1)")
@@ -24,11 +24,12 @@ async def why_lost(database: Database, tokens: Sequence[Token]) -> dict[Token, L
     reasons: dict[Token, LostReason] = {}
     for token in tokens:
         state = states.get(token.job_id)
-        if state is None or state["lease_seq"] == token.lease_seq:
-            if state is None or state["status"] == JobStatus.CANCELLED:
-                reasons[token] = LostReason.CANCELLED
-            elif state["status"] != JobStatus.COMPLETED:
-                reasons[token] = LostReason.EXPIRED
-        else:
+        if state is None:
+            reasons[token] = LostReason.EXPIRED
+        elif state["status"] == JobStatus.CANCELLED:
+            reasons[token] = LostReason.CANCELLED
+        elif state["lease_seq"] != token.lease_seq:
             reasons[token] = LostReason.TAKEN_OVER
+        elif state["status"] != JobStatus.COMPLETED:
+            reasons[token] = LostReason.EXPIRED
     return reasons

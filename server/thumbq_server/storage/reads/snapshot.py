@@ -10,10 +10,8 @@ COUNT = Statement(
     "",
     """
     SELECT (SELECT count(*) FROM ready) AS pending, (SELECT count(*) FROM leases) AS processing,
-           (SELECT completed FROM queue_head) AS completed,
-           (SELECT count(*) FROM dead_letters WHERE status = 'Failed') AS failed,
-           (SELECT count(*) FROM dead_letters WHERE status = 'Cancelled') AS cancelled,
-           now() AS timestamp
+           completed, failed, cancelled, now() AS timestamp
+      FROM queue_head
     """,
 )
 
@@ -22,9 +20,8 @@ RENDERING = Statement(
     "snapshot_rendering",
     "",
     """
-    SELECT j.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
-      FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l
-      JOIN jobs j ON j.id = l.job_id JOIN workers w ON w.id = l.worker
+    SELECT l.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
+      FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l JOIN workers w ON w.id = l.session
      ORDER BY l.claimed_at DESC
     """,
 )

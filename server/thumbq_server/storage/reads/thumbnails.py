@@ -18,7 +18,7 @@ READ_THUMBNAIL = Statement(
                 ELSE coalesce(t.status, 'None') END AS status,
            t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
       FROM (SELECT) AS one
-      LEFT JOIN thumbnails t ON t.model_id = $1
+      LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = $1) t ON true
       LEFT JOIN LATERAL (
         SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
          ORDER BY request_no DESC LIMIT 1) s ON true

@@ -1,4 +1,7 @@
-"""The arrows of the state diagram, a module each. Every transition is one guarded statement.
+"""The arrows of the state diagram, a module each.
+
+Every transition is one guarded statement, or one transaction where jobs of the same model contest each other
+(`endings`). The statements find leases as `held` names them.
 
     from        to                          function
     ----        --                          --------

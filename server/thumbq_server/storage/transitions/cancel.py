@@ -13,26 +13,44 @@ from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.verdicts import State, states_of
 
+# Where the jobs stand now. A job that has moved meanwhile is skipped here, and looked at again.
+_PLACED = """SELECT r.ctid
+              FROM unnest($1::bigint[]) AS i (job_id)
+             CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+             CROSS JOIN LATERAL (
+                SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE {how} OFFSET 0) r"""
+
+LOCK_READY = Statement("cancel_lock_ready", "job_ids bigint[]", _PLACED.format(how=""))
+
+LOCK_LEASES = Statement(
+    "cancel_lock_leases",
+    "job_ids bigint[]",
+    "SELECT FROM leases WHERE job_id = ANY ($1) ORDER BY lease_seq, job_id FOR UPDATE",
+)
+
+# A job that waits has no lease, so its end takes a number of its own. The last error stays with the job.
 CANCEL = Statement(
     "cancel",
     "job_ids bigint[]",
-    """
+    f"""
     WITH unready AS (
-        DELETE FROM ready WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, NULL::bigint AS worker
+        DELETE FROM ready WHERE ctid = ANY (ARRAY ({_PLACED.format(how="SKIP LOCKED")}))
+        RETURNING job_id, model_id, attempt, NULL::bigint AS lease_seq, NULL::bigint AS session,
+                  NULL::timestamptz AS claimed_at
     ), unleased AS (
-        DELETE FROM leases WHERE job_id = ANY ($1::bigint[]) RETURNING job_id, attempt, lease_seq, worker
+        DELETE FROM leases WHERE job_id = ANY (ARRAY (
+            SELECT job_id FROM leases WHERE job_id = ANY ($1) FOR UPDATE SKIP LOCKED))
+        RETURNING job_id, model_id, attempt, lease_seq, session, claimed_at
     ), ended AS MATERIALIZED ( -- else PostgreSQL cannot look at a job again that changed while its lock was waited for
         SELECT * FROM unready UNION ALL SELECT * FROM unleased
     ), recorded AS (
-        UPDATE jobs j SET outcome = 'Cancelled', finished_at = now(), updated_at = now(), attempt_count = e.attempt,
-               lease_seq = e.lease_seq
-          FROM ended e WHERE j.id = e.job_id
-        RETURNING j.id AS job_id, j.model_id, e.attempt, e.lease_seq, e.worker
-    ), buried AS (
-        INSERT INTO dead_letters (job_id, status) SELECT job_id, 'Cancelled' FROM recorded
-        ON CONFLICT (job_id) DO UPDATE SET status = 'Cancelled', ended_at = now()
+        INSERT INTO attempts (job_id, lease_seq, attempt, outcome, session, claimed_at, error_message, dead)
+        SELECT e.job_id, coalesce(e.lease_seq, nextval('claim_seq')), e.attempt, 'Cancelled', e.session, e.claimed_at,
+               s.error_message, true
+          FROM ended e CROSS JOIN LATERAL (SELECT error_message FROM job_states WHERE id = e.job_id OFFSET 0) s
     )
-    SELECT job_id, model_id, attempt, lease_seq, worker FROM recorded
+    SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease_seq) AS lease_seq
+      FROM ended e CROSS JOIN LATERAL (SELECT lease_seq FROM job_states WHERE id = e.job_id OFFSET 0) s
     """,
 )
 
@@ -41,7 +59,10 @@ CANCEL = Statement(
 MOVE_HEAD = Statement(
     "cancel_move_head",
     "count bigint",
-    f"UPDATE queue_head SET seq = seq + $1 RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')",
+    f"""
+    UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1
+    RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')
+    """,
 )
 
 # The log tells what the models show now. There is a row for each status, and their numbers follow each other.
@@ -55,7 +76,9 @@ ANNOUNCE = Statement(
                array_agg(model_id) AS model_ids, array_agg(c.job_id) AS job_ids,
                array_agg(c.attempt) AS attempt_counts, array_agg(t.error_message) AS error_messages
           FROM unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS c (model_id, job_id, attempt)
-          LEFT JOIN thumbnails t USING (model_id) GROUP BY 1
+          LEFT JOIN LATERAL (
+            SELECT status, error_message FROM thumbnails WHERE model_id = c.model_id OFFSET 0) t ON true
+         GROUP BY 1
     )
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
     SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
@@ -73,7 +96,7 @@ async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancellation]:
     for _ in range(_ROUNDS):
         for row in await lane.run(partial(_cancel, job_ids=wanted)):
             lease = Token(row["job_id"], row["lease_seq"])
-            cancelled[lease.job_id] = Cancellation(lease.job_id, CancelVerdict.CANCELLED, row["worker"], lease)
+            cancelled[lease.job_id] = Cancellation(lease.job_id, CancelVerdict.CANCELLED, row["session"], lease)
         # Look again for jobs that moved from ready to leases meanwhile: the statement saw them in neither. A job that
         # was cancelled here, and started again since, stays live.
         others |= await states_of(lane, [job_id for job_id in wanted if job_id not in cancelled])
@@ -96,6 +119,8 @@ def _not_cancelled(job_id: int, states: Mapping[int, State]) -> Cancellation:
 
 async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
     async with connection.transaction():
+        await connection.fetch(LOCK_READY.text, job_ids)
+        await connection.fetch(LOCK_LEASES.text, job_ids)
         rows = await connection.fetch(CANCEL.text, job_ids)
         if rows:
             before = await connection.fetchval(MOVE_HEAD.text, len(rows))

@@ -10,32 +10,31 @@ from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
 # `= ANY (ARRAY (... FOR UPDATE SKIP LOCKED))` and not `USING cte`: the latter was 40 % slower on a backlog
-# (docs/decisions/0003-lanes.md). After claimed_at the columns stand in the order of ClaimedJob.
+# (docs/decisions/0003-lanes.md). All jobs of a claim share one lease_seq. After that the columns stand in the
+# order of ClaimedJob.
 CLAIM = Statement(
     "claim",
     "limit bigint, sessions bigint[], lease_seconds integer[], claim_id bigint",
     """
     WITH due AS (
-        DELETE FROM ready WHERE job_id = ANY (ARRAY (
-            SELECT job_id FROM ready WHERE rank <= now() AND run_at <= now()
+        DELETE FROM ready WHERE ctid = ANY (ARRAY (
+            SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now()
              ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING job_id, rank, run_at, attempt, lease_seq
-    ), numbered AS (
+        RETURNING *
+    ), numbered AS MATERIALIZED (
         SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS position FROM due
+    ), number AS MATERIALIZED (
+        SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
     ), leased AS (
-        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
-        SELECT job_id, lease_seq + 1, ($2::bigint[])[position], attempt + 1, rank, run_at, now(),
-               now() + ($3::int[])[position] * interval '1 second', $4
+        INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
+               now() + ($3::int[])[position] * interval '1 second', $4, attempt + 1
           FROM numbered
-        RETURNING job_id, lease_seq, attempt
-    ), claimed AS (
-        SELECT l.*, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at
-          FROM leased l JOIN numbered n USING (job_id) JOIN jobs j ON j.id = l.job_id
-         ORDER BY n.position
     )
-    SELECT now() AS claimed_at, array_agg(job_id), array_agg(lease_seq), array_agg(model_id), array_agg(model_hash),
-           array_agg(attempt), array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-      FROM claimed
+    SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(job_id), array_agg(model_id),
+           array_agg(model_hash), array_agg((attempt + 1)::smallint), array_agg(priority), array_agg(max_attempts),
+           array_agg(created_at)
+      FROM (SELECT * FROM numbered ORDER BY position) n
     """,
 )
 
@@ -50,18 +49,20 @@ class ClaimRequest(NamedTuple):
     lease_seconds: Sequence[int]
     claim_id: int = 0
 
-    def claimed(self, claimed_at: datetime, columns: Sequence[Sequence[Any]]) -> list[ClaimedJob]:
-        """Return the claimed jobs; `columns` are the first fields of ClaimedJob, up to created_at."""
+    def claimed(self, claimed_at: datetime, lease_seq: int, columns: Sequence[Sequence[Any]]) -> list[ClaimedJob]:
+        """Return the claimed jobs; `columns` are the fields of ClaimedJob up to created_at, without the lease_seq."""
         ends = {seconds: claimed_at + timedelta(seconds=seconds) for seconds in set(self.lease_seconds)}
         expires_at = map(ends.__getitem__, self.lease_seconds)
-        return list(map(ClaimedJob._make, zip(*columns, repeat(claimed_at), expires_at, strict=False)))
+        job_ids, *others = columns
+        rows = zip(job_ids, repeat(lease_seq), *others, repeat(claimed_at), expires_at, strict=False)
+        return list(map(ClaimedJob._make, rows))
 
 
 NO_CLAIM = ClaimRequest((), ())
 
 
 async def claim(lane: Lane, request: ClaimRequest) -> list[ClaimedJob]:
-    """Claim one due job for each credit of `request`, in the order of rank. Each gets a new lease_seq and attempt."""
+    """Claim one due job for each credit of `request`, in the order of rank. Each attempt is counted."""
     # columns instead of rows, and each time only once: a third of the CPU that rows cost here
-    ((claimed_at, *found),) = await lane.fetch(CLAIM, len(request.sessions), *request)
-    return request.claimed(claimed_at, found) if found[0] is not None else []
+    ((claimed_at, lease_seq, *found),) = await lane.fetch(CLAIM, len(request.sessions), *request)
+    return request.claimed(claimed_at, lease_seq, found) if found[0] is not None else []

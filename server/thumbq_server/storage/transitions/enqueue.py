@@ -33,8 +33,9 @@ CREATE = Statement(
     _PARAMETERS,
     f"""
     WITH {_CREATED}, queued AS (
-        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, {rank("due_at", "priority")}, due_at, 0, 0 FROM created
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+        SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+          FROM created
     ), {announce("Pending", "created", wake=WAKE_JOBS)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
@@ -50,19 +51,23 @@ CREATE_AND_CLAIM = Statement(
     f"""
     WITH {_CREATED}, ranked AS (
         SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AS is_due FROM created
-    ), numbered AS (
+    ), numbered AS MATERIALIZED (
         SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
+    ), number AS MATERIALIZED (
+        SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered WHERE is_due)
     ), leased AS (
-        INSERT INTO leases (job_id, lease_seq, worker, attempt, rank, run_at, claimed_at, expires_at, claim_id)
-        SELECT job_id, 1, ($6::bigint[])[position], 1, rank, due_at, now(),
-               now() + ($7::int[])[position] * interval '1 second', $8
+        INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($6::bigint[])[position], now(),
+               now() + ($7::int[])[position] * interval '1 second', $8, 1
           FROM numbered WHERE is_due AND position <= cardinality($6)
     ), queued AS (
-        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, rank, due_at, 0, 0 FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+        SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+          FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
     ), {announce("Pending", "created", wake=_LEFT_OVER)}
-    SELECT now() AS claimed_at, count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
+    SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
+           count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
            array_agg(max_attempts) AS max_attempts
       FROM (SELECT * FROM numbered ORDER BY position) n
@@ -90,7 +95,7 @@ async def enqueue_and_claim(
     if request.sessions:
         (row,) = await lane.fetch(CREATE_AND_CLAIM, *new, *request)
         if row["due"]:
-            claimed = request.claimed(row["claimed_at"], _columns_of_claimed(row))
+            claimed = request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row))
     else:
         (row,) = await lane.fetch(CREATE, *new)
     created = (
@@ -113,7 +118,7 @@ def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
     due = row["due"]
     model_ids, model_hashes = row["model_ids"], row["model_hashes"]
     once, now = (1,) * due, (row["claimed_at"],) * due
-    return row["job_ids"][:due], once, model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
+    return row["job_ids"][:due], model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
 
 
 def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:

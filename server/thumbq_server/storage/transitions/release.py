@@ -3,27 +3,43 @@
 from collections.abc import Sequence
 
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage.fragments import MINE, columns
+from thumbq_server.storage.fragments import rank
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.notify import CHANNEL, JOBS
 from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
 from thumbq_server.storage.transitions.verdicts import verdicts_on
 
 
-def _give_back(input_steps: str) -> str:
-    """Return the statement that gives back what step `ended` deleted.
+def _give_back(gone: str) -> str:
+    """Return the statement that gives back what step `gone` deleted.
 
     The job keeps its place in the order. If a forced enqueue came meanwhile (rerun_request_no), the job takes that
     request number.
     """
     return f"""
-    {input_steps}, again AS (
-        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, rank, run_at, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, lease_seq
+    WITH gone AS (
+        {gone}
+    ), ended AS MATERIALIZED (
+        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+          FROM gone g JOIN jobs j ON j.id = g.job_id
+         CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
+    ), recorded AS (
+        INSERT INTO attempts (job_id, lease_seq, attempt, outcome, session, claimed_at, next_attempt_at, request_no)
+        SELECT job_id, lease_seq, attempt, 'Released', session, claimed_at, run_at,
+               CASE WHEN rerun_request_no IS NOT NULL THEN request_no END
           FROM ended
+    ), frozen AS (
+        UPDATE attempts a SET request_no = e.request_no
+          FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
     ), renumbered AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-          FROM ended e WHERE j.id = e.job_id AND e.rerun_request_no IS NOT NULL
+          FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+    ), again AS (
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+        SELECT {rank("run_at", "priority")}, job_id, run_at, model_id, created_at, priority, max_attempts,
+               CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
+          FROM ended
     ), notified AS (
         SELECT pg_notify('{CHANNEL}', '{JOBS}') FROM ended LIMIT 1
     )
@@ -33,29 +49,21 @@ def _give_back(input_steps: str) -> str:
 
 RELEASE = Statement(
     "release",
-    "job_ids bigint[], lease_seqs integer[]",
-    _give_back(f"""
-    WITH input AS (
-        SELECT * FROM unnest($1::bigint[], $2::int[]) AS i (job_id, lease_seq)
-    ), ended AS (
-        DELETE FROM leases l USING input i WHERE {MINE}
-        RETURNING l.*, i.lease_seq AS named_seq
-    )"""),
+    PARAMETERS,
+    _give_back(f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+        RETURNING l.*, g.lease_seq AS named_seq"""),
 )
 
 RELEASE_CLAIM = Statement(
     "release_claim",
     "claim_id bigint",
-    _give_back("""
-    WITH ended AS (
-        DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq
-    )"""),
+    _give_back("DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq"),
 )
 
 
 async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
-    rows = await lane.fetch(RELEASE, *columns(sorted(tokens), 2))
+    rows = await lane.fetch(RELEASE, *named(in_order(tokens)))
     return await verdicts_on(lane, tokens, {Token(row["job_id"], row["named_seq"]) for row in rows})
 
 

@@ -1,6 +1,7 @@
 """Retrying by hand: ended jobs start again, and waiting retries run at once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from thumbq_server.domain.job import JobStatus, Retrial, RetryVerdict, Revival, revival
 from thumbq_server.storage.fragments import columns
@@ -13,7 +14,7 @@ RETRIABLE = Statement(
     "retry_find",
     "job_ids bigint[]",
     """
-    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts
+    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
       FROM job_states WHERE id = ANY ($1) ORDER BY id
     """,
 )
@@ -26,19 +27,26 @@ async def retry(lane: Lane, job_ids: Sequence[int]) -> list[Retrial]:
     verdicts = dict.fromkeys(job_ids, RetryVerdict.NOT_FOUND)
     wanted = sorted(verdicts)
     for _ in range(_ROUNDS):
-        inputs: dict[Revival, list[tuple[int, int, int, int, int, float]]] = {Revival.RESET: [], Revival.RESTART: []}
+        inputs: dict[Revival, list[tuple[Any, ...]]] = {Revival.RESET: [], Revival.RESTART: []}
         for row in await lane.fetch(RETRIABLE, wanted):
             status = JobStatus(row["status"])
             plan = revival(status, row["attempt_count"], shown=True, force=True)
             if plan in inputs:
-                request = (row["request_no"], row["lease_seq"], row["priority"], row["max_attempts"], 0.0)
+                request = (
+                    row["request_no"],
+                    row["lease_seq"],
+                    row["priority"],
+                    row["max_attempts"],
+                    0.0,
+                    row["run_at"],
+                )
                 inputs[plan].append((row["job_id"], *request))
             else:
                 pending = status is JobStatus.PENDING
                 verdicts[row["job_id"]] = RetryVerdict.ALREADY_PENDING if pending else RetryVerdict.PROCESSING
         wanted = []
         for plan, known in inputs.items():
-            retried = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(known, 6))} if known else set()
+            retried = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(known, 7))} if known else set()
             verdicts |= dict.fromkeys(retried, RetryVerdict.RETRIED)
             # a job that changed meanwhile is looked at again
             wanted += [job_id for job_id, *_ in known if job_id not in retried]

@@ -1,10 +1,8 @@
 """Jobs that exist already: an enqueue keeps, renews, resets, restarts or marks them. Each change is guarded."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from datetime import datetime
 from typing import NamedTuple
-
-import asyncpg
 
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
 from thumbq_server.storage.fragments import WAKE_JOBS, announce, columns, rank
@@ -12,32 +10,47 @@ from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
-# `newest`: no other job of the model was asked for later. `shown`: its picture is the one that the model has now.
+# `newest`: no other job of the model was asked for later. `shown`: its picture is the one that the model has now. Each
+# job is looked up by itself, since a plan for all of them may scan the tables.
 FIND = Statement(
     "revive_find",
     "model_ids bigint[], model_hashes bytea[]",
     """
-    SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no,
+    SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
            t.job_id IS NOT NULL AS shown,
-           NOT EXISTS (
-             SELECT FROM jobs o LEFT JOIN leases l ON l.job_id = o.id
-              WHERE o.model_id = s.model_id AND o.id <> s.id
-                AND greatest(o.request_no, l.rerun_request_no) > s.request_no) AS newest
+           (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                            < s.request_no)
+              FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
       FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
-      JOIN job_states s USING (model_id, model_hash)
-      LEFT JOIN thumbnails t ON t.model_id = s.model_id AND t.job_id = s.id AND t.status = 'Ready'
+     CROSS JOIN LATERAL (
+        SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+      LEFT JOIN LATERAL (
+        SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
+        ON t.job_id = s.id AND t.status = 'Ready'
     """,
 )
 
 _PARAMETERS = (
-    "job_ids bigint[], request_nos bigint[], lease_seqs integer[], priorities smallint[], max_attempts smallint[],"
-    " delays double precision[]"
+    "job_ids bigint[], request_nos bigint[], lease_seqs bigint[], priorities smallint[], max_attempts smallint[],"
+    " delays double precision[], run_ats timestamp with time zone[]"
 )
 _INPUT = """
     WITH input AS (
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::smallint[], $5::smallint[], $6::float8[])
-            AS i (job_id, request_no, lease_seq, priority, max_attempts, delay)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                             $7::timestamptz[])
+            AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
     )"""
+
+# The counters of ended jobs that start again.
+_COUNTED_BACK = {
+    counter: f"-(SELECT count(*) FROM changed WHERE outcome = '{outcome}')"
+    for counter, outcome in (("completed", "Completed"), ("failed", "Failed"), ("cancelled", "Cancelled"))
+}
+
+# Ends of the older request keep its number: only a renewal moves the number of a shown end.
+_FREEZE = """
+        UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
+          FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)"""
 
 # Ended jobs start again. The guard is request_no: the first of several has moved it.
 RESET = Statement(
@@ -45,27 +58,21 @@ RESET = Statement(
     _PARAMETERS,
     f"""
     {_INPUT}, before AS (
-        SELECT i.*, j.outcome FROM jobs j JOIN input i ON j.id = i.job_id
-         WHERE j.request_no = i.request_no AND j.outcome IS NOT NULL ORDER BY j.id FOR UPDATE OF j
+        SELECT i.*, j.request_no AS old_request_no FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
     ), changed AS (
-        UPDATE jobs j SET outcome = NULL, finished_at = NULL, error_message = NULL, attempt_count = 0,
-               request_no = nextval('request_seq'), priority = b.priority, max_attempts = b.max_attempts,
-               due_at = now() + b.delay * interval '1 second', updated_at = now()
+        UPDATE jobs j SET request_no = nextval('request_seq'), since = b.lease_seq, priority = b.priority,
+               max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now()
           FROM before b WHERE j.id = b.job_id
-        RETURNING j.id AS job_id, j.model_id, j.priority, j.lease_seq, j.due_at, b.outcome, 0 AS attempt
-    ), exhumed AS (
-        DELETE FROM dead_letters d USING changed c WHERE d.job_id = c.job_id
+        RETURNING j.id AS job_id, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at, j.due_at,
+                  b.old_request_no, 0 AS attempt,
+                  (SELECT outcome FROM attempts a WHERE a.job_id = b.job_id AND a.lease_seq = b.lease_seq) AS outcome
+    ), frozen AS ({_FREEZE}
     ), queued AS (
-        INSERT INTO ready (job_id, rank, run_at, attempt, lease_seq)
-        SELECT job_id, {rank("due_at", "priority")}, due_at, 0, lease_seq FROM changed
-    ), {
-        announce(
-            "Pending",
-            "changed",
-            completed="-(SELECT count(*) FROM changed WHERE outcome = 'Completed')",
-            wake=WAKE_JOBS,
-        )
-    }
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+        SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
+          FROM changed
+    ), {announce("Pending", "changed", moves=_COUNTED_BACK, wake=WAKE_JOBS)}
     SELECT job_id FROM changed
     """,
 )
@@ -76,15 +83,21 @@ RESTART = Statement(
     _PARAMETERS,
     f"""
     {_INPUT}, restarted AS (
-        UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay),
-               rank = {rank("(now() + make_interval(secs => i.delay))", "i.priority")}
-          FROM input i WHERE r.job_id = i.job_id AND r.lease_seq = i.lease_seq AND r.attempt > 0
-        RETURNING r.job_id, i.priority, i.max_attempts
+        UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay), priority = i.priority,
+               max_attempts = i.max_attempts, rank = {rank("(now() + make_interval(secs => i.delay))", "i.priority")}
+          FROM (SELECT i.*, found.ctid
+                  FROM input i
+                 CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+                 CROSS JOIN LATERAL (
+                    SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
+         WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at AND r.attempt > 0
+        RETURNING r.job_id, i.priority, i.max_attempts, r.run_at, i.lease_seq, i.request_no AS old_request_no
     ), changed AS (
-        UPDATE jobs j SET error_message = NULL, request_no = nextval('request_seq'), priority = r.priority,
-               max_attempts = r.max_attempts, updated_at = now()
+        UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
+               max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now()
           FROM restarted r WHERE j.id = r.job_id
-        RETURNING j.id AS job_id, j.model_id, 0 AS attempt
+        RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
+    ), frozen AS ({_FREEZE}
     ), {announce("Pending", "changed", wake=WAKE_JOBS)}
     SELECT job_id FROM changed
     """,
@@ -101,35 +114,25 @@ RERUN = Statement(
     """,
 )
 
-# A live job, or a shown picture, becomes the newest request of its model again. Two statements of one
-# transaction: if the first waited for a concurrent completion, only a second snapshot sees the thumbnail that it wrote.
+# A live job, or a shown picture, becomes the newest request of its model again. What it shows follows its number.
 RENEW = Statement(
     "revive_renew",
     _PARAMETERS,
     f"""
-    {_INPUT}
-    UPDATE jobs j SET request_no = nextval('request_seq')
-      FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
-    RETURNING j.id AS job_id
-    """,
-)
-
-RENEW_SHOWN = Statement(
-    "revive_renew_shown",
-    "job_ids bigint[]",
-    """
-    WITH renewed AS (
-        SELECT j.id, j.model_id, j.request_no
-          FROM jobs j JOIN thumbnails t ON t.model_id = j.model_id AND t.job_id = j.id
-         WHERE j.id = ANY ($1::bigint[]) ORDER BY t.model_id FOR UPDATE OF t
+    {_INPUT}, renewed AS (
+        UPDATE jobs j SET request_no = nextval('request_seq')
+          FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+        RETURNING j.id AS job_id
+    ), followed AS (
+        UPDATE attempts a SET request_no = NULL
+          FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
     )
-    UPDATE thumbnails t SET request_no = r.request_no
-      FROM renewed r WHERE t.model_id = r.model_id AND t.job_id = r.id
+    SELECT job_id FROM renewed
     """,
 )
 
 # How a job is revived. The parameters are those of _INPUT.
-REVIVE = {Revival.RESET: RESET, Revival.RESTART: RESTART, Revival.RERUN: RERUN}
+REVIVE = {Revival.KEEP: RENEW, Revival.RESET: RESET, Revival.RESTART: RESTART, Revival.RERUN: RERUN}
 
 _ROUNDS = 20
 
@@ -147,6 +150,7 @@ class _Known(NamedTuple):
     attempt_count: int
     lease_seq: int
     request_no: int
+    run_at: datetime | None
     shown: bool
     newest: bool
 
@@ -192,16 +196,8 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
 async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted: Mapping[JobKey, NewJob]) -> set[int]:
     """Return the jobs with which `plan` succeeded; the others have changed meanwhile."""
     inputs = []
-    for row in sorted(known):
+    for row in sorted(known, key=lambda row: row.job_id):
         job = wanted[row.key]
-        inputs.append((row.job_id, row.request_no, row.lease_seq, job.priority, job.max_attempts, job.delay))
-    if plan is Revival.KEEP:
-        return set(await lane.run(partial(_renew, inputs=columns(inputs, 6))))
-    return {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 6))}
-
-
-async def _renew(connection: asyncpg.Connection, inputs: Sequence[Sequence[object]]) -> list[int]:
-    async with connection.transaction():
-        renewed = [row["job_id"] for row in await connection.fetch(RENEW.text, *inputs)]
-        await connection.execute(RENEW_SHOWN.text, renewed)
-        return renewed
+        request = (job.priority, job.max_attempts, job.delay)
+        inputs.append((row.job_id, row.request_no, row.lease_seq, *request, row.run_at))
+    return {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 7))}

@@ -38,7 +38,7 @@ def _encoded(encode: Callable[[list[Part]], bytes], shape: Callable[[], list[Par
 
 
 def _truncated() -> bytes:
-    """A GLB whose upload broke off half-way."""
+    """Return a GLB whose upload broke off half-way."""
     whole = files.glb(figures.spring())
     return whole[: len(whole) // 2]
 

@@ -37,7 +37,7 @@ ELEMENTS = {
 
 
 def torus_knot() -> list[Part]:
-    """A trefoil tube whose colour runs once around the hues of a sunset."""
+    """Return a trefoil tube whose colour runs once around the hues of a sunset."""
 
     def curve(u: float) -> Point:
         angle = math.tau * u
@@ -51,7 +51,7 @@ def torus_knot() -> list[Part]:
 
 
 def moebius_band() -> list[Part]:
-    """A band with one side and one edge: going around it twice covers both faces."""
+    """Return a band with one side and one edge: going around it twice covers both faces."""
 
     def at(u: float, v: float) -> Point:
         turn = math.tau * 2 * u
@@ -72,7 +72,7 @@ def _enamel(degrees: int, roughness: float) -> Material:
 
 
 def supershape() -> list[Part]:
-    """A star-like solid from the superformula."""
+    """Return a star-like solid from the superformula."""
 
     def radius(angle: float, lobes: float, n1: float, n2: float) -> float:
         quarter = lobes * angle / 4
@@ -89,7 +89,7 @@ def supershape() -> list[Part]:
 
 
 def sponge() -> list[Part]:
-    """Menger's sponge after two steps; only the outward faces are there."""
+    """Return Menger's sponge after two steps, without the inner faces."""
     size = 9
 
     def solid(cell: tuple[int, ...]) -> bool:
@@ -121,7 +121,7 @@ def sponge() -> list[Part]:
 
 
 def spring() -> list[Part]:
-    """A polished compression spring, wound tighter at both ends."""
+    """Return a polished compression spring, wound tighter at both ends."""
     turns = 7.0
 
     def curve(u: float) -> Point:
@@ -134,7 +134,7 @@ def spring() -> list[Part]:
 
 
 def caffeine() -> list[Part]:
-    """The caffeine molecule as balls and sticks."""
+    """Return the caffeine molecule as balls and sticks."""
     ball, ball_faces = icosphere(2)
     parts = []
     atoms = [(element, (x, y, z)) for element, x, y, z in CAFFEINE_ATOMS]
@@ -157,7 +157,7 @@ def caffeine() -> list[Part]:
 
 
 def planet() -> list[Part]:
-    """A low-poly planet with seas, green land, snowy caps and a moon."""
+    """Return a low-poly planet with seas, green land, snowy caps and a moon."""
     ball, faces = icosphere(4)
     heights = [_noise(2.1 * x, 2.1 * y, 2.1 * z) + 0.45 * _noise(5.3 * z, 5.3 * x, 5.3 * y) for x, y, z in ball]
     factors = [1 + 0.2 * min(max(height - 0.1, 0.0), 0.5) for height in heights]
@@ -182,7 +182,7 @@ def planet() -> list[Part]:
 
 
 def island() -> list[Part]:
-    """A block cut out of a tropical island, with its sea."""
+    """Return a block cut out of a tropical island, with its sea."""
     cells, level = 56, 0.14
 
     def height(u: float, v: float) -> float:
@@ -217,7 +217,7 @@ def _ground(height: float) -> Material:
 def _walls(
     cells: int, bottom: Callable[[float, float], float], top: Callable[[float, float], float]
 ) -> tuple[list[Point], list[Face]]:
-    """The four sides of a square block between two height fields."""
+    """Return the four sides of a square block between two height fields."""
     points: list[Point] = []
     faces: list[Face] = []
     for corner, (du, dv) in (((0, 0), (1, 0)), ((1, 0), (0, 1)), ((1, 1), (-1, 0)), ((0, 1), (0, -1))):
@@ -230,7 +230,7 @@ def _walls(
 
 
 def _noise(x: float, y: float, z: float) -> float:
-    """Smooth and irregular, about -1..1, the same everywhere."""
+    """Return smooth and irregular heights, about -1..1, the same everywhere."""
     return (
         math.sin(1.7 * x + 1.3 * math.sin(1.1 * y + 0.4))
         + math.sin(1.9 * y + 1.2 * math.sin(1.3 * z + 1.9))

@@ -13,7 +13,7 @@ FLOAT, UNSIGNED_SHORT = 5126, 5123
 
 
 def glb(parts: Sequence[Part]) -> bytes:
-    """A binary glTF with one mesh; vertical axis y."""
+    """Return a binary glTF with one mesh; vertical axis y."""
     document, buffer = _gltf(parts)
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
@@ -22,7 +22,7 @@ def glb(parts: Sequence[Part]) -> bytes:
 
 
 def gltf(parts: Sequence[Part]) -> bytes:
-    """A glTF in JSON that carries its buffer itself."""
+    """Return a glTF in JSON that carries its buffer itself."""
     document, buffer = _gltf(parts)
     document["buffers"][0]["uri"] = "data:application/octet-stream;base64," + base64.b64encode(buffer).decode()
     return json.dumps(document, separators=(",", ":")).encode()
@@ -82,7 +82,7 @@ def _pack(kind: str, rows: Sequence[Sequence[float]]) -> bytes:
 
 
 def obj(parts: Sequence[Part]) -> bytes:
-    """A Wavefront OBJ without a material file; vertical axis y."""
+    """Return a Wavefront OBJ without a material file; vertical axis y."""
     lines = ["# thumbq sample"]
     base = 1
     for material, mesh in triangulate(parts).items():
@@ -95,7 +95,7 @@ def obj(parts: Sequence[Part]) -> bytes:
 
 
 def stl(parts: Sequence[Part]) -> bytes:
-    """A binary STL; vertical axis z."""
+    """Return a binary STL; vertical axis z."""
     facets = bytearray()
     count = 0
     for mesh in triangulate([part.z_up() for part in parts]).values():
@@ -107,7 +107,7 @@ def stl(parts: Sequence[Part]) -> bytes:
 
 
 def fbx(parts: Sequence[Part]) -> bytes:
-    """An FBX 7.4 in text form; vertical axis y."""
+    """Return an FBX 7.4 in text form; vertical axis y."""
     objects, links = [], []
     for number, (material, mesh) in enumerate(triangulate(parts).items(), 1):
         geometry, model, paint = 1000 + number, 2000 + number, 3000 + number

@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TypeAlias
 
 Point: TypeAlias = tuple[float, float, float]
@@ -16,14 +17,14 @@ FLAT = 0.0
 
 
 def srgb(text: str) -> Color:
-    """The linear colour of a web colour such as `e07a5f`."""
+    """Return the linear colour of a web colour such as `e07a5f`."""
     channels = (int(text[i : i + 2], 16) / 255 for i in (0, 2, 4))
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return red, green, blue
 
 
 def hue(degrees: float, saturation: float, value: float) -> Color:
-    """The linear colour of a hue on the colour wheel."""
+    """Return the linear colour of a hue on the colour wheel."""
     channels = colorsys.hsv_to_rgb(degrees / 360 % 1, saturation, value)
     return srgb("".join(f"{round(channel * 255):02x}" for channel in channels))
 
@@ -51,22 +52,22 @@ class Part:
     crease: float = SMOOTH
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Part":
-        """This part, shifted."""
+        """Return this part, shifted."""
         return replace(self, points=[(px + x, py + y, pz + z) for px, py, pz in self.points])
 
     def turned(self, degrees: float) -> "Part":
-        """This part, turned about the vertical (y) axis."""
+        """Return this part, turned about the vertical (y) axis."""
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         return replace(self, points=[(x * cos + z * sin, y, z * cos - x * sin) for x, y, z in self.points])
 
     def z_up(self) -> "Part":
-        """This part, for a file format whose vertical axis is z."""
+        """Return this part, for a file format whose vertical axis is z."""
         return replace(self, points=[(x, -z, y) for x, y, z in self.points])
 
 
 @dataclass(frozen=True, slots=True)
 class Triangles:
-    """What a file stores: indexed corners with normals, rounded so that the bytes are the same everywhere."""
+    """Indexed corners with normals, as files store them. They are rounded, so the bytes are the same everywhere."""
 
     points: list[Point] = field(default_factory=list)
     normals: list[Point] = field(default_factory=list)
@@ -74,7 +75,7 @@ class Triangles:
     known: dict[tuple[Point, Point], int] = field(default_factory=dict)
 
     def corner(self, point: Point, normal: Point) -> int:
-        """The index of this corner, added when it is new."""
+        """Return the index of this corner, added when it is new."""
         index = self.known.setdefault((point, normal), len(self.points))
         if index == len(self.points):
             self.points.append(point)
@@ -83,7 +84,7 @@ class Triangles:
 
 
 def triangulate(parts: Sequence[Part]) -> dict[Material, Triangles]:
-    """The triangles of each material; a corner's normal is the mean of the faces it runs smoothly into."""
+    """Return the triangles of each material; a corner's normal is the mean of the faces it runs smoothly into."""
     meshes: dict[Material, Triangles] = defaultdict(Triangles)
     for part in parts:
         keys = [_rounded(point) for point in part.points]
@@ -114,7 +115,7 @@ def _corner_normal(own: Point, others: list[tuple[Point, Point]], limit: float) 
 
 
 def _face_normal(part: Part, face: Face) -> Point:
-    """Newell's normal: as long as twice the area, and right for quads that are not quite flat."""
+    """Return Newell's normal: its length is twice the area, and it suits quads that are not quite flat."""
     x = y = z = 0.0
     for corner, following in zip(face, (*face[1:], face[0]), strict=True):
         ax, ay, az = part.points[corner]
@@ -140,7 +141,7 @@ def surface(
     wrap_u: bool = False,
     wrap_v: bool = False,
 ) -> tuple[list[Point], list[Face]]:
-    """A grid over u, v in 0..1 whose outside is the side that u × v points to; a wrapped side has no seam."""
+    """Return a grid over u, v in 0..1 whose outside is the side that u × v points to; a wrapped side has no seam."""
     width, height = columns + (not wrap_u), rows + (not wrap_v)
     points = [at(i / columns, j / rows) for j in range(height) for i in range(width)]
     faces: list[Face] = []
@@ -170,7 +171,7 @@ def tube(
     *,
     closed: bool = False,
 ) -> tuple[list[Point], list[Face]]:
-    """A round tube along a curve that bends everywhere (its frame is its own); open ends are capped."""
+    """Return a round tube along a curve that bends everywhere (its frame is its own); open ends are capped."""
 
     def at(u: float, v: float) -> Point:
         step = 1e-3
@@ -195,7 +196,7 @@ def tube(
 
 
 def cross(a: Point, b: Point) -> Point:
-    """The cross product."""
+    """Return the cross product."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
@@ -209,54 +210,57 @@ def prism(outline: Sequence[tuple[float, float]], bottom: float, top: float) -> 
 
 
 def box(width: float, height: float, depth: float) -> tuple[list[Point], list[Face]]:
-    """A box that stands on the ground about the vertical axis."""
+    """Return a box that stands on the ground about the vertical axis."""
     x, z = width / 2, depth / 2
     return prism([(-x, -z), (x, -z), (x, z), (-x, z)], 0.0, height)
 
 
 def icosphere(divisions: int) -> tuple[list[Point], list[Face]]:
-    """A unit ball of 20·4^divisions triangles."""
-    golden = (1 + math.sqrt(5)) / 2
-    points = [_unit(p) for a in (-1, 1) for b in (-golden, golden) for p in ((a, b, 0.0), (0.0, a, b), (b, 0.0, a))]
-    faces: list[tuple[int, int, int]] = []
-    edge = min(math.dist(points[0], p) for p in points[1:]) + 1e-6
-    for a in range(12):
-        for b in range(a + 1, 12):
-            for c in range(b + 1, 12):
-                if max(math.dist(points[i], points[j]) for i, j in ((a, b), (b, c), (a, c))) < edge:
-                    u = (
-                        points[b][0] - points[a][0],
-                        points[b][1] - points[a][1],
-                        points[b][2] - points[a][2],
-                    )
-                    v = (
-                        points[c][0] - points[a][0],
-                        points[c][1] - points[a][1],
-                        points[c][2] - points[a][2],
-                    )
-                    outwards = sum(n * p for n, p in zip(cross(u, v), points[a], strict=True)) > 0
-                    faces.append((a, b, c) if outwards else (a, c, b))
+    """Return a unit ball of 20·4^divisions triangles."""
+    points, faces = _icosahedron()
     for _ in range(divisions):
         middles: dict[tuple[int, int], int] = {}
-
-        def middle(a: int, b: int, middles: dict[tuple[int, int], int] = middles) -> int:
-            key = (min(a, b), max(a, b))
-            if key not in middles:
-                middles[key] = len(points)
-                p, q = points[a], points[b]
-                points.append(_unit((p[0] + q[0], p[1] + q[1], p[2] + q[2])))
-            return middles[key]
-
-        split = []
-        for a, b, c in faces:
-            ab, bc, ca = middle(a, b), middle(b, c), middle(c, a)
-            split += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-        faces = split
+        faces = [part for face in faces for part in _quartered(face, points, middles)]
     return points, list(faces)
 
 
+def _icosahedron() -> tuple[list[Point], list[tuple[int, int, int]]]:
+    golden = (1 + math.sqrt(5)) / 2
+    points = [_unit(p) for a in (-1, 1) for b in (-golden, golden) for p in ((a, b, 0.0), (0.0, a, b), (b, 0.0, a))]
+    edge = min(math.dist(points[0], p) for p in points[1:]) + 1e-6
+    faces = []
+    for a, b, c in combinations(range(12), 3):
+        if max(math.dist(points[i], points[j]) for i, j in ((a, b), (b, c), (a, c))) < edge:
+            across = cross(_between(points[a], points[b]), _between(points[a], points[c]))
+            outwards = sum(n * p for n, p in zip(across, points[a], strict=True)) > 0
+            faces.append((a, b, c) if outwards else (a, c, b))
+    return points, faces
+
+
+def _between(start: Point, end: Point) -> Point:
+    return end[0] - start[0], end[1] - start[1], end[2] - start[2]
+
+
+def _quartered(
+    face: tuple[int, int, int], points: list[Point], middles: dict[tuple[int, int], int]
+) -> list[tuple[int, int, int]]:
+    """Return four triangles for one on the ball; the middles of edges are added to `points`, each once."""
+
+    def middle(a: int, b: int) -> int:
+        key = (min(a, b), max(a, b))
+        if key not in middles:
+            middles[key] = len(points)
+            p, q = points[a], points[b]
+            points.append(_unit((p[0] + q[0], p[1] + q[1], p[2] + q[2])))
+        return middles[key]
+
+    a, b, c = face
+    ab, bc, ca = middle(a, b), middle(b, c), middle(c, a)
+    return [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+
+
 def rod(start: Point, end: Point, radius: float, sides: int) -> tuple[list[Point], list[Face]]:
-    """A straight round rod without caps."""
+    """Return a straight round rod without caps."""
     along = _unit((end[0] - start[0], end[1] - start[1], end[2] - start[2]))
     across = _unit(cross(along, (0.0, 0.0, 1.0) if abs(along[2]) < 0.9 else (1.0, 0.0, 0.0)))
     third = cross(along, across)

@@ -30,7 +30,7 @@ class _StepFile:
         return self.add(f"DIRECTION('',({x:.5f},{y:.5f},{z:.5f}))")
 
     def axes(self, z: float, *, down: bool = False) -> str:
-        """A coordinate system on the bolt's axis."""
+        """Return a coordinate system on the bolt's axis."""
         up = self.direction(0, 0, -1 if down else 1)
         return self.add(f"AXIS2_PLACEMENT_3D('',{self.point(0, 0, z)},{up},{self.direction(1, 0, 0)})")
 
@@ -38,7 +38,7 @@ class _StepFile:
         return self.add(f"VERTEX_POINT('',{self.point(x, y, z)})")
 
     def line(self, start: Place, end: Place, first: str, last: str) -> str:
-        """The straight edge between two vertices."""
+        """Return the straight edge between two vertices."""
         length = math.dist(start, end)
         way = self.direction(*((b - a) / length for a, b in zip(start, end, strict=True)))
         vector = self.add(f"VECTOR('',{way},{length:.5f})")
@@ -46,12 +46,12 @@ class _StepFile:
         return self.add(f"EDGE_CURVE('',{first},{last},{curve},.T.)")
 
     def circle(self, radius: float, z: float, vertex: str) -> str:
-        """A whole circle about the axis, counter-clockwise seen from above."""
+        """Return a whole circle about the axis, counter-clockwise seen from above."""
         curve = self.add(f"CIRCLE('',{self.axes(z)},{radius:.5f})")
         return self.add(f"EDGE_CURVE('',{vertex},{vertex},{curve},.T.)")
 
     def face(self, surface: str, *loops: list[tuple[str, bool]]) -> str:
-        """A face whose loops run counter-clockwise about its outward normal, holes clockwise."""
+        """Return a face whose loops run counter-clockwise about its outward normal, holes clockwise."""
         bounds = []
         for number, loop in enumerate(loops):
             edges = [self.add(f"ORIENTED_EDGE('',*,*,{edge},{_logical(forward)})") for edge, forward in loop]
@@ -66,7 +66,7 @@ def _logical(value: bool) -> str:
 
 
 def bolt() -> bytes:
-    """A hexagonal bolt that stands on its head; vertical axis z."""
+    """Return a hexagonal bolt that stands on its head; vertical axis z."""
     file = _StepFile()
     faces = [*_head(file, rim := _ring(file, *SHAFT[0])), *_shaft(file, rim)]
     shell = file.add(f"CLOSED_SHELL('',({','.join(faces)}))")
@@ -134,7 +134,7 @@ def _shaft(file: _StepFile, rim: _Ring) -> list[str]:
 
 
 def _product(file: _StepFile, solid: str) -> None:
-    """What a reader needs around the solid: a product, its units and its colour."""
+    """Add the rest of a STEP file around the solid: a product, its units and its colour."""
     application = file.add("APPLICATION_CONTEXT('automotive_design')")
     mechanical = file.add(f"PRODUCT_CONTEXT('',{application},'mechanical')")
     product = file.add(f"PRODUCT('bolt','bolt','',({mechanical}))")

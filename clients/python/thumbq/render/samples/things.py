@@ -21,7 +21,7 @@ Profile = list[tuple[float, float]]
 
 
 def gear() -> list[Part]:
-    """A spur gear with a thin web and a raised hub."""
+    """Return a spur gear with a thin web and a raised hub."""
     teeth, steps = 18, 8
     shape = [0.0, 0.0, 0.06, 0.5, 1.0, 1.0, 1.0, 0.5]  # one tooth: how far out the rim is
     profile = [(None, -0.3), (None, 0.3), (1.6, 0.3), (1.55, 0.12), (0.85, 0.12), (0.8, 0.42), (0.45, 0.42)]
@@ -39,7 +39,7 @@ def gear() -> list[Part]:
 
 
 def pawn() -> list[Part]:
-    """A chess pawn, turned on a lathe."""
+    """Return a chess pawn, turned on a lathe."""
     profile: Profile = [(0.0, 0.0), (0.86, 0.0)]
     profile += _arc(0.86, 0.12, 0.12, -90, 70, 8)
     profile += [(0.82, 0.3), (0.74, 0.34)]
@@ -54,7 +54,7 @@ def pawn() -> list[Part]:
 
 
 def teacup() -> list[Part]:
-    """A cup of tea on its saucer."""
+    """Return a cup of tea on its saucer."""
     china = Material("china", srgb("f3f1ec"), roughness=0.18)
     band = Material("band", srgb("2a6f97"), roughness=0.25)
     outside = [(0.0, 0.12), (0.46, 0.12), (0.46, 0.2)]
@@ -83,47 +83,58 @@ def teacup() -> list[Part]:
 
 
 def house() -> list[Part]:
-    """A cottage with a garden."""
-    wall = Material("plaster", srgb("f6ead7"), roughness=0.9)
-    wood = Material("wood", srgb("7a4a2b"), roughness=0.8)
-    roof = Material("tiles", srgb("c8553d"), roughness=0.7)
-    glass = Material("glass", srgb("8ecae6"), roughness=0.1)
-    leaf = Material("leaves", srgb("588157"), roughness=0.9)
+    """Return a cottage with a garden."""
     stone = Material("stone", srgb("b7b0a6"), roughness=0.9)
+    wood = Material("wood", srgb("7a4a2b"), roughness=0.8)
+    parts = [
+        Part(*prism(_ring(2.1, 40), -0.12, 0.0), Material("grass", srgb("83b55f"), roughness=1.0), crease=30.0),
+        *_walls_and_roof(),
+        Part(*box(0.3, 0.85, 0.3), stone, crease=FLAT).moved(-0.55, 1.35, -0.35),
+        Part(*box(0.4, 0.72, 0.06), wood, crease=FLAT).moved(0.05, 0.0, 0.8),
+        Part(*box(0.7, 0.06, 0.4), stone, crease=FLAT).moved(0.05, 0.0, 1.0),
+    ]
+    for x, z, degrees in ((-0.6, 0.8, 0), (0.68, 0.8, 0), (1.0, 0.0, 90)):
+        parts += [part.turned(degrees).moved(x, 0.42, z) for part in _window(wood)]
+    for x, z, size in ((1.45, 1.0, 1.0), (-1.5, 0.75, 0.8), (-1.35, -0.9, 1.15)):
+        parts += [part.moved(x, 0.0, z) for part in _tree(wood, size)]
+    return parts
+
+
+def _walls_and_roof() -> list[Part]:
+    wall = Material("plaster", srgb("f6ead7"), roughness=0.9)
+    roof = Material("tiles", srgb("c8553d"), roughness=0.7)
     gable: list[Point] = [(x, y, z) for x in (-1.0, 1.0) for y, z in ((1.1, -0.8), (1.1, 0.8), (1.85, 0.0))]
     gable_faces: list[Face] = [(0, 1, 2), (3, 5, 4)]
     slopes = [
         _slab((-1.2, 1.88, 0.0), (-1.2, 0.95, 1.0), 2.4, 0.1),
         _slab((1.2, 1.88, 0.0), (1.2, 0.95, -1.0), -2.4, 0.1),
     ]
-    parts = [
-        Part(*prism(_ring(2.1, 40), -0.12, 0.0), Material("grass", srgb("83b55f"), roughness=1.0), crease=30.0),
+    return [
         Part(*box(2.0, 1.1, 1.6), wall, crease=FLAT),
         Part(gable, gable_faces, wall, crease=FLAT),
         *(Part(*slope, roof, crease=FLAT) for slope in slopes),
-        Part(*box(0.3, 0.85, 0.3), stone, crease=FLAT).moved(-0.55, 1.35, -0.35),
-        Part(*box(0.4, 0.72, 0.06), wood, crease=FLAT).moved(0.05, 0.0, 0.8),
-        Part(*box(0.7, 0.06, 0.4), stone, crease=FLAT).moved(0.05, 0.0, 1.0),
     ]
-    for x, z, degrees in ((-0.6, 0.8, 0), (0.68, 0.8, 0), (1.0, 0.0, 90)):
-        for part in (
-            Part(*box(0.44, 0.44, 0.05), wood, crease=FLAT),
-            Part(*box(0.34, 0.34, 0.07), glass, crease=FLAT).moved(y=0.05),
-        ):
-            parts += [part.turned(degrees).moved(x, 0.42, z)]
-    for x, z, size in ((1.45, 1.0, 1.0), (-1.5, 0.75, 0.8), (-1.35, -0.9, 1.15)):
-        parts.append(Part(*lathe([(0.09 * size, 0.0), (0.07 * size, 0.5 * size)], 8), wood).moved(x, 0.0, z))
-        crown = [(0.42, 0.35), (0.2, 0.8), (0.34, 0.75), (0.14, 1.2), (0.24, 1.15), (0.0, 1.65)]
-        parts.append(
-            Part(*lathe([(0.0, 0.35 * size), *((r * size, h * size) for r, h in crown)], 9), leaf, crease=FLAT).moved(
-                x, 0.0, z
-            )
-        )
-    return parts
+
+
+def _window(wood: Material) -> list[Part]:
+    glass = Material("glass", srgb("8ecae6"), roughness=0.1)
+    return [
+        Part(*box(0.44, 0.44, 0.05), wood, crease=FLAT),
+        Part(*box(0.34, 0.34, 0.07), glass, crease=FLAT).moved(y=0.05),
+    ]
+
+
+def _tree(wood: Material, size: float) -> list[Part]:
+    leaf = Material("leaves", srgb("588157"), roughness=0.9)
+    crown = [(0.42, 0.35), (0.2, 0.8), (0.34, 0.75), (0.14, 1.2), (0.24, 1.15), (0.0, 1.65)]
+    return [
+        Part(*lathe([(0.09 * size, 0.0), (0.07 * size, 0.5 * size)], 8), wood),
+        Part(*lathe([(0.0, 0.35 * size), *((r * size, h * size) for r, h in crown)], 9), leaf, crease=FLAT),
+    ]
 
 
 def rocket() -> list[Part]:
-    """A toy rocket with three fins."""
+    """Return a toy rocket with three fins."""
     white = Material("white", srgb("f1f3f5"), roughness=0.35)
     red = Material("red", srgb("e63946"), roughness=0.35)
     dark = Material("dark", srgb("39424e"), roughness=0.5)
@@ -147,47 +158,41 @@ def rocket() -> list[Part]:
     return parts
 
 
+STEPS, RISE, SWEEP = 18, 0.27, math.radians(28)
+
+
 def staircase() -> list[Part]:
-    """A spiral staircase around its post."""
+    """Return a spiral staircase around its post."""
     wood = Material("oak", srgb("c08552"), roughness=0.6)
     iron = Material("iron", srgb("3b4252"), metallic=0.4, roughness=0.4)
-    count, rise, sweep = 18, 0.27, math.radians(28)
-    parts = [
-        Part(
-            *lathe(
-                [
-                    (0.0, -0.05),
-                    (0.5, -0.05),
-                    (0.5, 0.0),
-                    (0.16, 0.0),
-                    (0.16, count * rise + 1.15),
-                    (0.0, count * rise + 1.15),
-                ],
-                24,
-            ),
-            iron,
-        )
-    ]
-    for step in range(count):
-        start = step * sweep
-        outer = [(1.55, start + sweep * 1.12 * k / 5) for k in range(6)]
-        inner = [(0.14, start + sweep * 1.1), (0.14, start)]
-        outline = [(r * math.cos(a), r * math.sin(a)) for r, a in (*outer, *inner)]
-        level = (step + 1) * rise
-        parts.append(Part(*prism(outline, level - 0.07, level), wood, crease=30.0))
-        angle = start + sweep * 0.56
-        baluster = Part(*lathe([(0.022, level), (0.022, level + 0.92)], 6), iron)
-        parts.append(baluster.moved(1.45 * math.cos(angle), 0.0, 1.45 * math.sin(angle)))
+    top = STEPS * RISE + 1.15
+    post = [(0.0, -0.05), (0.5, -0.05), (0.5, 0.0), (0.16, 0.0), (0.16, top), (0.0, top)]
+    parts = [Part(*lathe(post, 24), iron)]
+    for step in range(STEPS):
+        parts += _step(step, wood, iron)
 
     def rail(u: float) -> Point:
-        angle = sweep * (0.4 + (count - 0.7) * u)
-        return 1.45 * math.cos(angle), rise * (1 + (count - 1) * u) + 0.92, 1.45 * math.sin(angle)
+        angle = SWEEP * (0.4 + (STEPS - 0.7) * u)
+        return 1.45 * math.cos(angle), RISE * (1 + (STEPS - 1) * u) + 0.92, 1.45 * math.sin(angle)
 
     return [*parts, Part(*tube(rail, lambda _: 0.05, 110, 10), wood)]
 
 
+def _step(step: int, wood: Material, iron: Material) -> list[Part]:
+    start, level = step * SWEEP, (step + 1) * RISE
+    outer = [(1.55, start + SWEEP * 1.12 * k / 5) for k in range(6)]
+    inner = [(0.14, start + SWEEP * 1.1), (0.14, start)]
+    outline = [(r * math.cos(a), r * math.sin(a)) for r, a in (*outer, *inner)]
+    angle = start + SWEEP * 0.56
+    baluster = Part(*lathe([(0.022, level), (0.022, level + 0.92)], 6), iron)
+    return [
+        Part(*prism(outline, level - 0.07, level), wood, crease=30.0),
+        baluster.moved(1.45 * math.cos(angle), 0.0, 1.45 * math.sin(angle)),
+    ]
+
+
 def _fin(outline: Profile, thickness: float, material: Material) -> Part:
-    """A plate in the x-y plane, its outline given clockwise."""
+    """Return a plate in the x-y plane, its outline given clockwise."""
     count = len(outline)
     points = [(x, y, side * thickness / 2) for side in (1, -1) for x, y in outline]
     faces: list[Face] = [(i, (i + 1) % count, (i + 1) % count + count, i + count) for i in range(count)]
@@ -196,7 +201,7 @@ def _fin(outline: Profile, thickness: float, material: Material) -> Part:
 
 
 def _slab(ridge: Point, eaves: Point, length: float, thickness: float) -> tuple[list[Point], list[Face]]:
-    """A board from the ridge down to the eaves, `length` along x."""
+    """Return a board from the ridge down to the eaves, `length` along x."""
     points = [
         (x, y - low, z)
         for low in (0.0, thickness)
@@ -216,7 +221,7 @@ def _ring(radius: float, count: int) -> Profile:
 
 
 def _arc(x: float, y: float, radius: float, start: float, end: float, count: int) -> Profile:
-    """Points on a circle from `start` to `end` degrees, both included."""
+    """Return points on a circle from `start` to `end` degrees, both included."""
     return [
         (max(0.0, x + radius * math.cos(a)), y + radius * math.sin(a))
         for a in _steps(math.radians(start), math.radians(end), count)

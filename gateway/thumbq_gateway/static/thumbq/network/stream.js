@@ -5,13 +5,14 @@ import { EventStreamParser } from "./event_stream.js";
 const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a reused connection may be dead
 /**
  * Read one event stream to its end. It uses fetch(), since EventSource hides comments, which are the gateway's
- * heartbeats. Throws when the stream is refused, breaks, or sends nothing for `silence` milliseconds. The time in which
- * the reader is busy with a frame does not count.
+ * heartbeats: each one is an empty frame. Throws when the stream is refused, breaks, or sends nothing for `silence`
+ * milliseconds. The time in which the reader is busy with a frame does not count. A `body` is posted.
  */
-export async function* readStream(address, silence, signal) {
+export async function* readStream(address, silence, signal, body) {
     const deadline = new Deadline(signal);
+    const headers = { Accept: "text/event-stream", ...(body && { "Content-Type": "application/json" }) };
     try {
-        const response = await deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: deadline.signal }));
+        const response = await deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }));
         if (!response.ok)
             throw await deadline.limit(silence, errorOf(response));
         if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
@@ -24,7 +25,13 @@ export async function* readStream(address, silence, signal) {
             const { done, value } = await deadline.limit(silence, reader.read());
             if (done)
                 return;
-            yield* parser.push(decoder.decode(value, { stream: true }));
+            let isHeartbeat = true;
+            for (const frame of parser.push(decoder.decode(value, { stream: true }))) {
+                isHeartbeat = false;
+                yield frame;
+            }
+            if (isHeartbeat)
+                yield {};
         }
     }
     finally {

@@ -1,0 +1,34 @@
+"""The options of `thumbq worker` that say which pictures are made of a model."""
+
+from typing import Annotated
+
+import typer
+
+Size = Annotated[
+    list[int] | None,
+    typer.Option(
+        show_default="512", help="Width and height in pixels; give it again for more sizes. The first is the job's."
+    ),
+]
+PictureFormat = Annotated[str, typer.Option(help="webp, png, jpeg or avif.")]
+Background = Annotated[str, typer.Option(help="'transparent', or a colour such as #f4f4f5.")]
+CameraPreset = Annotated[
+    str, typer.Option("--camera", help="quarter, iso, front, or thumbnail, which is what Modelibr's own worker shows.")
+]
+Turntable = Annotated[
+    int, typer.Option(show_default="no turntable", help="Frames of an animated WebP of the turning model.")
+]
+Front = Annotated[
+    float, typer.Option(help="Degrees by which the front of these models is turned: 90 shows what faces right.")
+]
+Up = Annotated[
+    list[str] | None,
+    typer.Option(
+        show_default="by format",
+        help="Axis that is up where a file does not say: z, or obj=z for one format; give it again for more.",
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, show_default="none", help="Port on loopback that answers Prometheus with metrics."),
+]

@@ -1,0 +1,65 @@
+"""Turns a file that a stranger has made into one that the renderer can read without surprises."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
+from thumbq.render.intake.archive import Archive, check_content
+from thumbq.render.intake.companions import Companions
+from thumbq.render.intake.detection import format_of_file
+from thumbq.render.intake.refusal import Refused
+from thumbq.render.references import fbx, gltf, markup
+from thumbq.render.repair import clouds, completeness, obj, ply, stl, threeds
+
+Preparation = Callable[[Path, Path, Companions, int], None]
+
+
+def prepare(raw: Path, name: str, word: str | None, companions: Companions, most: int) -> tuple[Path, str]:
+    """Move or rewrite `raw` into the file to be drawn; returns its path and its format; raises Refused."""
+    if not raw.stat().st_size:
+        raise Refused(f"{name} is empty.")
+    word = word or format_of_file(raw, name)
+    if word == "zip":
+        archive = Archive(raw)
+        inner = raw.with_name("unpacked")
+        name = archive.take_model(inner, most)
+        companions.look_in(archive)
+        raw, word = inner, format_of_file(inner, name)
+    if word not in FORMATS:
+        raise Refused(_not_drawn(name, word))
+    path = raw.with_name(f"model.{word}")
+    PREPARATIONS.get(word, completeness.check if word in completeness.CHECKED else _as_it_is)(
+        raw, path, companions, most
+    )
+    return path, word
+
+
+def _as_it_is(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
+    raw.rename(path)
+
+
+def _checked_archive(raw: Path, path: Path, _companions: Companions, most: int) -> None:
+    check_content(raw, most)
+    raw.rename(path)
+
+
+def _not_drawn(name: str, word: str | None) -> str:
+    if word == "zip":
+        return f"{name} is an archive in an archive, which is not read."
+    return refusal(word) if word else f"{name} is of no known format. {CAN_BE_DRAWN}"
+
+
+PREPARATIONS: dict[str, Preparation] = {
+    "3ds": threeds.check,
+    "3mf": _checked_archive,
+    "dae": markup.prepare_dae,
+    "fbx": fbx.prepare,
+    "glb": gltf.prepare_glb,
+    "gltf": gltf.prepare_gltf,
+    "las": clouds.repair_las,
+    "obj": obj.repair,
+    "ply": ply.repair,
+    "pts": clouds.repair_pts,
+    "stl": stl.repair,
+    "x": markup.prepare_x,
+}

@@ -1,0 +1,95 @@
+"""The process that reads what strangers have made: finds a model file, checks it, and puts it into the stage.
+
+It gets `{"file": path}`, `{"folder": path, "id": number, "hash": words}` or `{"fetched": path, "companions": {…}}`,
+and answers with `{"path", "format", "name", "remarks"}`, with `{"wants": [name, …]}` or with a failure. It can be
+ended at any time: a file that cannot be read to its end keeps this process waiting, and nothing else.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from thumbq.render.intake.companions import Companions, FetchedSource, FolderSource, Source
+from thumbq.render.intake.files import Folder, copy
+from thumbq.render.intake.find import find
+from thumbq.render.intake.prepare import prepare
+from thumbq.render.intake.refusal import Refused
+from thumbq.render.sandbox import landlock
+from thumbq.render.sandbox.limits import end_with_parent, limit_resources
+from thumbq.render.sandbox.seccomp import forbid_system_calls
+
+MOST_REMARKS = 10
+
+
+def main() -> None:
+    """Serve until standard input ends: arguments are checked folder, largest file, parent and memory."""
+    checked, largest, parent, memory = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    end_with_parent(parent)
+    limit_resources(memory, largest_file=4 * largest + (64 << 20))
+    # Pictures are decoded here, by libraries in C: they get neither the network nor any other folder to write to.
+    landlock.restrict_writing(checked)
+    forbid_system_calls()
+    _answer({"ready": True})
+    for line in sys.stdin.buffer:
+        _answer(_outcome(json.loads(line), checked, largest))
+
+
+def _outcome(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any]:
+    try:
+        return _take(request, checked, most)
+    except Refused as refusal:
+        return {"failure": str(refusal), "retryable": refusal.retryable}
+    except OSError as error:
+        return {"failure": f"The model file cannot be read: {error.strerror}.", "retryable": True}
+    except RecursionError:
+        return {"failure": "The model file is nested too deeply."}
+
+
+def _take(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any]:
+    for old in checked.iterdir():
+        old.unlink()
+    source: Source
+    raw = checked / "raw"
+    if fetched := request.get("fetched"):
+        source = FetchedSource(request["companions"])
+        shutil.copyfile(fetched, raw)
+        answer = _prepared(raw, request["name"], None, source, most)
+        return {"wants": source.wants} if source.wants else answer
+    folder = _opened(Path(request.get("folder") or Path(request["file"]).parent))
+    try:
+        source = FolderSource(folder)
+        if "file" in request:
+            name = Path(request["file"]).name
+            with folder.open(name) as file:
+                copy(file, raw, most, name)
+        else:
+            name = find(folder, request["id"], request["hash"], raw, most)
+        return _prepared(raw, name, request.get("format"), source, most)
+    finally:
+        folder.close()
+
+
+def _opened(path: Path) -> Folder:
+    try:
+        return Folder(path)
+    except OSError as error:
+        raise Refused(f"The folder of models cannot be read: {error.strerror}.", retryable=True) from error
+
+
+def _prepared(raw: Path, name: str, word: str | None, source: Source, most: int) -> dict[str, Any]:
+    companions = Companions(source, raw.parent, most)
+    path, found = prepare(raw, name, word or None, companions, most)
+    return {"path": str(path), "format": found, "name": name, "remarks": _bounded(companions.remarks)}
+
+
+def _bounded(remarks: list[str]) -> list[str]:
+    if len(remarks) <= MOST_REMARKS:
+        return remarks
+    return [*remarks[: MOST_REMARKS - 1], f"There are {len(remarks) - MOST_REMARKS + 1} more such faults."]
+
+
+def _answer(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()

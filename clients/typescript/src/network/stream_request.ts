@@ -1,0 +1,26 @@
+import type { Cursor, ThumbnailStatus } from "../types.js";
+
+const mostModels = 10_000; // of one subscription, at the gateway; the events of more are sorted out here
+const longestAddress = 4_000; // characters of a list of models; a longer one is posted
+
+/** The events that a stream is to have. */
+export interface StreamRequest {
+  after: Cursor;
+  /** Empty: all models. */
+  modelIds: readonly number[];
+  /** Empty: all statuses. */
+  statuses: readonly ThumbnailStatus[];
+  queue: boolean;
+}
+
+/** Return the address of a stream, and the body to post when the models do not fit into the address. */
+export function streamAddress(gateway: URL, request: StreamRequest): { address: URL; body?: string } {
+  const address = new URL("api/notifications", gateway);
+  const modelIds = request.modelIds.length > mostModels ? "" : request.modelIds.join(",");
+  if (modelIds.length > longestAddress) return { address, body: JSON.stringify(request) };
+  address.searchParams.set("after", request.after);
+  if (modelIds) address.searchParams.set("modelId", modelIds);
+  if (request.statuses.length > 0) address.searchParams.set("status", request.statuses.join(","));
+  if (request.queue) address.searchParams.set("queue", "true");
+  return { address };
+}

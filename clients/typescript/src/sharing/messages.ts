@@ -1,0 +1,24 @@
+import type { Frame } from "../network/event_stream.js";
+import type { StreamRequest } from "../network/stream_request.js";
+
+/** The parts of an error that reach another tab. */
+export interface SharedError {
+  message: string;
+  httpStatus?: number | undefined;
+  code?: string | undefined;
+  retryAfter?: number | undefined;
+}
+
+/** What tabs say to each other. `from` is a leader, `member` is one subscription. */
+export type Message =
+  | { type: "leading"; from: string } // a tab has become the leader: join it
+  | { type: "join"; member: string; request: StreamRequest; silence: number }
+  | { type: "leave"; member: string }
+  | { type: "admitted"; from: string; member: string; frames: Frame[] } // what follows is complete for this member
+  | { type: "frame"; from: string; frame: Frame }
+  | { type: "ended"; from: string; error: SharedError };
+
+/** Return the channel of all tabs that listen to this gateway. */
+export function openChannel(gateway: URL): BroadcastChannel {
+  return new BroadcastChannel(`thumbq ${gateway.href}`);
+}

@@ -1,0 +1,92 @@
+import { Thumbq } from "../api.js";
+import type { Frame } from "../network/event_stream.js";
+import { readStream } from "../network/stream.js";
+import { streamAddress, type StreamRequest } from "../network/stream_request.js";
+import { isVisible, onVisibility, visible } from "../network/visibility.js";
+import { isPosition } from "./cursors.js";
+import { Member } from "./member.js";
+import { Tab } from "./tab.js";
+
+/** Read a stream. In a page, all tabs of the origin share one connection, and a hidden tab holds none. */
+export async function* openStream(
+  gateway: URL,
+  request: StreamRequest,
+  silence: number,
+  signal: AbortSignal,
+): AsyncGenerator<Frame> {
+  if (!canShare()) {
+    yield* ownStream(gateway, request, silence, signal);
+    return;
+  }
+  // "latest" is a place that each tab has to itself, so it becomes a cursor first.
+  const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
+  if (isPosition(after)) yield* sharedStream(gateway, { ...request, after }, silence, signal);
+  else yield* ownStream(gateway, request, silence, signal);
+}
+
+/** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
+function canShare(): boolean {
+  const { document: page, navigator: browser, BroadcastChannel: channel } = globalThis as Partial<typeof globalThis>;
+  return page !== undefined && channel !== undefined && browser?.locks !== undefined;
+}
+
+async function* sharedStream(
+  gateway: URL,
+  request: StreamRequest,
+  silence: number,
+  signal: AbortSignal,
+): AsyncGenerator<Frame> {
+  const member = new Member(gateway, request, silence, signal);
+  const tab = Tab.of(gateway);
+  const rejoin = ({ persisted }: PageTransitionEvent): void => {
+    if (persisted) member.join();
+  };
+  globalThis.addEventListener("pageshow", rejoin);
+  try {
+    tab.enter();
+    member.join();
+    while (!signal.aborted) {
+      const frame = await member.next();
+      if (frame !== undefined) {
+        yield frame;
+      } else if (!signal.aborted && isVisible()) {
+        tab.takeOver();
+        throw new Error("The tab that holds the connection passes nothing on.");
+      }
+    }
+  } finally {
+    globalThis.removeEventListener("pageshow", rejoin);
+    member.leave();
+    tab.leave();
+  }
+}
+
+/** Read a stream over a connection of this page alone, which it gives back while it is hidden. */
+async function* ownStream(
+  gateway: URL,
+  request: StreamRequest,
+  silence: number,
+  signal: AbortSignal,
+): AsyncGenerator<Frame> {
+  let after = request.after;
+  while (!signal.aborted) {
+    await visible(signal);
+    const connection = new AbortController();
+    const end = (): void => connection.abort();
+    const stop = onVisibility(() => !isVisible() && end());
+    signal.addEventListener("abort", end);
+    try {
+      const { address, body } = streamAddress(gateway, { ...request, after });
+      for await (const frame of readStream(address, silence, connection.signal, body)) {
+        after = frame.id ?? after;
+        yield frame;
+      }
+      return;
+    } catch (error) {
+      if (isVisible() || signal.aborted) throw error;
+    } finally {
+      stop();
+      signal.removeEventListener("abort", end);
+    }
+  }
+}

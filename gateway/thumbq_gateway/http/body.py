@@ -1,0 +1,107 @@
+"""The JSON bodies of requests, bounded in bytes, in time and in the cost of decoding them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import grpc
+from aiohttp import web
+
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.room import NoRoom, Place, Room
+from thumbq_gateway.protojson.text import parse_json
+
+T = TypeVar("T")
+
+MEBIBYTE = 1 << 20
+ROOM = 64 * MEBIBYTE
+_SMALL = 16 * 1024  # bytes; a body takes a place in the room when it is larger
+_LARGE = 64 * 1024  # bytes; a larger body takes more than a few milliseconds to decode
+
+
+class Bodies:
+    """Receives and decodes bodies. Large ones share a room in memory and one thread, which decodes one at a time."""
+
+    def __init__(self, *, timeout: float, room: int = ROOM) -> None:
+        """A body has `timeout` seconds to arrive. All large ones together may have `room` bytes."""
+        self._timeout = timeout
+        self._room = Room(room)
+        self._decoder = ThreadPoolExecutor(1, "decoder")
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._decoder.shutdown(wait=False, cancel_futures=True)
+
+    async def decoded(self, request: web.Request, limit: int, read: Callable[[object], T]) -> T:
+        """Return what `read` makes of the parsed body; an empty body is an empty object.
+
+        A large body is decoded in the thread. Raises Refusal and InvalidValue.
+        """
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        async with self.arriving() as arrival:
+            body = bytearray()
+            while piece := await request.content.readany():
+                body += piece
+                if len(body) > limit:
+                    raise _too_large(limit)
+                arrival.has(len(body))
+            arrival.is_whole()
+            if len(body) <= _LARGE:
+                return read(parse_json(bytes(body)))
+            decode = partial(_decode, bytes(body), read)
+            return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
+
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator["Arrival"]:
+        """Limit the block, which receives a body, in time and memory. Raises Refusal."""
+        place = Place()
+        try:
+            async with place.deadline:
+                place.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                yield Arrival(self._room, place)
+        except NoRoom:
+            raise _no_room() from None
+        except TimeoutError:
+            if place.was_taken:
+                raise _no_room() from None
+            if not place.deadline.expired():
+                raise
+            message = f"The request body did not arrive within {self._timeout:g} seconds."
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message, http_status=408) from None
+        finally:
+            self._room.leave(place)
+
+
+class Arrival:
+    """A body that is being received."""
+
+    def __init__(self, room: Room, place: Place) -> None:
+        self._room = room
+        self._place = place
+
+    def has(self, size: int) -> None:
+        """Tell how many bytes have come. Raises NoRoom."""
+        if size > _SMALL:
+            self._room.grow(self._place, size)
+
+    def is_whole(self) -> None:
+        """Tell that all has come: what the block does from now on is not limited in time."""
+        self._place.deadline.reschedule(None)
+        self._room.arrived(self._place)
+
+
+def _decode(body: bytes, read: Callable[[object], T]) -> T:
+    return read(parse_json(body))
+
+
+def _no_room() -> Refusal:
+    return Refusal(grpc.StatusCode.UNAVAILABLE, "Too many large requests arrive at once. Try again.")
+
+
+def _too_large(limit: int) -> Refusal:
+    message = f"The request body is larger than {limit // MEBIBYTE} MiB."
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)

@@ -1,0 +1,67 @@
+"""JSON text to values, bounded in the cost of decoding it. No number is rounded."""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn
+
+from thumbq_gateway.protojson.values import InvalidValue
+
+# 10,000 results have about 120,000 values. A value that the contract does not know costs as much as one that it does.
+MOST_VALUES = 150_000
+_LONGEST_NUMBER = 100  # characters
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+
+def parse_json(body: bytes) -> object:
+    """Parse a body; an empty one is an empty object. A fraction becomes a Decimal. Raises InvalidValue."""
+    _check_cost(body)
+    try:
+        text = body.decode("utf-8-sig")
+        return _decode(text) if text.strip() else {}
+    except json.JSONDecodeError as error:
+        problem = f"is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        raise InvalidValue(problem) from None
+    except UnicodeDecodeError:
+        raise InvalidValue("is not valid UTF-8") from None
+    except RecursionError:
+        raise InvalidValue("is nested too deeply") from None
+
+
+def _check_cost(body: bytes) -> None:
+    """Refuse a body with more values than a request can use. It is cheap, and is done before anything is decoded."""
+    if _most_values(body) <= MOST_VALUES:
+        return
+    # A text may hold many commas. There are at least half as many values as strings.
+    if body.count(b'"') > 4 * MOST_VALUES or _most_values(_STRING.sub(b'""', body)) > MOST_VALUES:
+        raise InvalidValue(f"has more than {MOST_VALUES:,} values")
+
+
+def _most_values(body: bytes) -> int:
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _read_whole_number(text: str) -> int:
+    return int(_bounded(text))
+
+
+def _read_fraction(text: str) -> Decimal:
+    try:
+        return Decimal(_bounded(text))
+    except InvalidOperation:
+        raise InvalidValue(f"is not valid JSON: {text} is out of range") from None
+
+
+def _bounded(number: str) -> str:
+    if len(number) > _LONGEST_NUMBER:
+        raise InvalidValue(f"is not valid JSON: a number has more than {_LONGEST_NUMBER} characters")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidValue(f"is not valid JSON: {name} is not a number")
+
+
+_decode = json.JSONDecoder(
+    parse_int=_read_whole_number, parse_float=_read_fraction, parse_constant=_refuse_constant
+).decode

@@ -1,0 +1,1 @@
+"""The hubs: what clients may call, and what they are sent."""

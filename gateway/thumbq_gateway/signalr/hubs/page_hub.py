@@ -1,0 +1,209 @@
+"""/thumbnailHub: pages join groups of models and get each change of their thumbnails."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import grpc
+import structlog
+
+from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
+from thumbq.v1.notification_pb2 import GetThumbnailRequest, Notification
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.metrics import HubMetrics
+from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.framing import notification_data
+from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
+from thumbq_gateway.signalr.protocol import Record, invocation, now
+from thumbq_gateway.transcoding.contract import thumbnail_for_pages
+
+PATH = "/thumbnailHub"
+ALL_MODELS = "all models"
+_TARGET = "ThumbnailStatusChanged"
+_DEADLINE = 10.0  # seconds
+_REMEMBERED = 120  # seconds: longer than a page of generation 2 tries to come back
+_MOST_REMEMBERED = 10_000
+
+log = structlog.get_logger()
+
+
+class Told:
+    """The newest notification of a model. It is encoded when a page gets it: most queues have more jobs than pages."""
+
+    def __init__(self, notification: Notification) -> None:
+        self.notification = notification
+
+    @cached_property
+    def record(self) -> Record:
+        """The notification as an event."""
+        data = notification_data(self.notification)
+        names = ("modelId", "status", "thumbnailUrl", "errorMessage", "timestamp")
+        return invocation(_TARGET, {name: data[name] for name in names} | {"modelVersionId": None})
+
+    def is_newer_than(self, cursor: Cursor) -> bool:
+        """Whether it came after this position in the log."""
+        own = Cursor.parse(self.notification.cursor)
+        return own.epoch == cursor.epoch and own.seq > cursor.seq
+
+
+class PageHub(Hub):
+    """Groups of one model each, and of all. A page that joins gets the present status, which heals it."""
+
+    def __init__(self, channel: grpc.aio.Channel, metrics: HubMetrics) -> None:
+        self._service = NotificationServiceStub(channel)
+        self._events = metrics.events.labels(_TARGET)
+        self._recent: dict[int, Told] = {}  # by model, in the order of the log
+        self._reading: dict[int, asyncio.Task[tuple[Cursor, Record]]] = {}
+        self._versions = VersionGroups(channel, self._has_version, self._publish_version)
+        self._healing: asyncio.Task[None] | None = None
+        methods = {
+            "JoinModelGroup": Method(self._join_model, 1),
+            "LeaveModelGroup": Method(self._leave_named("model"), 1),
+            "JoinAllModelsGroup": Method(self._join_all_models, 0),
+            "LeaveAllModelsGroup": Method(self._leave_whole(ALL_MODELS), 0),
+        }
+        methods["JoinModelVersionGroup"] = Method(self._join_version, 1)
+        methods["LeaveModelVersionGroup"] = Method(self._leave_named("version"), 1)
+        # Nothing is published to these groups, but a page that joins them must not fail.
+        methods["JoinModelActiveVersionGroup"] = Method(self._join_named("active version"), 1)
+        methods["LeaveModelActiveVersionGroup"] = Method(self._leave_named("active version"), 1)
+        methods["JoinAllEnvironmentMapsGroup"] = Method(self._join_whole("all environment maps"), 0)
+        methods["LeaveAllEnvironmentMapsGroup"] = Method(self._leave_whole("all environment maps"), 0)
+        super().__init__(PATH, methods)
+
+    def hear(self, notifications: Sequence[Notification]) -> None:
+        """Pass news on to the groups."""
+        for notification in notifications:
+            self._recent.pop(notification.model_id, None)  # so that the newest comes last
+            told = self._recent[notification.model_id] = Told(notification)
+            if pages := self.members((ALL_MODELS, f"model {notification.model_id}")):
+                self._events.inc(len(pages))
+                for page in pages:
+                    page.send(told.record)
+        self._versions.hear({notification.model_id for notification in notifications})
+        self._forget_old()
+
+    def forget(self) -> None:
+        """Tell the groups of single models their present status, since the log has a hole."""
+        self._recent.clear()
+        if self._healing is None or self._healing.done():
+            self._healing = asyncio.create_task(self._heal())
+
+    async def _join_model(self, connection: Member, model_id: Any) -> None:
+        group = f"model {str(model_id)[:40]}"
+        self.join_group(connection, group)
+        number = _model_id(model_id)
+        if number is None:
+            return  # ASP.NET lets a page join a group of any name
+        try:
+            status = await self._present(number)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.status_unknown", model_id=number, problem=error.code().name)
+            return  # the page gets the next change
+        connection.send(status)
+        await connection.drained()
+
+    async def _join_version(self, connection: Member, version_id: Any) -> None:
+        self.join_group(connection, f"version {str(version_id)[:40]}")
+        number = _model_id(version_id)
+        if not number:
+            return
+        try:
+            thumbnail = await self._versions.read(number)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.status_unknown", version_id=number, problem=error.code().name)
+            return
+        if thumbnail.model_id:
+            connection.send(_status(thumbnail))
+            await connection.drained()
+
+    def _has_version(self, version_id: int) -> bool:
+        return bool(self.members([f"version {version_id}"]))
+
+    def _publish_version(self, thumbnail: Thumbnail) -> None:
+        self._events.inc(self.publish([f"version {thumbnail.model_version_id}"], _status(thumbnail)))
+
+    async def _join_all_models(self, connection: Member) -> None:
+        self.join_group(connection, ALL_MODELS)
+        for model_id, told in list(self._recent.items()):
+            if self._recent.get(model_id) is told:  # a newer one has been sent meanwhile, as to every member
+                connection.send(told.record)
+                await connection.drained()
+
+    async def _present(self, model_id: int) -> Record:
+        """Return the status of a model. One read serves all that ask at once, and a newer notification wins over it."""
+        reading = self._reading.get(model_id)
+        if reading is None:
+            reading = self._reading[model_id] = asyncio.create_task(self._read(model_id))
+            reading.add_done_callback(lambda _: self._reading.pop(model_id, None))
+        cursor, status = await asyncio.shield(reading)
+        told = self._recent.get(model_id)
+        return told.record if told and told.is_newer_than(cursor) else status
+
+    async def _read(self, model_id: int) -> tuple[Cursor, Record]:
+        answer = await self._service.GetThumbnail(GetThumbnailRequest(model_id=model_id), timeout=_DEADLINE)
+        return Cursor.parse(answer.thumbnail.cursor), _status(answer.thumbnail)
+
+    async def _heal(self) -> None:
+        for group in list(self._groups):
+            number = _model_id(group.removeprefix("model ")) if group.startswith("model ") else None
+            if number is not None:
+                try:
+                    self.publish([group], await self._present(number))
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(1)
+
+    def _forget_old(self) -> None:
+        """Forget what no page still tries to come back for, and the oldest beyond the limit."""
+        newest = next(reversed(self._recent.values())).notification.timestamp.seconds
+        while True:
+            model_id, told = next(iter(self._recent.items()))
+            if newest - told.notification.timestamp.seconds < _REMEMBERED and len(self._recent) <= _MOST_REMEMBERED:
+                return
+            del self._recent[model_id]
+
+    def _join_named(self, kind: str) -> Body:
+        async def join(connection: Member, name: Any) -> None:
+            self.join_group(connection, f"{kind} {str(name)[:40]}")
+
+        return join
+
+    def _leave_named(self, kind: str) -> Body:
+        async def leave(connection: Member, name: Any) -> None:
+            self.leave_group(connection, f"{kind} {str(name)[:40]}")
+
+        return leave
+
+    def _join_whole(self, group: str) -> Body:
+        async def join(connection: Member) -> None:
+            self.join_group(connection, group)
+
+        return join
+
+    def _leave_whole(self, group: str) -> Body:
+        async def leave(connection: Member) -> None:
+            self.leave_group(connection, group)
+
+        return leave
+
+
+def _status(thumbnail: Thumbnail) -> Record:
+    shown = thumbnail_for_pages(thumbnail)
+    is_ready = thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_READY
+    changed = {
+        "modelId": thumbnail.model_id,
+        "status": shown["status"],
+        "thumbnailUrl": shown["fileUrl"] if is_ready else None,
+        "errorMessage": shown["errorMessage"],
+        "timestamp": shown["processedAt"] or shown["createdAt"] or now(),
+        "modelVersionId": shown.get("modelVersionId"),
+    }
+    return invocation(_TARGET, changed)
+
+
+def _model_id(text: object) -> int | None:
+    """Return the id, which a page may write as a text or as a number; None for other texts."""
+    digits = str(text)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None

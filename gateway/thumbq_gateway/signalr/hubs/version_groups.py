@@ -1,0 +1,82 @@
+"""Groups of single versions of models. The log names models, so a version is read again when its model is named.
+
+It is read twice: the queue notes the picture of a version a moment after the end of its job. The second status is
+published only when it is another one.
+"""
+
+import asyncio
+from collections.abc import Callable, Set
+
+import grpc
+import structlog
+
+from thumbq.v1.job_pb2 import Thumbnail
+from thumbq.v1.notification_pb2 import GetThumbnailRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+
+_TIMEOUT = 10.0  # seconds
+_PAUSE = 0.5  # seconds between two rounds of reading
+_MOST_WATCHED = 10_000  # versions, before those that no page shows any more are forgotten
+_UNKNOWN = 0  # the model of a version that no producer has named yet
+
+log = structlog.get_logger()
+
+
+class VersionGroups:
+    """Reads the thumbnails of versions that pages have joined, and publishes them."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        is_joined: Callable[[int], bool],
+        publish: Callable[[Thumbnail], None],
+    ) -> None:
+        """`publish` takes the thumbnail of a version whose group `is_joined`."""
+        self._service = NotificationServiceStub(channel)
+        self._is_joined = is_joined
+        self._publish = publish
+        self._models: dict[int, int] = {}  # by version
+        self._stale: set[int] = set()
+        self._once_more: set[int] = set()
+        self._published: dict[int, Thumbnail] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def read(self, version_id: int) -> Thumbnail:
+        """Return the thumbnail of a version, and watch the version from now on. Raises AioRpcError."""
+        if len(self._models) > _MOST_WATCHED:
+            self._models = {version: model for version, model in self._models.items() if self._is_joined(version)}
+        self._models.setdefault(version_id, _UNKNOWN)
+        answer = await self._service.GetThumbnail(GetThumbnailRequest(model_version_id=version_id), timeout=_TIMEOUT)
+        self._models[version_id] = answer.thumbnail.model_id
+        return answer.thumbnail
+
+    def hear(self, model_ids: Set[int]) -> None:
+        """Read again the versions of these models, and those whose model is unknown."""
+        stale = {version for version, model in self._models.items() if model in model_ids or model == _UNKNOWN}
+        self._stale |= stale
+        if stale and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.create_task(self._read_stale())
+
+    async def _read_stale(self) -> None:
+        while self._stale or self._once_more:
+            first, second = self._stale, self._once_more - self._stale
+            self._stale, self._once_more = set(), set(first)
+            for version_id in first | second:
+                if self._is_joined(version_id):
+                    await self._tell(version_id)
+                else:
+                    self._models.pop(version_id, None)
+                    self._published.pop(version_id, None)
+            await asyncio.sleep(_PAUSE)
+
+    async def _tell(self, version_id: int) -> None:
+        try:
+            thumbnail = await self.read(version_id)
+        except grpc.aio.AioRpcError as error:
+            log.warning("hub.version_unread", version_id=version_id, problem=error.code().name)
+            self._stale.add(version_id)
+            return
+        thumbnail.cursor = ""  # it moves all the time
+        if thumbnail.model_id != _UNKNOWN and thumbnail != self._published.get(version_id):
+            self._published[version_id] = thumbnail
+            self._publish(thumbnail)

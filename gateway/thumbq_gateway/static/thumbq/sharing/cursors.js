@@ -1,0 +1,18 @@
+// Generated from clients/typescript/src/sharing/cursors.ts by `make typescript`. Change it there.
+const cursor = /^([0-9A-Za-z]+)-([0-9]+)$/;
+/** Return whether the text is a position that tabs can compare: a cursor, or "earliest". */
+export function isPosition(text) {
+    return text === "earliest" || cursor.test(text);
+}
+/** Return whether a stream from `one` has events that a stream from `other` lacks. */
+export function isEarlier(one, other) {
+    if (one === other || other === "earliest")
+        return false;
+    const [, epoch, seq] = cursor.exec(one) ?? [];
+    const [, otherEpoch, otherSeq] = cursor.exec(other) ?? [];
+    return epoch !== otherEpoch || Number(seq) < Number(otherSeq);
+}
+/** Return whether a reset concerns a tab at this position. The stream goes on at the reset's cursor for all tabs. */
+export function isReset(position, { cursor: next, reason }) {
+    return isEarlier(position, next) || position === "earliest" || (reason === "Future" && isEarlier(next, position));
+}

@@ -1,0 +1,125 @@
+// Generated from clients/typescript/src/sharing/leader.ts by `make typescript`. Change it there.
+import { ThumbqError } from "../errors.js";
+import { readStream } from "../network/stream.js";
+import { streamAddress } from "../network/stream_request.js";
+import { isEarlier } from "./cursors.js";
+import { openChannel } from "./messages.js";
+import { union } from "./union.js";
+/** Holds the one connection of all tabs, and passes on what comes. Each tab drops what it has seen or does not want. */
+export class Leader {
+    #id = crypto.randomUUID();
+    #gateway;
+    #channel;
+    #members = new Map();
+    #waiting = new Set(); // members that the present connection does not serve yet
+    #position; // no member is behind it
+    #served = ""; // the filter of the present connection
+    #silence = Infinity;
+    #connection = new AbortController();
+    #wake = () => undefined;
+    #latest = new Map(); // the last queue and heartbeat, for members that come later
+    constructor(gateway) {
+        this.#gateway = gateway;
+        this.#channel = openChannel(gateway);
+    }
+    /** Lead until the signal is aborted. */
+    async run(signal) {
+        const end = () => this.#restart();
+        signal.addEventListener("abort", end);
+        this.#channel.addEventListener("message", ({ data }) => this.#hear(data));
+        this.#say({ type: "leading", from: this.#id });
+        while (!signal.aborted) {
+            if (this.#members.size === 0)
+                await new Promise((resolve) => (this.#wake = resolve));
+            else
+                await this.#connect();
+        }
+        signal.removeEventListener("abort", end);
+        this.#channel.close();
+    }
+    async #connect() {
+        const connection = (this.#connection = new AbortController());
+        const request = union(this.#members.values());
+        this.#served = filterOf(request);
+        this.#latest.clear();
+        const { address, body } = streamAddress(this.#gateway, { ...request, after: this.#position ?? "earliest" });
+        let error = { message: "The gateway ended the stream." };
+        try {
+            for await (const frame of readStream(address, this.#silence, connection.signal, body)) {
+                if (connection.signal.aborted)
+                    return;
+                this.#pass(frame);
+            }
+        }
+        catch (caught) {
+            error = shared(caught);
+        }
+        if (connection.signal.aborted)
+            return;
+        this.#members.clear(); // each one joins again after its own pause
+        this.#waiting.clear();
+        this.#position = undefined;
+        this.#say({ type: "ended", from: this.#id, error });
+    }
+    #hear(message) {
+        if (message.type === "join")
+            this.#join(message.member, message.request, message.silence);
+        else if (message.type === "leave")
+            this.#leave(message.member);
+    }
+    #join(member, request, silence) {
+        this.#members.set(member, request);
+        this.#silence = Math.min(this.#silence, silence);
+        const isBehind = this.#position === undefined || isEarlier(request.after, this.#position);
+        if (isBehind)
+            this.#position = request.after;
+        if (isBehind || filterOf(union(this.#members.values())) !== this.#served) {
+            this.#waiting.add(member);
+            this.#restart();
+        }
+        else if (this.#waiting.size > 0) {
+            this.#waiting.add(member); // the connection is only being made
+        }
+        else {
+            this.#admit(member);
+        }
+    }
+    #leave(member) {
+        this.#members.delete(member);
+        this.#waiting.delete(member);
+        if (this.#members.size > 0)
+            return;
+        this.#position = undefined;
+        this.#silence = Infinity;
+        this.#latest.clear();
+        this.#restart();
+    }
+    #restart() {
+        this.#connection.abort();
+        this.#wake();
+    }
+    #admit(member) {
+        this.#say({ type: "admitted", from: this.#id, member, frames: [...this.#latest.values()] });
+    }
+    #pass(frame) {
+        for (const member of this.#waiting)
+            this.#admit(member);
+        this.#waiting.clear();
+        this.#position = frame.id ?? this.#position;
+        if (frame.event === "queue" || frame.event === "heartbeat")
+            this.#latest.set(frame.event, frame);
+        this.#say({ type: "frame", from: this.#id, frame });
+    }
+    #say(message) {
+        this.#channel.postMessage(message);
+    }
+}
+function filterOf({ modelIds, statuses, queue }) {
+    return JSON.stringify([modelIds, statuses, queue]);
+}
+function shared(error) {
+    if (!(error instanceof ThumbqError))
+        return { message: String(error) };
+    const { message, httpStatus, code, retryAfter } = error;
+    return { message, httpStatus, code, retryAfter };
+}

@@ -1,0 +1,122 @@
+// Generated from clients/typescript/src/sharing/member.ts by `make typescript`. Change it there.
+import { ThumbqError } from "../errors.js";
+import { isEarlier, isReset } from "./cursors.js";
+import { openChannel } from "./messages.js";
+const patience = 5_000; // milliseconds; the leader notices a silent connection first
+const longestQueue = 10_000; // frames that wait for a slow reader
+/** One subscription that hears what the leader passes on, from its own position on. */
+export class Member {
+    #id = crypto.randomUUID();
+    #channel;
+    #request;
+    #silence;
+    #frames = [];
+    #models;
+    #position;
+    #leader;
+    #error;
+    #wake = () => undefined;
+    constructor(gateway, request, silence, signal) {
+        this.#channel = openChannel(gateway);
+        this.#request = request;
+        this.#silence = silence;
+        this.#position = request.after;
+        this.#models = new Set(request.modelIds);
+        signal.addEventListener("abort", () => this.#wake(), { once: true });
+        this.#channel.addEventListener("message", ({ data }) => this.#hear(data));
+    }
+    join() {
+        const request = { ...this.#request, after: this.#position };
+        this.#leader = undefined;
+        this.#say({ type: "join", member: this.#id, request, silence: this.#silence });
+    }
+    leave() {
+        this.#say({ type: "leave", member: this.#id });
+        this.#channel.close();
+        this.#wake();
+    }
+    /** Return the next frame; undefined when nothing came for the time of silence. Throws what ended the stream. */
+    async next() {
+        if (this.#frames.length === 0 && !this.#error) {
+            await new Promise((resolve) => {
+                const timer = setTimeout(resolve, this.#silence + patience);
+                this.#wake = () => {
+                    clearTimeout(timer);
+                    resolve();
+                };
+            });
+        }
+        const frame = this.#frames.shift();
+        if (frame === undefined && this.#error)
+            throw this.#error;
+        return frame;
+    }
+    #hear(message) {
+        if (message.type === "leading") {
+            this.join();
+        }
+        else if (message.type === "admitted") {
+            if (message.member !== this.#id)
+                return;
+            this.#leader = message.from;
+            this.#give(this.#position === "earliest" ? {} : { id: this.#position });
+            for (const frame of message.frames)
+                this.#take(frame);
+        }
+        else if ("from" in message && message.from === this.#leader) {
+            if (message.type === "frame")
+                this.#take(message.frame);
+            else
+                this.#fail(errorIn(message.error));
+        }
+        else if (message.type === "ended" && this.#leader === undefined) {
+            this.#fail(errorIn(message.error)); // the connection that was made for this member failed
+        }
+    }
+    #take(frame) {
+        const wanted = this.#wanted(frame);
+        this.#position = wanted.id ?? this.#position;
+        this.#give(wanted);
+    }
+    #give(frame) {
+        this.#frames.push(frame);
+        if (this.#frames.length > longestQueue)
+            this.#fail(new Error("This tab is too slow for the stream."));
+        this.#wake();
+    }
+    /** Return the frame as this subscription alone would get it: without the event if it is not for it. */
+    #wanted(frame) {
+        const { id, event, data = "", ...rest } = frame;
+        const bare = id !== undefined && this.#isNew(id) ? { ...rest, id } : rest;
+        if (event === undefined)
+            return bare;
+        if (event === "reset")
+            return isReset(this.#position, JSON.parse(data)) ? frame : bare;
+        if (event === "thumbnail")
+            return id !== undefined && this.#isNew(id) && this.#passes(data) ? frame : bare;
+        if (!this.#request.queue)
+            return bare;
+        return { ...bare, event, data };
+    }
+    #isNew(id) {
+        return isEarlier(this.#position, id);
+    }
+    #passes(data) {
+        const { statuses } = this.#request;
+        if (this.#models.size === 0 && statuses.length === 0)
+            return true;
+        const { modelId, status } = JSON.parse(data);
+        const isModel = this.#models.size === 0 || this.#models.has(modelId);
+        return isModel && (statuses.length === 0 || statuses.includes(status));
+    }
+    #fail(error) {
+        this.#error = error;
+        this.#wake();
+    }
+    #say(message) {
+        this.#channel.postMessage(message);
+    }
+}
+function errorIn({ message, httpStatus, code, retryAfter }) {
+    return httpStatus === undefined ? new Error(message) : new ThumbqError(message, httpStatus, code, retryAfter);
+}

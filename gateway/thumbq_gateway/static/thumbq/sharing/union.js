@@ -1,0 +1,15 @@
+// Generated from clients/typescript/src/sharing/union.ts by `make typescript`. Change it there.
+/** Return a request for all that these requests want. */
+export function union(requests) {
+    const all = [...requests];
+    return {
+        after: "earliest",
+        modelIds: together(all.map((request) => request.modelIds)).sort((one, other) => one - other),
+        statuses: together(all.map((request) => request.statuses)).sort(),
+        queue: all.some((request) => request.queue),
+    };
+}
+/** Return each value once. An empty list stands for all values. */
+function together(lists) {
+    return lists.some((list) => list.length === 0) ? [] : [...new Set(lists.flat())];
+}

@@ -1,0 +1,102 @@
+"""What stands before every method: requests are bounded and readable, and nothing unexpected leaks or vanishes."""
+
+import inspect
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+import structlog
+
+from thumbq_server.domain.refusals import Refused
+from thumbq_server.engine.outage import Unavailable
+from thumbq_server.rpc.bounds import reader
+from thumbq_server.rpc.errors import status
+
+log = structlog.get_logger()
+
+Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Reads requests within their bounds, and answers whatever a method raises.
+
+    A refusal becomes its status. Any other exception is logged with a reference, and the caller gets INTERNAL with
+    that reference and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the guarded method, or None for one that does not exist."""
+        method = handler_call_details.method
+        if method not in self._guarded:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._guarded[method] = _guarded(method, handler)
+        return self._guarded[method]
+
+
+def _guarded(method: str, handler: Any) -> Handler:
+    read = reader(method, handler.request_deserializer)
+    stream_in, stream_out = handler.request_streaming, handler.response_streaming
+    kind = f"{'stream' if stream_in else 'unary'}_{'stream' if stream_out else 'unary'}"
+    serve = getattr(handler, kind)
+    guard = _generator if inspect.isasyncgenfunction(serve) else _call
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    made: Handler = make(
+        guard(method, serve, _stream_reader(read) if stream_in else read),
+        request_deserializer=None,
+        response_serializer=handler.response_serializer,
+    )
+    return made
+
+
+def _stream_reader(read: Callable[[bytes], Any]) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Any]]:
+    async def read_all(messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for message in messages:
+            yield read(message)
+
+    return read_all
+
+
+def _call(method: str, serve: Any, read: Callable[[Any], Any]) -> Any:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            return await serve(read(request), context)
+        except Exception as error:  # noqa: BLE001 - that is what it is for
+            await _answer(method, error, context)
+
+    return guarded
+
+
+def _generator(method: str, serve: Any, read: Callable[[Any], Any]) -> Any:
+    async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async with aclosing(serve(read(request), context)) as answers:
+                async for answer in answers:
+                    yield answer
+        except Exception as error:  # noqa: BLE001 - that is what it is for
+            await _answer(method, error, context)
+
+    return guarded
+
+
+async def _answer(method: str, error: Exception, context: Any) -> None:
+    """End the call with the status that belongs to `error`."""
+    if isinstance(error, grpc.aio.BaseError):
+        raise error  # it ended already, or its client is gone
+    if isinstance(error, Refused | Unavailable):
+        code, details = status(error)
+    else:
+        reference = uuid.uuid4().hex[:12]
+        log.error("call.failed", method=method, reference=reference, exc_info=error)
+        code, details = grpc.StatusCode.INTERNAL, f"internal error; the server's log has it under {reference}"
+    await context.abort(code, details)

@@ -1,0 +1,35 @@
+"""grpc.health.v1: whether the server is there, and under READY whether it can do its work."""
+
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+
+from thumbq_server.engine.readiness import STARTING
+
+READY = "thumbq.ready"
+# The trailing metadata of a check that is answered with NOT_SERVING: one sentence about what is in the way.
+REASON = "thumbq-reason"
+
+
+class Health(HealthServicer):
+    """Says why, too: the answer for READY has the reason in its trailing metadata."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reason: str | None = STARTING
+
+    async def tell(self, reason: str | None) -> None:
+        """Take in what is in the way of the work; None: nothing is."""
+        self._reason = reason
+        status = health_pb2.HealthCheckResponse.NOT_SERVING if reason else health_pb2.HealthCheckResponse.SERVING
+        await self.set(READY, status)
+
+    async def Check(  # noqa: N802 - the name of the method in the protocol
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer with the status of a service, and for READY with the reason."""
+        if request.service == READY and self._reason:
+            context.set_trailing_metadata(((REASON, self._reason),))
+        answer: health_pb2.HealthCheckResponse = await super().Check(request, context)
+        return answer

@@ -1,0 +1,25 @@
+"""The tokens of a heartbeat: those of leases, and those that no lease can have."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from thumbq_server.domain.job import Token
+from thumbq_server.domain.refusals import Invalid, StaleLease
+from thumbq_server.domain.requests import parse_token
+from thumbq_server.rpc.codec.results import echo
+from thumbq_server.rpc.pieces import pieces
+
+
+async def take(
+    lease_tokens: Sequence[str], history: str, extend: Callable[[Sequence[Token]], Awaitable[None]]
+) -> list[str]:
+    """Have `extend` extend the leases of a heartbeat. Return the tokens that no lease can have."""
+    unknown: list[str] = []
+    async for piece in pieces(lease_tokens):
+        tokens: list[Token] = []
+        for text in piece:
+            try:
+                tokens.append(parse_token(text, history))
+            except (Invalid, StaleLease):
+                unknown.append(echo(text))
+        await extend(tokens)
+    return unknown

@@ -1,0 +1,85 @@
+"""What a worker is sent on its stream: in order, bounded in bytes, and given up when the worker does not read."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from thumbq.v1 import queue_pb2
+
+Message = queue_pb2.StreamJobsResponse
+
+# With more than this unsent, the server reads no further messages of the worker.
+PAUSE_AT = 1024 * 1024
+# With more than this unsent, it gives the worker up. Jobs come against credits, so that even 100,000 credits fit.
+MOST = 32 * 1024 * 1024
+# A single message may wait so long for the worker to read.
+STUCK_SECONDS = 10.0
+
+
+class Outbox:
+    """Sending never blocks. `give_up` is called once, with the reason, when the worker does not read or is gone."""
+
+    def __init__(self, context: Any, give_up: Callable[[str], None]) -> None:
+        self._context = context
+        self._give_up = give_up
+        self._unsent: deque[tuple[Message, int]] = deque()
+        self._bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+        # How many messages were sent in all.
+        self.count = 0
+        self.relieved = asyncio.Event()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the worker has to read before the server listens to it again."""
+        return self._bytes > PAUSE_AT
+
+    def send(self, message: Message) -> None:
+        """Send a message after those before it."""
+        if self._closed:
+            return
+        size = message.ByteSize()
+        self.count += 1
+        self._unsent.append((message, size))
+        self._bytes += size
+        if self._bytes > MOST:
+            self._fail("the worker does not read what it is sent")
+        elif self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+
+    async def flushed(self, seconds: float) -> bool:
+        """Wait until everything is sent, but no longer than `seconds`. Return whether it is."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=seconds)
+        return not self._unsent and self._writer is None
+
+    def close(self) -> None:
+        """Drop what is unsent, and take no more."""
+        self._closed = True
+        self._unsent.clear()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def _write(self) -> None:
+        try:
+            while self._unsent:
+                message, size = self._unsent[0]
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._context.write(message)
+                self._unsent.popleft()
+                self._bytes -= size
+                self.relieved.set()
+        except TimeoutError:
+            self._fail("the worker does not read what it is sent")
+        except Exception as error:  # noqa: BLE001 - grpc has many ways to say that the stream is gone
+            self._fail(str(error))
+        finally:
+            self._writer = None
+
+    def _fail(self, why: str) -> None:
+        self._closed = True
+        self._unsent.clear()
+        self.relieved.set()
+        self._give_up(why)

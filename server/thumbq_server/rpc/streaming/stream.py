@@ -1,0 +1,175 @@
+"""One StreamJobs call: one task reads, another writes the outbox in order. `engine.sessions` has the rules."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+import grpc
+import structlog
+
+from thumbq.v1 import queue_pb2
+from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import PathRule, check_at_most
+from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
+from thumbq_server.rpc import results
+from thumbq_server.rpc.codec.jobs import add_claimed
+from thumbq_server.rpc.codec.results import LOST_REASON
+from thumbq_server.rpc.codec.times import duration
+from thumbq_server.rpc.streaming import heartbeats
+from thumbq_server.rpc.streaming.outbox import Message, Outbox
+
+log = structlog.get_logger()
+
+# Messages that are under way at once; while there are more, the worker is not listened to.
+MOST_UNDER_WAY = 256
+MOST_BYTES_UNDER_WAY = 4 * 1024 * 1024
+# How long the last messages may take: after the worker's own end, and after it was sent away.
+_FLUSH_SECONDS = 10.0
+_AWAY_FLUSH_SECONDS = 2.0
+
+
+class StreamEnded(Exception):
+    """The stream ends with another status than OK. The text is for the worker."""
+
+    def __init__(self, code: grpc.StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Stream:
+    """Translates between the messages of a stream and its worker's session. It is the session's Peer."""
+
+    def __init__(self, times: SessionTimes, paths: PathRule, context: Any) -> None:
+        self._times = times
+        self._paths = paths
+        self._outbox = Outbox(context, self._give_up)
+        self._under_way: list[int] = []
+        # Set by the first message, Welcome.
+        self._session: Session
+
+    async def run(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
+        """Serve the stream until its session closes, or the worker is silent for too long.
+
+        Raises Invalid, StreamEnded.
+        """
+        session = self._session
+        reader = asyncio.create_task(self._read(requests))
+        closing = asyncio.create_task(session.closing.wait())
+        keepalive = asyncio.create_task(self._keep_alive())
+        try:
+            await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
+            session.close()
+            if reader.done():
+                reader.result()
+            await session.settled()
+            away = session.sent_away_because
+            sent = await self._outbox.flushed(_FLUSH_SECONDS if away is None else _AWAY_FLUSH_SECONDS)
+            if away is not None or not sent:
+                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the worker does not read what it is sent")
+        except TimeoutError:
+            log.info("stream.silent", worker_id=session.worker_id)
+            why = f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"
+            raise StreamEnded(grpc.StatusCode.DEADLINE_EXCEEDED, why) from None
+        finally:
+            for task in (reader, closing, keepalive):
+                task.cancel()
+            self._outbox.close()
+
+    def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
+        """Tell the worker its session, the times that it has to keep, and the leases that it still has."""
+        self._session = session
+        self._outbox.send(
+            Message(
+                welcome=Message.Welcome(
+                    session_id=session.name,
+                    lease_duration=duration(self._times.lease),
+                    heartbeat_interval=duration(self._times.heartbeat),
+                    resumed_lease_tokens=[format_token(*token, session.history) for token in held],
+                )
+            )
+        )
+
+    def send_jobs(self, number: int, jobs: Sequence[ClaimedJob]) -> None:
+        """Send message `number` of jobs."""
+        message = Message()
+        message.jobs.number = number
+        add_claimed(message.jobs.jobs, jobs, self._session.history)
+        self._outbox.send(message)
+
+    def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:
+        """Tell the worker to stop working on these."""
+        self._send_lost([format_token(*token, self._session.history) for token in tokens], reason)
+
+    def send_drain(self, reconnect_after: float) -> None:
+        """Ask the worker to go."""
+        self._outbox.send(Message(drain=Message.Drain(reconnect_after=duration(reconnect_after))))
+
+    async def _read(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._times.silence) as deadline:
+            async for request in requests:
+                deadline.reschedule(None)
+                self._take_in(request)
+                while self._is_busy():
+                    self._outbox.relieved.clear()
+                    await self._outbox.relieved.wait()
+                deadline.reschedule(loop.time() + self._times.silence)
+
+    def _is_busy(self) -> bool:
+        return (
+            self._outbox.is_full or len(self._under_way) > MOST_UNDER_WAY or sum(self._under_way) > MOST_BYTES_UNDER_WAY
+        )
+
+    def _take_in(self, request: queue_pb2.StreamJobsRequest) -> None:
+        session = self._session
+        match request.WhichOneof("message"):
+            case "results":
+                check_at_most(request.results.results, "results")
+                session.spawn(self._counted(request.ByteSize(), self._report(request.results)))
+            case "credit":
+                session.add_credits(request.credit.add)
+            case "received":
+                session.confirm(request.received.number)
+            case "heartbeat":
+                check_at_most(request.heartbeat.lease_tokens, "leaseTokens")
+                session.spawn(self._counted(request.ByteSize(), self._heartbeat(request.heartbeat)))
+            case "drain":
+                session.finish()
+            case "hello":
+                raise Invalid("Hello comes once")
+            case _:
+                raise Invalid("the message is empty or unknown")
+
+    async def _counted(self, size: int, work: Coroutine[Any, Any, None]) -> None:
+        self._under_way.append(size)
+        try:
+            await work
+        finally:
+            self._under_way.remove(size)
+            self._outbox.relieved.set()
+
+    async def _report(self, message: queue_pb2.StreamJobsRequest.Results) -> None:
+        session = self._session
+        exceptions = await results.take(message.results, self._paths, session.history, session.report)
+        self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
+
+    async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:
+        session = self._session
+        if unknown := await heartbeats.take(message.lease_tokens, session.history, session.heartbeat):
+            self._send_lost(unknown, LostReason.EXPIRED)
+
+    def _send_lost(self, lease_tokens: Sequence[str], reason: LostReason) -> None:
+        self._outbox.send(Message(lease_lost=Message.LeaseLost(lease_tokens=lease_tokens, reason=LOST_REASON[reason])))
+
+    async def _keep_alive(self) -> None:
+        """Send something in every heartbeat interval."""
+        while True:
+            count = self._outbox.count
+            await asyncio.sleep(self._times.heartbeat)
+            if self._outbox.count == count:
+                self._outbox.send(Message(keepalive=Message.Keepalive()))
+
+    def _give_up(self, why: str) -> None:
+        log.info("stream.broken", worker_id=self._session.worker_id, error=why)
+        self._session.send_away(why)

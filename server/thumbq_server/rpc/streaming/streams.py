@@ -1,0 +1,43 @@
+"""The streams of workers: how they begin, and with which status they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from thumbq.v1 import queue_pb2
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import PathRule
+from thumbq_server.engine.sessions.registry import Hello, Sessions
+from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
+
+
+class Streams:
+    """Serves each StreamJobs call with a session of its worker."""
+
+    def __init__(self, sessions: Sessions, paths: PathRule) -> None:
+        self._sessions = sessions
+        self._paths = paths
+
+    async def serve(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest], context: Any) -> None:
+        """Serve one stream to its end. Raises Refused, Unavailable.
+
+        The status comes after the end of the session: it takes as long as the worker does not read.
+        """
+        stream = Stream(self._sessions.times, self._paths, context)
+        try:
+            hello = await self._read_hello(requests)
+            async with self._sessions.open(hello, stream):
+                await stream.run(requests)
+        except StreamEnded as end:
+            await context.abort(end.code, str(end))
+
+    async def _read_hello(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> Hello:
+        try:
+            async with asyncio.timeout(self._sessions.times.silence):
+                first = await anext(requests)
+        except (StopAsyncIteration, TimeoutError):
+            raise Invalid("the stream must begin with Hello") from None
+        if first.WhichOneof("message") != "hello":
+            raise Invalid("the stream must begin with Hello")
+        hello = first.hello
+        return Hello(hello.worker_id, hello.session_id, hello.version, hello.labels)

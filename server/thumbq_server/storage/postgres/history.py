@@ -1,0 +1,133 @@
+"""Which history the database has. A restored backup, or a primary that lost commits, is another history.
+
+The epoch names the history. It is part of cursors and of lease tokens
+(docs/decisions/0016-histories.md).
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import asyncpg
+import structlog
+
+from thumbq_server.storage.statements import Statement
+
+log = structlog.get_logger()
+
+# A new epoch begins so many beats later, so that every other server finds the beat ahead of its own.
+_LEAP = 1_000_000
+
+# The cluster, its timeline, the database, and the table: a restore of a dump makes another table.
+_IDENTITY = """(SELECT system_identifier FROM pg_control_system()) || '/'
+           || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+           || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid"""
+_COLUMNS = f"epoch, seq, beat, identity, {_IDENTITY} AS present_identity"
+
+LOOK = Statement("history_look", "", f"SELECT {_COLUMNS} FROM queue_head")
+
+BEAT = Statement("history_beat", "", f"UPDATE queue_head SET beat = beat + 1 RETURNING {_COLUMNS}")
+
+BEGIN = Statement(
+    "history_begin",
+    "known_epoch text, known_beat bigint, epoch text, beat bigint, identity text",
+    "UPDATE queue_head SET epoch = $3, beat = greatest(beat, $4), identity = $5 WHERE epoch = $1 AND beat >= $2",
+)
+
+IDENTIFY = Statement("history_identify", "identity text", "UPDATE queue_head SET identity = $1 WHERE identity IS NULL")
+
+
+class _Place(NamedTuple):
+    """How far a history is. `identity` is what the table says, `present_identity` what is so."""
+
+    epoch: str
+    seq: int
+    beat: int
+    identity: str | None
+    present_identity: str
+
+
+class History:
+    """The history that one server works on. It looks at each new connection, and with each beat.
+
+    Every server raises the beat in the table all the time. When a server finds a beat, or a head of the log, before one
+    that it has seen, commits are lost. When the table carries another identity than the database has, it was copied.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        # Raised with each change.
+        self.version = 0
+        self._known: _Place | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called when another history was found, before any further statement runs."""
+        self._listeners.append(listener)
+
+    async def look(self, connection: asyncpg.Connection) -> None:
+        """Find out which history the database behind a new connection has. Without tables it has none.
+
+        A connection that cannot tell is broken off.
+        """
+        try:
+            await self._judge(connection, LOOK)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            return
+        except BaseException:
+            connection.terminate()
+            raise
+
+    async def beat(self, connection: Any) -> None:
+        """Write a sign of life into the table, and look."""
+        await self._judge(connection, BEAT)
+
+    async def _judge(self, connection: Any, statement: Statement) -> None:
+        while True:
+            # An answer is compared with what was known before the question: answers may overtake each other.
+            known, version = self._known, self.version
+            place = _Place(*await connection.fetchrow(str(statement)))
+            if version != self.version:
+                continue
+            if place.identity is None:
+                await _identify(connection, place)
+            if not _is_other(place, known):
+                self._take(place)
+                return
+            beat = max(place.beat, known.beat if known else 0) + _LEAP
+            epoch = uuid.uuid4().hex[:8]
+            await connection.execute(str(BEGIN), place.epoch, place.beat, epoch, beat, place.present_identity)
+            # Another server may have been faster: what the table says now counts.
+            known_before, self._known = self._known, None
+            self._take(_Place(*await connection.fetchrow(str(LOOK))))
+            log.warning("database.other_history", before=known_before, now=self._known)
+            return
+
+    def _take(self, place: _Place) -> None:
+        known = self._known
+        if known is not None and known.epoch == place.epoch:
+            place = place._replace(seq=max(known.seq, place.seq), beat=max(known.beat, place.beat))
+        self._known = place
+        if place.epoch != self.epoch:
+            is_change = self.epoch != ""
+            self.epoch = place.epoch
+            if is_change:
+                self.version += 1
+                for listener in self._listeners:
+                    listener()
+
+
+def _is_other(place: _Place, known: _Place | None) -> bool:
+    """Return whether the database has gone back, or is a copy, and no server has given it a new epoch yet."""
+    if place.identity is not None and place.identity != place.present_identity:
+        return True
+    if known is None:
+        return False
+    return place.beat < known.beat or (place.epoch == known.epoch and place.seq < known.seq)
+
+
+async def _identify(connection: Any, place: _Place) -> None:
+    try:
+        await connection.execute(str(IDENTIFY), place.present_identity)
+    except asyncpg.PostgresError:
+        return  # read-only or full: the next connection tries again

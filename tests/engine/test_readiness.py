@@ -1,0 +1,135 @@
+"""Ready means served: a statement that writes went through lately, and the duties run."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from tests.engine.parts import away
+from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.engine.readiness import Readiness
+from thumbq_server.storage.postgres.address import parse_address
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+
+
+class FreezingHost:
+    """A host in front of PostgreSQL that freezes: connections stay, also new ones, and nothing is answered."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        self.frozen = False
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        beyond_reader, beyond = await asyncio.open_unix_connection(self._socket)
+        self._writers += [writer, beyond]
+        await asyncio.gather(self._pass_on(reader, beyond), self._pass_on(beyond_reader, writer))
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while piece := await source.read(65_536):
+                if not self.frozen:
+                    sink.write(piece)
+        except ConnectionError:
+            pass
+        finally:
+            sink.close()
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+@pytest.fixture
+async def freezing(database_url: str) -> AsyncIterator[FreezingHost]:
+    ((folder, port),) = parse_address(database_url).hosts
+    host = FreezingHost(f"{folder}/.s.PGSQL.{port}")
+    server = await asyncio.start_server(host.take, "127.0.0.1", 0)
+    host.port = server.sockets[0].getsockname()[1]
+    yield host
+    server.close()
+    host.close()
+
+
+@asynccontextmanager
+async def readiness_of(dsn: str, *duties: Duty) -> AsyncIterator[tuple[Database, Readiness, list[str | None]]]:
+    told: list[str | None] = []
+
+    async def tell(reason: str | None) -> None:
+        told.append(reason)
+
+    async with Database(dsn) as database:
+        yield database, Readiness(database, Janitor(list(duties)), tell, limit=1.0), told
+
+
+async def test_a_host_that_freezes_is_noticed_and_the_next_one_serves(database_url, freezing):
+    address = parse_address(database_url)
+    ((folder, port),) = address.hosts
+    place = folder.replace("/", "%2F")
+    both = f"postgresql://{address.user}@127.0.0.1:{freezing.port},{place}:{port}/{address.database}"
+    async with readiness_of(f"{both}?connect_timeout=2&sslmode=disable") as (database, readiness, told):
+        lane = database.lane()
+        await lane.fetch("SELECT 1")
+        await readiness.look()
+        assert told == [None]
+        freezing.frozen = True
+        under_way = asyncio.create_task(lane.fetch("SELECT 2"))
+        await readiness.look()
+        assert told[1:] == ["the database does not answer"]
+        with pytest.raises(Unavailable):
+            await under_way
+        started = time.monotonic()
+        await readiness.look()
+        assert told[2:] == [None]
+        assert (await lane.fetch("SELECT 3"))[0][0] == 3
+        assert time.monotonic() - started < 5
+
+
+async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgres, database_url):
+    async with readiness_of(database_url) as (database, readiness, told):
+        name = parse_address(database_url).database
+        server = await asyncpg.connect(postgres)
+        await server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        database.drop_connections()
+        await readiness.look()
+        assert told == ["the database is read-only"]
+        await server.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        # The connection was given up with the refusal, as that of a primary that was demoted.
+        await readiness.look()
+        assert told[1:] == [None]
+        await server.close()
+
+
+async def test_a_lane_leaves_a_primary_that_was_demoted(database_url):
+    async with Database(database_url) as database:
+        lane = database.lane()
+        await lane.fetch("SET default_transaction_read_only = on")
+        with pytest.raises(Unavailable):
+            await lane.fetch("UPDATE queue_head SET seq = seq")
+        await lane.fetch("UPDATE queue_head SET seq = seq")
+
+
+async def test_a_database_without_new_connections_is_not_ready(postgres, database_url):
+    async with readiness_of(database_url) as (_, readiness, told):
+        async with away(postgres, database_url):
+            await readiness.look()
+            assert told == ["the database is away"]
+        await readiness.look()
+        assert told[1:] == [None]
+
+
+async def test_a_duty_that_does_not_run_is_named(database_url, monkeypatch):
+    async def nothing() -> int:
+        return 0
+
+    duty = Duty("expire leases", 60.0, nothing)
+    async with readiness_of(database_url, duty) as (_, readiness, told):
+        await readiness.look()
+        duty.ended -= 200
+        await readiness.look()
+        assert told == [None, "the duty to expire leases has not run for 200 s"]

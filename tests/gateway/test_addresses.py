@@ -1,0 +1,29 @@
+"""The addresses that the gateway listens on: IPv4, IPv6, both, and names."""
+
+import socket
+
+import aiohttp
+import pytest
+
+from tests.support.gateway import running_gateway
+from thumbq_gateway.http.listening import listen
+
+V4, V6 = "127.0.0.1", "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("::1", [V6]), ("[::1]", [V6]), ("::", [V4, V6]), ("[::]", [V4, V6]), ("0.0.0.0", [V4]), ("localhost", [V4])],
+)
+async def test_it_listens_where_it_is_told_to(host: str, reached: list[str]) -> None:
+    async with running_gateway("127.0.0.1:1", http_host=host) as http:
+        assert http._base_url is not None
+        port = http._base_url.port
+        for address in reached:
+            async with aiohttp.request("GET", f"http://{address}:{port}/healthz") as answer:
+                assert answer.status == 200
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", taken.getsockname()[1], reuse_port=False, patience=1)

@@ -1,0 +1,182 @@
+"""Idle and slow connections, and uploads that nothing reads. Other clients do not notice them."""
+
+import asyncio
+import contextlib
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
+
+POST = b"POST /api/thumbnail-jobs HTTP/1.1\r\nHost: x\r\n"
+HALF_A_BODY = POST + b"Content-Length: 100\r\n\r\n" + b'{"modelId": 1'
+HALF_REQUESTS = {
+    "silence": b"",
+    "half a request line": b"GET /heal",
+    "half a header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nAccep",
+    "no end of the headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+}
+SLOW = 2_000
+
+
+@asynccontextmanager
+async def connection(client: Client) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a bare connection to the gateway."""
+    base = client.http._base_url
+    assert base is not None
+    reader, writer = await asyncio.open_connection(base.host, base.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def exchange(client: Client, request: bytes) -> bytes:
+    """Send bytes, and return all that comes until the gateway closes the connection."""
+    async with connection(client) as (reader, writer):
+        writer.write(request)
+        async with asyncio.timeout(15):
+            return await reader.read()
+
+
+@pytest.mark.parametrize("sent", HALF_REQUESTS.values(), ids=HALF_REQUESTS)
+async def test_a_connection_without_a_whole_request_is_closed(server: str, sent: bytes) -> None:
+    async with running_gateway(server, idle_timeout=0.3) as http:
+        assert await exchange(Client(http), sent) == b""
+
+
+async def test_a_connection_that_does_nothing_after_its_answer_is_closed(server: str) -> None:
+    async with running_gateway(server, idle_timeout=0.3) as http:
+        answer = await exchange(Client(http), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.endswith(b"Healthy")
+
+
+async def test_half_a_body_is_answered_408_and_the_connection_is_closed(server: str) -> None:
+    async with running_gateway(server, body_timeout=0.3) as http:
+        answer = await exchange(Client(http), HALF_A_BODY)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"status":"DEADLINE_EXCEEDED"' in answer
+        assert b"The request body did not arrive within 0.3 seconds." in answer
+
+
+HALF_AN_UPLOAD = (
+    b"POST /models/1/thumbnail/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n\x89PNG'
+)
+
+
+async def test_half_an_upload_is_answered_408_and_the_connection_is_closed(server: str, thumbnail_root: Path) -> None:
+    async with running_gateway(server, body_timeout=0.3, thumbnail_root=thumbnail_root) as http:
+        answer = await exchange(Client(http), HALF_AN_UPLOAD)
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+
+
+@pytest.mark.parametrize("sent", [b"GET /heal", HALF_A_BODY], ids=["half a line", "half a body"])
+async def test_two_thousand_slow_connections_cost_a_good_client_nothing(server: str, sent: bytes) -> None:
+    async with running_gateway(server) as http, contextlib.AsyncExitStack() as slow:
+        client = Client(http)
+        for _ in range(SLOW):
+            _, writer = await slow.enter_async_context(connection(client))
+            writer.write(sent)
+        for model_id in range(1, 101):
+            await client.enqueue(model_id)
+        async with client.listen("after=earliest") as page:
+            assert await page.models(100) == list(range(1, 101))
+
+
+async def test_bodies_that_stall_lose_their_place_to_one_that_goes_on(server: str) -> None:
+    """Thirty clients stop shortly before the end of 4 MiB each, which is more than the room for all bodies."""
+    large = b'{"jobs": [' + b" " * (4 * 1024 * 1024 - 100)
+    stalled = POST + b"Content-Length: %d\r\n\r\n" % (4 * 1024 * 1024) + large
+    async with running_gateway(server) as http, contextlib.AsyncExitStack() as slow:
+        client = Client(http)
+        readers = []
+        for _ in range(30):
+            reader, writer = await slow.enter_async_context(connection(client))
+            writer.write(stalled)
+            await writer.drain()
+            readers.append(reader)
+        answers = await asyncio.gather(*(reader.read(12) for reader in readers[:10]))
+        assert set(answers) == {b"HTTP/1.1 503"}
+        await client.enqueue_many(range(1, 5_001))
+
+
+REFUSED = {
+    "too large": b"POST /api/thumbnail-jobs HTTP/1.1",
+    "no such path": b"POST /nowhere HTTP/1.1",
+    "another method": b"POST /healthz HTTP/1.1",
+    "a body where none is read": b"GET /healthz HTTP/1.1",
+    "not an id": b"POST /api/thumbnail-jobs/x/complete HTTP/1.1",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
+async def test_a_refused_upload_of_500_megabytes_is_answered_and_not_received(client: Client, line: bytes) -> None:
+    sent = 0
+    answer = b""
+    async with connection(client) as (reader, writer):
+        writer.write(line + b"\r\nHost: x\r\nContent-Length: 500000000\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            while sent < 500_000_000:
+                writer.write(bytes(1_000_000))
+                await writer.drain()
+                sent += 1_000_000
+    assert answer.startswith(b"HTTP/1.1 "), answer
+    assert sent < 50_000_000
+
+
+UNDECODABLE = {
+    "gzip that is none": (b"gzip", b"{}"),
+    "deflate that is none": (b"deflate", b"\xff\xff\xff\xff"),
+    "gzip that is cut off": (b"gzip", gzip.compress(b'{"modelId": 1}' + b" " * 5_000)[:-20]),
+    "deflate that is cut off": (b"deflate", zlib.compress(b'{"modelId": 1}' + b" " * 5_000)[:-6]),
+    "an unknown encoding": (b"rot13", b"{}"),
+    "gzip twice": (b"gzip, gzip", gzip.compress(gzip.compress(b"{}"))),
+}
+
+
+@pytest.mark.parametrize(("encoding", "body"), UNDECODABLE.values(), ids=UNDECODABLE)
+async def test_a_body_that_cannot_be_decoded_is_the_clients_fault(client: Client, encoding: bytes, body: bytes) -> None:
+    request = b"Connection: close\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
+    answer = await exchange(client, POST + request)
+    assert answer[8:11] == b" 40", answer
+
+
+async def test_an_encoded_body_is_read(client: Client) -> None:
+    body = gzip.compress(b'{"modelId": 1, "modelHash": "%b"}' % (b"a" * 64))
+    answer = await client.post("/api/thumbnail-jobs", data=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 200, answer.text
+
+
+async def test_a_small_body_that_decodes_to_much_is_refused(client: Client) -> None:
+    body = gzip.compress(b" " * 100_000_000)
+    answer = await client.post("/api/thumbnail-jobs", data=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.json["message"]) == (413, "The request body is larger than 4 MiB.")
+
+
+async def test_a_broken_chunk_is_the_clients_fault(client: Client) -> None:
+    answer = await exchange(client, POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n')
+    assert answer[8:11] == b" 40", answer
+
+
+async def test_malformed_http_costs_one_line_each_and_a_few_lines_a_second(
+    client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await exchange(client, b"GET / HTTP/9.z\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 400 "), answer
+    line = capfd.readouterr().out
+    assert (line.count("request.malformed"), line.count("\n")) == (1, 1), line
+    for _ in range(200):
+        await exchange(client, b"\x16\x03\x01\x02 \xff\xff\r\n\r\n")
+    lines = capfd.readouterr().out.splitlines()
+    assert all("request.malformed" in line for line in lines)
+    assert len(lines) < 150

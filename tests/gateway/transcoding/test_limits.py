@@ -1,0 +1,98 @@
+"""What a request may cost: it is checked before anything is decoded, and no number is rounded."""
+
+import io
+import json
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from tests.support.http_client import Client, digest
+from thumbq_gateway.protojson.text import MOST_VALUES, parse_json
+from thumbq_gateway.protojson.values import InvalidValue, read_duration
+
+JOBS = "/api/thumbnail-jobs"
+TOO_MANY = f"The request body has more than {MOST_VALUES:,} values."
+COSTLY = {
+    "empty objects": b"{}," * 1_300_000 + b"{}",
+    "empty lists": b"[]," * 1_300_000 + b"[]",
+    "empty texts": b'"",' * 1_300_000 + b'""',
+    "numbers": b"1," * 2_000_000 + b"1",
+    "names": b'{"a":1},' * 500_000 + b"{}",
+    "nested lists": b"[[[[]]]]," * 400_000 + b"[]",
+}
+
+
+@pytest.mark.parametrize("jobs", COSTLY.values(), ids=COSTLY)
+async def test_a_body_with_more_values_than_a_request_can_use_is_refused(client: Client, jobs: bytes) -> None:
+    answer = await client.post(JOBS, data=io.BytesIO(b'{"jobs": [%b]}' % jobs))
+    assert (answer.status, answer.json["message"]) == (400, TOO_MANY)
+
+
+async def test_punctuation_within_a_text_is_no_value(client: Client) -> None:
+    await client.enqueue()
+    job = await client.dequeue()
+    results = [{"jobId": job["id"], "leaseToken": job["leaseToken"], "fail": {"errorMessage": '\\",[{' * 200_000}}]
+    answer = await client.post(f"{JOBS}/results", {"results": results})
+    assert (answer.status, answer.json) == (200, {"exceptions": []})
+
+
+async def test_the_most_results_with_all_fields_have_room(client: Client) -> None:
+    path = "/thumbnails/ab/" + "c" * 120
+    complete = {"thumbnailPath": path, "sizeBytes": 12_345, "width": 512, "height": 512}
+    results = [{"jobId": number, "leaseToken": f"1-{number}-5", "complete": complete} for number in range(1, 10_001)]
+    answer = await client.post(f"{JOBS}/results", {"results": results})
+    assert answer.status == 200, answer.text
+
+
+ROUNDED = ["9007199254740993.5", "4503599627370497.25", "1.00000000000000000001", "5e-1", "-0.5", "1e-400"]
+
+
+@pytest.mark.parametrize("number", ROUNDED)
+async def test_a_fraction_is_never_rounded_to_a_whole_number(client: Client, number: str) -> None:
+    answer = await client.post(JOBS, data=b'{"modelId": %b, "modelHash": "%b"}' % (number.encode(), b"a" * 64))
+    assert (answer.status, answer.json["code"]) == (400, 3)
+
+
+@pytest.mark.parametrize(
+    "number", ["9007199254740993.0", "9007199254740993", "9.007199254740993e15", '"9007199254740993"']
+)
+async def test_a_large_number_is_taken_as_it_is_written(client: Client, number: str) -> None:
+    body = f'{{"modelId": {number}, "modelHash": "{digest(1)}"}}'
+    answer = await client.post(JOBS, data=body.encode())
+    assert answer.status == 200, answer.text
+    assert (await client.job(answer.json["jobId"]))["modelId"] == "9007199254740993"
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "9223372036854775808.0", "1e19"])
+async def test_a_number_out_of_range_is_refused_however_it_is_written(client: Client, number: str) -> None:
+    answer = await client.post(JOBS, data=b'{"modelId": %b}' % number.encode())
+    sentence = "modelId must be between -9223372036854775808 and 9223372036854775807."
+    assert (answer.status, answer.json["message"]) == (400, sentence)
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 101, "0." + "1" * 100, "1e9999999999999999999999", "1e-9999999999999999999999"]
+)
+def test_a_number_that_is_too_long_or_too_large_to_be_read_is_refused(number: str) -> None:
+    with pytest.raises(InvalidValue, match="The request body is not valid JSON: "):
+        parse_json(b"[%b]" % number.encode())
+
+
+def test_a_duration_is_cut_to_nanoseconds_and_not_rounded_up() -> None:
+    almost = parse_json(b"0.%b" % (b"9" * 40))
+    assert read_duration(almost) == Duration(nanos=999_999_999)
+
+
+async def test_an_enum_is_read_alike_in_a_body_and_in_a_query(client: Client) -> None:
+    await client.enqueue()
+    for word in ("Pending", "pending", "JOB_STATUS_PENDING", "1"):
+        answer = await client.get(f"{JOBS}?status={word}")
+        assert (answer.status, len(answer.json["jobs"])) == (200, 1), word
+    for status in ("Ready", "THUMBNAIL_STATUS_READY", "3", 3):
+        answer = await client.post("/api/test/thumbnail-complete/5", {"status": status})
+        assert answer.status == 200, answer.text
+        async with client.listen(f"status={status}&after=earliest") as page:
+            assert await page.models(1) == [5]
+    for status in ("77", "-1", "0", "THUMBNAIL_STATUS_UNSPECIFIED", "1.0"):
+        assert (await client.get(f"/api/notifications?status={status}")).status == 400, status
+    assert json.loads((await client.get(f"{JOBS}?status=77")).body)["code"] == 3

@@ -1,0 +1,23 @@
+"""One renderer for the tests of a file, and an intake that needs no renderer."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from thumbq.render.child import Limits
+from thumbq.render.intake.model import Intake
+from thumbq.render.stage import Stage
+
+MODELS = Path(__file__).with_name("models")
+CASES = Path(__file__).with_name("cases")
+
+
+@pytest.fixture(scope="module")
+async def intake() -> AsyncIterator[Intake]:
+    """Takes model files of at most 1 MB."""
+    stage = Stage()
+    intake = Intake(stage.path, Limits(seconds=20, file=1))
+    yield intake
+    await intake.close()
+    stage.remove()

@@ -1,0 +1,89 @@
+"""Jobs of one model that end at the same moment, on different servers: the newest request decides, exactly."""
+
+import asyncpg
+import pytest
+
+from tests.support.conditions import locked, until_blocked
+from tests.support.queue_under_test import Event, failure, new_job, picture
+from thumbq_server.domain.job import Verdict
+from thumbq_server.storage.transitions.complete import COMPLETE, _parameters
+
+OK = Verdict.OK
+A, B = 1, 2
+
+
+async def test_a_contested_job_of_a_batch_does_not_hold_up_the_others(queue):
+    a, b, other = await queue.claimed(new_job(7, file=A), new_job(7, file=B), new_job(8))
+    await queue.news()
+    assert await queue.complete(b, other, a) == [OK] * 3
+    assert {(event.model_id, event.job_id) for event in await queue.news()} == {(7, b.job_id), (8, other.job_id)}
+    assert await queue.value("job_id FROM thumbnails WHERE model_id = 7") == b.job_id
+
+
+@pytest.mark.parametrize("verb", ["complete", "fail"])
+async def test_an_older_end_that_waits_for_the_head_behind_a_newer_one_is_neither_shown_nor_announced(
+    queue, lanes, verb
+):
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    await queue.news()
+    async with (
+        locked(queue.database, "queue_head") as head,
+        until_blocked(queue, queue.on(lanes[1]).complete(b)) as newer,
+        until_blocked(queue, getattr(queue.on(lanes[2]), verb)(a), count=2) as older,
+    ):
+        await head.execute("COMMIT")
+    assert (await newer, await older) == ([OK], [OK])
+    assert await queue.news() == [Event("Ready", 7, b.job_id, 1)]
+    assert (await queue.thumbnail(7)).path == picture(b).thumbnail_path
+
+
+async def test_an_end_that_began_before_its_rival_existed_gives_way_to_it(queue, lanes):
+    """The completion of A is a statement that sees no other job of the model, and waits for its lease."""
+    (a,) = await queue.claimed(new_job(7, file=A))
+    async with (
+        locked(queue.database, "leases") as lease,
+        until_blocked(queue, queue.on(lanes[1]).complete(a)) as older,
+    ):
+        (b,) = await queue.claimed(new_job(7, file=B))
+        # the end of B marks the lease of A, behind the same lock
+        async with until_blocked(queue, queue.on(lanes[2]).complete(b), count=2) as newer:
+            await lease.execute("COMMIT")
+    assert (await older, await newer) == ([OK], [OK])
+    shown = [event.job_id for event in await queue.news() if event.status == "Ready"]
+    assert shown in ([a.job_id, b.job_id], [b.job_id])
+    assert (await queue.thumbnail(7)).path == picture(b).thumbnail_path
+
+
+async def test_a_lease_that_a_rival_has_marked_is_ended_after_a_second_look(queue):
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    await queue.complete(b)
+    assert await queue.value("contested FROM leases WHERE job_id = $1", a.job_id) is True
+    await queue.news()
+    assert await queue.complete(a) == [OK]
+    assert await queue.news() == []
+    assert await queue.value("end_no FROM attempts WHERE job_id = $1", a.job_id) is None
+
+
+async def test_a_late_picture_of_an_older_request_is_not_shown_as_the_newer_one_s(queue):
+    """The newer request has failed; the older file's picture would be taken for that of the newer file."""
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    await queue.fail(failure(b, retryable=False))
+    await queue.news()
+    assert await queue.complete(a) == [OK]
+    thumbnail = await queue.thumbnail(7)
+    assert (thumbnail.status, thumbnail.path) == ("Failed", None)
+    assert await queue.news() == []
+
+
+async def test_a_put_back_lease_is_the_same_lease(queue):
+    """A completion that finds its model contested puts the lease back, and a crash right after it changes nothing."""
+    a, _ = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    before = await queue.sql("SELECT * FROM leases WHERE job_id = $1", a.job_id)
+    connection = await asyncpg.connect(queue.database.dsn)
+    try:
+        rows = await connection.fetch(COMPLETE.text, *_parameters([picture(a)]))
+    finally:
+        await connection.close()
+    assert rows[0]["job_ids"] is None
+    after = await queue.sql("SELECT * FROM leases WHERE job_id = $1", a.job_id)
+    assert [{**row, "contested": True} for row in before] == [dict(row) for row in after]

@@ -1,0 +1,36 @@
+"""Messages as a broken or hostile client sends them, and streams whose peer does not read."""
+
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from thumbq_server.rpc.bounds import MIB
+
+
+def varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field with a length, as it stands on the wire."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
+    """Return the code with which a call ends."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def memory() -> int:
+    """Return the MiB that this process has in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // MIB
