@@ -1,9 +1,12 @@
-"""The variables of the environment that are nobody's setting: Kubernetes' own, and typing errors."""
+"""The variables of the environment that are no settings: those of Kubernetes, and typing errors."""
 
+import contextlib
 import difflib
 import re
 import sys
 from collections.abc import MutableMapping
+
+from thumbq_runtime.text import printable
 
 PREFIX = "THUMBQ_"
 # A test compares them with docs/settings.md.
@@ -38,8 +41,9 @@ def forget_strangers(environment: MutableMapping[str, str]) -> list[str]:
 def warn_of_strangers(environment: MutableMapping[str, str]) -> None:
     """Do so, and write the sentences to standard error."""
     for sentence in forget_strangers(environment):
-        if sys.stderr:
-            sys.stderr.write(f"thumbq: {sentence}\n")
+        # A standard error that takes nothing is no reason to end.
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stderr.write(f"thumbq: {printable(sentence)}\n")
 
 
 def _is_of_kubernetes(name: str, value: str) -> bool:

@@ -95,7 +95,7 @@ async def test_jobs_are_listed(server: str):
 async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer: Producer):
     async def handler(job: Job) -> Thumbnail:
         if job.model_id == 1:
-            raise JobFailed("a [broken] model")
+            raise JobFailed("a [broken] model", retry_delay=3600)
         return PICTURE
 
     await enqueue(server, 2)
