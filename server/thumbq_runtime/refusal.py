@@ -25,7 +25,10 @@ def refuse(program: str, sentence: object) -> NoReturn:
 def sentence_about(error: "ValidationError") -> str:
     """Return one sentence about the first setting that was not valid."""
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
+    if not first["loc"]:
+        # A check of several settings at once: its input would show all of them, secrets included.
+        return f"{first['msg'].removeprefix('Value error, ').rstrip('.')}."
+    name = str(first["loc"][0])
     if setting := _BY_VARIABLE.get(name):
         try:
             setting.read(os.environ)
