@@ -15,7 +15,7 @@ from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
-from thumbq_gateway.http.files import versioned
+from thumbq_gateway.http.files.thumbnails import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 
 THUMBNAIL_FIELDS = (
