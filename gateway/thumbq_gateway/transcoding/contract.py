@@ -1,4 +1,4 @@
-"""The routes that differ from the general rule: one clause for each RPC that the workers' contract documents.
+"""The routes that differ from the general rule: one clause for each RPC whose route differs.
 
 Every other route prints its response as it is, and its errors as google.rpc.Status.
 """
@@ -30,7 +30,8 @@ THUMBNAIL_FIELDS = (
     "cursor",
 )
 _VERSION = "modelVersionId"  # shown where a version was asked for
-_BAD_REQUESTS = {400, 404, 409}  # the documented routes answer all of them with 400
+# Routes with plain text or an error object answer all of these with 400.
+_BAD_REQUESTS = {400, 404, 409}
 
 
 class Batch(NamedTuple):
