@@ -73,8 +73,7 @@ SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::by
        AS i (version_id, model_id, model_hash)
  ORDER BY version_id
 ON CONFLICT (version_id) DO UPDATE
-   SET model_id = excluded.model_id, model_hash = excluded.model_hash, processed_at = NULL,
-       path = NULL, size_bytes = NULL, width = NULL, height = NULL
+   SET model_id = excluded.model_id, model_hash = excluded.model_hash
  WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash);
 
 -- model_versions_of_jobs: $1 job_ids
@@ -83,22 +82,16 @@ SELECT j.id, max(v.version_id) AS version_id
   FROM jobs j JOIN model_versions v ON v.model_id = j.model_id AND v.model_hash = j.model_hash
  WHERE j.id = ANY ($1) GROUP BY j.id;
 
--- model_versions_keep_pictures: $1 job_ids, $2 paths, $3 sizes, $4 widths, $5 heights
-PREPARE model_versions_keep_pictures (bigint[], text[], bigint[], integer[], integer[]) AS
-UPDATE model_versions v
-   SET path = i.path, size_bytes = i.size_bytes, width = i.width, height = i.height, processed_at = now()
-  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::int[])
-       AS i (job_id, path, size_bytes, width, height)
-  JOIN jobs j ON j.id = i.job_id
- WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash;
-
 -- model_versions_read: $1 version_id
 PREPARE model_versions_read (bigint) AS
-SELECT v.model_id, v.model_hash, v.created_at, v.processed_at, v.path, v.size_bytes, v.width, v.height,
+SELECT v.model_id, v.model_hash, v.created_at, p.ended_at, p.path, p.size_bytes, p.width, p.height,
        s.status, s.attempt_count, s.error_message
   FROM model_versions v
   LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
   LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
+  LEFT JOIN LATERAL (
+    SELECT ended_at, path, size_bytes, width, height FROM attempts a
+     WHERE a.job_id = j.id AND a.outcome = 'Completed' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
  WHERE v.version_id = $1;
 
 -- log_head

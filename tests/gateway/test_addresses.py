@@ -13,7 +13,15 @@ V4, V6 = "127.0.0.1", "[::1]"
 
 @pytest.mark.parametrize(
     ("host", "reached"),
-    [("::1", [V6]), ("[::1]", [V6]), ("::", [V4, V6]), ("[::]", [V4, V6]), ("0.0.0.0", [V4]), ("localhost", [V4])],
+    [
+        ("::1", [V6]),
+        ("[::1]", [V6]),
+        ("::", [V4, V6]),
+        ("[::]", [V4, V6]),
+        ("", [V4, V6]),
+        ("0.0.0.0", [V4]),
+        ("localhost", [V4]),
+    ],
 )
 async def test_it_listens_where_it_is_told_to(host: str, reached: list[str]) -> None:
     async with running_gateway("127.0.0.1:1", http_host=host) as http:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import asyncpg
 
-from tests.store.queue_model import CHOSEN, Announcement, Job, QueueModel, Refuted, Thumbnail
+from tests.store.model_records import Announcement, Job, Refuted, Thumbnail
+from tests.store.queue_model import CHOSEN, QueueModel
 from thumbq_server.domain.job import NewJob
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import notification_log

@@ -6,75 +6,15 @@ Its caller passes the few things that PostgreSQL is free to choose: ids, the num
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import datetime
 
+from tests.store.model_records import Announcement, Job, Refuted, Thumbnail
 from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
 BACKOFF = 3000.0
 # a lease_seq that the store has chosen, and that nothing has shown yet
 CHOSEN = -1
-
-
-class Announcement(NamedTuple):
-    """One notification. Of the time of the next attempt only whether there is one."""
-
-    status: str
-    model_id: int
-    job_id: int
-    attempt: int
-    error_message: str | None = None
-    will_retry: bool = False
-
-
-@dataclass
-class Job:
-    """What anybody can see of a job."""
-
-    id: int
-    request: NewJob
-    number: int
-    # a time, or seconds from the verb's call
-    run_at: datetime | float | None
-    status: str = "Pending"
-    attempt: int = 0
-    lease_seq: int = 0
-    error_message: str | None = None
-    worker: int | None = None
-    overdue: bool = False
-    rerun: int | None = None
-
-    @property
-    def token(self) -> Token:
-        return Token(self.id, self.lease_seq)
-
-    def is_due(self, now: datetime) -> bool:
-        if isinstance(self.run_at, datetime):
-            return self.status == "Pending" and self.run_at <= now
-        return self.status == "Pending" and self.run_at is not None and self.run_at <= 0
-
-    def place(self) -> tuple[datetime, int]:
-        """Where it stands in the order of claims."""
-        assert isinstance(self.run_at, datetime)
-        return self.run_at - timedelta(seconds=60 * self.request.priority), self.id
-
-
-@dataclass
-class Thumbnail:
-    """What a model shows."""
-
-    job_id: int
-    number: int
-    attempt: int
-    status: str
-    error_message: str | None = None
-    will_retry: bool = False
-    path: str | None = None
-
-
-class Refuted(Exception):
-    """What the store answered cannot be."""
 
 
 @dataclass

@@ -9,17 +9,22 @@ _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name may also stand f
 
 
 def listen(host: str, port: int, *, reuse_port: bool, patience: float) -> list[socket.socket]:
-    """Listen on every address of the host; `::` takes IPv4 as well. Port 0 is any free one, the same for all addresses.
+    """Listen on every address of the host; `::` takes IPv4 as well, and "" is every address of the machine.
+
+    Port 0 is any free one, the same for all addresses.
 
     The kernel ends a connection whose peer acknowledges or takes nothing for `patience` seconds. Raises OSError.
     """
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    both = host.strip("[]") == "::" and socket.has_dualstack_ipv6()
     missing: OSError | None = None
     with ExitStack() as opened:
         sockets: list[socket.socket] = []
         for family, _, _, _, address in dict.fromkeys(found):
             try:
-                one = _open(family, (address[0], port, *address[2:]), reuse_port=reuse_port, patience=patience)
+                one = _open(
+                    family, (address[0], port, *address[2:]), reuse_port=reuse_port, both=both, patience=patience
+                )
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -33,8 +38,7 @@ def listen(host: str, port: int, *, reuse_port: bool, patience: float) -> list[s
     return sockets
 
 
-def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, patience: float) -> socket.socket:
-    both = address[0] == "::" and socket.has_dualstack_ipv6()
+def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, both: bool, patience: float) -> socket.socket:
     one = socket.create_server(
         address,
         family=family,

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from thumbq.v1.notification_pb2 import Notification, ResetReason
-from thumbq_gateway.http.files import versioned
+from thumbq_gateway.http.files.thumbnails import versioned
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes

@@ -1,4 +1,4 @@
-"""The routes that differ from the general rule: one clause for each RPC that the workers' contract documents.
+"""The routes that differ from the general rule: one clause for each RPC whose route differs.
 
 Every other route prints its response as it is, and its errors as google.rpc.Status.
 """
@@ -15,7 +15,7 @@ from thumbq.v1.notification_pb2 import GetThumbnailResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
-from thumbq_gateway.http.files import versioned
+from thumbq_gateway.http.files.thumbnails import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 
 THUMBNAIL_FIELDS = (
@@ -30,7 +30,8 @@ THUMBNAIL_FIELDS = (
     "cursor",
 )
 _VERSION = "modelVersionId"  # shown where a version was asked for
-_BAD_REQUESTS = {400, 404, 409}  # the documented routes answer all of them with 400
+# Routes with plain text or an error object answer all of these with 400.
+_BAD_REQUESTS = {400, 404, 409}
 
 
 class Batch(NamedTuple):

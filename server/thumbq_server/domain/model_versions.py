@@ -15,16 +15,6 @@ class NewVersion(NamedTuple):
     model_hash: bytes
 
 
-class Picture(NamedTuple):
-    """A picture that was accepted for a job."""
-
-    job_id: int
-    path: str
-    size_bytes: int
-    width: int
-    height: int
-
-
 class VersionRecord(NamedTuple):
     """A version, its last picture, and the job of its file; without a job, the last three are None."""
 
@@ -44,20 +34,8 @@ class VersionRecord(NamedTuple):
 UNKNOWN_VERSION = ThumbnailRecord(0, ThumbnailStatus.NONE, *[None] * 8)
 
 
-def shown(version: VersionRecord, model: ThumbnailRecord) -> ThumbnailRecord:
-    """Return what to show for a version of a model. As for the model, a failed attempt leaves the last good picture.
-
-    While the model shows the file of this version, its picture is the version's, too. It was committed with the end of
-    the job; the version's own note of it follows a moment later.
-    """
-    if model.path is not None and model.model_hash == version.model_hash:
-        version = version._replace(
-            processed_at=model.processed_at,
-            path=model.path,
-            size_bytes=model.size_bytes,
-            width=model.width,
-            height=model.height,
-        )
+def shown(version: VersionRecord) -> ThumbnailRecord:
+    """Return what to show for a version of a model. As for the model, a failed attempt leaves the last good picture."""
     status = _status(version)
     return ThumbnailRecord(
         model_id=version.model_id,

@@ -188,10 +188,7 @@ class Queue:
         return answers
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
-        answers = await complete(self._report_lane, items)
-        with contextlib.suppress(Unavailable):  # the reports are committed, and must not seem to have failed
-            await self.versions.keep_pictures(items, answers)
-        return answers
+        return await complete(self._report_lane, items)
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         jitters = [jitter(self._policy) for _ in items]

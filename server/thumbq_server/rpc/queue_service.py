@@ -170,9 +170,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     async def _enqueue(self, jobs: Sequence[NewJob], versions: Sequence[NewVersion | None]) -> Sequence[Enqueued]:
         await self._queue.versions.write(versions)
-        answers = await self._queue.enqueue(jobs)
-        await self._queue.versions.adopt_pictures(versions, answers)
-        return answers
+        return await self._queue.enqueue(jobs)
 
     async def _version_of(self, job_id: int) -> int | None:
         return (await self._queue.versions.of_jobs([job_id])).get(job_id)

@@ -1,15 +1,14 @@
-"""Versions of models, and the last picture of each."""
+"""Versions of models: which file each is, and what it shows."""
 
 from collections.abc import Sequence
 
-from thumbq_server.domain.model_versions import NewVersion, Picture, VersionRecord
+from thumbq_server.domain.model_versions import NewVersion, VersionRecord
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
 EXIST = Statement("model_versions_exist", "", "SELECT EXISTS (SELECT FROM model_versions) AS exist")
 
-# A version that gets another file has no picture until that is rendered.
 WRITE = Statement(
     "model_versions_write",
     "version_ids bigint[], model_ids bigint[], model_hashes bytea[]",
@@ -19,8 +18,7 @@ WRITE = Statement(
            AS i (version_id, model_id, model_hash)
      ORDER BY version_id
     ON CONFLICT (version_id) DO UPDATE
-       SET model_id = excluded.model_id, model_hash = excluded.model_hash, processed_at = NULL,
-           path = NULL, size_bytes = NULL, width = NULL, height = NULL
+       SET model_id = excluded.model_id, model_hash = excluded.model_hash
      WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash)
     """,
 )
@@ -36,28 +34,19 @@ OF_JOBS = Statement(
     """,
 )
 
-KEEP_PICTURES = Statement(
-    "model_versions_keep_pictures",
-    "job_ids bigint[], paths text[], sizes bigint[], widths integer[], heights integer[]",
-    """
-    UPDATE model_versions v
-       SET path = i.path, size_bytes = i.size_bytes, width = i.width, height = i.height, processed_at = now()
-      FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[], $5::int[])
-           AS i (job_id, path, size_bytes, width, height)
-      JOIN jobs j ON j.id = i.job_id
-     WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash
-    """,
-)
-
+# The picture is the newest one of the job of the version's file.
 READ = Statement(
     "model_versions_read",
     "version_id bigint",
     """
-    SELECT v.model_id, v.model_hash, v.created_at, v.processed_at, v.path, v.size_bytes, v.width, v.height,
+    SELECT v.model_id, v.model_hash, v.created_at, p.ended_at, p.path, p.size_bytes, p.width, p.height,
            s.status, s.attempt_count, s.error_message
       FROM model_versions v
       LEFT JOIN jobs j ON j.model_id = v.model_id AND j.model_hash = v.model_hash
       LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
+      LEFT JOIN LATERAL (
+        SELECT ended_at, path, size_bytes, width, height FROM attempts a
+         WHERE a.job_id = j.id AND a.outcome = 'Completed' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
      WHERE v.version_id = $1
     """,
 )
@@ -77,11 +66,6 @@ async def write(database: Database, versions: Sequence[NewVersion]) -> None:
 async def of_jobs(database: Database, job_ids: Sequence[int]) -> dict[int, int]:
     """Return the version of each job that has one."""
     return {row["id"]: row["version_id"] for row in await database.fetch(OF_JOBS, job_ids)}
-
-
-async def keep_pictures(database: Database, pictures: Sequence[Picture]) -> None:
-    """Note the pictures that were accepted for jobs, where these have versions."""
-    await database.fetch(KEEP_PICTURES, *columns(pictures, 5))
 
 
 async def read_version(database: Database, version_id: int) -> VersionRecord | None:

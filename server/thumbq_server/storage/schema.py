@@ -209,11 +209,6 @@ model_versions = Table(
     Column("model_id", BigInteger, nullable=False),
     Column("model_hash", LargeBinary, nullable=False),
     Column("created_at", Timestamp, server_default=NOW, nullable=False),
-    Column("processed_at", Timestamp),
-    Column("path", Text),
-    Column("size_bytes", BigInteger),
-    Column("width", Integer),
-    Column("height", Integer),
     Index("model_versions_of_file", "model_id", "model_hash"),
 )
 

@@ -115,63 +115,6 @@ async def test_the_header_of_a_reconnecting_browser_wins_over_its_url(client: Cl
         assert await page.models(1) == [3]
 
 
-async def test_a_page_sees_only_the_models_that_it_names(client: Client) -> None:
-    await client.announce(2)
-    await client.announce(3)
-    async with client.listen("modelId=1,2&modelId=4&after=earliest") as page:
-        assert await page.models(1) == [2]
-        for model_id in (3, 4, 5, 1):
-            await client.announce(model_id)
-        assert await page.models(2) == [4, 1]
-
-
-async def test_a_page_sees_only_the_statuses_that_it_names(client: Client) -> None:
-    for number, status in enumerate(["Pending", "Ready", "Failed"], 1):
-        await client.announce(number, status)
-    async with (
-        client.listen("status=ready&status=Failed&after=earliest") as page,
-        client.listen("status=Ready&modelId=5,6&after=earliest") as other,
-    ):
-        assert await page.models(2) == [2, 3]
-        for model_id, status in [(5, "Processing"), (6, "Ready"), (5, "Failed"), (5, "Ready")]:
-            await client.announce(model_id, status)
-        assert await page.models(3) == [6, 5, 5]
-        assert await other.models(2) == [6, 5]
-
-
-@pytest.mark.parametrize("query", ["modelId=1", "status=Failed", "status=Failed&modelId=1&queue=true"])
-async def test_bare_ids_move_the_cursor_of_a_filtered_page(server: str, query: str) -> None:
-    async with running_gateway(server, heartbeat=0.15) as http:
-        client = Client(http)
-        async with client.listen(query) as page:
-            await client.announce(2)
-            wanted = await client.cursor()
-            while (frame := await page.frame()).fields.get("id") != wanted:
-                assert frame.name in {"", "heartbeat", "queue"}
-        async with client.listen(query, **{"Last-Event-ID": wanted}) as page:
-            await client.announce(1, "Failed")
-            while (frame := await page.frame()).name != "thumbnail":
-                pass
-            assert frame.data["modelId"] == 1
-
-
-async def test_the_cursor_of_a_filtered_page_is_never_ahead_of_what_it_was_sent(server: str) -> None:
-    """A cursor that is ahead would skip events if the connection broke in the middle of a long replay."""
-    total = 400
-    async with running_gateway(server, ring_notifications=150) as http:
-        client = Client(http)
-        await client.enqueue_many(range(1, total + 1))
-        await client.announce_and_arrive(total + 1)
-        async with client.listen("status=Pending&after=earliest") as page:
-            seen = 0
-            while seen < total:
-                frame = await page.frame()
-                if frame.name == "thumbnail":
-                    seen += 1
-                if "id" in frame.fields:
-                    assert Cursor.parse(frame.id).seq == seen
-
-
 async def test_a_page_that_loads_and_then_listens_misses_nothing(client: Client) -> None:
     job_id = await client.enqueue(42)
     thumbnail = (await client.get("/models/42/thumbnail")).json
@@ -181,15 +124,6 @@ async def test_a_page_that_loads_and_then_listens_misses_nothing(client: Client)
     for loaded in (thumbnail, jobs):
         async with client.listen(f"modelId=42&after={loaded['cursor']}") as page:
             assert (await page.event()).data["status"] == "Failed"
-
-
-async def test_bare_ids_follow_a_filtered_replay(client: Client) -> None:
-    await client.announce(1)
-    await client.announce(2)
-    cursor = await client.announce_and_arrive(3)
-    async with client.listen("modelId=1&after=earliest") as page:
-        assert await page.models(1) == [1]
-        assert (await page.frame()).fields == {"id": cursor}
 
 
 async def test_a_quiet_stream_has_a_heartbeat(server: str) -> None:

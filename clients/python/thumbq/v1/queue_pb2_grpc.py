@@ -203,7 +203,7 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LogJobEvent(self, request, context):
-        """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease.
+        """Adds a line to the job's log, and extends its lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

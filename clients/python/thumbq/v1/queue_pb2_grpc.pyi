@@ -74,7 +74,7 @@ class QueueServiceStub:
     ReleaseJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReleaseJobRequest, _queue_pb2.ReleaseJobResponse]
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _grpc.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]
-    """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+    """Adds a line to the job's log, and extends its lease."""
     ListJobEvents: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]
     """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
     KeepWorkers: _grpc.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]
@@ -184,7 +184,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReleaseJobRequest, _queue_pb2.ReleaseJobResponse]  # type: ignore[assignment]
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _aio.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]  # type: ignore[assignment]
-    """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+    """Adds a line to the job's log, and extends its lease."""
     ListJobEvents: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]  # type: ignore[assignment]
     """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
     KeepWorkers: _aio.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]  # type: ignore[assignment]
@@ -341,7 +341,7 @@ class QueueServiceServicer:
         request: _queue_pb2.LogJobEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.LogJobEventResponse, _abc.Awaitable[_queue_pb2.LogJobEventResponse]]:
-        """Not in this version: answers UNIMPLEMENTED. Adds a line to the job's log, and extends its lease."""
+        """Adds a line to the job's log, and extends its lease."""
 
     def ListJobEvents(
         self,

@@ -70,7 +70,7 @@ class Views:
         version = await read_version(self._database, version_id)
         if version is None:
             return UNKNOWN_VERSION, cursor
-        return shown(version, await read_thumbnail(self._database, version.model_id)), cursor
+        return shown(version), cursor
 
     async def publish_test(
         self, model_id: int, status: ThumbnailStatus, url: str | None, error_message: str | None

@@ -23,12 +23,7 @@ CREATE TABLE model_versions (
     version_id   bigint PRIMARY KEY,
     model_id     bigint NOT NULL,
     model_hash   bytea NOT NULL,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    processed_at timestamptz,
-    path         text,
-    size_bytes   bigint,
-    width        integer,
-    height       integer
+    created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX model_versions_of_file ON model_versions (model_id, model_hash);
 """

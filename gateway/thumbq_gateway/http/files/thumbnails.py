@@ -17,8 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.file_response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
-from thumbq_gateway.http.file_threads import FileThreads, Stalled
+from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
+from thumbq_gateway.http.files.threads import FileThreads, Stalled
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"

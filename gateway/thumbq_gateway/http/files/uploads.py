@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from thumbq_gateway.http.body import Arrival, Bodies
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.pictures import NoPicture, Picture, inspect
+from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes

@@ -1,0 +1,1 @@
+"""Files over HTTP: thumbnails, models, and the pictures that workers bring."""
