@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from tests.engine.parts import away
+from tests.support.waiting import eventually
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.readiness import Readiness
+from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -121,6 +125,47 @@ async def test_a_database_without_new_connections_is_not_ready(postgres, databas
             assert told == ["the database is away"]
         await readiness.look()
         assert told[1:] == [None]
+
+
+@pytest.fixture
+async def small_postgres(tmp_path: Path) -> AsyncIterator[str]:
+    """The DSN of a PostgreSQL with few connections."""
+    with EmbeddedPostgres(tmp_path, max_connections=10) as dsn:
+        await upgrade(dsn)
+        yield dsn
+
+
+async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_so(small_postgres):
+    async with readiness_of(small_postgres) as (database, readiness, told):
+        await readiness.look()
+        database.drop_connections()
+        others = []
+
+        async def none_is_left() -> bool:
+            # PostgreSQL frees a dropped connection in its own time.
+            while (other := await connected(small_postgres)) is not None:
+                others.append(other)
+            await readiness.look()
+            database.drop_connections()
+            return told[-1] == "the database has no connection left"
+
+        await eventually(none_is_left, timeout=30)
+        for other in others:
+            await other.close()
+        await eventually(lambda: is_ready_again(readiness, told))
+
+
+async def connected(dsn: str) -> asyncpg.Connection | None:
+    """Return a new connection, or None when there is none left."""
+    try:
+        return await asyncpg.connect(dsn)
+    except asyncpg.TooManyConnectionsError:
+        return None
+
+
+async def is_ready_again(readiness: Readiness, told: list[str | None]) -> bool:
+    await readiness.look()
+    return told[-1] is None
 
 
 async def test_a_duty_that_does_not_run_is_named(database_url, monkeypatch):

@@ -1,8 +1,6 @@
 """A backup is restored under running servers: a new history, told to everybody once."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -10,9 +8,9 @@ import grpc
 import pytest
 
 from tests.support.server import running_server, status_of
-from tests.support.waiting import eventually
+from tests.support.subscribers import StreamSubscriber, when_it_is_back
 from tests.wire.worker import PICTURE, Worker, done, enqueue
-from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
+from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 
 STALE = (grpc.StatusCode.FAILED_PRECONDITION, "The lease on this job is no longer yours.")
 
@@ -49,65 +47,6 @@ async def backup(postgres: str, database_url: str) -> AsyncIterator[Backup]:
     await server.close()
 
 
-class Subscriber:
-    """A subscriber that notes what it sees."""
-
-    def __init__(self, channel: grpc.aio.Channel, after: str = "") -> None:
-        stub = notification_pb2_grpc.NotificationServiceStub(channel)
-        self._call = stub.Subscribe(notification_pb2.SubscribeRequest(after=after))
-        self.resets: list[int] = []
-        self.models: list[int] = []
-        self.cursor = ""
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        async def read() -> None:
-            async for response in self._call:
-                self.cursor = response.cursor
-                if response.reset:
-                    self.resets.append(response.reset_reason)
-                self.models += [notification.model_id for notification in response.notifications]
-
-        task = asyncio.create_task(read())
-        try:
-            yield
-        finally:
-            self._call.cancel()
-            await asyncio.wait([task])
-
-    async def is_there(self) -> None:
-        async def started() -> bool:
-            return self.cursor != ""
-
-        await eventually(started, timeout=30)
-
-    async def is_reset(self) -> None:
-        async def reset() -> bool:
-            return bool(self.resets)
-
-        await eventually(reset, timeout=30)
-
-    async def sees(self, model_id: int) -> None:
-        async def seen() -> bool:
-            return model_id in self.models
-
-        await eventually(seen, timeout=30)
-
-
-async def when_it_is_back(call):
-    """Repeat a call until the database is back, as clients do."""
-
-    async def attempt():
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise
-            return None
-
-    return await eventually(attempt, timeout=30)
-
-
 async def enqueued(queue, *model_ids):
     return await when_it_is_back(lambda: enqueue(queue, *model_ids))
 
@@ -129,7 +68,7 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
         await enqueued(queue, 1)
         await backup.take()
         await enqueued(queue, *range(100, 150))
-        subscribers = [Subscriber(channel), Subscriber(other_channel)]
+        subscribers = [StreamSubscriber(channel), StreamSubscriber(other_channel)]
         async with subscribers[0].reading(), subscribers[1].reading():
             for subscriber in subscribers:
                 await subscriber.is_there()
@@ -149,7 +88,7 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
             for subscriber in subscribers:
                 await subscriber.sees(259)
                 assert set(range(201, 260)) <= set(subscriber.models)
-                assert subscriber.resets == [notification_pb2.RESET_REASON_OTHER_LOG]
+                assert subscriber.resets == ["OTHER_LOG"]
         # The numbers of the jobs are given again: the tokens from before name jobs of other models.
         after = [await claimed(queue, "w2") for _ in range(3)]
         assert {job.id for job in before} & {job.id for job in after}
