@@ -51,10 +51,12 @@ from thumbq_server.storage.postgres.suitability import check_database
 
 log = structlog.get_logger()
 
-MAX_MESSAGE = 16 * 1024 * 1024
+# gRPC keeps several copies of a large message while it arrives.
+LARGEST_REQUEST = 8 * 1024 * 1024
+LARGEST_ANSWER = 16 * 1024 * 1024
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", LARGEST_REQUEST),
+    ("grpc.max_send_message_length", LARGEST_ANSWER),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]

@@ -168,6 +168,21 @@ async def test_a_broken_chunk_is_the_clients_fault(client: Client) -> None:
     assert answer[8:11] == b" 40", answer
 
 
+async def test_a_file_is_sent_once_although_a_body_comes_with_the_request(
+    client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    request = b"GET /static/thumbq/index.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf"
+    async with connection(client) as (reader, writer):
+        writer.write(request)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"half")
+        answer += await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    shown = capfd.readouterr()
+    assert "connection.broken" not in shown.out + shown.err
+
+
 async def test_malformed_http_costs_one_line_each_and_a_few_lines_a_second(
     client: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:

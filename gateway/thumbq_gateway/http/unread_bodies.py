@@ -16,7 +16,12 @@ async def end_uploads(
 ) -> web.StreamResponse:
     """Send the response while the body still arrives, and close the connection if the body is long or slow."""
     response = await handler(request)
-    if not request.content.is_eof():
+    if request.content.is_eof():
+        return response
+    if isinstance(response, web.FileResponse):
+        # aiohttp sends a file each time it prepares the response, so this one cannot be sent ahead.
+        response.force_close()
+    else:
         with suppress(ConnectionError):
             await response.prepare(request)
             await response.write_eof()

@@ -35,7 +35,7 @@ class QueueServiceStub(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
     elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -132,7 +132,7 @@ class QueueServiceServicer(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
     elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -395,7 +395,7 @@ class QueueService(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (16 MiB). A message has at most 10,000
+    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
     elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
