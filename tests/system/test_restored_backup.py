@@ -1,4 +1,4 @@
-"""A running server, gateway and worker meet another history: it is told to each once.
+"""A running server, gateway and worker meet another history: each subscriber gets one reset.
 
 A copied data folder is put back, or a standby is promoted without the last commits of its primary.
 """
@@ -36,7 +36,7 @@ async def backup(request, tmp_path: Path):
 
 
 class Render:
-    """A worker of the SDK. It holds the job of one model until it is told to end it."""
+    """A worker of the SDK. It holds the job of one model until the test permits its end."""
 
     def __init__(self, server: str) -> None:
         self._server = server

@@ -31,5 +31,5 @@ class Clock:
         }
 
     def jump(self, seconds: float) -> None:
-        """Set the clock to so many seconds from the true time."""
+        """Set the clock to this number of seconds from the true time."""
         self._path.write_text(f"{seconds:+f}\n")

@@ -75,7 +75,7 @@ class Draw(NamedTuple):
     delay: float
     # Whether a silent link is cut in the end, so that the data that it held back is lost; whether a clock goes back.
     loses: bool
-    # Seconds by which a clock jumps.
+    # The length of a jump of the clock in seconds.
     jump: float
 
     @property
