@@ -51,8 +51,8 @@ from thumbq_server.storage.postgres.suitability import check_database
 
 log = structlog.get_logger()
 
-# gRPC keeps several copies of a large message while it arrives.
-LARGEST_REQUEST = 8 * 1024 * 1024
+# The default of gRPC, which keeps several copies of a message while it arrives.
+LARGEST_REQUEST = 4 * 1024 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_REQUEST),

@@ -14,6 +14,8 @@ from thumbq.v1.queue_pb2 import ResultCode, ResultException, StreamJobsRequest
 _logger = logging.getLogger("thumbq")
 
 RESULTS_PER_MESSAGE = 1000
+# Characters of error messages, which may be four bytes each; a message has at most 4 MiB.
+_TEXT_PER_MESSAGE = 500_000
 # The queue keeps 1000 characters and marks a text that it has cut, so longer texts need not be sent.
 _ERROR_TEXT_LIMIT = 2000
 _PATH_LIMIT = 500
@@ -29,6 +31,7 @@ class Outbox:
         self._number = 0
         self._open = StreamJobsRequest()
         self._open_count = 0
+        self._open_text = 0
         self._unacknowledged = 0
 
     @property
@@ -55,7 +58,9 @@ class Outbox:
 
     def fail(self, token: str, failure: JobFailed) -> None:
         """Add a failed attempt."""
-        self._fill_failure(self._add(token), failure)
+        result = self._add(token)
+        self._fill_failure(result, failure)
+        self._open_text += len(result.fail.error_message)
 
     def release(self, token: str) -> None:
         """Add a released job; its attempt does not count."""
@@ -68,7 +73,7 @@ class Outbox:
         elif self._open_count:
             message = self._open
             self._open = StreamJobsRequest()
-            self._open_count = 0
+            self._open_count = self._open_text = 0
         else:
             return None
         self._number += 1
@@ -103,10 +108,10 @@ class Outbox:
             yield from message.results.results
 
     def _add(self, token: str) -> Result:
-        if self._open_count >= RESULTS_PER_MESSAGE:
+        if self._open_count >= RESULTS_PER_MESSAGE or self._open_text > _TEXT_PER_MESSAGE:
             self._ready.append(self._open)
             self._open = StreamJobsRequest()
-            self._open_count = 0
+            self._open_count = self._open_text = 0
         if not self._open_count:
             self._wake.set()
         self._open_count += 1

@@ -30,9 +30,9 @@ BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),
     "/thumbq.v1.QueueService/KeepWorkers": Bound(4 * MIB),
-    "/thumbq.v1.QueueService/ReportResults": Bound(8 * MIB),
+    "/thumbq.v1.QueueService/ReportResults": Bound(4 * MIB),
     # Hello, Heartbeat and Results.
-    "/thumbq.v1.QueueService/StreamJobs": Bound(8 * MIB, frozenset({1, 4, 5})),
+    "/thumbq.v1.QueueService/StreamJobs": Bound(4 * MIB, frozenset({1, 4, 5})),
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
 }
 

@@ -46,6 +46,16 @@ def test_all_waiting_results_go_into_one_message(outbox: Outbox):
     assert outbox.take() is None
 
 
+def test_long_errors_go_into_several_messages_which_the_server_takes(outbox: Outbox):
+    for number in range(600):
+        outbox.fail(f"{number}:1", JobFailed("\N{HAMMER AND WRENCH}" * 2000))
+    sizes = []
+    while message := outbox.take():
+        sizes.append(message.ByteSize())
+    assert len(sizes) == 3
+    assert max(sizes) < 4 << 20
+
+
 def test_a_failure_is_retryable_by_default(outbox: Outbox):
     outbox.fail("1:1", JobFailed("broken"))
     (result,) = taken(outbox)

@@ -34,9 +34,9 @@ class QueueServiceStub(object):
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel):
@@ -131,9 +131,9 @@ class QueueServiceServicer(object):
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(self, request, context):
@@ -394,9 +394,9 @@ class QueueService(object):
     that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @staticmethod

@@ -41,9 +41,9 @@ class QueueServiceStub:
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @_typing.overload
@@ -154,9 +154,9 @@ class QueueServiceAsyncStub(QueueServiceStub):
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -263,9 +263,9 @@ class QueueServiceServicer:
       that shuts down may answer CANCELLED with the same meaning.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
-    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. More is taken by
-    FailJob, LogJobEvent and EnqueueJobs (4 MiB), and by ReportResults and StreamJobs (8 MiB). A message has at most 10,000
-    elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
+    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(
