@@ -2,19 +2,16 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from tests.engine.parts import away
-from tests.support.waiting import eventually
-from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.readiness import Readiness
-from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -128,44 +125,30 @@ async def test_a_database_without_new_connections_is_not_ready(postgres, databas
 
 
 @pytest.fixture
-async def small_postgres(tmp_path: Path) -> AsyncIterator[str]:
-    """The DSN of a PostgreSQL with few connections."""
-    with EmbeddedPostgres(tmp_path, max_connections=10) as dsn:
-        await upgrade(dsn)
-        yield dsn
+async def few(database_url: str) -> AsyncIterator[str]:
+    """A role whose connections can be limited. A superuser's cannot."""
+    role = f"few_{uuid.uuid4().hex[:8]}"
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(f"CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    yield role
+    await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    await owner.close()
 
 
-async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_so(small_postgres):
-    async with readiness_of(small_postgres) as (database, readiness, told):
+async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_so(postgres, database_url, few):
+    ((folder, _),) = parse_address(database_url).hosts
+    server = await asyncpg.connect(postgres)
+    name = parse_address(database_url).database
+    async with readiness_of(f"postgresql://{few}@/{name}?host={folder}") as (database, readiness, told):
         await readiness.look()
+        await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT 0")
         database.drop_connections()
-        others = []
-
-        async def none_is_left() -> bool:
-            # PostgreSQL frees a dropped connection in its own time.
-            while (other := await connected(small_postgres)) is not None:
-                others.append(other)
-            await readiness.look()
-            database.drop_connections()
-            return told[-1] == "the database has no connection left"
-
-        await eventually(none_is_left, timeout=30)
-        for other in others:
-            await other.close()
-        await eventually(lambda: is_ready_again(readiness, told))
-
-
-async def connected(dsn: str) -> asyncpg.Connection | None:
-    """Return a new connection, or None when there is none left."""
-    try:
-        return await asyncpg.connect(dsn)
-    except asyncpg.TooManyConnectionsError:
-        return None
-
-
-async def is_ready_again(readiness: Readiness, told: list[str | None]) -> bool:
-    await readiness.look()
-    return told[-1] is None
+        await readiness.look()
+        assert told == [None, "the database has no connection left"]
+        await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT -1")
+        await readiness.look()
+        assert told[2:] == [None]
+    await server.close()
 
 
 async def test_a_duty_that_does_not_run_is_named(database_url, monkeypatch):

@@ -152,8 +152,8 @@ class Service:
                 listed = await (await http.get("/api/thumbnail-jobs?pageSize=50")).json()
                 cursor = await (await http.get("/api/notifications/cursor")).json()
                 known.tokens = [job["leaseToken"] for job in claimed.get("jobs", [])]
-                known.job_ids += [job["id"] for job in listed.get("jobs", [])]
-                known.model_ids += [job["modelId"] for job in listed.get("jobs", [])]
+                known.job_ids += [int(job["id"]) for job in listed.get("jobs", [])]
+                known.model_ids += [int(job["modelId"]) for job in listed.get("jobs", [])]
                 known.cursors = [cursor["cursor"]]
         return known
 

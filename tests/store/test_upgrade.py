@@ -132,7 +132,8 @@ async def test_an_upgraded_queue_goes_on_where_it_was(filled):
 
 async def test_an_upgrade_that_is_interrupted_has_changed_nothing_and_is_done_again(filled):
     before = await seen(filled)
-    other = await asyncpg.connect(filled)
+    other, watcher = await asyncpg.connect(filled), await asyncpg.connect(filled)
+    # A transaction sees pg_stat_activity as it was at its first look, so the watcher has none.
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     try:
         transaction = other.transaction()
@@ -142,15 +143,16 @@ async def test_an_upgrade_that_is_interrupted_has_changed_nothing_and_is_done_ag
         upgrading = asyncio.create_task(upgrade(filled))
 
         async def blocked() -> bool:
-            return bool(await other.fetch(waiting))
+            return bool(await watcher.fetch(waiting))
 
         await until(blocked)
-        await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        await watcher.execute(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS w")
         with pytest.raises(Exception, match=r"terminat|connection"):
             await upgrading
         await transaction.rollback()
         assert await seen(filled) == before
     finally:
         await other.close()
+        await watcher.close()
     await upgrade(filled)
     assert await seen(filled) == before
