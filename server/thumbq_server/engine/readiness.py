@@ -42,16 +42,27 @@ class Readiness:
         await self._tell(await self._trouble())
 
     async def _trouble(self) -> str | None:
+        beat = asyncio.create_task(self._database.beat())
         try:
-            async with asyncio.timeout(self._limit):
-                await self._database.beat()
+            await asyncio.wait({beat}, timeout=self._limit)
+            if not beat.done():
+                return await self._give_up(beat)
+            await beat
         except Unavailable as error:
             self._outage.began(error)
             return self._database.in_words(error)
-        except TimeoutError:
-            self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
-            if self._database.has_other_hosts:
-                self._database.drop_connections()
-            return "the database does not answer"
+        finally:
+            beat.cancel()
         self._outage.ended()
         return self._janitor.overdue()
+
+    async def _give_up(self, beat: asyncio.Task[None]) -> str:
+        self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
+        # The connections go first: to cancel a statement politely takes seconds on a host that is frozen.
+        if self._database.has_other_hosts:
+            self._database.drop_connections()
+        beat.cancel()
+        await asyncio.wait({beat})
+        if not beat.cancelled():
+            beat.exception()  # whatever it was, no answer came in time
+        return "the database does not answer"
