@@ -62,6 +62,60 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- jobs_find_old: $1 after, $2 keep_seconds, $3 limit
+PREPARE jobs_find_old (bigint, double precision, bigint) AS
+WITH looked_at AS MATERIALIZED (
+    SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+)
+SELECT count(*) AS looked_at, max(l.id) AS last,
+       array_agg(l.id) FILTER (WHERE EXISTS (SELECT FROM jobs j WHERE j.id = l.id AND 
+EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
+AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
+AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+AND j.id IS DISTINCT FROM (
+    SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
+     WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
+     ORDER BY a.end_no DESC LIMIT 1))) AS job_ids
+  FROM looked_at l;
+
+-- jobs_lock_old: $1 job_ids
+PREPARE jobs_lock_old (bigint[]) AS
+SELECT id FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- jobs_prune: $1 job_ids, $2 keep_seconds
+PREPARE jobs_prune (bigint[], double precision) AS
+WITH old AS MATERIALIZED (
+    SELECT j.id, (SELECT status FROM job_states WHERE id = j.id) AS status
+      FROM jobs j WHERE j.id = ANY ($1) AND 
+EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
+AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
+AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+AND j.id IS DISTINCT FROM (
+    SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
+     WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
+     ORDER BY a.end_no DESC LIMIT 1)
+), without_events AS (
+    DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+), without_attempts AS (
+    DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+), pruned AS (
+    DELETE FROM jobs WHERE id = ANY (ARRAY (SELECT id FROM old))
+), counted AS (
+    SELECT count(*) FILTER (WHERE status = 'Completed') AS completed,
+           count(*) FILTER (WHERE status = 'Failed') AS failed,
+           count(*) FILTER (WHERE status = 'Cancelled') AS cancelled, count(*) AS count
+      FROM old
+), head AS (
+    UPDATE queue_head h
+       SET completed = h.completed - c.completed, failed = h.failed - c.failed,
+           cancelled = h.cancelled - c.cancelled
+      FROM counted c WHERE c.count > 0
+    RETURNING pg_notify('thumbq', 'log')
+)
+SELECT c.count FROM counted c LEFT JOIN head ON true;
+
 -- model_versions_exist
 PREPARE model_versions_exist AS
 SELECT EXISTS (SELECT FROM model_versions) AS exist;
@@ -121,6 +175,19 @@ INSERT INTO notifications (seq_last, seq_first, status, test, model_ids, job_ids
 SELECT seq, seq, $2, true, ARRAY[$1::bigint], ARRAY[0::bigint], ARRAY[0::smallint], ARRAY[$4::text], NULL, $3
   FROM head
 RETURNING seq_last;
+
+-- pause_begin: $1 paused_by, $2 reason
+PREPARE pause_begin (text, text) AS
+INSERT INTO queue_pause (paused_by, reason) VALUES ($1, $2)
+ON CONFLICT (only_row) DO UPDATE SET paused_at = now(), paused_by = $1, reason = $2
+RETURNING paused_at, paused_by, reason;
+
+-- pause_end
+PREPARE pause_end AS
+WITH ended AS (
+    DELETE FROM queue_pause RETURNING paused_at, paused_by, reason
+)
+SELECT paused_at, paused_by, reason FROM ended, pg_notify('thumbq', 'jobs');
 
 -- history_look
 PREPARE history_look AS
@@ -253,6 +320,43 @@ SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id;
 PREPARE leases_lost (bigint[]) AS
 SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1);
 
+-- operations_workers: $1 limit
+PREPARE operations_workers (bigint) AS
+SELECT w.worker_id, w.session_id, w.version, w.labels, w.first_seen_at, w.last_seen_at,
+       coalesce(l.count, 0) AS in_flight,
+       l.count IS NULL AND w.last_seen_at <= now() - interval '1 minute' AS gone
+  FROM (SELECT * FROM workers ORDER BY last_seen_at DESC, id DESC LIMIT $1) w
+  LEFT JOIN (SELECT session, count(*) FROM leases GROUP BY session) l ON l.session = w.id
+ ORDER BY w.last_seen_at DESC, w.id DESC;
+
+-- operations_dead_letters: $1 below, $2 limit, $3 reason, $4 looked_at
+PREPARE operations_dead_letters (bigint, bigint, text, bigint) AS
+WITH looked_at AS MATERIALIZED (
+    SELECT job_id, outcome, error_message FROM attempts WHERE dead AND job_id < $1
+     ORDER BY job_id DESC LIMIT $4
+), found AS MATERIALIZED (
+    SELECT job_id FROM looked_at
+     WHERE outcome = 'Failed' AND strpos(lower(error_message), lower($3)) > 0
+     ORDER BY job_id DESC LIMIT $2
+)
+SELECT (SELECT array_agg(job_id ORDER BY job_id DESC) FROM found) AS job_ids,
+       (SELECT count(*) FROM looked_at) AS looked_at, (SELECT min(job_id) FROM looked_at) AS lowest;
+
+-- operations_dead_among: $1 job_ids
+PREPARE operations_dead_among (bigint[]) AS
+SELECT job_id FROM attempts WHERE dead AND outcome = 'Failed' AND job_id = ANY ($1) ORDER BY job_id;
+
+-- operations_jobs: $1 job_ids
+PREPARE operations_jobs (bigint[]) AS
+SELECT * FROM job_states WHERE id = ANY ($1) ORDER BY id DESC;
+
+-- operations_ahead: $1 job_id, $2 run_at, $3 priority, $4 limit
+PREPARE operations_ahead (bigint, timestamp with time zone, smallint, bigint) AS
+SELECT now() AS now, (
+    SELECT count(*) FROM (
+        SELECT FROM ready WHERE (rank, job_id) < ($2::timestamptz - $3::smallint * interval '60 seconds', $1)
+           AND rank <= now() AND run_at <= now() LIMIT $4) a) AS ahead;
+
 -- snapshot_count
 PREPARE snapshot_count AS
 SELECT (SELECT count(*) FROM ready) AS pending, (SELECT count(*) FROM leases) AS processing,
@@ -264,6 +368,69 @@ PREPARE snapshot_rendering AS
 SELECT l.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
   FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l JOIN workers w ON w.id = l.session
  ORDER BY l.claimed_at DESC;
+
+-- statistics_depth: $1 limit
+PREPARE statistics_depth (bigint) AS
+SELECT (SELECT count(*) FROM (SELECT FROM ready LIMIT $1) r) AS pending,
+       pg_stat_get_live_tuples('ready'::regclass) AS estimate,
+       (SELECT count(*) FROM leases) AS processing, h.completed, h.failed, h.cancelled,
+       (SELECT extract(epoch FROM now() - min(run_at))::float8
+          FROM (SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000) next
+         WHERE run_at <= now()) AS oldest_age,
+       (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
+       p.paused_at, p.paused_by, p.reason
+  FROM queue_head h LEFT JOIN queue_pause p ON true;
+
+-- statistics_activity
+PREPARE statistics_activity AS
+WITH RECURSIVE since AS MATERIALIZED (
+    SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
+), search AS (
+    SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM queue_head
+    UNION ALL
+    SELECT CASE WHEN m.created_at < since.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
+           CASE WHEN m.created_at < since.moment THEN high ELSE (low + high) / 2 END
+      FROM search CROSS JOIN since
+     CROSS JOIN LATERAL (
+        SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
+         ORDER BY seq_last LIMIT 1) m
+     WHERE low < high
+)
+SELECT date_trunc('minute', created_at) AS minute,
+       coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Ready'), 0)::bigint AS completed,
+       coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Failed'), 0)::bigint AS failed
+  FROM notifications
+ WHERE seq_last >= (SELECT max(low) FROM search) AND created_at >= (SELECT moment FROM since)
+   AND status IN ('Ready', 'Failed') AND NOT test
+ GROUP BY 1 ORDER BY 1 DESC;
+
+-- statistics_durations: $1 limit
+PREPARE statistics_durations (bigint) AS
+WITH tail AS MATERIALIZED (
+    SELECT status, test, job_ids, seq_last FROM notifications ORDER BY seq_last DESC LIMIT 2 * $1::bigint
+), sample AS MATERIALIZED (
+    SELECT job_id
+      FROM (SELECT job_ids FROM tail WHERE status = 'Ready' AND NOT test ORDER BY seq_last DESC) t,
+           unnest(t.job_ids) AS job_id
+     LIMIT $1
+), measured AS (
+    SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,
+           extract(epoch FROM a.ended_at - a.claimed_at)::float8 AS processing
+      FROM sample s
+     CROSS JOIN LATERAL (SELECT since, due_at FROM jobs WHERE id = s.job_id OFFSET 0) j
+     CROSS JOIN LATERAL (
+        SELECT lease_seq, claimed_at, ended_at FROM attempts
+         WHERE job_id = s.job_id AND outcome = 'Completed' AND claimed_at IS NOT NULL
+         ORDER BY lease_seq DESC LIMIT 1) a
+      LEFT JOIN LATERAL (
+        SELECT next_attempt_at FROM attempts
+         WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > j.since
+         ORDER BY lease_seq DESC LIMIT 1) b ON true
+)
+SELECT count(*) AS samples,
+       percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(wait, 0)) AS wait,
+       percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(processing, 0)) AS processing
+  FROM measured;
 
 -- thumbnails_read: $1 model_id
 PREPARE thumbnails_read (bigint) AS
@@ -340,7 +507,7 @@ SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_cou
 PREPARE claim (bigint, bigint[], integer[], bigint) AS
 WITH due AS (
     DELETE FROM ready WHERE ctid = ANY (ARRAY (
-        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now()
+        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
          ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING *
 ), numbered AS MATERIALIZED (
@@ -538,7 +705,7 @@ WITH created AS (
     ON CONFLICT (model_id, model_hash) DO NOTHING
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
 ), ranked AS (
-    SELECT *, due_at - priority * interval '60 seconds' AS rank, due_at <= now() AS is_due FROM created
+    SELECT *, due_at - priority * interval '60 seconds' AS rank, due_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row) AS is_due FROM created
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
 ), number AS MATERIALIZED (

@@ -25,11 +25,19 @@ from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine.duties import ExpireLeases, PruneLog, PruneWorkers, RecordSignsOfLife, VacuumLiveTables
+from thumbq_server.engine.duties import (
+    ExpireLeases,
+    PruneJobs,
+    PruneLog,
+    PruneWorkers,
+    RecordSignsOfLife,
+    VacuumLiveTables,
+)
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
+from thumbq_server.engine.readers.inspection import Inspection
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
@@ -182,7 +190,8 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
-            Duty("prune workers", 600.0, PruneWorkers(database)),
+            Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
+            Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("look for versions", 2.0, queue.versions),
         ]
     )
@@ -210,7 +219,9 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots), server
     )
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(parts.operator), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminService(parts.operator, Inspection(parts.database, parts.views)), server
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

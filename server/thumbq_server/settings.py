@@ -54,6 +54,18 @@ class Settings(BaseSettings):
         description="Seconds for which notifications are kept; a subscriber that was away for longer is reset.",
     )
 
+    job_retention: PositiveFloat = Field(
+        default=30 * 86_400.0,
+        description="Seconds for which ended jobs are kept that no model and no version shows; then they are deleted,"
+        " with their attempts and events.",
+    )
+    # Servers remember a worker's number for a day.
+    worker_retention: float = Field(
+        default=7 * 86_400.0,
+        ge=2 * 86_400.0,
+        description="Seconds for which workers are kept that are not heard of; at least two days.",
+    )
+
     @field_validator("thumbnail_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -288,7 +288,7 @@ async def test_workers_that_were_not_heard_of_for_a_week_are_forgotten_unless_th
     await others.claimed(new_job(1))
     await others.sql("UPDATE workers SET last_seen_at = now() - interval '8 days'")
     alive = await workers.register(others.database, "alive", "session")
-    assert await PruneWorkers(watched)() == 1
+    assert await PruneWorkers(watched, 7 * 86_400.0)() == 1
     left = {row["id"] for row in await others.sql("SELECT id FROM workers")}
     assert left == {others.worker, alive}
     assert gone not in left

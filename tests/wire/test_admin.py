@@ -161,8 +161,3 @@ async def test_a_stream_is_asked_to_go_at_its_age(database_url):
         await worker.receives("drain")
         await worker.call.done_writing()
         assert (await worker.ends())[0] == grpc.StatusCode.OK
-
-
-async def test_a_method_that_this_version_lacks_says_so(admin):
-    refused = await status_of(admin.GetStats(admin_pb2.GetStatsRequest()))
-    assert refused == (grpc.StatusCode.UNIMPLEMENTED, "This version of thumbq does not do that yet.")

@@ -13,7 +13,6 @@ from thumbq_server.storage.transitions.fail import expire
 EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
 PRUNE_LIMIT = 1000
-GONE_SECONDS = 7 * 86_400.0
 _PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
 
 
@@ -70,6 +69,37 @@ class PruneLog:
                 return count
 
 
+class PruneJobs:
+    """Forgets jobs that ended more than `keep` seconds ago, as far as nothing shows what they made.
+
+    Each run looks at the jobs that follow those of the last run, and begins again after the last one.
+    """
+
+    def __init__(self, database: Database, keep: float) -> None:
+        self._database = database
+        self._keep = keep
+        self._after = 0
+
+    async def __call__(self) -> int:
+        """Return how many jobs were forgotten."""
+        count, after = await prune_jobs_for(_PRUNE_SECONDS, self._database, self._keep, self._after)
+        self._after = after or 0
+        return count
+
+
+async def prune_jobs_for(seconds: float, database: Database, keep: float, after: int) -> tuple[int, int | None]:
+    """Prune jobs after id `after`, piece by piece, for so long. Return how many, and where to go on (None: done)."""
+    count = 0
+    until = time.monotonic() + seconds
+    at: int | None = after
+    while at is not None:
+        pruned, at = await maintenance.prune_jobs(database, keep, at, PRUNE_LIMIT)
+        count += pruned
+        if time.monotonic() >= until:
+            break
+    return count, at
+
+
 class VacuumLiveTables:
     """Clears away the dead rows that claims wade through, once enough jobs were claimed.
 
@@ -91,14 +121,15 @@ class VacuumLiveTables:
 
 
 class PruneWorkers:
-    """Forgets workers that were not heard of for a week, and hold no lease."""
+    """Forgets workers that were not heard of for `keep` seconds, and hold no lease."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keep: float) -> None:
         self._database = database
+        self._keep = keep
 
     async def __call__(self) -> int:
         """Return how many were forgotten."""
-        return await workers.prune(self._database, GONE_SECONDS, PRUNE_LIMIT)
+        return await workers.prune(self._database, self._keep, PRUNE_LIMIT)
 
 
 class RecordSignsOfLife:

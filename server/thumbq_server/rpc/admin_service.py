@@ -1,23 +1,35 @@
-"""AdminService: the operator puts things right. Methods that are still missing answer UNIMPLEMENTED."""
+"""AdminService: the operator sees how things are, and puts them right."""
 
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
-from thumbq_server.domain.requests import check_model_id
+from thumbq_server.domain.operations import (
+    MAX_DEAD_LETTER_REASON,
+    MAX_PAUSE_REASON,
+    MAX_PAUSED_BY,
+    check_retention,
+    check_text,
+)
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_batch, check_model_id, check_page_size, check_page_token
 from thumbq_server.engine.operator import Operator
-from thumbq_server.rpc.codec import jobs as codec
-from thumbq_server.rpc.errors import refusals_as_status, unimplemented
+from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.rpc.codec import operations as codec
+from thumbq_server.rpc.codec.jobs import job
+from thumbq_server.rpc.codec.times import timedelta_of
+from thumbq_server.rpc.errors import refusals_as_status
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Translates; `engine.operator` has the rules."""
+    """Translates; `engine.operator` and `engine.readers.inspection` have the rules."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, inspection: Inspection) -> None:
         self._operator = operator
+        self._inspection = inspection
 
     @refusals_as_status
     async def CancelJob(self, request: admin_pb2.CancelJobRequest, context: Any) -> admin_pb2.CancelJobResponse:
-        return admin_pb2.CancelJobResponse(job=codec.job(await self._operator.cancel(request.job_id)))
+        return admin_pb2.CancelJobResponse(job=job(await self._operator.cancel(request.job_id)))
 
     @refusals_as_status
     async def CancelModelJobs(
@@ -28,7 +40,77 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     @refusals_as_status
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:
-        return admin_pb2.RetryJobResponse(job=codec.job(await self._operator.retry(request.job_id)))
+        return admin_pb2.RetryJobResponse(job=job(await self._operator.retry(request.job_id)))
 
-    GetStats = ListWorkers = PauseQueue = ResumeQueue = unimplemented  # type: ignore[assignment]
-    ListDeadLetters = RedriveDeadLetters = PruneJobs = unimplemented  # type: ignore[assignment]
+    @refusals_as_status
+    async def CancelJobs(self, request: admin_pb2.CancelJobsRequest, context: Any) -> admin_pb2.CancelJobsResponse:
+        check_batch(request.job_ids, "jobIds")
+        return admin_pb2.CancelJobsResponse(job_ids=await self._operator.cancel_jobs(request.job_ids))
+
+    @refusals_as_status
+    async def PauseQueue(self, request: admin_pb2.PauseQueueRequest, context: Any) -> admin_pb2.PauseQueueResponse:
+        paused_by = check_text(request.paused_by, MAX_PAUSED_BY, "pausedBy")
+        reason = check_text(request.reason, MAX_PAUSE_REASON, "reason")
+        return admin_pb2.PauseQueueResponse(pause=codec.pause(await self._operator.pause(paused_by, reason)))
+
+    @refusals_as_status
+    async def ResumeQueue(self, request: admin_pb2.ResumeQueueRequest, context: Any) -> admin_pb2.ResumeQueueResponse:
+        return admin_pb2.ResumeQueueResponse(pause=codec.pause(await self._operator.resume()))
+
+    @refusals_as_status
+    async def RedriveDeadLetters(
+        self, request: admin_pb2.RedriveDeadLettersRequest, context: Any
+    ) -> admin_pb2.RedriveDeadLettersResponse:
+        reason = check_text(request.reason, MAX_DEAD_LETTER_REASON, "reason")
+        if request.job_ids and (request.all or reason):
+            raise Invalid("jobIds stands alone, without all and reason")
+        if request.all or reason:
+            step = await self._operator.redrive_all(check_page_token(request.page_token), reason)
+            return admin_pb2.RedriveDeadLettersResponse(redriven=step.redriven, next_page_token=_token(step.next_below))
+        check_batch(request.job_ids, "jobIds")
+        return admin_pb2.RedriveDeadLettersResponse(redriven=await self._operator.redrive(request.job_ids))
+
+    @refusals_as_status
+    async def PruneJobs(self, request: admin_pb2.PruneJobsRequest, context: Any) -> admin_pb2.PruneJobsResponse:
+        keep = check_retention(timedelta_of(request.finished_before))
+        after = check_page_token(request.page_token) if request.page_token else 0
+        pruned = await self._operator.prune(keep, after)
+        return admin_pb2.PruneJobsResponse(
+            pruned_jobs=pruned.jobs,
+            pruned_notifications=pruned.notifications,
+            next_page_token=_token(pruned.next_after),
+        )
+
+    @refusals_as_status
+    async def GetStats(self, request: admin_pb2.GetStatsRequest, context: Any) -> admin_pb2.GetStatsResponse:
+        return codec.statistics(await self._inspection.statistics())
+
+    @refusals_as_status
+    async def ListWorkers(self, request: admin_pb2.ListWorkersRequest, context: Any) -> admin_pb2.ListWorkersResponse:
+        return admin_pb2.ListWorkersResponse(workers=map(codec.worker, await self._inspection.workers()))
+
+    @refusals_as_status
+    async def ListDeadLetters(
+        self, request: admin_pb2.ListDeadLettersRequest, context: Any
+    ) -> admin_pb2.ListDeadLettersResponse:
+        jobs, next_below = await self._inspection.dead_letters(
+            check_page_token(request.page_token),
+            check_page_size(request.page_size),
+            check_text(request.reason, MAX_DEAD_LETTER_REASON, "reason"),
+        )
+        return admin_pb2.ListDeadLettersResponse(jobs=map(job, jobs), next_page_token=_token(next_below))
+
+    @refusals_as_status
+    async def GetJobHistory(
+        self, request: admin_pb2.GetJobHistoryRequest, context: Any
+    ) -> admin_pb2.GetJobHistoryResponse:
+        attempts = await self._inspection.history(request.job_id)
+        return admin_pb2.GetJobHistoryResponse(attempts=map(codec.attempt, attempts))
+
+    @refusals_as_status
+    async def ExplainJob(self, request: admin_pb2.ExplainJobRequest, context: Any) -> admin_pb2.ExplainJobResponse:
+        return codec.explanation(await self._inspection.explain(request.job_id))
+
+
+def _token(job_id: int | None) -> str:
+    return "" if job_id is None else str(job_id)

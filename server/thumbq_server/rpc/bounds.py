@@ -34,6 +34,8 @@ BOUNDS: Mapping[str, Bound] = {
     # Hello, Heartbeat and Results.
     "/thumbq.v1.QueueService/StreamJobs": Bound(4 * MIB, frozenset({1, 4, 5})),
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
+    "/thumbq.v1.AdminService/CancelJobs": Bound(256 * KIB),
+    "/thumbq.v1.AdminService/RedriveDeadLetters": Bound(256 * KIB),
 }
 
 

@@ -34,11 +34,6 @@ def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
     return grpc.StatusCode.FAILED_PRECONDITION, str(error)
 
 
-async def unimplemented(_service: object, _request: object, context: Any) -> None:
-    """Answer for a method that the protocol has and this version does not."""
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "This version of thumbq does not do that yet.")
-
-
 def refusals_as_status(
     method: Callable[[Service, Request, Any], Awaitable[Response]],
 ) -> Callable[[Service, Request, Any], Awaitable[Response]]:

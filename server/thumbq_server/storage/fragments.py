@@ -7,6 +7,8 @@ from typing import Any
 from thumbq_server.storage.postgres.notify import CHANNEL, JOBS, LOG
 
 WAKE_JOBS, WAKE_LOG = f"'{JOBS}'", f"'{LOG}'"
+# True while jobs may be handed out. PostgreSQL looks once a statement, into a table that is empty or has one row.
+NOT_PAUSED = "NOT EXISTS (SELECT FROM queue_pause WHERE only_row)"
 # One step of priority outweighs this much waiting: a job is overtaken only by jobs due at most nine steps after it.
 AGING_STEP = "interval '60 seconds'"
 

@@ -1,6 +1,12 @@
-"""Keeping the tables small: dead rows are vacuumed away, old notifications deleted."""
+"""Keeping the tables small: dead rows are vacuumed away, old notifications and jobs that ended long ago deleted."""
 
+from functools import partial
+
+import asyncpg
+
+from thumbq_server.storage.fragments import WAKE_LOG
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.notify import CHANNEL
 from thumbq_server.storage.statements import Statement
 
 _VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
@@ -22,6 +28,86 @@ PRUNE_LOG = Statement(
     SELECT count(*) AS count FROM pruned
     """,
 )
+
+# A job may go when it ended long ago, a newer request of its model exists, and neither its model nor a version shows
+# what it made.
+_MAY_GO = """
+    EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
+    AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+    AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
+    AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+    AND j.id IS DISTINCT FROM (
+        SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
+         WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
+         ORDER BY a.end_no DESC LIMIT 1)"""
+
+FIND_OLD_JOBS = Statement(
+    "jobs_find_old",
+    "after bigint, keep_seconds double precision, limit bigint",
+    f"""
+    WITH looked_at AS MATERIALIZED (
+        SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+    )
+    SELECT count(*) AS looked_at, max(l.id) AS last,
+           array_agg(l.id) FILTER (WHERE EXISTS (SELECT FROM jobs j WHERE j.id = l.id AND {_MAY_GO})) AS job_ids
+      FROM looked_at l
+    """,
+)
+
+# Ended jobs start again under this lock only. Where another holds it, the job is in use.
+LOCK_OLD_JOBS = Statement(
+    "jobs_lock_old", "job_ids bigint[]", "SELECT id FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED"
+)
+
+PRUNE_JOBS = Statement(
+    "jobs_prune",
+    "job_ids bigint[], keep_seconds double precision",
+    f"""
+    WITH old AS MATERIALIZED (
+        SELECT j.id, (SELECT status FROM job_states WHERE id = j.id) AS status
+          FROM jobs j WHERE j.id = ANY ($1) AND {_MAY_GO}
+    ), without_events AS (
+        DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+    ), without_attempts AS (
+        DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+    ), pruned AS (
+        DELETE FROM jobs WHERE id = ANY (ARRAY (SELECT id FROM old))
+    ), counted AS (
+        SELECT count(*) FILTER (WHERE status = 'Completed') AS completed,
+               count(*) FILTER (WHERE status = 'Failed') AS failed,
+               count(*) FILTER (WHERE status = 'Cancelled') AS cancelled, count(*) AS count
+          FROM old
+    ), head AS (
+        UPDATE queue_head h
+           SET completed = h.completed - c.completed, failed = h.failed - c.failed,
+               cancelled = h.cancelled - c.cancelled
+          FROM counted c WHERE c.count > 0
+        RETURNING pg_notify('{CHANNEL}', {WAKE_LOG})
+    )
+    SELECT c.count FROM counted c LEFT JOIN head ON true
+    """,
+)
+
+
+async def prune_jobs(database: Database, keep: float, after: int, limit: int) -> tuple[int, int | None]:
+    """Delete those of the next `limit` jobs after id `after` that may go. Return how many, and the last one's id.
+
+    The id is None when no job is left to look at.
+    """
+    (found,) = await database.fetch(FIND_OLD_JOBS, after, keep, limit)
+    count = 0
+    if found["job_ids"]:
+        count = await database.run(partial(prune_found, job_ids=sorted(found["job_ids"]), keep=keep))
+    return count, found["last"] if found["looked_at"] == limit else None
+
+
+async def prune_found(connection: asyncpg.Connection, job_ids: list[int], keep: float) -> int:
+    """Delete those of the jobs that may still go. Return how many."""
+    async with connection.transaction():
+        locked = [row["id"] for row in await connection.fetch(LOCK_OLD_JOBS.text, job_ids)]
+        # a statement of its own: it sees everything that was committed before the locks were there
+        count: int = await connection.fetchval(PRUNE_JOBS.text, locked, keep)
+        return count
 
 
 async def prune_log(database: Database, keep: float, limit: int) -> int:

@@ -173,6 +173,16 @@ queue_head = Table(
     postgresql_with={"fillfactor": 10},
 )
 
+# A row while the queue is paused: claims find nothing then.
+queue_pause = Table(
+    "queue_pause",
+    metadata,
+    Column("only_row", Boolean, CheckConstraint("only_row"), server_default=text("true"), primary_key=True),
+    Column("paused_at", Timestamp, server_default=NOW, nullable=False),
+    Column("paused_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 # One row a commit, its notifications side by side in arrays. Compressing numbers costs more time than it saves room, so
 # their arrays are stored EXTERNAL.
 notifications = Table(

@@ -176,11 +176,6 @@ async def test_an_unknown_page_is_404_in_json(client: Client) -> None:
     )
 
 
-async def test_what_a_later_version_will_do_is_501(client: Client) -> None:
-    answer = await client.post("/api/admin/prune", {})
-    assert (answer.status, answer.json["code"]) == (501, 12)
-
-
 async def test_completing_twice_is_told(client: Client) -> None:
     job_id = await client.enqueue()
     token = (await client.dequeue())["leaseToken"]

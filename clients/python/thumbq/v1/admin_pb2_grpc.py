@@ -84,27 +84,44 @@ class AdminServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.PruneJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.PruneJobsResponse.FromString,
                 _registered_method=True)
+        self.GetJobHistory = channel.unary_unary(
+                '/thumbq.v1.AdminService/GetJobHistory',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.GetJobHistoryRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.GetJobHistoryResponse.FromString,
+                _registered_method=True)
+        self.ExplainJob = channel.unary_unary(
+                '/thumbq.v1.AdminService/ExplainJob',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ExplainJobRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ExplainJobResponse.FromString,
+                _registered_method=True)
+        self.CancelJobs = channel.unary_unary(
+                '/thumbq.v1.AdminService/CancelJobs',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetStats(self, request, context):
-        """Counts the jobs of each status, and the age of the oldest.
+        """Tells how many jobs have each status, how fast they end, and how long they wait and take. An answer costs the same
+        whatever the number of jobs is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """Lists the workers that work or worked lately.
+        """Lists the sessions of workers that work or worked lately: the one heard of last comes first, and at most 1,000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Stops handing out jobs. Reports and enqueues are still accepted.
+        """Stops handing out jobs, on every server at once and until ResumeQueue. Reports and enqueues are still accepted, and
+        jobs that are being processed go on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,21 +158,44 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Lists dead letters: the jobs that ended as Failed, newest first.
+        """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
+        may have few or none that match and still name a next page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RedriveDeadLetters(self, request, context):
-        """Retries the named dead letters, or all.
+        """Retries the named dead letters, or those that match, in steps: a call takes one page, and its answer names the next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PruneJobs(self, request, context):
-        """Deletes ended jobs and old notifications.
+        """Deletes jobs that ended long ago, with their attempts and events, and notifications that are as old. Jobs that say
+        what a model or a version shows stay. A call does a bounded part, and says whether more is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobHistory(self, request, context):
+        """Lists the attempts of a job that have ended, the first one first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainJob(self, request, context):
+        """Says in one sentence why a job waits, or how it stands otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelJobs(self, request, context):
+        """Cancels the named jobs that are Pending or Processing; the others stay as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,6 +253,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.PruneJobs,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.PruneJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.PruneJobsResponse.SerializeToString,
+            ),
+            'GetJobHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobHistory,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.GetJobHistoryRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.GetJobHistoryResponse.SerializeToString,
+            ),
+            'ExplainJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainJob,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ExplainJobRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ExplainJobResponse.SerializeToString,
+            ),
+            'CancelJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJobs,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -485,6 +540,87 @@ class AdminService(object):
             '/thumbq.v1.AdminService/PruneJobs',
             thumbq_dot_v1_dot_admin__pb2.PruneJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_admin__pb2.PruneJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/GetJobHistory',
+            thumbq_dot_v1_dot_admin__pb2.GetJobHistoryRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.GetJobHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ExplainJob',
+            thumbq_dot_v1_dot_admin__pb2.ExplainJobRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ExplainJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/CancelJobs',
+            thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,7 +20,7 @@ LIVE_JOBS_OF_MODEL = Statement(
 async def read_job(database: Database, job_id: int) -> JobRecord | None:
     """Return the job, or None."""
     rows = await database.fetch(READ_JOB, job_id)
-    return _record(rows[0]) if rows else None
+    return record(rows[0]) if rows else None
 
 
 async def list_jobs(
@@ -32,7 +32,7 @@ async def list_jobs(
 
     page = job_page(status, of_model=bool(model_id))
     rows = await database.fetch(page.statement, *page.arguments(below=below, limit=limit, model_id=model_id))
-    return [_record(row) for row in rows]
+    return [record(row) for row in rows]
 
 
 async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
@@ -40,6 +40,7 @@ async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
     return [row["id"] for row in await database.fetch(LIVE_JOBS_OF_MODEL, model_id)]
 
 
-def _record(row: Iterable[Any]) -> JobRecord:
-    record = JobRecord._make(row)
-    return record._replace(status=JobStatus(record.status))
+def record(row: Iterable[Any]) -> JobRecord:
+    """Return a row of job_states as a record."""
+    job = JobRecord._make(row)
+    return job._replace(status=JobStatus(job.status))

@@ -6,6 +6,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.storage.fragments import NOT_PAUSED
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
@@ -15,10 +16,10 @@ from thumbq_server.storage.statements import Statement
 CLAIM = Statement(
     "claim",
     "limit bigint, sessions bigint[], lease_seconds integer[], claim_id bigint",
-    """
+    f"""
     WITH due AS (
         DELETE FROM ready WHERE ctid = ANY (ARRAY (
-            SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now()
+            SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND {NOT_PAUSED}
              ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
         RETURNING *
     ), numbered AS MATERIALIZED (

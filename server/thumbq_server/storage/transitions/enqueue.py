@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.storage.fragments import WAKE_JOBS, WAKE_LOG, announce, columns, rank
+from thumbq_server.storage.fragments import NOT_PAUSED, WAKE_JOBS, WAKE_LOG, announce, columns, rank
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
@@ -50,7 +50,7 @@ CREATE_AND_CLAIM = Statement(
     f"{_PARAMETERS}, sessions bigint[], lease_seconds integer[], claim_id bigint",
     f"""
     WITH {_CREATED}, ranked AS (
-        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AS is_due FROM created
+        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AND {NOT_PAUSED} AS is_due FROM created
     ), numbered AS MATERIALIZED (
         SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
     ), number AS MATERIALIZED (

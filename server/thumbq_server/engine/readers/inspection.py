@@ -1,0 +1,60 @@
+"""What an operator looks at: the queue in figures, workers, dead letters, and why a job waits."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from thumbq_server.domain.operations import Explanation, Statistics, WorkerState, explain
+from thumbq_server.domain.records import AttemptRecord, JobRecord
+from thumbq_server.engine.readers.views import Views
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads import operations, statistics
+from thumbq_server.storage.reads.history import read_history
+
+# Dashboards of many operators cost as much as one.
+FRESH_SECONDS = 1.0
+
+
+class Inspection:
+    """Reads for operators. Every method raises Unavailable while PostgreSQL is away."""
+
+    def __init__(self, database: Database, views: Views) -> None:
+        self._database = database
+        self._views = views
+        self._lock = asyncio.Lock()
+        self._statistics: Statistics | None = None
+        self._read_at = 0.0
+
+    async def statistics(self) -> Statistics:
+        """Return the queue in figures: pause and depth of this moment, rates and durations of the last second."""
+        depth = await statistics.read_depth(self._database)
+        async with self._lock:
+            if self._statistics is None or time.monotonic() - self._read_at >= FRESH_SECONDS:
+                minutes = await statistics.read_activity(self._database)
+                durations = await statistics.read_durations(self._database)
+                self._statistics = Statistics(depth, minutes, durations)
+                self._read_at = time.monotonic()
+            return self._statistics._replace(depth=depth)
+
+    async def workers(self) -> list[WorkerState]:
+        """Return the sessions of workers, the one heard of last first."""
+        return await operations.list_workers(self._database)
+
+    async def dead_letters(self, below: int, limit: int, reason: str) -> tuple[Sequence[JobRecord], int | None]:
+        """Return dead letters with ids below `below`, and below which id the next page begins (None: nowhere)."""
+        page = await operations.find_dead_letters(self._database, below, limit, reason)
+        return await operations.read_jobs(self._database, list(page.job_ids)), page.next_below
+
+    async def history(self, job_id: int) -> list[AttemptRecord]:
+        """Return the ended attempts of a job, or raise NotFound."""
+        attempts = await read_history(self._database, job_id)
+        if not attempts:
+            await self._views.job(job_id)
+        return attempts
+
+    async def explain(self, job_id: int) -> Explanation:
+        """Return why a job waits, or how it stands otherwise; raise NotFound."""
+        job = await self._views.job(job_id)
+        depth = await statistics.read_depth(self._database)
+        now, ahead = await operations.place_of(self._database, job)
+        return explain(job, now, depth, ahead)

@@ -1,0 +1,113 @@
+"""The queue in figures. Nothing here reads more rows when there are more jobs.
+
+Ended jobs are counted in `queue_head`; rates and durations come from the end of the log (docs/decisions/0030).
+"""
+
+from thumbq_server.domain.operations import Depth, Durations, MinuteActivity, Pause, Quantiles
+from thumbq_server.domain.records import Counters
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.statements import Statement
+
+# Pending jobs are counted so far; beyond, PostgreSQL's own estimate is as good.
+COUNTED = 100_000
+SAMPLES = 500
+
+DEPTH = Statement(
+    "statistics_depth",
+    "limit bigint",
+    """
+    SELECT (SELECT count(*) FROM (SELECT FROM ready LIMIT $1) r) AS pending,
+           pg_stat_get_live_tuples('ready'::regclass) AS estimate,
+           (SELECT count(*) FROM leases) AS processing, h.completed, h.failed, h.cancelled,
+           (SELECT extract(epoch FROM now() - min(run_at))::float8
+              FROM (SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000) next
+             WHERE run_at <= now()) AS oldest_age,
+           (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
+           p.paused_at, p.paused_by, p.reason
+      FROM queue_head h LEFT JOIN queue_pause p ON true
+    """,
+)
+
+# Commits are nearly in the order of time, so halving finds the first of the last five minutes.
+ACTIVITY = Statement(
+    "statistics_activity",
+    "",
+    """
+    WITH RECURSIVE since AS MATERIALIZED (
+        SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
+    ), search AS (
+        SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM queue_head
+        UNION ALL
+        SELECT CASE WHEN m.created_at < since.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
+               CASE WHEN m.created_at < since.moment THEN high ELSE (low + high) / 2 END
+          FROM search CROSS JOIN since
+         CROSS JOIN LATERAL (
+            SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
+             ORDER BY seq_last LIMIT 1) m
+         WHERE low < high
+    )
+    SELECT date_trunc('minute', created_at) AS minute,
+           coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Ready'), 0)::bigint AS completed,
+           coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Failed'), 0)::bigint AS failed
+      FROM notifications
+     WHERE seq_last >= (SELECT max(low) FROM search) AND created_at >= (SELECT moment FROM since)
+       AND status IN ('Ready', 'Failed') AND NOT test
+     GROUP BY 1 ORDER BY 1 DESC
+    """,
+)
+
+# The attempts that ended last, each looked up by itself.
+DURATIONS = Statement(
+    "statistics_durations",
+    "limit bigint",
+    """
+    WITH tail AS MATERIALIZED (
+        SELECT status, test, job_ids, seq_last FROM notifications ORDER BY seq_last DESC LIMIT 2 * $1::bigint
+    ), sample AS MATERIALIZED (
+        SELECT job_id
+          FROM (SELECT job_ids FROM tail WHERE status = 'Ready' AND NOT test ORDER BY seq_last DESC) t,
+               unnest(t.job_ids) AS job_id
+         LIMIT $1
+    ), measured AS (
+        SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,
+               extract(epoch FROM a.ended_at - a.claimed_at)::float8 AS processing
+          FROM sample s
+         CROSS JOIN LATERAL (SELECT since, due_at FROM jobs WHERE id = s.job_id OFFSET 0) j
+         CROSS JOIN LATERAL (
+            SELECT lease_seq, claimed_at, ended_at FROM attempts
+             WHERE job_id = s.job_id AND outcome = 'Completed' AND claimed_at IS NOT NULL
+             ORDER BY lease_seq DESC LIMIT 1) a
+          LEFT JOIN LATERAL (
+            SELECT next_attempt_at FROM attempts
+             WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > j.since
+             ORDER BY lease_seq DESC LIMIT 1) b ON true
+    )
+    SELECT count(*) AS samples,
+           percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(wait, 0)) AS wait,
+           percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(processing, 0)) AS processing
+      FROM measured
+    """,
+)
+
+
+async def read_depth(database: Database) -> Depth:
+    """Return how many jobs there are, who works, and whether the queue is paused."""
+    (row,) = await database.fetch(DEPTH, COUNTED + 1)
+    many = row["pending"] > COUNTED
+    pending = max(row["pending"], row["estimate"]) if many else row["pending"]
+    counters = Counters(pending, row["processing"], row["completed"], row["failed"], row["cancelled"])
+    pause = Pause(row["paused_at"], row["paused_by"], row["reason"]) if row["paused_at"] else None
+    return Depth(counters, many, row["oldest_age"], row["workers"], pause)
+
+
+async def read_activity(database: Database) -> list[MinuteActivity]:
+    """Return what ended in the last five minutes, the present one first."""
+    return [MinuteActivity._make(row) for row in await database.fetch(ACTIVITY)]
+
+
+async def read_durations(database: Database) -> Durations:
+    """Return how long the attempts that ended last waited and took."""
+    (row,) = await database.fetch(DURATIONS, SAMPLES)
+    if not row["samples"]:
+        return Durations(0, None, None)
+    return Durations(row["samples"], Quantiles(*row["wait"]), Quantiles(*row["processing"]))
