@@ -136,7 +136,7 @@ def _explain_pending(job: JobRecord, now: datetime, depth: Depth, ahead: int) ->
         when = f"at {_at(job.run_at)}, in {(job.run_at - now).total_seconds():.0f} s"
         if job.attempt_count:
             attempts = f"Attempt {job.attempt_count} of {job.max_attempts}"
-            return WaitReason.NOT_DUE, f"{attempts} did not succeed; the next is due {when}."
+            return WaitReason.NOT_DUE, f"{attempts} failed; the next is due {when}."
         return WaitReason.NOT_DUE, f"It was enqueued with a delay, and is due {when}."
     if depth.pause is not None:
         return WaitReason.PAUSED, f"It is due, but the queue is paused{_by(depth.pause)}."

@@ -1,31 +1,26 @@
-"""`thumbq jobs` and `thumbq job`: list jobs, and show one with the reason why it waits."""
+"""`thumbq jobs` and `thumbq job`: list jobs, and show one with its history and the reason why it waits."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-import grpc
 import typer
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
+from thumbq.cli.as_json import JSON_HELP, as_json, print_json
 from thumbq.cli.errors import TIMEOUT, run
-from thumbq.cli.formatting import format_duration, format_job_status, format_text, format_time, out
+from thumbq.cli.formatting import format_job_status, format_text, format_time, out
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
-from thumbq.cli.waiting import QueueState, explain
+from thumbq.cli.tables import print_jobs
 from thumbq.connection import open_channel
 from thumbq.producer import Producer
-from thumbq.v1.admin_pb2 import GetStatsRequest, ListWorkersRequest
+from thumbq.v1.admin_pb2 import AttemptOutcome, ExplainJobRequest, ExplainJobResponse, GetJobHistoryRequest
+from thumbq.v1.admin_pb2 import GetJobHistoryResponse as History
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
-from thumbq.v1.job_pb2 import JobStatus
-from thumbq.v1.queue_pb2 import ListJobEventsRequest
+from thumbq.v1.job_pb2 import Job, JobStatus
+from thumbq.v1.queue_pb2 import ListJobEventsRequest, ListJobEventsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_runtime.enum_words import words_of
-from thumbq_runtime.text import printable
 
-_NUMBERS = {"job", "model", "attempts"}
 _WORDS = {number: word for number, word in words_of(JobStatus.DESCRIPTOR).items() if number}
 Status = StrEnum("Status", [(word.upper(), word) for word in _WORDS.values()])  # type: ignore[misc]
 
@@ -36,62 +31,60 @@ def jobs(
         int, typer.Option(min=0, max=LARGEST_ID, help="Only jobs of this model.", show_default="all")
     ] = 0,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     server: Server = LOCAL,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    Example: thumbq jobs --status failed --limit 50
+    """
     wanted = JobStatus.Value(f"JOB_STATUS_{status.name}") if status else JobStatus.JOB_STATUS_UNSPECIFIED
-    run(server, _list(server, wanted, model_id, limit))
+    run(server, _list(server, wanted, model_id, limit, json))
 
 
 def job(
-    job_id: Annotated[int, typer.Argument(metavar="ID", max=LARGEST_ID, help="Id of the job.")], server: Server = LOCAL
+    job_id: Annotated[int, typer.Argument(metavar="ID", max=LARGEST_ID, help="Id of the job.")],
+    json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    server: Server = LOCAL,
 ) -> None:
-    """Show a job, and say why it waits."""
-    run(server, _show(server, job_id))
+    """Show a job with its attempts and its log, and say why it waits.
+
+    Example: thumbq job 42
+    """
+    run(server, _show(server, job_id, json))
 
 
-async def _list(server: str, status: JobStatus.ValueType, model_id: int, limit: int) -> None:
-    rows = []
+async def _list(server: str, status: JobStatus.ValueType, model_id: int, limit: int, json: bool) -> None:
+    found: list[Job] = []
     async with Producer(server, timeout=TIMEOUT) as producer:
         async for job in producer.jobs(status=status, model_id=model_id):
-            age = format_duration(datetime.now(UTC) - job.created_at.ToDatetime(UTC))
-            remark = printable(job.worker_id or job.error_message)
-            attempts = f"{job.attempt_count}/{job.max_attempts}"
-            rows.append((str(job.id), str(job.model_id), format_job_status(job), attempts, f"{age} ago", remark))
-            if len(rows) == limit:
+            found.append(job)
+            if len(found) == limit:
                 break
-    if rows:
-        _print_rows(rows)
+    if json:
+        print_json(found)
     else:
-        out.print("No such jobs.")
+        print_jobs(found, "No such jobs.")
 
 
-def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a line for each job; a remark that does not fit into a terminal follows below its job."""
-    headings = ("job", "model", "status", "attempts", "created")
-    table = [tuple(map(Text.from_markup, cells[: len(headings)])) for cells in (headings, *rows)]
-    widths = [max(cells[column].cell_len for cells in table) for column in range(len(headings))]
-    for cells, remark in zip(table, ("", *(row[-1] for row in rows)), strict=True):
-        for cell, width, heading in zip(cells, widths, headings, strict=True):
-            cell.align("right" if heading in _NUMBERS else "left", width)
-        line = Text("  ").join(cells)
-        if cells is table[0]:
-            line.stylize("bold")
-        beside = line + Text(f"  {remark}" if remark else "")
-        beside.rstrip()
-        if out.is_terminal and beside.cell_len > out.width:
-            out.print(line)
-            out.print(Padding(Text(remark), (0, 0, 0, 4)))
-        else:
-            out.print(beside, soft_wrap=True)
-
-
-async def _show(server: str, job_id: int) -> None:
+async def _show(server: str, job_id: int, json: bool) -> None:
     async with Producer(server, timeout=TIMEOUT) as producer:
-        job = await producer.get(job_id)
-    queue = QueueState()
-    if job.status == JobStatus.JOB_STATUS_PENDING:
-        queue = await _read_queue_state(server)
+        await producer.get(job_id)  # says in our words that there is none
+    async with open_channel(server) as channel:
+        admin = AdminServiceStub(channel)
+        why = await admin.ExplainJob(ExplainJobRequest(job_id=job_id), timeout=TIMEOUT)
+        history = await admin.GetJobHistory(GetJobHistoryRequest(job_id=job_id), timeout=TIMEOUT)
+        log = await QueueServiceStub(channel).ListJobEvents(ListJobEventsRequest(job_id=job_id), timeout=TIMEOUT)
+    if json:
+        print_json(why, **as_json(history), **as_json(log))
+        return
+    _print_job(why)
+    _print_history(history)
+    _print_log(log)
+
+
+def _print_job(why: ExplainJobResponse) -> None:
+    job = why.job
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -105,31 +98,31 @@ async def _show(server: str, job_id: int) -> None:
     if job.error_message:
         table.add_row("last error", format_text(job.error_message))
     out.print(table)
-    out.print(format_text(explain(job, datetime.now(UTC), queue)))
-    await _print_log(server, job_id)
+    out.print(format_text(why.sentence), soft_wrap=True)
 
 
-async def _print_log(server: str, job_id: int) -> None:
-    """Print the lines that workers wrote into the log of the job."""
-    async with open_channel(server) as channel:
-        answer = await QueueServiceStub(channel).ListJobEvents(ListJobEventsRequest(job_id=job_id), timeout=TIMEOUT)
-    if not answer.events:
+def _print_history(history: History) -> None:
+    """Print how each attempt ended."""
+    if not history.attempts:
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for event in answer.events:
-        text = event.error_message or event.message
-        table.add_row(format_time(event.created_at), format_text(event.event_type), format_text(text))
+    words = words_of(AttemptOutcome.DESCRIPTOR)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("attempt", "worker", "began", "ended", "outcome", "error"):
+        table.add_column(heading, overflow="fold")
+    for row in history.attempts:
+        began = format_time(row.claimed_at) if row.HasField("claimed_at") else ""
+        outcome = words.get(row.outcome, str(row.outcome))
+        texts = (format_text(row.worker_id), began, format_time(row.ended_at), outcome, format_text(row.error_message))
+        table.add_row(str(row.attempt), *texts)
     out.print(table)
 
 
-async def _read_queue_state(server: str) -> QueueState:
-    async with open_channel(server) as channel:
-        admin = AdminServiceStub(channel)
-        try:
-            stats = await admin.GetStats(GetStatsRequest(), timeout=TIMEOUT)
-            workers = await admin.ListWorkers(ListWorkersRequest(), timeout=TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                return QueueState()
-            raise
-        return QueueState(stats.paused, workers.workers)
+def _print_log(log: ListJobEventsResponse) -> None:
+    """Print the lines that workers wrote into the log of the job."""
+    if not log.events:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for event in log.events:
+        text = event.error_message or event.message
+        table.add_row(format_time(event.created_at), format_text(event.event_type), format_text(text))
+    out.print(table)
