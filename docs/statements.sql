@@ -400,7 +400,8 @@ SELECT date_trunc('minute', created_at) AS minute,
        coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Ready'), 0)::bigint AS completed,
        coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Failed'), 0)::bigint AS failed
   FROM notifications
- WHERE seq_last >= (SELECT max(low) FROM search) AND created_at >= (SELECT moment FROM since)
+ WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
+   AND created_at >= (SELECT moment FROM since)
    AND status IN ('Ready', 'Failed') AND NOT test
  GROUP BY 1 ORDER BY 1 DESC;
 
