@@ -19,10 +19,11 @@ _END_LIMIT = 20.0
 
 
 class PrivateService(NamedTuple):
-    """A running service: `address` for the clients (gRPC), `url` for pages and JSON."""
+    """A running service: `address` for the clients (gRPC), `url` for pages and JSON, `thumbnails` for the pictures."""
 
     address: str
     url: str
+    thumbnails: Path
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def private_service() -> Iterator[PrivateService]:
             )
         with process:
             try:
-                yield _addresses(process, folder / "log")
+                yield _started(process, folder)
             finally:
                 _end(process)
     finally:
@@ -57,14 +58,14 @@ def _variables(data: Path) -> dict[str, str]:
     return kept | {"THUMBQ_DATA_DIR": str(data), "THUMBQ_HTTP_PORT": "0", "THUMBQ_GRPC_PORT": "0"}
 
 
-def _addresses(process: subprocess.Popen[str], log: Path) -> PrivateService:
-    """Return the addresses that the service prints once it is ready."""
+def _started(process: subprocess.Popen[str], folder: Path) -> PrivateService:
+    """Return what the service prints once it is ready."""
     assert process.stdout
     printed = process.stdout.readline() + process.stdout.readline()
     found = _ADDRESSES.search(printed)
     if not found:
-        raise RuntimeError(f"thumbq did not start: {printed}{log.read_text()}")
-    return PrivateService(address=found[2], url=found[1])
+        raise RuntimeError(f"thumbq did not start: {printed}{(folder / 'log').read_text()}")
+    return PrivateService(address=found[2], url=found[1], thumbnails=folder / "data" / "thumbnails")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
