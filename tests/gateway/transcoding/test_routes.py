@@ -14,6 +14,7 @@ from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import BadRule, routes_of
+from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
 FIELDS = {
@@ -67,9 +68,10 @@ def test_the_contract_names_every_rpc_that_can_wait() -> None:
 @pytest.mark.parametrize("wait_field", ["no_field", "worker_id"])
 async def test_an_rpc_cannot_wait_for_a_field_that_is_no_duration(wait_field: str) -> None:
     (route,) = routes_of(SERVICES)["thumbq.v1.QueueService.DequeueJob"]
+    metrics = Metrics().requests
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(LookupError, match=f"DequeueJobRequest has no Duration {wait_field}"):
-            UnaryCall(route, channel, LongPolls(Metrics().requests), wait_field)
+            UnaryCall(route, channel, LongPolls(metrics), Together(channel, metrics), wait_field)
 
 
 def test_a_rule_becomes_a_method_a_path_and_the_fields_in_it() -> None:

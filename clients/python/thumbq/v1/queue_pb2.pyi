@@ -1338,7 +1338,7 @@ class CallTogetherRequest(_message.Message):
         def enqueue_job(self) -> Global___EnqueueJobRequest: ...
         @_builtins.property
         def dequeue_job(self) -> Global___DequeueJobRequest:
-            """Without `wait`."""
+            """Its `wait` is unset or 0."""
 
         @_builtins.property
         def complete_job(self) -> Global___CompleteJobRequest: ...

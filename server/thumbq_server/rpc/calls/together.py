@@ -8,6 +8,7 @@ from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
 from thumbq_server.rpc.calls.single import SingleCalls
+from thumbq_server.rpc.codec.times import timedelta_of
 from thumbq_server.rpc.errors import status_of_any
 
 _METHOD = "/thumbq.v1.QueueService/CallTogether"
@@ -43,7 +44,7 @@ class Together:
             verb = call.WhichOneof("call")
             if verb is None:
                 raise Invalid("a call needs enqueueJob, dequeueJob, completeJob or failJob")
-            if call.dequeue_job.HasField("wait"):
+            if timedelta_of(call.dequeue_job.wait):
                 raise Invalid("wait must not be set in a call with others")
             return Answer(**{verb: await self._verbs[verb](getattr(call, verb))})
         except Exception as error:  # noqa: BLE001 - it belongs to this call alone
