@@ -319,8 +319,10 @@ class WorkerInfo(_message.Message):
     GONE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     session_id: _builtins.str
+    """Empty: the worker uses unary calls."""
     version: _builtins.str
     in_flight: _builtins.int
+    """Leases that it holds."""
     gone: _builtins.bool
     """Not heard of for a minute, and without a job."""
     @_builtins.property
