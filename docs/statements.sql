@@ -362,7 +362,7 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(job_id), a
 PREPARE complete (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
 WITH gone AS (
     DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
-     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND l.rerun_request_no IS NULL AND NOT l.contested
+     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.rerun_request_no IS NULL AND NOT l.contested
     RETURNING l.*, g.lease_seq AS named_seq
 ), contested AS MATERIALIZED (
     SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
@@ -408,7 +408,7 @@ SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_a
 PREPARE complete_contested (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
 WITH gone AS (
 
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 
 ), ended AS MATERIALIZED (
 
@@ -475,7 +475,7 @@ SELECT job_id, named_seq, model_id,
 -- end_lock_models: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE end_lock_models (bigint[], bigint[], bigint[], integer[], integer[]) AS
 WITH held AS MATERIALIZED (
-    SELECT l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    SELECT l.job_id, l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
 ), locked AS MATERIALIZED (
     SELECT l.job_id FROM leases l
      WHERE l.job_id = ANY (ARRAY (
@@ -485,7 +485,8 @@ WITH held AS MATERIALIZED (
     UPDATE leases l SET contested = true
      WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
 )
-SELECT count(*) FROM locked;
+SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
+       EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved;
 
 -- end_lock_jobs: $1 job_ids
 PREPARE end_lock_jobs (bigint[]) AS
@@ -580,13 +581,13 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
 PREPARE extend (bigint[], double precision[], bigint[], integer[], integer[]) AS
 UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
   FROM unnest($2::float8[], $3::bigint[], $4::int[], $5::int[]) AS g (seconds, lease_seq, first, last)
- WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0)
+ WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 RETURNING l.job_id, l.lease_seq, l.expires_at;
 
 -- fail: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
 PREPARE fail (bigint[], bigint[], bigint[], integer[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
@@ -660,7 +661,8 @@ SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
 -- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
 PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+       AND l.expires_at <= now()
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
@@ -724,10 +726,14 @@ SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
+-- held_numbers: $1 job_ids
+PREPARE held_numbers (bigint[]) AS
+SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
+
 -- release: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE release (bigint[], bigint[], bigint[], integer[], integer[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
@@ -743,7 +749,9 @@ WITH gone AS (
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+             WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
+     WHERE j.id = e.job_id
 ), again AS (
     INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
@@ -757,7 +765,9 @@ SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
 -- release_claim: $1 claim_id
 PREPARE release_claim (bigint) AS
 WITH gone AS (
-    DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq
+    DELETE FROM leases l WHERE l.job_id = ANY (ARRAY (
+        SELECT job_id FROM leases WHERE claim_id = $1 ORDER BY lease_seq, job_id FOR UPDATE)) AND l.claim_id = $1
+    RETURNING l.*, l.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
@@ -772,7 +782,9 @@ WITH gone AS (
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+             WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
+     WHERE j.id = e.job_id
 ), again AS (
     INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
@@ -791,7 +803,9 @@ WITH input AS (
         AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
 ), renewed AS (
     UPDATE jobs j SET request_no = nextval('request_seq')
-      FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+     WHERE j.id = ANY (ARRAY (
+        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
     RETURNING j.id AS job_id
 ), followed AS (
     UPDATE attempts a SET request_no = NULL
@@ -890,9 +904,12 @@ WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
         AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), held AS MATERIALIZED (
+    SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+     ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
 )
 UPDATE leases l SET rerun_request_no = nextval('request_seq')
-  FROM input i WHERE l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+ WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
 RETURNING l.job_id;
 
 -- retry_find: $1 job_ids

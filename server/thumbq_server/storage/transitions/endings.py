@@ -2,7 +2,9 @@
 
 The newest request of a model decides what it shows. So the end of one of several jobs is decided while no other
 transaction can announce anything: the leases of all jobs of the model are locked first, then the jobs, then the head of
-the log. The statement that ends the attempts begins after that, and sees everything that was committed before.
+the log. The statement that ends the attempts begins after that, and sees everything that was committed before. It
+touches only leases that were locked at first: whoever holds another one may wait for the head
+(docs/decisions/0019-one-order-of-locks.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +19,13 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, Report, named
 
 # Other leases of the models are marked: an end that began earlier, and has not come to its lease yet, must not pass.
+# A lease has moved when it was ended, or put back, while its lock was waited for.
 LOCK_MODELS = Statement(
     "end_lock_models",
     PARAMETERS,
     f"""
     WITH held AS MATERIALIZED (
-        SELECT l.model_id FROM leases l, {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+        SELECT l.job_id, l.model_id FROM leases l, {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
     ), locked AS MATERIALIZED (
         SELECT l.job_id FROM leases l
          WHERE l.job_id = ANY (ARRAY (
@@ -32,7 +35,8 @@ LOCK_MODELS = Statement(
         UPDATE leases l SET contested = true
          WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
     )
-    SELECT count(*) FROM locked
+    SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
+           EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved
     """,
 )
 
@@ -106,7 +110,12 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
 async def end_under_lock(
     lane: Lane, statement: Statement, reports: Sequence[R], parameters: Callable[[Sequence[R]], Sequence[Any]]
 ) -> Sequence[asyncpg.Record]:
-    """Return the rows of `statement`, run when all that it depends on is locked; none when no lease is there."""
+    """Return the rows of `statement`, run when all that it depends on is locked; none when no lease is there.
+
+    `reports` are in order, and name leases by their numbers. Those whose lease is gone are left out.
+    """
+    if not reports:
+        return []
     return await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
 
 
@@ -116,17 +125,20 @@ async def _end_under_lock(
     reports: Sequence[R],
     parameters: Callable[[Sequence[R]], Sequence[Any]],
 ) -> Sequence[asyncpg.Record]:
-    async with connection.transaction():
-        return await end_locked(connection, statement, reports, parameters(reports))
+    # A lease is put back once at most, so this comes to an end.
+    while True:
+        async with connection.transaction():
+            (locked,) = await connection.fetch(LOCK_MODELS.text, *named(reports))
+            if not locked["moved"]:
+                job_ids = frozenset(locked["job_ids"] or ())
+                held = [report for report in reports if report.job_id in job_ids]
+                return await _end_locked(connection, statement, held, parameters(held)) if held else []
 
 
-async def end_locked(
-    connection: asyncpg.Connection, statement: Statement, reports: Sequence[Report], parameters: Sequence[Any]
+async def _end_locked(
+    connection: asyncpg.Connection, statement: Statement, held: Sequence[Report], parameters: Sequence[Any]
 ) -> Sequence[asyncpg.Record]:
-    """Lock, and run the statement. The caller has begun a transaction."""
-    if not reports or not await connection.fetchval(LOCK_MODELS.text, *named(reports)):
-        return []
-    await connection.fetch(LOCK_JOBS.text, [report.job_id for report in reports])
+    await connection.fetch(LOCK_JOBS.text, [report.job_id for report in held])
     await connection.fetch(LOCK_HEAD.text)
     rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters)
     return rows

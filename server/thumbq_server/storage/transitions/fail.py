@@ -5,17 +5,14 @@ would mislead, and failures are rare.
 """
 
 from collections.abc import Sequence
-from functools import partial
-
-import asyncpg
 
 from thumbq_server.domain.job import Failure, JobStatus, Token, Verdict
 from thumbq_server.domain.records import Expired, FailureReported
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.endings import end_attempts, end_locked, end_under_lock
-from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
+from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
+from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
 from thumbq_server.storage.transitions.verdicts import states_of, verdict_on
 
 # A marked lease starts again at once; a job with attempts left after its back-off; the others are dead.
@@ -46,6 +43,8 @@ FAIL = Statement(
     ),
 )
 
+# Leases that others hold at the moment are left for the next time. The locks end with this statement: the leases of
+# their models are locked afterwards, all in one order.
 OVERDUE = Statement(
     "expire_find",
     "limit bigint",
@@ -61,6 +60,7 @@ EXPIRE = Statement(
     end_attempts(
         "Failed",
         f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+           AND l.expires_at <= now()
         RETURNING l.*, g.lease_seq AS named_seq""",
         _ENDED.format(
             error_message="'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding'",
@@ -79,15 +79,16 @@ async def fail(
 
     `backoffs` are the seconds after each attempt (`domain.retry.delays`), `jitters` has a factor for each item.
     """
-    factors = dict(zip(((item.lease_seq, item.job_id) for item in items), jitters, strict=True))
+    numbered = await with_numbers(lane, items)
+    factors = dict(zip(((item.lease_seq, item.job_id) for item in numbered), jitters, strict=True))
 
     def parameters(failures: Sequence[Failure]) -> list[Sequence[object]]:
         _, _, *report = columns(failures, 5)
         return [*named(failures), *report, [factors[item.lease_seq, item.job_id] for item in failures], backoffs]
 
-    rows = await end_under_lock(lane, FAIL, in_order(items), parameters)
+    rows = await end_under_lock(lane, FAIL, in_order(numbered), parameters)
     ended = {(row["job_id"], row["named_seq"]): row for row in rows}
-    done = [ended.pop((item.job_id, item.lease_seq), None) for item in items]
+    done = [ended.pop((item.job_id, item.lease_seq), None) for item in numbered]
     unclear = [item.job_id for item, row in zip(items, done, strict=True) if row is None]
     states = await states_of(lane, unclear) if unclear else {}
     answers: list[FailureReported] = []
@@ -103,13 +104,6 @@ async def fail(
 
 async def expire(lane: Lane, limit: int, backoffs: Sequence[float], jitter: float) -> list[Expired]:
     """End up to `limit` attempts whose lease ran out."""
-    rows = await lane.run(partial(_expire, limit=limit, backoffs=backoffs, jitter=jitter))
+    overdue = [Token(*row) for row in await lane.fetch(OVERDUE, limit)]
+    rows = await end_under_lock(lane, EXPIRE, overdue, lambda tokens: [*named(tokens), backoffs, jitter])
     return [Expired(row["job_id"], row["named_seq"], row["due_in"]) for row in rows]
-
-
-async def _expire(
-    connection: asyncpg.Connection, limit: int, backoffs: Sequence[float], jitter: float
-) -> Sequence[asyncpg.Record]:
-    async with connection.transaction():
-        overdue = [Token(*row) for row in await connection.fetch(OVERDUE.text, limit)]
-        return await end_locked(connection, EXPIRE, overdue, [*named(overdue), backoffs, jitter])

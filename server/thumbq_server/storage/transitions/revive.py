@@ -107,9 +107,12 @@ RERUN = Statement(
     "revive_rerun",
     _PARAMETERS,
     f"""
-    {_INPUT}
+    {_INPUT}, held AS MATERIALIZED (
+        SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+         ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
+    )
     UPDATE leases l SET rerun_request_no = nextval('request_seq')
-      FROM input i WHERE l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
     RETURNING l.job_id
     """,
 )
@@ -121,7 +124,9 @@ RENEW = Statement(
     f"""
     {_INPUT}, renewed AS (
         UPDATE jobs j SET request_no = nextval('request_seq')
-          FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+         WHERE j.id = ANY (ARRAY (
+            SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+             WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
         RETURNING j.id AS job_id
     ), followed AS (
         UPDATE attempts a SET request_no = NULL
