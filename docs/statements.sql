@@ -19,10 +19,11 @@ WITH input AS (
     UPDATE leases l
        SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                      l.claimed_at + $7 * interval '1 second'))
-      FROM told t
-     WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
-       -- the twelve lines of a quick job extend it once
-       AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+     WHERE l.job_id = ANY (ARRAY (
+        SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
+         -- the twelve lines of a quick job extend it once
+         WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+         ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (
         SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -45,9 +46,11 @@ PREPARE leases_keep (text[], double precision[], double precision, double precis
 UPDATE leases l
    SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
                                                  l.claimed_at + $4 * interval '1 second'))
-  FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
-  JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
- WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
+ WHERE l.job_id = ANY (ARRAY (
+    SELECT h.job_id FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+      JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+      JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
+     ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
@@ -114,7 +117,7 @@ SELECT seq_last, seq_first, created_at, status, test, model_ids, job_ids, attemp
 -- log_publish_test: $1 model_id, $2 status, $3 thumbnail_url, $4 error_message
 PREPARE log_publish_test (bigint, text, text, text) AS
 WITH head AS (
-    UPDATE queue_head SET seq = seq + 1 RETURNING seq, pg_notify('thumbq', 'log')
+    UPDATE queue_head SET seq = seq + 1 RETURNING seq
 )
 INSERT INTO notifications (seq_last, seq_first, status, test, model_ids, job_ids, attempt_counts, error_messages,
                            next_attempt_ats, thumbnail_url)
@@ -144,7 +147,8 @@ UPDATE queue_head SET identity = $1 WHERE identity IS NULL;
 
 -- notify_broadcast: $1 payloads
 PREPARE notify_broadcast (text[]) AS
-SELECT pg_notify('thumbq', payload) FROM unnest($1::text[]) AS payload;
+SELECT pg_notify('thumbq', payload)
+  FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
 -- history_read: $1 job_id
 PREPARE history_read (bigint) AS
@@ -318,8 +322,7 @@ SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease
 
 -- cancel_move_head: $1 count
 PREPARE cancel_move_head (bigint) AS
-UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1
-RETURNING seq - $1 AS before, pg_notify('thumbq', 'log');
+UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1 RETURNING seq - $1 AS before;
 
 -- cancel_announce: $1 seq_before, $2 model_ids, $3 job_ids, $4 attempts
 PREPARE cancel_announce (bigint, bigint[], bigint[], smallint[]) AS
@@ -393,7 +396,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
       FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'log')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -460,7 +463,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
       FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -518,7 +521,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -563,7 +566,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', CASE WHEN (SELECT count(*) FROM queued) > 0 THEN 'jobs' ELSE 'log' END)
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -641,7 +644,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
       FROM news WHERE news.count > 0 OR news.failed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -714,7 +717,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
       FROM news WHERE news.count > 0 OR news.failed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -757,10 +760,8 @@ WITH gone AS (
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
            CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
       FROM ended
-), notified AS (
-    SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
-SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
+SELECT job_id, named_seq FROM ended;
 
 -- release_claim: $1 claim_id
 PREPARE release_claim (bigint) AS
@@ -790,28 +791,27 @@ WITH gone AS (
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
            CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
       FROM ended
-), notified AS (
-    SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
-SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
+SELECT job_id, named_seq FROM ended;
 
--- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
-), renewed AS (
-    UPDATE jobs j SET request_no = nextval('request_seq')
-     WHERE j.id = ANY (ARRAY (
-        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
-         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
-    RETURNING j.id AS job_id
-), followed AS (
-    UPDATE attempts a SET request_no = NULL
-      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
-)
-SELECT job_id FROM renewed;
+-- retry_find: $1 job_ids
+PREPARE retry_find (bigint[]) AS
+SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
+  FROM job_states WHERE id = ANY ($1) ORDER BY id;
+
+-- revive_find: $1 model_ids, $2 model_hashes
+PREPARE revive_find (bigint[], bytea[]) AS
+SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
+       t.job_id IS NOT NULL AS shown,
+       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                        < s.request_no)
+          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
+  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
+ CROSS JOIN LATERAL (
+    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+  LEFT JOIN LATERAL (
+    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
+    ON t.job_id = s.id AND t.status = 'Ready';
 
 -- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
 PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
@@ -845,7 +845,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed, failed = h.failed + news.failed, cancelled = h.cancelled + news.cancelled
       FROM news WHERE news.count > 0 OR news.completed <> 0 OR news.failed <> 0 OR news.cancelled <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -888,7 +888,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -912,24 +912,23 @@ UPDATE leases l SET rerun_request_no = nextval('request_seq')
  WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
 RETURNING l.job_id;
 
--- retry_find: $1 job_ids
-PREPARE retry_find (bigint[]) AS
-SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
-  FROM job_states WHERE id = ANY ($1) ORDER BY id;
-
--- revive_find: $1 model_ids, $2 model_hashes
-PREPARE revive_find (bigint[], bytea[]) AS
-SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
-       t.job_id IS NOT NULL AS shown,
-       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
-                        < s.request_no)
-          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
-  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
- CROSS JOIN LATERAL (
-    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
-  LEFT JOIN LATERAL (
-    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
-    ON t.job_id = s.id AND t.status = 'Ready';
+-- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+WITH input AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), renewed AS (
+    UPDATE jobs j SET request_no = nextval('request_seq')
+     WHERE j.id = ANY (ARRAY (
+        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
+    RETURNING j.id AS job_id
+), followed AS (
+    UPDATE attempts a SET request_no = NULL
+      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
+)
+SELECT job_id FROM renewed;
 
 -- job_states_of: $1 job_ids
 PREPARE job_states_of (bigint[]) AS
@@ -944,9 +943,11 @@ RETURNING id;
 -- workers_confirm: $1 sessions, $2 seconds_ago, $3 lease_seconds
 PREPARE workers_confirm (bigint[], double precision[], double precision) AS
 UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
-  FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
-  JOIN workers w ON w.id = i.session AND w.session_id = ''
- WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+ WHERE l.job_id = ANY (ARRAY (
+    SELECT h.job_id FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+      JOIN workers w ON w.id = i.session AND w.session_id = ''
+      JOIN leases h ON h.session = i.session AND h.claimed_at < now() - i.seconds_ago * interval '1 second'
+     ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
 -- workers_prune: $1 gone_seconds, $2 limit
 PREPARE workers_prune (double precision, bigint) AS

@@ -9,6 +9,7 @@ from typing import cast
 
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
 from thumbq_server.storage.fragments import announce, columns
+from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
@@ -80,6 +81,7 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     numbered = await with_numbers(lane, items)
     (row,) = await lane.fetch(COMPLETE, *_parameters(in_order(numbered)))
     if row["job_ids"]:
+        lane.hints.tell(LOG)
         _answer(answers, numbered, zip(row["job_ids"], row["named_seqs"], row["model_ids"], strict=True))
     if None not in answers:
         return cast("list[Reported]", answers)

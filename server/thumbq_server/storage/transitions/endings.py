@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.fragments import WAKE_JOBS, announce, rank
+from thumbq_server.storage.fragments import announce, rank
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, Report, named
@@ -100,7 +101,7 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
         SELECT {rank("next_run_at", "priority")}, job_id, next_run_at, model_id, created_at, priority, max_attempts,
                CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
           FROM ended WHERE will_retry
-    ), {announce("Failed" if failed else "Ready", "shown", moves=moves, wake=WAKE_JOBS)}
+    ), {announce("Failed" if failed else "Ready", "shown", moves=moves)}
     SELECT job_id, named_seq, model_id,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
       FROM ended
@@ -116,7 +117,10 @@ async def end_under_lock(
     """
     if not reports:
         return []
-    return await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
+    rows = await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
+    if rows:
+        lane.hints.tell(JOBS)
+    return rows
 
 
 async def _end_under_lock(

@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.storage.fragments import WAKE_JOBS, WAKE_LOG, announce, columns, rank
+from thumbq_server.storage.fragments import announce, columns, rank
+from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
@@ -36,13 +37,11 @@ CREATE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM created
-    ), {announce("Pending", "created", wake=WAKE_JOBS)}
+    ), {announce("Pending", "created")}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
     """,
 )
-
-_LEFT_OVER = f"CASE WHEN (SELECT count(*) FROM queued) > 0 THEN {WAKE_JOBS} ELSE {WAKE_LOG} END"
 
 # Workers wait: each credit takes a job at once, and the rest goes into the queue.
 CREATE_AND_CLAIM = Statement(
@@ -65,7 +64,7 @@ CREATE_AND_CLAIM = Statement(
         SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
-    ), {announce("Pending", "created", wake=_LEFT_OVER)}
+    ), {announce("Pending", "created")}
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
            count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
@@ -103,6 +102,8 @@ async def enqueue_and_claim(
         if row["job_ids"]
         else {}
     )
+    if created:
+        lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
     answers: list[Enqueued] = []

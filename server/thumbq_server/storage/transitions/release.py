@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.fragments import rank
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
-from thumbq_server.storage.postgres.notify import CHANNEL, JOBS
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
 from thumbq_server.storage.transitions.verdicts import verdicts_on
@@ -42,10 +42,8 @@ def _give_back(gone: str) -> str:
         SELECT {rank("run_at", "priority")}, job_id, run_at, model_id, created_at, priority, max_attempts,
                CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
           FROM ended
-    ), notified AS (
-        SELECT pg_notify('{CHANNEL}', '{JOBS}') FROM ended LIMIT 1
     )
-    SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended
+    SELECT job_id, named_seq FROM ended
     """
 
 
@@ -69,9 +67,12 @@ async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
     numbered = await with_numbers(lane, tokens)
     rows = await lane.fetch(RELEASE, *named(in_order(numbered)))
+    if rows:
+        lane.hints.tell(JOBS)
     return await verdicts_on(lane, tokens, numbered, {Token(row["job_id"], row["named_seq"]) for row in rows})
 
 
 async def release_claim(lane: Lane, claim_id: int) -> None:
     """Give back everything that a claim took whose answer never came."""
-    await lane.fetch(RELEASE_CLAIM, claim_id)
+    if await lane.fetch(RELEASE_CLAIM, claim_id):
+        lane.hints.tell(JOBS)
