@@ -580,6 +580,29 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
        array_agg(max_attempts) AS max_attempts
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
+-- enqueue_one: $1 model_id, $2 model_hash, $3 priority, $4 max_attempts, $5 delay, $6 session, $7 lease_seconds, $8 claim_id
+PREPARE enqueue_one (bigint, bytea, smallint, smallint, double precision, bigint, integer, bigint) AS
+WITH created AS (
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
+    VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second')
+    ON CONFLICT (model_id, model_hash) DO NOTHING
+    RETURNING id AS job_id, due_at, created_at, $6::bigint IS NOT NULL AND due_at <= now() AS is_taken
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, nextval('claim_seq'), $1, $6, now(), now() + $7::int * interval '1 second', $8::bigint, 1
+      FROM created WHERE is_taken
+    RETURNING lease_seq
+), queued AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT due_at - $3 * interval '60 seconds', job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
+), head AS (
+    UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+    SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created
+)
+SELECT job_id, now() AS claimed_at, (SELECT lease_seq FROM leased) AS lease_seq FROM created;
+
 -- extend: $1 job_ids, $2 group_seconds, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE extend (bigint[], double precision[], bigint[], integer[], integer[]) AS
 UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
