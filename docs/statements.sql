@@ -987,3 +987,9 @@ SELECT count(*) AS count FROM pruned;
 -- workers_record_heartbeats: $1 sessions
 PREPARE workers_record_heartbeats (bigint[]) AS
 UPDATE workers SET last_seen_at = now() WHERE id = ANY ($1);
+
+-- workers_lately: $1 seconds, $2 limit
+PREPARE workers_lately (double precision, bigint) AS
+SELECT worker_id, session_id, version, (SELECT count(*) FROM leases l WHERE l.session = w.id) AS in_flight,
+       first_seen_at, last_seen_at
+  FROM workers w WHERE last_seen_at > now() - make_interval(secs => $1) ORDER BY worker_id, id LIMIT $2;
