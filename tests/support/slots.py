@@ -5,11 +5,22 @@ from collections.abc import Callable
 
 from thumbq import Job, Thumbnail
 from thumbq.outbox import Outbox
-from thumbq.slots import Slots
 from thumbq.v1.job_pb2 import Result
+from thumbq.working.slots import Slots
 
 Start = Callable[..., Slots]
 PICTURE = Thumbnail("/thumbnails/a.png", 1, 1, 1)
+
+
+class Endings(Outbox):
+    """An outbox that also notes the ends of lost jobs."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        super().__init__(wake)
+        self.lost: list[str] = []
+
+    def gone(self, token: str) -> None:
+        self.lost.append(token)
 
 
 class Reports:
@@ -17,7 +28,7 @@ class Reports:
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        self.outbox = Outbox(self.wake)
+        self.outbox = Endings(self.wake)
 
     async def next(self) -> list[Result]:
         while not (message := self.outbox.take()):
@@ -34,8 +45,8 @@ class Reports:
         return results
 
 
-def jobs(*ids: int) -> list[Job]:
-    return [Job(id=number, model_id=number, lease_token=f"{number}:1") for number in ids]
+def jobs(*ids: int) -> dict[str, Job]:
+    return {f"{number}:1": Job(id=number, model_id=number, lease_token=f"{number}:1") for number in ids}
 
 
 async def fail_soon() -> None:

@@ -11,7 +11,7 @@ import asyncpg
 
 from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
-from thumbq.handler import Handler
+from thumbq.working.handler import Handler
 
 HASH = hashlib.sha256(b"model").hexdigest()
 PICTURE = Thumbnail("/thumbnails/a.png", 1234, 512, 512)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -35,6 +36,30 @@ async def retry(admin, job_id):
 async def dequeue(queue, **fields):
     response = await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", **fields))
     return response.job if response.HasField("job") else None
+
+
+async def test_the_workers_that_are_connected_are_listed_with_their_jobs(admin, queue):
+    assert not (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
+    await enqueue(queue)
+    worker = Worker(queue)
+    welcome = await worker.hello("on-a-stream")
+    await worker.wants(1)
+    await worker.receives("jobs")
+    await dequeue(queue)
+    listed = (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
+    assert [(info.worker_id, info.session_id, info.in_flight) for info in listed] == [
+        ("on-a-stream", welcome.session_id, 1),
+        ("w1", "", 0),
+    ]
+    assert all(info.last_seen_at.seconds >= info.first_seen_at.seconds > 0 for info in listed)
+
+
+async def test_a_worker_that_is_not_heard_of_is_listed_no_more(admin, queue, database_url):
+    await dequeue(queue)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE workers SET last_seen_at = last_seen_at - interval '1 minute'")
+    await connection.close()
+    assert not (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
 
 
 async def test_a_pending_job_is_cancelled_and_never_handed_out(queue, admin):

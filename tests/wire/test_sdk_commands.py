@@ -100,7 +100,7 @@ async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer
 
     await enqueue(server, 2)
     _, output, _ = await run("job", "1", server=server)
-    assert output.endswith("It is due, and waits for a worker with a free slot.\n")
+    assert output.endswith("It is due, but no worker is connected.\n")
 
     async with working(server, handler):
         await producer.get(2, wait=10)

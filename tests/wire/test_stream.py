@@ -8,7 +8,7 @@ import pytest
 from tests.support.queue_under_test import QueueUnderTest
 from tests.support.server import running_server
 from tests.support.waiting import eventually
-from tests.wire.worker import PICTURE, Worker, done, enqueue, state
+from tests.wire.worker import HASH, PICTURE, Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 from thumbq_server.domain.job import Token
 from thumbq_server.storage.postgres.database import Database
@@ -119,6 +119,25 @@ async def test_a_broken_stream_gives_back_unspent_the_jobs_that_never_arrived(qu
     await eventually(given_back)
     assert (await state(queue, unreceived.id)).attempt_count == 0
     assert (await state(queue, received.id)).status == job_pb2.JOB_STATUS_PROCESSING
+
+
+async def test_a_job_that_never_arrives_at_the_same_worker_costs_an_attempt_and_ends_as_a_dead_letter(queue):
+    request = queue_pb2.EnqueueJobRequest(model_id=1, model_hash=HASH, max_attempts=1)
+    job_id = (await queue.EnqueueJob(request)).job_id
+    for _ in range(3):
+        worker = Worker(queue)
+        await worker.hello("hangs")
+        await worker.wants(1)
+        await worker.receives("jobs")
+        worker.call.cancel()
+
+        async def came_back():
+            return (await state(queue, job_id)).status != job_pb2.JOB_STATUS_PROCESSING
+
+        await eventually(came_back)
+    job = await state(queue, job_id)
+    assert (job.status, job.attempt_count) == (job_pb2.JOB_STATUS_FAILED, 1)
+    assert job.error_message.startswith("Worker hangs was sent the job 3 times and never confirmed it")
 
 
 async def test_a_session_resumes_its_leases_and_closes_its_older_stream(queue, worker):

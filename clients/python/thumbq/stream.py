@@ -11,10 +11,10 @@ from time import monotonic
 import grpc
 
 from thumbq.outbox import Outbox
-from thumbq.slots import Slots
 from thumbq.v1.job_pb2 import LeaseLostReason
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq.working.ledger import Ledger
 
 _logger = logging.getLogger("thumbq")
 
@@ -27,6 +27,8 @@ _LEAVING_LIMIT = 5.0
 # Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
+# Seconds after which the jobs of a message are confirmed, unless their results were sent.
+_CONFIRM_AFTER = 0.02
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
     LeaseLostReason.LEASE_LOST_REASON_CANCELLED: "the job was cancelled",
@@ -73,7 +75,7 @@ class WorkerStream:
         self,
         hello: StreamJobsRequest.Hello,
         window: int,
-        slots: Slots,
+        slots: Ledger,
         outbox: Outbox,
         wake: asyncio.Event,
         on_welcome: Callable[[StreamJobsResponse.Welcome], None],
@@ -151,7 +153,8 @@ class WorkerStream:
         self._credited -= len(message.jobs)
         self._received = message.number
         self._slots.accept(message.jobs)
-        self._wake.set()
+        # Results confirm their jobs, too, so quick jobs need no message of their own.
+        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._wake.set)
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
         resumed = set(welcome.resumed_lease_tokens)
@@ -222,7 +225,7 @@ class WorkerStream:
             self._heartbeat_due = True
             self._wake.set()
             if self._server_is_silent():
-                # A handler may have blocked the event loop; give the reader time to catch up.
+                # The process may have been stopped for a while; give the reader time to catch up.
                 await asyncio.sleep(1)
                 if self._server_is_silent():
                     raise ServerSilent

@@ -18,6 +18,7 @@ export interface ModelThumbnail {
 }
 
 export interface FollowOptions extends ConnectionOptions {
+  /** Without any, nothing is followed, and no connection is made. */
   modelIds: Iterable<number>;
   /** Called with the present state of each model first, then after each change. */
   onThumbnail: (thumbnail: ModelThumbnail) => unknown;
@@ -27,7 +28,7 @@ export interface FollowOptions extends ConnectionOptions {
 export function follow(options: FollowOptions): Subscription {
   const gateway = gatewayAddress(options.url);
   const modelIds = [...new Set(options.modelIds)];
-  if (modelIds.length === 0) throw new TypeError("There is no model to follow.");
+  if (modelIds.length === 0) return followNothing();
   const api = new Thumbq({ url: gateway });
   const pictures = new Map<number, string>();
   const loadedAt = new Map<number, Cursor>();
@@ -73,6 +74,12 @@ export function follow(options: FollowOptions): Subscription {
       return cursor;
     },
   );
+}
+
+function followNothing(): Subscription {
+  let close!: () => void;
+  const closed = new Promise<void>((resolve) => (close = resolve));
+  return { close, cursor: undefined, closed };
 }
 
 /** Return whether an event is newer than the loaded state. An event of another log counts as newer. */

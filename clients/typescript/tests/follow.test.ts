@@ -129,8 +129,15 @@ test("a load that failed is tried again before anything else is told", async (t)
   assert.equal(page.shown.get(2)?.status, "Ready");
 });
 
-test("there is no following of nothing, nor of what is no model", async (t) => {
-  assert.throws(() => follow({ url, modelIds: [], onThumbnail: () => undefined }), /no model/);
+test("a page without models makes no request until it is closed", async (t) => {
+  const requests = t.mock.method(globalThis, "fetch");
+  const subscription = open(t, new Page(), []);
+  subscription.close();
+  await subscription.closed;
+  assert.equal(requests.mock.callCount(), 0);
+});
+
+test("what is no model is not followed", async (t) => {
   await assert.rejects(open(t, new Page(), [-5]).closed, { name: "ThumbqError" });
 });
 

@@ -57,6 +57,17 @@ class AttemptRecord(NamedTuple):
     next_attempt_at: datetime | None
 
 
+class WorkerRecord(NamedTuple):
+    """A session of a worker. `session_id` is empty for unary calls; `in_flight` counts its leases."""
+
+    worker_id: str
+    session_id: str
+    version: str
+    in_flight: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
 class Counters(NamedTuple):
     """How many jobs are in each status."""
 

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 
 from thumbq_server.domain.job import Cancellation, CancelVerdict, JobStatus, RetryVerdict
-from thumbq_server.domain.records import JobRecord
+from thumbq_server.domain.records import JobRecord, WorkerRecord
 from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, WrongState
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, encode
+from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
 from thumbq_server.storage.reads.jobs import live_jobs_of_model
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.retry import retry
+
+# A worker that was heard of within so many seconds counts as connected; a long poll may be silent for 30.
+_LATELY = 35.0
+_MOST_WORKERS = 10_000
 
 
 class Operator:
@@ -43,6 +48,10 @@ class Operator:
         if retrial.verdict is RetryVerdict.PROCESSING:
             raise WrongState(NOT_ENDED.format(status=JobStatus.PROCESSING))
         return await self._views.job(job_id)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the sessions of workers that are connected, or were a moment ago."""
+        return await workers.lately(self._database, _LATELY, _MOST_WORKERS)
 
     async def _cancel(self, job_ids: Sequence[int]) -> list[Cancellation]:
         """Cancel the jobs that are alive, and tell their workers, on whatever server their streams are."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -107,7 +107,14 @@ class Queue:
 
     def release_soon(self, tokens: Sequence[Token]) -> None:
         """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead."""
-        task = asyncio.create_task(self._release_quietly(tokens))
+        self._soon(self.release(tokens))
+
+    def fail_soon(self, failures: Sequence[Failure]) -> None:
+        """Fail attempts, without waiting. If PostgreSQL is away their leases run out instead."""
+        self._soon(self.fail(failures))
+
+    def _soon(self, call: Awaitable[object]) -> None:
+        task = asyncio.create_task(_quietly(call))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -209,6 +216,7 @@ class Queue:
         self.dispatcher.wake()
         return verdicts
 
-    async def _release_quietly(self, tokens: Sequence[Token]) -> None:
-        with contextlib.suppress(Unavailable):
-            await self.release(tokens)
+
+async def _quietly(call: Awaitable[object]) -> None:
+    with contextlib.suppress(Unavailable):
+        await call

@@ -30,5 +30,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:
         return admin_pb2.RetryJobResponse(job=codec.job(await self._operator.retry(request.job_id)))
 
-    GetStats = ListWorkers = PauseQueue = ResumeQueue = unimplemented  # type: ignore[assignment]
+    @refusals_as_status
+    async def ListWorkers(self, request: admin_pb2.ListWorkersRequest, context: Any) -> admin_pb2.ListWorkersResponse:
+        return admin_pb2.ListWorkersResponse(workers=map(codec.worker, await self._operator.workers()))
+
+    GetStats = PauseQueue = ResumeQueue = unimplemented  # type: ignore[assignment]
     ListDeadLetters = RedriveDeadLetters = PruneJobs = unimplemented  # type: ignore[assignment]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from thumbq_server.domain.records import WorkerRecord
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
@@ -51,6 +52,16 @@ RECORD_HEARTBEATS = Statement(
     "UPDATE workers SET last_seen_at = now() WHERE id = ANY ($1)",
 )
 
+LATELY = Statement(
+    "workers_lately",
+    "seconds double precision, limit bigint",
+    """
+    SELECT worker_id, session_id, version, (SELECT count(*) FROM leases l WHERE l.session = w.id) AS in_flight,
+           first_seen_at, last_seen_at
+      FROM workers w WHERE last_seen_at > now() - make_interval(secs => $1) ORDER BY worker_id, id LIMIT $2
+    """,
+)
+
 
 async def register(
     database: Database,
@@ -79,3 +90,8 @@ async def prune(database: Database, gone: float, limit: int) -> int:
     """Forget up to `limit` sessions without leases that were not heard of for `gone` seconds. Return how many."""
     count: int = (await database.fetch(PRUNE, gone, limit))[0]["count"]
     return count
+
+
+async def lately(database: Database, seconds: float, limit: int) -> list[WorkerRecord]:
+    """Return the sessions that were heard of in the last `seconds`."""
+    return [WorkerRecord(*row) for row in await database.fetch(LATELY, seconds, limit)]

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable
 
-import thumbq.worker
+import thumbq.network
 from tests.support.programs import say_ready
 from tests.system.chaos.behaviour import FENCED, Ending, behaviour, failure_message, lease_of, picture_path
 from tests.system.chaos.journal import ACCEPTED, Pen
@@ -35,7 +35,7 @@ def record_acknowledgements(pen: Pen) -> None:
                         pen.write(ACCEPTED, lease_of(result.lease_token), verb, FENCED)
             super().acknowledge(number, exceptions)
 
-    setattr(thumbq.worker, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it
+    setattr(thumbq.network, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it
 
 
 async def main(name: str, address: str, journal: str, seed: int) -> None:

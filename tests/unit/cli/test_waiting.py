@@ -39,6 +39,11 @@ def pending(due_in: float, attempt_count: int = 0) -> Job:
         (pending(-1), QueueState(paused=False, workers=[]), r"It is due, but no worker is connected\."),
         (
             pending(-1),
+            QueueState(workers=[WorkerInfo()]),
+            r"It is due, and waits until the worker has a free slot\.",
+        ),
+        (
+            pending(-1),
             QueueState(paused=False, workers=[WorkerInfo(), WorkerInfo()]),
             r"It is due, and waits until one of 2 workers has a free slot\.",
         ),

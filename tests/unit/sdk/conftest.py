@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.support.slots import Reports, Start
-from thumbq.handler import Handler
-from thumbq.slots import Slots
+from thumbq.working.handler import AsyncHandler
+from thumbq.working.slots import Slots
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def reports() -> Reports:
 async def start(reports: Reports) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        def start(handler: Handler, concurrency: int = 1) -> Slots:
+        def start(handler: AsyncHandler, concurrency: int = 1) -> Slots:
             slots = Slots(handler, concurrency, reports.outbox)
 
             async def end() -> None:

@@ -8,8 +8,9 @@ from contextvars import ContextVar
 import pytest
 
 from tests.support.slots import PICTURE, Reports, Start, fail_soon, failures, jobs
-from thumbq import Job, JobFailed, JobReleased, Thumbnail, slots
+from thumbq import Job, JobFailed, JobReleased, Thumbnail
 from thumbq.outbox import Outbox
+from thumbq.working import slots
 
 
 async def test_handlers_that_never_wait_share_one_slot_and_one_message(

@@ -28,13 +28,13 @@ async def test_a_lost_lease_cancels_the_handler_and_discards_its_result(start: S
     slots.accept(jobs(1, 2, 3))
     await begun.wait()
 
-    slots.lose(["1:1", "2:1", "unknown"], "it expired")
+    slots.lose(["1:1", "2:1", "unknown"])
 
     (result,) = await reports.next()
     assert result.lease_token == "3:1"
     assert result.fail.error_message.startswith("ExceptionGroup")
     assert cleaned_up.is_set()
-    assert slots.occupied == 0
+    assert sorted(reports.outbox.lost) == ["1:1", "2:1"]
 
 
 async def test_a_handler_that_resists_occupies_its_slot_until_it_ends(start: Start, reports: Reports):
@@ -52,15 +52,16 @@ async def test_a_handler_that_resists_occupies_its_slot_until_it_ends(start: Sta
     slots = start(handler)
     slots.accept(jobs(1))
     await begun.wait()
-    slots.lose(["1:1"], "it expired")
+    slots.lose(["1:1"])
     await resisted.wait()
-    assert (len(slots.held), slots.occupied) == (0, 1)
+    assert not slots.held
+    assert not reports.outbox.lost
 
     let_go.set()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
-    assert slots.occupied == 0
+    assert reports.outbox.lost == ["1:1"]
     assert reports.outbox.empty
 
 
@@ -76,8 +77,8 @@ async def test_a_job_that_comes_back_after_its_lease_was_lost_is_another_job(sta
     slots = start(handler)
     slots.accept(jobs(1))
     await begun.wait()
-    slots.lose(["1:1"], "it expired")
-    slots.accept([Job(id=1, lease_token="1:2")])
+    slots.lose(["1:1"])
+    slots.accept({"1:2": Job(id=1, lease_token="1:2")})
     (result,) = await reports.next()
     assert result.lease_token == "1:2"
 

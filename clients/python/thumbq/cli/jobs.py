@@ -1,9 +1,9 @@
 """`thumbq jobs` and `thumbq job`: list jobs, and show one with the reason why it waits."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import grpc
 import typer
@@ -25,6 +25,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_runtime.enum_words import words_of
 from thumbq_runtime.text import printable
 
+_Answer = TypeVar("_Answer")
 _NUMBERS = {"job", "model", "attempts"}
 _WORDS = {number: word for number, word in words_of(JobStatus.DESCRIPTOR).items() if number}
 Status = StrEnum("Status", [(word.upper(), word) for word in _WORDS.values()])  # type: ignore[misc]
@@ -125,11 +126,16 @@ async def _print_log(server: str, job_id: int) -> None:
 async def _read_queue_state(server: str) -> QueueState:
     async with open_channel(server) as channel:
         admin = AdminServiceStub(channel)
-        try:
-            stats = await admin.GetStats(GetStatsRequest(), timeout=TIMEOUT)
-            workers = await admin.ListWorkers(ListWorkersRequest(), timeout=TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                return QueueState()
-            raise
-        return QueueState(stats.paused, workers.workers)
+        stats = await _if_known(admin.GetStats(GetStatsRequest(), timeout=TIMEOUT))
+        workers = await _if_known(admin.ListWorkers(ListWorkersRequest(), timeout=TIMEOUT))
+        return QueueState(stats.paused if stats else None, workers.workers if workers else None)
+
+
+async def _if_known(call: Awaitable[_Answer]) -> _Answer | None:
+    """Return the answer, or None from a server that does not know the call."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        raise

@@ -50,4 +50,5 @@ def _explain_pending(job: Job, now: datetime, queue: QueueState) -> str:
         return "It is due, and waits for a worker with a free slot."
     if not queue.workers:
         return "It is due, but no worker is connected."
-    return f"It is due, and waits until one of {len(queue.workers)} workers has a free slot."
+    one = "the worker" if len(queue.workers) == 1 else f"one of {len(queue.workers)} workers"
+    return f"It is due, and waits until {one} has a free slot."

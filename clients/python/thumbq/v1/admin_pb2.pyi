@@ -125,8 +125,10 @@ class WorkerInfo(_message.Message):
     LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     session_id: _builtins.str
+    """Empty: the worker uses unary calls."""
     version: _builtins.str
     in_flight: _builtins.int
+    """Leases that it holds."""
     @_builtins.property
     def first_seen_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

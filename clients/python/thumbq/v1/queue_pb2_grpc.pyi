@@ -124,8 +124,9 @@ class QueueServiceStub:
     - A session belongs to its worker_id. Hello with another worker_id gets a session of its own, with no lease in it, even
       when the session_id is known. An unknown session_id starts a new session under that id.
     - When a stream ends for whatever reason, jobs whose message was never confirmed (by Received, by a heartbeat or by a
-      result) go back at once, and their attempts do not count. The session keeps its other leases until they run out:
-      resume it, or report through ReportResults.
+      result) go back at once, and their attempts do not count. But when the same worker_id has left a job unconfirmed
+      three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
+      session keeps its other leases until they run out: resume it, or report through ReportResults.
 
     The end of a stream
     - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
@@ -239,8 +240,9 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - A session belongs to its worker_id. Hello with another worker_id gets a session of its own, with no lease in it, even
       when the session_id is known. An unknown session_id starts a new session under that id.
     - When a stream ends for whatever reason, jobs whose message was never confirmed (by Received, by a heartbeat or by a
-      result) go back at once, and their attempts do not count. The session keeps its other leases until they run out:
-      resume it, or report through ReportResults.
+      result) go back at once, and their attempts do not count. But when the same worker_id has left a job unconfirmed
+      three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
+      session keeps its other leases until they run out: resume it, or report through ReportResults.
 
     The end of a stream
     - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
@@ -426,8 +428,9 @@ class QueueServiceServicer:
         - A session belongs to its worker_id. Hello with another worker_id gets a session of its own, with no lease in it, even
           when the session_id is known. An unknown session_id starts a new session under that id.
         - When a stream ends for whatever reason, jobs whose message was never confirmed (by Received, by a heartbeat or by a
-          result) go back at once, and their attempts do not count. The session keeps its other leases until they run out:
-          resume it, or report through ReportResults.
+          result) go back at once, and their attempts do not count. But when the same worker_id has left a job unconfirmed
+          three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
+          session keeps its other leases until they run out: resume it, or report through ReportResults.
 
         The end of a stream
         - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the

@@ -9,7 +9,7 @@ export function follow(options) {
     const gateway = gatewayAddress(options.url);
     const modelIds = [...new Set(options.modelIds)];
     if (modelIds.length === 0)
-        throw new TypeError("There is no model to follow.");
+        return followNothing();
     const api = new Thumbq({ url: gateway });
     const pictures = new Map();
     const loadedAt = new Map();
@@ -53,6 +53,11 @@ export function follow(options) {
         await loadAll(signal);
         return cursor;
     });
+}
+function followNothing() {
+    let close;
+    const closed = new Promise((resolve) => (close = resolve));
+    return { close, cursor: undefined, closed };
 }
 /** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
 function isLater(cursor, loaded) {

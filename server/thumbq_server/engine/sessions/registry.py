@@ -10,6 +10,7 @@ from thumbq_server.domain.job import LostReason
 from thumbq_server.domain.requests import check_labels, check_session_id, check_version, check_worker_id
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions import server_messages
+from thumbq_server.engine.sessions.returns import Returns
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
 from thumbq_server.engine.sessions.session import Peer, Session, SessionTimes
 from thumbq_server.storage import workers
@@ -40,6 +41,7 @@ class Sessions:
         self.times = times
         self._seen = seen
         self._open: dict[int, Session] = {}
+        self._returns = Returns()
         self._draining = False
         database.history.on_change(self._send_all_away)
 
@@ -53,7 +55,9 @@ class Sessions:
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
             await older.ended.wait()
-        session = Session(self._database, self._queue, self.times, peer, self._seen, number, worker_id, name)
+        session = Session(
+            self._database, self._queue, self.times, peer, self._seen, number, worker_id, name, self._returns
+        )
         self._open[number] = session
         try:
             # The older stream may be another server's.

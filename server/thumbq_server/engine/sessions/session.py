@@ -17,6 +17,7 @@ from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue, Report
 from thumbq_server.engine.sessions.deliveries import Deliveries
 from thumbq_server.engine.sessions.phase import NEXT, Phase
+from thumbq_server.engine.sessions.returns import Returns
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.leases import held_leases, why_lost
@@ -78,6 +79,7 @@ class Session:
         number: int,
         worker_id: str,
         name: str,
+        returns: Returns,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -99,6 +101,7 @@ class Session:
         self.sent_away_because: str | None = None
         self._claimant = Claimant(number, times.delivery_lease, self._deliver)
         self._deliveries = Deliveries()
+        self._returns = returns
         self._tasks: set[asyncio.Task[None]] = set()
         self._reported = asyncio.Event()
         self._finisher: asyncio.Task[None] | None = None
@@ -184,7 +187,7 @@ class Session:
             await asyncio.wait(self._tasks, timeout=limit)
 
     def end(self) -> None:
-        """End. Jobs that the worker never confirmed go back unspent; those that it reported have no lease any more."""
+        """End. Jobs that the worker never confirmed go back; those that it reported have no lease any more."""
         self._enter(Phase.ENDED)
         for timer in self._timers:
             timer.cancel()
@@ -192,7 +195,9 @@ class Session:
             if task is not None:
                 task.cancel()
         if self.history == self._database.history.epoch and (unreceived := self._deliveries.unreceived()):
-            self._queue.release_soon(unreceived)
+            unspent, failed = self._returns.sort(self.worker_id, unreceived)
+            self._queue.release_soon(unspent)
+            self._queue.fail_soon(failed)
         self.ended.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

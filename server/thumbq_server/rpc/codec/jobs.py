@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-from thumbq.v1 import job_pb2, queue_pb2
+from thumbq.v1 import admin_pb2, job_pb2, queue_pb2
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
 from thumbq_server.domain.model_versions import NewVersion
-from thumbq_server.domain.records import JobRecord
+from thumbq_server.domain.records import JobRecord, WorkerRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
@@ -167,3 +167,15 @@ def read_living_workers(request: queue_pb2.KeepWorkersRequest) -> list[LivingWor
         LivingWorker(check_worker_id(worker.worker_id), timedelta_of(worker.connected_for).total_seconds())
         for worker in request.workers
     ]
+
+
+def worker(record: WorkerRecord) -> admin_pb2.WorkerInfo:
+    """Return a worker's session as an operator sees it."""
+    return admin_pb2.WorkerInfo(
+        worker_id=record.worker_id,
+        session_id=record.session_id,
+        version=record.version,
+        in_flight=record.in_flight,
+        first_seen_at=timestamp(record.first_seen_at),
+        last_seen_at=timestamp(record.last_seen_at),
+    )

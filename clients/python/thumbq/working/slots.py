@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from contextvars import Context, copy_context
 from enum import IntEnum, auto
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from thumbq.handler import Handler, as_failure, run_to_its_end
-from thumbq.outbox import Outbox
-from thumbq.outcome import JobReleased, Thumbnail
+from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
+from thumbq.working.handler import AsyncHandler, as_failure, run_to_its_end
 
 _logger = logging.getLogger("thumbq")
 
@@ -39,28 +38,58 @@ class Phase(IntEnum):
     ENDED = auto()
 
 
+class Endings(Protocol):
+    """Takes how each job ends, once for each that was accepted."""
+
+    def complete(self, token: str, thumbnail: Thumbnail) -> None:
+        """Take a success."""
+
+    def fail(self, token: str, failure: JobFailed) -> None:
+        """Take a failed attempt."""
+
+    def release(self, token: str) -> None:
+        """Take a released job."""
+
+    def gone(self, token: str) -> None:
+        """Take the end of a job that was lost before: nothing runs for it any more."""
+
+
+class Slot:
+    """One handler at a time. The watchdog reads it from another thread: each attribute is set in one step."""
+
+    __slots__ = ("task", "token", "waiting")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        # The job whose handler began last.
+        self.token = ""
+        # The job whose handler waits for something, and since when it runs.
+        self.waiting: tuple[str, float] | None = None
+
+
 class Slots:
-    """Runs jobs in long-lived tasks, one per slot, and puts their results into the outbox.
+    """Runs jobs in long-lived tasks, one per slot, and hands over their results.
 
     A slot works through the waiting jobs by itself, so a handler that never really waits costs no task and no turn
     of the event loop; only a handler that waits makes the next slot wake up. Each job runs in its own copy of
     the context, and `asyncio.current_task()` is the slot's task, so timeouts and task groups work as usual.
     """
 
-    def __init__(self, handler: Handler, concurrency: int, outbox: Outbox) -> None:
+    def __init__(self, handler: AsyncHandler, concurrency: int, endings: Endings) -> None:
         self._handler = handler
         self._concurrency = concurrency
-        self._outbox = outbox
+        self._endings = endings
         self._context = copy_context()
         self._held: dict[str, Job] = {}
         self._waiting: deque[str] = deque()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        # It only grows, so the watchdog may read it at any time.
+        self.slots: list[Slot] = []
         self._idle: list[asyncio.Future[None]] = []
         # A slot was woken and has not run since: it wakes the next one itself.
         self._waking = False
         self._phase = Phase.OPEN
-        self._lost_running = 0
         self._finished = asyncio.Event()
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.completed = 0
@@ -71,33 +100,26 @@ class Slots:
         """The jobs by lease token, both running and waiting for a slot."""
         return self._held
 
-    @property
-    def occupied(self) -> int:
-        """The number of jobs held, and of handlers that still run although their lease is lost."""
-        return len(self._held) + self._lost_running
-
-    def accept(self, jobs: Iterable[Job]) -> None:
-        """Hold jobs from the server; once closed, release them."""
-        for job in jobs:
-            token = job.lease_token
-            if self._phase is Phase.OPEN:
-                self._held[token] = job
-                self._waiting.append(token)
-            else:
-                self._outbox.release(token)
+    def accept(self, jobs: Mapping[str, Job]) -> None:
+        """Hold jobs by their tokens; once closed, release them."""
+        if self._phase is Phase.OPEN:
+            self._held.update(jobs)
+            self._waiting.extend(jobs)
+        else:
+            for token in jobs:
+                self._endings.release(token)
         if self._waiting and not self._waking:
             self._wake_slot()
 
-    def lose(self, tokens: Iterable[str], reason: str) -> None:
+    def lose(self, tokens: Iterable[str]) -> None:
         """Cancel the handlers of jobs whose lease is lost, and discard their results."""
         for token in tokens:
-            job = self._held.pop(token, None)
-            if job is None:
+            if self._held.pop(token, None) is None:
                 continue
-            _logger.warning("Job %d (model %d): the lease is lost (%s)", job.id, job.model_id, reason)
             if task := self._running.get(token):
-                self._lost_running += 1
                 task.cancel()
+            else:
+                self._endings.gone(token)
         self._check_finished()
 
     def close(self) -> None:
@@ -134,7 +156,7 @@ class Slots:
     def _release_waiting(self) -> None:
         for token in self._waiting:
             if self._held.pop(token, None) is not None:
-                self._outbox.release(token)
+                self._endings.release(token)
         self._waiting.clear()
 
     def _check_finished(self) -> None:
@@ -145,9 +167,11 @@ class Slots:
         if self._idle:
             self._idle.pop().set_result(None)
         elif len(self._tasks) < self._concurrency:
-            task = asyncio.get_running_loop().create_task(self._serve(), context=self._context.copy())
-            task.add_done_callback(self._slot_ended)
-            self._tasks.append(task)
+            slot = Slot()
+            slot.task = asyncio.get_running_loop().create_task(self._serve(slot), context=self._context.copy())
+            slot.task.add_done_callback(self._slot_ended)
+            self._tasks.append(slot.task)
+            self.slots.append(slot)
         else:
             return
         self._waking = True
@@ -156,16 +180,16 @@ class Slots:
         if not task.cancelled() and (error := task.exception()) and not self.crashed.done():
             self.crashed.set_exception(error)
 
-    async def _serve(self) -> None:
+    async def _serve(self, slot: Slot) -> None:
         loop = asyncio.get_running_loop()
         while self._phase is not Phase.ENDED:
             self._waking = False
-            await self._work_through_queue()
+            await self._work_through_queue(slot)
             signal = loop.create_future()
             self._idle.append(signal)
             await signal
 
-    async def _work_through_queue(self) -> None:
+    async def _work_through_queue(self, slot: Slot) -> None:
         waiting, held, handler, context = self._waiting, self._held, self._handler, self._context
         turn_ends = monotonic() + _TURN
         outcome: object
@@ -176,6 +200,7 @@ class Slots:
                 continue
             if waiting and not self._waking:
                 self._wake_slot()
+            slot.token = token
             own_context = context.copy()
             try:
                 coroutine = own_context.run(handler, job)
@@ -186,7 +211,7 @@ class Slots:
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
                 outcome = error
             else:
-                outcome = await self._await_handler(token, own_context, coroutine, awaited)
+                outcome = await self._await_handler(slot, own_context, coroutine, awaited)
                 turn_ends = monotonic() + _TURN
             self._settle(token, outcome)
             if monotonic() > turn_ends:
@@ -194,32 +219,33 @@ class Slots:
                 turn_ends = monotonic() + _TURN
 
     async def _await_handler(
-        self, token: str, context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
+        self, slot: Slot, context: Context, coroutine: Coroutine[Any, Any, Thumbnail], awaited: object
     ) -> object:
-        task = asyncio.current_task()
+        task, token = slot.task, slot.token
         assert task is not None
         self._running[token] = task
+        slot.waiting = (token, monotonic())
         try:
             return await run_to_its_end(context, coroutine, awaited)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
             return error
         finally:
             del self._running[token]
-            if token not in self._held:
-                self._lost_running -= 1
+            slot.waiting = None
             while task.cancelling():
                 task.uncancel()
 
     def _settle(self, token: str, outcome: object) -> None:
         job = self._held.pop(token, None)
         if job is None:
+            self._endings.gone(token)
             return
         if isinstance(outcome, Thumbnail):
             self.completed += 1
-            self._outbox.complete(token, outcome)
+            self._endings.complete(token, outcome)
         elif self._phase >= Phase.ABORTED or isinstance(outcome, JobReleased):
-            self._outbox.release(token)
+            self._endings.release(token)
         else:
             self.failed += 1
-            self._outbox.fail(token, as_failure(job, outcome))
+            self._endings.fail(token, as_failure(job, outcome))
         self._check_finished()

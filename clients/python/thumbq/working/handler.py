@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeGuard
 
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.job_pb2 import Job
 
 _logger = logging.getLogger("thumbq")
 
-Handler = Callable[[Job], Coroutine[Any, Any, Thumbnail]]
+AsyncHandler = Callable[[Job], Coroutine[Any, Any, Thumbnail]]
+BlockingHandler = Callable[[Job], Thumbnail]
+# An async function, or one that blocks.
+Handler = AsyncHandler | BlockingHandler
+
+
+def is_async(handler: Handler) -> TypeGuard[AsyncHandler]:
+    """Return whether a handler is an async function, or an object that is called like one."""
+    function = inspect.unwrap(handler)
+    call = getattr(function, "__call__", None)  # noqa: B004 - whether the call is async, not whether there is one
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 @types.coroutine

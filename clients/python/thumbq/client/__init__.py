@@ -1,0 +1,1 @@
+"""A client for applications: every call that they need, in plain types."""

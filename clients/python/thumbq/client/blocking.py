@@ -1,0 +1,181 @@
+"""The same client for programs without asyncio: Django, Flask, scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from thumbq.client.client import Client
+from thumbq.client.plain import (
+    Answer,
+    JobEvent,
+    JobInfo,
+    JobStatusWord,
+    Picture,
+    Request,
+    Seconds,
+    ThumbnailStatusWord,
+)
+
+_Result = TypeVar("_Result")
+
+
+class BlockingClient:
+    """Client, with methods that block; any number of threads may use one at the same time.
+
+        with BlockingClient("localhost:50051") as client:
+            answer = client.enqueue(model_id=7, model_hash=hash_file("7.glb"))
+            picture = client.wait_for(answer.job_id, timeout=60)
+
+    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
+    """
+
+    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._thread: _LoopThread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread and thread.process_id == os.getpid():
+            thread.stop()
+
+    def enqueue(
+        self,
+        model_id: int,
+        model_hash: str | bytes,
+        *,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        delay: Seconds = 0.0,
+        force: bool = False,
+        model_version_id: int | None = None,
+    ) -> Answer:
+        """Do as Client.enqueue."""
+        return self._run(
+            lambda client: client.enqueue(
+                model_id,
+                model_hash,
+                priority=priority,
+                max_attempts=max_attempts,
+                delay=delay,
+                force=force,
+                model_version_id=model_version_id,
+            )
+        )
+
+    def enqueue_many(
+        self, requests: Iterable[Request], *, progress: Callable[[int], object] | None = None
+    ) -> list[Answer]:
+        """Do as Client.enqueue_many; `progress` is called in another thread."""
+        return self._run(lambda client: client.enqueue_many(requests, progress=progress))
+
+    def job(self, job_id: int, *, wait: Seconds = 0.0) -> JobInfo:
+        """Do as Client.job."""
+        return self._run(lambda client: client.job(job_id, wait=wait))
+
+    def wait_for(self, job_id: int, *, timeout: Seconds = 3600.0) -> Picture:
+        """Do as Client.wait_for."""
+        return self._run(lambda client: client.wait_for(job_id, timeout=timeout))
+
+    def jobs(self, *, status: JobStatusWord | None = None, model_id: int = 0) -> Iterator[JobInfo]:
+        """Do as Client.jobs."""
+        items = self._connected().client.jobs(status=status, model_id=model_id)
+
+        async def following(_: Client) -> JobInfo | None:
+            return await anext(items, None)
+
+        while job := self._run(following):
+            yield job
+
+    def cancel(self, job_id: int) -> JobInfo:
+        """Do as Client.cancel."""
+        return self._run(lambda client: client.cancel(job_id))
+
+    def cancel_model(self, model_id: int) -> list[int]:
+        """Do as Client.cancel_model."""
+        return self._run(lambda client: client.cancel_model(model_id))
+
+    def retry(self, job_id: int) -> JobInfo:
+        """Do as Client.retry."""
+        return self._run(lambda client: client.retry(job_id))
+
+    def thumbnail(self, model_id: int) -> Picture:
+        """Do as Client.thumbnail."""
+        return self._run(lambda client: client.thumbnail(model_id))
+
+    def version_thumbnail(self, model_version_id: int) -> Picture:
+        """Do as Client.version_thumbnail."""
+        return self._run(lambda client: client.version_thumbnail(model_version_id))
+
+    def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
+        """Do as Client.log_event."""
+        self._run(lambda client: client.log_event(job_id, event_type, message))
+
+    def job_events(self, job_id: int) -> list[JobEvent]:
+        """Do as Client.job_events."""
+        return self._run(lambda client: client.job_events(job_id))
+
+    def cursor(self) -> str:
+        """Do as Client.cursor."""
+        return self._run(lambda client: client.cursor())
+
+    def announce_test(self, model_id: int, status: ThumbnailStatusWord, thumbnail_url: str = "") -> None:
+        """Do as Client.announce_test."""
+        self._run(lambda client: client.announce_test(model_id, status, thumbnail_url))
+
+    def _run(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> _Result:
+        return self._connected().run(call)
+
+    def _connected(self) -> _LoopThread:
+        with self._lock:
+            # A thread does not survive a fork; the child starts its own.
+            if self._thread is None or self._thread.process_id != os.getpid():
+                self._thread = _LoopThread(self._target, self._timeout)
+            return self._thread
+
+
+class _LoopThread:
+    """An event loop in a thread, and the client on it."""
+
+    def __init__(self, target: str, timeout: Seconds) -> None:
+        self.process_id = os.getpid()
+        self.client = Client(target, timeout=timeout)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._serve, name="thumbq-client", daemon=True).start()
+        self.run(Client.__aenter__)
+
+    def run(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> _Result:
+        """Run a call on the loop, and wait for its end; an interrupt of the wait cancels it."""
+        future = asyncio.run_coroutine_threadsafe(call(self.client), self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        self.run(lambda client: client.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()

@@ -1,0 +1,84 @@
+"""Calls that wait for a server that is away, and raise this package's exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+
+from thumbq.client.errors import ThumbqError, Unavailable, error_of
+from thumbq.connection import Backoff, open_channel
+from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+
+# A stopping server cancels the calls that it has not answered.
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class Stubs:
+    """The services of a server, over one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.queue = QueueServiceStub(channel)
+        self.notifications = NotificationServiceStub(channel)
+        self.admin = AdminServiceStub(channel)
+
+
+class Calls:
+    """A channel that is open within `async with`."""
+
+    def __init__(self, target: str, timeout: float) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._channel: grpc.aio.Channel | None = None
+        self._stubs: Stubs | None = None
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self._target)
+        self._stubs = Stubs(self._channel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        channel, self._channel, self._stubs = self._channel, None, None
+        if channel:
+            await channel.close()
+
+    async def call(
+        self,
+        method: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]],
+        request: _Request,
+        wait: float = 0,
+        invalid: type[ThumbqError] | None = None,
+    ) -> _Response:
+        """Call, and try again while the server is away; an answer may take `wait` seconds longer.
+
+        Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
+        """
+        if self._stubs is None:
+            raise RuntimeError("the client is not connected: use it inside `async with` (or `with`, if it blocks)")
+        ends = monotonic() + self._timeout
+        backoff = Backoff(limit=2.0)
+        while True:
+            try:
+                return await method(self._stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)
+            except grpc.aio.AioRpcError as error:
+                pause = backoff.pause()
+                if error.code() not in _AWAY or monotonic() + pause >= ends:
+                    raise self._named(error, invalid) from None
+            await asyncio.sleep(pause)
+
+    def _named(self, error: grpc.aio.AioRpcError, invalid: type[ThumbqError] | None) -> ThumbqError:
+        if invalid and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            return invalid(error.details() or "")
+        named = error_of(error)
+        return Unavailable(f"{self._target}: {named}") if isinstance(named, Unavailable) else named

@@ -1,0 +1,170 @@
+"""A client for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from thumbq.client import plain
+from thumbq.client.calls import Calls
+from thumbq.client.errors import InvalidJob, Unsuccessful
+from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
+from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
+
+JOBS_PER_CALL = 10_000
+# The longest wait of one GetJob call, in seconds.
+_WAIT_LIMIT = 30.0
+
+
+class Client:
+    """Every call that an application needs.
+
+        async with Client("localhost:50051") as client:
+            answer = await client.enqueue(model_id=7, model_hash=hash_file("7.glb"))
+            picture = await client.wait_for(answer.job_id, timeout=60)
+
+    While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
+    """
+
+    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout))
+
+    async def __aenter__(self) -> Self:
+        await self._calls.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._calls.__aexit__(kind, error, trace)
+
+    async def enqueue(
+        self,
+        model_id: int,
+        model_hash: str | bytes,
+        *,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        delay: Seconds = 0.0,
+        force: bool = False,
+        model_version_id: int | None = None,
+    ) -> Answer:
+        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob."""
+        request = Request(
+            model_id=model_id,
+            model_hash=model_hash,
+            priority=priority,
+            max_attempts=max_attempts,
+            delay=delay,
+            force=force,
+            model_version_id=model_version_id,
+        )
+        return (await self.enqueue_many([request]))[0]
+
+    async def enqueue_many(
+        self, requests: Iterable[Request], *, progress: Callable[[int], object] | None = None
+    ) -> list[Answer]:
+        """Ask for any number of thumbnails, and return the answers in their order. Raises InvalidJob.
+
+        Each 10,000 are one call: the queue takes all of them or none. After each, `progress` is called with the
+        number of answers so far.
+        """
+        answers: list[Answer] = []
+        rest = iter(requests)
+        while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
+            response = await self._calls.call(
+                lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
+            )
+            answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
+            if progress:
+                progress(len(answers))
+        return answers
+
+    async def job(self, job_id: int, *, wait: Seconds = 0.0) -> JobInfo:
+        """Read a job; with `wait`, return when the job has ended or the time is up. Raises NotFound."""
+        ends = monotonic() + plain.in_seconds(wait)
+        while True:
+            step = min(max(ends - monotonic(), 0.0), _WAIT_LIMIT)
+            request = queue_pb2.GetJobRequest(job_id=job_id)
+            request.wait.FromMilliseconds(round(step * 1000))
+            response = await self._calls.call(lambda stubs: stubs.queue.GetJob, request, step)
+            job = plain.job_info(response.job)
+            if job.ended or monotonic() >= ends:
+                return job
+
+    async def wait_for(self, job_id: int, *, timeout: Seconds = 3600.0) -> Picture:
+        """Wait until a job has ended, and return the picture. Raises Unsuccessful, TimeoutError, NotFound."""
+        job = await self.job(job_id, wait=timeout)
+        if not job.ended:
+            raise TimeoutError(f"job {job_id} is still {job.status} after {plain.in_seconds(timeout):g} s")
+        if job.status != "Completed":
+            raise Unsuccessful(job.error_message or f"job {job_id} is {job.status}", job_id, job.status)
+        if job.model_version_id:
+            return await self.version_thumbnail(job.model_version_id)
+        return await self.thumbnail(job.model_id)
+
+    async def jobs(self, *, status: JobStatusWord | None = None, model_id: int = 0) -> AsyncIterator[JobInfo]:
+        """Yield jobs, newest first: all, or those with a status or of a model. They are read in pages."""
+        request = queue_pb2.ListJobsRequest(status=plain.job_status(status), model_id=model_id)
+        while True:
+            response = await self._calls.call(lambda stubs: stubs.queue.ListJobs, request)
+            for job in response.jobs:
+                yield plain.job_info(job)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def cancel(self, job_id: int) -> JobInfo:
+        """Cancel a job that waits or is being processed. Raises NotFound, Conflict."""
+        request = admin_pb2.CancelJobRequest(job_id=job_id)
+        return plain.job_info((await self._calls.call(lambda stubs: stubs.admin.CancelJob, request)).job)
+
+    async def cancel_model(self, model_id: int) -> list[int]:
+        """Cancel all jobs of a model, say because it was deleted, and return their ids."""
+        request = admin_pb2.CancelModelJobsRequest(model_id=model_id)
+        return list((await self._calls.call(lambda stubs: stubs.admin.CancelModelJobs, request)).job_ids)
+
+    async def retry(self, job_id: int) -> JobInfo:
+        """Start an ended job again, or let one that waits for its next attempt run now. Raises NotFound, Conflict."""
+        request = admin_pb2.RetryJobRequest(job_id=job_id)
+        return plain.job_info((await self._calls.call(lambda stubs: stubs.admin.RetryJob, request)).job)
+
+    async def thumbnail(self, model_id: int) -> Picture:
+        """Return what a page can show for a model now."""
+        return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_id=model_id))
+
+    async def version_thumbnail(self, model_version_id: int) -> Picture:
+        """Return what a page can show for a version of a model now."""
+        return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_version_id=model_version_id))
+
+    async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
+        """Add a line to the log of a job, as a worker may while it renders. Raises NotFound."""
+        request = queue_pb2.LogJobEventRequest(job_id=job_id, event_type=event_type, message=message)
+        await self._calls.call(lambda stubs: stubs.queue.LogJobEvent, request)
+
+    async def job_events(self, job_id: int) -> list[JobEvent]:
+        """Return the log of a job, oldest line first."""
+        request = queue_pb2.ListJobEventsRequest(job_id=job_id)
+        response = await self._calls.call(lambda stubs: stubs.queue.ListJobEvents, request)
+        return [plain.job_event(event) for event in response.events]
+
+    async def cursor(self) -> str:
+        """Return the head of the notification log: load your state after it, then subscribe from it."""
+        request = notification_pb2.GetNotificationCursorRequest()
+        return (await self._calls.call(lambda stubs: stubs.notifications.GetNotificationCursor, request)).cursor
+
+    async def announce_test(self, model_id: int, status: plain.ThumbnailStatusWord, thumbnail_url: str = "") -> None:
+        """Announce a status that no worker reported, to try out a page."""
+        request = notification_pb2.PublishTestNotificationRequest(
+            model_id=model_id,
+            status=job_pb2.ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{status.upper()}"),
+            thumbnail_url=thumbnail_url or None,
+        )
+        await self._calls.call(lambda stubs: stubs.notifications.PublishTestNotification, request)
+
+    async def _thumbnail(self, request: notification_pb2.GetThumbnailRequest) -> Picture:
+        response = await self._calls.call(lambda stubs: stubs.notifications.GetThumbnail, request)
+        return plain.picture(response.thumbnail)

@@ -1,0 +1,73 @@
+"""The exceptions of Client and BlockingClient: what went wrong, and whether the same call may succeed later."""
+
+from __future__ import annotations
+
+import grpc
+
+
+class ThumbqError(Exception):
+    """A call did not succeed. `retryable` says whether the same call may succeed later."""
+
+    retryable = False
+
+
+class InvalidRequest(ThumbqError, ValueError):
+    """The queue never takes this; correct the call."""
+
+
+class InvalidJob(InvalidRequest):
+    """The queue never takes this job; correct its fields."""
+
+
+class NotFound(ThumbqError, LookupError):
+    """There is no such job, or it was pruned."""
+
+
+class Conflict(ThumbqError):
+    """The job is not in a state that allows this; read it again."""
+
+
+class AccessDenied(ThumbqError):
+    """The server does not let this caller do this."""
+
+
+class Unsupported(ThumbqError):
+    """The server does not know this call; it may be older than this client."""
+
+
+class Unavailable(ThumbqError):
+    """The server was not reached in time, or has too much to do; try again after a pause."""
+
+    retryable = True
+
+
+class Unsuccessful(ThumbqError):
+    """The job that was waited for ended without a picture: `status` is "Failed" or "Cancelled"."""
+
+    def __init__(self, message: str, job_id: int, status: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.status = status
+
+
+_BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.FAILED_PRECONDITION: Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
+    grpc.StatusCode.UNAUTHENTICATED: AccessDenied,
+    grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
+    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,
+    grpc.StatusCode.ABORTED: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
+}
+
+
+def error_of(error: grpc.aio.AioRpcError) -> ThumbqError:
+    """Return the exception that a call's status stands for."""
+    kind = _BY_CODE.get(error.code(), ThumbqError)
+    return kind(error.details() or error.code().name)

@@ -1,0 +1,156 @@
+"""Keeps a worker's stream open, on a thread and an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import grpc
+
+from thumbq.connection import Link, describe, open_channel
+from thumbq.outbox import Outbox
+from thumbq.stream import ServerSilent, WorkerStream
+from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
+from thumbq.working.ledger import Handlers, Ledger
+
+_logger = logging.getLogger("thumbq")
+
+# Seconds between attempts to reach the server with the last results.
+_STOPPING_PAUSE = 0.2
+# Before the first Welcome, these mean that the worker is configured wrongly, and a retry does not help.
+_REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+Watch = Callable[[Ledger], Awaitable[None]]
+
+
+class Network:
+    """Talks to the server beside the handlers' loop, which a handler may block.
+
+    The caller's loop calls `start`, `stop`, `abandon` and `cancel`; everything else runs on the thread.
+    """
+
+    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int) -> None:
+        self._target = target
+        self._hello = hello
+        self._window = window
+        self._link = Link(target)
+        self._caller = asyncio.get_running_loop()
+        # The same kind of loop as the caller's, which may be uvloop's.
+        self._loop = type(self._caller)()
+        self._wake = asyncio.Event()
+        self.outbox = Outbox(self._wake)
+        self.ledger = Ledger(self.outbox, self._wake, self._loop)
+        self._stopping = asyncio.Event()
+        self._stream: WorkerStream | None = None
+        self._task: asyncio.Task[None] | None = None
+        # Done when the thread has nothing more to do; its exception is the server's refusal.
+        self.ended: asyncio.Future[None] = self._caller.create_future()
+
+    def start(self, handlers: Handlers, watch: Watch) -> None:
+        """Connect, and hand jobs to `handlers`. `watch` runs beside it on the same thread."""
+        self.ledger.connect(handlers, self._caller)
+        # A daemon: a program whose handler never returns can still end.
+        threading.Thread(target=self._run, args=(watch,), name="thumbq-network", daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more jobs, and end as soon as all results are acknowledged."""
+        self._post(self._stop)
+
+    def abandon(self) -> None:
+        """Give back the jobs whose handlers do not end."""
+        self._post(self.ledger.abandon)
+
+    async def cancel(self) -> None:
+        """End now, and wait for it."""
+        self._post(self._cancel)
+        await asyncio.wait((self.ended,))
+        # Whoever waited for the end has seen the exception; the last one need not.
+        self.ended.exception()
+
+    def _post(self, call: Callable[[], object]) -> None:
+        # A loop that is closed has nothing more to do.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
+
+    def _run(self, watch: Watch) -> None:
+        error: BaseException | None = None
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._main(watch))
+        except BaseException as raised:  # noqa: BLE001 - the caller receives it
+            error = raised
+        with suppress(RuntimeError):  # the caller's loop may be closed
+            self._caller.call_soon_threadsafe(self._end, error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if error is None or isinstance(error, asyncio.CancelledError):
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
+
+    async def _main(self, watch: Watch) -> None:
+        self._task = asyncio.current_task()
+        watching = asyncio.ensure_future(watch(self.ledger))
+        try:
+            await self._stay_connected()
+        finally:
+            watching.cancel()
+            await asyncio.wait((watching,))
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._stream:
+            self._stream.drain()
+
+    def _cancel(self) -> None:
+        self._stopping.set()
+        if self._task:
+            self._task.cancel()
+
+    async def _stay_connected(self) -> None:
+        """Keep a stream open until the worker stops and has nothing more to send."""
+        ledger, outbox = self.ledger, self.outbox
+        while not (self._stopping.is_set() and outbox.empty and not ledger.held):
+            outbox.resend()
+            stream = WorkerStream(self._hello, self._window, ledger, outbox, self._wake, self._welcomed)
+            if self._stopping.is_set():
+                stream.drain()
+            self._stream = stream
+            try:
+                async with open_channel(self._target) as channel:
+                    await stream.run(channel)
+                reason = "it ended the stream"
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _REFUSALS and not self._hello.session_id:
+                    raise
+                reason = describe(error)
+            except ServerSilent:
+                reason = "it says nothing"
+            finally:
+                self._stream = None
+            if stream.reconnect_after is not None:
+                _logger.info("%s asked to reconnect", self._target)
+                await self._pause(max(stream.reconnect_after, self._link.pause()))
+            elif not self._stopping.is_set():
+                await self._pause(self._link.down(reason))
+            elif ledger.held or not outbox.empty:
+                await asyncio.sleep(_STOPPING_PAUSE)
+
+    def _welcomed(self, welcome: StreamJobsResponse.Welcome) -> None:
+        if not self._hello.session_id:
+            _logger.info("Connected to %s as %s", self._target, self._hello.worker_id)
+        self._hello.session_id = welcome.session_id
+        self._link.up()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()

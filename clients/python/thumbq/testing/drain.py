@@ -1,0 +1,71 @@
+"""Works a queue dry with a handler, in the caller's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from thumbq.connection import open_channel
+from thumbq.outcome import JobFailed, JobReleased, Thumbnail
+from thumbq.v1.job_pb2 import Job, Result
+from thumbq.v1.queue_pb2 import DequeueJobRequest, ReportResultsRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq.working.handler import Handler, as_failure, is_async
+
+
+class Drained(NamedTuple):
+    """A job, and how its handler ended: with a picture or with an exception."""
+
+    job: Job
+    outcome: Thumbnail | BaseException
+
+
+async def drain(address: str, handler: Handler, *, worker_id: str = "drain") -> list[Drained]:
+    """Run the handler on each job that is due, one after another, and report the results as a worker does.
+
+    Returns when no job is due. A job that failed and is due again after a back-off stays in the queue; a job that the
+    handler released is not asked for again, and raises RuntimeError, since it would come back without an end. Raises
+    ValueError for a result that the queue refuses.
+    """
+    drained: list[Drained] = []
+    released: set[int] = set()
+    async with open_channel(address) as channel:
+        queue = QueueServiceStub(channel)
+        while (response := await queue.DequeueJob(DequeueJobRequest(worker_id=worker_id))).HasField("job"):
+            job = response.job
+            outcome = JobReleased() if job.id in released else await _run(handler, job)
+            answer = await queue.ReportResults(ReportResultsRequest(results=[_result(job, outcome)]))
+            if job.id in released:
+                raise RuntimeError(f"job {job.id} was released, and is due again")
+            if answer.exceptions:
+                raise ValueError(f"the queue refused the result of job {job.id}: {answer.exceptions[0].message}")
+            if isinstance(outcome, JobReleased):
+                released.add(job.id)
+            drained.append(Drained(job, outcome))
+    return drained
+
+
+async def _run(handler: Handler, job: Job) -> Thumbnail | BaseException:
+    try:
+        outcome: object = await handler(job) if is_async(handler) else await asyncio.to_thread(handler, job)
+    except Exception as error:  # noqa: BLE001 - it is how the job ends
+        return error
+    return outcome if isinstance(outcome, Thumbnail) else as_failure(job, outcome)
+
+
+def _result(job: Job, outcome: Thumbnail | BaseException) -> Result:
+    result = Result(lease_token=job.lease_token)
+    if isinstance(outcome, Thumbnail):
+        path, size_bytes, width, height = outcome
+        result.complete.CopyFrom(
+            Result.Complete(thumbnail_path=path, size_bytes=size_bytes, width=width, height=height)
+        )
+    elif isinstance(outcome, JobReleased):
+        result.release.SetInParent()
+    else:
+        failure = outcome if isinstance(outcome, JobFailed) else as_failure(job, outcome)
+        result.fail.error_message = failure.message
+        result.fail.retryable = failure.retryable
+        if failure.retry_delay is not None:
+            result.fail.retry_delay.FromMicroseconds(round(failure.retry_delay * 1_000_000))
+    return result

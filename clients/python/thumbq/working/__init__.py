@@ -1,0 +1,1 @@
+"""The jobs that a worker holds, and how its handlers run."""

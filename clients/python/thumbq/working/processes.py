@@ -1,0 +1,140 @@
+"""Runs handlers that need a processor for themselves, each in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Any, Self
+
+from thumbq.outcome import JobFailed, JobReleased, Thumbnail
+from thumbq.v1.job_pb2 import Job
+from thumbq.working.handler import Handler
+from thumbq.working.threads import current_cancellation
+
+_logger = logging.getLogger("thumbq")
+
+# Never "fork": a fork of a process whose threads talk gRPC may hang.
+_spawning = multiprocessing.get_context("spawn")
+
+
+class Processes:
+    """A blocking handler that runs another one in a process, one process for each thread that calls it."""
+
+    def __init__(self, handler: Handler) -> None:
+        try:
+            pickle.dumps(handler)
+        except Exception as error:
+            raise TypeError(f"with processes=True, the handler must be a function of a module: {error}") from error
+        self._handler = handler
+        self._own = threading.local()
+        self._all: set[_Child] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in list(self._all):
+            child.kill()
+
+    def __call__(self, job: Job) -> Thumbnail:
+        """Run the handler in this thread's process; a cancellation kills the process."""
+        child = self._child()
+        cancellation = current_cancellation.get()
+        cancellation.on_set(child.kill)
+        try:
+            outcome = child.run(job)
+        except (EOFError, OSError):
+            self._all.discard(child)
+            self._own.child = None
+            raise JobFailed(f"The handler's process ended: {child.how_it_ended()}") from None
+        finally:
+            cancellation.on_set(None)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]  # the slot checks what it is
+
+    def _child(self) -> _Child:
+        child: _Child | None = getattr(self._own, "child", None)
+        if child is None:
+            child = self._own.child = _Child(self._handler)
+            self._all.add(child)
+        return child
+
+
+class _Child:
+    """A process, and the pipe to it."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._pipe, theirs = _spawning.Pipe()
+        self._process: SpawnProcess = _spawning.Process(
+            target=_serve, args=(theirs, handler), name="thumbq-handler", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def run(self, job: Job) -> Any:
+        """Return what the handler returns, or the exception that it raises. Raises EOFError, OSError."""
+        self._pipe.send(job)
+        return self._pipe.recv()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def how_it_ended(self) -> str:
+        self._process.join(5)
+        self._pipe.close()
+        code = self._process.exitcode
+        if code is None:
+            return "its pipe is closed"
+        return f"exit code {code}" if code >= 0 else f"killed by signal {signal.Signals(-code).name}"
+
+
+def _serve(pipe: Connection, handler: Handler) -> None:
+    """Run jobs until the pipe is closed; the worker alone decides when that is."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_run(handler, job))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _run(handler: Handler, job: Job) -> object:
+    try:
+        outcome = handler(job)
+        if inspect.isawaitable(outcome):
+            outcome = asyncio.run(_awaited(outcome))
+        if not isinstance(outcome, Thumbnail):
+            raise TypeError(f"the handler returned {type(outcome).__name__}, not a Thumbnail")
+    except (JobFailed, JobReleased) as error:
+        return error
+    except BaseException as error:
+        _logger.warning("Job %d (model %d) failed", job.id, job.model_id, exc_info=error)
+        # The exception itself may not go through a pipe.
+        return JobFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return outcome
+
+
+async def _awaited(outcome: Any) -> Any:
+    return await outcome

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Claims jobs over JSON, and renders them one after another: worker.sh GATEWAY THUMBNAILS
+set -euo pipefail
+gateway=$1/api/thumbnail-jobs thumbnails=$2
+worker="bash-$(hostname)-$$"
+
+post() { curl --silent --show-error --fail-with-body --header 'Content-Type: application/json' --data "$2" "$gateway/$1"; }
+
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
+# Bash waits for curl before it looks at a signal, so a job that was claimed meanwhile is still rendered.
+stopping=
+trap 'stopping=1' TERM INT
+while [ -z "$stopping" ]; do
+    # The answer is empty when no job came within 5 seconds. When the gateway is away, wait a moment.
+    job=$(post dequeue "{\"workerId\": \"$worker\", \"wait\": \"5s\"}") || { sleep 2; continue; }
+    [ -n "$job" ] || continue
+    id=$(jq .id <<<"$job")
+    token=$(jq -r .leaseToken <<<"$job")
+    picture=$thumbnails/$(jq -r .modelHash <<<"$job").png
+    if size=$("$RENDER" "$(jq .modelId <<<"$job")" "$picture" 2>"$errors"); then
+        read -r width height <<<"$size"
+        result=$(jq -n --arg token "$token" --arg path "$picture" --argjson size "$(stat -c %s "$picture")" \
+            --argjson width "$width" --argjson height "$height" \
+            '{leaseToken: $token, thumbnailPath: $path, sizeBytes: $size, width: $width, height: $height}')
+        post "$id/complete" "$result" >/dev/null || echo "job $id: the result was refused" >&2
+    else
+        result=$(jq -n --arg token "$token" --arg error "$(head -c 1000 "$errors")" \
+            '{leaseToken: $token, errorMessage: ($error | if . == "" then "no reason given" else . end)}')
+        post "$id/fail" "$result" >/dev/null || echo "job $id: the failure was refused" >&2
+    fi
+done

@@ -1,0 +1,77 @@
+"""The workers in examples/ against a real service, each started as its page says."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from thumbq import BlockingClient, Unsuccessful
+from thumbq.testing import PrivateService, private_service
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DIGEST = hashlib.sha256(b"model").digest()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[PrivateService]:
+    with private_service() as service:
+        yield service
+
+
+@contextmanager
+def running(*command: str | Path, **variables: str) -> Iterator[None]:
+    """Run a worker until the block ends; SIGTERM ends it in order."""
+    with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **variables}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_photos_get_thumbnails_and_a_text_file_its_reason(service: PrivateService, tmp_path: Path):
+    Image.new("RGB", (2000, 1000), "teal").save(tmp_path / "1.jpg")
+    Image.new("L", (30, 40)).save(tmp_path / "2.png")
+    (tmp_path / "3.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no number")
+    with running(sys.executable, EXAMPLES / "photos/worker.py", tmp_path, service.thumbnails, service.address):
+        output = subprocess.check_output(
+            [sys.executable, EXAMPLES / "photos/enqueue.py", tmp_path, service.address], text=True, timeout=50
+        )
+    first, second, third = output.splitlines()
+    assert first.startswith("1.jpg: 512 × 256, /models/1/thumbnail/file")
+    assert second.startswith("2.png: 30 × 40, /models/2/thumbnail/file")
+    assert third == "3.txt: 3.txt is no picture"
+
+
+def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_path: Path):
+    render = tmp_path / "render.sh"
+    render.write_text("#!/bin/sh\n[ $1 = 21 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
+    render.chmod(0o755)
+    with (
+        running(EXAMPLES / "bash/worker.sh", service.url.rstrip("/"), service.thumbnails, RENDER=str(render)),
+        BlockingClient(service.address) as client,
+    ):
+        good = client.enqueue(21, DIGEST).job_id
+        bad = client.enqueue(22, DIGEST, max_attempts=1).job_id
+        picture = client.wait_for(good, timeout=40)
+        assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
+        with pytest.raises(Unsuccessful, match="no such model"):
+            client.wait_for(bad, timeout=40)
+
+
+def test_the_systemd_unit_is_valid():
+    unit = EXAMPLES / "systemd/thumbq-worker.service"
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False, timeout=50
+    )
+    # The program and its user exist only where the unit is installed.
+    complaints = [
+        line for line in checked.stderr.splitlines() if str(unit.name) in line and "not executable" not in line
+    ]
+    assert complaints == []

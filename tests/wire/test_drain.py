@@ -1,0 +1,40 @@
+"""`thumbq.testing.drain` works a queue dry as a worker would."""
+
+import pytest
+
+from tests.wire.sdk import PICTURE, enqueue
+from thumbq import Client, Job, JobReleased, Thumbnail
+from thumbq.testing import drain
+
+
+async def test_what_is_due_is_worked_and_what_waits_for_a_retry_stays(server: str):
+    await enqueue(server, 3)
+
+    async def handler(job: Job) -> Thumbnail:
+        if job.model_id == 2:
+            raise ValueError("no model")
+        return PICTURE
+
+    drained = await drain(server, handler)
+    assert [item.job.model_id for item in drained] == [1, 2, 3]
+    assert isinstance(drained[1].outcome, ValueError)
+    async with Client(server) as client:
+        assert [job.status async for job in client.jobs()] == ["Completed", "Pending", "Completed"]
+        assert (await client.job(drained[1].job.id)).error_message == "ValueError: no model"
+    assert await drain(server, handler) == []
+
+
+async def test_a_job_that_is_always_released_has_no_end(server: str):
+    await enqueue(server, 1)
+
+    def handler(job: Job) -> Thumbnail:
+        raise JobReleased
+
+    with pytest.raises(RuntimeError, match="was released, and is due again"):
+        await drain(server, handler)
+
+
+async def test_a_result_that_the_queue_refuses_is_an_error_of_the_test(server: str):
+    await enqueue(server, 1)
+    with pytest.raises(ValueError, match="the queue refused the result"):
+        await drain(server, lambda _: Thumbnail("../a.png", 1, 1, 1))
