@@ -660,7 +660,8 @@ SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
 -- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
 PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
+     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND l.expires_at <= now() AND ($2::bigint[]) IS NOT NULL
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
@@ -789,9 +790,11 @@ WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
         AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), before AS (
+    SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+     WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
 ), renewed AS (
-    UPDATE jobs j SET request_no = nextval('request_seq')
-      FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+    UPDATE jobs j SET request_no = nextval('request_seq') FROM before b WHERE j.id = b.id
     RETURNING j.id AS job_id
 ), followed AS (
     UPDATE attempts a SET request_no = NULL
@@ -890,9 +893,11 @@ WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
         AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), held AS ( -- leases are locked in this order by every statement
+    SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+     ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
 )
-UPDATE leases l SET rerun_request_no = nextval('request_seq')
-  FROM input i WHERE l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+UPDATE leases l SET rerun_request_no = nextval('request_seq') FROM held h WHERE l.job_id = h.job_id
 RETURNING l.job_id;
 
 -- retry_find: $1 job_ids

@@ -8,7 +8,18 @@ from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.reporting.results import Entrant, Part, rarely
 from bench.session import Session
-from bench.subjects.contenders import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, RIVALS, THUMBQ, Contender, Crew
+from bench.subjects.contenders import (
+    AWA,
+    GRAPHILE,
+    OBAN,
+    PG_BOSS,
+    PGQUEUER,
+    PROCRASTINATE,
+    RIVALS,
+    THUMBQ,
+    Contender,
+    Crew,
+)
 
 _Measure = Callable[[Session], Awaitable[Figures]]
 _TWO_SERVERS = THUMBQ.with_processes(2)
@@ -24,7 +35,7 @@ async def drain(lab: Lab, part: Part) -> None:
     ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))
     entrants = [ours, pgqueuer, graphile]
     if not lab.brief:
-        more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE]
+        more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE, OBAN, AWA]
         entrants += [rarely(entrant(one)) for one in more]
         entrants.append(entrant(_TWO_SERVERS, f"2 servers, {_TWO_SERVERS.drains}"))
     await lab.compare(part, entrants)
@@ -45,7 +56,9 @@ async def enqueue(lab: Lab, part: Part) -> None:
     others = [entrant(GRAPHILE, 4)]
     if not lab.brief:
         ours.append(entrant(THUMBQ, 1))
-        others += [rarely(entrant(one, in_flight)) for one in (PG_BOSS, PROCRASTINATE) for in_flight in (4, 1)]
+        others += [
+            rarely(entrant(one, in_flight)) for one in (PG_BOSS, PROCRASTINATE, OBAN, AWA) for in_flight in (4, 1)
+        ]
         others += [rarely(entrant(GRAPHILE, 1)), entrant(_TWO_SERVERS, 4)]
     await lab.compare(part, [*ours, *pgqueuer, *others])
     best, peer = (_best(part, rows, "jobs_per_s", max) for rows in (ours, pgqueuer))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "bench" / "out"
 PEERS = ROOT / "bench" / "peers"
 PEERS_PYTHON = OUT / ".peers-python"
+OBANS_PYTHON = OUT / ".oban-python"
 PEERS_NODE = OUT / "peers-node"
 
 
@@ -104,24 +105,41 @@ PROCRASTINATE = Contender(
     picks_up=Crew({"concurrency": 10}),
     slowness=20,
 )
-RIVALS = (PGQUEUER, GRAPHILE, PG_BOSS, PROCRASTINATE)
+OBAN = Contender(
+    "Oban",
+    [str(OBANS_PYTHON / "bin/python"), "-m", "bench.drivers.oban"],
+    unfinished="SELECT FROM oban_jobs WHERE state <> 'completed'",
+    drains=Crew({"limit": 500}, 2),
+    picks_up=Crew({"limit": 10}),
+    slowness=10,
+)
+AWA = Contender(
+    "awa-pg",
+    [str(PEERS_PYTHON / "bin/python"), "-m", "bench.drivers.awa"],
+    # Its view of all jobs takes minutes with 100,000 of them.
+    unfinished="""
+        SELECT FROM (SELECT count(*) FROM awa.ready_entries) AS e (entered),
+                    (SELECT coalesce(sum(completed_count), 0) FROM awa.receipt_completion_batches) AS c (completed)
+         WHERE entered > completed
+    """,
+    drains=Crew({"max_workers": 1_000, "claimers": 2, "claim_batch_size": 512}),
+    picks_up=Crew({"max_workers": 10, "claimers": 1, "claim_batch_size": 10}),
+    slowness=5,
+)
+RIVALS = (PGQUEUER, GRAPHILE, PG_BOSS, PROCRASTINATE, OBAN, AWA)
 
 
 def install_peers() -> dict[str, str]:
     """Install the missing peers. Return those that could not be installed, each with the reason."""
+    installations = (
+        (PEERS / "requirements.txt", PEERS_PYTHON, (PGQUEUER, PROCRASTINATE, AWA)),
+        (PEERS / "requirements-oban.txt", OBANS_PYTHON, (OBAN,)),
+        (PEERS / "package.json", PEERS_NODE, (GRAPHILE, PG_BOSS)),
+    )
     problems: dict[str, str] = {}
-    requirements = PEERS / "requirements.txt"
-    if not _is_current(requirements, PEERS_PYTHON):
-        command = ["sh", str(ROOT / "scripts/install.sh"), str(PEERS_PYTHON), "--requirement", str(requirements)]
-        problem = _install(command, requirements, PEERS_PYTHON)
-        problems |= dict.fromkeys((PGQUEUER.name, PROCRASTINATE.name), problem) if problem else {}
-    package = PEERS / "package.json"
-    if not _is_current(package, PEERS_NODE):
-        PEERS_NODE.mkdir(parents=True, exist_ok=True)
-        shutil.copy(package, PEERS_NODE)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(PEERS_NODE)]
-        problem = _install(command, package, PEERS_NODE)
-        problems |= dict.fromkeys((GRAPHILE.name, PG_BOSS.name), problem) if problem else {}
+    for wanted, folder, peers in installations:
+        if not _is_current(wanted, folder) and (problem := _install(wanted, folder)):
+            problems |= {peer.name: problem for peer in peers}
     return problems
 
 
@@ -136,7 +154,8 @@ def version(name: str) -> str:
         except OSError:
             commit = ""
         return f"{importlib.metadata.version('thumbq')} ({commit})" if commit else importlib.metadata.version("thumbq")
-    pins = dict(line.split("==") for line in (PEERS / "requirements.txt").read_text().splitlines() if "==" in line)
+    wanted = "\n".join(file.read_text() for file in sorted(PEERS.glob("requirements*.txt")))
+    pins = dict(line.split("==") for line in wanted.splitlines() if "==" in line)
     pins |= json.loads((PEERS / "package.json").read_text())["dependencies"]
     return str(pins[name.lower()])
 
@@ -146,10 +165,19 @@ def _is_current(wanted: Path, folder: Path) -> bool:
     return stamp.exists() and stamp.read_bytes() == wanted.read_bytes()
 
 
-def _install(command: list[str], wanted: Path, folder: Path) -> str:
-    """Run an installer. Return the reason of a failure, or an empty text."""
+def _install(wanted: Path, folder: Path) -> str:
+    """Install what a file asks for into a folder. Return the reason of a failure, or an empty text."""
+    environment = dict(os.environ)
+    if wanted.suffix == ".json":
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wanted, folder)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    else:
+        command = ["sh", str(ROOT / "scripts/install.sh"), str(folder), "--requirement", str(wanted)]
+        if folder == OBANS_PYTHON:
+            environment["PYTHON"] = "python3.12 python3.13 python3.14"  # it does not run on 3.11
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=os.environ)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=environment)
     except OSError as problem:
         return f"not installed: {command[0]}: {problem.strerror}"
     except subprocess.TimeoutExpired:

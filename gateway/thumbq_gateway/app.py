@@ -35,6 +35,7 @@ from thumbq_gateway.signalr.wing import SignalR
 from thumbq_gateway.transcoding.finish import Finish
 from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_gateway.transcoding.routes import Table, routes_of
+from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import joined
@@ -68,6 +69,7 @@ class Parts:
     metrics: Metrics
     bodies: Bodies
     table: Table
+    together: Together
     transcoder: Transcoder
     fanout: Fanout
     upstream: Upstream
@@ -81,6 +83,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     metrics = Metrics()
     bodies = Bodies(timeout=settings.body_timeout)
     table = routes_of(_SERVICES)
+    together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
     upstream = Upstream(
         channel,
@@ -107,7 +110,8 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         metrics=metrics,
         bodies=bodies,
         table=table,
-        transcoder=Transcoder(table, channel, bodies, metrics.requests),
+        together=together,
+        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -133,7 +137,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.add_routes(notifications.routes())
     app.add_routes(ThumbnailFiles(channel, settings.thumbnail_root).routes())
     app.add_routes(Uploads(settings.thumbnail_root, parts.bodies).routes())
-    app.add_routes(Finish(channel, parts.bodies).routes())
+    app.add_routes(Finish(channel, parts.together, parts.bodies).routes())
     app.add_routes(Neighbours(channel).routes())
     app.add_routes(parts.hubs.routes())
     app.add_routes(_routes_by_settings(settings, parts.forwarder))
@@ -199,6 +203,7 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
         parts.transcoder.end_long_polls()
         parts.bodies.close()
         await runner.cleanup()
+        await parts.together.settle()
 
 
 async def _open_doors(settings: Settings, runner: web.AppRunner) -> None:

@@ -30,6 +30,13 @@ class RequestMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
             registry=registry,
         )
+        self.together = Histogram(
+            "thumbq_gateway_calls_together",
+            "Calls in a message to the server, by kind. Calls that come together leave together.",
+            ["kind"],
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=registry,
+        )
         self.long_polls = Gauge(
             "thumbq_gateway_long_polls", "Calls that wait for a job, or for the end of one.", registry=registry
         )

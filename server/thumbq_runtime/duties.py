@@ -24,6 +24,8 @@ async def running(*duties: Coroutine[Any, Any, object], failure: str, broken: as
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for duty in duties:
+            duty.close()  # one that never began, in a program that stopped at once, would warn that nobody awaited it
 
 
 async def _guarded(duty: Coroutine[Any, Any, object], failure: str, broken: asyncio.Event) -> None:

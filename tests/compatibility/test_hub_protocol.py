@@ -83,6 +83,7 @@ async def test_another_gateway_with_the_same_secret_takes_the_connection(server:
         ({"protocol": "json", "version": 2}, "Only version 1 of the 'json' protocol is supported."),
         ({"type": 6}, "Expected a handshake request with a protocol."),
         ([], "A message must be a JSON object."),
+        (json.loads("[" * 101 + "]" * 101), "A message has more than 100 levels."),
     ],
 )
 async def test_a_bad_handshake_is_refused_and_ends_the_connection(client: Client, first: object, error: str) -> None:

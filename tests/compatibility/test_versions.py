@@ -11,6 +11,9 @@ from tests.compatibility.pictures import picture
 from tests.compatibility.wire import Hub
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
+from tests.support.server import running_server
+from thumbq_server.storage import maintenance
+from thumbq_server.storage.postgres.database import Database
 
 UNKNOWN = {"sizeBytes": None, "width": None, "height": None, "errorMessage": None}
 
@@ -130,6 +133,26 @@ async def test_a_page_hears_of_the_versions_it_has_joined(client: Client, thumbn
     async with Hub.connected(client.http, "/thumbnailHub") as page:
         present = (await page.call("JoinModelVersionGroup", "7"))[-1]
         assert present["arguments"][0]["status"] == "Ready"
+
+
+async def test_a_page_hears_what_its_version_shows_after_a_hole_in_the_log(
+    restartable: RestartableServer, thumbnail_root: Path
+) -> None:
+    async with running_gateway(restartable.address) as http, Hub.connected(http, "/thumbnailHub") as page:
+        await enqueue(Client(http), 7)
+        await page.call("JoinModelVersionGroup", "7")
+        await restartable.stop()
+        async with (
+            running_server(restartable.database_url) as other,
+            running_gateway(other, thumbnail_root=str(thumbnail_root)) as elsewhere,
+        ):
+            await render(Client(elsewhere), thumbnail_root / "7", picture("PNG"))
+        async with Database(restartable.database_url) as database:
+            while await maintenance.prune_log(database, 0, 100):
+                pass
+        await restartable.start()
+        while (await page.event("ThumbnailStatusChanged"))["status"] != "Ready":
+            pass
 
 
 async def test_a_version_is_rendered_again_by_itself(client: Client, thumbnail_root: Path) -> None:

@@ -130,6 +130,16 @@ async def test_expirers_at_once_take_each_lease_once(queue, lanes):
     assert len(await queue.news()) == 200
 
 
+async def test_ends_of_one_model_at_once_do_not_block_each_other(queue, lanes, no_second_try):
+    for _ in range(10):
+        tokens = await queue.claimed(*[new_job(1, file=file, force=True) for file in range(1, 11)])
+        await queue.let_run_out(*tokens[:8])
+        expiries = [expire(lane, 1, DELAYS, 1.0) for lane in lanes[1:7]]
+        await at_once(*expiries, queue.on(lanes[8]).complete(*tokens[8:]), queue.on(lanes[9]).fail(*tokens[:2]))
+        await queue.expire(limit=100)
+        await queue.make_due(*[token.job_id for token in tokens])
+
+
 async def test_an_expiry_passes_by_what_another_is_ending(queue):
     first, second = await queue.claimed(new_job(1), new_job(2))
     await queue.let_run_out(first, second)

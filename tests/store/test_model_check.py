@@ -262,6 +262,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("no_second_try")
 def test_the_store_does_what_the_state_diagram_says(database_url: str):
     with closing(Store(database_url)) as store:
         run_state_machine_as_test(

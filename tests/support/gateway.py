@@ -26,13 +26,13 @@ class RestartableServer:
     """A server that can stop and start again at the same address."""
 
     def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+        self.database_url = database_url
         self._context: Any = None
         self.address = ""
 
     async def start(self) -> None:
         port = self.address.rpartition(":")[2]
-        self._context = running_server(self._database_url, grpc_port=int(port or 0))
+        self._context = running_server(self.database_url, grpc_port=int(port or 0))
         self.address = await self._context.__aenter__()
 
     async def stop(self) -> None:

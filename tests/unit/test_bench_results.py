@@ -85,5 +85,5 @@ def test_without_git_the_version_stands_alone(monkeypatch: pytest.MonkeyPatch):
 
 def test_without_npm_a_contender_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", "/nowhere")
-    reason = contenders._install(["npm", "install"], tmp_path / "package.json", tmp_path)
+    reason = contenders._install(contenders.PEERS / "package.json", tmp_path / "node")
     assert reason == "not installed: npm: No such file or directory"

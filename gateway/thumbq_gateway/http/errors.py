@@ -58,22 +58,26 @@ class Refusal(Exception):
 def refused_by_server(error: grpc.RpcError) -> Refusal:
     """Return the server's error as a refusal, without details that are meant for the operator."""
     assert isinstance(error, grpc.aio.AioRpcError)
-    code = error.code()
+    return refused(error.code(), error.details() or "")
+
+
+def refused(code: grpc.StatusCode, details: str) -> Refusal:
+    """Return the status that a call has ended with as a refusal."""
     if code is grpc.StatusCode.CANCELLED:
         # Our caller is still there, so the server has cancelled the call: it is stopping.
         code = grpc.StatusCode.UNAVAILABLE
     if code in _UNEXPECTED:
-        return _internal(_reference_in(error) or _logged(rpc_code=code.name, rpc_details=error.details()))
-    return Refusal(code, _MESSAGES.get(code) or error.details() or code.value[1])
+        return _internal(_reference_in(details) or _logged(rpc_code=code.name, rpc_details=details))
+    return Refusal(code, _MESSAGES.get(code) or details or code.value[1])
 
 
 def _internal(reference: str) -> Refusal:
     return Refusal(grpc.StatusCode.INTERNAL, f"Internal error. Its reference in the log is {reference}.")
 
 
-def _reference_in(error: grpc.aio.AioRpcError) -> str | None:
+def _reference_in(details: str) -> str | None:
     """Return the reference under which the server has logged the error."""
-    named = _REFERENCE.search(error.details() or "")
+    named = _REFERENCE.search(details)
     return named[1] if named else None
 
 

@@ -44,7 +44,7 @@ class Listener(Protocol):
     def hear(self, notifications: Sequence[Notification]) -> None:
         """Take the notifications that follow those before."""
 
-    def forget(self) -> None:
+    def log_has_hole(self) -> None:
         """Take note of a hole in the log."""
 
 
@@ -144,7 +144,7 @@ class Upstream:
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
             for listener in self.listeners:
-                listener.forget()
+                listener.log_has_hole()
             return
         for start in range(0, len(response.notifications), _BATCH):
             batch = response.notifications[start : start + _BATCH]

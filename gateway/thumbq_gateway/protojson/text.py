@@ -3,19 +3,25 @@
 import json
 import re
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import NoReturn
 
 from thumbq_gateway.protojson.values import InvalidValue
 
 # 10,000 results have about 120,000 values. A value that the contract does not know costs as much as one that it does.
 MOST_VALUES = 150_000
+MOST_LEVELS = 100
 _LONGEST_NUMBER = 100  # characters
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 
 
 def parse_json(body: bytes) -> object:
     """Parse a body; an empty one is an empty object. A fraction becomes a Decimal. Raises InvalidValue."""
     _check_cost(body)
+    if is_too_deep(body):
+        raise InvalidValue(f"has more than {MOST_LEVELS} levels")
     try:
         text = body.decode("utf-8-sig")
         return _decode(text) if text.strip() else {}
@@ -24,8 +30,14 @@ def parse_json(body: bytes) -> object:
         raise InvalidValue(problem) from None
     except UnicodeDecodeError:
         raise InvalidValue("is not valid UTF-8") from None
-    except RecursionError:
-        raise InvalidValue("is nested too deeply") from None
+
+
+def is_too_deep(text: bytes) -> bool:
+    """Return whether lists and objects are nested more deeply than MOST_LEVELS."""
+    if text.count(b"[") + text.count(b"{") <= MOST_LEVELS:
+        return False
+    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MOST_LEVELS
 
 
 def _check_cost(body: bytes) -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_gateway.protojson.text import MOST_LEVELS, is_too_deep
 
 SEPARATOR = "\x1e"
 LARGEST_MESSAGE = 32 * 1024  # bytes that a client may send as one message, as in ASP.NET
@@ -127,9 +128,11 @@ def read_invocation(message: dict[str, Any]) -> Invocation:
 
 
 def _object(record: str) -> dict[str, Any]:
+    if is_too_deep(record.encode(errors="replace")):
+        raise ProtocolError(f"A message has more than {MOST_LEVELS} levels.")
     try:
         value = json.loads(record)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ProtocolError("A message is not valid JSON.") from None
     if not isinstance(value, dict):
         raise ProtocolError("A message must be a JSON object.")

@@ -77,9 +77,9 @@ class SignalR:
         self._pages.hear(notifications)
         self._nudges.hear(notifications)
 
-    def forget(self) -> None:
+    def log_has_hole(self) -> None:
         """Take note of a hole in the log."""
-        self._pages.forget()
+        self._pages.log_has_hole()
 
     def drain(self) -> None:
         """End all connections; their clients come back, here or to another gateway."""

@@ -8,9 +8,7 @@ from aiohttp import web
 from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import (
     CompleteJobRequest,
-    CompleteJobResponse,
     FailJobRequest,
-    FailJobResponse,
     GetJobRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
@@ -19,6 +17,7 @@ from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text, whole_number_reader
+from thumbq_gateway.transcoding.together import Together
 
 _DEADLINE = 10.0  # seconds
 # For a worker that does not know them.
@@ -30,9 +29,10 @@ _read_job_id = whole_number_reader(0, 2**63 - 1)
 class Finish:
     """The handler."""
 
-    def __init__(self, channel: grpc.aio.Channel, bodies: Bodies) -> None:
+    def __init__(self, channel: grpc.aio.Channel, together: Together, bodies: Bodies) -> None:
         self._bodies = bodies
         self._queue = QueueServiceStub(channel)
+        self._together = together
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -47,40 +47,45 @@ class Finish:
             raise web.HTTPNotFound from None
         try:
             body = await self._bodies.decoded(request, MEBIBYTE, lambda body: body)
-            return _json(await self._finish(job_id, body))
+            report = _read_report(job_id, body)
+            return _json(await self._finish(job_id, report))
         except InvalidValue as invalid:
             return _refused(Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)))
         except Refusal as refusal:
             return _refused(refusal)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and (gone := await self._cancelled(job_id)):
-                return _json(gone)
-            return _refused(refused_by_server(error))
 
-    async def _finish(self, job_id: int, body: object) -> dict[str, Any]:
-        if not isinstance(body, dict):
-            raise InvalidValue("must be a JSON object")
-        if _succeeded(body):
-            report = decoder_of(CompleteJobRequest.DESCRIPTOR).fields(body)
-            report = _UNKNOWN_SIZES | report | {"job_id": job_id}
-            answer: CompleteJobResponse | FailJobResponse = await self._queue.CompleteJob(
-                CompleteJobRequest(**report), timeout=_DEADLINE
-            )
-        else:
-            report = decoder_of(FailJobRequest.DESCRIPTOR).fields(body) | {"job_id": job_id}
-            if not report.get("error_message", "").strip():
-                report["error_message"] = _NO_REASON
-            answer = await self._queue.FailJob(FailJobRequest(**report), timeout=_DEADLINE)
+    async def _finish(self, job_id: int, report: CompleteJobRequest | FailJobRequest) -> dict[str, Any]:
+        try:
+            answer = await self._together.call(report)
+        except Refusal as refusal:
+            if refusal.code is grpc.StatusCode.FAILED_PRECONDITION and (gone := await self._cancelled(job_id)):
+                return gone
+            raise
         return {"modelVersionId": None} | encoder_of(answer.DESCRIPTOR)(answer)
 
     async def _cancelled(self, job_id: int) -> dict[str, Any] | None:
         """Return the answer to a worker whose model was deleted meanwhile, or None for other jobs."""
-        job = (await self._queue.GetJob(GetJobRequest(job_id=job_id), timeout=_DEADLINE)).job
+        try:
+            job = (await self._queue.GetJob(GetJobRequest(job_id=job_id), timeout=_DEADLINE)).job
+        except grpc.aio.AioRpcError as error:
+            raise refused_by_server(error) from None
         if job.status != JobStatus.JOB_STATUS_CANCELLED:
             return None
         message = "The job was cancelled; its result is not needed."
         version_id = job.model_version_id if job.HasField("model_version_id") else None
         return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
+
+
+def _read_report(job_id: int, body: object) -> CompleteJobRequest | FailJobRequest:
+    if not isinstance(body, dict):
+        raise InvalidValue("must be a JSON object")
+    if _succeeded(body):
+        report = decoder_of(CompleteJobRequest.DESCRIPTOR).fields(body)
+        return CompleteJobRequest(**(_UNKNOWN_SIZES | report | {"job_id": job_id}))
+    report = decoder_of(FailJobRequest.DESCRIPTOR).fields(body) | {"job_id": job_id}
+    if not report.get("error_message", "").strip():
+        report["error_message"] = _NO_REASON
+    return FailJobRequest(**report)
 
 
 def _succeeded(body: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, other_paths
 from thumbq_gateway.transcoding.endpoint import Endpoint
 from thumbq_gateway.transcoding.routes import Route, Table
+from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
 LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
@@ -16,12 +17,15 @@ LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
 class Transcoder:
     """The HTTP handlers of a route table."""
 
-    def __init__(self, table: Table, channel: grpc.aio.Channel, bodies: Bodies, metrics: RequestMetrics) -> None:
+    def __init__(
+        self, table: Table, channel: grpc.aio.Channel, together: Together, bodies: Bodies, metrics: RequestMetrics
+    ) -> None:
         """Raises LookupError when the contract names an RPC or a field to wait for that does not exist."""
         for name in CLAUSES.keys() - table.keys():
             raise LookupError(f"The contract names {name}, which has no route.")
         self._table = table
         self._channel = channel
+        self._together = together
         self._bodies = bodies
         self._metrics = metrics
         self._long_polls = LongPolls(metrics)
@@ -47,4 +51,4 @@ class Transcoder:
 
     def _call(self, route: Route) -> UnaryCall:
         wait_field = CLAUSES.get(route.name, GENERAL).wait_field
-        return UnaryCall(route, self._channel, self._long_polls, wait_field)
+        return UnaryCall(route, self._channel, self._long_polls, self._together, wait_field)

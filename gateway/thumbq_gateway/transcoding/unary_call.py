@@ -14,8 +14,8 @@ from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_gateway.transcoding.routes import Route
+from thumbq_gateway.transcoding.together import TIMEOUT, Together
 
-_TIMEOUT = 10.0  # seconds, added to the time that the caller asks to wait
 _LONGEST_WAIT = 30.0  # seconds, as in the protocol
 
 
@@ -52,7 +52,12 @@ class UnaryCall:
     """One RPC. Its request is made from JSON values, its response is printed as JSON."""
 
     def __init__(
-        self, route: Route, channel: grpc.aio.Channel, long_polls: LongPolls, wait_field: str | None = None
+        self,
+        route: Route,
+        channel: grpc.aio.Channel,
+        long_polls: LongPolls,
+        together: Together,
+        wait_field: str | None = None,
     ) -> None:
         """`wait_field` names the Duration that the caller is willing to wait; None: the RPC answers at once.
 
@@ -69,14 +74,19 @@ class UnaryCall:
             response_deserializer=GetMessageClass(route.response_type).FromString,
         )
         self._long_polls = long_polls
+        self._kind = together.kind_of(route.request_type)
         self._wait_field = wait_field
         self._response_field = route.response_field
         self._encode = encoder_of(route.shown_type)
 
     async def __call__(self, values: dict[str, Any]) -> Message:
-        """Call the RPC. Raises AioRpcError, and Refusal when a long poll is interrupted."""
+        """Call the RPC, together with others of its kind if there is one. Raises AioRpcError and Refusal."""
         wait = self._wait(values)
-        call = self._ask(self.decoder.message_class(**values), timeout=_TIMEOUT + max(0.0, min(wait, _LONGEST_WAIT)))
+        request = self.decoder.message_class(**values)
+        if self._kind and not wait:
+            together: Message = await self._kind(request)
+            return together
+        call = self._ask(request, timeout=TIMEOUT + max(0.0, min(wait, _LONGEST_WAIT)))
         answer: Message = await (self._long_polls.hold(call) if wait else call)
         return answer
 

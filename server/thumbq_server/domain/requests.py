@@ -24,6 +24,7 @@ MAX_THUMBNAIL_PATH = 500
 MAX_PRIORITY = 9
 
 MAX_BATCH = 10_000
+MAX_TOGETHER = 1_000
 
 MAX_DELAY = timedelta(days=30)
 
@@ -188,17 +189,17 @@ def check_error_message(text: str) -> str:
     return text
 
 
-def check_batch(items: Sequence[object], what: str) -> None:
-    """Raise Invalid unless there are 1 to MAX_BATCH items."""
+def check_batch(items: Sequence[object], what: str, most: int = MAX_BATCH) -> None:
+    """Raise Invalid unless there are 1 to `most` items."""
     if not items:
         raise Invalid(f"{what} must not be empty")
-    check_at_most(items, what)
+    check_at_most(items, what, most)
 
 
-def check_at_most(items: Sequence[object], what: str) -> None:
-    """Raise Invalid when there are more than MAX_BATCH items."""
-    if len(items) > MAX_BATCH:
-        raise Invalid(f"{what} has {len(items)} items; at most {MAX_BATCH} are taken at once")
+def check_at_most(items: Sequence[object], what: str, most: int = MAX_BATCH) -> None:
+    """Raise Invalid when there are more than `most` items."""
+    if len(items) > most:
+        raise Invalid(f"{what} has {len(items)} items; at most {most} are taken at once")
 
 
 def check_wait(wait: timedelta) -> float:

@@ -25,6 +25,7 @@ class Bound(NamedTuple):
 
 _DEFAULT = Bound(64 * KIB)
 BOUNDS: Mapping[str, Bound] = {
+    "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB),
     "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB),
     # An error message may be long: it is cut, and not refused.
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),

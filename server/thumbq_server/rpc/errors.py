@@ -1,13 +1,17 @@
 """What goes wrong, in the words of gRPC."""
 
 import functools
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
+import structlog
 
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
 from thumbq_server.engine.outage import RateLimitedLog, Unavailable
+
+log = structlog.get_logger()
 
 Service = TypeVar("Service")
 Request = TypeVar("Request")
@@ -32,6 +36,21 @@ def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
         if isinstance(error, kind):
             return code, str(error)
     return grpc.StatusCode.FAILED_PRECONDITION, str(error)
+
+
+def status_of_any(method: str, error: Exception) -> tuple[grpc.StatusCode, str]:
+    """Return the status that a caller of `method` gets for whatever it raised.
+
+    Anything but a refusal is logged with a reference. The caller gets INTERNAL with that reference and nothing else.
+    """
+    if isinstance(error, Refused | Unavailable):
+        return status(error)
+    if isinstance(error, NotImplementedError):
+        # grpc's own services raise it for a method that they only declare, such as Health/List.
+        return grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented"
+    reference = uuid.uuid4().hex[:12]
+    log.error("call.failed", method=method, reference=reference, exc_info=error)
+    return grpc.StatusCode.INTERNAL, f"internal error; the server's log has it under {reference}"
 
 
 async def unimplemented(_service: object, _request: object, context: Any) -> None:

@@ -1,20 +1,14 @@
 """What stands before every method: requests are bounded and readable, and nothing unexpected leaks or vanishes."""
 
 import inspect
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
 import grpc
-import structlog
 
-from thumbq_server.domain.refusals import Refused
-from thumbq_server.engine.outage import Unavailable
 from thumbq_server.rpc.bounds import reader
-from thumbq_server.rpc.errors import status
-
-log = structlog.get_logger()
+from thumbq_server.rpc.errors import status_of_any
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 
@@ -22,8 +16,7 @@ Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker on
 class Guard(grpc.aio.ServerInterceptor):
     """Reads requests within their bounds, and answers whatever a method raises.
 
-    A refusal becomes its status. Any other exception is logged with a reference, and the caller gets INTERNAL with
-    that reference and nothing else.
+    A refusal becomes its status; any other exception is logged (`errors.status_of_any`).
     """
 
     def __init__(self) -> None:
@@ -93,13 +86,4 @@ async def _answer(method: str, error: Exception, context: Any) -> None:
     """End the call with the status that belongs to `error`."""
     if isinstance(error, grpc.aio.BaseError):
         raise error  # it ended already, or its client is gone
-    if isinstance(error, Refused | Unavailable):
-        code, details = status(error)
-    elif isinstance(error, NotImplementedError):
-        # grpc's own services raise it for a method that they only declare, such as Health/List.
-        code, details = grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented"
-    else:
-        reference = uuid.uuid4().hex[:12]
-        log.error("call.failed", method=method, reference=reference, exc_info=error)
-        code, details = grpc.StatusCode.INTERNAL, f"internal error; the server's log has it under {reference}"
-    await context.abort(code, details)
+    await context.abort(*status_of_any(method, error))

@@ -46,7 +46,7 @@ async def test_malformed_json_is_refused_with_a_sentence(client: Client) -> None
         (b"[]", "The request body must be a JSON object."),
         (b'"w"', "The request body must be a JSON object."),
         (b"null", "The request body must be a JSON object."),
-        (b"[" * 100_000, "The request body is nested too deeply."),
+        (b"[" * 100_000, "The request body has more than 100 levels."),
         (b'{"wait": ' + b"9" * 5_000 + b"}", "The request body is not valid JSON: "),
     ]
     for body, problem in bad:

@@ -28,6 +28,17 @@ async def test_a_body_with_more_values_than_a_request_can_use_is_refused(client:
     assert (answer.status, answer.json["message"]) == (400, TOO_MANY)
 
 
+@pytest.mark.parametrize("nested", [b"[" * 99 + b"]" * 99, b'{"[":' * 99 + b"1" + b"}" * 99], ids=["lists", "objects"])
+async def test_a_body_of_a_hundred_levels_is_read_and_one_of_a_level_more_is_refused(
+    client: Client, nested: bytes
+) -> None:
+    beside = b'{"modelId": 1, "modelHash": "%b", "[[{": "[{\\"[", "colour": %b}'
+    answer = await client.post(JOBS, data=beside % (b"a" * 64, nested))
+    assert answer.status == 200, answer.text
+    answer = await client.post(JOBS, data=beside % (b"a" * 64, b"[%b]" % nested))
+    assert (answer.status, answer.json["message"]) == (400, "The request body has more than 100 levels.")
+
+
 async def test_punctuation_within_a_text_is_no_value(client: Client) -> None:
     await client.enqueue()
     job = await client.dequeue()

@@ -14,6 +14,7 @@ from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import BadRule, routes_of
+from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
 FIELDS = {
@@ -47,14 +48,15 @@ MODULES = (queue_pb2, notification_pb2, admin_pb2)
 SERVICES = [found for module in MODULES for found in module.DESCRIPTOR.services_by_name.values()]
 
 
-def test_every_annotated_rpc_has_its_route() -> None:
-    annotated = {
+def test_every_unary_rpc_has_its_route() -> None:
+    unary = {
         method.full_name
         for found in SERVICES
         for method in found.methods
         if not method.client_streaming and not method.server_streaming
     }
-    assert routes_of(SERVICES).keys() == annotated
+    # HTTP has its own ways to send requests together.
+    assert routes_of(SERVICES).keys() == unary - {"thumbq.v1.QueueService.CallTogether"}
 
 
 def test_the_contract_names_every_rpc_that_can_wait() -> None:
@@ -66,9 +68,10 @@ def test_the_contract_names_every_rpc_that_can_wait() -> None:
 @pytest.mark.parametrize("wait_field", ["no_field", "worker_id"])
 async def test_an_rpc_cannot_wait_for_a_field_that_is_no_duration(wait_field: str) -> None:
     (route,) = routes_of(SERVICES)["thumbq.v1.QueueService.DequeueJob"]
+    metrics = Metrics().requests
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(LookupError, match=f"DequeueJobRequest has no Duration {wait_field}"):
-            UnaryCall(route, channel, LongPolls(Metrics().requests), wait_field)
+            UnaryCall(route, channel, LongPolls(metrics), Together(channel, metrics), wait_field)
 
 
 def test_a_rule_becomes_a_method_a_path_and_the_fields_in_it() -> None:

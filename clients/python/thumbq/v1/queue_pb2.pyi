@@ -1321,3 +1321,140 @@ class StreamJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamJobsResponse: _TypeAlias = StreamJobsResponse  # noqa: Y015
+
+@_typing.final
+class CallTogetherRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Call(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ENQUEUE_JOB_FIELD_NUMBER: _builtins.int
+        DEQUEUE_JOB_FIELD_NUMBER: _builtins.int
+        COMPLETE_JOB_FIELD_NUMBER: _builtins.int
+        FAIL_JOB_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def enqueue_job(self) -> Global___EnqueueJobRequest: ...
+        @_builtins.property
+        def dequeue_job(self) -> Global___DequeueJobRequest:
+            """Its `wait` is unset or 0."""
+
+        @_builtins.property
+        def complete_job(self) -> Global___CompleteJobRequest: ...
+        @_builtins.property
+        def fail_job(self) -> Global___FailJobRequest: ...
+        def __init__(
+            self,
+            *,
+            enqueue_job: Global___EnqueueJobRequest | None = ...,
+            dequeue_job: Global___DequeueJobRequest | None = ...,
+            complete_job: Global___CompleteJobRequest | None = ...,
+            fail_job: Global___FailJobRequest | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["enqueue_job", "dequeue_job", "complete_job", "fail_job"]  # noqa: Y015
+        _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallTogetherRequest.Call]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___CallTogetherRequest.Call] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTogetherRequest: _TypeAlias = CallTogetherRequest  # noqa: Y015
+
+@_typing.final
+class CallTogetherResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Answer(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ENQUEUE_JOB_FIELD_NUMBER: _builtins.int
+        DEQUEUE_JOB_FIELD_NUMBER: _builtins.int
+        COMPLETE_JOB_FIELD_NUMBER: _builtins.int
+        FAIL_JOB_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def enqueue_job(self) -> Global___EnqueueJobResponse: ...
+        @_builtins.property
+        def dequeue_job(self) -> Global___DequeueJobResponse: ...
+        @_builtins.property
+        def complete_job(self) -> Global___CompleteJobResponse: ...
+        @_builtins.property
+        def fail_job(self) -> Global___FailJobResponse: ...
+        @_builtins.property
+        def error(self) -> Global___CallTogetherResponse.Error: ...
+        def __init__(
+            self,
+            *,
+            enqueue_job: Global___EnqueueJobResponse | None = ...,
+            dequeue_job: Global___DequeueJobResponse | None = ...,
+            complete_job: Global___CompleteJobResponse | None = ...,
+            fail_job: Global___FailJobResponse | None = ...,
+            error: Global___CallTogetherResponse.Error | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "error", b"error", "fail_job", b"fail_job"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "error", b"error", "fail_job", b"fail_job"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["enqueue_job", "dequeue_job", "complete_job", "fail_job", "error"]  # noqa: Y015
+        _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+    @_typing.final
+    class Error(_message.Message):
+        """The status that the call would have ended with."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CODE_FIELD_NUMBER: _builtins.int
+        MESSAGE_FIELD_NUMBER: _builtins.int
+        code: _builtins.int
+        """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT."""
+        message: _builtins.str
+        def __init__(
+            self,
+            *,
+            code: _builtins.int = ...,
+            message: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallTogetherResponse.Answer]:
+        """The answers have the order of the calls."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___CallTogetherResponse.Answer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTogetherResponse: _TypeAlias = CallTogetherResponse  # noqa: Y015

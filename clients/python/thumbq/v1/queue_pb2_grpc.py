@@ -35,7 +35,7 @@ class QueueServiceStub(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -120,6 +120,11 @@ class QueueServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.StreamJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.StreamJobsResponse.FromString,
                 _registered_method=True)
+        self.CallTogether = channel.unary_unary(
+                '/thumbq.v1.QueueService/CallTogether',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.CallTogetherRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.CallTogetherResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer(object):
@@ -132,7 +137,7 @@ class QueueServiceServicer(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -300,6 +305,15 @@ class QueueServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CallTogether(self, request, context):
+        """Answers single calls of many callers in one message, for programs that stand before the queue, as the gateway does.
+        Each call has the effect, the answer and the errors that it has alone: one that is refused harms no other. The answers
+        come when the last of them is there, so no call here may wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -378,6 +392,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.StreamJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.StreamJobsResponse.SerializeToString,
             ),
+            'CallTogether': grpc.unary_unary_rpc_method_handler(
+                    servicer.CallTogether,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.CallTogetherRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.CallTogetherResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'thumbq.v1.QueueService', rpc_method_handlers)
@@ -396,7 +415,7 @@ class QueueService(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -795,6 +814,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/StreamJobs',
             thumbq_dot_v1_dot_queue__pb2.StreamJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.StreamJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CallTogether(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/CallTogether',
+            thumbq_dot_v1_dot_queue__pb2.CallTogetherRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.CallTogetherResponse.FromString,
             options,
             channel_credentials,
             insecure,

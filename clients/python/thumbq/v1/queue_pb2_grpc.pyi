@@ -42,7 +42,7 @@ class QueueServiceStub:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -144,6 +144,11 @@ class QueueServiceStub:
     After ABORTED for any other reason than a newer stream, after UNAVAILABLE, and after a broken connection: reconnect with
     the same session_id. A worker should do so too when the server sends nothing for three heartbeat intervals.
     """
+    CallTogether: _grpc.UnaryUnaryMultiCallable[_queue_pb2.CallTogetherRequest, _queue_pb2.CallTogetherResponse]
+    """Answers single calls of many callers in one message, for programs that stand before the queue, as the gateway does.
+    Each call has the effect, the answer and the errors that it has alone: one that is refused harms no other. The answers
+    come when the last of them is there, so no call here may wait.
+    """
 
 @_typing.type_check_only
 class QueueServiceAsyncStub(QueueServiceStub):
@@ -156,7 +161,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -255,6 +260,11 @@ class QueueServiceAsyncStub(QueueServiceStub):
     After ABORTED for any other reason than a newer stream, after UNAVAILABLE, and after a broken connection: reconnect with
     the same session_id. A worker should do so too when the server sends nothing for three heartbeat intervals.
     """
+    CallTogether: _aio.UnaryUnaryMultiCallable[_queue_pb2.CallTogetherRequest, _queue_pb2.CallTogetherResponse]  # type: ignore[assignment]
+    """Answers single calls of many callers in one message, for programs that stand before the queue, as the gateway does.
+    Each call has the effect, the answer and the errors that it has alone: one that is refused harms no other. The answers
+    come when the last of them is there, so no call here may wait.
+    """
 
 class QueueServiceServicer:
     """Errors of all unary methods:
@@ -266,7 +276,7 @@ class QueueServiceServicer:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
+    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
     most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -437,6 +447,16 @@ class QueueServiceServicer:
         - CANCELLED or UNAVAILABLE: the server or the connection broke off.
         After ABORTED for any other reason than a newer stream, after UNAVAILABLE, and after a broken connection: reconnect with
         the same session_id. A worker should do so too when the server sends nothing for three heartbeat intervals.
+        """
+
+    def CallTogether(
+        self,
+        request: _queue_pb2.CallTogetherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.CallTogetherResponse, _abc.Awaitable[_queue_pb2.CallTogetherResponse]]:
+        """Answers single calls of many callers in one message, for programs that stand before the queue, as the gateway does.
+        Each call has the effect, the answer and the errors that it has alone: one that is refused harms no other. The answers
+        come when the last of them is there, so no call here may wait.
         """
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

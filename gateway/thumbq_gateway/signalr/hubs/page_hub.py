@@ -25,6 +25,7 @@ _TARGET = "ThumbnailStatusChanged"
 _DEADLINE = 10.0  # seconds
 _REMEMBERED = 120  # seconds: longer than a page of generation 2 tries to come back
 _MOST_REMEMBERED = 10_000
+_LONGEST_NAME = 40  # characters of a group's name; longer than any id
 
 log = structlog.get_logger()
 
@@ -85,16 +86,17 @@ class PageHub(Hub):
         self._versions.hear({notification.model_id for notification in notifications})
         self._forget_old()
 
-    def forget(self) -> None:
-        """Tell the groups of single models their present status, since the log has a hole."""
+    def log_has_hole(self) -> None:
+        """Tell the groups of single models and versions their present status."""
         self._recent.clear()
+        self._versions.log_has_hole()
         if self._healing is None or self._healing.done():
             self._healing = asyncio.create_task(self._heal())
 
     async def _join_model(self, connection: Member, model_id: Any) -> None:
-        group = f"model {str(model_id)[:40]}"
+        group = _group("model", model_id)
         self.join_group(connection, group)
-        number = _model_id(model_id)
+        number = _number(model_id)
         if number is None:
             return  # ASP.NET lets a page join a group of any name
         try:
@@ -106,8 +108,8 @@ class PageHub(Hub):
         await connection.drained()
 
     async def _join_version(self, connection: Member, version_id: Any) -> None:
-        self.join_group(connection, f"version {str(version_id)[:40]}")
-        number = _model_id(version_id)
+        self.join_group(connection, _group("version", version_id))
+        number = _number(version_id)
         if not number:
             return
         try:
@@ -148,7 +150,7 @@ class PageHub(Hub):
 
     async def _heal(self) -> None:
         for group in list(self._groups):
-            number = _model_id(group.removeprefix("model ")) if group.startswith("model ") else None
+            number = _number(group.removeprefix("model ")) if group.startswith("model ") else None
             if number is not None:
                 try:
                     self.publish([group], await self._present(number))
@@ -166,13 +168,13 @@ class PageHub(Hub):
 
     def _join_named(self, kind: str) -> Body:
         async def join(connection: Member, name: Any) -> None:
-            self.join_group(connection, f"{kind} {str(name)[:40]}")
+            self.join_group(connection, _group(kind, name))
 
         return join
 
     def _leave_named(self, kind: str) -> Body:
         async def leave(connection: Member, name: Any) -> None:
-            self.leave_group(connection, f"{kind} {str(name)[:40]}")
+            self.leave_group(connection, _group(kind, name))
 
         return leave
 
@@ -203,7 +205,12 @@ def _status(thumbnail: Thumbnail) -> Record:
     return invocation(_TARGET, changed)
 
 
-def _model_id(text: object) -> int | None:
+def _group(kind: str, name: Any) -> str:
+    """Return the name of a group. A page may name one at any length, so it is cut."""
+    return f"{kind} {str(name)[:_LONGEST_NAME]}"
+
+
+def _number(text: object) -> int | None:
     """Return the id, which a page may write as a text or as a number; None for other texts."""
     digits = str(text)
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None

@@ -52,7 +52,15 @@ class VersionGroups:
 
     def hear(self, model_ids: Set[int]) -> None:
         """Read again the versions of these models, and those whose model is unknown."""
-        stale = {version for version, model in self._models.items() if model in model_ids or model == _UNKNOWN}
+        self._read_again(
+            {version for version, model in self._models.items() if model in model_ids or model == _UNKNOWN}
+        )
+
+    def log_has_hole(self) -> None:
+        """Read all versions again."""
+        self._read_again(set(self._models))
+
+    def _read_again(self, stale: set[int]) -> None:
         self._stale |= stale
         if stale and (self._reading is None or self._reading.done()):
             self._reading = asyncio.create_task(self._read_stale())

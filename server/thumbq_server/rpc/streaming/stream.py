@@ -1,8 +1,8 @@
 """One StreamJobs call: one task reads, another writes the outbox in order. `engine.sessions` has the rules."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -20,6 +20,8 @@ from thumbq_server.rpc.streaming import heartbeats
 from thumbq_server.rpc.streaming.outbox import Message, Outbox
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 # Messages that are under way at once; while there are more, the worker is not listened to.
 MOST_UNDER_WAY = 256
@@ -126,14 +128,14 @@ class Stream:
         match request.WhichOneof("message"):
             case "results":
                 check_at_most(request.results.results, "results")
-                session.spawn(self._counted(request.ByteSize(), self._report(request.results)))
+                session.spawn(self._counted(request.ByteSize(), self._report, request.results))
             case "credit":
                 session.add_credits(request.credit.add)
             case "received":
                 session.confirm(request.received.number)
             case "heartbeat":
                 check_at_most(request.heartbeat.lease_tokens, "leaseTokens")
-                session.spawn(self._counted(request.ByteSize(), self._heartbeat(request.heartbeat)))
+                session.spawn(self._counted(request.ByteSize(), self._heartbeat, request.heartbeat))
             case "drain":
                 session.finish()
             case "hello":
@@ -141,10 +143,10 @@ class Stream:
             case _:
                 raise Invalid("the message is empty or unknown")
 
-    async def _counted(self, size: int, work: Coroutine[Any, Any, None]) -> None:
+    async def _counted(self, size: int, work: Callable[[T], Awaitable[None]], message: T) -> None:
         self._under_way.append(size)
         try:
-            await work
+            await work(message)
         finally:
             self._under_way.remove(size)
             self._outbox.relieved.set()

@@ -107,6 +107,8 @@ async def end_under_lock(
     lane: Lane, statement: Statement, reports: Sequence[R], parameters: Callable[[Sequence[R]], Sequence[Any]]
 ) -> Sequence[asyncpg.Record]:
     """Return the rows of `statement`, run when all that it depends on is locked; none when no lease is there."""
+    if not reports:
+        return []
     return await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
 
 
@@ -117,16 +119,9 @@ async def _end_under_lock(
     parameters: Callable[[Sequence[R]], Sequence[Any]],
 ) -> Sequence[asyncpg.Record]:
     async with connection.transaction():
-        return await end_locked(connection, statement, reports, parameters(reports))
-
-
-async def end_locked(
-    connection: asyncpg.Connection, statement: Statement, reports: Sequence[Report], parameters: Sequence[Any]
-) -> Sequence[asyncpg.Record]:
-    """Lock, and run the statement. The caller has begun a transaction."""
-    if not reports or not await connection.fetchval(LOCK_MODELS.text, *named(reports)):
-        return []
-    await connection.fetch(LOCK_JOBS.text, [report.job_id for report in reports])
-    await connection.fetch(LOCK_HEAD.text)
-    rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters)
-    return rows
+        if not await connection.fetchval(LOCK_MODELS.text, *named(reports)):
+            return []
+        await connection.fetch(LOCK_JOBS.text, [report.job_id for report in reports])
+        await connection.fetch(LOCK_HEAD.text)
+        rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters(reports))
+        return rows

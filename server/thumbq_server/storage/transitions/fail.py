@@ -5,16 +5,13 @@ would mislead, and failures are rare.
 """
 
 from collections.abc import Sequence
-from functools import partial
-
-import asyncpg
 
 from thumbq_server.domain.job import Failure, JobStatus, Token, Verdict
 from thumbq_server.domain.records import Expired, FailureReported
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.endings import end_attempts, end_locked, end_under_lock
+from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
 from thumbq_server.storage.transitions.verdicts import states_of, verdict_on
 
@@ -46,6 +43,8 @@ FAIL = Statement(
     ),
 )
 
+# What another transaction holds is passed by, so that one that hangs does not stop all expiry. The statement commits by
+# itself: of two transactions that each kept a lease of one model, each would wait for the other's in LOCK_MODELS.
 OVERDUE = Statement(
     "expire_find",
     "limit bigint",
@@ -55,12 +54,14 @@ OVERDUE = Statement(
     """,
 )
 
+# It looks again whether the leases are overdue.
 EXPIRE = Statement(
     "expire",
     f"{PARAMETERS}, backoffs double precision[], jitter double precision",
     end_attempts(
         "Failed",
-        f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+        f"""DELETE FROM leases l USING {GROUPS}
+         WHERE {NAMED} AND l.expires_at <= now() AND ($2::bigint[]) IS NOT NULL
         RETURNING l.*, g.lease_seq AS named_seq""",
         _ENDED.format(
             error_message="'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding'",
@@ -103,13 +104,6 @@ async def fail(
 
 async def expire(lane: Lane, limit: int, backoffs: Sequence[float], jitter: float) -> list[Expired]:
     """End up to `limit` attempts whose lease ran out."""
-    rows = await lane.run(partial(_expire, limit=limit, backoffs=backoffs, jitter=jitter))
+    overdue = [Token(*row) for row in await lane.fetch(OVERDUE, limit)]
+    rows = await end_under_lock(lane, EXPIRE, overdue, lambda leases: [*named(leases), backoffs, jitter])
     return [Expired(row["job_id"], row["named_seq"], row["due_in"]) for row in rows]
-
-
-async def _expire(
-    connection: asyncpg.Connection, limit: int, backoffs: Sequence[float], jitter: float
-) -> Sequence[asyncpg.Record]:
-    async with connection.transaction():
-        overdue = [Token(*row) for row in await connection.fetch(OVERDUE.text, limit)]
-        return await end_locked(connection, EXPIRE, overdue, [*named(overdue), backoffs, jitter])

@@ -107,9 +107,11 @@ RERUN = Statement(
     "revive_rerun",
     _PARAMETERS,
     f"""
-    {_INPUT}
-    UPDATE leases l SET rerun_request_no = nextval('request_seq')
-      FROM input i WHERE l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+    {_INPUT}, held AS ( -- leases are locked in this order by every statement
+        SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
+         ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
+    )
+    UPDATE leases l SET rerun_request_no = nextval('request_seq') FROM held h WHERE l.job_id = h.job_id
     RETURNING l.job_id
     """,
 )
@@ -119,9 +121,11 @@ RENEW = Statement(
     "revive_renew",
     _PARAMETERS,
     f"""
-    {_INPUT}, renewed AS (
-        UPDATE jobs j SET request_no = nextval('request_seq')
-          FROM input i WHERE j.id = i.job_id AND j.request_no = i.request_no
+    {_INPUT}, before AS (
+        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
+    ), renewed AS (
+        UPDATE jobs j SET request_no = nextval('request_seq') FROM before b WHERE j.id = b.id
         RETURNING j.id AS job_id
     ), followed AS (
         UPDATE attempts a SET request_no = NULL

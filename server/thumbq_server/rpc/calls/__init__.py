@@ -1,0 +1,1 @@
+"""Calls of producers and workers: alone, and together with others."""
