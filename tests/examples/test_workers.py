@@ -1,8 +1,11 @@
 """The workers in examples/ against a real service, each started as its page says."""
 
+import asyncio
 import hashlib
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from thumbq import BlockingClient, Unsuccessful
+from tests.support.served import request
+from thumbq import BlockingClient, Job, JobFailed, Thumbnail, Unsuccessful, Worker
 from thumbq.testing import PrivateService, private_service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,6 +67,33 @@ def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_
         assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
         with pytest.raises(Unsuccessful, match="no such model"):
             client.wait_for(bad, timeout=40)
+
+
+def test_a_django_view_waits_for_the_picture(service: PrivateService, tmp_path: Path, unused_tcp_port: int):
+    for name in ("31.glb", "32.glb"):
+        (tmp_path / name).write_text(name)
+    variables = {"MODELS": str(tmp_path), "THUMBQ_SERVER": service.address}
+    address = f"127.0.0.1:{unused_tcp_port}"
+
+    def handler(job: Job) -> Thumbnail:
+        if job.model_id == 32:
+            raise JobFailed("no faces", retryable=False)
+        return Thumbnail(f"{service.thumbnails}/a.png", 1, 640, 480)
+
+    async def work() -> None:
+        async with Worker(service.address, worker_id="of-django") as worker, asyncio.TaskGroup() as group:
+            group.create_task(worker.run(handler, handle_signals=False))
+            answers = [await asyncio.to_thread(request, f"http://{address}/models/{number}") for number in (31, 32, 33)]
+            worker.stop()
+        assert [status for status, _ in answers] == [200, 502, 404]
+        assert json.loads(answers[0][1])["width"] == 640
+        assert json.loads(answers[1][1]) == {"status": "Failed", "error": "no faces"}
+
+    gallery = EXAMPLES / "django/gallery.py"
+    with running(sys.executable, gallery, "runserver", "--noreload", "--skip-checks", address, **variables):
+        while not request(f"http://{address}/")[0]:
+            time.sleep(0.1)
+        asyncio.run(work())
 
 
 def test_the_systemd_unit_is_valid():

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.job import EnqueueOutcome, NewJob, Verdict
+from thumbq_server.storage.pause import begin_pause, end_pause
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.release import release_claim
@@ -77,3 +78,13 @@ async def test_a_result_counts_as_for_every_other(queue):
     _, claimed = await enqueue_for(queue, 3, *[new_job(model) for model in (1, 2, 3)])
     await queue.complete(*[picture(job.token) for job in claimed])
     assert await queue.value("completed FROM queue_head") == 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_paused_queue_gives_no_new_job_away(queue, database, count):
+    await begin_pause(database, "ada", "")
+    ids, claimed = await enqueue_for(queue, count, *map(new_job, range(1, count + 1)))
+    assert claimed == []
+    assert await queue.claim(count) == []
+    await end_pause(database)
+    assert [token.job_id for token in await queue.claim(count)] == ids

@@ -4,9 +4,8 @@ from functools import partial
 
 import asyncpg
 
-from thumbq_server.storage.fragments import WAKE_LOG
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.notify import CHANNEL
+from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.statements import Statement
 
 _VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
@@ -82,7 +81,7 @@ PRUNE_JOBS = Statement(
            SET completed = h.completed - c.completed, failed = h.failed - c.failed,
                cancelled = h.cancelled - c.cancelled
           FROM counted c WHERE c.count > 0
-        RETURNING pg_notify('{CHANNEL}', {WAKE_LOG})
+        RETURNING h.seq
     )
     SELECT c.count FROM counted c LEFT JOIN head ON true
     """,
@@ -98,6 +97,7 @@ async def prune_jobs(database: Database, keep: float, after: int, limit: int) ->
     count = 0
     if found["job_ids"]:
         count = await database.run(partial(prune_found, job_ids=sorted(found["job_ids"]), keep=keep))
+        database.hints.tell(LOG)
     return count, found["last"] if found["looked_at"] == limit else None
 
 

@@ -2,7 +2,7 @@
 
 from thumbq_server.domain.operations import Pause
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.notify import CHANNEL, JOBS
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.statements import Statement
 
 # The columns stand in the order of Pause.
@@ -16,17 +16,7 @@ BEGIN_PAUSE = Statement(
     """,
 )
 
-# The hint wakes the dispatcher of every server.
-END_PAUSE = Statement(
-    "pause_end",
-    "",
-    f"""
-    WITH ended AS (
-        DELETE FROM queue_pause RETURNING paused_at, paused_by, reason
-    )
-    SELECT paused_at, paused_by, reason FROM ended, pg_notify('{CHANNEL}', '{JOBS}')
-    """,
-)
+END_PAUSE = Statement("pause_end", "", "DELETE FROM queue_pause RETURNING paused_at, paused_by, reason")
 
 
 async def begin_pause(database: Database, paused_by: str, reason: str) -> Pause:
@@ -37,4 +27,5 @@ async def begin_pause(database: Database, paused_by: str, reason: str) -> Pause:
 async def end_pause(database: Database) -> Pause | None:
     """Allow claims again. Return the pause that ended, or None when there was none."""
     rows = await database.fetch(END_PAUSE)
+    database.hints.tell(JOBS)  # wakes the dispatcher of every server
     return Pause._make(rows[0]) if rows else None
