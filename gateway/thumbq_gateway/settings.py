@@ -29,6 +29,11 @@ class Settings(BaseSettings):
         default=frozenset(),
         description='Origins whose pages may use the API, as "https://a.example,https://b.example", or "*" for all.',
     )
+    allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description='Names under which clients reach the gateway, as "thumbq.example,queue.example". Addresses, and'
+        " names without a dot, always count. The default takes any name, but on a loopback address only those.",
+    )
     heartbeat: PositiveFloat = Field(
         default=15.0, description="Seconds between heartbeats on a stream of notifications."
     )
@@ -74,6 +79,13 @@ class Settings(BaseSettings):
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(host.strip().rstrip(".").lower() for host in value.split(",") if host.strip())
         return value
 
     @model_validator(mode="after")
