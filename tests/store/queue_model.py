@@ -164,7 +164,8 @@ class QueueModel:
 
     def expire(self, limit: int, worker_names: dict[int, str]) -> list[Token]:
         """End the first `limit` leases that ran out."""
-        overdue = sorted((job for job in self.in_status("Processing") if job.overdue), key=lambda job: job.id)
+        running_out = (job for job in self.in_status("Processing") if job.overdue)
+        overdue = sorted(running_out, key=lambda job: (job.token.lease_seq, job.id))
         return self.expire_these([job.token for job in overdue[:limit]], worker_names)
 
     def expire_these(self, tokens: Sequence[Token], worker_names: dict[int, str]) -> list[Token]:
