@@ -19,10 +19,11 @@ WITH input AS (
     UPDATE leases l
        SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                      l.claimed_at + $7 * interval '1 second'))
-      FROM told t
-     WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
-       -- the twelve lines of a quick job extend it once
-       AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+     WHERE l.job_id = ANY (ARRAY (
+        SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
+         -- the twelve lines of a quick job extend it once
+         WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+         ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (
         SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -45,9 +46,11 @@ PREPARE leases_keep (text[], double precision[], double precision, double precis
 UPDATE leases l
    SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
                                                  l.claimed_at + $4 * interval '1 second'))
-  FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
-  JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
- WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second';
+ WHERE l.job_id = ANY (ARRAY (
+    SELECT h.job_id FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+      JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+      JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
+     ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
@@ -114,7 +117,7 @@ SELECT seq_last, seq_first, created_at, status, test, model_ids, job_ids, attemp
 -- log_publish_test: $1 model_id, $2 status, $3 thumbnail_url, $4 error_message
 PREPARE log_publish_test (bigint, text, text, text) AS
 WITH head AS (
-    UPDATE queue_head SET seq = seq + 1 RETURNING seq, pg_notify('thumbq', 'log')
+    UPDATE queue_head SET seq = seq + 1 RETURNING seq
 )
 INSERT INTO notifications (seq_last, seq_first, status, test, model_ids, job_ids, attempt_counts, error_messages,
                            next_attempt_ats, thumbnail_url)
@@ -144,7 +147,8 @@ UPDATE queue_head SET identity = $1 WHERE identity IS NULL;
 
 -- notify_broadcast: $1 payloads
 PREPARE notify_broadcast (text[]) AS
-SELECT pg_notify('thumbq', payload) FROM unnest($1::text[]) AS payload;
+SELECT pg_notify('thumbq', payload)
+  FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
 -- history_read: $1 job_id
 PREPARE history_read (bigint) AS
@@ -318,8 +322,7 @@ SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease
 
 -- cancel_move_head: $1 count
 PREPARE cancel_move_head (bigint) AS
-UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1
-RETURNING seq - $1 AS before, pg_notify('thumbq', 'log');
+UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1 RETURNING seq - $1 AS before;
 
 -- cancel_announce: $1 seq_before, $2 model_ids, $3 job_ids, $4 attempts
 PREPARE cancel_announce (bigint, bigint[], bigint[], smallint[]) AS
@@ -362,7 +365,7 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(job_id), a
 PREPARE complete (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
 WITH gone AS (
     DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
-     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND l.rerun_request_no IS NULL AND NOT l.contested
+     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.rerun_request_no IS NULL AND NOT l.contested
     RETURNING l.*, g.lease_seq AS named_seq
 ), contested AS MATERIALIZED (
     SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
@@ -393,7 +396,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
       FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'log')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -408,7 +411,7 @@ SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_a
 PREPARE complete_contested (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
 WITH gone AS (
 
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 
 ), ended AS MATERIALIZED (
 
@@ -460,7 +463,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed
       FROM news WHERE news.count > 0 OR news.completed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -475,7 +478,7 @@ SELECT job_id, named_seq, model_id,
 -- end_lock_models: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE end_lock_models (bigint[], bigint[], bigint[], integer[], integer[]) AS
 WITH held AS MATERIALIZED (
-    SELECT l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    SELECT l.job_id, l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
 ), locked AS MATERIALIZED (
     SELECT l.job_id FROM leases l
      WHERE l.job_id = ANY (ARRAY (
@@ -485,7 +488,8 @@ WITH held AS MATERIALIZED (
     UPDATE leases l SET contested = true
      WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
 )
-SELECT count(*) FROM locked;
+SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
+       EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved;
 
 -- end_lock_jobs: $1 job_ids
 PREPARE end_lock_jobs (bigint[]) AS
@@ -517,7 +521,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -562,7 +566,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', CASE WHEN (SELECT count(*) FROM queued) > 0 THEN 'jobs' ELSE 'log' END)
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -576,17 +580,40 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
        array_agg(max_attempts) AS max_attempts
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
+-- enqueue_one: $1 model_id, $2 model_hash, $3 priority, $4 max_attempts, $5 delay, $6 session, $7 lease_seconds, $8 claim_id
+PREPARE enqueue_one (bigint, bytea, smallint, smallint, double precision, bigint, integer, bigint) AS
+WITH created AS (
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
+    VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second')
+    ON CONFLICT (model_id, model_hash) DO NOTHING
+    RETURNING id AS job_id, due_at, created_at, $6::bigint IS NOT NULL AND due_at <= now() AS is_taken
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, nextval('claim_seq'), $1, $6, now(), now() + $7::int * interval '1 second', $8::bigint, 1
+      FROM created WHERE is_taken
+    RETURNING lease_seq
+), queued AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT due_at - $3 * interval '60 seconds', job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
+), head AS (
+    UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+    SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created
+)
+SELECT job_id, now() AS claimed_at, (SELECT lease_seq FROM leased) AS lease_seq FROM created;
+
 -- extend: $1 job_ids, $2 group_seconds, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE extend (bigint[], double precision[], bigint[], integer[], integer[]) AS
 UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
   FROM unnest($2::float8[], $3::bigint[], $4::int[], $5::int[]) AS g (seconds, lease_seq, first, last)
- WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0)
+ WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 RETURNING l.job_id, l.lease_seq, l.expires_at;
 
 -- fail: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
 PREPARE fail (bigint[], bigint[], bigint[], integer[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
@@ -640,7 +667,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
       FROM news WHERE news.count > 0 OR news.failed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -660,8 +687,8 @@ SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
 -- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
 PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
-     WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND l.expires_at <= now() AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+       AND l.expires_at <= now()
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
@@ -713,7 +740,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, failed = h.failed + news.failed
       FROM news WHERE news.count > 0 OR news.failed <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -725,10 +752,14 @@ SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
+-- held_numbers: $1 job_ids
+PREPARE held_numbers (bigint[]) AS
+SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
+
 -- release: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
 PREPARE release (bigint[], bigint[], bigint[], integer[], integer[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND (l.lease_seq = g.lease_seq OR g.lease_seq = 0) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
@@ -744,21 +775,23 @@ WITH gone AS (
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+             WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
+     WHERE j.id = e.job_id
 ), again AS (
     INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
            CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
       FROM ended
-), notified AS (
-    SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
-SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
+SELECT job_id, named_seq FROM ended;
 
 -- release_claim: $1 claim_id
 PREPARE release_claim (bigint) AS
 WITH gone AS (
-    DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq
+    DELETE FROM leases l WHERE l.job_id = ANY (ARRAY (
+        SELECT job_id FROM leases WHERE claim_id = $1 ORDER BY lease_seq, job_id FOR UPDATE)) AND l.claim_id = $1
+    RETURNING l.*, l.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
@@ -773,34 +806,35 @@ WITH gone AS (
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
     UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+             WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
+     WHERE j.id = e.job_id
 ), again AS (
     INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
     SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
            CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
       FROM ended
-), notified AS (
-    SELECT pg_notify('thumbq', 'jobs') FROM ended LIMIT 1
 )
-SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended;
+SELECT job_id, named_seq FROM ended;
 
--- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
-WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
-), before AS (
-    SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
-     WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
-), renewed AS (
-    UPDATE jobs j SET request_no = nextval('request_seq') FROM before b WHERE j.id = b.id
-    RETURNING j.id AS job_id
-), followed AS (
-    UPDATE attempts a SET request_no = NULL
-      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
-)
-SELECT job_id FROM renewed;
+-- retry_find: $1 job_ids
+PREPARE retry_find (bigint[]) AS
+SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
+  FROM job_states WHERE id = ANY ($1) ORDER BY id;
+
+-- revive_find: $1 model_ids, $2 model_hashes
+PREPARE revive_find (bigint[], bytea[]) AS
+SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
+       t.job_id IS NOT NULL AS shown,
+       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                        < s.request_no)
+          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
+  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
+ CROSS JOIN LATERAL (
+    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+  LEFT JOIN LATERAL (
+    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
+    ON t.job_id = s.id AND t.status = 'Ready';
 
 -- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
 PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
@@ -834,7 +868,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count, completed = h.completed + news.completed, failed = h.failed + news.failed, cancelled = h.cancelled + news.cancelled
       FROM news WHERE news.count > 0 OR news.completed <> 0 OR news.failed <> 0 OR news.cancelled <> 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -877,7 +911,7 @@ news AS (
 ), head AS (
     UPDATE queue_head h SET seq = h.seq + news.count
       FROM news WHERE news.count > 0
-    RETURNING h.seq, pg_notify('thumbq', 'jobs')
+    RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                error_messages, next_attempt_ats)
@@ -893,31 +927,31 @@ WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
                          $7::timestamptz[])
         AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
-), held AS ( -- leases are locked in this order by every statement
+), held AS MATERIALIZED (
     SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
      ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
 )
-UPDATE leases l SET rerun_request_no = nextval('request_seq') FROM held h WHERE l.job_id = h.job_id
+UPDATE leases l SET rerun_request_no = nextval('request_seq')
+ WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
 RETURNING l.job_id;
 
--- retry_find: $1 job_ids
-PREPARE retry_find (bigint[]) AS
-SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
-  FROM job_states WHERE id = ANY ($1) ORDER BY id;
-
--- revive_find: $1 model_ids, $2 model_hashes
-PREPARE revive_find (bigint[], bytea[]) AS
-SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
-       t.job_id IS NOT NULL AS shown,
-       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
-                        < s.request_no)
-          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
-  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
- CROSS JOIN LATERAL (
-    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
-  LEFT JOIN LATERAL (
-    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
-    ON t.job_id = s.id AND t.status = 'Ready';
+-- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
+PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+WITH input AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
+                         $7::timestamptz[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+), renewed AS (
+    UPDATE jobs j SET request_no = nextval('request_seq')
+     WHERE j.id = ANY (ARRAY (
+        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
+    RETURNING j.id AS job_id
+), followed AS (
+    UPDATE attempts a SET request_no = NULL
+      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
+)
+SELECT job_id FROM renewed;
 
 -- job_states_of: $1 job_ids
 PREPARE job_states_of (bigint[]) AS
@@ -932,9 +966,11 @@ RETURNING id;
 -- workers_confirm: $1 sessions, $2 seconds_ago, $3 lease_seconds
 PREPARE workers_confirm (bigint[], double precision[], double precision) AS
 UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
-  FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
-  JOIN workers w ON w.id = i.session AND w.session_id = ''
- WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second';
+ WHERE l.job_id = ANY (ARRAY (
+    SELECT h.job_id FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+      JOIN workers w ON w.id = i.session AND w.session_id = ''
+      JOIN leases h ON h.session = i.session AND h.claimed_at < now() - i.seconds_ago * interval '1 second'
+     ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
 -- workers_prune: $1 gone_seconds, $2 limit
 PREPARE workers_prune (double precision, bigint) AS

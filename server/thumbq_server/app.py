@@ -46,7 +46,8 @@ from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.notify import JOBS, LOG, listen
+from thumbq_server.storage.postgres.hints import JOBS, LOG
+from thumbq_server.storage.postgres.notify import listen, pass_on
 from thumbq_server.storage.postgres.suitability import check_database
 
 log = structlog.get_logger()
@@ -125,12 +126,14 @@ class Parts:
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what the server does by itself."""
         hints = {JOBS: self.on_jobs, LOG: self.on_log}
+        self.database.hints.wake_here(hints)
         return [
             self.queue.dispatcher.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
+            pass_on(self.database),
         ]
 
     def on_jobs(self) -> None:

@@ -11,7 +11,8 @@ from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
-from thumbq_server.storage.postgres.notify import JOBS, listen
+from thumbq_server.storage.postgres.hints import JOBS
+from thumbq_server.storage.postgres.notify import listen, pass_on
 
 
 async def sleeping(dispatcher: Dispatcher, worker: Worker) -> None:
@@ -64,7 +65,7 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, worker: Worker, 
         heard.set()
         queue.dispatcher.wake()
 
-    async with running(listen(others.database.dsn, {JOBS: hint})):
+    async with running(listen(others.database.dsn, {JOBS: hint})), running(pass_on(others.database)):
         await asyncio.wait_for(heard.wait(), 10)  # once for whatever came before
         worker.ask(1)
         await until(lambda: worker.deliveries)

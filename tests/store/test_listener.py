@@ -8,11 +8,12 @@ from functools import partial
 import asyncpg
 import pytest
 
+from tests.engine.parts import running
 from tests.support.conditions import until
 from tests.support.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
-from thumbq_server.storage.postgres.notify import listen
+from thumbq_server.storage.postgres.notify import listen, pass_on
 from thumbq_server.storage.postgres.session_settings import connect
 
 
@@ -40,24 +41,21 @@ class Ear:
         return heard
 
     async def everything_sent_has_arrived(self):
-        """Hints come in the order of commits: when a last one is here, so are those before it."""
-        self.wake["end"] = (arrived := asyncio.Event()).set
-        await self.queue.sql("SELECT pg_notify('thumbq', 'end')")
+        """Hints come in the order in which they were told: when a last one is here, so are those before it."""
+        self.wake["the end"] = (arrived := asyncio.Event()).set
+        self.queue.database.hints.tell("the end")
         async with asyncio.timeout(10):
             await arrived.wait()
-        del self.wake["end"]
+        del self.wake["the end"]
 
 
 @pytest.fixture
 async def ear(queue, monkeypatch):
     monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.05)
     ear = Ear(queue)
-    listening = asyncio.create_task(listen(queue.database.dsn, ear.wake))
-    assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
-    yield ear
-    listening.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
+    async with running(pass_on(queue.database)), running(listen(queue.database.dsn, ear.wake)):
+        assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
+        yield ear
 
 
 async def test_what_can_be_claimed_is_hinted(queue, ear):

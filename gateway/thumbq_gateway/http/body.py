@@ -42,6 +42,8 @@ class Bodies:
         """
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
+        if request.content.is_eof() and request.content.total_bytes <= _SMALL:  # it came with the head, as most do
+            return read(parse_json(request.content.read_nowait()))
         async with self.arriving() as arrival:
             body = bytearray()
             while piece := await request.content.readany():

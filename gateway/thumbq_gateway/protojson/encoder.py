@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq_runtime.enum_words import words_of
 
@@ -84,9 +85,17 @@ def _value_converter(field: FieldDescriptor) -> Convert:
         return lambda number: words.get(number, number)
     if field.message_type is None:
         raise UnsupportedField(field)
+    if field.message_type.full_name == "google.protobuf.Timestamp":
+        return lambda value: _time_text(value.seconds, value.nanos)
     if field.message_type.full_name in TEXT_MESSAGES:
         return lambda value: value.ToJsonString()
     return encoder_of(field.message_type)
+
+
+@lru_cache(1_000)
+def _time_text(seconds: int, nanos: int) -> str:
+    """Return RFC 3339. Jobs of one claim or batch share their times, and the text takes longer to make than to find."""
+    return Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
 
 
 def _long(value: int) -> int | str:

@@ -154,6 +154,8 @@ class Kind:
             self._answer(callers, response)
         except grpc.aio.AioRpcError as error:
             _refuse(callers, refused_by_server(error))
+        except Exception:  # noqa: BLE001 - it is logged; without an answer the callers would wait forever
+            _refuse(callers, refused(grpc.StatusCode.UNKNOWN, "the answers do not fit the calls"))
         except asyncio.CancelledError:
             _refuse(callers, Refusal(grpc.StatusCode.UNAVAILABLE, "The gateway is stopping. Try again."))
             raise

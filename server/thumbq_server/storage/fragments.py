@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from thumbq_server.storage.postgres.notify import CHANNEL, JOBS, LOG
-
-WAKE_JOBS, WAKE_LOG = f"'{JOBS}'", f"'{LOG}'"
 # One step of priority outweighs this much waiting: a job is overtaken only by jobs due at most nine steps after it.
 AGING_STEP = "interval '60 seconds'"
 
@@ -16,12 +13,11 @@ def rank(run_at: str, priority: str) -> str:
     return f"{run_at} - {priority} * {AGING_STEP}"
 
 
-def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProxyType({}), wake: str = WAKE_LOG) -> str:
+def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
     `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `moves` says how
-    far each counter of ended jobs moves, `wake` is the hint for all servers, all in SQL. Without rows and moves nothing
-    is written, and the head stays unlocked.
+    far each counter of ended jobs moves, in SQL. Without rows and moves nothing is written, and the head stays free.
     """
     failed = status == "Failed"
     error_messages = "array_agg(error_message)" if failed else "NULL::text[]"
@@ -38,7 +34,7 @@ def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProx
     ), head AS (
         UPDATE queue_head h SET seq = h.seq + news.count{changes}
           FROM news WHERE news.count > 0{changed}
-        RETURNING h.seq, pg_notify('{CHANNEL}', {wake})
+        RETURNING h.seq
     ), logged AS (
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
                                    error_messages, next_attempt_ats)

@@ -33,10 +33,11 @@ LOG = Statement(
         UPDATE leases l
            SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
                                                          l.claimed_at + $7 * interval '1 second'))
-          FROM told t
-         WHERE l.session = t.session AND l.claimed_at >= t.claimed_at
-           -- the twelve lines of a quick job extend it once
-           AND l.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+         WHERE l.job_id = ANY (ARRAY (
+            SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
+             -- the twelve lines of a quick job extend it once
+             WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+             ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
     ), forgotten AS (
         DELETE FROM job_events WHERE id = ANY (ARRAY (
             SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
@@ -69,9 +70,11 @@ KEEP = Statement(
     UPDATE leases l
        SET expires_at = greatest(l.expires_at, least(now() + $3 * interval '1 second',
                                                      l.claimed_at + $4 * interval '1 second'))
-      FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
-      JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
-     WHERE l.session = w.id AND l.claimed_at >= now() - i.connected_seconds * interval '1 second'
+     WHERE l.job_id = ANY (ARRAY (
+        SELECT h.job_id FROM unnest($1::text[], $2::float8[]) AS i (worker_id, connected_seconds)
+          JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
+          JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
+         ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
     """,
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from thumbq_server.domain.job import ThumbnailStatus
 from thumbq_server.domain.records import CommitRecord, LogHead
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.notify import CHANNEL, LOG
+from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.statements import Statement
 
 # Far less than 2^63, since a position is added to it.
@@ -33,9 +33,9 @@ AFTER = Statement(
 PUBLISH_TEST = Statement(
     "log_publish_test",
     "model_id bigint, status text, thumbnail_url text, error_message text",
-    f"""
+    """
     WITH head AS (
-        UPDATE queue_head SET seq = seq + 1 RETURNING seq, pg_notify('{CHANNEL}', '{LOG}')
+        UPDATE queue_head SET seq = seq + 1 RETURNING seq
     )
     INSERT INTO notifications (seq_last, seq_first, status, test, model_ids, job_ids, attempt_counts, error_messages,
                                next_attempt_ats, thumbnail_url)
@@ -71,5 +71,6 @@ async def publish_test(
 ) -> int:
     """Announce a status without any job. Return its seq."""
     rows = await database.fetch(PUBLISH_TEST, model_id, status, thumbnail_url, error_message)
+    database.hints.tell(LOG)
     seq: int = rows[0]["seq_last"]
     return seq

@@ -24,9 +24,11 @@ CONFIRM = Statement(
     "sessions bigint[], seconds_ago double precision[], lease_seconds double precision",
     """
     UPDATE leases l SET expires_at = greatest(l.expires_at, l.claimed_at + $3::float8 * interval '1 second')
-      FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
-      JOIN workers w ON w.id = i.session AND w.session_id = ''
-     WHERE l.session = i.session AND l.claimed_at < now() - i.seconds_ago * interval '1 second'
+     WHERE l.job_id = ANY (ARRAY (
+        SELECT h.job_id FROM unnest($1::bigint[], $2::float8[]) AS i (session, seconds_ago)
+          JOIN workers w ON w.id = i.session AND w.session_id = ''
+          JOIN leases h ON h.session = i.session AND h.claimed_at < now() - i.seconds_ago * interval '1 second'
+         ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
     """,
 )
 

@@ -30,7 +30,7 @@ async def count(database: Database, query: str) -> int:
 
 
 async def assert_held(database: Database, held: int, of: int) -> None:
-    """Assert that so many jobs end up leased, and all others ready, their attempts unspent."""
+    """Assert that this number of jobs ends up leased, and all others ready, their attempts unspent."""
     ready = "SELECT count(*) AS jobs FROM ready WHERE attempt = 0"
 
     async def is_so() -> bool:
@@ -49,7 +49,7 @@ class Caller(NamedTuple):
 
 @asynccontextmanager
 async def dequeuing(client: Client, number: int) -> AsyncIterator[list[Caller]]:
-    """Have so many workers ask for a job at once. They hang up when the block ends."""
+    """Have this number of workers ask for a job at once. They hang up when the block ends."""
     body = '{"workerId": "w"}'
     port = int(str(client.http._base_url).rstrip("/").rsplit(":", 1)[1])
     callers = [Caller(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(number)]

@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 
 import asyncpg
+import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Answer, Client, digest
 from tests.support.invariants import assert_sound
 from tests.support.waiting import eventually
+from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse
+from thumbq.v1.queue_pb2_grpc import QueueServiceServicer, add_QueueServiceServicer_to_server
 from thumbq_server.storage.postgres.database import Database
 
 JOBS = "/api/thumbnail-jobs"
@@ -186,6 +190,29 @@ async def test_each_caller_gets_503_while_the_server_is_away_and_its_answer_afte
         await eventually(is_back)
         answers = await all_at_once(client.post(DEQUEUE, {"workerId": f"w{number}"}) for number in range(MANY))
         assert sorted(answer.json["id"] for answer in answers) == list(range(1, MANY + 1))
+
+
+class Confused(QueueServiceServicer):
+    """A server that answers no call of a message."""
+
+    async def CallTogether(self, request: CallTogetherRequest, context: object) -> CallTogetherResponse:  # noqa: N802  # the name is the protocol's
+        return CallTogetherResponse()
+
+
+async def test_answers_that_do_not_fit_the_calls_leave_no_caller_waiting() -> None:
+    server = grpc.aio.server()
+    add_QueueServiceServicer_to_server(Confused(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with running_gateway(f"127.0.0.1:{port}") as http:
+        client = Client(http)
+        with capture_logs() as logs:
+            answers = await all_at_once(client.post(DEQUEUE, {"workerId": "w"}) for _ in range(5))
+        references = {entry["reference"] for entry in logs if entry["event"] == "request.broken"}
+        assert {(answer.status, answer.text.rpartition(" ")[2].rstrip(".") in references) for answer in answers} == {
+            (500, True)
+        }
+    await server.stop(None)
 
 
 @pytest.mark.parametrize("wait", [0, "0s", None])

@@ -55,16 +55,21 @@ def _visible_change(step: Step, steps: list[Step]) -> tuple[str | None, int | No
     return None
 
 
-def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str]:
-    """Check that a subscriber saw each event of its filter once and in order, from the first to the last of the log."""
+def events_of(evidence: Evidence, subscriber: Subscriber) -> list[list[object]]:
+    """Return the events of a subscriber's filter in order: seq, model, job and status of each."""
     wanted = set(subscriber.models)
-    expected = [
+    return [
         [step.seq, int(step.detail or 0), step.job_id, step.outcome]
         for step in sorted(
             (step for step in evidence.history.steps if step.step == "announced"), key=lambda step: step.seq or 0
         )
         if not wanted or int(step.detail or 0) in wanted
     ]
+
+
+def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str]:
+    """Check that a subscriber saw each event of its filter once and in order, from the first to the last of the log."""
+    expected = events_of(evidence, subscriber)
     entries = evidence.journals.get(subscriber.name, [])
     seen = [details for _, what, *details in entries if what == DELIVERED]
     yield from (

@@ -45,14 +45,14 @@ _NEVER = {
                                  count(*) FILTER (WHERE status = 'Cancelled')] FROM job_states) AS counted
               FROM queue_head) h WHERE seq <> last OR counters <> counted""",
 }
-_JOBS = "SELECT id, model_id, encode(model_hash, 'hex') AS hash FROM jobs"
+JOBS = "SELECT id, model_id, encode(model_hash, 'hex') AS hash FROM jobs"
 
 
 async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscribers: Sequence[Subscriber]) -> list[str]:
     """Run all checks, and return the problems."""
     return [
-        *await _check_tables(connection),
-        *_check_requests(evidence, await connection.fetch(_JOBS)),
+        *await check_tables(connection),
+        *_check_requests(evidence, await connection.fetch(JOBS)),
         *check_leases(evidence),
         *check_reports(evidence),
         *check_log(evidence),
@@ -62,11 +62,12 @@ async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscrib
     ]
 
 
-async def _check_tables(connection: asyncpg.Connection) -> Iterator[str]:
+async def check_tables(connection: asyncpg.Connection) -> list[str]:
+    """Check what is true of the tables whenever no job is left."""
     problems = []
     for complaint, statement in _NEVER.items():
         problems += [f"{complaint}: {dict(row)}" for row in await connection.fetch(statement)]
-    return iter(problems)
+    return problems
 
 
 def _check_requests(evidence: Evidence, rows: Sequence[asyncpg.Record]) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Follower:
         self._offsets: dict[Path, int] = {}
         self._served: dict[str, list[float]] = {}
         self._cursors: dict[str, int] = {}
+        self._resets: set[str] = set()
 
     def catch_up(self) -> None:
         for path in self._folder.glob("*.jsonl"):
@@ -70,11 +71,17 @@ class Follower:
         """Return the last position of a subscriber in the log."""
         return self._cursors.get(client, 0)
 
+    def was_reset(self, client: str) -> bool:
+        """Return whether a subscriber was told of another history."""
+        return client in self._resets
+
     def _take(self, client: str, entry: Entry) -> None:
         if entry[1] in {ACCEPTED, DELIVERED}:
             self._served.setdefault(client, []).append(entry[0])
-        if entry[1] in {DELIVERED, "cursor"}:
+        if entry[1] in {DELIVERED, "cursor", "reset"}:
             self._cursors[client] = int(entry[2])
+        if entry[1] == "reset":
+            self._resets.add(client)
 
 
 def say(text: str) -> None:

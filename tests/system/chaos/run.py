@@ -14,6 +14,7 @@ from tests.system.chaos.evidence import Evidence
 from tests.system.chaos.faults import Bag, Strike, carry_out, ended_well
 from tests.system.chaos.history import read_history
 from tests.system.chaos.journal import Follower, say
+from tests.system.chaos.restoration import Restoration
 from tests.system.chaos.world import World
 
 # Share of the cycles with two faults at once.
@@ -47,6 +48,8 @@ class Run:
         self._cycles = cycles
         self._chance = random.Random(seed)
         self._world = World(folder, seed, rate)
+        self._restoration = Restoration(self._world, folder)
+        self._copied_in = random.Random(f"backup {seed}").randint(1, cycles)
         self._follower = Follower(self._world.journals)
         self._started = time.monotonic()
         self.outcome = Outcome()
@@ -54,19 +57,47 @@ class Run:
     async def go(self) -> Outcome:
         async with self._world as world:
             bag = Bag(world, self._chance)
-            await self._wait_for_service({client.name for client in world.clients.witnesses}, time.time(), "the start")
+            await self._all_are_served(time.time(), "the start")
             for cycle in range(1, self._cycles + 1):
                 if self.outcome.problems:
                     break
+                if cycle == self._copied_in:
+                    self._say("a backup is taken")
+                    await self._restoration.copy()
+                    await self._all_are_served(time.time(), "the backup")
                 await self._cycle(cycle, bag)
+            self._say("draining")
             await self._drain()
             self._look_for_accidents()
-            self._read_logs()
             async with world.database() as connection:
                 history = await read_history(connection)
                 self.outcome.evidence = Evidence(history, world.journals)
                 self.outcome.problems += await check_all(connection, self.outcome.evidence, world.clients.subscribers)
+            if not self.outcome.problems:
+                await self._restore()
+            await asyncio.gather(*map(self._ask_to_end, [worker.program for worker in world.clients.workers]))
+            await self._ask_to_end(world.clients.listeners)
+            self._read_logs()
         return self.outcome
+
+    async def _restore(self) -> None:
+        """Put the backup back under load, and see that it is a new history."""
+        self._say("the backup is restored")
+        clients = self._world.clients
+        await self._world.start_again(clients.producers)
+        await self._restoration.restore()
+        await self._all_are_served(time.time(), "the restore")
+        deadline = time.monotonic() + RECOVERY_LIMIT
+        while waiting := {each.name for each in clients.subscribers if not self._follower.was_reset(each.name)}:
+            if time.monotonic() > deadline:
+                self.outcome.problems.append(f"not told of the restore: {', '.join(sorted(waiting))}")
+                return
+            await asyncio.sleep(_TICK)
+            self._follower.catch_up()
+        await self._drain()
+        self._look_for_accidents()
+        async with self._world.database() as connection:
+            self.outcome.problems += await self._restoration.problems(connection)
 
     async def _cycle(self, number: int, bag: Bag) -> None:
         draws = [bag.draw()]
@@ -85,6 +116,9 @@ class Run:
         self._look_for_accidents()
         await asyncio.sleep(pause)
 
+    async def _all_are_served(self, since: float, what: str) -> None:
+        await self._wait_for_service({client.name for client in self._world.clients.witnesses}, since, what)
+
     async def _wait_for_service(self, names: set[str], since: float, what: str) -> None:
         """Wait until each of these clients was served again."""
         deadline = time.monotonic() + RECOVERY_LIMIT
@@ -99,7 +133,6 @@ class Run:
 
     async def _drain(self) -> None:
         """Stop the producers. Wait until every job has ended and every subscriber has seen it."""
-        self._say("draining")
         await self._ask_to_end(self._world.clients.producers)
         async with self._world.database() as connection:
             deadline = time.monotonic() + DRAIN_LIMIT
@@ -109,7 +142,6 @@ class Run:
                     self.outcome.problems.append(f"{len(left)} jobs did not end within {DRAIN_LIMIT:g} s")
                     break
                 await asyncio.sleep(_TICK)
-            await asyncio.gather(*(self._ask_to_end(worker.program) for worker in self._world.clients.workers))
             for subscriber in self._world.clients.subscribers:
                 last = await connection.fetchval(
                     "SELECT coalesce(max(seq), 0) FROM chaos_history"
@@ -118,7 +150,6 @@ class Run:
                     not subscriber.models,
                 )
                 await self._wait_for_cursor(subscriber.name, last)
-        await self._ask_to_end(self._world.clients.listeners)
 
     async def _wait_for_cursor(self, name: str, seq: int) -> None:
         deadline = time.monotonic() + RECOVERY_LIMIT

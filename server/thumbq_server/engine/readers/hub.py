@@ -154,9 +154,12 @@ class Hub:
 
     async def _read_page(self, seq: int) -> list[Commit]:
         commits: list[Commit] = []
+        version = self.history.version
         try:
             rows = await notification_log.after(self._database, seq, _PAGE, _PAGE_EVENTS)
             commits = [Commit(row) for row in rows]
+            if commits:
+                self.history.has_reached(commits[-1].seq_last, version)
         finally:
             if not commits and self._pages.get(seq) is asyncio.current_task():
                 del self._pages[seq]
@@ -194,6 +197,7 @@ class Hub:
                 self._ring.append(commit)
                 self._ring_events += commit.seq_last - commit.seq_first + 1
             self._seq = self._ring[-1].seq_last
+            self.history.has_reached(self._seq, version)
             while self._ring_events > self._ring_size and len(self._ring) > 1:
                 oldest = self._ring.popleft()
                 self._ring_events -= oldest.seq_last - oldest.seq_first + 1

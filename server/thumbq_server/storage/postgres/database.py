@@ -10,6 +10,7 @@ import asyncpg
 
 from thumbq_runtime.connections import POOL_SIZE
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
+from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
@@ -32,6 +33,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._lanes: list[Lane] = []
         self.history = History()
+        self.hints = Hints()
         self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
@@ -87,7 +89,7 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints))
         return self._lanes[-1]
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:

@@ -82,6 +82,15 @@ class History:
         """Write a sign of life into the table, and look."""
         await self._judge(connection, BEAT)
 
+    def has_reached(self, seq: int, version: int) -> None:
+        """Note how far the log was read, at this version: a shorter log has lost commits.
+
+        This is known at once, while the next beat may be two seconds away.
+        """
+        known = self._known
+        if version == self.version and known is not None and seq > known.seq:
+            self._known = known._replace(seq=seq)
+
     async def _judge(self, connection: Any, statement: Statement) -> None:
         while True:
             # An answer is compared with what was known before the question: answers may overtake each other.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
@@ -22,9 +23,12 @@ class Lane:
     their own keeps their prepared statements warm.
     """
 
-    def __init__(self, dsn: str, statement_timeout: float, history: History | None = None) -> None:
+    def __init__(
+        self, dsn: str, statement_timeout: float, history: History | None = None, hints: Hints | None = None
+    ) -> None:
         self._dsn = dsn
         self._history = history or History()
+        self.hints = hints or Hints()
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()

@@ -16,20 +16,35 @@ log = structlog.get_logger()
 
 CHANNEL = "thumbq"
 
-# Payloads on the channel. Both are hints; the sweep every second is the truth.
-JOBS, LOG = "jobs", "log"
-
+# A statement of its own, which waits for no disk: a NOTIFY inside the statements of jobs would make their commits take
+# turns, each with its own wait.
 BROADCAST = Statement(
-    "notify_broadcast", "payloads text[]", f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"
+    "notify_broadcast",
+    "payloads text[]",
+    f"""
+    SELECT pg_notify('{CHANNEL}', payload)
+      FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true)
+    """,
 )
 
 _RETRY_SECONDS = 1.0
 _PROBE_SECONDS = 15.0
+# The first hint goes out at once, and those of the time after it go together.
+_GATHER_SECONDS = 0.005
 
 
 async def broadcast(database: Database, payloads: Sequence[str]) -> None:
     """Send these to every server, this one included. They are hints, like all of NOTIFY."""
     await database.fetch(BROADCAST, payloads)
+
+
+async def pass_on(database: Database) -> None:
+    """Send the hints of this server to all servers, until cancelled. Those that PostgreSQL cannot take are dropped."""
+    while True:
+        hints = await database.hints.untold()
+        with contextlib.suppress(Unavailable):
+            await broadcast(database, hints)
+        await asyncio.sleep(_GATHER_SECONDS)
 
 
 async def listen(

@@ -8,8 +8,8 @@ import asyncpg
 from thumbq_server.domain.job import LIVE, Cancellation, CancelVerdict, JobStatus, Token
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
-from thumbq_server.storage.postgres.notify import CHANNEL, LOG
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.verdicts import State, states_of
 
@@ -59,10 +59,7 @@ CANCEL = Statement(
 MOVE_HEAD = Statement(
     "cancel_move_head",
     "count bigint",
-    f"""
-    UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1
-    RETURNING seq - $1 AS before, pg_notify('{CHANNEL}', '{LOG}')
-    """,
+    "UPDATE queue_head SET seq = seq + $1, cancelled = cancelled + $1 RETURNING seq - $1 AS before",
 )
 
 # The log tells what the models show now. There is a row for each status, and their numbers follow each other.
@@ -94,7 +91,10 @@ async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancellation]:
     wanted = sorted(set(job_ids))
     others: dict[int, State] = {}
     for _ in range(_ROUNDS):
-        for row in await lane.run(partial(_cancel, job_ids=wanted)):
+        rows = await lane.run(partial(_cancel, job_ids=wanted))
+        if rows:
+            lane.hints.tell(LOG)
+        for row in rows:
             lease = Token(row["job_id"], row["lease_seq"])
             cancelled[lease.job_id] = Cancellation(lease.job_id, CancelVerdict.CANCELLED, row["session"], lease)
         # Look again for jobs that moved from ready to leases meanwhile: the statement saw them in neither. A job that

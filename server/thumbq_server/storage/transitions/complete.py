@@ -9,10 +9,11 @@ from typing import cast
 
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
 from thumbq_server.storage.fragments import announce, columns
+from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
-from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
+from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
 from thumbq_server.storage.transitions.verdicts import State, states_of, verdict_on
 
 _PARAMETERS = f"{PARAMETERS}, paths text[], sizes bigint[], widths integer[], heights integer[]"
@@ -77,16 +78,18 @@ COMPLETE_CONTESTED = Statement(
 async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     """End attempts with a picture. The answers are in the order of `items`."""
     answers: list[Reported | None] = [None] * len(items)
-    (row,) = await lane.fetch(COMPLETE, *_parameters(in_order(items)))
+    numbered = await with_numbers(lane, items)
+    (row,) = await lane.fetch(COMPLETE, *_parameters(in_order(numbered)))
     if row["job_ids"]:
-        _answer(answers, items, zip(row["job_ids"], row["named_seqs"], row["model_ids"], strict=True))
+        lane.hints.tell(LOG)
+        _answer(answers, numbered, zip(row["job_ids"], row["named_seqs"], row["model_ids"], strict=True))
     if None not in answers:
         return cast("list[Reported]", answers)
     states = await _states_of_open(lane, answers, items)
-    held = [item for item in items if item.job_id in states and _holds(item, states[item.job_id])]
+    held = [item for item in numbered if item.job_id in states and _holds(item, states[item.job_id])]
     if held:
         rows = await end_under_lock(lane, COMPLETE_CONTESTED, in_order(held), _parameters)
-        _answer(answers, items, ((row["job_id"], row["named_seq"], row["model_id"]) for row in rows))
+        _answer(answers, numbered, ((row["job_id"], row["named_seq"], row["model_id"]) for row in rows))
         states = await _states_of_open(lane, answers, items)
     return [answer or _refusal(item, states.get(item.job_id)) for answer, item in zip(answers, items, strict=True)]
 
@@ -112,7 +115,7 @@ async def _states_of_open(
 
 
 def _holds(item: Completion, state: State) -> bool:
-    return state.status is JobStatus.PROCESSING and item.lease_seq in {0, state.lease_seq}
+    return state.status is JobStatus.PROCESSING and item.lease_seq == state.lease_seq
 
 
 def _refusal(item: Completion, state: State | None) -> Reported:

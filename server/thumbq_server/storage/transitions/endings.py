@@ -2,7 +2,9 @@
 
 The newest request of a model decides what it shows. So the end of one of several jobs is decided while no other
 transaction can announce anything: the leases of all jobs of the model are locked first, then the jobs, then the head of
-the log. The statement that ends the attempts begins after that, and sees everything that was committed before.
+the log. The statement that ends the attempts begins after that, and sees everything that was committed before. It
+touches only leases that were locked at first: whoever holds another one may wait for the head
+(docs/decisions/0019-one-order-of-locks.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,18 +13,20 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.fragments import WAKE_JOBS, announce, rank
+from thumbq_server.storage.fragments import announce, rank
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, Report, named
 
 # Other leases of the models are marked: an end that began earlier, and has not come to its lease yet, must not pass.
+# A lease has moved when it was ended, or put back, while its lock was waited for.
 LOCK_MODELS = Statement(
     "end_lock_models",
     PARAMETERS,
     f"""
     WITH held AS MATERIALIZED (
-        SELECT l.model_id FROM leases l, {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+        SELECT l.job_id, l.model_id FROM leases l, {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
     ), locked AS MATERIALIZED (
         SELECT l.job_id FROM leases l
          WHERE l.job_id = ANY (ARRAY (
@@ -32,7 +36,8 @@ LOCK_MODELS = Statement(
         UPDATE leases l SET contested = true
          WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
     )
-    SELECT count(*) FROM locked
+    SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
+           EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved
     """,
 )
 
@@ -96,7 +101,7 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
         SELECT {rank("next_run_at", "priority")}, job_id, next_run_at, model_id, created_at, priority, max_attempts,
                CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
           FROM ended WHERE will_retry
-    ), {announce("Failed" if failed else "Ready", "shown", moves=moves, wake=WAKE_JOBS)}
+    ), {announce("Failed" if failed else "Ready", "shown", moves=moves)}
     SELECT job_id, named_seq, model_id,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
       FROM ended
@@ -106,10 +111,16 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
 async def end_under_lock(
     lane: Lane, statement: Statement, reports: Sequence[R], parameters: Callable[[Sequence[R]], Sequence[Any]]
 ) -> Sequence[asyncpg.Record]:
-    """Return the rows of `statement`, run when all that it depends on is locked; none when no lease is there."""
+    """Return the rows of `statement`, run when all that it depends on is locked; none when no lease is there.
+
+    `reports` are in order, and name leases by their numbers. Those whose lease is gone are left out.
+    """
     if not reports:
         return []
-    return await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
+    rows = await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
+    if rows:
+        lane.hints.tell(JOBS)
+    return rows
 
 
 async def _end_under_lock(
@@ -118,10 +129,20 @@ async def _end_under_lock(
     reports: Sequence[R],
     parameters: Callable[[Sequence[R]], Sequence[Any]],
 ) -> Sequence[asyncpg.Record]:
-    async with connection.transaction():
-        if not await connection.fetchval(LOCK_MODELS.text, *named(reports)):
-            return []
-        await connection.fetch(LOCK_JOBS.text, [report.job_id for report in reports])
-        await connection.fetch(LOCK_HEAD.text)
-        rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters(reports))
-        return rows
+    # A lease is put back once at most, so this comes to an end.
+    while True:
+        async with connection.transaction():
+            (locked,) = await connection.fetch(LOCK_MODELS.text, *named(reports))
+            if not locked["moved"]:
+                job_ids = frozenset(locked["job_ids"] or ())
+                held = [report for report in reports if report.job_id in job_ids]
+                return await _end_locked(connection, statement, held, parameters(held)) if held else []
+
+
+async def _end_locked(
+    connection: asyncpg.Connection, statement: Statement, held: Sequence[Report], parameters: Sequence[Any]
+) -> Sequence[asyncpg.Record]:
+    await connection.fetch(LOCK_JOBS.text, [report.job_id for report in held])
+    await connection.fetch(LOCK_HEAD.text)
+    rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters)
+    return rows

@@ -6,11 +6,15 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.storage.fragments import WAKE_JOBS, WAKE_LOG, announce, columns, rank
+from thumbq_server.storage.fragments import announce, columns, rank
+from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
-from thumbq_server.storage.transitions.revive import key_of, revive
+from thumbq_server.storage.transitions.revive import JobKey, key_of, revive
+
+# The ids of the jobs that are new, and those jobs of them that workers have now.
+_Created = tuple[dict[JobKey, int], list[ClaimedJob]]
 
 _PARAMETERS = (
     "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
@@ -36,13 +40,11 @@ CREATE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM created
-    ), {announce("Pending", "created", wake=WAKE_JOBS)}
+    ), {announce("Pending", "created")}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
     """,
 )
-
-_LEFT_OVER = f"CASE WHEN (SELECT count(*) FROM queued) > 0 THEN {WAKE_JOBS} ELSE {WAKE_LOG} END"
 
 # Workers wait: each credit takes a job at once, and the rest goes into the queue.
 CREATE_AND_CLAIM = Statement(
@@ -65,12 +67,41 @@ CREATE_AND_CLAIM = Statement(
         SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
-    ), {announce("Pending", "created", wake=_LEFT_OVER)}
+    ), {announce("Pending", "created")}
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
            count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
            array_agg(max_attempts) AS max_attempts
       FROM (SELECT * FROM numbered ORDER BY position) n
+    """,
+)
+
+# The same for a single job, with or without a worker that waits: without arrays and windows it costs much less.
+CREATE_ONE = Statement(
+    "enqueue_one",
+    "model_id bigint, model_hash bytea, priority smallint, max_attempts smallint, delay double precision,"
+    " session bigint, lease_seconds integer, claim_id bigint",
+    f"""
+    WITH created AS (
+        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
+        VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second')
+        ON CONFLICT (model_id, model_hash) DO NOTHING
+        RETURNING id AS job_id, due_at, created_at, $6::bigint IS NOT NULL AND due_at <= now() AS is_taken
+    ), leased AS (
+        INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+        SELECT job_id, nextval('claim_seq'), $1, $6, now(), now() + $7::int * interval '1 second', $8::bigint, 1
+          FROM created WHERE is_taken
+        RETURNING lease_seq
+    ), queued AS (
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+        SELECT {rank("due_at", "$3")}, job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
+    ), head AS (
+        UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+    ), logged AS (
+        INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+        SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created
+    )
+    SELECT job_id, now() AS claimed_at, (SELECT lease_seq FROM leased) AS lease_seq FROM created
     """,
 )
 
@@ -90,19 +121,10 @@ async def enqueue_and_claim(
     """
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
-    new = columns([_row(job) for job in batch], 5)
-    claimed: list[ClaimedJob] = []
-    if request.sessions:
-        (row,) = await lane.fetch(CREATE_AND_CLAIM, *new, *request)
-        if row["due"]:
-            claimed = request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row))
-    else:
-        (row,) = await lane.fetch(CREATE, *new)
-    created = (
-        dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
-        if row["job_ids"]
-        else {}
-    )
+    create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    created, claimed = await create(lane, batch, request)
+    if created:
+        lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
     answers: list[Enqueued] = []
@@ -112,6 +134,36 @@ async def enqueue_and_claim(
         answers.append(answer)
         known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
     return answers, claimed
+
+
+async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
+    (job,) = batch
+    session, lease_seconds = (request.sessions[0], request.lease_seconds[0]) if request.sessions else (None, None)
+    rows = await lane.fetch(CREATE_ONE, *_row(job), session, lease_seconds, request.claim_id)
+    if not rows:
+        return {}, []
+    ((job_id, claimed_at, lease_seq),) = rows
+    fields = (job_id, job.model_id, job.model_hash, 1, job.priority, job.max_attempts, claimed_at)
+    claimed = request.claimed(claimed_at, lease_seq, [(field,) for field in fields]) if lease_seq else []
+    return {key_of(job): job_id}, claimed
+
+
+async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
+    (row,) = await lane.fetch(CREATE, *columns([_row(job) for job in batch], 5))
+    return _ids(row), []
+
+
+async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
+    (row,) = await lane.fetch(CREATE_AND_CLAIM, *columns([_row(job) for job in batch], 5), *request)
+    if not row["due"]:
+        return _ids(row), []
+    return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row))
+
+
+def _ids(row: asyncpg.Record) -> dict[JobKey, int]:
+    if not row["job_ids"]:
+        return {}
+    return dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
 
 
 def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:

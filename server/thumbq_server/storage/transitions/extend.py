@@ -6,7 +6,7 @@ from itertools import groupby
 from thumbq_server.domain.job import Extension, Token
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.held import NAMED
+from thumbq_server.storage.transitions.held import NAMED, with_numbers
 from thumbq_server.storage.transitions.verdicts import verdicts_on
 
 EXTEND = Statement(
@@ -25,7 +25,12 @@ EXTEND = Statement(
 async def extend(lane: Lane, items: Sequence[tuple[Token, float]]) -> list[Extension]:
     """Let each lease end the given seconds from now."""
     # locks are taken in this order by every statement
-    ordered = sorted({(token.lease_seq, token.job_id): seconds for token, seconds in items}.items())
+    tokens = [token for token, _ in items]
+    numbered = await with_numbers(lane, tokens)
+    lengths = [seconds for _, seconds in items]
+    ordered = sorted(
+        {(token.lease_seq, token.job_id): seconds for token, seconds in zip(numbered, lengths, strict=True)}.items()
+    )
     groups: list[tuple[float, int, int, int]] = []
     position = 1
     for (lease_seq, seconds), group in groupby(ordered, key=lambda item: (item[0][0], item[1])):
@@ -34,7 +39,5 @@ async def extend(lane: Lane, items: Sequence[tuple[Token, float]]) -> list[Exten
         position += size
     job_ids = [job_id for (_, job_id), _ in ordered]
     rows = await lane.fetch(EXTEND, job_ids, *map(list, zip(*groups, strict=True))) if groups else []
-    # a job has one row here, even when it is named twice: with its token, and by a caller without one
-    ends = {Token(row["job_id"], lease_seq): row["expires_at"] for row in rows for lease_seq in (0, row["lease_seq"])}
-    tokens = [token for token, _ in items]
-    return list(map(Extension, await verdicts_on(lane, tokens, ends), map(ends.get, tokens)))
+    ends = {Token(row["job_id"], row["lease_seq"]): row["expires_at"] for row in rows}
+    return list(map(Extension, await verdicts_on(lane, tokens, numbered, ends), map(ends.get, numbered)))

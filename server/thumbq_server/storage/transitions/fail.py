@@ -12,7 +12,7 @@ from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
-from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
+from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
 from thumbq_server.storage.transitions.verdicts import states_of, verdict_on
 
 # A marked lease starts again at once; a job with attempts left after its back-off; the others are dead.
@@ -43,8 +43,8 @@ FAIL = Statement(
     ),
 )
 
-# What another transaction holds is passed by, so that one that hangs does not stop all expiry. The statement commits by
-# itself: of two transactions that each kept a lease of one model, each would wait for the other's in LOCK_MODELS.
+# Leases that others hold at the moment are left for the next time. The locks end with this statement: the leases of
+# their models are locked afterwards, all in one order.
 OVERDUE = Statement(
     "expire_find",
     "limit bigint",
@@ -54,14 +54,13 @@ OVERDUE = Statement(
     """,
 )
 
-# It looks again whether the leases are overdue.
 EXPIRE = Statement(
     "expire",
     f"{PARAMETERS}, backoffs double precision[], jitter double precision",
     end_attempts(
         "Failed",
-        f"""DELETE FROM leases l USING {GROUPS}
-         WHERE {NAMED} AND l.expires_at <= now() AND ($2::bigint[]) IS NOT NULL
+        f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+           AND l.expires_at <= now()
         RETURNING l.*, g.lease_seq AS named_seq""",
         _ENDED.format(
             error_message="'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding'",
@@ -80,15 +79,16 @@ async def fail(
 
     `backoffs` are the seconds after each attempt (`domain.retry.delays`), `jitters` has a factor for each item.
     """
-    factors = dict(zip(((item.lease_seq, item.job_id) for item in items), jitters, strict=True))
+    numbered = await with_numbers(lane, items)
+    factors = dict(zip(((item.lease_seq, item.job_id) for item in numbered), jitters, strict=True))
 
     def parameters(failures: Sequence[Failure]) -> list[Sequence[object]]:
         _, _, *report = columns(failures, 5)
         return [*named(failures), *report, [factors[item.lease_seq, item.job_id] for item in failures], backoffs]
 
-    rows = await end_under_lock(lane, FAIL, in_order(items), parameters)
+    rows = await end_under_lock(lane, FAIL, in_order(numbered), parameters)
     ended = {(row["job_id"], row["named_seq"]): row for row in rows}
-    done = [ended.pop((item.job_id, item.lease_seq), None) for item in items]
+    done = [ended.pop((item.job_id, item.lease_seq), None) for item in numbered]
     unclear = [item.job_id for item, row in zip(items, done, strict=True) if row is None]
     states = await states_of(lane, unclear) if unclear else {}
     answers: list[FailureReported] = []
@@ -105,5 +105,5 @@ async def fail(
 async def expire(lane: Lane, limit: int, backoffs: Sequence[float], jitter: float) -> list[Expired]:
     """End up to `limit` attempts whose lease ran out."""
     overdue = [Token(*row) for row in await lane.fetch(OVERDUE, limit)]
-    rows = await end_under_lock(lane, EXPIRE, overdue, lambda leases: [*named(leases), backoffs, jitter])
+    rows = await end_under_lock(lane, EXPIRE, overdue, lambda tokens: [*named(tokens), backoffs, jitter])
     return [Expired(row["job_id"], row["named_seq"], row["due_in"]) for row in rows]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.fragments import rank
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
-from thumbq_server.storage.postgres.notify import CHANNEL, JOBS
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named
+from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
 from thumbq_server.storage.transitions.verdicts import verdicts_on
 
 
@@ -34,16 +34,16 @@ def _give_back(gone: str) -> str:
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
     ), renumbered AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-          FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
+          FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+                 WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
+         WHERE j.id = e.job_id
     ), again AS (
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("run_at", "priority")}, job_id, run_at, model_id, created_at, priority, max_attempts,
                CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
           FROM ended
-    ), notified AS (
-        SELECT pg_notify('{CHANNEL}', '{JOBS}') FROM ended LIMIT 1
     )
-    SELECT job_id, named_seq, (SELECT count(*) FROM notified) FROM ended
+    SELECT job_id, named_seq FROM ended
     """
 
 
@@ -57,16 +57,22 @@ RELEASE = Statement(
 RELEASE_CLAIM = Statement(
     "release_claim",
     "claim_id bigint",
-    _give_back("DELETE FROM leases l WHERE l.claim_id = $1 RETURNING l.*, l.lease_seq AS named_seq"),
+    _give_back("""DELETE FROM leases l WHERE l.job_id = ANY (ARRAY (
+            SELECT job_id FROM leases WHERE claim_id = $1 ORDER BY lease_seq, job_id FOR UPDATE)) AND l.claim_id = $1
+        RETURNING l.*, l.lease_seq AS named_seq"""),
 )
 
 
 async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     """Give jobs back, their attempts unspent."""
-    rows = await lane.fetch(RELEASE, *named(in_order(tokens)))
-    return await verdicts_on(lane, tokens, {Token(row["job_id"], row["named_seq"]) for row in rows})
+    numbered = await with_numbers(lane, tokens)
+    rows = await lane.fetch(RELEASE, *named(in_order(numbered)))
+    if rows:
+        lane.hints.tell(JOBS)
+    return await verdicts_on(lane, tokens, numbered, {Token(row["job_id"], row["named_seq"]) for row in rows})
 
 
 async def release_claim(lane: Lane, claim_id: int) -> None:
     """Give back everything that a claim took whose answer never came."""
-    await lane.fetch(RELEASE_CLAIM, claim_id)
+    if await lane.fetch(RELEASE_CLAIM, claim_id):
+        lane.hints.tell(JOBS)

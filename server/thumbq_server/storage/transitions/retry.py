@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from thumbq_server.domain.job import JobStatus, Retrial, RetryVerdict, Revival, revival
-from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.revive import REVIVE
+from thumbq_server.storage.transitions.revive import carry_out
 
 RETRIABLE = Statement(
     "retry_find",
@@ -46,7 +45,7 @@ async def retry(lane: Lane, job_ids: Sequence[int]) -> list[Retrial]:
                 verdicts[row["job_id"]] = RetryVerdict.ALREADY_PENDING if pending else RetryVerdict.PROCESSING
         wanted = []
         for plan, known in inputs.items():
-            retried = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(known, 7))} if known else set()
+            retried = await carry_out(lane, plan, known) if known else set()
             verdicts |= dict.fromkeys(retried, RetryVerdict.RETRIED)
             # a job that changed meanwhile is looked at again
             wanted += [job_id for job_id, *_ in known if job_id not in retried]

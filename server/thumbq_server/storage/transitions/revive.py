@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
-from thumbq_server.storage.fragments import WAKE_JOBS, announce, columns, rank
+from thumbq_server.storage.fragments import announce, columns, rank
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
@@ -72,7 +73,7 @@ RESET = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM changed
-    ), {announce("Pending", "changed", moves=_COUNTED_BACK, wake=WAKE_JOBS)}
+    ), {announce("Pending", "changed", moves=_COUNTED_BACK)}
     SELECT job_id FROM changed
     """,
 )
@@ -98,7 +99,7 @@ RESTART = Statement(
           FROM restarted r WHERE j.id = r.job_id
         RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
     ), frozen AS ({_FREEZE}
-    ), {announce("Pending", "changed", wake=WAKE_JOBS)}
+    ), {announce("Pending", "changed")}
     SELECT job_id FROM changed
     """,
 )
@@ -107,11 +108,12 @@ RERUN = Statement(
     "revive_rerun",
     _PARAMETERS,
     f"""
-    {_INPUT}, held AS ( -- leases are locked in this order by every statement
+    {_INPUT}, held AS MATERIALIZED (
         SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
          ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
     )
-    UPDATE leases l SET rerun_request_no = nextval('request_seq') FROM held h WHERE l.job_id = h.job_id
+    UPDATE leases l SET rerun_request_no = nextval('request_seq')
+     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
     RETURNING l.job_id
     """,
 )
@@ -121,11 +123,11 @@ RENEW = Statement(
     "revive_renew",
     _PARAMETERS,
     f"""
-    {_INPUT}, before AS (
-        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
-         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
-    ), renewed AS (
-        UPDATE jobs j SET request_no = nextval('request_seq') FROM before b WHERE j.id = b.id
+    {_INPUT}, renewed AS (
+        UPDATE jobs j SET request_no = nextval('request_seq')
+         WHERE j.id = ANY (ARRAY (
+            SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+             WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
         RETURNING j.id AS job_id
     ), followed AS (
         UPDATE attempts a SET request_no = NULL
@@ -204,4 +206,12 @@ async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted:
         job = wanted[row.key]
         request = (job.priority, job.max_attempts, job.delay)
         inputs.append((row.job_id, row.request_no, row.lease_seq, *request, row.run_at))
-    return {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 7))}
+    return await carry_out(lane, plan, inputs)
+
+
+async def carry_out(lane: Lane, plan: Revival, inputs: Sequence[tuple[Any, ...]]) -> set[int]:
+    """Return the jobs with which `plan` succeeded. `inputs` are rows of _PARAMETERS, in the order of job ids."""
+    done = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 7))}
+    if done and plan in {Revival.RESET, Revival.RESTART}:
+        lane.hints.tell(JOBS)
+    return done

@@ -29,11 +29,17 @@ async def states_of(lane: Lane, job_ids: Iterable[int]) -> dict[int, State]:
     return {row.job_id: row._replace(status=JobStatus(row.status)) for row in rows}
 
 
-async def verdicts_on(lane: Lane, tokens: Sequence[Token], done: Container[Token]) -> list[Verdict]:
-    """Return OK for the tokens in `done`, and for each other token why its lease was not there."""
-    unclear = [token.job_id for token in tokens if token not in done]
+async def verdicts_on(
+    lane: Lane, tokens: Sequence[Token], numbered: Sequence[Token], done: Container[Token]
+) -> list[Verdict]:
+    """Return OK for the tokens that are in `done` by their numbers; for each other, why its lease was not there."""
+    pairs = list(zip(tokens, numbered, strict=True))
+    unclear = [token.job_id for token, number in pairs if number not in done]
     states = await states_of(lane, unclear) if unclear else {}
-    return [Verdict.OK if token in done else verdict_on(token, states.get(token.job_id), done=None) for token in tokens]
+    return [
+        Verdict.OK if number in done else verdict_on(token, states.get(token.job_id), done=None)
+        for token, number in pairs
+    ]
 
 
 def verdict_on(token: Token, state: State | None, done: JobStatus | None) -> Verdict:
