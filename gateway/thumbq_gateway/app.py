@@ -134,7 +134,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     )
     guard = guard_against_pages(
         settings.cors_origins,
-        settings.allowed_hosts,
+        settings.names(),
         only_this_machine=is_this_machine(settings.http_host),
         exempt=_BEHIND if settings.upstream else None,
     )

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
 
+    def names(self) -> frozenset[str]:
+        """Return the names of this gateway, that for its neighbours included; none when every name counts."""
+        return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
+
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""
         return self.hub_secret.encode() if self.hub_secret else secrets.token_bytes(32)

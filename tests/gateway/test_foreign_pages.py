@@ -54,6 +54,22 @@ async def test_a_program_and_a_page_of_the_gateway_enqueue_as_before(client: Cli
     assert await enqueue(client, Origin=origin) == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://thumbq", "thumbq", 200),
+        ("http://thumbq", "thumbq:80", 200),
+        ("https://thumbq", "thumbq", 200),  # a proxy has taken the encryption off
+        ("https://thumbq:443", "thumbq", 200),
+        ("http://thumbq:8080", "thumbq:8080", 200),
+        ("http://thumbq:8080", "thumbq", 403),
+        ("http://thumbq", "other", 403),
+    ],
+)
+async def test_usual_ports_may_be_left_out(client: Client, origin: str, host: str, status: int) -> None:
+    assert await enqueue(client, Origin=origin, Host=host) == status
+
+
 async def test_a_page_of_a_listed_origin_enqueues(server: str) -> None:
     async with running_gateway(server, cors_origins=EVIL) as http:
         assert await enqueue(Client(http), Origin=EVIL, Sec_Fetch_Site="cross-site") == 200

@@ -27,7 +27,7 @@ def check_origin(request: web.Request, origins: Set[str]) -> None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     own = request.headers.get("X-Forwarded-Host", request.host)  # no page can set that header
-    is_foreign = site not in _OWN_SITE if site else origin is not None and _authority(origin) != own
+    is_foreign = site not in _OWN_SITE if site else origin is not None and not _is_page_of(own, origin)
     if is_foreign:
         whose = origin[:200] if origin else "other sites"
         raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {whose} may not do this here.")
@@ -74,11 +74,13 @@ def is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _authority(origin: str) -> str:
+def _is_page_of(own: str, origin: str) -> bool:
+    """Return whether the gateway at host:port `own` is where a page is from. Browsers leave the usual ports out."""
     try:
-        return URL(origin).authority
+        page, gateway = URL(origin), URL(f"{URL(origin).scheme}://{own}")
     except ValueError:
-        return ""
+        return False
+    return page.host is not None and (page.host, page.port) == (gateway.host, gateway.port)
 
 
 def _is_nobodys(name: str) -> bool:
