@@ -12,6 +12,7 @@ from yarl import URL
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.model_files import ModelFiles
@@ -59,6 +60,7 @@ _CHANNEL_OPTIONS = [
 _ACCEPT_ITERATIONS = 5  # loop iterations until accepted sockets are connections that cleanup() can close
 _LINGER = 1.0  # seconds that aiohttp receives of an unread body where no handler of ours has run
 _LONGEST_LINE = 64 * 1024  # bytes of a request line, so that the address of a subscription may name many models
+_BEHIND = "/{path}"  # every path that no other route takes belongs to the application behind
 _GRACE = 2.0  # seconds for requests in progress when the gateway stops
 
 
@@ -130,7 +132,13 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         bodies=parts.bodies,
         limit=settings.subscriber_limit,
     )
-    app = web.Application(middlewares=[answer_errors])
+    guard = guard_against_pages(
+        settings.cors_origins,
+        settings.names(),
+        only_this_machine=is_this_machine(settings.http_host),
+        exempt=_BEHIND if settings.upstream else None,
+    )
+    app = web.Application(middlewares=[answer_errors, guard])
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
@@ -156,7 +164,7 @@ def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.Ro
     async def pass_on(request: web.Request) -> web.StreamResponse:
         return await forwarder.forward(request, base)
 
-    return [*routes, web.route("*", "/{path:.*}", pass_on)]
+    return [*routes, web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
 
 
 @asynccontextmanager

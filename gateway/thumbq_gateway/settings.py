@@ -29,6 +29,11 @@ class Settings(BaseSettings):
         default=frozenset(),
         description='Origins whose pages may use the API, as "https://a.example,https://b.example", or "*" for all.',
     )
+    allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description='Names under which clients reach the gateway, as "thumbq.example,queue.example". Addresses, and'
+        " names without a dot, always count. The default takes any name, but on a loopback address only those.",
+    )
     heartbeat: PositiveFloat = Field(
         default=15.0, description="Seconds between heartbeats on a stream of notifications."
     )
@@ -76,6 +81,13 @@ class Settings(BaseSettings):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(host.strip().rstrip(".").lower() for host in value.split(",") if host.strip())
+        return value
+
     @model_validator(mode="after")
     def _take_secret_from_file(self) -> Self:
         if self.hub_secret_file and not self.hub_secret:
@@ -86,6 +98,10 @@ class Settings(BaseSettings):
             if not self.hub_secret:
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
+
+    def names(self) -> frozenset[str]:
+        """Return the names of this gateway, that for its neighbours included; none when every name counts."""
+        return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
 
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""

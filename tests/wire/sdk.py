@@ -46,14 +46,14 @@ async def statuses(database: asyncpg.Connection) -> dict[str, int]:
     return {row["status"]: row["count"] for row in rows}
 
 
-async def reached(database: asyncpg.Connection, **expected: int) -> None:
+async def reached(database: asyncpg.Connection, seconds: float = 20, /, **expected: int) -> None:
     """Wait until the jobs have these statuses: reached(database, Completed=3)."""
 
     async def check() -> bool:
         return await statuses(database) == expected
 
     try:
-        await eventually(check, 20)
+        await eventually(check, seconds)
     except TimeoutError:
         assert await statuses(database) == expected
 

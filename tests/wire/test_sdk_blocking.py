@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.server import running_server
 from tests.support.waiting import eventually
+from tests.wire.process_handlers import pid_as_width, pid_as_width_async
 from tests.wire.sdk import PICTURE, connected, enqueue, reached, statuses, working
 from thumbq import Job, JobFailed, Thumbnail, Worker
 
@@ -191,19 +192,6 @@ async def test_functions_run_in_as_many_threads_as_there_are_slots(server: str, 
         await reached(database, Completed=3, Failed=1)
 
 
-def pid_as_width(job: Job) -> Thumbnail:
-    if job.model_id == 2:
-        raise ValueError("no model")
-    if job.model_id == 3:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return Thumbnail("/thumbnails/a.png", 1, os.getpid(), 1)
-
-
-async def pid_as_width_async(job: Job) -> Thumbnail:
-    await asyncio.sleep(0)
-    return pid_as_width(job)
-
-
 @pytest.mark.parametrize("handler", [pid_as_width, pid_as_width_async])
 async def test_processes_take_handlers_by_one_argument(
     server: str, database: asyncpg.Connection, handler: Callable[[Job], Thumbnail]
@@ -211,7 +199,8 @@ async def test_processes_take_handlers_by_one_argument(
     await enqueue(server, 4, max_attempts=1)
     async with Worker(server, concurrency=1) as worker, asyncio.TaskGroup() as group:
         group.create_task(worker.run(handler, processes=True, handle_signals=False))
-        await reached(database, Completed=2, Failed=2)
+        # Two processes start, which takes seconds on a busy machine.
+        await reached(database, 50, Completed=2, Failed=2)
         worker.stop()
     errors = await database.fetch("SELECT error_message FROM job_states WHERE status = 'Failed' ORDER BY model_id")
     assert [row["error_message"] for row in errors] == [

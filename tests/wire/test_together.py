@@ -140,10 +140,10 @@ async def test_a_message_has_one_to_a_thousand_calls(queue, count, problem):
 
 async def test_an_unexpected_error_belongs_to_its_call_and_has_a_reference(queue, database_url):
     async with Database(database_url) as database:
-        await database.fetch("ALTER TABLE leases RENAME TO hidden")
+        await database.fetch("ALTER TABLE attempts RENAME TO hidden")
         with capture_logs() as lines:
             reported, enqueued = await together(queue, complete(job_pb2.Job(id=1)), enqueue(1))
-        await database.fetch("ALTER TABLE hidden RENAME TO leases")
+        await database.fetch("ALTER TABLE hidden RENAME TO attempts")
     [line] = [line for line in lines if line["event"] == "call.failed"]
     assert reported.error.code == INTERNAL
     assert reported.error.message == f"internal error; the server's log has it under {line['reference']}"

@@ -7,6 +7,7 @@ import grpc
 from aiohttp import HttpVersion11, WSMsgType, web
 from yarl import URL
 
+from thumbq_gateway.http.browsers import check_origin
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.metrics import HubMetrics
@@ -118,7 +119,7 @@ class Endpoint:
         return web.Response(status=202)
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
-        self._check_origin(request)
+        check_origin(request, self._origins)  # a browser opens a WebSocket for any page, without a preflight
         connection_id = self._id_of_socket(request)
         socket = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE)
         await socket.prepare(request)
@@ -208,13 +209,6 @@ class Endpoint:
         if token.home == self.home or not token.home or _FORWARDED in request.headers:
             return None
         return URL(f"http://{token.home}/")
-
-    def _check_origin(self, request: web.Request) -> None:
-        """Refuse pages of foreign origins: a browser opens a WebSocket for them without a preflight."""
-        origin = request.headers.get("Origin")
-        own = request.headers.get("X-Forwarded-Host", request.host)  # no page can set that header
-        if origin and not self._origins & {origin, "*"} and URL(origin).authority != own:
-            raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {origin[:200]} may not connect here.")
 
 
 def _no_connection() -> Refusal:
