@@ -151,6 +151,23 @@ async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_
     await server.close()
 
 
+async def test_idle_lanes_are_given_back_when_no_connection_is_left(postgres, database_url, few):
+    ((folder, _),) = parse_address(database_url).hosts
+    name = parse_address(database_url).database
+    server = await asyncpg.connect(postgres)
+    async with Database(f"postgresql://{few}@/{name}?host={folder}") as database:
+        lanes = [database.lane() for _ in range(3)]
+        for lane in lanes:
+            await lane.fetch("SELECT 1")
+        await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT 4")  # the pool's, and one for each lane
+        busy = asyncio.create_task(lanes[0].fetch("SELECT pg_sleep(1)"))
+        fourth = database.lane()
+        assert (await fourth.fetch("SELECT 4"))[0][0] == 4
+        assert (await lanes[1].fetch("SELECT 2"))[0][0] == 2
+        await busy
+    await server.close()
+
+
 async def test_a_duty_that_does_not_run_is_named(database_url, monkeypatch):
     async def nothing() -> int:
         return 0

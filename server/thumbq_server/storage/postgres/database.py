@@ -14,6 +14,7 @@ from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
 
@@ -34,6 +35,7 @@ class Database:
         self._lanes: list[Lane] = []
         self.history = History()
         self.hints = Hints()
+        self._room = Room()
         self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
@@ -54,7 +56,8 @@ class Database:
     async def _connect(self, *_: object, **options: Any) -> asyncpg.Connection:
         # The pool adds options of its own, such as the class of its connections.
         options |= {"command_timeout": self._statement_timeout + 5}
-        connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout), **options)
+        connect = partial(hosts_of(self.dsn).connect, session_settings(self._statement_timeout), **options)
+        connection = await self._room.for_one(connect)
         self._pooled.add(connection)
         await self.history.look(connection)
         return connection
@@ -89,7 +92,8 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room))
+        self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:

@@ -10,6 +10,7 @@ import asyncpg
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
+from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
 
@@ -24,11 +25,17 @@ class Lane:
     """
 
     def __init__(
-        self, dsn: str, statement_timeout: float, history: History | None = None, hints: Hints | None = None
+        self,
+        dsn: str,
+        statement_timeout: float,
+        history: History | None = None,
+        hints: Hints | None = None,
+        room: Room | None = None,
     ) -> None:
         self._dsn = dsn
         self._history = history or History()
         self.hints = hints or Hints()
+        self._room = room or Room()
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
@@ -47,7 +54,7 @@ class Lane:
         try:
             connection = self._connection
             if connection is None or connection.is_closed():
-                connection = await connect(self._dsn, self._statement_timeout)
+                connection = await self._room.for_one(partial(connect, self._dsn, self._statement_timeout))
                 await self._history.look(connection)
                 self._connection = connection
             if history != self._history.version:
@@ -69,6 +76,14 @@ class Lane:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    async def give_back(self) -> bool:
+        """Close the connection if nothing runs on it; the next statement opens another. Return whether it did."""
+        if self._connection is None or self._lock.locked():
+            return False
+        async with self._lock:
+            await self.close()
+        return True
 
     async def close(self) -> None:
         """Close the connection, politely if it is idle."""
