@@ -9,6 +9,7 @@ from weakref import WeakSet
 import asyncpg
 
 from thumbq_runtime.connections import POOL_SIZE
+from thumbq_server.storage.postgres.disk import Disk
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
@@ -36,6 +37,7 @@ class Database:
         self.history = History()
         self.hints = Hints()
         self._room = Room()
+        self._disk = Disk()
         self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
@@ -68,6 +70,8 @@ class Database:
             async with as_unavailable():
                 connection = await hosts_of(self.dsn).connect(session_settings(self._statement_timeout))
                 await connection.close()
+        if self._disk.was_full:
+            await self.run(self._disk.try_again)
         await self.run(self.history.beat)
 
     in_words = staticmethod(in_words)
@@ -92,7 +96,7 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._disk))
         self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
 
@@ -102,7 +106,7 @@ class Database:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
-        async with as_unavailable():
+        async with as_unavailable(self._disk.note):
             return await until_done(partial(self._run_once, work))
 
     async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:

@@ -57,11 +57,12 @@ def in_words(error: Unavailable) -> str:
 
 
 @asynccontextmanager
-async def as_unavailable() -> AsyncIterator[None]:
-    """Turn the many ways in which PostgreSQL can be away into Unavailable."""
+async def as_unavailable(note: Callable[[BaseException], None] = lambda _: None) -> AsyncIterator[None]:
+    """Turn the many ways in which PostgreSQL can be away into Unavailable. `note` gets the error first."""
     try:
         yield
     except AWAY as error:
+        note(error)
         raise Unavailable(f"{type(error).__name__}: {error}") from error
 
 

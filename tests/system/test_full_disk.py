@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL starts on a disk that is full or takes no writes: one sentence, and nothing is lost."""
+"""A disk that is full or takes no writes: one sentence at the start, not ready afterwards, and nothing is lost."""
 
 import os
 import subprocess
@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.queue_under_test import new_job
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_server.engine.janitor import Janitor
+from thumbq_server.engine.readiness import Readiness
+from thumbq_server.storage.migrations import upgrade
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.enqueue import enqueue
 
 pytestmark = pytest.mark.small_disk
 
@@ -63,3 +71,37 @@ def test_a_disk_that_takes_no_writes_is_named(disk: Path) -> None:
         pass
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert "Read-only file system" in refusal(disk / "data")
+
+
+async def enqueued_until_refused(lane: Lane) -> tuple[int, str]:
+    """Return how many more jobs were acknowledged, and why the next ones were not."""
+    acknowledged = 0
+    for first in range(1000, 20_000, 500):
+        try:
+            acknowledged += len(await enqueue(lane, [new_job(first + model) for model in range(500)]))
+        except Unavailable as error:
+            return acknowledged, str(error)
+    return acknowledged, ""
+
+
+async def test_a_full_disk_is_not_ready_until_there_is_room(disk: Path) -> None:
+    told: list[str | None] = []
+
+    async def tell(reason: str | None) -> None:
+        told.append(reason)
+
+    with EmbeddedPostgres(disk / "data") as dsn:
+        await upgrade(dsn)
+        async with Database(dsn) as database:
+            readiness, lane = Readiness(database, Janitor([]), tell), database.lane()
+            acknowledged = len(await enqueue(lane, [new_job(model) for model in range(1, 101)]))
+            ballast = filled(disk)
+            more, refused = await enqueued_until_refused(lane)
+            assert "No space left on device" in refused
+            for _ in range(2):
+                await readiness.look()
+            assert told == ["the disk of the database is full"] * 2
+            ballast.unlink()
+            await readiness.look()
+            assert told[2:] == [None]
+            assert (await database.fetch("SELECT count(*) FROM jobs"))[0][0] == acknowledged + more
