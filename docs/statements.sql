@@ -189,10 +189,6 @@ RETURNING paused_at, paused_by, reason;
 PREPARE pause_end AS
 DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
--- disk_take_room
-PREPARE disk_take_room AS
-CREATE TEMPORARY TABLE thumbq_room ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 16000) AS i;
-
 -- history_look
 PREPARE history_look AS
 SELECT epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'

@@ -5,13 +5,9 @@ from typing import Any
 
 import asyncpg
 
-from thumbq_server.storage.statements import Statement
-
 # A megabyte. A row that is only changed takes no room, and would say that all is well.
-TAKE_ROOM = Statement(
-    "disk_take_room",
-    "",
-    "CREATE TEMPORARY TABLE thumbq_room ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 16000) AS i",
+_TAKE_ROOM = (
+    "CREATE TEMPORARY TABLE thumbq_room ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 16000) AS i"
 )
 
 
@@ -29,5 +25,5 @@ class Disk:
         """Take some room for a moment. Raises DiskFullError."""
         with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # a role without temporary tables just goes on
             async with connection.transaction():
-                await connection.execute(str(TAKE_ROOM))
+                await connection.execute(_TAKE_ROOM)
         self.was_full = False
