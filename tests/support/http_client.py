@@ -157,8 +157,8 @@ class Listener:
         raise EOFError
 
     async def event(self, name: str = "thumbnail") -> Frame:
-        """Return the next event, which must have this name."""
-        while not (frame := await self.frame()).name:
+        """Return the next event, which must have this name. Heartbeats, which come at any time, are passed over."""
+        while not (frame := await self.frame()).name or (frame.name == "heartbeat" and name != "heartbeat"):
             pass
         assert frame.name == name, frame
         return frame
