@@ -122,7 +122,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await asyncio.shield(task)
 
 

@@ -80,7 +80,7 @@ class Store:
     async def _all_wait(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
         """Return when each of these statements is through or waits for a lock."""
         waiting = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while waiting < len([task for task in tasks if not task.done()]):
                 await asyncio.sleep(0.001)
                 waiting = (await self.database.fetch(_WAITING))[0][0]

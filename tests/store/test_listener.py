@@ -32,7 +32,7 @@ class Ear:
 
     async def next(self):
         """Wait for a hint, unless there was one already. Return the hints since the last call."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.woken.wait()
         await self.everything_sent_has_arrived()
         heard = {name for name, count in self.heard.items() if count}
@@ -44,7 +44,7 @@ class Ear:
         """Hints come in the order in which they were told: when a last one is here, so are those before it."""
         self.wake["the end"] = (arrived := asyncio.Event()).set
         self.queue.database.hints.tell("the end")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await arrived.wait()
         del self.wake["the end"]
 
@@ -149,7 +149,7 @@ async def test_it_waits_for_a_postgresql_that_is_away(monkeypatch, database):
     monkeypatch.setattr(notify, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
     woken = asyncio.Event()
     listening = asyncio.create_task(listen(database.dsn, {"jobs": woken.set}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await woken.wait()
     listening.cancel()
     with contextlib.suppress(asyncio.CancelledError):

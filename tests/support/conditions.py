@@ -17,7 +17,7 @@ _BLOCKED = """
 """
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     """Return as soon as the condition holds."""
     async with asyncio.timeout(seconds):
         while not await condition():
@@ -43,7 +43,7 @@ async def until_blocked(
 
     await until(blocked)
     yield task
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.wait([task])
 
 

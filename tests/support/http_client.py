@@ -145,7 +145,7 @@ class Listener:
     async def frame(self) -> Frame:
         """Return the next frame of any kind."""
         frame = Frame()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while line := (await self.response.content.readline()).decode():
                 if line == "\n":
                     return frame

@@ -33,7 +33,7 @@ class Reports:
     async def next(self) -> list[Result]:
         while not (message := self.outbox.take()):
             self.wake.clear()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await self.wake.wait()
         self.outbox.acknowledge(message.results.number, [])
         return list(message.results.results)

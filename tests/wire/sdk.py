@@ -104,9 +104,9 @@ class Gate:
         return PICTURE
 
     async def begun(self, count: int) -> None:
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: self.runs.total() >= count)
 
     async def was_cancelled(self, count: int) -> None:
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: self.cancelled >= count)

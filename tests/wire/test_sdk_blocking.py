@@ -143,7 +143,7 @@ async def test_a_thread_and_a_process_that_never_return_cost_an_attempt(
     await reached(database, Failed=1)
     assert await error_of(database) == "The handler took longer than 0.5 s"
     worker.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await worker.wait()
 
 
@@ -162,7 +162,7 @@ async def test_a_job_whose_thread_does_not_end_goes_back_when_the_worker_stops(
     worker = await start("hangs_in_a_thread")
     await begun(worker)
     worker.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await worker.wait()
     assert await statuses(database) == {"Pending": 1}
     assert await database.fetchval("SELECT max(attempt_count) FROM job_states") == 0

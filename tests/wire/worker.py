@@ -60,7 +60,7 @@ class Worker:
 
     async def _read(self) -> Any:
         """Return the next message that is no keepalive."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (message := await self.call.read()) is not grpc.aio.EOF:
                 if message.WhichOneof("message") != "keepalive":
                     return message

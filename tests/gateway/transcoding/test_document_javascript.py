@@ -98,7 +98,7 @@ async def test_the_worker_loop_survives_a_time_without_answers(client: Client, w
     source = DEQUEUE.blocks("javascript")[1].replace("'worker-001'", "''")
     async with node(written(source)) as process:
         assert process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"Dequeue failed: 400" not in await process.stdout.readline():
                 pass
 

@@ -170,7 +170,7 @@ async def test_a_gateway_that_stops_gives_back_what_it_was_about_to_claim(server
         async with running_gateway(server) as http:
             await Client(http).enqueue_many(range(1, MANY + 1))
         async with AsyncExitStack() as stack, locked(database_url, "ready"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 async with running_gateway(server) as http:
                     callers = await stack.enter_async_context(dequeuing(Client(http), MANY))
                     await eventually(is_held_up)
