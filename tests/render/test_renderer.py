@@ -136,29 +136,37 @@ async def test_the_corrupt_sample_says_what_is_wrong_and_the_next_model_is_drawn
     assert renderer.pid == before
 
 
-@pytest.mark.parametrize(
-    ("number", "message"),
-    [
-        (signal.SIGSEGV, r"^The renderer crashed on this model \(SIGSEGV\)\.$"),
-        (signal.SIGKILL, r"^The renderer crashed on this model \(SIGKILL\), probably because the machine ran out"),
-    ],
-)
-async def test_a_crash_costs_one_job(
-    samples: dict[str, Sample], renderer: Renderer, cube: Path, number: int, message: str
-):
+async def struck(renderer: Renderer, model: Path, number: signal.Signals) -> asyncio.Task[Pictures]:
+    """Return the drawing of a model whose process gets this signal before it has drawn."""
     await renderer.start()
-    struck = renderer.pid
-    assert struck
-    os.kill(struck, signal.SIGSTOP)
-    job = asyncio.create_task(renderer.render(samples["gear.stl"].path, "stl"))
+    process = renderer.pid
+    assert process
+    os.kill(process, signal.SIGSTOP)
+    job = asyncio.create_task(renderer.render(model, "stl"))
     await asyncio.sleep(0)
-    os.kill(struck, number)
-    os.kill(struck, signal.SIGCONT)
+    os.kill(process, number)
+    os.kill(process, signal.SIGCONT)
+    return job
+
+
+async def test_a_crash_costs_another_process_and_no_attempt(samples: dict[str, Sample], renderer: Renderer):
+    job = await struck(renderer, samples["gear.stl"].path, signal.SIGSEGV)
+    before = renderer.pid
+    assert await job
+    assert renderer.pid != before
+
+
+async def test_a_process_that_the_machine_ends_costs_one_job(
+    samples: dict[str, Sample], renderer: Renderer, cube: Path
+):
+    job = await struck(renderer, samples["gear.stl"].path, signal.SIGKILL)
+    before = renderer.pid
+    message = r"^The renderer crashed on this model \(SIGKILL\), probably because the machine ran out"
     with pytest.raises(RenderFailed, match=message) as failure:
         await job
     assert failure.value.retryable
     assert await renderer.render(cube, "obj")
-    assert renderer.pid != struck
+    assert renderer.pid != before
 
 
 async def test_the_time_limit_ends_a_renderer_that_hangs(cube: Path):

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from yarl import URL
 
 from thumbq_gateway.http.errors import Refusal
+from thumbq_runtime.text import printable
 
 _CHANGES_NOTHING = {"GET", "HEAD", "OPTIONS"}
 _OWN_SITE = {"same-origin", "none"}  # "none": a person typed the address
@@ -29,7 +30,7 @@ def check_origin(request: web.Request, origins: Set[str]) -> None:
     own = request.headers.get("X-Forwarded-Host", request.host)  # no page can set that header
     is_foreign = site not in _OWN_SITE if site else origin is not None and not _is_page_of(own, origin)
     if is_foreign:
-        whose = origin[:200] if origin else "other sites"
+        whose = printable(origin[:200]) if origin else "other sites"
         raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"Pages of {whose} may not do this here.")
 
 
@@ -40,12 +41,15 @@ def check_host(request: web.Request, hosts: Set[str], *, only_this_machine: bool
     address, or a name without a dot, is nobody's to give away. A gateway that other machines reach has a name that only
     its operator knows, so there every name counts until `hosts` says which.
     """
-    name = (URL(f"http://{request.host}").host or "").rstrip(".").lower()
+    try:
+        name = (URL(f"http://{request.host}").host or "").rstrip(".").lower()
+    except ValueError:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The Host of the request is malformed.") from None
     if name in hosts or not (hosts or only_this_machine) or _is_nobodys(name):
         return
     raise Refusal(
         grpc.StatusCode.PERMISSION_DENIED,
-        f"'{name[:200]}' is not a name of this gateway. THUMBQ_ALLOWED_HOSTS can make it one.",
+        f"'{printable(name[:200])}' is not a name of this gateway. THUMBQ_ALLOWED_HOSTS can make it one.",
     )
 
 

@@ -35,6 +35,10 @@ class RenderFailed(Exception):
         self.retryable = retryable
 
 
+class Crashed(RenderFailed):
+    """The process died at its work, and neither a limit nor the machine's memory explains it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one picture may take: time in seconds, memory in MB, and a model file in MB."""
@@ -190,7 +194,7 @@ class Child:
             # The driver does not check what it is given; a request that fails is often the one that doubles.
             why, retryable = f", most likely at the memory {limit}", False
         else:
-            why, retryable = "", True
+            return Crashed(f"The renderer crashed on this model ({how}).", retryable=True)
         return RenderFailed(f"The renderer crashed on this model ({how}){why}.", retryable=retryable)
 
     def _last_words(self) -> str:

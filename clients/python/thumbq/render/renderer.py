@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from thumbq.render.child import Child, Limits
+from thumbq.render.child import Child, Crashed, Limits
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
 from thumbq.render.stage import Stage
@@ -78,7 +78,17 @@ class Renderer:
         return await self.draw(await self.intake.take_file(file, model_format), outputs)
 
     async def draw(self, model: Model, outputs: Outputs = DEFAULT) -> Pictures:
-        """The pictures of a model that the intake has put into the stage; raises RenderFailed."""
+        """The pictures of a model that the intake has put into the stage; raises RenderFailed.
+
+        Graphics drivers crash once in some thousand pictures, whatever the model is, mostly in a fresh process. So a
+        crash costs another process and no attempt; the second crash on the same model is taken for the model's.
+        """
+        try:
+            return await self._draw(model, outputs)
+        except Crashed:
+            return await self._draw(model, outputs)
+
+    async def _draw(self, model: Model, outputs: Outputs) -> Pictures:
         if self.pid is None or self._pictures >= PICTURES:
             await self._start()
         self._pictures += 1

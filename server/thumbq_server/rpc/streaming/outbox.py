@@ -55,10 +55,16 @@ class Outbox:
             await asyncio.wait([self._writer], timeout=seconds)
         return not self._unsent and self._writer is None
 
-    def close(self) -> None:
-        """Drop what is unsent, and take no more."""
+    async def close(self, seconds: float) -> None:
+        """Take no more, and drop what is unsent. A message that is being sent has so long to be read.
+
+        grpc cannot end a call with a status while a message of it is under way.
+        """
         self._closed = True
-        self._unsent.clear()
+        while len(self._unsent) > 1:
+            self._unsent.pop()
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=seconds)
         if self._writer is not None:
             self._writer.cancel()
 

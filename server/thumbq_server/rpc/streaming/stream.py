@@ -76,7 +76,7 @@ class Stream:
         finally:
             for task in (reader, closing, keepalive):
                 task.cancel()
-            self._outbox.close()
+            await self._outbox.close(_AWAY_FLUSH_SECONDS)
 
     def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
         """Tell the worker its session, the times that it has to keep, and the leases that it still has."""
