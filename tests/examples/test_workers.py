@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,11 @@ from thumbq.testing import PrivateService, private_service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGEST = hashlib.sha256(b"model").digest()
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,7 @@ def test_photos_get_thumbnails_and_a_text_file_its_reason(service: PrivateServic
     assert third == "3.txt: 3.txt is no picture"
 
 
+@needs("curl", "jq")
 def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_path: Path):
     render = tmp_path / "render.sh"
     render.write_text("#!/bin/sh\n[ $1 = 21 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
@@ -96,6 +103,7 @@ def test_a_django_view_waits_for_the_picture(service: PrivateService, tmp_path: 
         asyncio.run(work())
 
 
+@needs("systemd-analyze")
 def test_the_systemd_unit_is_valid():
     unit = EXAMPLES / "systemd/thumbq-worker.service"
     checked = subprocess.run(
