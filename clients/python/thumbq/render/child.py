@@ -118,7 +118,8 @@ class Child:
             return (await self._converse(None, START_SECONDS))[0]
         except RenderFailed as failure:
             reason = self._last_words().splitlines()[-1:] or [str(failure)]
-            raise RenderFailed(f"The renderer cannot start: {reason[0]}", retryable=True) from failure
+            kind = Crashed if isinstance(failure, Crashed) else RenderFailed
+            raise kind(f"The renderer cannot start: {reason[0]}", retryable=True) from failure
 
     async def ask(self, request: dict[str, Any], seconds: float | None = None) -> tuple[dict[str, Any], bytes]:
         """Answer and content; starts the process when there is none; raises RenderFailed."""
