@@ -77,8 +77,10 @@ async def test_what_can_be_claimed_is_hinted(queue, ear):
 
 
 async def test_what_can_be_read_from_the_log_is_hinted(queue, ear):
-    await queue.complete(*await queue.claimed(new_job(7)))
-    assert "log" in await ear.next()
+    token = await queue.claimed(new_job(7))
+    await ear.next()
+    await queue.complete(*token)
+    assert await ear.next() == {"log"}
     await notification_log.publish_test(queue.database, 7, "Ready", None, None)
     assert await ear.next() == {"log"}
 
