@@ -18,7 +18,8 @@ from typing import Self
 
 import asyncpg
 
-from tests.support.programs import LaunchFailed, Program, free_port
+from tests.support.ports import free_port
+from tests.support.programs import LaunchFailed, Program
 from tests.system.chaos.clients import Clients
 from tests.system.chaos.clock import Clock
 from tests.system.chaos.history import INSTALL
