@@ -40,7 +40,7 @@ class Subscriber:
         self.resets = 0
 
     async def message(self):
-        message = await asyncio.wait_for(self.call.read(), 10)
+        message = await asyncio.wait_for(self.call.read(), 30)
         assert message is not grpc.aio.EOF
         self.cursor = message.cursor
         self.resets += message.reset
