@@ -8,7 +8,7 @@ PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
 NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
-CORE_TESTS := $(wildcard tests/unit/test_domain_*.py) tests/store tests/engine
+CORE_TESTS := tests/unit/domain tests/store tests/engine
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.compatibility.hubs.wire import Hub, address
 from tests.compatibility.programs import Program
-from tests.compatibility.wire import Hub, address
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client, ask
 from tests.support.server import running_server
