@@ -113,7 +113,7 @@ class Worker:
         network = Network(self._target, self._hello, self._concurrency + self._prefetch)
         slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
-        progress = asyncio.create_task(_log_progress(slots))
+        progress = asyncio.create_task(_log_progress(slots, network))
         network.start(slots, watchdog.watch)
         try:
             with _stop_signals(self._signalled) if handle_signals else nullcontext():
@@ -129,7 +129,9 @@ class Worker:
             await asyncio.gather(progress, return_exceptions=True)
             if lost := network.outbox.unacknowledged:
                 _logger.warning("%d results were not confirmed by the server; their leases will run out", lost)
-            _logger.info("Worker ended: %d jobs completed, %d failed", slots.completed, slots.failed)
+            _logger.info(
+                "Worker ended: %d jobs completed, %d failed, %s", *_counts(slots, network), network.outbox.refused
+            )
 
     def _signalled(self) -> None:
         if self._stopping.is_set():
@@ -182,12 +184,18 @@ async def _first(*awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any],
         future.result()
 
 
-async def _log_progress(slots: Slots) -> None:
+def _counts(slots: Slots, network: Network) -> tuple[int, int]:
+    """Return how many jobs were completed, and how many failed, without the results that the server refused."""
+    refused = network.outbox.refused
+    return slots.completed - refused.completed, slots.failed - refused.failed
+
+
+async def _log_progress(slots: Slots, network: Network) -> None:
     logged = (0, 0)
     while True:
         await asyncio.sleep(_PROGRESS_INTERVAL)
-        if logged != (slots.completed, slots.failed):
-            logged = (slots.completed, slots.failed)
+        if logged != (counts := _counts(slots, network)):
+            logged = counts
             _logger.info("%d jobs completed, %d failed, %d in hand", *logged, len(slots.held))
 
 
