@@ -31,6 +31,7 @@ from thumbq_server.engine.duties import (
     PruneLog,
     PruneWorkers,
     RecordSignsOfLife,
+    RecountJobs,
     VacuumLiveTables,
 )
 from thumbq_server.engine.janitor import Duty, Janitor
@@ -195,6 +196,7 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
+            Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
         ]
     )

@@ -51,7 +51,6 @@ class Depth(NamedTuple):
     """How much there is to do, and who is there to do it. `oldest_age`: seconds, None when nothing is due."""
 
     counters: Counters
-    pending_is_estimate: bool
     oldest_age: float | None
     workers: int
     pause: Pause | None

@@ -78,7 +78,11 @@ class Clients:
             *producer_links,
         ]
         self.listeners = Program(
-            "subscribers", f"{_ACTORS}.subscribers", folder, str(journals), *(each.argument for each in self.subscribers)
+            "subscribers",
+            f"{_ACTORS}.subscribers",
+            folder,
+            str(journals),
+            *(each.argument for each in self.subscribers),
         )
         self.producers = Program(
             "producers",
