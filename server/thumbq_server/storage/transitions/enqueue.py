@@ -1,10 +1,11 @@
 """Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
@@ -130,13 +131,21 @@ async def enqueue_and_claim(
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
+    return await _answers(jobs, created, known), claimed
+
+
+async def _answers(
+    jobs: Sequence[NewJob], created: Mapping[JobKey, int], known: dict[JobKey, Enqueued]
+) -> list[Enqueued]:
+    """Return what became of each job. A job that is asked for twice is there already the second time."""
     answers: list[Enqueued] = []
-    for job in jobs:
-        key = key_of(job)
-        answer = known.get(key) or Enqueued(created[key], EnqueueOutcome.CREATED)
-        answers.append(answer)
-        known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
-    return answers, claimed
+    async for piece in pieces(jobs):
+        for job in piece:
+            key = key_of(job)
+            answer = known.get(key) or Enqueued(created[key], EnqueueOutcome.CREATED)
+            answers.append(answer)
+            known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
+    return answers
 
 
 async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
