@@ -223,6 +223,14 @@ PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload)
   FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
+-- condition
+PREPARE condition AS
+SELECT relname, n_dead_tup,
+       (SELECT extract(epoch FROM now() - min(xact_start))::float8
+          FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest,
+       pg_database_size(current_database()) AS size_bytes
+  FROM pg_stat_user_tables WHERE schemaname = current_schema();
+
 -- history_read: $1 job_id
 PREPARE history_read (bigint) AS
 SELECT a.attempt, a.lease_seq, w.worker_id, a.claimed_at, a.ended_at, a.outcome, a.error_message, a.path,

@@ -64,6 +64,14 @@ class Statistics(NamedTuple):
     durations: Durations
 
 
+class Condition(NamedTuple):
+    """How the database is: dead rows by table, seconds of the oldest transaction (None: there is no other), bytes."""
+
+    dead_rows: Mapping[str, int]
+    oldest_transaction: float | None
+    size_bytes: int
+
+
 class WorkerState(NamedTuple):
     """A session of a worker. `gone`: it was not heard of for a minute, and holds no job."""
 
