@@ -436,17 +436,32 @@ SELECT count(*) AS samples,
 
 -- thumbnails_read: $1 model_id
 PREPARE thumbnails_read (bigint) AS
-SELECT $1::bigint AS model_id,
+SELECT asked.model_id,
        CASE WHEN s.status = 'Processing' THEN 'Processing'
             WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
             THEN 'Pending'
             ELSE coalesce(t.status, 'None') END AS status,
        t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
-  FROM (SELECT) AS one
-  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = $1) t ON true
+  FROM (SELECT $1::bigint AS model_id) AS asked
+  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = asked.model_id OFFSET 0) t ON true
   LEFT JOIN LATERAL (
-    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
+    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = asked.model_id
      ORDER BY request_no DESC LIMIT 1) s ON true;
+
+-- thumbnails_read_many: $1 model_ids
+PREPARE thumbnails_read_many (bigint[]) AS
+SELECT asked.model_id,
+       CASE WHEN s.status = 'Processing' THEN 'Processing'
+            WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
+            THEN 'Pending'
+            ELSE coalesce(t.status, 'None') END AS status,
+       t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
+  FROM unnest($1::bigint[]) WITH ORDINALITY AS asked(model_id, place)
+  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = asked.model_id OFFSET 0) t ON true
+  LEFT JOIN LATERAL (
+    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = asked.model_id
+     ORDER BY request_no DESC LIMIT 1) s ON true
+ ORDER BY asked.place;
 
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS

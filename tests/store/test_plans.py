@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from thumbq_server.domain.job import Revival
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads import thumbnails
 from thumbq_server.storage.transitions import (
     cancel,
     claim,
@@ -36,6 +37,8 @@ STATEMENTS = {
     "release": release.RELEASE,
     "extend": extend.EXTEND,
     "states": verdicts.STATES,
+    "thumbnail": thumbnails.READ_THUMBNAIL,
+    "thumbnails": thumbnails.READ_THUMBNAILS,
 }
 
 

@@ -79,3 +79,22 @@ async def test_a_picture_after_a_failure_is_ready_without_a_message(queue):
     await queue.complete(*await queue.claim())
     thumbnail = await queue.thumbnail(7)
     assert (thumbnail.status, thumbnail.error_message) == ("Ready", None)
+
+
+async def test_many_models_are_read_at_once_each_as_if_it_was_read_alone(queue):
+    await queue.job_in("Completed", new_job(1))
+    await queue.job_in("Cancelled", new_job(2))
+    await queue.fail(*await queue.claimed(new_job(3)))
+    await queue.enqueue(new_job(4))
+    asked = [4, 3, 99, 1, 2, 1]
+    together = await queue.thumbnails(*asked)
+    assert [(shown.model_id, shown.status) for shown in together] == [
+        (4, "Pending"),
+        (3, "Failed"),
+        (99, "None"),
+        (1, "Ready"),
+        (2, "None"),
+        (1, "Ready"),
+    ]
+    assert together == [await queue.thumbnail(model_id) for model_id in asked]
+    assert await queue.thumbnails() == []

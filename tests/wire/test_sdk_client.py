@@ -109,6 +109,10 @@ async def test_a_job_has_a_log_and_the_log_of_notifications_a_cursor(server: str
         assert await client.cursor() > before
         assert (await client.thumbnail(7)).status == "Pending"
         assert (await client.thumbnail(8)).status == "None"
+        pictures = await client.thumbnails(range(6, 1500))
+        assert [picture.model_id for picture in pictures] == [*range(6, 1500)], "more than one request takes"
+        assert [picture.status for picture in pictures[:3]] == ["None", "Pending", "None"]
+        assert await client.thumbnails([]) == []
 
 
 @pytest.mark.parametrize("model_hash", ["", "abc", "g" * 64, b"short", None, "\udcff" * 64, 7])
@@ -160,6 +164,7 @@ async def test_a_program_without_asyncio_has_the_same_calls(server: str):
             assert client.job(answers[0].job_id, wait=10).ended
             assert client.cancel_model(99) == []
             assert client.thumbnail(99).status == "None"
+            assert [picture.model_id for picture in client.thumbnails([99, 1])] == [99, 1]
             assert client.version_thumbnail(99).status == "None"
             client.announce_test(99, "Ready")
             assert client.cursor()

@@ -63,6 +63,11 @@ export interface Thumbnail {
   cursor: Cursor;
 }
 
+/** One of many thumbnails that were read together. */
+export interface ListedThumbnail extends Thumbnail {
+  modelId: number;
+}
+
 /** The thumbnail of a model changed its status. */
 export interface Notification {
   modelId: number;
