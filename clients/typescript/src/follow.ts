@@ -1,11 +1,8 @@
-import { gatewayAddress, pictureAddress } from "./addresses.js";
-import { Thumbq } from "./api.js";
-import { runCallback } from "./callback.js";
+import { gatewayAddress } from "./addresses.js";
+import { Follower } from "./follower.js";
 import { Listener } from "./listener.js";
 import type { ConnectionOptions, Subscription } from "./subscription.js";
-import type { Cursor, ThumbnailStatus } from "./types.js";
-
-const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
+import type { ThumbnailStatus } from "./types.js";
 
 /** The state of one model, as a page shows it. */
 export interface ModelThumbnail {
@@ -18,73 +15,41 @@ export interface ModelThumbnail {
 }
 
 export interface FollowOptions extends ConnectionOptions {
-  /** Without any, nothing is followed, and no connection is made. */
-  modelIds: Iterable<number>;
+  /** The models to begin with; default: none. While there are none, there is no connection. */
+  modelIds?: Iterable<number>;
   /** Called with the present state of each model first, then after each change. */
   onThumbnail: (thumbnail: ModelThumbnail) => unknown;
 }
 
+/** Models that are followed. */
+export interface Following extends Subscription {
+  /** Follow more models. `onThumbnail` is called with their present state; the others miss nothing meanwhile. */
+  add(...modelIds: number[]): void;
+  /** Follow these models no longer. */
+  remove(...modelIds: number[]): void;
+}
+
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
-export function follow(options: FollowOptions): Subscription {
+export function follow(options: FollowOptions): Following {
   const gateway = gatewayAddress(options.url);
-  const modelIds = [...new Set(options.modelIds)];
-  if (modelIds.length === 0) return followNothing();
-  const api = new Thumbq({ url: gateway });
-  const pictures = new Map<number, string>();
-  const loadedAt = new Map<number, Cursor>();
-
-  function show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
-    const pictureUrl = pictures.get(modelId);
-    return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
-  }
-
-  async function load(modelId: number, signal: AbortSignal): Promise<void> {
-    const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
-    if (fileUrl === null) pictures.delete(modelId);
-    else pictures.set(modelId, pictureAddress(gateway, fileUrl, processedAt));
-    loadedAt.set(modelId, cursor);
-    await show(modelId, status, errorMessage);
-  }
-
-  async function loadAll(signal: AbortSignal): Promise<void> {
-    const waiting = modelIds.values();
-    const lane = async (): Promise<void> => {
-      for (const modelId of waiting) await load(modelId, signal);
-    };
-    const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
-    const failed = lanes.find((outcome) => outcome.status === "rejected");
-    if (failed) throw failed.reason;
-  }
-
-  return new Listener(
+  const follower = new Follower(gateway, options);
+  const listener = new Listener(
     gateway,
     {
       ...options,
-      modelIds,
-      onThumbnail({ modelId, status, thumbnailUrl, errorMessage, timestamp }, cursor) {
-        if (!isLater(cursor, loadedAt.get(modelId))) return undefined;
-        if (thumbnailUrl !== null) pictures.set(modelId, pictureAddress(gateway, thumbnailUrl, timestamp));
-        return show(modelId, status, errorMessage);
-      },
-      onReset: (_reset, signal) => loadAll(signal),
+      modelIds: [],
+      onThumbnail: (notification, cursor) => follower.hear(notification, cursor),
+      onReset: (_reset, signal) => follower.reload(signal),
     },
-    async (signal) => {
-      const cursor = await api.cursor({ signal });
-      await loadAll(signal);
-      return cursor;
-    },
+    follower,
   );
-}
-
-function followNothing(): Subscription {
-  let close!: () => void;
-  const closed = new Promise<void>((resolve) => (close = resolve));
-  return { close, cursor: undefined, closed };
-}
-
-/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
-function isLater(cursor: Cursor, loaded: Cursor | undefined): boolean {
-  const [epoch, seq] = cursor.split("-");
-  const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];
-  return epoch !== loadedEpoch || Number(seq) > Number(loadedSeq);
+  return {
+    add: (...modelIds) => follower.add(modelIds) && listener.refresh(),
+    remove: (...modelIds) => follower.remove(modelIds) && listener.refresh(),
+    close: () => listener.close(),
+    closed: listener.closed,
+    get cursor() {
+      return listener.cursor;
+    },
+  };
 }

@@ -9,24 +9,36 @@ import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
 
+/** What a listener listens to. It may change while the listener runs; `refresh` tells the listener. */
+export interface Source {
+  /** Empty: all models. */
+  readonly modelIds: ReadonlySet<number>;
+  /** Fulfilled when there is something to listen to, or when the signal is aborted. */
+  wanted(signal: AbortSignal): Promise<void>;
+  /**
+   * Called before each connection with the position, undefined at first. Returns where the connection starts. If it
+   * rejects, it is called again later.
+   */
+  prepare(position: Cursor | undefined, signal: AbortSignal): Promise<Cursor>;
+}
+
 /** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #options: SubscribeOptions;
-  readonly #start: (signal: AbortSignal) => Promise<Cursor>;
-  readonly #modelIds: ReadonlySet<number>;
+  readonly #source: Source;
   readonly #backOff: BackOff;
   readonly #closing = new AbortController();
+  #connection = new AbortController();
+  #isStale = false; // whether the source has changed since it was asked
   #position: Cursor | undefined;
   #state: ConnectionState | undefined;
 
-  /** @param start returns the first position; called until it succeeds */
-  constructor(gateway: URL, options: SubscribeOptions, start: (signal: AbortSignal) => Promise<Cursor>) {
+  constructor(gateway: URL, options: SubscribeOptions, source: Source) {
     this.#gateway = gateway;
     this.#options = options;
-    this.#start = start;
-    this.#modelIds = new Set(options.modelIds);
+    this.#source = source;
     this.#backOff = new BackOff(options.longestPause ?? longestPause);
     this.closed = Promise.resolve().then(() => this.#listen());
   }
@@ -37,6 +49,13 @@ export class Listener implements Subscription {
 
   close(): void {
     this.#closing.abort();
+    this.#connection.abort();
+  }
+
+  /** Ask the source again, and go on at the same position. The handler that runs at this moment ends first. */
+  refresh(): void {
+    this.#isStale = true;
+    this.#connection.abort();
   }
 
   get #isClosed(): boolean {
@@ -44,13 +63,17 @@ export class Listener implements Subscription {
   }
 
   async #listen(): Promise<void> {
-    this.#setState("connecting");
     while (!this.#isClosed) {
       let leastPause = 0;
+      await this.#source.wanted(this.#closing.signal);
+      if (this.#isClosed) return;
+      if (this.#state === undefined) this.#setState("connecting");
       try {
-        this.#position ??= await this.#start(this.#closing.signal);
-        if (await this.#connect(this.#position)) continue;
+        this.#isStale = false;
+        this.#position = await this.#source.prepare(this.#position, this.#closing.signal);
+        if (this.#isStale || (await this.#connect(this.#position))) continue;
       } catch (error) {
+        if (this.#isStale) continue;
         if (error instanceof ThumbqError && !this.#isClosed) {
           if (error.isFinal) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
@@ -64,12 +87,13 @@ export class Listener implements Subscription {
   /** Follow one connection to its end. Returns true if the next connection may start at once. */
   async #connect(position: Cursor): Promise<boolean> {
     const { statuses = [], onQueue } = this.#options;
-    const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
-    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, this.#closing.signal);
+    const request = { after: position, modelIds: [...this.#source.modelIds], statuses, queue: onQueue !== undefined };
+    const { signal } = (this.#connection = new AbortController());
+    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal);
     let isKnown = false; // whether the gateway has its server
     let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {
-      if (this.#isClosed) return false;
+      if (signal.aborted) return this.#isStale; // the frame comes again, since the position is before it
       this.#backOff.succeeded(frame.retry);
       if (frame.event === "reset") {
         const next = await this.#reset(frame);
@@ -89,7 +113,7 @@ export class Listener implements Subscription {
         this.#setState("live");
       }
     }
-    return false;
+    return this.#isStale;
   }
 
   async #deliver(frame: Frame, data: string): Promise<void> {
@@ -97,7 +121,8 @@ export class Listener implements Subscription {
     const content = JSON.parse(data) as unknown;
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
-      if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId)) return;
+      const { modelIds } = this.#source;
+      if (modelIds.size > 0 && !modelIds.has(notification.modelId)) return;
       await runCallback(() => onThumbnail(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
       await runCallback(() => onQueue?.(content as QueueSnapshot));

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
-import { follow, type FollowOptions, type ModelThumbnail, type Subscription } from "thumbq";
+import { follow, type Following, type FollowOptions, type ModelThumbnail } from "thumbq";
 
 import { Recorder } from "./recorder.js";
 import { control, folder, hashOf, thumbq, url } from "./service.js";
@@ -24,7 +24,7 @@ class Page extends Recorder {
   }
 }
 
-function open(t: TestContext, page: Page, modelIds: number[], options: Partial<FollowOptions> = {}): Subscription {
+function open(t: TestContext, page: Page, modelIds: number[], options: Partial<FollowOptions> = {}): Following {
   const { show, onConnection } = page;
   const subscription = follow({ url, modelIds, onThumbnail: show, onConnection, longestPause: 1_000, ...options });
   t.after(() => subscription.close());
@@ -78,7 +78,7 @@ test("a new picture has a new address, and a failed one leaves the last good one
 
 test("what was loaded is not overwritten by what happened before", async (t) => {
   const page = new Page();
-  const loading = fetchOnHold(t, /\/models\/1\/thumbnail$/);
+  const loading = fetchOnHold(t, /\/models\/thumbnails$/);
   open(t, page, [1]);
   await loading.begun;
   await rendered(1, "ready");
@@ -119,7 +119,7 @@ test("a load that failed is tried again before anything else is told", async (t)
   const original = globalThis.fetch;
   let failures = 0;
   t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
-    if (/\/models\/2\/thumbnail$/.test(input.href) && failures++ === 0) throw new TypeError("the network is away");
+    if (/\/models\/thumbnails$/.test(input.href) && failures++ === 0) throw new TypeError("the network is away");
     return original(input, init);
   });
   const page = new Page();
@@ -135,6 +135,83 @@ test("a page without models makes no request until it is closed", async (t) => {
   subscription.close();
   await subscription.closed;
   assert.equal(requests.mock.callCount(), 0);
+});
+
+test("models can be added to an empty page and removed from it", async (t) => {
+  await rendered(2, "second");
+  const page = new Page();
+  const subscription = open(t, page, []);
+  subscription.add(1, 2);
+  await page.status(2, "Ready");
+  await page.state("live");
+  subscription.remove(1);
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "unseen" });
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "seen" });
+  await page.status(2, "Failed");
+  assert.equal(page.shown.get(1)?.status, "Pending");
+  assert.deepEqual(page.states, ["connecting", "live"]);
+});
+
+test("a page without models left has no connection, and loads again what comes back to it", async (t) => {
+  const page = new Page();
+  const subscription = open(t, page, [1]);
+  await page.state("live");
+  subscription.remove(1);
+  await rendered(1, "meanwhile");
+  const requests = t.mock.method(globalThis, "fetch");
+  subscription.add(1);
+  await page.status(1, "Ready");
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "seen" });
+  await page.status(1, "Failed");
+  const paths = requests.mock.calls.map((call) => new URL(String(call.arguments[0])).pathname);
+  assert.deepEqual(paths.sort(), ["/api/notifications", "/api/test/thumbnail-complete/1", "/models/thumbnails"]);
+});
+
+test("models that are there already make no request", async (t) => {
+  const page = new Page();
+  const subscription = open(t, page, [1, 2]);
+  await page.state("live");
+  const requests = t.mock.method(globalThis, "fetch");
+  subscription.add(2, 1);
+  subscription.remove(1, 7);
+  subscription.add();
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+  const paths = requests.mock.calls.map((call) => new URL(String(call.arguments[0])).pathname);
+  assert.deepEqual(paths, ["/api/test/thumbnail-complete/2"]);
+});
+
+test("while models are added and removed, no event of the others is lost, doubled or late", async (t) => {
+  const page = new Page();
+  const subscription = open(t, page, [1]);
+  await page.state("live");
+  const expected = Array.from({ length: 60 }, (_, index) => String(index));
+  for (const errorMessage of expected) {
+    const modelId = 100 + Number(errorMessage);
+    const announced = thumbq.announceTest(1, { status: "Failed", errorMessage });
+    subscription.add(modelId);
+    if (modelId % 3 === 0) subscription.remove(modelId - 1);
+    await announced;
+  }
+  const ofTheFirst = (): ModelThumbnail[] => page.all.filter(({ modelId, status }) => modelId === 1 && status === "Failed");
+  await page.until(() => ofTheFirst().at(-1)?.errorMessage === expected.at(-1));
+  assert.deepEqual(ofTheFirst().map(({ errorMessage }) => errorMessage), expected);
+});
+
+test("what happens to a model while it is added is shown in the end", async (t) => {
+  const page = new Page();
+  const subscription = open(t, page, [1]);
+  await page.state("live");
+  const loading = fetchOnHold(t, /\/models\/thumbnails$/);
+  subscription.add(2);
+  await loading.begun;
+  subscription.add(3);
+  await rendered(2, "second");
+  await rendered(3, "third");
+  await rendered(1, "first");
+  loading.proceed();
+  await Promise.all([1, 2, 3].map((modelId) => page.status(modelId, "Ready")));
+  assert.equal(await fetched(page.shown.get(3)?.pictureUrl), "third");
 });
 
 test("what is no model is not followed", async (t) => {

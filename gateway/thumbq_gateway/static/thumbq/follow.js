@@ -1,67 +1,24 @@
 // Generated from clients/typescript/src/follow.ts by `make typescript`. Change it there.
-import { gatewayAddress, pictureAddress } from "./addresses.js";
-import { Thumbq } from "./api.js";
-import { runCallback } from "./callback.js";
+import { gatewayAddress } from "./addresses.js";
+import { Follower } from "./follower.js";
 import { Listener } from "./listener.js";
-const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options) {
     const gateway = gatewayAddress(options.url);
-    const modelIds = [...new Set(options.modelIds)];
-    if (modelIds.length === 0)
-        return followNothing();
-    const api = new Thumbq({ url: gateway });
-    const pictures = new Map();
-    const loadedAt = new Map();
-    function show(modelId, status, errorMessage) {
-        const pictureUrl = pictures.get(modelId);
-        return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
-    }
-    async function load(modelId, signal) {
-        const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
-        if (fileUrl === null)
-            pictures.delete(modelId);
-        else
-            pictures.set(modelId, pictureAddress(gateway, fileUrl, processedAt));
-        loadedAt.set(modelId, cursor);
-        await show(modelId, status, errorMessage);
-    }
-    async function loadAll(signal) {
-        const waiting = modelIds.values();
-        const lane = async () => {
-            for (const modelId of waiting)
-                await load(modelId, signal);
-        };
-        const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
-        const failed = lanes.find((outcome) => outcome.status === "rejected");
-        if (failed)
-            throw failed.reason;
-    }
-    return new Listener(gateway, {
+    const follower = new Follower(gateway, options);
+    const listener = new Listener(gateway, {
         ...options,
-        modelIds,
-        onThumbnail({ modelId, status, thumbnailUrl, errorMessage, timestamp }, cursor) {
-            if (!isLater(cursor, loadedAt.get(modelId)))
-                return undefined;
-            if (thumbnailUrl !== null)
-                pictures.set(modelId, pictureAddress(gateway, thumbnailUrl, timestamp));
-            return show(modelId, status, errorMessage);
+        modelIds: [],
+        onThumbnail: (notification, cursor) => follower.hear(notification, cursor),
+        onReset: (_reset, signal) => follower.reload(signal),
+    }, follower);
+    return {
+        add: (...modelIds) => follower.add(modelIds) && listener.refresh(),
+        remove: (...modelIds) => follower.remove(modelIds) && listener.refresh(),
+        close: () => listener.close(),
+        closed: listener.closed,
+        get cursor() {
+            return listener.cursor;
         },
-        onReset: (_reset, signal) => loadAll(signal),
-    }, async (signal) => {
-        const cursor = await api.cursor({ signal });
-        await loadAll(signal);
-        return cursor;
-    });
-}
-function followNothing() {
-    let close;
-    const closed = new Promise((resolve) => (close = resolve));
-    return { close, cursor: undefined, closed };
-}
-/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
-function isLater(cursor, loaded) {
-    const [epoch, seq] = cursor.split("-");
-    const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];
-    return epoch !== loadedEpoch || Number(seq) > Number(loadedSeq);
+    };
 }

@@ -10,18 +10,17 @@ export class Listener {
     closed;
     #gateway;
     #options;
-    #start;
-    #modelIds;
+    #source;
     #backOff;
     #closing = new AbortController();
+    #connection = new AbortController();
+    #isStale = false; // whether the source has changed since it was asked
     #position;
     #state;
-    /** @param start returns the first position; called until it succeeds */
-    constructor(gateway, options, start) {
+    constructor(gateway, options, source) {
         this.#gateway = gateway;
         this.#options = options;
-        this.#start = start;
-        this.#modelIds = new Set(options.modelIds);
+        this.#source = source;
         this.#backOff = new BackOff(options.longestPause ?? longestPause);
         this.closed = Promise.resolve().then(() => this.#listen());
     }
@@ -30,20 +29,33 @@ export class Listener {
     }
     close() {
         this.#closing.abort();
+        this.#connection.abort();
+    }
+    /** Ask the source again, and go on at the same position. The handler that runs at this moment ends first. */
+    refresh() {
+        this.#isStale = true;
+        this.#connection.abort();
     }
     get #isClosed() {
         return this.#closing.signal.aborted;
     }
     async #listen() {
-        this.#setState("connecting");
         while (!this.#isClosed) {
             let leastPause = 0;
+            await this.#source.wanted(this.#closing.signal);
+            if (this.#isClosed)
+                return;
+            if (this.#state === undefined)
+                this.#setState("connecting");
             try {
-                this.#position ??= await this.#start(this.#closing.signal);
-                if (await this.#connect(this.#position))
+                this.#isStale = false;
+                this.#position = await this.#source.prepare(this.#position, this.#closing.signal);
+                if (this.#isStale || (await this.#connect(this.#position)))
                     continue;
             }
             catch (error) {
+                if (this.#isStale)
+                    continue;
                 if (error instanceof ThumbqError && !this.#isClosed) {
                     if (error.isFinal)
                         throw error;
@@ -57,13 +69,14 @@ export class Listener {
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
         const { statuses = [], onQueue } = this.#options;
-        const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
-        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, this.#closing.signal);
+        const request = { after: position, modelIds: [...this.#source.modelIds], statuses, queue: onQueue !== undefined };
+        const { signal } = (this.#connection = new AbortController());
+        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
-            if (this.#isClosed)
-                return false;
+            if (signal.aborted)
+                return this.#isStale; // the frame comes again, since the position is before it
             this.#backOff.succeeded(frame.retry);
             if (frame.event === "reset") {
                 const next = await this.#reset(frame);
@@ -84,14 +97,15 @@ export class Listener {
                 this.#setState("live");
             }
         }
-        return false;
+        return this.#isStale;
     }
     async #deliver(frame, data) {
         const { onThumbnail, onQueue } = this.#options;
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
-            if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId))
+            const { modelIds } = this.#source;
+            if (modelIds.size > 0 && !modelIds.has(notification.modelId))
                 return;
             await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }
