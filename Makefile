@@ -118,6 +118,11 @@ settings: $(VENV)/installed-dev  ## Write docs/settings.md from the declarations
 	$(VENV)/bin/python scripts/settings_table.py > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
+.PHONY: metrics
+metrics: $(VENV)/installed-dev  ## Write docs/metrics.md from the declarations of the metrics
+	$(VENV)/bin/python scripts/metrics_table.py > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
+
 .PHONY: proto-baseline
 proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that changes must stay compatible with
 	$(VENV)/bin/buf build proto --exclude-source-info --output proto/baseline.binpb

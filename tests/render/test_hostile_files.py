@@ -18,9 +18,9 @@ import pytest
 
 from tests.processes import is_running
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.stage import Stage
 from thumbq.render.intake.model import Intake, Model
-from thumbq.render.model_files import ModelFolder
-from thumbq.render.stage import Stage
+from thumbq.render.jobs.model_files import ModelFolder
 
 HASH = "0" * 64
 MODELS = Path(__file__).with_name("models")

@@ -23,7 +23,7 @@ async def complete(job: Job) -> Thumbnail:
 
 async def first(subscriber: Subscriber, count: int) -> list[Notification | Reset]:
     items: list[Notification | Reset] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         async for item in subscriber:
             items.append(item)
             if len(items) == count:

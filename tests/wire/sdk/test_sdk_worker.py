@@ -99,16 +99,15 @@ async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_the
 
 
 async def test_a_single_slot_reports_and_asks_again_at_once(
-    server: str, database: asyncpg.Connection, result_messages: list[int]
+    database_url: str, database: asyncpg.Connection, result_messages: list[int]
 ):
-    await enqueue(server, 50)
-
     async def handler(job: Job) -> Thumbnail:
         return PICTURE
 
-    async with working(server, handler, concurrency=1):
-        # Before the first heartbeat.
-        async with asyncio.timeout(2.5):
+    # A worker that waited for the next heartbeat would need days.
+    async with running_server(database_url, heartbeat_interval=3600) as server:
+        await enqueue(server, 50)
+        async with working(server, handler, concurrency=1):
             await reached(database, Completed=50)
     assert result_messages == [1] * 50
 
@@ -197,7 +196,7 @@ async def test_a_refused_result_fails_the_job_with_the_reason_and_is_named_at_th
 
 async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, database: asyncpg.Connection, gate: Gate):
     async with running_server(
-        database_url, delivery_lease_duration=4, lease_duration=4, heartbeat_interval=0.5
+        database_url, delivery_lease_duration=8, lease_duration=8, heartbeat_interval=0.5
     ) as server:
         await enqueue(server, 1)
         async with working(server, gate):

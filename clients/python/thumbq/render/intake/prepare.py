@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from thumbq.render.files.archive import Archive, check_content
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
-from thumbq.render.intake.archive import Archive, check_content
-from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.detection import format_of_file
-from thumbq.render.intake.refusal import Refused
 from thumbq.render.references import fbx, gltf, markup
 from thumbq.render.repair import clouds, completeness, obj, ply, stl, threeds
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.refusal import Refused
 
 # To look at more faces than this would take too long; a wrong one then costs a renderer.
 MOST_CHECKED = 3_000_000
