@@ -64,6 +64,8 @@ class Outbox:
         # Tokens of refused successes whose jobs are reported as failed meanwhile.
         self._corrected: set[str] = set()
         self.refused = Refused()
+        # Results of handlers that no message can hold; their jobs are reported as failed.
+        self.unfit = 0
 
     @property
     def empty(self) -> bool:
@@ -85,6 +87,7 @@ class Outbox:
             complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = thumbnail
         except (TypeError, ValueError) as error:
             result.ClearField("outcome")
+            self.unfit += 1
             self._fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
 
     def fail(self, token: str, failure: JobFailed) -> None:

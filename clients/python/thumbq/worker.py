@@ -14,6 +14,9 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, cast
 
+import grpc
+
+from thumbq.client.errors import error_of
 from thumbq.network import Network
 from thumbq.v1.queue_pb2 import StreamJobsRequest
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
@@ -97,7 +100,7 @@ class Worker:
         each slot has a process for its handlers, which must be functions of a module. A second signal ends the worker
         at once.
 
-        While the server is away, the worker waits for it without a limit. Raises AioRpcError only when the server
+        While the server is away, the worker waits for it without a limit. Raises ThumbqError only when the server
         refuses the worker from the start.
         """
         if self._begun:
@@ -106,6 +109,8 @@ class Worker:
             self._begun = True
             try:
                 await self._run(runnable, handle_signals)
+            except grpc.aio.AioRpcError as error:
+                raise error_of(error, self._target) from None
             finally:
                 self._ended.set()
 
@@ -186,8 +191,9 @@ async def _first(*awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any],
 
 def _counts(slots: Slots, network: Network) -> tuple[int, int]:
     """Return how many jobs were completed, and how many failed, without the results that the server refused."""
-    refused = network.outbox.refused
-    return slots.completed - refused.completed, slots.failed - refused.failed
+    outbox = network.outbox
+    completed = slots.completed - outbox.unfit - outbox.refused.completed
+    return completed, slots.failed + outbox.unfit - outbox.refused.failed
 
 
 async def _log_progress(slots: Slots, network: Network) -> None:

@@ -187,6 +187,7 @@ def test_a_thumbnail_that_the_protocol_cannot_hold_becomes_a_failure(outbox: Out
     (result,) = taken(outbox)
     assert result.WhichOneof("outcome") == "fail"
     assert reason in result.fail.error_message
+    assert outbox.unfit == 1
 
 
 @pytest.mark.parametrize(
