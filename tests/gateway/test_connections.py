@@ -186,7 +186,7 @@ async def test_a_file_is_sent_once_although_a_body_comes_with_the_request(
 
 BROKEN_BODIES = {
     "gzip that is none": b"Content-Encoding: gzip\r\nContent-Length: 6\r\n\r\n\xff\xfe{\x00}\x00",
-    "a broken chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod\r\nZZ\r\n",
+    "a broken chunk": b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n',
 }
 
 
