@@ -58,13 +58,6 @@ class Worker:
             assert await self._read() is grpc.aio.EOF
         return await self.call.code(), await self.call.details()
 
-    async def ends_after_reading(self) -> tuple[grpc.StatusCode, str]:
-        """Read whatever is there, and return the status after it."""
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            while await self._read() is not grpc.aio.EOF:
-                pass
-        return await self.call.code(), await self.call.details()
-
     async def _read(self) -> Any:
         """Return the next message that is no keepalive."""
         async with asyncio.timeout(30):
