@@ -44,6 +44,52 @@ attempt("thread", lambda: threading.Thread(target=int).start())
 """
 
 
+DEVICE_ATTEMPTS = """
+import os, sys
+from pathlib import Path
+from thumbq.render import sandbox
+
+stage, outside = Path(sys.argv[1]), Path(sys.argv[2])
+own, device = stage / "checked", stage / "devices" / "card"
+print(*sandbox.enter([own, Path("/usr/lib"), Path("/lib")], ["namespaces"], stage / "root", stage / "devices"))
+
+def attempt(name, action):
+    try:
+        action()
+    except OSError:
+        print(name, "refused")
+    else:
+        print(name, "done")
+
+attempt("read own", lambda: (own / "model").read_bytes())
+attempt("append own", lambda: open(own / "model", "ab"))
+attempt("write device", lambda: device.open("r+b"))
+attempt("make device", lambda: (device.parent / "new").touch())
+attempt("remove device", lambda: device.unlink())
+attempt("read outside", lambda: outside.read_bytes())
+attempt("append outside", lambda: open(outside, "ab"))
+attempt("fork", lambda: os.fork() or os._exit(0))
+"""
+
+
+def test_a_process_with_a_graphics_card_writes_to_its_device_and_nowhere_else(tmp_path: Path):
+    for folder in ("checked", "devices", "root"):
+        (tmp_path / "stage" / folder).mkdir(parents=True)
+    for name in ("stage/checked/model", "stage/devices/card", "outside"):
+        (tmp_path / name).write_text("content")
+    arguments = [str(tmp_path / "stage"), str(tmp_path / "outside")]
+    ran = subprocess.run(
+        [sys.executable, "-c", DEVICE_ATTEMPTS, *arguments], check=True, capture_output=True, text=True
+    )
+    confined, *lines = ran.stdout.splitlines()
+    allowed = {line.removesuffix(" done") for line in lines if line.endswith(" done")}
+    if "landlock" in confined.split():
+        assert allowed == {"read own", "write device"}
+    else:
+        # The renderer is then not used: see test_graphics_card.py.
+        assert allowed == {"read own", "read outside"}
+
+
 @pytest.mark.parametrize("wall", [*WALLS, "none"])
 def test_a_confined_process_reads_its_own_models_and_nothing_more(tmp_path: Path, wall: str):
     for folder in ("checked", "root"):
