@@ -11,7 +11,7 @@ from typing import IO
 
 from thumbq.render.files.companions import Companions
 from thumbq.render.files.refusal import Refused
-from thumbq.render.repair.ply_faces import MOST_CHECKED, Property, check_faces
+from thumbq.render.repair.faces.ply_faces import MOST_CHECKED, Property, check_faces
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 LONGEST_HEADER = 1 << 20
