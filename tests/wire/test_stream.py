@@ -70,10 +70,10 @@ async def test_every_kind_of_trouble_with_a_result_has_its_code(queue, worker):
     await worker.reports(2, done(first), stale, invalid)
     acks = await worker.receives("result_acks")
     assert acks.number == 2
-    assert {exception.lease_token: exception.code for exception in acks.exceptions} == {
-        first.lease_token: queue_pb2.RESULT_CODE_ALREADY_DONE,
-        stale.lease_token: queue_pb2.RESULT_CODE_STALE,
-        invalid.lease_token: queue_pb2.RESULT_CODE_INVALID,
+    assert {exception.lease_token: (exception.code, exception.job_id) for exception in acks.exceptions} == {
+        first.lease_token: (queue_pb2.RESULT_CODE_ALREADY_DONE, first.id),
+        stale.lease_token: (queue_pb2.RESULT_CODE_STALE, 0),  # it names no history of the database
+        invalid.lease_token: (queue_pb2.RESULT_CODE_INVALID, second.id),
     }
     assert (await state(queue, second.id)).status == job_pb2.JOB_STATUS_PROCESSING
 
