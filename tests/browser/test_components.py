@@ -99,7 +99,7 @@ def bundle(gateway: str, folder: Path) -> str:
     (folder / "node_modules" / "thumbq").symlink_to(PACKAGE)
     source = folder / "gallery.js"
     source.write_text(GALLERY.replace("GATEWAY", f'"{gateway}"'))
-    command = [PACKAGE / "node_modules/.bin/esbuild", source, "--bundle"]
+    command: list[str | Path] = [PACKAGE / "node_modules/.bin/esbuild", source, "--bundle"]
     modules = os.environ | {"NODE_PATH": str(PACKAGE / "node_modules")}
     return subprocess.run(command, env=modules, capture_output=True, text=True, check=True).stdout
 

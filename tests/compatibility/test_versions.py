@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.compatibility.hubs.wire import Hub
 from tests.compatibility.pictures import picture
-from tests.compatibility.wire import Hub
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
 from tests.support.server import running_server

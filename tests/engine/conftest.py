@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from tests.engine.dispatcher.worker import Worker
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
-from tests.engine.worker import Worker
 from tests.support.databases import database_at
 from tests.support.invariants import assert_sound
 from tests.support.queue_under_test import QueueUnderTest, empty

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.fuzz.case import Case
 from tests.fuzz.run import Run
 from tests.fuzz.service import MEBIBYTE, Service
-from tests.system.chaos.journal import say
+from tests.system.chaos.actors.journal import say
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import grpc
 
 from tests.fuzz.prober import probe_gateway, probe_server
 from tests.support.programs import say_ready
-from tests.system.chaos.journal import Pen
+from tests.system.chaos.actors.journal import Pen
 from thumbq import Job, Thumbnail, Worker
 
 CLIENTS = ("producer", "JSON worker", "SDK worker", "page")

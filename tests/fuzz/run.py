@@ -12,7 +12,7 @@ from tests.fuzz.play import play
 from tests.fuzz.rpc_cases import rpc_case
 from tests.fuzz.service import Problem, Service
 from tests.fuzz.values import Known, Values
-from tests.system.chaos.journal import say
+from tests.system.chaos.actors.journal import say
 
 CASES_A_ROUND = 100
 AT_ONCE = 8

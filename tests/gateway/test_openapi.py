@@ -23,7 +23,7 @@ OPERATIONS: dict[str, Any] = {
 
 def examples(operation: Any) -> list[tuple[Any, Any]]:
     """Return the examples of a request and of an answer, each with its schema."""
-    parts = [operation["responses"]["200"], operation.get("requestBody", {})]
+    parts = [operation["responses"].get("200", {}), operation.get("requestBody", {})]
     contents = [part.get("content", {}).get("application/json", {}) for part in parts]
     return [(content["example"], content["schema"]) for content in contents if "example" in content]
 

@@ -15,7 +15,7 @@ from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.reads.jobs import read_job
-from thumbq_server.storage.reads.thumbnails import read_thumbnail, read_thumbnails
+from thumbq_server.storage.reads.thumbnails import read_thumbnail
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
@@ -41,7 +41,7 @@ async def empty(database: Database, *, keep_workers: bool = False) -> None:
     for table in TABLES:
         if table != "queue_head" and not (keep_workers and table == "workers"):
             await database.fetch(f"DELETE FROM {table}")
-    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0, failed = 0, cancelled = 0")
+    await database.fetch("UPDATE queue_head SET seq = 0, jobs = 0, completed = 0, failed = 0, cancelled = 0")
     database.history._known = None  # The log has gone back to its start.
 
 
@@ -216,9 +216,6 @@ class QueueUnderTest:
 
     async def thumbnail(self, model_id: int) -> ThumbnailRecord:
         return await read_thumbnail(self.database, model_id)
-
-    async def thumbnails(self, *model_ids: int) -> list[ThumbnailRecord]:
-        return await read_thumbnails(self.database, model_ids)
 
     async def news(self) -> list[Event]:
         """Return the notifications since the last look."""

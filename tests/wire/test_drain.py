@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.wire.sdk import PICTURE, enqueue
+from tests.wire.sdk.sdk import PICTURE, enqueue
 from thumbq import Client, Job, JobReleased, Thumbnail
 from thumbq.testing import drain
 

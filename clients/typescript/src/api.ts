@@ -11,7 +11,6 @@ import type {
   JobFilter,
   JobPage,
   Leased,
-  ListedThumbnail,
   NewJob,
   Picture,
   Reported,
@@ -19,12 +18,12 @@ import type {
   ResultException,
   Seconds,
   Thumbnail,
+  Thumbnails,
   ThumbnailStatus,
   Timestamp,
 } from "./types.js";
 
 const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
-const mostThumbnails = 1_000; // in one request
 
 export interface CallOptions {
   /** Aborts the call. */
@@ -127,19 +126,9 @@ export class Thumbq {
     return this.#send("GET", `models/${modelId}/thumbnail`, options);
   }
 
-  /**
-   * Read the present thumbnails of many models, in their order: one request for 1,000 models.
-   * To miss no change afterwards, subscribe from the cursor of the first.
-   */
-  async thumbnails(modelIds: Iterable<number>, options?: CallOptions): Promise<ListedThumbnail[]> {
-    const asked = [...modelIds];
-    const thumbnails: ListedThumbnail[] = [];
-    for (let start = 0; start < asked.length; start += mostThumbnails) {
-      const body = { modelIds: asked.slice(start, start + mostThumbnails) };
-      const answer = await this.#post<{ thumbnails: ListedThumbnail[] }>("models/thumbnails", body, options);
-      thumbnails.push(...answer.thumbnails);
-    }
-    return thumbnails;
+  /** Read the present thumbnails of 1 to 1,000 models in one request. The answers are in the order of the ids. */
+  thumbnails(modelIds: readonly number[], options?: CallOptions): Promise<Thumbnails> {
+    return this.#post("models/thumbnails", { modelIds }, options);
   }
 
   /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */

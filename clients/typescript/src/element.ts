@@ -11,6 +11,7 @@ class Gallery {
   private constructor(url: string | undefined) {
     this.#following = follow({
       ...(url !== undefined && { url }),
+      modelIds: [],
       onThumbnail: (thumbnail) => {
         this.#shown.set(thumbnail.modelId, thumbnail);
         for (const element of this.#elements.get(thumbnail.modelId) ?? []) element.show(thumbnail);

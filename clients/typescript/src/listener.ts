@@ -2,43 +2,44 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { BackOff, pause } from "./network/back_off.js";
 import type { Frame } from "./network/event_stream.js";
-import { openStream } from "./sharing/shared_stream.js";
+import { openStream, type OpenStream } from "./sharing/shared_stream.js";
 import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
 import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
 
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
 
-/** What a listener listens to. It may change while the listener runs; `refresh` tells the listener. */
-export interface Source {
-  /** Empty: all models. */
-  readonly modelIds: ReadonlySet<number>;
-  /** Fulfilled when there is something to listen to, or when the signal is aborted. */
-  wanted(signal: AbortSignal): Promise<void>;
-  /**
-   * Called before each connection with the position, undefined at first. Returns where the connection starts. If it
-   * rejects, it is called again later.
-   */
-  prepare(position: Cursor | undefined, signal: AbortSignal): Promise<Cursor>;
-}
-
 /** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #options: SubscribeOptions;
-  readonly #source: Source;
+  readonly #start: (signal: AbortSignal) => Promise<Cursor>;
+  readonly #needsModels: boolean;
+  #modelIds: ReadonlySet<number>;
   readonly #backOff: BackOff;
   readonly #closing = new AbortController();
   #connection = new AbortController();
-  #isStale = false; // whether the source has changed since it was asked
+  #stream: OpenStream = {};
+  #wake: () => void = () => undefined;
   #position: Cursor | undefined;
   #state: ConnectionState | undefined;
 
-  constructor(gateway: URL, options: SubscribeOptions, source: Source) {
+  /**
+   * @param start returns the first position; called until it succeeds
+   * @param needsModels without any models, there is no connection; otherwise there are events of all models
+   */
+  constructor(
+    gateway: URL,
+    options: SubscribeOptions,
+    start: (signal: AbortSignal) => Promise<Cursor>,
+    needsModels = false,
+  ) {
     this.#gateway = gateway;
     this.#options = options;
-    this.#source = source;
+    this.#start = start;
+    this.#needsModels = needsModels;
+    this.#modelIds = new Set(options.modelIds);
     this.#backOff = new BackOff(options.longestPause ?? longestPause);
     this.closed = Promise.resolve().then(() => this.#listen());
   }
@@ -50,35 +51,47 @@ export class Listener implements Subscription {
   close(): void {
     this.#closing.abort();
     this.#connection.abort();
+    this.#wake();
   }
 
-  /** Ask the source again, and go on at the same position. The handler that runs at this moment ends first. */
-  refresh(): void {
-    this.#isStale = true;
-    this.#connection.abort();
+  /** Want other models from now on. Fulfilled when every later event of them arrives. */
+  async changeModels(modelIds: Iterable<number>): Promise<void> {
+    this.#modelIds = new Set(modelIds);
+    this.#wake();
+    if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds]))) return;
+    this.#connection.abort(); // the next one begins where this one is
   }
 
   get #isClosed(): boolean {
     return this.#closing.signal.aborted;
   }
 
+  get #isIdle(): boolean {
+    return this.#needsModels && this.#modelIds.size === 0;
+  }
+
   async #listen(): Promise<void> {
     while (!this.#isClosed) {
-      let leastPause = 0;
-      await this.#source.wanted(this.#closing.signal);
-      if (this.#isClosed) return;
+      if (this.#isIdle) {
+        this.#position = undefined; // whatever comes later is loaded
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+        continue;
+      }
       if (this.#state === undefined) this.#setState("connecting");
+      this.#connection = new AbortController();
+      let leastPause = 0;
       try {
-        this.#isStale = false;
-        this.#position = await this.#source.prepare(this.#position, this.#closing.signal);
-        if (this.#isStale || (await this.#connect(this.#position))) continue;
+        this.#position ??= await this.#start(this.#closing.signal);
+        if (await this.#connect(this.#position)) continue;
       } catch (error) {
-        if (this.#isStale) continue;
         if (error instanceof ThumbqError && !this.#isClosed) {
           if (error.isFinal) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
+      } finally {
+        this.#stream = {};
       }
+      if (this.#connection.signal.aborted) continue; // other models are wanted
       this.#setState("reconnecting");
       await pause(leastPause + this.#backOff.next(), this.#closing.signal);
     }
@@ -87,13 +100,13 @@ export class Listener implements Subscription {
   /** Follow one connection to its end. Returns true if the next connection may start at once. */
   async #connect(position: Cursor): Promise<boolean> {
     const { statuses = [], onQueue } = this.#options;
-    const request = { after: position, modelIds: [...this.#source.modelIds], statuses, queue: onQueue !== undefined };
-    const { signal } = (this.#connection = new AbortController());
-    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal);
+    const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+    const { signal } = this.#connection;
+    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
     let isKnown = false; // whether the gateway has its server
     let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {
-      if (signal.aborted) return this.#isStale; // the frame comes again, since the position is before it
+      if (signal.aborted) return false;
       this.#backOff.succeeded(frame.retry);
       if (frame.event === "reset") {
         const next = await this.#reset(frame);
@@ -113,7 +126,7 @@ export class Listener implements Subscription {
         this.#setState("live");
       }
     }
-    return this.#isStale;
+    return false;
   }
 
   async #deliver(frame: Frame, data: string): Promise<void> {
@@ -121,8 +134,8 @@ export class Listener implements Subscription {
     const content = JSON.parse(data) as unknown;
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
-      const { modelIds } = this.#source;
-      if (modelIds.size > 0 && !modelIds.has(notification.modelId)) return;
+      const isFiltered = this.#needsModels || this.#modelIds.size > 0;
+      if (isFiltered && !this.#modelIds.has(notification.modelId)) return;
       await runCallback(() => onThumbnail(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
       await runCallback(() => onQueue?.(content as QueueSnapshot));

@@ -17,6 +17,7 @@ export function useThumbnails(modelIds: readonly number[], url?: string): Readon
   useEffect(() => {
     following.current = follow({
       ...(url !== undefined && { url }),
+      modelIds: [],
       onThumbnail: (thumbnail) => setShown((before) => new Map(before).set(thumbnail.modelId, thumbnail)),
     });
     followed.current = new Set();
@@ -29,7 +30,7 @@ export function useThumbnails(modelIds: readonly number[], url?: string): Readon
   useEffect(() => {
     const wanted = new Set(key === "" ? [] : key.split(",").map(Number));
     const removed = [...followed.current].filter((modelId) => !wanted.has(modelId));
-    following.current?.add(...wanted);
+    if (wanted.size > 0) following.current?.add(...wanted);
     if (removed.length > 0) {
       following.current?.remove(...removed);
       setShown((before) => new Map([...before].filter(([modelId]) => wanted.has(modelId))));

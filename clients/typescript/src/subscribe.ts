@@ -4,9 +4,5 @@ import type { SubscribeOptions, Subscription } from "./subscription.js";
 
 /** Delivers each change of a thumbnail at least once and in order, through every interruption of the network. */
 export function subscribe(options: SubscribeOptions): Subscription {
-  return new Listener(gatewayAddress(options.url), options, {
-    modelIds: new Set(options.modelIds),
-    wanted: () => Promise.resolve(),
-    prepare: (position) => Promise.resolve(position ?? options.after ?? "latest"),
-  });
+  return new Listener(gatewayAddress(options.url), options, () => Promise.resolve(options.after ?? "latest"));
 }

@@ -63,9 +63,11 @@ export interface Thumbnail {
   cursor: Cursor;
 }
 
-/** One of many thumbnails that were read together. */
-export interface ListedThumbnail extends Thumbnail {
-  modelId: number;
+/** The thumbnails of many models. */
+export interface Thumbnails {
+  thumbnails: (Omit<Thumbnail, "cursor"> & { modelId: number })[];
+  /** The head of the notification log before they were read. */
+  cursor: Cursor;
 }
 
 /** The thumbnail of a model changed its status. */

@@ -42,16 +42,6 @@ test("a job is enqueued, claimed and completed, and its picture is there", async
   assert.equal(thumbnail.cursor, await thumbq.cursor());
 });
 
-test("many thumbnails are read together, in the order of the models", async () => {
-  await claimed(2);
-  const thumbnails = await thumbq.thumbnails([3, 2]);
-  assert.deepEqual(thumbnails.map(({ modelId, status }) => [modelId, status]), [[3, "Pending"], [2, "Processing"]]);
-  assert.deepEqual({ modelId: 2, ...(await thumbq.thumbnail(2)) }, thumbnails[1]);
-  const many = Array.from({ length: 1_500 }, (_, index) => index + 1);
-  assert.deepEqual((await thumbq.thumbnails(many)).map(({ modelId }) => modelId), many);
-  assert.deepEqual(await thumbq.thumbnails([]), []);
-});
-
 test("with no job due, a claim is answered with undefined", async () => {
   assert.equal(await thumbq.dequeue({ workerId: "worker-1" }), undefined);
   assert.deepEqual(await thumbq.dequeueMany({ workerId: "worker-1", maxJobs: 5 }), []);

@@ -137,81 +137,104 @@ test("a page without models makes no request until it is closed", async (t) => {
   assert.equal(requests.mock.callCount(), 0);
 });
 
-test("models can be added to an empty page and removed from it", async (t) => {
+test("models are added and removed over the same connection", async (t) => {
   await rendered(2, "second");
   const page = new Page();
-  const subscription = open(t, page, []);
-  subscription.add(1, 2);
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, [1]);
+  await page.state("live");
+  following.add(2, 3);
+  following.add(4);
   await page.status(2, "Ready");
-  await page.state("live");
-  subscription.remove(1);
-  await thumbq.announceTest(1, { status: "Failed", errorMessage: "unseen" });
-  await thumbq.announceTest(2, { status: "Failed", errorMessage: "seen" });
-  await page.status(2, "Failed");
-  assert.equal(page.shown.get(1)?.status, "Pending");
-  assert.deepEqual(page.states, ["connecting", "live"]);
+  await page.until(() => page.shown.has(4));
+  await rendered(3, "third");
+  await page.status(3, "Ready");
+  following.remove(1, 3);
+  const before = page.all.length;
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "not followed" });
+  await thumbq.announceTest(3, { status: "Failed", errorMessage: "not followed" });
+  await thumbq.announceTest(4, { status: "Failed", errorMessage: "the end" });
+  await page.status(4, "Failed");
+  assert.deepEqual(page.all.slice(before).map(({ modelId }) => modelId), [4]);
+  assert.equal(streams.length, 1);
 });
 
-test("a page without models left has no connection, and loads again what comes back to it", async (t) => {
+test("a stream that cannot be changed is replaced, and misses nothing", async (t) => {
   const page = new Page();
-  const subscription = open(t, page, [1]);
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, [1]);
   await page.state("live");
-  subscription.remove(1);
-  await rendered(1, "meanwhile");
-  const requests = t.mock.method(globalThis, "fetch");
-  subscription.add(1);
-  await page.status(1, "Ready");
-  await thumbq.announceTest(1, { status: "Failed", errorMessage: "seen" });
-  await page.status(1, "Failed");
-  const paths = requests.mock.calls.map((call) => new URL(String(call.arguments[0])).pathname);
-  assert.deepEqual(paths.sort(), ["/api/notifications", "/api/test/thumbnail-complete/1", "/models/thumbnails"]);
-});
-
-test("models that are there already make no request", async (t) => {
-  const page = new Page();
-  const subscription = open(t, page, [1, 2]);
-  await page.state("live");
-  const requests = t.mock.method(globalThis, "fetch");
-  subscription.add(2, 1);
-  subscription.remove(1, 7);
-  subscription.add();
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", (input: URL, init?: RequestInit) => {
+    if (input.href.endsWith("/api/notifications/models")) return Promise.resolve(new Response("", { status: 404 }));
+    return original(input, init);
+  });
+  following.add(2);
+  await page.until(() => page.shown.has(2));
   await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
   await page.status(2, "Failed");
-  const paths = requests.mock.calls.map((call) => new URL(String(call.arguments[0])).pathname);
-  assert.deepEqual(paths, ["/api/test/thumbnail-complete/2"]);
+  assert.equal(streams.length, 2);
+  assert.ok(!page.states.includes("reconnecting"));
 });
 
-test("while models are added and removed, no event of the others is lost, doubled or late", async (t) => {
+test("models that are added at once are loaded with one request", async (t) => {
   const page = new Page();
-  const subscription = open(t, page, [1]);
+  const following = open(t, page, [1]);
   await page.state("live");
-  const expected = Array.from({ length: 60 }, (_, index) => String(index));
-  for (const errorMessage of expected) {
-    const modelId = 100 + Number(errorMessage);
-    const announced = thumbq.announceTest(1, { status: "Failed", errorMessage });
-    subscription.add(modelId);
-    if (modelId % 3 === 0) subscription.remove(modelId - 1);
-    await announced;
-  }
-  const ofTheFirst = (): ModelThumbnail[] => page.all.filter(({ modelId, status }) => modelId === 1 && status === "Failed");
-  await page.until(() => ofTheFirst().at(-1)?.errorMessage === expected.at(-1));
-  assert.deepEqual(ofTheFirst().map(({ errorMessage }) => errorMessage), expected);
+  const loads = requestsTo(t, /\/models\/thumbnails$/);
+  for (let modelId = 2; modelId <= 1_500; modelId++) following.add(modelId);
+  await page.until(() => page.shown.size === 1_500);
+  assert.equal(loads.length, 2); // each reads up to a thousand
 });
 
-test("what happens to a model while it is added is shown in the end", async (t) => {
-  const page = new Page();
-  const subscription = open(t, page, [1]);
-  await page.state("live");
-  const loading = fetchOnHold(t, /\/models\/thumbnails$/);
-  subscription.add(2);
-  await loading.begun;
-  subscription.add(3);
-  await rendered(2, "second");
-  await rendered(3, "third");
+test("a page that begins with no models connects when one is added, and rests when the last is removed", async (t) => {
   await rendered(1, "first");
+  const page = new Page();
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, []);
+  following.add(1);
+  await page.status(1, "Ready");
+  await page.state("live");
+  following.remove(1);
+  await rendered(1, "not followed");
+  const before = page.shown.get(1)?.pictureUrl;
+  following.add(1, 2);
+  await page.until(() => page.shown.get(1)?.pictureUrl !== before);
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+  assert.equal(streams.length, 2);
+});
+
+test("a model that is added while the gateway is away is followed when that has come back", async (t) => {
+  await rendered(2, "second");
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  await control("gateway/stop");
+  following.add(2);
+  await page.state("reconnecting");
+  await control("gateway/start");
+  await page.status(2, "Ready");
+  await page.state("live");
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+});
+
+test("an event that overtakes the load of an added model is not overwritten by it", async (t) => {
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  const loading = answerOnHold(t, /\/models\/thumbnails$/);
+  following.add(2);
+  await loading.begun;
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "newer" });
+  await page.status(2, "Failed");
   loading.proceed();
-  await Promise.all([1, 2, 3].map((modelId) => page.status(modelId, "Ready")));
-  assert.equal(await fetched(page.shown.get(3)?.pictureUrl), "third");
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
+  await page.status(1, "Failed");
+  following.add(3);
+  await page.until(() => page.shown.has(3));
+  assert.deepEqual(page.shown.get(2)?.errorMessage, "newer");
 });
 
 test("what is no model is not followed", async (t) => {
@@ -233,4 +256,33 @@ function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; p
     return original(input, init);
   });
   return { begun, proceed };
+}
+
+/** Hold the first answer from a matching address until the test lets it pass. */
+function answerOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; proceed: () => void } {
+  let begin: () => void;
+  let proceed!: () => void;
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const wait = new Promise<void>((resolve) => (proceed = resolve));
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    const answer = await original(input, init);
+    if (address.test(input.href)) {
+      begin();
+      await wait;
+    }
+    return answer;
+  });
+  return { begun, proceed };
+}
+
+/** Return the list of all requests to a matching address, which grows. */
+function requestsTo(t: TestContext, address: RegExp): string[] {
+  const requests: string[] = [];
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    if (address.test(input.href)) requests.push(input.href);
+    return original(input, init);
+  });
+  return requests;
 }

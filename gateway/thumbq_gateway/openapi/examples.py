@@ -20,7 +20,7 @@ _JOB = {
 }
 _WAITING = _JOB | {"status": "Pending", "attemptCount": 0, "leaseToken": "", "runAt": _TIME}
 _PICTURE = {"thumbnailPath": "/srv/thumbnails/42.png", "sizeBytes": 45678, "width": 512, "height": 512}
-_THUMBNAIL = {
+_PRESENT = {
     "status": "Ready",
     "fileUrl": "/models/42/thumbnail/file?v=1764000000000000",
     "sizeBytes": 45678,
@@ -29,7 +29,6 @@ _THUMBNAIL = {
     "errorMessage": None,
     "createdAt": _TIME,
     "processedAt": _TIME,
-    "cursor": _CURSOR,
 }
 
 
@@ -65,8 +64,8 @@ EXAMPLES: dict[str, Example] = {
     "CancelJob": Example({"job": _WAITING | {"status": "Cancelled", "finishedAt": _TIME}}, {}),
     "RetryJob": Example({"job": _WAITING}, {}),
     "CancelModelJobs": Example({"jobIds": [1]}, {}),
-    "GetThumbnail": Example(_THUMBNAIL),
-    "GetThumbnails": Example({"thumbnails": [{"modelId": 42} | _THUMBNAIL], "cursor": _CURSOR}, {"modelIds": [42]}),
+    "GetThumbnail": Example(_PRESENT | {"cursor": _CURSOR}),
+    "GetThumbnails": Example({"thumbnails": [{"modelId": 42} | _PRESENT], "cursor": _CURSOR}, {"modelIds": [42]}),
     "GetNotificationCursor": Example({"cursor": _CURSOR}),
     "PublishTestNotification": Example(
         {"message": "Test notification sent successfully"}, {"status": "Failed", "errorMessage": "Only a test."}

@@ -63,7 +63,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td><td>{_types(response)}</td></tr>"
         for status, response in responses.items()
     )
-    answer = _content(responses["200"]).get("example")
+    answer = _content(responses.get("200", {})).get("example")
     example = "" if answer is None else f"<h3>An answer</h3>{_listing(answer)}"
     return (
         f"{_paragraphs(operation.get('description', ''))}{_request(method, path, operation)}"
@@ -79,7 +79,7 @@ def _request(method: str, path: str, operation: Mapping[str, Any]) -> str:
         example = json.dumps(body.get("example", {}), indent=2)
         inputs += f"<label>Body {_type(body['schema'])}<textarea name=body rows={example.count(chr(10)) + 1}>"
         inputs += f"{escape(example)}</textarea></label>"
-    endless = not _STREAMS.isdisjoint(operation["responses"]["200"].get("content", ()))
+    endless = not _STREAMS.isdisjoint(operation["responses"].get("200", {}).get("content", ()))
     button = "" if endless else "<button>Send</button><output></output>"
     return f'<form data-method="{method}" data-path="{escape(path)}">{inputs}{button}</form>'
 

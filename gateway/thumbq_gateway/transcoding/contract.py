@@ -99,12 +99,6 @@ def _thumbnail_for_pages(response: GetThumbnailResponse, request: web.Request) -
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-def _thumbnails_for_pages(response: GetThumbnailsResponse, _request: web.Request) -> web.Response:
-    shown = [{"modelId": one.model_id} | thumbnail_for_pages(one) for one in response.thumbnails]
-    body = json_bytes({"thumbnails": shown, "cursor": response.cursor})
-    return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
-
-
 def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     """Return the fields that the contract's page reads, each one always present; never the file's path."""
     printed = encoder_of(Thumbnail.DESCRIPTOR)(thumbnail)
@@ -116,6 +110,14 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     if thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:
         shown["status"] = "Pending"
     return shown
+
+
+def _thumbnails_for_pages(response: GetThumbnailsResponse, _request: web.Request) -> web.Response:
+    thumbnails = [{"modelId": shown.model_id} | thumbnail_for_pages(shown) for shown in response.thumbnails]
+    for shown in thumbnails:
+        del shown["cursor"]
+    body = json_bytes({"thumbnails": thumbnails, "cursor": response.cursor})
+    return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
 
 GENERAL = Clause()
@@ -134,7 +136,7 @@ CLAUSES: dict[str, Clause] = {
         shown_fields=THUMBNAIL_FIELDS,
     ),
     "thumbq.v1.NotificationService.GetThumbnails": Clause(
-        answer=_thumbnails_for_pages, item_fields=("modelId", *THUMBNAIL_FIELDS)
+        answer=_thumbnails_for_pages, item_fields=("modelId", *THUMBNAIL_FIELDS[:-1])
     ),
     # 4 MiB have room for 10,000 jobs or results.
     "thumbq.v1.QueueService.EnqueueJob": Clause(

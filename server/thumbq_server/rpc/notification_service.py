@@ -11,8 +11,9 @@ import grpc
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import (
-    MAX_THUMBNAILS,
+    MAX_PAGE,
     check_at_most,
+    check_batch,
     check_error_message,
     check_model_id,
     check_thumbnail_url,
@@ -103,11 +104,9 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def GetThumbnails(
         self, request: notification_pb2.GetThumbnailsRequest, context: Any
     ) -> notification_pb2.GetThumbnailsResponse:
-        check_at_most(request.model_ids, "modelIds", MAX_THUMBNAILS)
-        rows, cursor = await self._views.thumbnails(request.model_ids[:])
-        return notification_pb2.GetThumbnailsResponse(
-            thumbnails=[codec.thumbnail(row, cursor) for row in rows], cursor=str(cursor)
-        )
+        check_batch(request.model_ids, "modelIds", MAX_PAGE)
+        rows, cursor = await self._views.thumbnails(request.model_ids)
+        return notification_pb2.GetThumbnailsResponse(thumbnails=map(codec.thumbnail, rows), cursor=str(cursor))
 
     async def _pieces(self, step: Step) -> AsyncIterator[Encoded]:
         """Yield the notifications of a step, some at a time, and let others run in between.

@@ -3,6 +3,7 @@
 from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.domain.requests import (
     PathRule,
@@ -53,7 +54,10 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         jobs = await codec.read_new_jobs(request)
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
-        return queue_pb2.EnqueueJobsResponse(jobs=map(codec.enqueued, answers))
+        response = queue_pb2.EnqueueJobsResponse()
+        async for piece in pieces(answers):
+            response.jobs.extend(map(codec.enqueued, piece))
+        return response
 
     @refusals_as_status
     async def DequeueJob(self, request: queue_pb2.DequeueJobRequest, context: Any) -> queue_pb2.DequeueJobResponse:

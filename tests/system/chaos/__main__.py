@@ -15,8 +15,8 @@ from pathlib import Path
 
 import uvloop
 
+from tests.system.chaos.actors.journal import say
 from tests.system.chaos.clock import AVAILABLE
-from tests.system.chaos.journal import say
 from tests.system.chaos.run import Outcome, Run
 from tests.system.chaos.summary import summary
 

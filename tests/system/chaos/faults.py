@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from tests.support.programs import Program
-from tests.system.chaos.clients import Worker
+from tests.system.chaos.actors.clients import Worker
 from tests.system.chaos.proxy import Link, Links
 from tests.system.chaos.world import LEASE, Role, World
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import asyncpg
 
 from tests.support.standby import copy_cluster
-from tests.system.chaos.check_log import check_log, events_of
-from tests.system.chaos.checks import JOBS, check_tables
-from tests.system.chaos.clients import Subscriber
-from tests.system.chaos.evidence import Evidence
+from tests.system.chaos.actors.clients import Subscriber
+from tests.system.chaos.actors.journal import DELIVERED
+from tests.system.chaos.checking.check_log import check_log, events_of
+from tests.system.chaos.checking.checks import JOBS, check_tables
+from tests.system.chaos.checking.evidence import Evidence
+from tests.system.chaos.checking.history import read_history
 from tests.system.chaos.faults import ended_well
-from tests.system.chaos.history import read_history
-from tests.system.chaos.journal import DELIVERED
 from tests.system.chaos.world import World
 
 # Seconds of work between the start of the producers and the restore: beats and jobs that the copy does not have.

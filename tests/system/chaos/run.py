@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.programs import Program
-from tests.system.chaos.checks import check_all
-from tests.system.chaos.evidence import Evidence
+from tests.system.chaos.actors.journal import Follower, say
+from tests.system.chaos.checking.checks import check_all
+from tests.system.chaos.checking.evidence import Evidence
+from tests.system.chaos.checking.history import read_history
 from tests.system.chaos.faults import Bag, Strike, carry_out, ended_well
-from tests.system.chaos.history import read_history
-from tests.system.chaos.journal import Follower, say
 from tests.system.chaos.restoration import Restoration
 from tests.system.chaos.world import World
 

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.system.chaos.check_reports import is_stale
-from tests.system.chaos.evidence import Evidence
+from tests.system.chaos.actors.journal import ACCEPTED, DELIVERED
+from tests.system.chaos.checking.check_reports import is_stale
+from tests.system.chaos.checking.evidence import Evidence
 from tests.system.chaos.faults import Strike
-from tests.system.chaos.journal import ACCEPTED, DELIVERED
 
 
 def summary(strikes: list[Strike], evidence: Evidence) -> str:

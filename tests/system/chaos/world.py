@@ -18,10 +18,11 @@ from typing import Self
 
 import asyncpg
 
-from tests.support.programs import LaunchFailed, Program, free_port
-from tests.system.chaos.clients import Clients
+from tests.support.ports import free_port
+from tests.support.programs import LaunchFailed, Program
+from tests.system.chaos.actors.clients import Clients
+from tests.system.chaos.checking.history import INSTALL
 from tests.system.chaos.clock import Clock
-from tests.system.chaos.history import INSTALL
 from tests.system.chaos.proxy import Link, Links
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 

@@ -15,7 +15,7 @@ from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Pictur
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
 JOBS_PER_CALL = 10_000
-_MOST_THUMBNAILS = 1_000
+THUMBNAILS_PER_CALL = 1_000
 # The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
 
@@ -142,16 +142,13 @@ class Client:
         return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_version_id=model_version_id))
 
     async def thumbnails(self, model_ids: Iterable[int]) -> list[Picture]:
-        """Return what a page can show for each of the models now, in their order: one request for 1,000 models.
-
-        To miss no change afterwards, subscribe after the cursor of the first.
-        """
-        asked = list(model_ids)
+        """Return what a page can show for each of any number of models, in their order."""
         pictures: list[Picture] = []
-        for start in range(0, len(asked), _MOST_THUMBNAILS):
-            request = notification_pb2.GetThumbnailsRequest(model_ids=asked[start : start + _MOST_THUMBNAILS])
+        remaining = iter(model_ids)
+        while some := list(islice(remaining, THUMBNAILS_PER_CALL)):
+            request = notification_pb2.GetThumbnailsRequest(model_ids=some)
             response = await self._calls.call(lambda stubs: stubs.notifications.GetThumbnails, request)
-            pictures += map(plain.picture, response.thumbnails)
+            pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
         return pictures
 
     async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:

@@ -435,7 +435,7 @@ class GetThumbnailsRequest(_message.Message):
     MODEL_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """At most 1,000."""
+        """1 to 1,000."""
 
     def __init__(
         self,
@@ -457,10 +457,10 @@ class GetThumbnailsResponse(_message.Message):
     THUMBNAILS_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """The head of the notification log before the thumbnails were read; each of them has it, too."""
+    """The end of the notification log just before they were read. Subscribe from it to miss no change."""
     @_builtins.property
     def thumbnails(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Thumbnail]:
-        """One for each id of the request, in its order."""
+        """One for each id, in the order of the request. They have no cursor of their own."""
 
     def __init__(
         self,

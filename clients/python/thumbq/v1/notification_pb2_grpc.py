@@ -112,8 +112,7 @@ class NotificationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetThumbnails(self, request, context):
-        """Reads what a page can show for many models now, in one message. To miss no change afterwards, subscribe from its
-        cursor. Answers INVALID_ARGUMENT to more than 1,000 models.
+        """Reads what a page can show for many models now, in one call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,9 +51,7 @@ class NotificationServiceStub:
     GetThumbnail: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailRequest, _notification_pb2.GetThumbnailResponse]
     """Reads what a page can show for a model now. A model without any job has the status None."""
     GetThumbnails: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]
-    """Reads what a page can show for many models now, in one message. To miss no change afterwards, subscribe from its
-    cursor. Answers INVALID_ARGUMENT to more than 1,000 models.
-    """
+    """Reads what a page can show for many models now, in one call."""
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
@@ -78,9 +76,7 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     GetThumbnail: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailRequest, _notification_pb2.GetThumbnailResponse]  # type: ignore[assignment]
     """Reads what a page can show for a model now. A model without any job has the status None."""
     GetThumbnails: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]  # type: ignore[assignment]
-    """Reads what a page can show for many models now, in one message. To miss no change afterwards, subscribe from its
-    cursor. Answers INVALID_ARGUMENT to more than 1,000 models.
-    """
+    """Reads what a page can show for many models now, in one call."""
 
 class NotificationServiceServicer:
     def Subscribe(
@@ -132,8 +128,6 @@ class NotificationServiceServicer:
         request: _notification_pb2.GetThumbnailsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_pb2.GetThumbnailsResponse, _abc.Awaitable[_notification_pb2.GetThumbnailsResponse]]:
-        """Reads what a page can show for many models now, in one message. To miss no change afterwards, subscribe from its
-        cursor. Answers INVALID_ARGUMENT to more than 1,000 models.
-        """
+        """Reads what a page can show for many models now, in one call."""
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,6 @@ import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
 import { Deadline } from "./network/deadline.js";
 const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
-const mostThumbnails = 1_000; // in one request
 /** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
 export class Thumbq {
     #gateway;
@@ -73,19 +72,9 @@ export class Thumbq {
     thumbnail(modelId, options) {
         return this.#send("GET", `models/${modelId}/thumbnail`, options);
     }
-    /**
-     * Read the present thumbnails of many models, in their order: one request for 1,000 models.
-     * To miss no change afterwards, subscribe from the cursor of the first.
-     */
-    async thumbnails(modelIds, options) {
-        const asked = [...modelIds];
-        const thumbnails = [];
-        for (let start = 0; start < asked.length; start += mostThumbnails) {
-            const body = { modelIds: asked.slice(start, start + mostThumbnails) };
-            const answer = await this.#post("models/thumbnails", body, options);
-            thumbnails.push(...answer.thumbnails);
-        }
-        return thumbnails;
+    /** Read the present thumbnails of 1 to 1,000 models in one request. The answers are in the order of the ids. */
+    thumbnails(modelIds, options) {
+        return this.#post("models/thumbnails", { modelIds }, options);
     }
     /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */
     async cursor(options) {

@@ -10,6 +10,7 @@ class Gallery {
     constructor(url) {
         this.#following = follow({
             ...(url !== undefined && { url }),
+            modelIds: [],
             onThumbnail: (thumbnail) => {
                 this.#shown.set(thumbnail.modelId, thumbnail);
                 for (const element of this.#elements.get(thumbnail.modelId) ?? [])

@@ -10,17 +10,26 @@ export class Listener {
     closed;
     #gateway;
     #options;
-    #source;
+    #start;
+    #needsModels;
+    #modelIds;
     #backOff;
     #closing = new AbortController();
     #connection = new AbortController();
-    #isStale = false; // whether the source has changed since it was asked
+    #stream = {};
+    #wake = () => undefined;
     #position;
     #state;
-    constructor(gateway, options, source) {
+    /**
+     * @param start returns the first position; called until it succeeds
+     * @param needsModels without any models, there is no connection; otherwise there are events of all models
+     */
+    constructor(gateway, options, start, needsModels = false) {
         this.#gateway = gateway;
         this.#options = options;
-        this.#source = source;
+        this.#start = start;
+        this.#needsModels = needsModels;
+        this.#modelIds = new Set(options.modelIds);
         this.#backOff = new BackOff(options.longestPause ?? longestPause);
         this.closed = Promise.resolve().then(() => this.#listen());
     }
@@ -30,38 +39,50 @@ export class Listener {
     close() {
         this.#closing.abort();
         this.#connection.abort();
+        this.#wake();
     }
-    /** Ask the source again, and go on at the same position. The handler that runs at this moment ends first. */
-    refresh() {
-        this.#isStale = true;
-        this.#connection.abort();
+    /** Want other models from now on. Fulfilled when every later event of them arrives. */
+    async changeModels(modelIds) {
+        this.#modelIds = new Set(modelIds);
+        this.#wake();
+        if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds])))
+            return;
+        this.#connection.abort(); // the next one begins where this one is
     }
     get #isClosed() {
         return this.#closing.signal.aborted;
     }
+    get #isIdle() {
+        return this.#needsModels && this.#modelIds.size === 0;
+    }
     async #listen() {
         while (!this.#isClosed) {
-            let leastPause = 0;
-            await this.#source.wanted(this.#closing.signal);
-            if (this.#isClosed)
-                return;
+            if (this.#isIdle) {
+                this.#position = undefined; // whatever comes later is loaded
+                await new Promise((resolve) => (this.#wake = resolve));
+                continue;
+            }
             if (this.#state === undefined)
                 this.#setState("connecting");
+            this.#connection = new AbortController();
+            let leastPause = 0;
             try {
-                this.#isStale = false;
-                this.#position = await this.#source.prepare(this.#position, this.#closing.signal);
-                if (this.#isStale || (await this.#connect(this.#position)))
+                this.#position ??= await this.#start(this.#closing.signal);
+                if (await this.#connect(this.#position))
                     continue;
             }
             catch (error) {
-                if (this.#isStale)
-                    continue;
                 if (error instanceof ThumbqError && !this.#isClosed) {
                     if (error.isFinal)
                         throw error;
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }
             }
+            finally {
+                this.#stream = {};
+            }
+            if (this.#connection.signal.aborted)
+                continue; // other models are wanted
             this.#setState("reconnecting");
             await pause(leastPause + this.#backOff.next(), this.#closing.signal);
         }
@@ -69,14 +90,14 @@ export class Listener {
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
         const { statuses = [], onQueue } = this.#options;
-        const request = { after: position, modelIds: [...this.#source.modelIds], statuses, queue: onQueue !== undefined };
-        const { signal } = (this.#connection = new AbortController());
-        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal);
+        const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+        const { signal } = this.#connection;
+        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
             if (signal.aborted)
-                return this.#isStale; // the frame comes again, since the position is before it
+                return false;
             this.#backOff.succeeded(frame.retry);
             if (frame.event === "reset") {
                 const next = await this.#reset(frame);
@@ -97,15 +118,15 @@ export class Listener {
                 this.#setState("live");
             }
         }
-        return this.#isStale;
+        return false;
     }
     async #deliver(frame, data) {
         const { onThumbnail, onQueue } = this.#options;
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
-            const { modelIds } = this.#source;
-            if (modelIds.size > 0 && !modelIds.has(notification.modelId))
+            const isFiltered = this.#needsModels || this.#modelIds.size > 0;
+            if (isFiltered && !this.#modelIds.has(notification.modelId))
                 return;
             await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }

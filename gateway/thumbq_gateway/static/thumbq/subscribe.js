@@ -3,9 +3,5 @@ import { gatewayAddress } from "./addresses.js";
 import { Listener } from "./listener.js";
 /** Delivers each change of a thumbnail at least once and in order, through every interruption of the network. */
 export function subscribe(options) {
-    return new Listener(gatewayAddress(options.url), options, {
-        modelIds: new Set(options.modelIds),
-        wanted: () => Promise.resolve(),
-        prepare: (position) => Promise.resolve(position ?? options.after ?? "latest"),
-    });
+    return new Listener(gatewayAddress(options.url), options, () => Promise.resolve(options.after ?? "latest"));
 }

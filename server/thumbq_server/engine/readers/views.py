@@ -65,7 +65,7 @@ class Views:
         return await read_thumbnail(self._database, model_id), cursor
 
     async def thumbnails(self, model_ids: Sequence[int]) -> tuple[list[ThumbnailRecord], Cursor]:
-        """Return what to show for each of the models."""
+        """Return what to show for each of these models, in their order."""
         cursor = await self.cursor()
         return await read_thumbnails(self._database, model_ids), cursor
 

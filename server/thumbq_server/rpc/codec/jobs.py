@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
 from thumbq_server.domain.model_versions import NewVersion
@@ -13,7 +14,6 @@ from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
-from thumbq_server.rpc.pieces import pieces
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
 _JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import Token
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import parse_token
 from thumbq_server.rpc.codec.results import echo
-from thumbq_server.rpc.pieces import pieces
 
 
 async def take(

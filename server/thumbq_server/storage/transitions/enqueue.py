@@ -1,10 +1,11 @@
 """Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
@@ -32,6 +33,8 @@ _CREATED = """created AS (
         RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
     )"""
 
+_COUNTED = {"jobs": "count(*)"}
+
 CREATE = Statement(
     "enqueue",
     _PARAMETERS,
@@ -40,7 +43,7 @@ CREATE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM created
-    ), {announce("Pending", "created")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
     """,
@@ -67,7 +70,7 @@ CREATE_AND_CLAIM = Statement(
         SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
-    ), {announce("Pending", "created")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
            count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
@@ -97,7 +100,7 @@ CREATE_ONE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "$3")}, job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
     ), head AS (
-        UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+        UPDATE queue_head SET seq = seq + 1, jobs = jobs + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
     ), logged AS (
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
         SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created
@@ -123,18 +126,29 @@ async def enqueue_and_claim(
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
     create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    history = lane.history.version
     created, claimed = await create(lane, batch, request)
+    if claimed:
+        lane.history.has_claimed(claimed[0].lease_seq, history)
     if created:
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
+    return await _answers(jobs, created, known), claimed
+
+
+async def _answers(
+    jobs: Sequence[NewJob], created: Mapping[JobKey, int], known: dict[JobKey, Enqueued]
+) -> list[Enqueued]:
+    """Return what became of each job. A job that is asked for twice is there already the second time."""
     answers: list[Enqueued] = []
-    for job in jobs:
-        key = key_of(job)
-        answer = known.get(key) or Enqueued(created[key], EnqueueOutcome.CREATED)
-        answers.append(answer)
-        known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
-    return answers, claimed
+    async for piece in pieces(jobs):
+        for job in piece:
+            key = key_of(job)
+            answer = known.get(key) or Enqueued(created[key], EnqueueOutcome.CREATED)
+            answers.append(answer)
+            known[key] = Enqueued(answer.job_id, EnqueueOutcome.EXISTING)
+    return answers
 
 
 async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:

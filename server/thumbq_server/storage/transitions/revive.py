@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import asyncpg
+
+from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
 from thumbq_server.storage.fragments import announce, columns, rank
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -179,14 +182,7 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
             wanted[key_of(job)] = first._replace(force=True)
     answers: dict[JobKey, Enqueued] = {}
     for _ in range(_ROUNDS):
-        plans: dict[Revival, list[_Known]] = {}
-        for row in map(_Known._make, await lane.fetch(FIND, *columns(list(wanted), 2))):
-            plan = revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=wanted[row.key].force)
-            if plan is Revival.KEEP and row.newest:
-                answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
-                del wanted[row.key]
-            else:
-                plans.setdefault(plan, []).append(row)
+        plans = await _plans(await lane.fetch(FIND, *columns(list(wanted), 2)), wanted, answers)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             # a renewed job is looked at once more: its picture may have been replaced just before
@@ -199,13 +195,30 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
     raise Unavailable("jobs kept changing while they were enqueued")
 
 
+async def _plans(
+    rows: Sequence[asyncpg.Record], wanted: dict[JobKey, NewJob], answers: dict[JobKey, Enqueued]
+) -> dict[Revival, list[_Known]]:
+    """Return what has to be done to which jobs. Those that are as they are wanted move from `wanted` to `answers`."""
+    plans: dict[Revival, list[_Known]] = {}
+    async for piece in pieces(rows):
+        for row in map(_Known._make, piece):
+            plan = revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=wanted[row.key].force)
+            if plan is Revival.KEEP and row.newest:
+                answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
+                del wanted[row.key]
+            else:
+                plans.setdefault(plan, []).append(row)
+    return plans
+
+
 async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted: Mapping[JobKey, NewJob]) -> set[int]:
     """Return the jobs with which `plan` succeeded; the others have changed meanwhile."""
     inputs = []
-    for row in sorted(known, key=lambda row: row.job_id):
-        job = wanted[row.key]
-        request = (job.priority, job.max_attempts, job.delay)
-        inputs.append((row.job_id, row.request_no, row.lease_seq, *request, row.run_at))
+    async for piece in pieces(sorted(known, key=lambda row: row.job_id)):
+        for row in piece:
+            job = wanted[row.key]
+            request = (job.priority, job.max_attempts, job.delay)
+            inputs.append((row.job_id, row.request_no, row.lease_seq, *request, row.run_at))
     return await carry_out(lane, plan, inputs)
 
 

@@ -1,0 +1,80 @@
+"""The job of the reference worker: fetch the model, draw it, store the pictures."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from thumbq.outcome import JobFailed, Thumbnail
+from thumbq.render.child import RenderFailed
+from thumbq.render.drawing.renderer import Pictures, Renderer
+from thumbq.render.intake.model import Model
+from thumbq.render.jobs.events import JobEvents
+from thumbq.render.jobs.metrics import RenderMetrics
+from thumbq.render.jobs.model_files import ModelSource
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
+from thumbq.render.outputs import DEFAULT, Outputs
+from thumbq.v1.job_pb2 import Job
+
+_logger = logging.getLogger("thumbq.render")
+
+
+class ThumbnailMaker:
+    """A handler for `thumbq.Worker`, for as many jobs at a time as there are renderers."""
+
+    def __init__(
+        self,
+        models: ModelSource,
+        thumbnails: ThumbnailFolder,
+        renderers: Sequence[Renderer],
+        outputs: Outputs = DEFAULT,
+        events: JobEvents | None = None,
+        metrics: RenderMetrics | None = None,
+    ) -> None:
+        self._models = models
+        self._thumbnails = thumbnails
+        self._outputs = outputs
+        self._events = events
+        self._metrics = metrics or RenderMetrics()
+        self._free: asyncio.LifoQueue[Renderer] = asyncio.LifoQueue()
+        for renderer in renderers:
+            self._free.put_nowait(renderer)
+
+    async def __call__(self, job: Job) -> Thumbnail:
+        """Make the thumbnail; raises JobFailed with one sentence."""
+        started = monotonic()
+        try:
+            model, pictures = await self._render(job)
+            paths = await asyncio.to_thread(self._store, job.model_hash.lower(), pictures)
+        except RenderFailed as error:
+            self._metrics.failed()
+            raise JobFailed(str(error), retryable=error.retryable) from error
+        except OSError as error:
+            self._metrics.failed()
+            raise JobFailed(f"The thumbnail could not be stored: {error.strerror}.") from error
+        self._metrics.rendered(pictures.seconds)
+        await self._tell(job, model)
+        took, size = monotonic() - started, len(pictures.files[0])
+        _logger.info(
+            "Job %d (model %d): %s drawn in %.1f s, %.0f kB", job.id, job.model_id, model.format, took, size / 1000
+        )
+        return Thumbnail(str(paths[0]), size, self._outputs.sizes[0], self._outputs.sizes[0])
+
+    async def _render(self, job: Job) -> tuple[Model, Pictures]:
+        renderer = await self._free.get()
+        try:
+            model = await self._models.take(renderer.intake, job.model_id, job.model_hash)
+            return model, await renderer.draw(model, self._outputs)
+        finally:
+            self._free.put_nowait(renderer)
+
+    def _store(self, model_hash: str, pictures: Pictures) -> list[Path]:
+        names = [self._outputs.file_name(model_hash, size) for size in self._outputs.sizes]
+        return [self._thumbnails.store(*pair) for pair in zip(names, pictures.files, strict=True)]
+
+    async def _tell(self, job: Job, model: Model) -> None:
+        for remark in model.remarks:
+            _logger.warning("Job %d (model %d): %s", job.id, job.model_id, remark)
+        if self._events and model.remarks:
+            await self._events.remark(job.id, model.remarks)

@@ -1,0 +1,128 @@
+"""/thumbnailHub: what pages hear of, and when."""
+
+import pytest
+
+from tests.compatibility.hubs.wire import Hub
+from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.http_client import Client
+
+RESULT = {"thumbnailPath": "/var/lib/modelibr/uploads/de/bb/debbbb1c", "sizeBytes": 45678, "width": 256, "height": 256}
+FIELDS = {"modelId", "modelVersionId", "status", "thumbnailUrl", "errorMessage", "timestamp"}
+JOINABLE = [
+    ("ModelVersionGroup", ["7"]),
+    ("ModelActiveVersionGroup", ["42"]),
+    ("AllModelsGroup", []),
+    ("AllEnvironmentMapsGroup", []),
+]
+
+
+async def test_who_joins_a_model_hears_how_it_stands_and_then_of_each_change(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        (present,) = await page.call("JoinModelGroup", "42")
+        assert present["target"] == "ThumbnailStatusChanged"
+        (status,) = present["arguments"]
+        assert status.keys() == FIELDS
+        assert (status["modelId"], status["status"], status["thumbnailUrl"]) == (42, "Pending", None)
+
+        job_id = await client.enqueue(42)
+        assert (await page.event("ThumbnailStatusChanged"))["status"] == "Pending"
+        await client.dequeue()
+        await client.post(f"/api/thumbnail-jobs/{job_id}/complete", RESULT)
+        ready = await page.event("ThumbnailStatusChanged")
+        assert (ready["modelId"], ready["status"], ready["errorMessage"]) == (42, "Ready", None)
+        assert ready["thumbnailUrl"].startswith("/models/42/thumbnail/file")
+        assert ready["timestamp"].endswith("Z")
+
+
+async def test_a_page_that_reconnects_is_healed_by_joining_again(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        await page.call("JoinModelGroup", "42")
+    job_id = await client.enqueue(42)
+    await client.dequeue()
+    await client.post(f"/api/thumbnail-jobs/{job_id}/fail", {"errorMessage": "no triangles", "retryable": False})
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        present = (await page.call("JoinModelGroup", 42))[-1]
+        (status,) = present["arguments"]
+        assert (status["status"], status["errorMessage"]) == ("Failed", "no triangles")
+
+
+async def test_who_joins_all_models_hears_of_all_and_of_what_happened_while_it_was_away(client: Client) -> None:
+    await client.enqueue(1)
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        before = await page.call("JoinAllModelsGroup")
+        heard = {message["arguments"][0]["modelId"] for message in before}
+        while 1 not in heard:  # the gateway may hear of it only now
+            heard.add((await page.event("ThumbnailStatusChanged"))["modelId"])
+        await client.enqueue(2)
+        assert (await page.event("ThumbnailStatusChanged"))["modelId"] == 2
+    await client.enqueue(3)
+    await client.enqueue(4)
+    await client.announce_and_arrive(5)
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        missed = [message["arguments"][0]["modelId"] for message in await page.call("JoinAllModelsGroup")]
+        assert missed == [1, 2, 3, 4, 5]
+
+
+async def test_a_page_in_two_groups_hears_of_a_change_once(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        await page.call("JoinModelGroup", "42")
+        await page.call("JoinAllModelsGroup")
+        await client.announce(42)
+        await client.announce(43)
+        assert [(await page.event("ThumbnailStatusChanged"))["modelId"] for _ in range(2)] == [42, 43]
+
+
+async def test_who_leaves_hears_nothing_more(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        for model_id in ("42", "43"):
+            await page.call("JoinModelGroup", model_id)
+        await page.call("LeaveModelGroup", "42")
+        await client.announce(42)
+        await client.announce(43)
+        assert (await page.event("ThumbnailStatusChanged"))["modelId"] == 43
+
+
+@pytest.mark.parametrize(("group", "arguments"), JOINABLE)
+async def test_a_group_that_a_page_knows_is_joined_and_left_without_an_error(
+    client: Client, group: str, arguments: list[str]
+) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        await page.call(f"Leave{group}", *arguments)
+        await page.call(f"Join{group}", *arguments)
+        await page.call(f"Leave{group}", *arguments)
+
+
+async def test_a_group_of_a_name_that_is_no_id_is_joined_and_stays_silent(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        assert await page.call("JoinModelGroup", "undefined") == []
+
+
+async def test_many_who_join_at_once_are_all_told(client: Client) -> None:
+    await client.enqueue(42)
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        for number in range(50):
+            await page.invoke("JoinModelGroup", str(42 + number % 5), id=str(number))
+        told: list[int] = []
+        answered: list[str] = []
+        while len(answered) < 50:
+            message = await page.message()
+            if message["type"] == 3:
+                answered.append(message["invocationId"])
+            else:
+                told.append(message["arguments"][0]["modelId"])
+        assert answered == [str(number) for number in range(50)]
+        assert all(told.count(model_id) >= 10 for model_id in range(42, 47))
+
+
+async def test_pages_stay_connected_while_the_server_is_away_and_miss_nothing(restartable: RestartableServer) -> None:
+    async with running_gateway(restartable.address) as http, Hub.connected(http, "/thumbnailHub") as page:
+        client = Client(http)
+        await page.call("JoinAllModelsGroup")
+        await client.announce(1)
+        assert (await page.event("ThumbnailStatusChanged"))["modelId"] == 1
+        await restartable.stop()
+        await page.call("JoinModelGroup", "2")  # its status is unknown, which is no error
+        await restartable.start()
+        while (await client.post("/api/test/thumbnail-complete/3", {"status": "Ready"})).status != 200:
+            pass
+        assert (await page.event("ThumbnailStatusChanged"))["modelId"] == 3

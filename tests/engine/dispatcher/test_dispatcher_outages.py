@@ -1,0 +1,60 @@
+"""Claims while PostgreSQL is away, or while its answers get lost."""
+
+import pytest
+
+from tests.engine.dispatcher.worker import Worker, lane_of, requests
+from tests.engine.parts import POLICY, WatchedDatabase, away, running, turns, until
+from tests.support.queue_under_test import QueueUnderTest, new_job
+from thumbq_server.domain.job import Verdict
+from thumbq_server.engine import dispatcher as dispatcher_module
+from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.queue import Queue
+from thumbq_server.storage.workers import register
+
+
+async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
+    monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
+):
+    monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", 0.05)
+    async with WatchedDatabase(database_url) as database:
+        queue = Queue(database, policy=POLICY, unary_lease_seconds=600)
+        worker = Worker(queue.dispatcher, await register(database, "worker-1"))
+        async with running(queue.dispatcher.run()):
+            worker.ask(2)
+            await until(lambda: worker.deliveries == [[]])
+            async with away(postgres, database_url):
+                queue.dispatcher.wake()
+                await until(lambda: len(worker.absences) >= 3)
+                assert lane_of(queue.dispatcher).begun <= len(worker.absences) + 2, "it does not hammer"
+            await queue.enqueue([new_job(model) for model in (1, 2, 3)])
+            await worker.has(2)
+            await turns()
+            assert worker.claimant.credits == 0
+
+
+async def test_jobs_of_a_claim_whose_answer_got_lost_are_given_back_before_the_next(
+    monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher, workers: list[Worker], others: QueueUnderTest
+):
+    monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", 0.01)
+    ids = await others.enqueued(*requests(3))
+    lane_of(dispatcher).losses = 1
+    workers[0].ask(2)
+    workers[1].ask(1)
+    await until(lambda: sum(len(worker.jobs) for worker in workers) == 3)
+    assert sorted(workers[0].jobs + workers[1].jobs) == ids
+    assert [len(worker.absences) for worker in workers] == [1, 1, 0]
+    assert [(await others.job(job_id)).attempt_count for job_id in ids] == [1, 1, 1]
+
+
+async def test_jobs_of_other_claims_are_not_touched_by_that(
+    monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher, worker: Worker, others: QueueUnderTest
+):
+    monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", 0.01)
+    (held,) = await others.claimed(new_job(1))
+    await others.enqueue(*requests(2, first_model=2))
+    worker.ask(1)
+    await worker.has(1)
+    lane_of(dispatcher).losses = 2
+    worker.ask(1)
+    await worker.has(2)
+    assert await others.extend(held, *[job.token for [job] in worker.deliveries]) == [Verdict.OK] * 3

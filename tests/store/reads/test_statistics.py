@@ -1,0 +1,72 @@
+"""The queue in figures, whatever the log holds."""
+
+import asyncio
+import json
+
+from tests.support.queue_under_test import QueueUnderTest, failure, new_job
+from thumbq_server.domain.records import Counters
+from thumbq_server.storage.maintenance import recount_jobs
+from thumbq_server.storage.reads.snapshot import take_snapshot
+from thumbq_server.storage.reads.statistics import DEPTH, read_activity, read_depth, read_durations
+from thumbq_server.storage.statements import Statement
+
+
+async def complete(queue: QueueUnderTest, *model_ids: int) -> None:
+    await queue.complete(*await queue.claimed(*map(new_job, model_ids)))
+
+
+async def test_only_the_last_five_minutes_of_the_log_count(queue, database):
+    for number in range(1, 8):
+        await complete(queue, number, number + 100)
+    await queue.sql("UPDATE notifications SET created_at = created_at - interval '10 minutes'")
+    assert await read_activity(database) == []
+    await complete(queue, 21, 22, 23)
+    (token,) = await queue.claimed(new_job(24))
+    await queue.fail(failure(token))
+    activity = await read_activity(database)
+    assert (sum(row.completed for row in activity), sum(row.failed for row in activity)) == (3, 1)
+
+
+async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database):
+    (token,) = await queue.claimed(new_job(1))
+    await queue.sql("UPDATE jobs SET due_at = due_at - interval '1 hour'")
+    await queue.fail(failure(token, retry_delay=0))
+    await queue.complete(*await queue.claim())
+    durations = await read_durations(database)
+    assert durations.samples == 1
+    assert durations.wait is not None
+    assert durations.wait.p99 < 3000
+
+
+async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
+    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+    plan = json.loads(row[0])[0]["Plan"]
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, database):
+    await queue.enqueued(*map(new_job, range(1, 2000)))
+    await database.fetch("VACUUM ANALYZE ready, leases, queue_head")
+    before = await pages_read(queue, DEPTH)
+    await queue.enqueued(*map(new_job, range(2000, 12_000)))
+    await database.fetch("VACUUM ANALYZE ready, leases, queue_head")
+    assert await pages_read(queue, DEPTH) <= before + 3
+    assert (await read_depth(database)).counters.pending == 11_999
+
+
+async def test_waiting_jobs_are_what_is_left_of_all_jobs(queue, database):
+    tokens = await queue.claimed(*map(new_job, range(1, 6)))
+    waiting = await queue.enqueued(*map(new_job, range(6, 10)))
+    await queue.complete(*tokens[:2])
+    await queue.fail(failure(tokens[2]))
+    await queue.cancel(waiting[-1])
+    assert (await read_depth(database)).counters == Counters(4, 2, 2, 0, 1)
+    assert (await take_snapshot(database)).counters == Counters(4, 2, 2, 0, 1)
+
+
+async def test_jobs_that_were_not_counted_are_counted_once_by_servers_that_notice_it_together(queue, database):
+    await queue.enqueued(*map(new_job, range(1, 6)))
+    await database.fetch("UPDATE queue_head SET jobs = 2")
+    found = await asyncio.gather(*(recount_jobs(database) for _ in range(3)))
+    assert sorted(found) == [0, 0, 3]
+    assert (await read_depth(database)).counters.pending == 5

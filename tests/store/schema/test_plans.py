@@ -1,0 +1,63 @@
+"""Plans: a statement prepared while the tables were empty serves them when they are full."""
+
+import re
+from itertools import pairwise
+
+from thumbq_server.domain.job import Revival
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.transitions import (
+    cancel,
+    claim,
+    complete,
+    endings,
+    enqueue,
+    extend,
+    fail,
+    release,
+    revive,
+    verdicts,
+)
+
+STATEMENTS = {
+    "create": enqueue.CREATE,
+    "find": revive.FIND,
+    "reset": revive.REVIVE[Revival.RESET],
+    "restart": revive.REVIVE[Revival.RESTART],
+    "rerun": revive.REVIVE[Revival.RERUN],
+    "renew": revive.RENEW,
+    "claim": claim.CLAIM,
+    "complete": complete.COMPLETE,
+    "complete contested": complete.COMPLETE_CONTESTED,
+    "lock models": endings.LOCK_MODELS,
+    "lock jobs": endings.LOCK_JOBS,
+    "expire": fail.EXPIRE,
+    "cancel": cancel.CANCEL,
+    "fail": fail.FAIL,
+    "release": release.RELEASE,
+    "extend": extend.EXTEND,
+    "states": verdicts.STATES,
+}
+
+
+async def test_no_statement_of_the_hot_path_reads_a_whole_table(database_url):
+    async with Database(database_url) as database:
+        lane = database.lane()
+        await lane.fetch("SET plan_cache_mode = force_generic_plan")
+        scans = {name: await scans_without_key(lane, statement) for name, statement in STATEMENTS.items()}
+    assert {name: lines for name, lines in scans.items() if lines} == {}
+
+
+async def scans_without_key(lane, statement):
+    """The scans of tables that do not go by a key, in the plan that will be kept. The head is one row."""
+    arguments = ", ".join(["NULL"] * max(int(number) for number in re.findall(r"\$(\d+)", statement.text)))
+    await lane.fetch(f"PREPARE statement AS {statement}")
+    rows = await lane.fetch(f"EXPLAIN (COSTS OFF) EXECUTE statement ({arguments})")
+    await lane.fetch("DEALLOCATE statement")
+    plan = [row[0].strip() for row in rows]
+    return [
+        line
+        for line, detail in pairwise([*plan, ""])
+        if re.search(r"(Seq|Index|Index Only) Scan ", line)
+        and not detail.startswith("Index Cond")
+        and " on queue_head " not in line
+    ]

@@ -1,0 +1,36 @@
+"""Variables that look like settings and are none."""
+
+import re
+from pathlib import Path
+
+from thumbq_runtime.environment import KNOWN, forget_strangers
+
+SETTINGS = Path(__file__).parents[3] / "docs/settings.md"
+
+
+def test_every_documented_setting_is_known_and_no_other() -> None:
+    assert set(re.findall(r"`(THUMBQ_[A-Z_]+)`", SETTINGS.read_text())) == KNOWN
+
+
+def test_a_typing_error_is_named_with_what_was_meant() -> None:
+    environment = {"THUMBQ_LEASE_DURATON": "60", "THUMBQ_COLOUR": "red", "THUMBQ_GRPC_PORT": "0", "HOME": "/home/queue"}
+    assert forget_strangers(environment) == [
+        "THUMBQ_COLOUR is no setting of thumbq and is ignored.",
+        "THUMBQ_LEASE_DURATON is no setting of thumbq and is ignored; did you mean THUMBQ_LEASE_DURATION?",
+    ]
+    assert environment == {"THUMBQ_GRPC_PORT": "0", "HOME": "/home/queue"}
+
+
+def test_the_variables_that_kubernetes_sets_for_services_are_no_settings() -> None:
+    environment = {
+        "THUMBQ_HTTP_PORT": "tcp://10.0.0.1:80",
+        "THUMBQ_GRPC_PORT": "tcp://[fd00::1]:50051",
+        "THUMBQ_PORT": "tcp://10.0.0.1:80",
+        "THUMBQ_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "THUMBQ_HTTP_PORT_80_TCP_ADDR": "10.0.0.1",
+        "THUMBQ_SERVICE_HOST": "10.0.0.1",
+        "THUMBQ_SERVICE_PORT": "80",
+        "THUMBQ_SERVICE_PORT_GRPC": "50051",
+    }
+    assert forget_strangers(environment) == []
+    assert environment == {}

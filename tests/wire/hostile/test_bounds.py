@@ -1,0 +1,140 @@
+"""Every input is bounded before it costs anything."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from tests.support.server import status_of
+from tests.wire.hostile.hostile import field, memory
+from tests.wire.worker import HASH, Worker
+from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
+
+Stream = queue_pb2.StreamJobsRequest
+MILLIONS = 1_900_000  # nearly 4 MiB, the most that gRPC takes
+EMPTY_RESULTS = field(5, field(2, b"") * MILLIONS)
+EMPTY_TOKENS = field(4, field(1, b"") * MILLIONS)
+LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
+
+
+@asynccontextmanager
+async def watched_loop() -> AsyncIterator[list[float]]:
+    """Measure for how long the loop of the server stops; it is the loop of the test as well.
+
+    The time is that of its thread's work: a machine that is busy with others makes no pause longer.
+    """
+    pauses = [0.0]
+
+    async def watch() -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            pauses.append(time.thread_time() - before)
+            await asyncio.sleep(0.002)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield pauses
+    finally:
+        task.cancel()
+
+
+@pytest.mark.parametrize("message", [EMPTY_RESULTS, EMPTY_TOKENS, LABELS], ids=["results", "tokens", "labels"])
+async def test_a_message_with_millions_of_elements_is_refused_before_it_is_decoded(channel, message):
+    stream = channel.stream_stream("/thumbq.v1.QueueService/StreamJobs")()
+    before = memory()
+    async with watched_loop() as pauses:
+        await stream.write(field(1, field(1, b"w1")))
+        await stream.read()
+        await stream.write(message)
+        assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert max(pauses) < 1
+    assert memory() - before < 200
+    assert "too many elements" in await stream.details()
+
+
+@pytest.mark.parametrize("method", ["EnqueueJobs", "ReportResults"])
+async def test_a_batch_with_millions_of_elements_is_refused_before_it_is_decoded(channel, method):
+    call = channel.unary_unary(f"/thumbq.v1.QueueService/{method}")
+    code, text = await status_of(call(field(1, b"") * 1_500_000))
+    assert (code, "too many elements" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+async def test_one_element_too_many_in_a_small_message_is_refused_too(queue, notifications):
+    worker = Worker(queue)
+    await worker.hello()
+    await worker.send(heartbeat=Stream.Heartbeat(lease_tokens=["1-1"] * 10_001))
+    assert await worker.ends() == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "leaseTokens has 10001 items; at most 10000 are taken at once",
+    )
+    subscription = notifications.Subscribe(notification_pb2.SubscribeRequest(model_ids=range(1, 10_002)))
+    assert await subscription.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_message_that_needs_little_may_not_be_large(channel):
+    call = channel.unary_unary("/thumbq.v1.QueueService/GetJob")
+    code, text = await status_of(call(bytes(100_000)))
+    assert (code, text) == (grpc.StatusCode.INVALID_ARGUMENT, "the message has 100000 bytes; at most 65536 are taken")
+
+
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        ({"version": "1" * 101}, "version is longer than 100 characters"),
+        ({"version": "1\0"}, "version has a character that is not printable (U+0000)"),
+        ({"labels": {"gpu": "\0"}}, "a label has a character that is not printable (U+0000)"),
+        ({"labels": {"": "x"}}, "the name of a label has 1 to 100 characters"),
+        ({"labels": {"gpu": "x" * 501}}, "the value of a label has at most 500 characters"),
+        ({"labels": {str(n): "x" for n in range(51)}}, "there are 51 labels; at most 50 are taken"),
+        ({"worker_id": "w\u200d1"}, "WorkerId has a character that is not printable (U+200D)"),
+        ({"session_id": "\0"}, "sessionId is malformed"),
+    ],
+)
+async def test_what_a_worker_says_of_itself_is_bounded(queue, hello, why):
+    worker = Worker(queue)
+    await worker.send(hello=Stream.Hello(**{"worker_id": "w1", **hello}))
+    assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, why)
+
+
+async def test_a_heartbeat_for_what_no_lease_can_be_is_answered_like_one_for_a_lease_that_is_gone(queue):
+    worker = Worker(queue)
+    await worker.hello()
+    await worker.send(heartbeat=Stream.Heartbeat(lease_tokens=["77-1", "nonsense", "x" * 1000]))
+    lost = await worker.receives("lease_lost")
+    assert list(lost.lease_tokens) == ["77-1", "nonsense", "x" * 100]
+    assert lost.reason == job_pb2.LEASE_LOST_REASON_EXPIRED
+    await worker.is_understood()
+
+
+async def test_the_largest_messages_are_taken_in_pieces_while_others_are_served(queue):
+    worker = Worker(queue)
+    await worker.hello()
+    jobs = [queue_pb2.NewJob(model_id=number, model_hash=HASH) for number in range(1, 10_001)]
+    await queue.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=jobs))
+    await worker.send(heartbeat=Stream.Heartbeat(lease_tokens=[f"{number}-1" for number in range(1, 10_001)]))
+    lost = 0
+    while lost < 10_000:
+        lost += len((await worker.receives("lease_lost")).lease_tokens)
+    assert lost == 10_000
+
+
+def methods():
+    for module in (queue_pb2, notification_pb2, admin_pb2):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            yield from service.methods
+
+
+@pytest.mark.parametrize("method", list(methods()), ids=lambda method: method.name)
+async def test_garbage_is_answered_with_invalid_argument(channel, method):
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    if method.client_streaming:
+        call = channel.stream_stream(path)(iter([b"\xff\xff\xff"]))
+    elif method.server_streaming:
+        call = channel.unary_stream(path)(b"\xff\xff\xff")
+    else:
+        call = channel.unary_unary(path)(b"\xff\xff\xff")
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT

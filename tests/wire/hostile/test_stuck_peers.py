@@ -1,0 +1,83 @@
+"""Workers that send and do not read: they cost little, and are in the way of nothing."""
+
+import asyncio
+import contextlib
+import time
+from contextlib import AsyncExitStack
+
+import grpc
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.server import running_server
+from tests.wire.hostile.hostile import memory
+from tests.wire.sdk.sdk import until
+from tests.wire.worker import Worker, enqueue
+from thumbq.v1 import queue_pb2, queue_pb2_grpc
+from thumbq_server.rpc.streaming import outbox
+
+HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
+    lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)]
+)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(outbox, "STUCK_SECONDS", 1.0)
+
+
+async def test_a_worker_that_beats_and_does_not_read_is_given_up(queue):
+    worker = Worker(queue)
+    await worker.hello()
+    before = memory()
+
+    async def beat() -> None:
+        while True:
+            await worker.send(heartbeat=HEARTBEAT)
+
+    with capture_logs() as lines:
+        beating = asyncio.create_task(beat())
+        await until(lambda: any(line["event"] == "stream.broken" for line in lines))
+        assert memory() - before < 200
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async with asyncio.timeout(30):
+                while await worker.call.read() is not grpc.aio.EOF:
+                    pass
+    [line] = [line for line in lines if line["event"] == "stream.broken"]
+    assert line["error"] == "the worker does not read what it is sent"
+    beating.cancel()
+    await asyncio.wait([beating])
+
+
+async def stuck_worker(queue, count: int) -> tuple[Worker, str]:
+    """Return a worker that wants many jobs, beats, and reads none of them; and its session."""
+    worker = Worker(queue)
+    session = (await worker.hello()).session_id
+    await enqueue(queue, *range(1, count + 1))
+    await worker.wants(count)
+    return worker, session
+
+
+async def test_a_worker_that_does_not_read_is_taken_over(queue):
+    _, session = await stuck_worker(queue, 10_000)
+    newer = Worker(queue)
+    async with asyncio.timeout(30):
+        assert (await newer.hello(session_id=session)).session_id == session
+
+
+async def test_a_server_ends_by_its_deadline_whether_its_workers_read_or_not(database_url, monkeypatch):
+    monkeypatch.setattr(outbox, "STUCK_SECONDS", 60.0)
+    async with AsyncExitStack() as channels:
+        async with running_server(database_url, shutdown_grace=1.0) as address:
+            channel = await channels.enter_async_context(grpc.aio.insecure_channel(address))
+            await stuck_worker(queue_pb2_grpc.QueueServiceStub(channel), 10_000)
+            asked = time.monotonic()
+        # One second of grace, and a few for what must end after it.
+        assert time.monotonic() - asked < 40
+
+
+async def test_a_malformed_message_is_refused_though_the_worker_has_not_read_yet(queue):
+    """grpc cannot send a status while a message is under way."""
+    worker, _ = await stuck_worker(queue, 10_000)
+    await worker.send()
+    assert (await worker.ends_after_reading())[0] is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,124 @@
+"""The operator's commands against a real server."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.wire.operator.test_admin import dequeue, enqueue
+from tests.wire.operator.test_operator import dead_letter
+from thumbq.v1 import job_pb2, queue_pb2
+
+NAME_JOBS = "thumbq: Name jobs by their ids, a model by --model-id, a --status, or --all.\n"
+THUMBQ = Path(sys.executable).with_name("thumbq")
+
+
+async def thumbq(server: str, *arguments: str) -> tuple[int, str]:
+    """Return the exit code of a command and all its output."""
+    process = await asyncio.create_subprocess_exec(
+        THUMBQ,
+        *arguments,
+        "--server",
+        server,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_jobs_are_cancelled_and_retried_by_id(server, queue):
+    job_id = await enqueue(queue)
+    assert await thumbq(server, "cancel", str(job_id)) == (0, f"Job {job_id} is cancelled.\n")
+    assert await dequeue(queue) is None
+    assert await thumbq(server, "retry", str(job_id)) == (0, f"Job {job_id} is waiting for a worker again.\n")
+    assert (await dequeue(queue)).id == job_id
+
+
+async def test_all_jobs_of_a_model_are_cancelled(server, queue):
+    job_id = await enqueue(queue, 42)
+    assert await thumbq(server, "cancel", "--model-id", "42") == (0, f"Job {job_id} is cancelled.\n")
+    state = (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job.status
+    assert state == job_pb2.JOB_STATUS_CANCELLED
+    code, output = await thumbq(server, "cancel", "--model-id", "42")
+    assert (code, output) == (0, "Model 42 has no job that waits or is being processed.\n")
+
+
+async def test_an_impossible_request_is_refused_in_a_sentence(server):
+    assert await thumbq(server, "cancel", "99") == (1, "thumbq: Thumbnail job with ID 99 was not found.\n")
+    assert await thumbq(server, "cancel") == (1, NAME_JOBS)
+
+
+async def test_all_waiting_jobs_are_cancelled_only_when_the_operator_agrees(server, queue):
+    held = await enqueue(queue, 1)
+    assert (await dequeue(queue)).id == held
+    for model_id in (2, 3):
+        await enqueue(queue, model_id)
+    code, output = await thumbq(server, "cancel", "--status", "pending")  # nothing answers
+    assert code == 1
+    assert "Cancel all jobs that are pending?" in output
+    assert await thumbq(server, "cancel", "--status", "pending", "--yes") == (0, "2 jobs are cancelled.\n")
+    assert await thumbq(server, "cancel", "--all", "--yes") == (0, "1 job is cancelled.\n")
+
+
+async def test_dead_letters_are_listed_and_started_again_by_their_reason(server, queue):
+    await dead_letter(queue, 1, "the texture is \x1b[2J missing")
+    mesh = await dead_letter(queue, 2, "the mesh is empty")
+    code, output = await thumbq(server, "dead", "--reason", "TEXTURE")
+    assert code == 0
+    assert r"the texture is \x1b[2J missing" in output
+    assert "mesh" not in output
+    assert [job["id"] for job in (await in_json(server, "dead"))] == [mesh, 1]
+    assert await thumbq(server, "retry", "--reason", "texture", "--yes") == (
+        0,
+        "1 job is waiting for a worker again.\n",
+    )
+    assert await thumbq(server, "retry", "--all", "--yes") == (0, "1 job is waiting for a worker again.\n")
+    assert await thumbq(server, "dead") == (0, "No dead letters.\n")
+
+
+async def test_the_queue_is_paused_with_a_reason_that_others_see(server, queue):
+    code, _ = await thumbq(server, "pause", "--reason", "a disk is full")
+    assert code == 0
+    job_id = await enqueue(queue)
+    assert "(a disk is full)" in (await thumbq(server, "stats"))[1]
+    why = await in_json(server, "job", str(job_id))
+    assert (why["reason"], why["pause"]["reason"], why["attempts"], why["events"]) == (
+        "Paused",
+        "a disk is full",
+        [],
+        [],
+    )
+    assert "the queue is paused by " in (await thumbq(server, "job", str(job_id)))[1]
+    assert (await thumbq(server, "resume"))[1].startswith("The queue hands out jobs again; it was paused by ")
+    assert await thumbq(server, "resume") == (0, "The queue was not paused.\n")
+
+
+async def test_figures_workers_and_attempts_are_shown(server, queue):
+    assert await thumbq(server, "workers") == (0, "No worker is connected.\n")
+    job_id = await dead_letter(queue, 1, "no mesh")
+    figures = await in_json(server, "stats")
+    assert (figures["failed"], figures["pause"], figures["workers"]) == (1, None, 1)
+    assert "failed" in (await thumbq(server, "stats"))[1]
+    assert [worker["workerId"] for worker in await in_json(server, "workers")] == ["w1"]
+    [attempt] = (await in_json(server, "job", str(job_id)))["attempts"]
+    assert (attempt["outcome"], attempt["errorMessage"]) == ("Failed", "no mesh")
+    last = (await thumbq(server, "job", str(job_id)))[1].splitlines()[-1].split()
+    assert (last[:2], last[-3:]) == (["1", "w1"], ["Failed", "no", "mesh"])
+    assert [job["status"] for job in await in_json(server, "jobs")] == ["Failed"]
+
+
+@pytest.mark.parametrize("command", ["stats", "workers", "dead", "pause", "resume", "jobs", "job", "cancel", "retry"])
+async def test_the_help_of_each_command_has_an_example(command):
+    process = await asyncio.create_subprocess_exec(THUMBQ, command, "--help", stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert f"Example: thumbq {command}" in output.decode()
+
+
+async def in_json(server, *arguments):
+    code, output = await thumbq(server, *arguments, "--json")
+    assert code == 0
+    return json.loads(output)

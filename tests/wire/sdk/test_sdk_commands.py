@@ -1,0 +1,200 @@
+"""The operator's commands against a real server, as processes of their own."""
+
+import asyncio
+import hashlib
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
+from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
+from thumbq.v1.queue_pb2 import LogJobEventRequest
+
+PROGRAM = """
+import typer
+from thumbq.cli import enqueue, jobs, observe
+
+app = typer.Typer()
+for command in (enqueue.enqueue, jobs.jobs, jobs.job, observe.watch, observe.health):
+    app.command()(command)
+app()
+"""
+
+
+async def start(*arguments: str, server: str, **variables: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *arguments,
+        env=os.environ | {"THUMBQ_SERVER": server, "COLUMNS": "120"} | variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(*arguments: str, server: str, **variables: str) -> tuple[int, str, str]:
+    """Return the exit code, the output and the error output."""
+    process = await start(*arguments, server=server, **variables)
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+@pytest.fixture
+async def producer(server: str) -> AsyncIterator[Producer]:
+    async with Producer(server) as producer:
+        yield producer
+
+
+async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Producer, tmp_path: Path):
+    chair, table = tmp_path / "7-chair-in-oak.glb", tmp_path / "8.glb"
+    chair.write_bytes(b"chair")
+    table.write_bytes(b"table")
+
+    code, output, _ = await run("enqueue", str(chair), str(table), server=server)
+
+    assert (code, output) == (0, "job 1 for model 7: created\njob 2 for model 8: created\n")
+    job = await producer.get(2)
+    assert (job.model_id, job.model_hash) == (8, hashlib.sha256(b"table").hexdigest())
+    code, output, _ = await run("enqueue", "--model-id", "7", "--hash", job.model_hash, server=server)
+    assert (code, output) == (0, "job 3 for model 7: created\n")
+    code, output, _ = await run("enqueue", "--model-id", "7", str(chair), server=server)
+    assert (code, output) == (0, "job 1 for model 7: existing\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Give either model files, or --model-id and --hash."),
+        (["--hash", HASH], "--hash needs the --model-id that it belongs to."),
+        (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),
+        (["0-x.glb"], "0-x.glb is not named by a number, so --model-id has to say which model it is."),
+        (["7.glb"], "7.glb cannot be read: No such file or directory."),
+    ],
+)
+async def test_an_unusable_request_is_refused_in_a_sentence(arguments: list[str], sentence: str):
+    assert await run("enqueue", *arguments, server="127.0.0.1:1") == (1, "", f"thumbq: {sentence}\n")
+
+
+async def test_jobs_are_listed(server: str):
+    await enqueue(server, 30)
+    code, output, _ = await run("jobs", "--limit", "2", server=server)
+    heading, *rows = output.splitlines()
+    assert code == 0
+    assert heading.split() == ["job", "model", "status", "attempts", "created"]
+    assert [row.split()[:4] for row in rows] == [["30", "30", "Pending", "0/3"], ["29", "29", "Pending", "0/3"]]
+    assert (await run("jobs", "--status", "failed", server=server))[1] == "No such jobs.\n"
+
+
+async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer: Producer):
+    async def handler(job: Job) -> Thumbnail:
+        if job.model_id == 1:
+            raise JobFailed("a [broken] model", retry_delay=3600)
+        return PICTURE
+
+    await enqueue(server, 2)
+    _, output, _ = await run("job", "1", server=server)
+    assert output.endswith("It is due, but no worker is connected.\n")
+
+    async with working(server, handler):
+        await producer.get(2, wait=10)
+
+        async def failed() -> bool:
+            return (await producer.get(1)).HasField("error_message")
+
+        await eventually(failed)
+
+    _, output, _ = await run("job", "1", server=server)
+    assert "a [broken] model" in output
+    assert "Attempt 1 of 3 failed; the next is due at " in output
+    _, output, _ = await run("job", "2", server=server)
+    assert "It was completed at " in output
+
+
+async def test_a_job_is_shown_with_what_its_workers_wrote_into_its_log(server, queue):
+    await enqueue(server, 1)
+    job_id = 1
+    for event_type, message, error in (("JobStarted", "started", ""), ("JobFailed", "failed", "no [triangles]")):
+        await queue.LogJobEvent(
+            LogJobEventRequest(job_id=job_id, event_type=event_type, message=message, error_message=error)
+        )
+    _, output, _ = await run("job", str(job_id), server=server)
+    started, failed = output.splitlines()[-2:]
+    assert started.split()[-2:] == ["JobStarted", "started"]
+    assert failed.split()[-3:] == ["JobFailed", "no", "[triangles]"]
+
+
+LONG_ERROR = "\x1b[2J\u202e[red]:bomb: the mesh has " + "a hole and " * 40 + "no end"
+
+
+async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_terminal(server: str, producer: Producer):
+    async def handler(job: Job) -> Thumbnail:
+        raise JobFailed(LONG_ERROR, retryable=False)
+
+    await enqueue(server, 1)
+    async with working(server, handler):
+        await producer.get(1, wait=10)
+    shown = LONG_ERROR.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
+
+    _, output, _ = await run("jobs", server=server)
+    assert output.endswith(f"ago  {shown}\n")
+    _, output, _ = await run("jobs", server=server, FORCE_COLOR="1", COLUMNS="80")
+    assert "\x1b[2J" not in output
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output)
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "".join(shown.split()) in "".join(plain.split())
+    _, output, _ = await run("job", "1", server=server)
+    assert "".join(shown.split()) in "".join(output.split())
+    process = await start("watch", "--after", "earliest", server=server)
+    assert process.stdout
+    try:
+        async with asyncio.timeout(30):
+            while b"Failed" not in (line := await process.stdout.readline()):
+                pass
+            assert rb"\x1b[2J\u202e[red]:bomb: the" in line
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_no_proxy_is_asked_for_a_server_on_this_machine(server: str):
+    code, _, _ = await run("health", server=server, http_proxy="http://127.0.0.1:1")
+    assert code == 0
+    code, _, errors = await run("health", server="queue.invalid:50051", http_proxy="http://queue:hunter2@127.0.0.1:1")
+    assert code == 1
+    assert "the proxy that http_proxy names, unless no_proxy names the server's host" in errors
+    assert "hunter2" not in errors
+
+
+async def test_an_unknown_job_is_reported_in_a_sentence(server: str):
+    assert await run("job", "99", server=server) == (1, "", "thumbq: There is no job 99.\n")
+
+
+async def test_notifications_are_shown_as_they_come(server: str, producer: Producer):
+    await enqueue(server, 1)
+    process = await start("watch", "--after", "earliest", server=server)
+    assert process.stdout
+    try:
+        async with asyncio.timeout(30):
+            assert b"model 1        Pending" in await process.stdout.readline()
+            await producer.enqueue_one(NewJob(model_id=2, model_hash=HASH))
+            assert b"model 2        Pending" in await process.stdout.readline()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_health_is_a_sentence_and_an_exit_code(server: str, unused_tcp_port: int):
+    assert await run("health", server=server) == (0, f"The server at {server} is ready.\n", "")
+    away = f"127.0.0.1:{unused_tcp_port}"
+    assert await run("health", server=away) == (
+        1,
+        "",
+        f"thumbq: The server at {away} cannot be reached. Is `thumbq serve` running?\n",
+    )
