@@ -18,7 +18,7 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Counters(Observer):
-    """Counts what it is told, in a registry of its own."""
+    """Counts the reports of the parts, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -15,7 +15,6 @@ from thumbq_runtime.environment import warn_of_strangers
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
 )
 

@@ -35,7 +35,7 @@ _EXTRAS = {"server": "asyncpg", "gateway": "aiohttp", "embedded": "pixeltable_pg
 
 
 class Finding(NamedTuple):
-    """What was looked at and found. `advice` says what to do, and is empty when all is well."""
+    """A finding of the doctor. `advice` says what to do, and is empty when all is well."""
 
     what: str
     found: str
