@@ -200,13 +200,13 @@ DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
 -- history_look
 PREPARE history_look AS
-SELECT epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
 
 -- history_beat
 PREPARE history_beat AS
-UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
 
@@ -451,8 +451,7 @@ SELECT count(*) AS samples,
 
 -- thumbnails_read: $1 model_id
 PREPARE thumbnails_read (bigint) AS
-SELECT $1::bigint AS model_id,
-       CASE WHEN s.status = 'Processing' THEN 'Processing'
+SELECT $1::bigint AS model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
             WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
             THEN 'Pending'
             ELSE coalesce(t.status, 'None') END AS status,
@@ -462,6 +461,20 @@ SELECT $1::bigint AS model_id,
   LEFT JOIN LATERAL (
     SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
      ORDER BY request_no DESC LIMIT 1) s ON true;
+
+-- thumbnails_read_many: $1 model_ids
+PREPARE thumbnails_read_many (bigint[]) AS
+SELECT i.model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
+            WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
+            THEN 'Pending'
+            ELSE coalesce(t.status, 'None') END AS status,
+       t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
+  FROM unnest($1::bigint[]) WITH ORDINALITY AS i (model_id, place)
+  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t ON true
+  LEFT JOIN LATERAL (
+    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = i.model_id
+     ORDER BY request_no DESC LIMIT 1) s ON true
+ ORDER BY i.place;
 
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from thumbq.render.metrics import RenderMetrics
+from thumbq.render.jobs.metrics import RenderMetrics
 from thumbq_gateway.metrics import Metrics
 from thumbq_server.metrics.counters import Counters
 

@@ -41,7 +41,7 @@ async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database)
 async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
     (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
     plan = json.loads(row[0])[0]["Plan"]
-    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
 async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, database):

@@ -126,7 +126,10 @@ async def enqueue_and_claim(
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
     create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    history = lane.history.version
     created, claimed = await create(lane, batch, request)
+    if claimed:
+        lane.history.has_claimed(claimed[0].lease_seq, history)
     if created:
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
