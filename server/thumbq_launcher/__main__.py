@@ -31,6 +31,7 @@ from thumbq_runtime.settings import (
     HUB_SECRET_FILE,
     SERVER,
     THUMBNAIL_ROOT,
+    THUMBNAIL_ROOTS,
 )
 from thumbq_runtime.streams import protect_standard_streams
 
@@ -86,6 +87,7 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     environment |= {
         DATABASE_URL.variable: database_url,
         THUMBNAIL_ROOT.variable: str(settings.thumbnail_root),
+        THUMBNAIL_ROOTS.variable: settings.thumbnail_roots,
         GRPC_HOST.variable: settings.grpc_host,
         HTTP_HOST.variable: settings.http_host,
     }
