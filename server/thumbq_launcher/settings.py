@@ -16,6 +16,7 @@ from thumbq_runtime.settings import (
     HTTP_HOST,
     HTTP_PORT,
     INSECURE,
+    METRICS_PORT,
     PROCESSES,
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
@@ -42,6 +43,7 @@ class LauncherSettings:
     thumbnail_roots: str
     shutdown_grace: float
     insecure: bool
+    metrics_port: int | None
     # The number of servers, and also of gateways.
     processes: int
 
@@ -61,6 +63,7 @@ class LauncherSettings:
             thumbnail_roots=_roots(environment, thumbnail_root),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             insecure=INSECURE.read(environment),
+            metrics_port=METRICS_PORT.read(environment),
             processes=PROCESSES.read(environment),
         )
         settings.refuse_strangers()

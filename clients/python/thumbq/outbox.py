@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.job_pb2 import Result
@@ -19,6 +19,34 @@ _TEXT_PER_MESSAGE = 500_000
 # The queue keeps 1000 characters and marks a text that it has cut, so longer texts need not be sent.
 _ERROR_TEXT_LIMIT = 2000
 _PATH_LIMIT = 500
+# The result was not taken; any other code means that it was taken before.
+_REFUSALS = (ResultCode.RESULT_CODE_INVALID, ResultCode.RESULT_CODE_STALE)
+# Jobs that are named when a worker ends.
+_NAMED = 20
+
+
+class Refused:
+    """Counts the results that the server did not take, and names their jobs."""
+
+    def __init__(self) -> None:
+        self.completed = self.failed = 0
+        self._names: list[str] = []
+
+    def __str__(self) -> str:
+        count = self.completed + self.failed
+        more = f" and {count - len(self._names)} more" if count > len(self._names) else ""
+        return f"{count} refused (jobs {', '.join(self._names)}{more})" if count else "none refused"
+
+    def add(self, exception: ResultException, result: Result) -> None:
+        """Count a result. A release is no loss when it comes too late: the job has gone back already."""
+        if result.HasField("release"):
+            return
+        if result.HasField("complete"):
+            self.completed += 1
+        else:
+            self.failed += 1
+        if len(self._names) < _NAMED:
+            self._names.append(str(exception.job_id or exception.lease_token))
 
 
 class Outbox:
@@ -33,6 +61,11 @@ class Outbox:
         self._open_count = 0
         self._open_text = 0
         self._unacknowledged = 0
+        # Tokens of refused successes whose jobs are reported as failed meanwhile.
+        self._corrected: set[str] = set()
+        self.refused = Refused()
+        # Results of handlers that no message can hold; their jobs are reported as failed.
+        self.unfit = 0
 
     @property
     def empty(self) -> bool:
@@ -54,6 +87,7 @@ class Outbox:
             complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = thumbnail
         except (TypeError, ValueError) as error:
             result.ClearField("outcome")
+            self.unfit += 1
             self._fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
 
     def fail(self, token: str, failure: JobFailed) -> None:
@@ -81,17 +115,19 @@ class Outbox:
         self._sent[self._number] = message
         return message
 
-    def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
+    def acknowledge(self, number: int, exceptions: Collection[ResultException]) -> None:
         """Forget the results of one message; each refused result is added again as a failure."""
         message = self._sent.pop(number, None)
         if message is None:
             return
         self._unacknowledged -= len(message.results.results)
-        for exception in exceptions:
-            if exception.code == ResultCode.RESULT_CODE_INVALID:
-                self._correct(exception, message.results.results)
-            elif exception.code == ResultCode.RESULT_CODE_STALE:
-                _logger.warning("A result came too late and was not taken: %s", exception.message)
+        if exceptions or self._corrected:
+            results = {result.lease_token: result for result in message.results.results}
+            corrected = self._corrected.intersection(results)
+            for exception in exceptions:
+                if exception.code in _REFUSALS and exception.lease_token in results:
+                    self._refuse(exception, results[exception.lease_token])
+            self._corrected -= corrected
 
     def resend(self) -> None:
         """Queue again, under new numbers, the messages that were sent on a broken stream."""
@@ -130,10 +166,23 @@ class Outbox:
         if failure.retry_delay is not None:
             result.fail.retry_delay.FromMicroseconds(round(failure.retry_delay * 1_000_000))
 
-    def _correct(self, exception: ResultException, results: Iterable[Result]) -> None:
-        refused = next((result for result in results if result.lease_token == exception.lease_token), None)
-        if refused is None or not refused.HasField("complete"):
-            _logger.error("A report was refused and is dropped; its lease will run out: %s", exception.message)
-            return
-        _logger.warning("A result was refused, so its job is reported as failed: %s", exception.message)
-        self.fail(exception.lease_token, JobFailed(f"The worker's result was refused: {exception.message}"))
+    def _refuse(self, exception: ResultException, result: Result) -> None:
+        token = exception.lease_token
+        if token not in self._corrected:
+            self.refused.add(exception, result)
+        if exception.code != ResultCode.RESULT_CODE_INVALID:
+            _logger.warning("The result of %s came too late: %s", _job(exception), exception.message)
+        elif result.HasField("complete"):
+            _logger.warning(
+                "The result of %s was refused, and its attempt fails: %s", _job(exception), exception.message
+            )
+            self._corrected.add(token)
+            self.fail(token, JobFailed(f"The worker's result was refused: {exception.message}"))
+        else:
+            why = "The report on %s was refused and is dropped; its lease will run out: %s"
+            _logger.error(why, _job(exception), exception.message)
+
+
+def _job(exception: ResultException) -> str:
+    # A server of before does not name the job.
+    return f"job {exception.job_id}" if exception.job_id else f"the lease {exception.lease_token}"
