@@ -56,7 +56,9 @@ def test_where_strangers_may_report_a_thumbnail_is_in_the_own_folder_or_refused(
 
 def _completed(service: Service, model: int, path: str) -> int:
     """Report a thumbnail of a new job, and return the status of the answer."""
-    request(f"{service.page}api/thumbnail-jobs", {"modelId": model, "modelHash": "ab" * 32})
-    _, body = request(f"{service.page}api/thumbnail-jobs/dequeue", {"workerId": "w", "wait": "10s"})
+    jobs = f"{service.page}api/thumbnail-jobs"
+    assert request(jobs, {"modelId": model, "modelHash": "ab" * 32})[0] == 200
+    status, body = request(f"{jobs}/dequeue", {"workerId": "w", "wait": "10s"})
+    assert status == 200, body
     report = {"thumbnailPath": path, "sizeBytes": 1, "width": 1, "height": 1}
-    return request(f"{service.page}api/thumbnail-jobs/{json.loads(body)['id']}/complete", report)[0]
+    return request(f"{jobs}/{json.loads(body)['id']}/complete", report)[0]
