@@ -5,11 +5,7 @@ from pathlib import Path
 from aiohttp import web
 
 FOLDER = Path(__file__).parent.parent / "static"
-HEADERS = {
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
+HEADERS = {"Cache-Control": "no-cache"}
 CONTENT_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # No request can name any other file.
 _FILES = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*") if path.is_file()}

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.domain.requests import PathRule
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec import results as codec
 

@@ -9,8 +9,9 @@ import structlog
 
 from thumbq.v1 import queue_pb2
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import PathRule, check_at_most
+from thumbq_server.domain.requests import check_at_most
 from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
 from thumbq_server.rpc import results
 from thumbq_server.rpc.codec.jobs import add_claimed

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from thumbq.v1 import queue_pb2
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import PathRule
 from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
 
