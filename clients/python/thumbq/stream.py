@@ -14,6 +14,7 @@ from thumbq.outbox import Outbox
 from thumbq.v1.job_pb2 import LeaseLostReason
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq.working.column_jobs import from_columns
 from thumbq.working.ledger import Ledger
 
 _logger = logging.getLogger("thumbq")
@@ -89,6 +90,8 @@ class WorkerStream:
         self._welcomed = asyncio.Event()
         self._heartbeat_interval = 0.0
         self._heard_at = monotonic()
+        # Whether the server knows columns.
+        self._columns = False
         self._credited = 0
         self._received = self._confirmed = 0
         # Messages for the writer to send.
@@ -150,9 +153,10 @@ class WorkerStream:
         if self._phase is Phase.CLOSED:
             # The worker has not confirmed them, so the server takes them back.
             return
-        self._credited -= len(message.jobs)
+        jobs = from_columns(message.columns) if message.HasField("columns") else message.jobs
+        self._credited -= len(jobs)
         self._received = message.number
-        self._slots.accept(message.jobs)
+        self._slots.accept(jobs)
         # Results confirm their jobs, too, so quick jobs need no message of their own.
         asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._wake.set)
 
@@ -161,6 +165,7 @@ class WorkerStream:
         self._slots.lose([token for token in self._slots.held if token not in resumed], "the connection was broken")
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):
             self._outbox.release(token)
+        self._columns = welcome.columns
         self._heartbeat_interval = welcome.heartbeat_interval.ToMilliseconds() / 1000 or 3.0
         self._on_welcome(welcome)
         self._welcomed.set()
@@ -194,7 +199,7 @@ class WorkerStream:
 
     def _due(self) -> Iterator[StreamJobsRequest]:
         """Yield the messages that are due, each built only after the one before it was sent."""
-        if results := self._outbox.take():
+        if results := self._outbox.take(columns=self._columns):
             yield results
         free = self._window - self._slots.occupied - self._credited
         # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.
