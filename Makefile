@@ -5,7 +5,7 @@ VENV := .venv
 GENERATED := clients/python/thumbq/v1
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
-NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients)
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
@@ -117,6 +117,11 @@ typescript: $(TYPESCRIPT)/node_modules/installed  ## Compile the TypeScript clie
 settings: $(VENV)/installed-dev  ## Write docs/settings.md from the declarations of the settings
 	$(VENV)/bin/python scripts/settings_table.py > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+
+.PHONY: metrics
+metrics: $(VENV)/installed-dev  ## Write docs/metrics.md from the declarations of the metrics
+	$(VENV)/bin/python scripts/metrics_table.py > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
 
 .PHONY: proto-baseline
 proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that changes must stay compatible with

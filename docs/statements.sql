@@ -112,12 +112,21 @@ AND j.id IS DISTINCT FROM (
       FROM old
 ), head AS (
     UPDATE queue_head h
-       SET completed = h.completed - c.completed, failed = h.failed - c.failed,
+       SET jobs = h.jobs - c.count, completed = h.completed - c.completed, failed = h.failed - c.failed,
            cancelled = h.cancelled - c.cancelled
       FROM counted c WHERE c.count > 0
     RETURNING h.seq
 )
 SELECT c.count FROM counted c LEFT JOIN head ON true;
+
+-- jobs_recount
+PREPARE jobs_recount AS
+WITH seen AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM jobs) - jobs AS missing FROM queue_head
+), moved AS (
+    UPDATE queue_head h SET jobs = h.jobs + s.missing FROM seen s WHERE s.missing <> 0
+)
+SELECT abs(missing) FROM seen;
 
 -- model_versions_exist
 PREPARE model_versions_exist AS
@@ -191,13 +200,13 @@ DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
 -- history_look
 PREPARE history_look AS
-SELECT epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
 
 -- history_beat
 PREPARE history_beat AS
-UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
 
@@ -213,6 +222,14 @@ UPDATE queue_head SET identity = $1 WHERE identity IS NULL;
 PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload)
   FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
+
+-- condition
+PREPARE condition AS
+SELECT relname, n_dead_tup,
+       (SELECT extract(epoch FROM now() - min(xact_start))::float8
+          FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest,
+       pg_database_size(current_database()) AS size_bytes
+  FROM pg_stat_user_tables WHERE schemaname = current_schema();
 
 -- history_read: $1 job_id
 PREPARE history_read (bigint) AS
@@ -360,9 +377,8 @@ SELECT now() AS now, (
 
 -- snapshot_count
 PREPARE snapshot_count AS
-SELECT (SELECT count(*) FROM ready) AS pending, (SELECT count(*) FROM leases) AS processing,
-       completed, failed, cancelled, now() AS timestamp
-  FROM queue_head;
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled, now() AS timestamp FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
 
 -- snapshot_rendering
 PREPARE snapshot_rendering AS
@@ -370,17 +386,16 @@ SELECT l.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
   FROM (SELECT * FROM leases ORDER BY claimed_at DESC LIMIT 100) l JOIN workers w ON w.id = l.session
  ORDER BY l.claimed_at DESC;
 
--- statistics_depth: $1 limit
-PREPARE statistics_depth (bigint) AS
-SELECT (SELECT count(*) FROM (SELECT FROM ready LIMIT $1) r) AS pending,
-       pg_stat_get_live_tuples('ready'::regclass) AS estimate,
-       (SELECT count(*) FROM leases) AS processing, h.completed, h.failed, h.cancelled,
+-- statistics_depth
+PREPARE statistics_depth AS
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+       h.completed, h.failed, h.cancelled,
        (SELECT extract(epoch FROM now() - min(run_at))::float8
           FROM (SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000) next
          WHERE run_at <= now()) AS oldest_age,
        (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
        p.paused_at, p.paused_by, p.reason
-  FROM queue_head h LEFT JOIN queue_pause p ON true;
+  FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 
 -- statistics_activity
 PREPARE statistics_activity AS
@@ -436,8 +451,7 @@ SELECT count(*) AS samples,
 
 -- thumbnails_read: $1 model_id
 PREPARE thumbnails_read (bigint) AS
-SELECT $1::bigint AS model_id,
-       CASE WHEN s.status = 'Processing' THEN 'Processing'
+SELECT $1::bigint AS model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
             WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
             THEN 'Pending'
             ELSE coalesce(t.status, 'None') END AS status,
@@ -447,6 +461,20 @@ SELECT $1::bigint AS model_id,
   LEFT JOIN LATERAL (
     SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
      ORDER BY request_no DESC LIMIT 1) s ON true;
+
+-- thumbnails_read_many: $1 model_ids
+PREPARE thumbnails_read_many (bigint[]) AS
+SELECT i.model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
+            WHEN s.status = 'Pending' AND (s.attempt_count = 0 OR t.request_no IS DISTINCT FROM s.request_no)
+            THEN 'Pending'
+            ELSE coalesce(t.status, 'None') END AS status,
+       t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash
+  FROM unnest($1::bigint[]) WITH ORDINALITY AS i (model_id, place)
+  LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t ON true
+  LEFT JOIN LATERAL (
+    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = i.model_id
+     ORDER BY request_no DESC LIMIT 1) s ON true
+ ORDER BY i.place;
 
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
@@ -679,13 +707,13 @@ WITH created AS (
       FROM created
 ), 
 news AS (
-    SELECT count(*) AS count, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, (count(*))::bigint AS jobs, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM created
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count
-      FROM news WHERE news.count > 0
+    UPDATE queue_head h SET seq = h.seq + news.count, jobs = h.jobs + news.jobs
+      FROM news WHERE news.count > 0 OR news.jobs <> 0
     RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -724,13 +752,13 @@ WITH created AS (
     RETURNING job_id
 ), 
 news AS (
-    SELECT count(*) AS count, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+    SELECT count(*) AS count, (count(*))::bigint AS jobs, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
            array_agg(attempt)::smallint[] AS attempt_counts,
            NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
       FROM created
 ), head AS (
-    UPDATE queue_head h SET seq = h.seq + news.count
-      FROM news WHERE news.count > 0
+    UPDATE queue_head h SET seq = h.seq + news.count, jobs = h.jobs + news.jobs
+      FROM news WHERE news.count > 0 OR news.jobs <> 0
     RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
@@ -762,7 +790,7 @@ WITH created AS (
     INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
     SELECT due_at - $3 * interval '60 seconds', job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
 ), head AS (
-    UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+    UPDATE queue_head SET seq = seq + 1, jobs = jobs + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
     SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created

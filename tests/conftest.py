@@ -8,9 +8,16 @@ import asyncpg
 import pytest
 
 from tests.support.databases import database_at
+from tests.support.ports import free_port
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port for a server that starts later. The fixture of pytest-asyncio gives one that a client may take."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.loop_lag import watch_loop
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class Parts:
 
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
-    metrics = Metrics()
+    metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
@@ -173,7 +174,12 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
         parts = build(settings, channel)
         app = register(parts, settings, channel)
-        vital = parts.upstream.run(), parts.fanout.beat(parts.upstream.head), *parts.hubs.duties()
+        vital = (
+            parts.upstream.run(),
+            parts.fanout.beat(parts.upstream.head),
+            watch_loop(parts.metrics.process.loop_lag.observe),
+            *parts.hubs.duties(),
+        )
         async with (
             aclosing(parts.forwarder),
             duties.running(*vital, failure="gateway.broken", broken=broken),

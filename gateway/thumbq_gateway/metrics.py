@@ -1,6 +1,11 @@
 """The gateway's counters for Prometheus."""
 
+import math
+import platform
+import shutil
 from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -92,11 +97,41 @@ class HubMetrics:
         )
 
 
+class ProcessMetrics:
+    """How the gateway itself is."""
+
+    def __init__(self, registry: CollectorRegistry, thumbnail_root: Path | None) -> None:
+        self.loop_lag = Histogram(
+            "thumbq_gateway_event_loop_lag_seconds",
+            "How late the event loop is.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+            registry=registry,
+        )
+        free = Gauge(
+            "thumbq_gateway_disk_free_bytes",
+            "Free bytes of the disk with the thumbnails; NaN when it is away.",
+            registry=registry,
+        )
+        free.set_function(lambda: _free_bytes(thumbnail_root))
+        build = Gauge(
+            "thumbq_gateway_build_info", "1, with the version as labels.", ["version", "python"], registry=registry
+        )
+        build.labels(version("thumbq"), platform.python_version()).set(1)
+
+
+def _free_bytes(folder: Path | None) -> float:
+    try:
+        return shutil.disk_usage(folder).free if folder else math.nan
+    except OSError:
+        return math.nan
+
+
 class Metrics:
     """All counters of one gateway, in their own registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, thumbnail_root: Path | None = None) -> None:
         self.registry = CollectorRegistry()
+        self.process = ProcessMetrics(self.registry, thumbnail_root)
         self.requests = RequestMetrics(self.registry)
         self.notifications = NotificationMetrics(self.registry)
         self.hubs = HubMetrics(self.registry, self.notifications.cut_off)

@@ -29,6 +29,7 @@ from thumbq_runtime.settings import (
     HTTP_PORT,
     HUB_SECRET,
     HUB_SECRET_FILE,
+    METRICS_PORT,
     SERVER,
     THUMBNAIL_ROOT,
 )
@@ -99,6 +100,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
         return [Program(name, command, environment, port_setting, port) for _ in range(settings.processes)]
 
     servers = several("server", GRPC_PORT, settings.grpc_port)
+    for number, server in enumerate(servers if settings.metrics_port else ()):
+        server.environment[METRICS_PORT.variable] = str((settings.metrics_port or 0) + number)
     return servers, several("gateway", HTTP_PORT, settings.http_port)
 
 

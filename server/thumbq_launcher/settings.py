@@ -15,6 +15,7 @@ from thumbq_runtime.settings import (
     HTTP_HOST,
     HTTP_PORT,
     INSECURE,
+    METRICS_PORT,
     PROCESSES,
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
@@ -38,6 +39,7 @@ class LauncherSettings:
     thumbnail_root: Path
     shutdown_grace: float
     insecure: bool
+    metrics_port: int | None
     # The number of servers, and also of gateways.
     processes: int
 
@@ -55,6 +57,7 @@ class LauncherSettings:
             thumbnail_root=_plain((THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute()),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             insecure=INSECURE.read(environment),
+            metrics_port=METRICS_PORT.read(environment),
             processes=PROCESSES.read(environment),
         )
         settings.refuse_strangers()

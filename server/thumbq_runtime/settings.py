@@ -66,6 +66,13 @@ HUB_SECRET_FILE = Setting[Path | None](
     ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
+METRICS_PORT = Setting[int | None](
+    ("THUMBQ_METRICS_PORT",),
+    _PORT,
+    None,
+    "Port of the server's metrics for Prometheus, at the address of the gRPC API; without one there are none."
+    " With several processes, each further server takes the next port.",
+)
 PROCESSES = Setting(
     ("THUMBQ_PROCESSES",),
     Kind(f"a number from 1 to {MOST_PROCESSES}", _whole_number, minimum=1, maximum=MOST_PROCESSES),

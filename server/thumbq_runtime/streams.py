@@ -9,12 +9,16 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 
 # Bytes that wait for a reader; lines beyond them are dropped.
 LARGEST_BACKLOG = 1 << 20
-# Seconds that the end of the process waits for a reader.
+# Seconds that the end of the process waits for a reader that takes nothing, and for one that goes on reading.
 LAST_SECONDS = 1.0
+LONGEST_END = 10.0
+# Bytes that are written at once.
+_PIECE = 1 << 16
 
 
 class Outlet(io.TextIOBase):
@@ -70,25 +74,33 @@ class Outlet(io.TextIOBase):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                data = self._waiting[0]
-            written = _written(self._fd, data)
+                lines = self._next_lines()
+            written = _written(self._fd, b"".join(lines))
             if written and told != self.dropped:
                 told = self.dropped
                 _written(
                     self._fd, f"thumbq: {told} lines of this log were lost; their reader did not take them\n".encode()
                 )
             with self._changed:
-                self.dropped += not written
-                self._waiting.popleft()
-                self._size -= len(data)
+                self.dropped += 0 if written else len(lines)
+                self._size -= sum(map(len, lines))
                 self._changed.notify_all()
+
+    def _next_lines(self) -> list[bytes]:
+        lines = [self._waiting.popleft()]
+        size = len(lines[0])
+        while self._waiting and (size := size + len(self._waiting[0])) <= _PIECE:
+            lines.append(self._waiting.popleft())
+        return lines
 
     def _finish(self) -> None:
         with self._changed:
             if self._line:
                 self._take(self._line)
                 self._line = ""
-            self._changed.wait_for(lambda: not self._waiting, LAST_SECONDS)
+            ends = time.monotonic() + LONGEST_END
+            while self._size and time.monotonic() < ends and self._changed.wait(LAST_SECONDS):
+                pass
 
 
 def protect_standard_streams() -> None:

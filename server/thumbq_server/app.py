@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.loop_lag import watch_loop
 from thumbq_server.domain.requests import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -31,9 +32,11 @@ from thumbq_server.engine.duties import (
     PruneLog,
     PruneWorkers,
     RecordSignsOfLife,
+    RecountJobs,
     VacuumLiveTables,
 )
 from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.engine.measuring import Measure
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
@@ -44,6 +47,7 @@ from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.readiness import Readiness
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
@@ -97,17 +101,31 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     dsn = settings.dsn()
     await check_database(dsn, connections_needed(settings.processes))
     await upgrade(dsn)
-    async with Database(dsn, statement_timeout=settings.statement_timeout) as database:
-        parts = build(settings, database)
+    with observing(settings) as observer:
+        async with serving(settings, dsn, observer, broken) as port:
+            yield port
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event) -> AsyncIterator[int]:
+    """Run a server on a database that suits it."""
+    async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
+        parts = build(settings, database, observer)
         await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        server = grpc.aio.server(options=options, interceptors=[Guard()])
+        server = grpc.aio.server(options=options, interceptors=[Guard(observer)])
         health = Health()
         names = register(parts, health, server)
-        readiness = Readiness(database, parts.janitor, health.tell)
+
+        async def tell(reason: str | None) -> None:
+            observer.ready(reason is None)
+            await health.tell(reason)
+
+        readiness = Readiness(database, parts.janitor, tell)
         await readiness.look()
-        async with duties.running(*parts.duties(), readiness.run(), failure="server.broken", broken=broken):
+        own = (readiness.run(), watch_loop(observer.loop_lag))
+        async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
             port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
             await server.start()
             for name in ("", *names):
@@ -167,7 +185,25 @@ class Parts:
             await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
 
 
-def build(settings: Settings, database: Database) -> Parts:
+@contextlib.contextmanager
+def observing(settings: Settings) -> Iterator[Observer]:
+    """Yield what counts the work of the server, and shows it to Prometheus if a port is set. Raises CannotListen."""
+    if settings.metrics_port is None:
+        yield Observer()
+        return
+    # loaded here, since it takes a while and few servers on a desk need it
+    from thumbq_server.metrics.counters import Counters
+
+    if settings.metrics_port:
+        # says why it cannot
+        free_port(settings.grpc_host, settings.metrics_port)
+    counters = Counters()
+    with counters.serving(settings.grpc_host, settings.metrics_port) as port:
+        log.info("metrics.ready", host=settings.grpc_host, port=port)
+        yield counters
+
+
+def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     """Make the parts of a server."""
     policy = RetryPolicy(base=settings.retry_base, cap=settings.retry_cap)
     times = SessionTimes(
@@ -185,6 +221,7 @@ def build(settings: Settings, database: Database) -> Parts:
         unary_lease_seconds=settings.unary_lease_duration,
         on_claimed=snapshots.wake,
         seen=signs_of_life.hear,
+        observer=observer,
     )
     dispatcher = queue.dispatcher
     janitor = Janitor(
@@ -195,15 +232,18 @@ def build(settings: Settings, database: Database) -> Parts:
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
+            Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
-        ]
+            *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
+        ],
+        observer,
     )
     return Parts(
         settings=settings,
         database=database,
         queue=queue,
         sessions=Sessions(database, queue, times, signs_of_life.note),
-        hub=Hub(database),
+        hub=Hub(database, observer=observer),
         snapshots=snapshots,
         views=views,
         operator=Operator(database, queue, views),

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
+    metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
 
     thumbnail_roots: Annotated[tuple[str, ...], NoDecode] = Field(

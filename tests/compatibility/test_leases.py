@@ -56,7 +56,6 @@ async def test_an_event_of_any_length_is_taken_and_one_without_a_job_or_type_is_
 
 
 @pytest.mark.node
-@pytest.mark.timeout(120)
 async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
     """Thirty jobs of 0.3 s, held by one worker for several times the lease."""
     async with running_gateway(short_leases) as http:

@@ -86,7 +86,7 @@ class WatchedDatabase(Database, Holdable):
         return rows
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     """Return as soon as the condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -106,7 +106,7 @@ async def ends_when_cancelled(work: Coroutine[Any, Any, None], wake: Callable[[]
     wake()
     await turns(turns_between)
     task.cancel()
-    await asyncio.wait([task], timeout=2)
+    await asyncio.wait([task], timeout=30)
     ended = task.done()
     task.cancel()
     return ended

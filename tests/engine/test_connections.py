@@ -5,13 +5,14 @@ import pytest
 from thumbq_runtime.connections import PER_SERVER, SPARE, connections_granted, connections_needed
 from thumbq_runtime.settings import MOST_PROCESSES
 from thumbq_server.app import build
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
 
 
 async def test_the_connections_of_a_server_are_counted_right(database_url: str) -> None:
     database = Database(database_url)
-    build(Settings(database_url=database_url), database)
+    build(Settings(database_url=database_url), database, Observer())
     listener = 1
     assert database.most_connections + listener == PER_SERVER
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +43,7 @@ async def exchange(client: Client, request: bytes) -> bytes:
     """Send bytes, and return all that comes until the gateway closes the connection."""
     async with connection(client) as (reader, writer):
         writer.write(request)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return await reader.read()
 
 
@@ -53,7 +54,7 @@ async def test_a_connection_without_a_whole_request_is_closed(server: str, sent:
 
 
 async def test_a_connection_that_does_nothing_after_its_answer_is_closed(server: str) -> None:
-    async with running_gateway(server, idle_timeout=0.3) as http:
+    async with running_gateway(server, idle_timeout=1.5) as http:
         answer = await exchange(Client(http), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer.endswith(b"Healthy")
 
@@ -190,8 +191,9 @@ async def test_malformed_http_costs_one_line_each_and_a_few_lines_a_second(
     assert answer.startswith(b"HTTP/1.0 400 "), answer
     line = capfd.readouterr().out
     assert (line.count("request.malformed"), line.count("\n")) == (1, 1), line
+    started = time.monotonic()
     for _ in range(200):
         await exchange(client, b"\x16\x03\x01\x02 \xff\xff\r\n\r\n")
     lines = capfd.readouterr().out.splitlines()
     assert all("request.malformed" in line for line in lines)
-    assert len(lines) < 150
+    assert len(lines) <= 5 * (time.monotonic() - started + 2)

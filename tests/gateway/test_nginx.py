@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
@@ -112,8 +113,9 @@ async def test_a_long_past_arrives_whole(server: str, tmp_path: Path, more: str)
 async def test_a_page_goes_on_where_it_was_when_the_gateway_was_away(server: str, tmp_path: Path, more: str) -> None:
     async with AsyncExitStack() as stack:
         direct = Client(await stack.enter_async_context(running_gateway(server)))
+        port = free_port()
         async with AsyncExitStack() as first:
-            gateway = await first.enter_async_context(running_gateway(server))
+            gateway = await first.enter_async_context(running_gateway(server, http_port=port))
             client = await stack.enter_async_context(behind_nginx(gateway, tmp_path, more))
             page = await stack.enter_async_context(client.listen())
             await client.announce(1)
@@ -123,8 +125,7 @@ async def test_a_page_goes_on_where_it_was_when_the_gateway_was_away(server: str
         await direct.announce(2)
         assert (await client.get("/readyz")).status == 502
 
-        assert gateway._base_url is not None
-        await stack.enter_async_context(running_gateway(server, http_port=gateway._base_url.port))
+        await stack.enter_async_context(running_gateway(server, http_port=port))
         await eventually(lambda: _is_there(client))
         page = await stack.enter_async_context(client.listen(**{"Last-Event-ID": cursor}))
         assert await page.models(1) == [2]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from thumbq_runtime.addresses import is_loopback
 
@@ -52,12 +53,12 @@ async def refusal(**environment: str) -> tuple[int | None, str]:
         env={**os.environ, "THUMBQ_HTTP_PORT": "0", **environment},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, words = await asyncio.wait_for(started.communicate(), 20)
+    _, words = await asyncio.wait_for(started.communicate(), 30)
     return started.returncode, words.decode()
 
 
 async def end_of(gateway: asyncio.subprocess.Process) -> int:
-    return await asyncio.wait_for(gateway.wait(), 20)
+    return await asyncio.wait_for(gateway.wait(), 30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -171,8 +172,7 @@ async def test_it_says_so_when_it_is_set_up_wrongly() -> None:
 
 
 async def test_the_port_of_a_hosting_platform_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free = probe.getsockname()[1]
+    free = free_port()
     async with process(THUMBQ_HTTP_PORT="", PORT=str(free)) as (_, port):
         assert port == free
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from thumbq.render.child import Limits
+from thumbq.render.drawing.stage import Stage
 from thumbq.render.intake.model import Intake
-from thumbq.render.stage import Stage
 
 MODELS = Path(__file__).with_name("models")
 CASES = Path(__file__).with_name("cases")

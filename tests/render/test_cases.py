@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from thumbq.render.child import Limits, RenderFailed
-from thumbq.render.renderer import Renderer
+from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()

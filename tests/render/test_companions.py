@@ -14,7 +14,7 @@ from PIL import Image
 from tests.render import hostile
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
-from thumbq.render.model_files import ModelUrls
+from thumbq.render.jobs.model_files import ModelUrls
 
 
 @dataclass

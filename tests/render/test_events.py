@@ -11,13 +11,13 @@ import pytest
 from tests.support.server import running_server
 from thumbq import NewJob, Producer, Worker
 from thumbq.render.child import Limits
-from thumbq.render.events import JobEvents
-from thumbq.render.handler import ThumbnailMaker
-from thumbq.render.model_files import ModelFolder
+from thumbq.render.drawing.renderer import Renderer
+from thumbq.render.jobs.events import JobEvents
+from thumbq.render.jobs.handler import ThumbnailMaker
+from thumbq.render.jobs.model_files import ModelFolder
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.render.outputs import Outputs
-from thumbq.render.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
-from thumbq.render.thumbnails import ThumbnailFolder
 from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import ListJobEventsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub

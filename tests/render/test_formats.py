@@ -10,10 +10,10 @@ from PIL import Image
 
 from thumbq.cli.worker import HELP
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, NAMES, REFUSED, format_of_name
 from thumbq.render.intake.detection import format_of_content, format_of_file
 from thumbq.render.intake.model import Intake
-from thumbq.render.renderer import Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT
 from thumbq.render.system_libraries import advice, missing_libraries
 

@@ -10,13 +10,13 @@ from PIL import Image
 
 from thumbq.outcome import JobFailed
 from thumbq.render.child import Limits
-from thumbq.render.handler import ThumbnailMaker
-from thumbq.render.model_files import ModelFolder
+from thumbq.render.drawing.renderer import Renderer
+from thumbq.render.jobs.handler import ThumbnailMaker
+from thumbq.render.jobs.model_files import ModelFolder
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.render.outputs import DEFAULT, SIZE
-from thumbq.render.renderer import Renderer
 from thumbq.render.samples import CORRUPT, Sample, write_samples
 from thumbq.render.system_libraries import advice, missing_libraries
-from thumbq.render.thumbnails import ThumbnailFolder
 from thumbq.v1.job_pb2 import Job
 
 MISSING = missing_libraries()

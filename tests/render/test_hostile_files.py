@@ -1,9 +1,7 @@
 """Files that are no files, files that never end, and files that unfold into very much."""
 
 import asyncio
-import cmath
 import json
-import math
 import os
 import signal
 import socket
@@ -18,9 +16,9 @@ import pytest
 
 from tests.processes import is_running
 from thumbq.render.child import Limits, RenderFailed
-from thumbq.render.intake.model import Intake, Model
-from thumbq.render.model_files import ModelFolder
-from thumbq.render.stage import Stage
+from thumbq.render.drawing.stage import Stage
+from thumbq.render.intake.model import Intake
+from thumbq.render.jobs.model_files import ModelFolder
 
 HASH = "0" * 64
 MODELS = Path(__file__).with_name("models")
@@ -199,33 +197,3 @@ async def test_a_3ds_part_of_a_material_that_is_not_there_has_none(tmp_path: Pat
     model = await intake.take_file(tmp_path / "a.3ds")
     assert b"\x30\x41" in content
     assert b"\x30\x41" not in model.path.read_bytes()
-
-
-async def test_a_face_of_very_many_corners_that_overlaps_itself_is_cut_in_bounded_time(tmp_path: Path, intake: Intake):
-    """The renderer would take a quarter of a minute for this one, and hours for a larger one."""
-    corners = " ".join(str(1 + (7 * number) % 50) for number in range(6000))
-    points = "".join(f"v {number * number % 97} {number * 31 % 89} 0\n" for number in range(50))
-    (tmp_path / "a.obj").write_text(f"{points}f {corners}\n")
-    started = monotonic()
-    assert len(_faces(await intake.take_file(tmp_path / "a.obj"))) == 5998
-    assert monotonic() - started < 10
-
-
-async def test_a_face_of_very_many_corners_keeps_its_shape(tmp_path: Path, intake: Intake):
-    """A star with a hundred points is not convex: a fan of triangles would fill its dents."""
-    star = [cmath.rect(1.0 if number % 2 else 0.3, math.tau * number / 200) for number in range(200)]
-    points = "".join(f"v {place.real:.6f} 0 {place.imag:.6f}\n" for place in star)
-    (tmp_path / "a.obj").write_text(f"{points}f {' '.join(map(str, range(1, 201)))}\n")
-    faces = _faces(await intake.take_file(tmp_path / "a.obj"))
-    assert all(len(face) == 3 for face in faces)
-    assert sum(_area([star[corner - 1] for corner in face]) for face in faces) == pytest.approx(_area(star), rel=1e-4)
-
-
-def _faces(model: Model) -> list[list[int]]:
-    lines = model.path.read_text().splitlines()
-    return [[int(corner) for corner in line.split()[1:]] for line in lines if line.startswith("f ")]
-
-
-def _area(corners: list[complex]) -> float:
-    pairs = zip(corners, corners[1:] + corners[:1], strict=True)
-    return abs(sum((a.conjugate() * b).imag for a, b in pairs)) / 2

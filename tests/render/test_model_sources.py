@@ -9,8 +9,8 @@ from aiohttp import web
 
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake
-from thumbq.render.model_files import ModelFolder, ModelSource, ModelUrls, model_source
-from thumbq.render.thumbnails import ThumbnailFolder
+from thumbq.render.jobs.model_files import ModelFolder, ModelSource, ModelUrls, model_source
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
 
 CUBE = (
     b"solid cube\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"

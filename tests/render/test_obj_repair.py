@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from thumbq.render.intake.companions import Companions, FetchedSource
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions, FetchedSource
+from thumbq.render.files.refusal import Refused
 from thumbq.render.repair import obj, obj_runs
 from thumbq.render.samples import files, things
 

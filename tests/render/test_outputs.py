@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from thumbq.cli import app
-from thumbq.render.metrics import RenderMetrics
+from thumbq.render.jobs.metrics import RenderMetrics
 from thumbq.render.outputs import DEFAULT, Outputs, parse_up
 from thumbq.render.system_libraries import advice, missing_libraries
 

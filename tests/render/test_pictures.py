@@ -13,8 +13,8 @@ from tests.render.gallery.catalogue import write_gallery
 from tests.render.gallery.clouds import ply, shell
 from tests.render.gallery.hard import CORNERS, EDGES, MODELS, gltf_of, stray
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.outputs import CAMERAS, SIZE, Outputs, parse_up
-from thumbq.render.renderer import Renderer
 from thumbq.render.samples import files, things
 from thumbq.render.system_libraries import advice, missing_libraries
 

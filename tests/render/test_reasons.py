@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.picture.reasons import reason
-from thumbq.render.renderer import Renderer
 from thumbq.render.samples import files, things
 from thumbq.render.system_libraries import advice, missing_libraries
 

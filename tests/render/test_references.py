@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.render import hostile
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import WALLS, Renderer
 from thumbq.render.intake.model import Intake, Model
-from thumbq.render.renderer import WALLS, Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()

@@ -16,9 +16,9 @@ from PIL import Image, ImageChops
 
 from tests.processes import is_running, wait_for_end
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import PICTURES, Pictures, Renderer
 from thumbq.render.formats import format_of_name
 from thumbq.render.outputs import SIZE
-from thumbq.render.renderer import PICTURES, Pictures, Renderer
 from thumbq.render.samples import CATALOGUE, CORRUPT, Sample, files, write_samples
 from thumbq.render.samples.mesh import Part
 from thumbq.render.samples.step import bolt
@@ -226,7 +226,7 @@ async def test_a_renderer_starts_afresh_after_so_many_pictures(
 ):
     await renderer.render(cube, "obj")
     worn = renderer.pid
-    monkeypatch.setattr("thumbq.render.renderer.PICTURES", 1)
+    monkeypatch.setattr("thumbq.render.drawing.renderer.PICTURES", 1)
     await renderer.render(cube, "obj")
     assert renderer.pid != worn
     assert PICTURES > 1
@@ -244,7 +244,7 @@ def test_no_process_is_left_when_the_worker_is_killed():
     code = (
         "import asyncio\n"
         "from thumbq.render.child import Limits\n"
-        "from thumbq.render.renderer import Renderer\n"
+        "from thumbq.render.drawing.renderer import Renderer\n"
         "async def main():\n"
         "    async with Renderer(Limits()) as renderer:\n"
         "        await renderer.start()\n"

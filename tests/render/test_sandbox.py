@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbq.render.renderer import WALLS
+from thumbq.render.drawing.renderer import WALLS
 
 ATTEMPTS = """
 import os, socket, sys, threading

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbq.render.stage import PREFIX, Stage
+from thumbq.render.drawing.stage import PREFIX, Stage
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_stage_that_is_in_use_is_left_alone_and_then_removed(folder: Path):
 
 def test_the_stage_of_a_killed_worker_goes_when_another_starts(folder: Path):
     code = f"import tempfile; tempfile.tempdir = {str(folder)!r}\n"
-    code += "from thumbq.render.stage import Stage; print(Stage().path, flush=True); input()"
+    code += "from thumbq.render.drawing.stage import Stage; print(Stage().path, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as worker:

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+
+from tests.support.ports import free_port
 
 
 def database_at(server: str, name: str) -> str:
@@ -47,12 +48,6 @@ async def pooled(address: str, mode: str, folder: Path) -> AsyncIterator[str]:
     finally:
         process.terminate()
         await process.communicate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextlib.asynccontextmanager

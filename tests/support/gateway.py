@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.ports import free_port
 from tests.support.server import running_server
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
@@ -32,7 +33,7 @@ class RestartableServer:
 
     async def start(self) -> None:
         port = self.address.rpartition(":")[2]
-        self._context = running_server(self.database_url, grpc_port=int(port or 0))
+        self._context = running_server(self.database_url, grpc_port=int(port) if port else free_port())
         self.address = await self._context.__aenter__()
 
     async def stop(self) -> None:

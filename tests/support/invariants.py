@@ -49,8 +49,9 @@ _HOLES_IN_THE_LOG = """
 _HEAD = """
     SELECT * FROM (
         SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
-               ARRAY[completed, failed, cancelled] AS counters,
-               (SELECT ARRAY[count(*) FILTER (WHERE status = 'Completed'), count(*) FILTER (WHERE status = 'Failed'),
+               ARRAY[jobs, completed, failed, cancelled] AS counters,
+               (SELECT ARRAY[count(*), count(*) FILTER (WHERE status = 'Completed'),
+                             count(*) FILTER (WHERE status = 'Failed'),
                              count(*) FILTER (WHERE status = 'Cancelled')] FROM job_states) AS counted
           FROM queue_head) AS h
      WHERE (seq, counters) IS DISTINCT FROM (last, counted)

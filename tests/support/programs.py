@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -151,11 +149,3 @@ def say_ready(**facts: object) -> None:
     """Report from a program to the run that it is ready."""
     with os.fdopen(int(os.environ["THUMBQ_READY_FD"]), "w") as pipe:
         pipe.write(json.dumps(facts) + "\n")
-
-
-def free_port() -> int:
-    """Return a port below the kernel's range for outgoing connections, so that it is still free after a restart."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

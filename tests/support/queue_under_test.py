@@ -41,7 +41,7 @@ async def empty(database: Database, *, keep_workers: bool = False) -> None:
     for table in TABLES:
         if table != "queue_head" and not (keep_workers and table == "workers"):
             await database.fetch(f"DELETE FROM {table}")
-    await database.fetch("UPDATE queue_head SET seq = 0, completed = 0, failed = 0, cancelled = 0")
+    await database.fetch("UPDATE queue_head SET seq = 0, jobs = 0, completed = 0, failed = 0, cancelled = 0")
     database.history._known = None  # The log has gone back to its start.
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from PIL import Image
 
 from tests.support.gateway import RestartableServer
+from tests.support.ports import free_port
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -67,7 +68,7 @@ class Service:
         """Start the gateway, first on a free port, then always on the same one."""
         settings = Settings(
             server=self._server.address,
-            http_port=self.port,
+            http_port=self.port or free_port(),
             thumbnail_root=self._thumbnails,
             **self._gateway_settings,
         )

@@ -55,7 +55,6 @@ def test_once_renders_every_sound_model_says_why_the_corrupt_one_failed_and_ends
     assert all(Image.open(io.BytesIO(picture.read_bytes())).size == (512, 512) for picture in pictures)
 
 
-@pytest.mark.timeout(180)
 def test_it_renders_again_what_an_earlier_demo_has_rendered_and_ctrl_c_ends_it(data_dir: Path):
     with _running(data_dir) as demo:
         page = _wait_for(demo, r"The page is at (\S+)")
@@ -77,7 +76,6 @@ def test_it_renders_again_what_an_earlier_demo_has_rendered_and_ctrl_c_ends_it(d
         assert "Worker ended: " in after
 
 
-@pytest.mark.timeout(180)
 def test_it_leaves_no_process_behind_when_it_is_killed(data_dir: Path):
     with _running(data_dir) as demo:
         _wait_for(demo, r"^  \[ 1/16\] ready")
@@ -87,7 +85,6 @@ def test_it_leaves_no_process_behind_when_it_is_killed(data_dir: Path):
     wait_for_end(processes, 30)
 
 
-@pytest.mark.timeout(120)
 def test_a_port_in_use_is_said_and_nothing_is_left(data_dir: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = subprocess.run(

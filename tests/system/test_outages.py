@@ -181,7 +181,7 @@ async def test_without_listen_everything_still_arrives(database_url):
         await enqueue(queue_pb2_grpc.QueueServiceStub(other_channel), 7)
         (job,) = (await worker.receives("jobs")).jobs
         assert job.model_id == 7
-        news = await asyncio.wait_for(page.read(), 10)
+        news = await asyncio.wait_for(page.read(), 30)
         assert [notification.model_id for notification in news.notifications] == [7]
         await connection.close()
 

@@ -101,7 +101,6 @@ async def is_stale(queue, token):
     assert (exception.lease_token, exception.code) == (token, queue_pb2.RESULT_CODE_STALE)
 
 
-@pytest.mark.timeout(120)
 async def test_each_subscriber_gets_one_reset_and_no_token_from_before_counts(backup):
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(running_server(backup.dsn))

@@ -4,15 +4,14 @@ import asyncio
 import hashlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import asyncpg
-import pytest
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 
@@ -48,14 +47,6 @@ async def server_process(database_url: str, port: int) -> AsyncIterator[asyncio.
         await process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.mark.timeout(120)
 async def test_a_rolling_restart_under_load_costs_no_attempt(database_url):
     ports = [free_port(), free_port()]
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)

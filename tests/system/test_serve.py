@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.support.databases import database_at
+from tests.support.ports import free_port
 from tests.support.served import Service, data_folder, enqueue, is_enqueued, messages, request, serving, start
 
 THUMBQ = Path(sys.executable).with_name("thumbq")
@@ -201,8 +202,7 @@ def test_it_serves_on_ipv6_and_prints_addresses_that_work(folder: Path) -> None:
 
 def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) -> None:
     """Stdout is closed and stderr is a full disk; the lease of a worker that has died expires all the same."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = f'exec "$0" serve --data-dir "$1" --http-port {port} --grpc-port 0 >&- 2>/dev/full'
     clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
     variables = clean | {"THUMBQ_UNARY_LEASE_DURATION": "1", "THUMBQ_COLOUR": "a line for the log"}

@@ -12,8 +12,9 @@ LINES = 40_000
 PROGRAM = f"""
 import sys
 from pathlib import Path
-from thumbq_runtime.streams import protect_standard_streams
-protect_standard_streams()
+from thumbq_runtime import streams
+streams.LAST_SECONDS = float(sys.argv[2])
+streams.protect_standard_streams()
 mark = open(sys.argv[1], "w")
 for number in range({LINES}):
     sys.stderr.write(f"line {{number}} of a log that goes on and on\\n")
@@ -32,7 +33,7 @@ print("the last line", file=sys.stderr)
 )
 def test_a_stream_that_takes_nothing_ends_nothing(shell_words: str, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    command = ["sh", "-c", f'exec "$0" -c "$1" "$2" </dev/null {shell_words}', sys.executable, PROGRAM, str(mark)]
+    command = ["sh", "-c", f'exec "$0" -c "$1" "$2" 1 </dev/null {shell_words}', sys.executable, PROGRAM, str(mark)]
     assert subprocess.run(command, check=False, timeout=50).returncode == 0
     assert mark.read_text() == "done", "no line went into a file of the program"
 
@@ -40,7 +41,7 @@ def test_a_stream_that_takes_nothing_ends_nothing(shell_words: str, tmp_path: Pa
 def test_a_reader_that_has_gone_away_ends_nothing(tmp_path: Path) -> None:
     readable, writable = os.pipe()
     os.close(readable)
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")]
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark"), "1"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writable, stderr=writable, check=False, timeout=50)
     os.close(writable)
     assert done.returncode == 0
@@ -50,7 +51,7 @@ def test_a_reader_that_has_gone_away_ends_nothing(tmp_path: Path) -> None:
 def test_a_reader_that_stands_still_does_not_block_the_program_and_is_told_what_it_missed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mark")
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "mark"), "60"],  # it is read until the end
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -70,7 +71,7 @@ def test_a_reader_that_stands_still_does_not_block_the_program_and_is_told_what_
 
 def test_a_log_whose_reader_stands_still_for_ever_does_not_keep_the_program_from_its_end(tmp_path: Path) -> None:
     readable, writable = os.pipe()
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark")]
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "mark"), "1"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writable, check=False, timeout=50
     )

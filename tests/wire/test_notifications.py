@@ -40,7 +40,7 @@ class Subscriber:
         self.resets = 0
 
     async def message(self):
-        message = await asyncio.wait_for(self.call.read(), 10)
+        message = await asyncio.wait_for(self.call.read(), 30)
         assert message is not grpc.aio.EOF
         self.cursor = message.cursor
         self.resets += message.reset
@@ -263,3 +263,23 @@ async def test_the_thumbnail_of_a_model_follows_its_job(queue, notifications):
     assert await status() == job_pb2.THUMBNAIL_STATUS_PROCESSING
     await queue.FailJob(queue_pb2.FailJobRequest(job_id=1, error_message="no"))
     assert await status() == FAILED
+
+
+async def test_the_thumbnails_of_many_models_come_in_the_order_of_the_question(queue, notifications):
+    await render(queue, 1)
+    await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=2, model_hash=HASH))
+    request = notification_pb2.GetThumbnailsRequest(model_ids=[2, 3, 1, 2])
+    response = await notifications.GetThumbnails(request)
+    shown = [(thumbnail.model_id, thumbnail.status) for thumbnail in response.thumbnails]
+    assert shown == [(2, PENDING), (3, job_pb2.THUMBNAIL_STATUS_NONE), (1, READY), (2, PENDING)]
+    one = (await notifications.GetThumbnail(notification_pb2.GetThumbnailRequest(model_id=1))).thumbnail
+    assert response.cursor == one.cursor == await present_cursor(notifications)
+    one.cursor = ""
+    assert response.thumbnails[2] == one
+
+
+@pytest.mark.parametrize("model_ids", [[], range(1, 1002)], ids=["none", "too many"])
+async def test_the_thumbnails_of_no_model_or_of_too_many_are_refused(notifications, model_ids):
+    with pytest.raises(grpc.aio.AioRpcError, match="modelIds") as refusal:
+        await notifications.GetThumbnails(notification_pb2.GetThumbnailsRequest(model_ids=model_ids))
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT

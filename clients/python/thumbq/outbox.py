@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from thumbq import results
 from thumbq.outcome import JobFailed, Thumbnail
@@ -16,8 +16,36 @@ _logger = logging.getLogger("thumbq")
 RESULTS_PER_MESSAGE = 1000
 # Characters of error messages, which may be four bytes each; a message has at most 4 MiB.
 _TEXT_PER_MESSAGE = 500_000
+# The result was not taken; any other code means that it was taken before.
+_REFUSALS = (ResultCode.RESULT_CODE_INVALID, ResultCode.RESULT_CODE_STALE)
+# Jobs that are named when a worker ends.
+_NAMED = 20
 
 _Batch = list[results.Entry]
+
+
+class Refused:
+    """Counts the results that the server did not take, and names their jobs."""
+
+    def __init__(self) -> None:
+        self.completed = self.failed = 0
+        self._names: list[str] = []
+
+    def __str__(self) -> str:
+        count = self.completed + self.failed
+        more = f" and {count - len(self._names)} more" if count > len(self._names) else ""
+        return f"{count} refused (jobs {', '.join(self._names)}{more})" if count else "none refused"
+
+    def add(self, exception: ResultException, ending: results.Ending) -> None:
+        """Count a result. A release is no loss when it comes too late: the job has gone back already."""
+        if ending is None:
+            return
+        if isinstance(ending, Thumbnail):
+            self.completed += 1
+        else:
+            self.failed += 1
+        if len(self._names) < _NAMED:
+            self._names.append(str(exception.job_id or exception.lease_token))
 
 
 class Outbox:
@@ -31,6 +59,11 @@ class Outbox:
         self._open: _Batch = []
         self._open_text = 0
         self._unacknowledged = 0
+        # Tokens of refused successes whose jobs are reported as failed meanwhile.
+        self._corrected: set[str] = set()
+        self.refused = Refused()
+        # Results of handlers that no message can hold; their jobs are reported as failed.
+        self.unfit = 0
 
     @property
     def empty(self) -> bool:
@@ -43,7 +76,7 @@ class Outbox:
         return self._unacknowledged
 
     def complete(self, token: str, thumbnail: Thumbnail) -> None:
-        """Add a success, or a failure if the thumbnail does not fit the types of the protocol."""
+        """Add a success. It is sent as a failure if the thumbnail does not fit the types of the protocol."""
         self._add((token, thumbnail))
 
     def fail(self, token: str, failure: JobFailed) -> None:
@@ -65,23 +98,28 @@ class Outbox:
         if not self._ready:
             return None
         batch = self._ready.popleft()
-        message = results.message(batch, columns=columns)
+        message, unfit = results.message(batch, columns=columns)
+        if unfit:
+            self.unfit += len(unfit)
+            batch = [(token, unfit.get(token, ending)) for token, ending in batch]
         self._number += 1
         message.results.number = self._number
         self._sent[self._number] = batch
         return message
 
-    def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
+    def acknowledge(self, number: int, exceptions: Collection[ResultException]) -> None:
         """Forget the results of one message; each refused result is added again as a failure."""
         batch = self._sent.pop(number, None)
         if batch is None:
             return
         self._unacknowledged -= len(batch)
-        for exception in exceptions:
-            if exception.code == ResultCode.RESULT_CODE_INVALID:
-                self._correct(exception, batch)
-            elif exception.code == ResultCode.RESULT_CODE_STALE:
-                _logger.warning("A result came too late and was not taken: %s", exception.message)
+        if exceptions or self._corrected:
+            endings = dict(batch)
+            corrected = self._corrected.intersection(endings)
+            for exception in exceptions:
+                if exception.code in _REFUSALS and exception.lease_token in endings:
+                    self._refuse(exception, endings[exception.lease_token])
+            self._corrected -= corrected
 
     def resend(self) -> None:
         """Queue again, under new numbers, the results that were sent on a broken stream."""
@@ -107,10 +145,23 @@ class Outbox:
             self._open = []
             self._open_text = 0
 
-    def _correct(self, exception: ResultException, batch: _Batch) -> None:
-        refused = next((ending for token, ending in batch if token == exception.lease_token), None)
-        if not isinstance(refused, Thumbnail):
-            _logger.error("A report was refused and is dropped; its lease will run out: %s", exception.message)
-            return
-        _logger.warning("A result was refused, so its job is reported as failed: %s", exception.message)
-        self.fail(exception.lease_token, JobFailed(f"The worker's result was refused: {exception.message}"))
+    def _refuse(self, exception: ResultException, ending: results.Ending) -> None:
+        token = exception.lease_token
+        if token not in self._corrected:
+            self.refused.add(exception, ending)
+        if exception.code != ResultCode.RESULT_CODE_INVALID:
+            _logger.warning("The result of %s came too late: %s", _job(exception), exception.message)
+        elif isinstance(ending, Thumbnail):
+            _logger.warning(
+                "The result of %s was refused, and its attempt fails: %s", _job(exception), exception.message
+            )
+            self._corrected.add(token)
+            self.fail(token, JobFailed(f"The worker's result was refused: {exception.message}"))
+        else:
+            why = "The report on %s was refused and is dropped; its lease will run out: %s"
+            _logger.error(why, _job(exception), exception.message)
+
+
+def _job(exception: ResultException) -> str:
+    # A server of before does not name the job.
+    return f"job {exception.job_id}" if exception.job_id else f"the lease {exception.lease_token}"

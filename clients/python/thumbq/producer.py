@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
-import grpc
-
-from thumbq.connection import Backoff, open_channel
+from thumbq.client.calls import Calls
+from thumbq.client.errors import InvalidJob, NotFound
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
     EnqueueJobRequest,
@@ -20,17 +19,11 @@ from thumbq.v1.queue_pb2 import (
     ListJobsRequest,
     NewJob,
 )
-from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 JOBS_PER_CALL = 10_000
 # The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
-# A stopping server cancels the calls that it has not answered.
-_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
-
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
 
 
 class Enqueued(NamedTuple):
@@ -40,7 +33,7 @@ class Enqueued(NamedTuple):
     outcome: EnqueueOutcome.ValueType
 
 
-class JobNotFound(LookupError):
+class JobNotFound(NotFound):
     """There is no job with this id, or it was pruned."""
 
 
@@ -50,38 +43,43 @@ class Producer:
         async with Producer("localhost:50051") as producer:
             job_id, outcome = await producer.enqueue_one(NewJob(model_id=7, model_hash=sha256))
 
-    While the server is away, every call is retried for up to `timeout` seconds. After that, and for every
-    other error, it raises `grpc.aio.AioRpcError`. Retries are safe, because enqueuing is idempotent.
+    While the server is away, every call is retried for up to `timeout` seconds. After that it raises Unavailable.
+    Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
     def __init__(self, target: str, *, timeout: float = 30.0) -> None:
-        self._target = target
-        self._timeout = timeout
+        self._calls = Calls(target, timeout)
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target)
-        self._stub = QueueServiceStub(self._channel)
+        await self._calls.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channel.close()
+        await self._calls.__aexit__(kind, error, trace)
 
-    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Enqueue any number of jobs, and return the answers in their order.
+    async def enqueue(
+        self, jobs: Iterable[NewJob], *, progress: Callable[[int], object] | None = None
+    ) -> list[Enqueued]:
+        """Enqueue any number of jobs, and return the answers in their order. Raises InvalidJob.
 
-        Each 10,000 jobs are one call and one commit: the queue takes all of them or none.
+        Each 10,000 jobs are one call and one commit: the queue takes all of them or none. After each, `progress` is
+        called with the number of answers so far.
         """
         enqueued: list[Enqueued] = []
-        for start in range(0, len(jobs), JOBS_PER_CALL):
-            request = EnqueueJobsRequest(jobs=jobs[start : start + JOBS_PER_CALL])
-            response = await self._retry_while_away(self._stub.EnqueueJobs, request)
+        rest = iter(jobs)
+        while messages := list(islice(rest, JOBS_PER_CALL)):
+            response = await self._calls.call(
+                lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
+            )
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
+            if progress:
+                progress(len(enqueued))
         return enqueued
 
     async def enqueue_one(self, job: NewJob) -> Enqueued:
-        """Enqueue one job."""
+        """Enqueue one job. Raises InvalidJob."""
         request = EnqueueJobRequest(
             model_id=job.model_id,
             model_hash=job.model_hash,
@@ -91,7 +89,7 @@ class Producer:
             delay=job.delay if job.HasField("delay") else None,
             model_version_id=job.model_version_id,
         )
-        response = await self._retry_while_away(self._stub.EnqueueJob, request)
+        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:
@@ -105,11 +103,9 @@ class Producer:
             request = GetJobRequest(job_id=job_id)
             request.wait.FromMilliseconds(round(step * 1000))
             try:
-                response = await self._retry_while_away(self._stub.GetJob, request, step)
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND:
-                    raise JobNotFound(f"there is no job {job_id}") from None
-                raise
+                response = await self._calls.call(lambda stubs: stubs.queue.GetJob, request, step)
+            except NotFound:
+                raise JobNotFound(f"there is no job {job_id}") from None
             if response.job.status not in _UNENDED or monotonic() >= ends:
                 return response.job
 
@@ -119,24 +115,9 @@ class Producer:
         """Yield jobs, newest first: all, or those with a status or of a model. They are read in pages."""
         request = ListJobsRequest(status=status, model_id=model_id)
         while True:
-            response = await self._retry_while_away(self._stub.ListJobs, request)
+            response = await self._calls.call(lambda stubs: stubs.queue.ListJobs, request)
             for job in response.jobs:
                 yield job
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
-
-    async def _retry_while_away(
-        self, call: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, wait: float = 0
-    ) -> _Response:
-        """Retry a call until the server is reached; its answer may take `wait` seconds longer."""
-        ends = monotonic() + self._timeout
-        backoff = Backoff(limit=2.0)
-        while True:
-            try:
-                return await call(request, timeout=max(ends - monotonic(), 0.1) + wait)
-            except grpc.aio.AioRpcError as error:
-                pause = backoff.pause()
-                if error.code() not in _AWAY or monotonic() + pause >= ends:
-                    raise
-            await asyncio.sleep(pause)

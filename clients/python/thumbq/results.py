@@ -12,17 +12,25 @@ from thumbq.v1.queue_pb2 import CompletedColumns, StreamJobsRequest
 ERROR_TEXT_LIMIT = 2000
 _PATH_LIMIT = 500
 
-# A lease token, and how the job ended; None: it is released.
-Entry = tuple[str, Thumbnail | JobFailed | None]
+# How a job ended; None: it is released.
+Ending = Thumbnail | JobFailed | None
+# A lease token, and how its job ended.
+Entry = tuple[str, Ending]
 
 
-def message(entries: Iterable[Entry], *, columns: bool) -> StreamJobsRequest:
-    """Return a Results message. A thumbnail that does not fit the types of the protocol becomes a failure."""
+def message(entries: Iterable[Entry], *, columns: bool) -> tuple[StreamJobsRequest, dict[str, JobFailed]]:
+    """Return a Results message, and the failures in it of thumbnails that do not fit the types of the protocol."""
     built = StreamJobsRequest()
-    results = built.results
-    for token, ending in _add_columns(results, entries) if columns else entries:
-        _fill(results.results.add(lease_token=token), ending)
-    return built
+    unfit: dict[str, JobFailed] = {}
+    for token, ending in _add_columns(built.results, entries) if columns else entries:
+        result = built.results.results.add(lease_token=token)
+        try:
+            _fill(result, ending)
+        except (TypeError, ValueError) as error:
+            result.ClearField("outcome")
+            unfit[token] = JobFailed(f"{type(error).__name__}: {error}")
+            _fill(result, unfit[token])
+    return built, unfit
 
 
 def _add_columns(results: StreamJobsRequest.Results, entries: Iterable[Entry]) -> list[Entry]:
@@ -64,19 +72,16 @@ def _check_length(path: str) -> None:
         raise ValueError(f"the thumbnail's path is longer than {_PATH_LIMIT} characters")
 
 
-def _fill(result: Result, ending: Thumbnail | JobFailed | None) -> None:
+def _fill(result: Result, ending: Ending) -> None:
+    """Write how a job ended. Raises TypeError, ValueError for a thumbnail that does not fit."""
     if ending is None:
         result.release.SetInParent()
     elif isinstance(ending, JobFailed):
         _fill_failure(result, ending)
     else:
-        try:
-            _check_length(ending.path)
-            complete = result.complete
-            complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = ending
-        except (TypeError, ValueError) as error:
-            result.ClearField("outcome")
-            _fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
+        _check_length(ending.path)
+        complete = result.complete
+        complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = ending
 
 
 def _fill_failure(result: Result, failure: JobFailed) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, auto
 from time import monotonic
 
 import grpc
 
 from thumbq.outbox import Outbox
-from thumbq.v1.job_pb2 import LeaseLostReason
+from thumbq.v1.job_pb2 import Job, LeaseLostReason
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.column_jobs import from_columns
@@ -28,7 +28,7 @@ _LEAVING_LIMIT = 5.0
 # Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
-# Seconds after which the jobs of a message are confirmed, unless their results were sent.
+# Seconds after which the jobs of a message are confirmed, unless their results have done so.
 _CONFIRM_AFTER = 0.02
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
@@ -94,8 +94,11 @@ class WorkerStream:
         self._columns = False
         self._credited = 0
         self._received = self._confirmed = 0
+        self._newest: Sequence[Job] = ()
+        # One look at a time: a look a message cost a quarter of the time of a worker with one slot.
+        self._looks_later = False
         # Messages for the writer to send.
-        self._heartbeat_due = self._drain_due = False
+        self._heartbeat_due = self._drain_due = self._confirmation_due = False
         self._phase = Phase.OPEN
         # Seconds to wait before the next connection, if the server asked to reconnect.
         self.reconnect_after: float | None = None
@@ -157,8 +160,22 @@ class WorkerStream:
         self._credited -= len(jobs)
         self._received = message.number
         self._slots.accept(jobs)
-        # Results confirm their jobs, too, so quick jobs need no message of their own.
-        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._wake.set)
+        self._newest = jobs
+        if not self._looks_later:
+            self._look_later(jobs)
+
+    def _look_later(self, jobs: Sequence[Job]) -> None:
+        self._looks_later = True
+        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._look_at, jobs)
+
+    def _look_at(self, jobs: Sequence[Job]) -> None:
+        """Have the jobs of a message confirmed, unless results have confirmed all of them."""
+        self._looks_later = False
+        if any(job.lease_token in self._slots.held for job in jobs):
+            self._confirmation_due = True
+            self._wake.set()
+        elif jobs is not self._newest:
+            self._look_later(self._newest)
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
         resumed = set(welcome.resumed_lease_tokens)
@@ -207,8 +224,8 @@ class WorkerStream:
         if credit > 0 and self._phase is Phase.OPEN:
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
-        # Results confirm their jobs too, so a batch that is done already is confirmed with the heartbeat at the latest.
-        if self._received > self._confirmed and (self._slots.held or self._heartbeat_due):
+        if self._received > self._confirmed and (self._confirmation_due or self._heartbeat_due):
+            self._confirmation_due = False
             self._confirmed = self._received
             yield StreamJobsRequest(received=StreamJobsRequest.Received(number=self._confirmed))
         if self._heartbeat_due:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import grpc
 
+from thumbq.client.errors import error_of
 from thumbq.connection import Link, describe, open_channel
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, ResetReason, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+
+if TYPE_CHECKING:
+    from thumbq.v1.notification_pb2_grpc import NotificationServiceAsyncStub
 
 _TRANSIENT = {
     grpc.StatusCode.UNAVAILABLE,
@@ -40,7 +44,7 @@ class Subscriber:
                 print(item)
 
     `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away,
-    the subscriber waits for it without a limit. Other errors raise `grpc.aio.AioRpcError`.
+    the subscriber waits for it without a limit. Other errors raise a ThumbqError.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Subscriber:
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
         self._link = Link(target)
+        self._stub: NotificationServiceAsyncStub | None = None
         # Where to continue: everything up to here has been yielded.
         self.cursor = after
 
@@ -62,7 +67,7 @@ class Subscriber:
         self._channel = open_channel(self._target)
         self._stub = NotificationServiceStub(self._channel)
         if self.cursor in ("", "latest"):
-            self.cursor = await self._latest_cursor()
+            self.cursor = await self._latest_cursor(self._stub)
         return self
 
     async def __aexit__(
@@ -71,6 +76,8 @@ class Subscriber:
         await self._channel.close()
 
     async def __aiter__(self) -> AsyncIterator[Notification | Reset]:
+        if self._stub is None:
+            raise RuntimeError("not connected: use it inside `async with`")
         while True:
             request = SubscribeRequest(model_ids=self._model_ids, statuses=self._statuses, after=self.cursor)
             call = self._stub.Subscribe(request)
@@ -86,23 +93,22 @@ class Subscriber:
                     self.cursor = response.cursor
                 reason = "it ended the stream"
             except grpc.aio.AioRpcError as error:
-                reason = _reason_to_wait(error)
+                reason = self._reason_to_wait(error)
             finally:
                 call.cancel()
             await asyncio.sleep(self._link.down(reason))
 
-    async def _latest_cursor(self) -> str:
+    async def _latest_cursor(self, stub: NotificationServiceAsyncStub) -> str:
         """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""
         while True:
             try:
-                response = await self._stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
+                response = await stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
                 return response.cursor
             except grpc.aio.AioRpcError as error:
-                reason = _reason_to_wait(error)
+                reason = self._reason_to_wait(error)
             await asyncio.sleep(self._link.down(reason))
 
-
-def _reason_to_wait(error: grpc.aio.AioRpcError) -> str:
-    if error.code() not in _TRANSIENT:
-        raise error
-    return describe(error)
+    def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
+        if error.code() not in _TRANSIENT:
+            raise error_of(error, self._target) from None
+        return describe(error)

@@ -14,6 +14,9 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, cast
 
+import grpc
+
+from thumbq.client.errors import error_of
 from thumbq.network import Network
 from thumbq.v1.queue_pb2 import StreamJobsRequest
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
@@ -100,7 +103,7 @@ class Worker:
         each slot has a process for its handlers, which must be functions of a module. A second signal ends the worker
         at once.
 
-        While the server is away, the worker waits for it without a limit. Raises AioRpcError only when the server
+        While the server is away, the worker waits for it without a limit. Raises ThumbqError only when the server
         refuses the worker from the start.
         """
         if self._begun:
@@ -109,6 +112,8 @@ class Worker:
             self._begun = True
             try:
                 await self._run(runnable, handle_signals)
+            except grpc.aio.AioRpcError as error:
+                raise error_of(error, self._target) from None
             finally:
                 self._ended.set()
 
@@ -116,7 +121,7 @@ class Worker:
         network = Network(self._target, self._hello, self._concurrency + self._prefetch)
         slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
-        progress = asyncio.create_task(_log_progress(slots))
+        progress = asyncio.create_task(_log_progress(slots, network))
         network.start(slots, watchdog.watch)
         try:
             with _stop_signals(self._signalled) if handle_signals else nullcontext():
@@ -132,7 +137,9 @@ class Worker:
             await asyncio.gather(progress, return_exceptions=True)
             if lost := network.outbox.unacknowledged:
                 _logger.warning("%d results were not confirmed by the server; their leases will run out", lost)
-            _logger.info("Worker ended: %d jobs completed, %d failed", slots.completed, slots.failed)
+            _logger.info(
+                "Worker ended: %d jobs completed, %d failed, %s", *_counts(slots, network), network.outbox.refused
+            )
 
     def _signalled(self) -> None:
         if self._stopping.is_set():
@@ -185,12 +192,19 @@ async def _first(*awaitables: Coroutine[Any, Any, object] | asyncio.Future[Any],
         future.result()
 
 
-async def _log_progress(slots: Slots) -> None:
+def _counts(slots: Slots, network: Network) -> tuple[int, int]:
+    """Return how many jobs were completed, and how many failed, without the results that the server refused."""
+    outbox = network.outbox
+    completed = slots.completed - outbox.unfit - outbox.refused.completed
+    return completed, slots.failed + outbox.unfit - outbox.refused.failed
+
+
+async def _log_progress(slots: Slots, network: Network) -> None:
     logged = (0, 0)
     while True:
         await asyncio.sleep(_PROGRESS_INTERVAL)
-        if logged != (slots.completed, slots.failed):
-            logged = (slots.completed, slots.failed)
+        if logged != (counts := _counts(slots, network)):
+            logged = counts
             _logger.info("%d jobs completed, %d failed, %d in hand", *logged, len(slots.held))
 
 

@@ -18,6 +18,7 @@ import type {
   ResultException,
   Seconds,
   Thumbnail,
+  Thumbnails,
   ThumbnailStatus,
   Timestamp,
 } from "./types.js";
@@ -123,6 +124,11 @@ export class Thumbq {
   /** Read the present thumbnail of a model, never from the browser's cache. */
   thumbnail(modelId: number, options?: CallOptions): Promise<Thumbnail> {
     return this.#send("GET", `models/${modelId}/thumbnail`, options);
+  }
+
+  /** Read the present thumbnails of 1 to 1,000 models in one request. The answers are in the order of the ids. */
+  thumbnails(modelIds: readonly number[], options?: CallOptions): Promise<Thumbnails> {
+    return this.#post("models/thumbnails", { modelIds }, options);
   }
 
   /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */

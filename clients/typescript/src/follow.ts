@@ -1,11 +1,13 @@
 import { gatewayAddress, pictureAddress } from "./addresses.js";
 import { Thumbq } from "./api.js";
 import { runCallback } from "./callback.js";
+import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
+import { BackOff, pause } from "./network/back_off.js";
 import type { ConnectionOptions, Subscription } from "./subscription.js";
-import type { Cursor, ThumbnailStatus } from "./types.js";
+import type { Cursor, Notification, ThumbnailStatus } from "./types.js";
 
-const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
+const mostAtOnce = 1_000; // models that one request reads
 
 /** The state of one model, as a page shows it. */
 export interface ModelThumbnail {
@@ -18,73 +20,146 @@ export interface ModelThumbnail {
 }
 
 export interface FollowOptions extends ConnectionOptions {
-  /** Without any, nothing is followed, and no connection is made. */
+  /** Without any, no connection is made until models are added. */
   modelIds: Iterable<number>;
   /** Called with the present state of each model first, then after each change. */
   onThumbnail: (thumbnail: ModelThumbnail) => unknown;
 }
 
+/** A subscription to models that may change. */
+export interface Following extends Subscription {
+  /** Follow these models too, over the same connection. `onThumbnail` is called with the present state of the new ones. */
+  add(...modelIds: readonly number[]): void;
+  /** Follow these models no more: `onThumbnail` is not called with them again. */
+  remove(...modelIds: readonly number[]): void;
+}
+
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
-export function follow(options: FollowOptions): Subscription {
-  const gateway = gatewayAddress(options.url);
-  const modelIds = [...new Set(options.modelIds)];
-  if (modelIds.length === 0) return followNothing();
-  const api = new Thumbq({ url: gateway });
-  const pictures = new Map<number, string>();
-  const loadedAt = new Map<number, Cursor>();
+export function follow(options: FollowOptions): Following {
+  return new Follower(options);
+}
 
-  function show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
-    const pictureUrl = pictures.get(modelId);
-    return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
-  }
+class Follower implements Following {
+  readonly closed: Promise<void>;
+  readonly #gateway: URL;
+  readonly #api: Thumbq;
+  readonly #options: FollowOptions;
+  readonly #listener: Listener;
+  readonly #closing = new AbortController();
+  readonly #models: Set<number>;
+  readonly #pictures = new Map<number, string>();
+  readonly #positions = new Map<number, Cursor>(); // of what is shown of each model
+  readonly #added = new Set<number>(); // models that are not loaded yet
+  #isAdding = false;
 
-  async function load(modelId: number, signal: AbortSignal): Promise<void> {
-    const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
-    if (fileUrl === null) pictures.delete(modelId);
-    else pictures.set(modelId, pictureAddress(gateway, fileUrl, processedAt));
-    loadedAt.set(modelId, cursor);
-    await show(modelId, status, errorMessage);
-  }
-
-  async function loadAll(signal: AbortSignal): Promise<void> {
-    const waiting = modelIds.values();
-    const lane = async (): Promise<void> => {
-      for (const modelId of waiting) await load(modelId, signal);
-    };
-    const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
-    const failed = lanes.find((outcome) => outcome.status === "rejected");
-    if (failed) throw failed.reason;
-  }
-
-  return new Listener(
-    gateway,
-    {
+  constructor(options: FollowOptions) {
+    this.#gateway = gatewayAddress(options.url);
+    this.#api = new Thumbq({ url: this.#gateway });
+    this.#options = options;
+    this.#models = new Set(options.modelIds);
+    const events = {
       ...options,
-      modelIds,
-      onThumbnail({ modelId, status, thumbnailUrl, errorMessage, timestamp }, cursor) {
-        if (!isLater(cursor, loadedAt.get(modelId))) return undefined;
-        if (thumbnailUrl !== null) pictures.set(modelId, pictureAddress(gateway, thumbnailUrl, timestamp));
-        return show(modelId, status, errorMessage);
-      },
-      onReset: (_reset, signal) => loadAll(signal),
-    },
-    async (signal) => {
-      const cursor = await api.cursor({ signal });
-      await loadAll(signal);
-      return cursor;
-    },
-  );
+      modelIds: [...this.#models],
+      onThumbnail: this.#change.bind(this),
+      onReset: (_reset: unknown, signal: AbortSignal) => this.#load([...this.#models], signal),
+    };
+    this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+    this.closed = this.#listener.closed;
+  }
+
+  get cursor(): Cursor | undefined {
+    return this.#listener.cursor;
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#listener.close();
+  }
+
+  add(...modelIds: readonly number[]): void {
+    const wasEmpty = this.#models.size === 0;
+    for (const modelId of modelIds) {
+      if (this.#models.has(modelId)) continue;
+      this.#models.add(modelId);
+      if (!wasEmpty) this.#added.add(modelId); // otherwise the start loads them
+    }
+    if (wasEmpty) void this.#listener.changeModels(this.#models);
+    else if (this.#added.size > 0 && !this.#isAdding) void this.#loadAdded();
+  }
+
+  remove(...modelIds: readonly number[]): void {
+    for (const modelId of modelIds) {
+      this.#models.delete(modelId);
+      this.#added.delete(modelId);
+      this.#pictures.delete(modelId);
+      this.#positions.delete(modelId);
+    }
+    if (this.#models.size === 0) void this.#listener.changeModels(this.#models);
+  }
+
+  /** Load the models that were added, once their events arrive: so no change falls in between. */
+  async #loadAdded(): Promise<void> {
+    const backOff = new BackOff(this.#options.longestPause ?? 30_000);
+    this.#isAdding = true;
+    await Promise.resolve(); // a page adds its models one by one, and one request is enough for them
+    while (this.#added.size > 0 && !this.#closing.signal.aborted) {
+      const models = [...this.#added];
+      try {
+        await this.#listener.changeModels(this.#models);
+        await this.#load(models, this.#closing.signal);
+        for (const modelId of models) this.#added.delete(modelId);
+      } catch (error) {
+        if (error instanceof ThumbqError && error.isFinal) break;
+        await pause(backOff.next(), this.#closing.signal);
+      }
+    }
+    this.#isAdding = false;
+  }
+
+  async #start(signal: AbortSignal): Promise<Cursor> {
+    const cursor = await this.#api.cursor({ signal });
+    await this.#load([...this.#models], signal);
+    return cursor;
+  }
+
+  async #load(modelIds: readonly number[], signal: AbortSignal): Promise<void> {
+    for (let first = 0; first < modelIds.length; first += mostAtOnce) {
+      const { thumbnails, cursor } = await this.#api.thumbnails(modelIds.slice(first, first + mostAtOnce), { signal });
+      for (const { modelId, status, fileUrl, errorMessage, processedAt } of thumbnails) {
+        if (!this.#models.has(modelId) || isOlder(cursor, this.#positions.get(modelId))) continue;
+        if (fileUrl === null) this.#pictures.delete(modelId);
+        else this.#pictures.set(modelId, pictureAddress(this.#gateway, fileUrl, processedAt));
+        this.#positions.set(modelId, cursor);
+        await this.#show(modelId, status, errorMessage);
+      }
+    }
+  }
+
+  #change(notification: Notification, cursor: Cursor): unknown {
+    const { modelId, status, thumbnailUrl, errorMessage, timestamp } = notification;
+    if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId))) return undefined;
+    this.#positions.set(modelId, cursor);
+    if (thumbnailUrl !== null) this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
+    return this.#show(modelId, status, errorMessage);
+  }
+
+  #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
+    const pictureUrl = this.#pictures.get(modelId);
+    const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
+    return runCallback(() => this.#options.onThumbnail(thumbnail));
+  }
 }
 
-function followNothing(): Subscription {
-  let close!: () => void;
-  const closed = new Promise<void>((resolve) => (close = resolve));
-  return { close, cursor: undefined, closed };
-}
-
-/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
-function isLater(cursor: Cursor, loaded: Cursor | undefined): boolean {
+/** Return whether an event is newer than what is shown. An event of another log counts as newer. */
+function isLater(cursor: Cursor, shown: Cursor | undefined): boolean {
   const [epoch, seq] = cursor.split("-");
-  const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];
-  return epoch !== loadedEpoch || Number(seq) > Number(loadedSeq);
+  const [shownEpoch, shownSeq] = shown?.split("-") ?? [];
+  return epoch !== shownEpoch || Number(seq) > Number(shownSeq);
+}
+
+/** Return whether a state that was read is older than what is shown: an event of a model that was added overtook it. */
+function isOlder(cursor: Cursor, shown: Cursor | undefined): boolean {
+  const [epoch, seq] = cursor.split("-");
+  const [shownEpoch, shownSeq] = shown?.split("-") ?? [];
+  return epoch === shownEpoch && Number(seq) < Number(shownSeq);
 }

@@ -2,7 +2,7 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { BackOff, pause } from "./network/back_off.js";
 import type { Frame } from "./network/event_stream.js";
-import { openStream } from "./sharing/shared_stream.js";
+import { openStream, type OpenStream } from "./sharing/shared_stream.js";
 import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
 import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
 
@@ -15,17 +15,30 @@ export class Listener implements Subscription {
   readonly #gateway: URL;
   readonly #options: SubscribeOptions;
   readonly #start: (signal: AbortSignal) => Promise<Cursor>;
-  readonly #modelIds: ReadonlySet<number>;
+  readonly #needsModels: boolean;
+  #modelIds: ReadonlySet<number>;
   readonly #backOff: BackOff;
   readonly #closing = new AbortController();
+  #connection = new AbortController();
+  #stream: OpenStream = {};
+  #wake: () => void = () => undefined;
   #position: Cursor | undefined;
   #state: ConnectionState | undefined;
 
-  /** @param start returns the first position; called until it succeeds */
-  constructor(gateway: URL, options: SubscribeOptions, start: (signal: AbortSignal) => Promise<Cursor>) {
+  /**
+   * @param start returns the first position; called until it succeeds
+   * @param needsModels without any models, there is no connection; otherwise there are events of all models
+   */
+  constructor(
+    gateway: URL,
+    options: SubscribeOptions,
+    start: (signal: AbortSignal) => Promise<Cursor>,
+    needsModels = false,
+  ) {
     this.#gateway = gateway;
     this.#options = options;
     this.#start = start;
+    this.#needsModels = needsModels;
     this.#modelIds = new Set(options.modelIds);
     this.#backOff = new BackOff(options.longestPause ?? longestPause);
     this.closed = Promise.resolve().then(() => this.#listen());
@@ -37,15 +50,35 @@ export class Listener implements Subscription {
 
   close(): void {
     this.#closing.abort();
+    this.#connection.abort();
+    this.#wake();
+  }
+
+  /** Want other models from now on. Fulfilled when every later event of them arrives. */
+  async changeModels(modelIds: Iterable<number>): Promise<void> {
+    this.#modelIds = new Set(modelIds);
+    this.#wake();
+    if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds]))) return;
+    this.#connection.abort(); // the next one begins where this one is
   }
 
   get #isClosed(): boolean {
     return this.#closing.signal.aborted;
   }
 
+  get #isIdle(): boolean {
+    return this.#needsModels && this.#modelIds.size === 0;
+  }
+
   async #listen(): Promise<void> {
-    this.#setState("connecting");
     while (!this.#isClosed) {
+      if (this.#isIdle) {
+        this.#position = undefined; // whatever comes later is loaded
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+        continue;
+      }
+      if (this.#state === undefined) this.#setState("connecting");
+      this.#connection = new AbortController();
       let leastPause = 0;
       try {
         this.#position ??= await this.#start(this.#closing.signal);
@@ -55,7 +88,10 @@ export class Listener implements Subscription {
           if (error.isFinal) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
+      } finally {
+        this.#stream = {};
       }
+      if (this.#connection.signal.aborted) continue; // other models are wanted
       this.#setState("reconnecting");
       await pause(leastPause + this.#backOff.next(), this.#closing.signal);
     }
@@ -65,11 +101,12 @@ export class Listener implements Subscription {
   async #connect(position: Cursor): Promise<boolean> {
     const { statuses = [], onQueue } = this.#options;
     const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
-    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, this.#closing.signal);
+    const { signal } = this.#connection;
+    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
     let isKnown = false; // whether the gateway has its server
     let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {
-      if (this.#isClosed) return false;
+      if (signal.aborted) return false;
       this.#backOff.succeeded(frame.retry);
       if (frame.event === "reset") {
         const next = await this.#reset(frame);
@@ -97,7 +134,8 @@ export class Listener implements Subscription {
     const content = JSON.parse(data) as unknown;
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
-      if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId)) return;
+      const isFiltered = this.#needsModels || this.#modelIds.size > 0;
+      if (isFiltered && !this.#modelIds.has(notification.modelId)) return;
       await runCallback(() => onThumbnail(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
       await runCallback(() => onQueue?.(content as QueueSnapshot));

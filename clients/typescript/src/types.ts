@@ -63,6 +63,13 @@ export interface Thumbnail {
   cursor: Cursor;
 }
 
+/** The thumbnails of many models. */
+export interface Thumbnails {
+  thumbnails: (Omit<Thumbnail, "cursor"> & { modelId: number })[];
+  /** The head of the notification log before they were read. */
+  cursor: Cursor;
+}
+
 /** The thumbnail of a model changed its status. */
 export interface Notification {
   modelId: number;

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
-import { follow, type FollowOptions, type ModelThumbnail, type Subscription } from "thumbq";
+import { follow, type Following, type FollowOptions, type ModelThumbnail } from "thumbq";
 
 import { Recorder } from "./recorder.js";
 import { control, folder, hashOf, thumbq, url } from "./service.js";
@@ -24,7 +24,7 @@ class Page extends Recorder {
   }
 }
 
-function open(t: TestContext, page: Page, modelIds: number[], options: Partial<FollowOptions> = {}): Subscription {
+function open(t: TestContext, page: Page, modelIds: number[], options: Partial<FollowOptions> = {}): Following {
   const { show, onConnection } = page;
   const subscription = follow({ url, modelIds, onThumbnail: show, onConnection, longestPause: 1_000, ...options });
   t.after(() => subscription.close());
@@ -78,7 +78,7 @@ test("a new picture has a new address, and a failed one leaves the last good one
 
 test("what was loaded is not overwritten by what happened before", async (t) => {
   const page = new Page();
-  const loading = fetchOnHold(t, /\/models\/1\/thumbnail$/);
+  const loading = fetchOnHold(t, /\/models\/thumbnails$/);
   open(t, page, [1]);
   await loading.begun;
   await rendered(1, "ready");
@@ -119,7 +119,7 @@ test("a load that failed is tried again before anything else is told", async (t)
   const original = globalThis.fetch;
   let failures = 0;
   t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
-    if (/\/models\/2\/thumbnail$/.test(input.href) && failures++ === 0) throw new TypeError("the network is away");
+    if (/\/models\/thumbnails$/.test(input.href) && failures++ === 0) throw new TypeError("the network is away");
     return original(input, init);
   });
   const page = new Page();
@@ -135,6 +135,106 @@ test("a page without models makes no request until it is closed", async (t) => {
   subscription.close();
   await subscription.closed;
   assert.equal(requests.mock.callCount(), 0);
+});
+
+test("models are added and removed over the same connection", async (t) => {
+  await rendered(2, "second");
+  const page = new Page();
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, [1]);
+  await page.state("live");
+  following.add(2, 3);
+  following.add(4);
+  await page.status(2, "Ready");
+  await page.until(() => page.shown.has(4));
+  await rendered(3, "third");
+  await page.status(3, "Ready");
+  following.remove(1, 3);
+  const before = page.all.length;
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "not followed" });
+  await thumbq.announceTest(3, { status: "Failed", errorMessage: "not followed" });
+  await thumbq.announceTest(4, { status: "Failed", errorMessage: "the end" });
+  await page.status(4, "Failed");
+  assert.deepEqual(page.all.slice(before).map(({ modelId }) => modelId), [4]);
+  assert.equal(streams.length, 1);
+});
+
+test("a stream that cannot be changed is replaced, and misses nothing", async (t) => {
+  const page = new Page();
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, [1]);
+  await page.state("live");
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", (input: URL, init?: RequestInit) => {
+    if (input.href.endsWith("/api/notifications/models")) return Promise.resolve(new Response("", { status: 404 }));
+    return original(input, init);
+  });
+  following.add(2);
+  await page.until(() => page.shown.has(2));
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+  assert.equal(streams.length, 2);
+  assert.ok(!page.states.includes("reconnecting"));
+});
+
+test("models that are added at once are loaded with one request", async (t) => {
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  const loads = requestsTo(t, /\/models\/thumbnails$/);
+  for (let modelId = 2; modelId <= 1_500; modelId++) following.add(modelId);
+  await page.until(() => page.shown.size === 1_500);
+  assert.equal(loads.length, 2); // each reads up to a thousand
+});
+
+test("a page that begins with no models connects when one is added, and rests when the last is removed", async (t) => {
+  await rendered(1, "first");
+  const page = new Page();
+  const streams = requestsTo(t, /\/api\/notifications\?/);
+  const following = open(t, page, []);
+  following.add(1);
+  await page.status(1, "Ready");
+  await page.state("live");
+  following.remove(1);
+  await rendered(1, "not followed");
+  const before = page.shown.get(1)?.pictureUrl;
+  following.add(1, 2);
+  await page.until(() => page.shown.get(1)?.pictureUrl !== before);
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+  assert.equal(streams.length, 2);
+});
+
+test("a model that is added while the gateway is away is followed when that has come back", async (t) => {
+  await rendered(2, "second");
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  await control("gateway/stop");
+  following.add(2);
+  await page.state("reconnecting");
+  await control("gateway/start");
+  await page.status(2, "Ready");
+  await page.state("live");
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
+  await page.status(2, "Failed");
+});
+
+test("an event that overtakes the load of an added model is not overwritten by it", async (t) => {
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  const loading = answerOnHold(t, /\/models\/thumbnails$/);
+  following.add(2);
+  await loading.begun;
+  await thumbq.announceTest(2, { status: "Failed", errorMessage: "newer" });
+  await page.status(2, "Failed");
+  loading.proceed();
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
+  await page.status(1, "Failed");
+  following.add(3);
+  await page.until(() => page.shown.has(3));
+  assert.deepEqual(page.shown.get(2)?.errorMessage, "newer");
 });
 
 test("what is no model is not followed", async (t) => {
@@ -156,4 +256,33 @@ function fetchOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; p
     return original(input, init);
   });
   return { begun, proceed };
+}
+
+/** Hold the first answer from a matching address until the test lets it pass. */
+function answerOnHold(t: TestContext, address: RegExp): { begun: Promise<void>; proceed: () => void } {
+  let begin: () => void;
+  let proceed!: () => void;
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const wait = new Promise<void>((resolve) => (proceed = resolve));
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    const answer = await original(input, init);
+    if (address.test(input.href)) {
+      begin();
+      await wait;
+    }
+    return answer;
+  });
+  return { begun, proceed };
+}
+
+/** Return the list of all requests to a matching address, which grows. */
+function requestsTo(t: TestContext, address: RegExp): string[] {
+  const requests: string[] = [];
+  const original = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    if (address.test(input.href)) requests.push(input.href);
+    return original(input, init);
+  });
+  return requests;
 }

@@ -40,7 +40,6 @@ class CatchUp:
         self._metrics = metrics
         self._response = response
         self._connection = connection
-        self._request = connection.request
         self._framing = connection.request.framing
         self._pauses = back_off()
 
@@ -80,14 +79,14 @@ class CatchUp:
             return await self._send_from_log(ring, position)
         if events := ring.after(position.seq, _BATCH):
             position = position._replace(seq=events[-1].seq)
-            await self._send(filter(self._request.wants, events), position)
+            await self._send(filter(self._connection.request.wants, events), position)
         else:
             self._fanout.join(self._connection)
         return position
 
     async def _send_from_log(self, ring: Ring, position: Cursor | None) -> Cursor | None:
         try:
-            page = await self._upstream.read_page(position, ring.floor, self._request.wants)
+            page = await self._upstream.read_page(position, ring.floor, self._connection.request.wants)
         except (TimeoutError, grpc.aio.AioRpcError):
             await asyncio.sleep(next(self._pauses))
             return position
@@ -126,7 +125,7 @@ class CatchUp:
         """Send the events. A filtered client also gets the position, so that it resumes after unwanted events."""
         frames = [self._framing.encoded(event) for event in events]
         self._metrics.delivered.inc(len(frames))
-        if position and self._request.is_filtered:
+        if position and self._connection.request.is_filtered:
             frames.append(self._framing.cursor(str(position)))
         if frames:
             await self._write(b"".join(frames))

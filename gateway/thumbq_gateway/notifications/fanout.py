@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from thumbq.v1.notification_pb2 import ResetReason
@@ -54,6 +55,16 @@ class Fanout:
         """
         connection.is_live = True
         self._audience_of(connection).join(connection)
+
+    def change_models(self, connection: Connection, model_ids: frozenset[int]) -> None:
+        """Write the events of these models to the connection from now on, and of no others."""
+        audience = self._audience_of(connection)
+        audience.leave(connection)
+        connection.request = replace(connection.request, model_ids=model_ids)
+        if connection.is_live:
+            audience.join(connection)
+        if connection.request.watches_queue:
+            audience.watch_queue(connection)
 
     def leave(self, connection: Connection) -> None:
         """Write nothing more to the connection. A second call does nothing."""

@@ -14,6 +14,7 @@ from thumbq_gateway.notifications.catch_up import CatchUp
 from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.named_streams import NamedStreams
 from thumbq_gateway.notifications.queue_relay import QueueRelay
 from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
 from thumbq_gateway.notifications.upstream import Upstream
@@ -23,8 +24,6 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
-_FEW_MODELS = 100  # a page of them is always served
-_MOST_MODELS = 1_000_000  # named by all other subscriptions together; each takes half a kilobyte
 _RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all reconnect at once after a restart
 _RETRY_TURNED_AWAY = 5, 15  # seconds
 _SERVER_TIMEOUT = 1.0  # seconds until a client is answered although the server is away
@@ -51,26 +50,30 @@ class Notifications:
         self._limit = limit
         self._bodies = bodies
         self._clients = 0
-        self._models = 0  # named by subscriptions to more than a few
+        self._named_streams = NamedStreams(fanout, bodies)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route of the stream."""
+        """Return the routes of the stream."""
         path = "/api/notifications"
-        return [web.get(path, self.handle, allow_head=False), web.post(path, self.handle)]
+        return [
+            web.get(path, self.handle, allow_head=False),
+            web.post(path, self.handle),
+            web.post(f"{path}/models", self._named_streams.change),
+        ]
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects, is cut off, or the gateway stops."""
         request = await read_request(http_request, self._bodies)
-        models = len(request.model_ids) if len(request.model_ids) > _FEW_MODELS else 0
-        if self._clients >= self._limit or self._models + models > _MOST_MODELS:
+        models = request.counted_models
+        if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
         self._clients += 1
-        self._models += models
+        self._named_streams.models += models
         try:
             return await self._stream(http_request, request)
         finally:
             self._clients -= 1
-            self._models -= models
+            self._named_streams.models -= models
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -122,6 +125,7 @@ class Notifications:
 
     def _enter(self, connection: Connection) -> None:
         self._fanout.enter(connection)
+        self._named_streams.enter(connection)
         if connection.request.watches_queue:
             self._queue_relay.enter()
             if snapshot := self._queue_relay.latest:
@@ -129,5 +133,6 @@ class Notifications:
 
     def _leave(self, connection: Connection) -> None:
         self._fanout.leave(connection)
+        self._named_streams.leave(connection)
         if connection.request.watches_queue:
             self._queue_relay.leave()

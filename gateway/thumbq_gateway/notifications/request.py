@@ -1,5 +1,6 @@
 """A client's request for the notification stream, read from its URL and headers."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ from thumbq_gateway.protojson.values import (
 )
 
 MOST_MODELS = 10_000  # of one subscription
+_FEW_MODELS = 100  # a page of them is always served
+# Long enough that nobody guesses the name of another client's stream.
+_STREAM = re.compile(r"[0-9A-Za-z-]{16,64}")
 _WORDS = {"earliest": StartFrom.EARLIEST, "latest": StartFrom.LATEST}
 _read_status = choice_reader(ThumbnailStatus.DESCRIPTOR)
 _decode = decoder_of(SubscribeRequest.DESCRIPTOR).fields
@@ -40,6 +44,12 @@ class SubscriptionRequest:
     statuses: frozenset[int]  # empty: all
     start: Cursor | StartFrom
     watches_queue: bool
+    stream: str  # the name under which the client may change its models; "": none
+
+    @property
+    def counted_models(self) -> int:
+        """How many of its models count towards the limit of the gateway."""
+        return len(self.model_ids) if len(self.model_ids) > _FEW_MODELS else 0
 
     @property
     def is_filtered(self) -> bool:
@@ -69,15 +79,15 @@ def _from_query(request: web.Request) -> SubscriptionRequest:
         statuses=frozenset(_several(request, "status", _read_status)),
         start=_start(request, request.query.get("after")),
         watches_queue=_watches_queue(request),
+        stream=_stream(request.query.get("stream", "")),
     )
 
 
 def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
     """Read the fields of SubscribeRequest, and `queue`."""
     fields = _decode(body)
-    queue = next((value for name, value in body.items() if name.lower() == "queue"), None)  # type: ignore[attr-defined]
     try:
-        watches_queue = read_flag(queue or False)
+        watches_queue = read_flag(_beside(body, "queue") or False)
     except InvalidValue as invalid:
         raise invalid.within("queue") from None
     return SubscriptionRequest(
@@ -86,7 +96,31 @@ def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
         statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
         start=_start(request, fields.get("after")),
         watches_queue=watches_queue,
+        stream=_stream(request.query.get("stream", "")),
     )
+
+
+def read_change(body: object) -> tuple[str, frozenset[int]]:
+    """Read the name of a stream and the models that it is to have, at least one. Raises InvalidValue."""
+    fields = _decode(body)
+    name = _beside(body, "stream")
+    if not isinstance(name, str) or not name:
+        raise InvalidValue("must be the name of a stream", "stream")
+    model_ids = _model_ids(_checked(fields.get("model_ids", ()), "modelIds", _read_model_id), "modelIds")
+    if not model_ids:
+        raise InvalidValue("must not be empty", "modelIds")
+    return _stream(name), model_ids
+
+
+def _beside(body: Any, name: str) -> object:
+    """Return a field of a body that SubscribeRequest does not have, or None."""
+    return next((value for key, value in body.items() if key.lower() == name), None)
+
+
+def _stream(name: str) -> str:
+    if name and not _STREAM.fullmatch(name):
+        raise InvalidValue("must be 16 to 64 letters, digits and hyphens", "stream")
+    return name
 
 
 def _model_ids(model_ids: Iterable[int], name: str) -> frozenset[int]:

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from thumbq_gateway.http.errors import status_response
-from thumbq_gateway.openapi.other_routes import OTHER_ROUTES, POSTED_SUBSCRIPTION, Document
+from thumbq_gateway.openapi.other_routes import CHANGED_SUBSCRIPTION, OTHER_ROUTES, POSTED_SUBSCRIPTION, Document
 from thumbq_gateway.openapi.schemas import Schema, Schemas
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, error_object, plain_text
 from thumbq_gateway.transcoding.routes import Route, Table
@@ -41,6 +41,7 @@ def openapi_document(table: Table) -> Document:
     for path, operation in OTHER_ROUTES.items():
         paths[path] = {"get": operation}
     paths["/api/notifications"]["post"] = POSTED_SUBSCRIPTION
+    paths["/api/notifications/models"] = {"post": CHANGED_SUBSCRIPTION}
     return {
         "openapi": "3.1.0",
         "info": {"title": "thumbq", "version": version("thumbq")},

@@ -25,6 +25,7 @@ _NOTIFICATIONS: Document = {
         _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
         _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
         _query("queue", {"type": "boolean"}),
+        _query("stream", {"type": "string", "pattern": "^[0-9A-Za-z-]{16,64}$"}),
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
     ],
     "responses": {
@@ -53,6 +54,34 @@ POSTED_SUBSCRIPTION: Document = {
                 }
             }
         }
+    },
+}
+CHANGED_SUBSCRIPTION: Document = {
+    "operationId": "ChangeModels",
+    "summary": "Other models for a stream that was opened under a name (stream=...), without a new connection",
+    "tags": ["Notification"],
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "stream": {"type": "string", "pattern": "^[0-9A-Za-z-]{16,64}$"},
+                        "modelIds": {
+                            "type": "array",
+                            "items": {"type": "integer"},
+                            "minItems": 1,
+                            "maxItems": MOST_MODELS,
+                        },
+                    },
+                    "required": ["stream", "modelIds"],
+                }
+            }
+        }
+    },
+    "responses": {
+        "204": {"description": "The stream has events of these models from now on, and of no others."},
+        "404": {"description": "The stream has ended, or is at another gateway: open a new one."},
     },
 }
 _FILE: Document = {

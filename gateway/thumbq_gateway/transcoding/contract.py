@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
-from thumbq.v1.notification_pb2 import GetThumbnailResponse
+from thumbq.v1.notification_pb2 import GetThumbnailResponse, GetThumbnailsResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
@@ -110,6 +110,14 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
     return shown
 
 
+def _thumbnails_for_pages(response: GetThumbnailsResponse, _request: web.Request) -> web.Response:
+    thumbnails = [{"modelId": shown.model_id} | thumbnail_for_pages(shown) for shown in response.thumbnails]
+    for shown in thumbnails:
+        del shown["cursor"]
+    body = json_bytes({"thumbnails": thumbnails, "cursor": response.cursor})
+    return web.Response(body=body, headers={"Cache-Control": "no-store"}, content_type="application/json")
+
+
 GENERAL = Clause()
 CLAUSES: dict[str, Clause] = {
     "thumbq.v1.QueueService.DequeueJob": Clause(
@@ -125,6 +133,7 @@ CLAUSES: dict[str, Clause] = {
         other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
     ),
+    "thumbq.v1.NotificationService.GetThumbnails": Clause(answer=_thumbnails_for_pages),
     # 4 MiB have room for 10,000 jobs or results.
     "thumbq.v1.QueueService.EnqueueJob": Clause(
         body_limit=4 * MEBIBYTE, batch=Batch("jobs", "thumbq.v1.QueueService.EnqueueJobs")

@@ -51,7 +51,6 @@ class Depth(NamedTuple):
     """How much there is to do, and who is there to do it. `oldest_age`: seconds, None when nothing is due."""
 
     counters: Counters
-    pending_is_estimate: bool
     oldest_age: float | None
     workers: int
     pause: Pause | None
@@ -63,6 +62,14 @@ class Statistics(NamedTuple):
     depth: Depth
     minutes: Sequence[MinuteActivity]
     durations: Durations
+
+
+class Condition(NamedTuple):
+    """How the database is: dead rows by table, seconds of the oldest transaction (None: there is no other), bytes."""
+
+    dead_rows: Mapping[str, int]
+    oldest_transaction: float | None
+    size_bytes: int
 
 
 class WorkerState(NamedTuple):

@@ -16,12 +16,18 @@ class Batcher(Generic[T, R]):
 
     One statement is in flight at a time (or `at_once` many); calls that arrive meanwhile form the next batch. So an
     idle queue answers after one statement, and a busy one commits hundreds of calls at once. The items of one call
-    are never split. `run` takes the items of a batch and returns as many results, in their order.
+    are never split. `run` takes the items of a batch and returns as many results, in their order. `observe` is told the
+    size of each batch.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 1000, at_once: int = 1
+        self,
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int = 1000,
+        at_once: int = 1,
+        observe: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._observe = observe
         self._run = run
         self._limit = limit
         self._at_once = at_once
@@ -65,6 +71,7 @@ class Batcher(Generic[T, R]):
 
     async def _run_batch(self, batch: list[tuple[Sequence[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]
+        self._observe(len(items))
         try:
             results = await self._run(items)
         except Exception as error:  # noqa: BLE001 - every error belongs to the callers

@@ -100,6 +100,17 @@ async def prune_jobs_for(seconds: float, database: Database, keep: float, after:
     return count, at
 
 
+class RecountJobs:
+    """Puts the counter of jobs right, for what servers of an older version did beside this one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(self) -> int:
+        """Return how many jobs the counter was away."""
+        return await maintenance.recount_jobs(self._database)
+
+
 class VacuumLiveTables:
     """Clears away the dead rows that claims wade through, once enough jobs were claimed.
 

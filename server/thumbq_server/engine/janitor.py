@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from thumbq_server.engine.outage import Outage
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.errors import Unavailable
 
 log = structlog.get_logger()
@@ -38,8 +39,9 @@ class Duty:
 class Janitor:
     """Runs its duties one after the other. Each duty is safe to run on every server at once."""
 
-    def __init__(self, duties: list[Duty]) -> None:
+    def __init__(self, duties: list[Duty], observer: Observer | None = None) -> None:
         self._duties = duties
+        self._observer = observer or Observer()
 
     async def run(self) -> None:
         """Do what is due, until cancelled."""
@@ -70,6 +72,7 @@ class Janitor:
             log.exception("janitor.failed", duty=duty.name)
         else:
             if done:
+                self._observer.done(duty.name, done)
                 log.info("janitor.done", duty=duty.name, count=done)
         finally:
             duty.ended = time.monotonic()

@@ -26,6 +26,7 @@ from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.versions import Versions
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import job_events, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -72,7 +73,9 @@ class Queue:
         unary_lease_seconds: int,
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer = observer or Observer()
         self.versions = Versions(database)
         self._database = database
         self._policy = policy
@@ -86,10 +89,14 @@ class Queue:
         self._seen = seen
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self.enqueue: Batcher[NewJob, Enqueued] = Batcher(self._enqueue, at_once=len(self._enqueue_lanes))
-        self.complete: Batcher[Completion, Reported] = Batcher(self._complete)
-        self.fail: Batcher[Failure, Reported] = Batcher(self._fail)
-        self.release: Batcher[Token, Verdict] = Batcher(self._release)
+        self.enqueue: Batcher[NewJob, Enqueued] = Batcher(
+            self._enqueue, at_once=len(self._enqueue_lanes), observe=partial(observer.batch, "enqueue")
+        )
+        self.complete: Batcher[Completion, Reported] = Batcher(
+            self._complete, observe=partial(observer.batch, "complete")
+        )
+        self.fail: Batcher[Failure, Reported] = Batcher(self._fail, observe=partial(observer.batch, "fail"))
+        self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
         self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
@@ -197,13 +204,18 @@ class Queue:
         return answers
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
-        return await complete(self._report_lane, items)
+        answers = await complete(self._report_lane, items)
+        self._observer.results("complete", (answer.verdict for answer in answers))
+        return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatcher.wake_in(due_in)
+        self._observer.results("fail", (answer.verdict for answer in answers))
+        dead = sum(answer.verdict is Verdict.OK and answer.due_in is None for answer in answers)
+        self._observer.dead_letters(dead)
         return [Reported(answer.verdict, answer.model_id) for answer in answers]
 
     async def keep(self, living: Sequence[LivingWorker]) -> None:
@@ -215,6 +227,7 @@ class Queue:
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
+        self._observer.results("release", verdicts)
         self.dispatcher.wake()
         return verdicts
 

@@ -10,7 +10,14 @@ import grpc
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import check_at_most, check_error_message, check_model_id, check_thumbnail_url
+from thumbq_server.domain.requests import (
+    MAX_PAGE,
+    check_at_most,
+    check_batch,
+    check_error_message,
+    check_model_id,
+    check_thumbnail_url,
+)
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
@@ -92,6 +99,14 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         version_id = request.model_version_id
         row, cursor = await (self._views.version(version_id) if version_id else self._views.thumbnail(request.model_id))
         return notification_pb2.GetThumbnailResponse(thumbnail=codec.thumbnail(row, cursor, version_id))
+
+    @refusals_as_status
+    async def GetThumbnails(
+        self, request: notification_pb2.GetThumbnailsRequest, context: Any
+    ) -> notification_pb2.GetThumbnailsResponse:
+        check_batch(request.model_ids, "modelIds", MAX_PAGE)
+        rows, cursor = await self._views.thumbnails(request.model_ids)
+        return notification_pb2.GetThumbnailsResponse(thumbnails=map(codec.thumbnail, rows), cursor=str(cursor))
 
     async def _pieces(self, step: Step) -> AsyncIterator[Encoded]:
         """Yield the notifications of a step, some at a time, and let others run in between.

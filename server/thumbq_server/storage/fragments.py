@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+# Jobs by status, from one row and the few that are leased. A job that has not ended and is not leased is Pending.
+COUNTERS = """greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled"""
+COUNTED_IN = "queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l"
 # True while jobs may be handed out. PostgreSQL looks once a statement, into a table that is empty or has one row.
 NOT_PAUSED = "NOT EXISTS (SELECT FROM queue_pause WHERE only_row)"
 # One step of priority outweighs this much waiting: a job is overtaken only by jobs due at most nine steps after it.
@@ -19,7 +23,7 @@ def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProx
     """Return three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
     `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `moves` says how
-    far each counter of ended jobs moves, in SQL. Without rows and moves nothing is written, and the head stays free.
+    far each counter of jobs moves, in SQL. Without rows and moves nothing is written, and the head stays free.
     """
     failed = status == "Failed"
     error_messages = "array_agg(error_message)" if failed else "NULL::text[]"

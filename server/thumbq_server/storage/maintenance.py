@@ -78,12 +78,32 @@ PRUNE_JOBS = Statement(
           FROM old
     ), head AS (
         UPDATE queue_head h
-           SET completed = h.completed - c.completed, failed = h.failed - c.failed,
+           SET jobs = h.jobs - c.count, completed = h.completed - c.completed, failed = h.failed - c.failed,
                cancelled = h.cancelled - c.cancelled
           FROM counted c WHERE c.count > 0
         RETURNING h.seq
     )
     SELECT c.count FROM counted c LEFT JOIN head ON true
+    """,
+)
+
+
+# Two that recount at once would both move the counter. The lock is taken first, by itself: the count then sees what
+# the other has done.
+LOCK_RECOUNT = f"SELECT pg_advisory_xact_lock({0x7468756D6272})"
+
+# A server of a version before the counter adds jobs without counting them. Row and counter are of one snapshot, so
+# what others commit meanwhile moves both alike, and the difference stays true.
+RECOUNT_JOBS = Statement(
+    "jobs_recount",
+    "",
+    """
+    WITH seen AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM jobs) - jobs AS missing FROM queue_head
+    ), moved AS (
+        UPDATE queue_head h SET jobs = h.jobs + s.missing FROM seen s WHERE s.missing <> 0
+    )
+    SELECT abs(missing) FROM seen
     """,
 )
 
@@ -114,6 +134,19 @@ async def prune_log(database: Database, keep: float, limit: int) -> int:
     """Delete up to `limit` commits older than `keep` seconds, the oldest first. Return how many."""
     count: int = (await database.fetch(PRUNE_LOG, keep, limit))[0]["count"]
     return count
+
+
+async def recount_jobs(database: Database) -> int:
+    """Count all jobs, and put the counter right. Return how many it was away."""
+    count: int = await database.run(_recount)
+    return count
+
+
+async def _recount(connection: asyncpg.Connection) -> int:
+    async with connection.transaction():
+        await connection.execute(LOCK_RECOUNT)
+        count: int = await connection.fetchval(RECOUNT_JOBS.text)
+        return count
 
 
 async def vacuum_live_tables(database: Database) -> None:

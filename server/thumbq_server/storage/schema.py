@@ -163,13 +163,14 @@ queue_head = Table(
         nullable=False,
     ),
     Column("seq", BigInteger, CheckConstraint("seq >= 0"), server_default=text("0"), nullable=False),
-    # ended jobs: counting them would read the whole of attempts
+    # ended jobs, and below all jobs: counting them would read every row
     Column("completed", BigInteger, CheckConstraint("completed >= 0"), server_default=text("0"), nullable=False),
     # raised by every server all the time, and where the table was then: a restored one is behind, or elsewhere
     Column("beat", BigInteger, server_default=text("0"), nullable=False),
     Column("identity", Text),
     Column("failed", BigInteger, CheckConstraint("failed >= 0"), server_default=text("0"), nullable=False),
     Column("cancelled", BigInteger, CheckConstraint("cancelled >= 0"), server_default=text("0"), nullable=False),
+    Column("jobs", BigInteger, server_default=text("0"), nullable=False),
     postgresql_with={"fillfactor": 10},
 )
 

@@ -13,6 +13,7 @@ from tests.compatibility.hubs.wire import address
 from tests.compatibility.programs import Program
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
+from tests.support.ports import free_port
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 
@@ -66,9 +67,9 @@ async def _gateways(server: str, count: int) -> AsyncIterator[str]:
 
 
 async def test_a_page_comes_back_to_a_gateway_that_restarts(server: str) -> None:
-    async with running_gateway(server) as http:
+    port = free_port()
+    async with running_gateway(server, http_port=port) as http:
         url = address(http)
-        port = int(url.rpartition(":")[2])
         page_context = Program.started("page", url, "WebSockets", "AllModels")
         page = await page_context.__aenter__()
         await page.says("state", "joined")

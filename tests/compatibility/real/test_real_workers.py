@@ -17,7 +17,7 @@ from tests.compatibility.programs import Program
 from tests.support.http_client import Client
 from tests.support.service import Service
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.node]
 PICTURE = base64.b64encode(animated_webp()).decode()
 
 

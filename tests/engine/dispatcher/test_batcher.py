@@ -72,7 +72,7 @@ async def test_calls_that_arrive_while_a_statement_is_in_flight_are_the_next_bat
         rest = [await division.waiting(2, 3), await division.waiting(4), await division.waiting(5, 6, 7)]
         assert division.batches == [[1]]
     assert await first == [840]
-    assert await at_once(*[asyncio.wait_for(task, 10) for task in rest]) == [[420, 280], [210], [168, 140, 120]]
+    assert await at_once(*[asyncio.wait_for(task, 30) for task in rest]) == [[420, 280], [210], [168, 140, 120]]
     assert division.batches == [[1], [2, 3, 4, 5, 6, 7]]
 
 
@@ -111,7 +111,7 @@ async def test_a_batch_is_bounded_and_never_splits_a_submission(division: Divisi
     with division.lane.held():
         first = await division.in_flight(1)
         rest = [await division.waiting(*items) for items in [(2, 2), (3, 3, 3), (4, 4), (5,) * 9, (6,) * 6, (7,), (8,)]]
-    await at_once(*[asyncio.wait_for(task, 10) for task in (first, *rest)])
+    await at_once(*[asyncio.wait_for(task, 30) for task in (first, *rest)])
     assert division.batches == [[1], [2, 2, 3, 3, 3], [4, 4], [5] * 9, [6] * 6, [7, 8]]
 
 
@@ -189,12 +189,12 @@ async def test_drained_waits_for_the_batch_in_flight_and_for_the_waiting_calls(d
         drained = asyncio.create_task(division.batcher.drained())
         await asyncio.sleep(0)
         assert not drained.done()
-    await asyncio.wait_for(drained, 10)
+    await asyncio.wait_for(drained, 30)
     assert division.batches == [[1], [2]]
-    assert await at_once(*[asyncio.wait_for(task, 10) for task in tasks]) == [[840], [420]]
+    assert await at_once(*[asyncio.wait_for(task, 30) for task in tasks]) == [[840], [420]]
 
 
 async def test_an_idle_batcher_is_drained(division: Division):
-    await asyncio.wait_for(division.batcher.drained(), 10)
+    await asyncio.wait_for(division.batcher.drained(), 30)
     await division.submit([1])
-    await asyncio.wait_for(division.batcher.drained(), 10)
+    await asyncio.wait_for(division.batcher.drained(), 30)

@@ -20,7 +20,7 @@ def ids_of(rows) -> list[int]:
 
 
 async def test_without_a_wait_an_empty_queue_answers_at_once(queue: Queue):
-    assert await asyncio.wait_for(queue.dequeue("js-1", 5, wait=0), 10) == []
+    assert await asyncio.wait_for(queue.dequeue("js-1", 5, wait=0), 30) == []
     assert lane_of(queue.dispatcher).begun == 1
     assert not queue.dispatcher._credits
 
@@ -51,7 +51,7 @@ async def test_a_long_poll_gets_the_job_that_arrives(queue: Queue, others: Queue
     polling = asyncio.create_task(queue.dequeue("js-1", 5, wait=30))
     await until(lambda: lane_of(queue.dispatcher).committed == 1)
     (answer,) = await queue.enqueue([new_job(7)])
-    assert ids_of(await asyncio.wait_for(polling, 10)) == [answer.job_id]
+    assert ids_of(await asyncio.wait_for(polling, 30)) == [answer.job_id]
     assert not queue.dispatcher._credits
 
 
@@ -65,7 +65,7 @@ async def test_one_job_goes_to_one_waiting_call(queue: Queue):
     for model in range(1, 11):
         await queue.enqueue([new_job(model)])
         await until(partial(answered, model))
-    assert sorted(len(rows) for rows in await at_once(*[asyncio.wait_for(poll, 1) for poll in polls])) == [1] * 10
+    assert sorted(len(rows) for rows in await at_once(*[asyncio.wait_for(poll, 30) for poll in polls])) == [1] * 10
 
 
 async def test_a_wait_that_runs_out_leaves_no_claimant_behind(queue: Queue, others: QueueUnderTest):
@@ -157,7 +157,7 @@ async def test_while_postgresql_is_away_every_waiting_call_is_refused(
                 queue.dispatcher.wake()
                 for poll in polls:
                     with pytest.raises(Unavailable):
-                        await asyncio.wait_for(poll, 10)
+                        await asyncio.wait_for(poll, 30)
                 with pytest.raises(Unavailable):
                     await queue.dequeue("js-1", 1, wait=0)
                 with pytest.raises(Unavailable):
@@ -175,7 +175,7 @@ async def test_when_the_server_goes_away_every_waiting_call_is_refused_at_once(q
         await until(lambda: len(queue.dispatcher._credits) == 1)
         queue.dispatcher.pause()
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 30)
     for late in (in_flight, queue.dequeue("js-3", 1, wait=0)):
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(late, 10)
+            await asyncio.wait_for(late, 30)

@@ -66,7 +66,7 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, worker: Worker, 
         queue.dispatcher.wake()
 
     async with running(listen(others.database.dsn, {JOBS: hint})), running(pass_on(others.database)):
-        await asyncio.wait_for(heard.wait(), 10)  # once for whatever came before
+        await asyncio.wait_for(heard.wait(), 30)  # once for whatever came before
         worker.ask(1)
         await until(lambda: worker.deliveries)
         await others.enqueue(new_job(7))

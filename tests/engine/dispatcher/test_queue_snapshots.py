@@ -32,7 +32,7 @@ async def watching(watch: QueueSnapshots) -> AsyncIterator[Callable[[], Awaitabl
     """A watcher: call it for its next snapshot."""
     snapshots = watch.follow()
     assert isinstance(snapshots, AsyncGenerator)
-    yield lambda: asyncio.wait_for(anext(snapshots), 10)
+    yield lambda: asyncio.wait_for(anext(snapshots), 30)
     await snapshots.aclose()
 
 

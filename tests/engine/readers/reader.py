@@ -20,7 +20,7 @@ class Reader:
 
     async def read_on(self) -> None:
         """Read the next commits, which must follow those before."""
-        commits = await asyncio.wait_for(self.hub.after(self.seq), 10)
+        commits = await asyncio.wait_for(self.hub.after(self.seq), 30)
         assert commits[0].seq_first <= self.seq + 1
         for before, after in pairwise(commits):
             assert after.seq_first == before.seq_last + 1

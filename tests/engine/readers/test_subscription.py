@@ -34,7 +34,7 @@ async def steps(subscriptions: Subscriptions, hub: Hub) -> AsyncIterator[AsyncGe
 
 
 async def next_of(steps: AsyncGenerator[Step, None]) -> Step:
-    return await asyncio.wait_for(anext(steps), 10)
+    return await asyncio.wait_for(anext(steps), 30)
 
 
 async def test_each_step_goes_on_where_the_one_before_ended(

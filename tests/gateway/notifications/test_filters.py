@@ -1,9 +1,13 @@
 """Pages that name models and statuses see these alone, and resume where they were."""
 
+from typing import Any
+
 import pytest
 
+from tests.support.conditions import until
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
+from thumbq_gateway.notifications import named_streams
 from thumbq_gateway.notifications.cursor import Cursor
 
 
@@ -71,3 +75,59 @@ async def test_bare_ids_follow_a_filtered_replay(client: Client) -> None:
     async with client.listen("modelId=1&after=earliest") as page:
         assert await page.models(1) == [1]
         assert (await page.frame()).fields == {"id": cursor}
+
+
+NAME = "0123456789abcdef"
+
+
+async def test_a_page_changes_its_models_over_the_same_connection(client: Client) -> None:
+    async with client.listen(f"modelId=1,2&queue=true&stream={NAME}") as page:
+        await page.event("queue")
+        answer = await client.post("/api/notifications/models", {"stream": NAME, "modelIds": [2, 3]})
+        assert answer.status == 204
+        for model_id in (1, 2, 3):
+            await client.announce(model_id)
+        assert await page.models(2) == [2, 3]
+        await client.enqueue(9)
+        assert (await page.event("queue")).data["pending"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"stream": NAME, "modelIds": [1]}, 404),
+        ({"modelIds": [1]}, 400),
+        ({"stream": "short", "modelIds": [1]}, 400),
+        ({"stream": NAME, "modelIds": []}, 400),
+        ({"stream": NAME, "modelIds": [0]}, 400),
+        ({"stream": NAME, "modelIds": list(range(1, 10_002))}, 400),
+        ({"stream": 7, "modelIds": [1]}, 400),
+    ],
+)
+async def test_a_change_of_models_that_cannot_be_is_refused(client: Client, body: Any, status: int) -> None:
+    assert (await client.post("/api/notifications/models", body)).status == status
+
+
+async def test_the_name_of_a_stream_is_forgotten_when_it_ends(client: Client) -> None:
+    async with client.listen(f"modelId=1&stream={NAME}"):
+        assert (await client.post("/api/notifications/models", {"stream": NAME, "modelIds": [2]})).status == 204
+
+    async def gone() -> bool:
+        answer = await client.post("/api/notifications/models", {"stream": NAME, "modelIds": [2]})
+        return answer.status == 404
+
+    await until(gone)
+
+
+async def test_models_that_a_change_adds_count_towards_the_limit_until_the_stream_ends(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named_streams, "_MOST_MODELS", 1_000)
+    many = {"stream": NAME, "modelIds": list(range(1, 1_001))}
+    async with client.listen(f"modelId=1&stream={NAME}"):
+        assert (await client.post("/api/notifications/models", many)).status == 204
+        assert (await client.post("/api/notifications/models", many)).status == 204
+        assert (await client.post("/api/notifications", {"modelIds": list(range(1, 200))})).status == 503
+        assert (await client.post("/api/notifications/models", {"stream": NAME, "modelIds": [1]})).status == 204
+        async with client.post_subscription({"modelIds": list(range(1, 1_001))}):
+            assert (await client.post("/api/notifications/models", many)).status == 503

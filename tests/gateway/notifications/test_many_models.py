@@ -5,7 +5,7 @@ import pytest
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
 from tests.support.waiting import eventually
-from thumbq_gateway.notifications import handler
+from thumbq_gateway.notifications import named_streams
 from thumbq_gateway.notifications.request import MOST_MODELS
 
 MANY = range(1_000_000, 1_000_000 + MOST_MODELS)
@@ -70,7 +70,7 @@ async def test_a_posted_subscription_that_does_not_fit_is_refused(client: Client
 async def test_all_large_subscriptions_together_have_a_limit_and_small_ones_are_always_served(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "_MOST_MODELS", 25_000)
+    monkeypatch.setattr(named_streams, "_MOST_MODELS", 25_000)
     async with running_gateway(server) as http:
         client = Client(http)
         everything = {"modelIds": list(MANY)}

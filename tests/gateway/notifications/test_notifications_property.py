@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import random
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.gateway.notifications.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
 from tests.support.gateway import running_gateway
+from tests.support.ports import free_port
 from tests.support.queue_under_test import new_job
 from tests.support.server import running_server
 from thumbq_server.domain.records import CommitRecord
@@ -36,7 +36,7 @@ class World:
         # the position up to which the log is pruned, or is about to be
         self.pruned = 0
         self.gateways = ["", ""]
-        self.servers = [f"127.0.0.1:{port}" for port in _ports_without_clients(2)]
+        self.servers = [f"127.0.0.1:{port}" for port in (free_port(), free_port())]
         # the last position, once the writers have stopped
         self.end = -1
         # calm: nothing stops and nothing is written any more; over: every subscriber has reached the end
@@ -111,16 +111,6 @@ class World:
             await asyncio.wait_for(self.calm.wait(), self.dice.uniform(least, most))
 
 
-def _ports_without_clients(count: int) -> list[int]:
-    """Return ports outside of the kernel's range for clients, so that they stay free while a server is away."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randint(15_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
-
-
 def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
     """Make listeners of every kind and filter, each with the addresses that it may connect to."""
     filters = [
@@ -141,7 +131,6 @@ def listeners(world: World, cursor: str) -> list[tuple[Listener, list[str]]]:
 # process of the tests.
 @pytest.mark.filterwarnings("ignore:.*unclosed:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("seed", range(3))
 async def test_nobody_misses_anything_without_being_told(database_url: str, seed: int) -> None:
     async with Database(database_url, pool_size=6) as database:

@@ -166,3 +166,16 @@ async def test_a_failed_thumbnail_tells_why_and_is_not_kept(client: Client) -> N
 async def test_a_healthy_gateway_says_so(client: Client) -> None:
     for path in ("/health", "/healthz", "/readyz"):
         assert (await client.get(path)).status == 200, path
+
+
+async def test_the_thumbnails_of_many_models_in_one_request(client):
+    await client.enqueue(7)
+    answer = await client.post("/models/thumbnails", {"modelIds": [8, 7]})
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    alone = (await client.get("/models/7/thumbnail")).json
+    cursor = alone.pop("cursor")
+    assert answer.json["cursor"] == cursor
+    first, second = answer.json["thumbnails"]
+    assert (first["modelId"], first["status"], first["fileUrl"]) == (8, "Pending", None)
+    assert second == {"modelId": 7} | alone
+    assert (await client.post("/models/thumbnails", {"modelIds": []})).status == 400

@@ -19,9 +19,9 @@ from PIL import Image
 
 from tests.render.fuzz.mutation import mutate
 from thumbq.render.child import Limits, RenderFailed
+from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.formats import format_of_name
 from thumbq.render.outputs import Outputs
-from thumbq.render.renderer import Renderer
 from thumbq.render.samples import write_samples
 
 MODELS = Path(__file__).parents[1] / "models"

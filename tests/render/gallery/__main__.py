@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from tests.render.gallery.catalogue import write_gallery
 from thumbq.render.child import Limits
-from thumbq.render.renderer import Renderer
+from thumbq.render.drawing.renderer import Renderer
 
 SHEET = Path(__file__).parents[3] / "docs" / "images" / "contact-sheet.webp"
 CELL, COLUMNS, LABEL = 160, 10, 14

@@ -1,11 +1,16 @@
 """What a server takes for another history of the database, and that several servers agree on it."""
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from tests.support.queue_under_test import new_job
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
+from thumbq_server.storage.workers import register
 
 GOES_BACK = {
     "the beat": "UPDATE queue_head SET beat = 1",
@@ -55,3 +60,38 @@ async def test_what_was_asked_for_in_the_old_history_does_not_run_in_the_new_one
             await lane.fetch("UPDATE queue_head SET completed = 7")
         assert (await other.fetch("SELECT completed FROM queue_head"))[0]["completed"] == 0
         await lane.fetch("UPDATE queue_head SET completed = 7")
+
+
+async def by_a_claim(server: Database) -> None:
+    lane = server.lane()
+    await enqueue(lane, [new_job(1)])
+    assert await claim(lane, await one_credit(server))
+
+
+async def by_an_enqueue(server: Database) -> None:
+    _, claimed = await enqueue_and_claim(server.lane(), [new_job(1)], await one_credit(server))
+    assert claimed
+
+
+async def by_an_enqueue_of_several(server: Database) -> None:
+    _, claimed = await enqueue_and_claim(server.lane(), [new_job(1), new_job(2)], await one_credit(server))
+    assert claimed
+
+
+async def one_credit(server: Database) -> ClaimRequest:
+    return ClaimRequest([await register(server, "w1")], [30])
+
+
+@pytest.mark.parametrize("take", [by_a_claim, by_an_enqueue, by_an_enqueue_of_several])
+async def test_numbers_of_claims_that_would_be_given_again_are_another_history(take, database_url):
+    """A copied data folder is put back before the next beat; no one has read what was written since the copy."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        before = server.history.epoch
+        (copy,) = await other.fetch("SELECT last_value, is_called FROM claim_seq")
+        await take(server)
+        await other.fetch("SELECT setval('claim_seq', $1, $2)", *copy)
+        server.drop_connections()
+        with suppress(Unavailable):  # the beat was asked for in the history that is over
+            await server.beat()
+        assert server.history.epoch != before

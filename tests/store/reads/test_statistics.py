@@ -1,7 +1,14 @@
 """The queue in figures, whatever the log holds."""
 
+import asyncio
+import json
+
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job
-from thumbq_server.storage.reads.statistics import read_activity, read_depth, read_durations
+from thumbq_server.domain.records import Counters
+from thumbq_server.storage.maintenance import recount_jobs
+from thumbq_server.storage.reads.snapshot import take_snapshot
+from thumbq_server.storage.reads.statistics import DEPTH, read_activity, read_depth, read_durations
+from thumbq_server.storage.statements import Statement
 
 
 async def complete(queue: QueueUnderTest, *model_ids: int) -> None:
@@ -31,11 +38,35 @@ async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database)
     assert durations.wait.p99 < 3000
 
 
-async def test_beyond_the_limit_the_number_of_waiting_jobs_is_marked_as_an_estimate(queue, database, monkeypatch):
-    monkeypatch.setattr("thumbq_server.storage.reads.statistics.COUNTED", 2)
-    await queue.enqueued(new_job(1), new_job(2))
-    assert not (await read_depth(database)).pending_is_estimate
-    await queue.enqueued(new_job(3))
-    depth = await read_depth(database)
-    assert depth.pending_is_estimate
-    assert depth.counters.pending >= 3
+async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
+    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+    plan = json.loads(row[0])[0]["Plan"]
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, database):
+    await queue.enqueued(*map(new_job, range(1, 2000)))
+    await database.fetch("VACUUM ANALYZE ready, leases, queue_head")
+    before = await pages_read(queue, DEPTH)
+    await queue.enqueued(*map(new_job, range(2000, 12_000)))
+    await database.fetch("VACUUM ANALYZE ready, leases, queue_head")
+    assert await pages_read(queue, DEPTH) <= before + 3
+    assert (await read_depth(database)).counters.pending == 11_999
+
+
+async def test_waiting_jobs_are_what_is_left_of_all_jobs(queue, database):
+    tokens = await queue.claimed(*map(new_job, range(1, 6)))
+    waiting = await queue.enqueued(*map(new_job, range(6, 10)))
+    await queue.complete(*tokens[:2])
+    await queue.fail(failure(tokens[2]))
+    await queue.cancel(waiting[-1])
+    assert (await read_depth(database)).counters == Counters(4, 2, 2, 0, 1)
+    assert (await take_snapshot(database)).counters == Counters(4, 2, 2, 0, 1)
+
+
+async def test_jobs_that_were_not_counted_are_counted_once_by_servers_that_notice_it_together(queue, database):
+    await queue.enqueued(*map(new_job, range(1, 6)))
+    await database.fetch("UPDATE queue_head SET jobs = 2")
+    found = await asyncio.gather(*(recount_jobs(database) for _ in range(3)))
+    assert sorted(found) == [0, 0, 3]
+    assert (await read_depth(database)).counters.pending == 5

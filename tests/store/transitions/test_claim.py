@@ -128,7 +128,7 @@ async def test_a_claim_passes_by_what_another_is_claiming(queue):
     try:
         async with other.transaction():
             await other.execute("SELECT FROM ready WHERE job_id = $1 FOR UPDATE", first)
-            claimed = await asyncio.wait_for(queue.claim(2), timeout=5)
+            claimed = await asyncio.wait_for(queue.claim(2), timeout=30)
             assert [token.job_id for token in claimed] == [second]
     finally:
         await other.close()

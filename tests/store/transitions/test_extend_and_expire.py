@@ -147,7 +147,7 @@ async def test_an_expiry_passes_by_what_another_is_ending(queue):
     try:
         async with other.transaction():
             await other.execute("SELECT FROM leases WHERE job_id = $1 FOR UPDATE", first.job_id)
-            taken = await asyncio.wait_for(queue.expire(), timeout=5)
+            taken = await asyncio.wait_for(queue.expire(), timeout=30)
             assert [row.job_id for row in taken] == [second.job_id]
     finally:
         await other.close()

@@ -18,7 +18,8 @@ from typing import Self
 
 import asyncpg
 
-from tests.support.programs import LaunchFailed, Program, free_port
+from tests.support.ports import free_port
+from tests.support.programs import LaunchFailed, Program
 from tests.system.chaos.actors.clients import Clients
 from tests.system.chaos.checking.history import INSTALL
 from tests.system.chaos.clock import Clock

@@ -67,7 +67,9 @@ def test_successes_go_into_columns_by_lease_and_the_rest_stay_results():
         ("4-5-h", JobFailed("no")),
         ("5-5-h", None),
     ]
-    results = message(entries, columns=True).results
+    built, unfit = message(entries, columns=True)
+    assert list(unfit) == ["2-6-h"]
+    results = built.results
     (group,) = results.completed
     assert (group.lease, list(group.job_ids)) == ("5-h", [1, 3])
     pictures = (group.thumbnail_paths, group.sizes_bytes, group.widths, group.heights)
@@ -77,6 +79,6 @@ def test_successes_go_into_columns_by_lease_and_the_rest_stay_results():
 
 
 def test_a_server_without_columns_gets_none():
-    results = message([("1-5-h", Thumbnail("/a.png", 1, 2, 3))], columns=False).results
+    results = message([("1-5-h", Thumbnail("/a.png", 1, 2, 3))], columns=False)[0].results
     assert [result.lease_token for result in results.results] == ["1-5-h"]
     assert not results.completed

@@ -133,11 +133,43 @@ def test_a_result_taken_before_is_fine_and_a_stale_one_is_logged(outbox: Outbox,
             1,
             [
                 ResultException(lease_token="1:1", code=ResultCode.RESULT_CODE_ALREADY_DONE, message="done"),
-                ResultException(lease_token="2:1", code=ResultCode.RESULT_CODE_STALE, message="stale"),
+                ResultException(lease_token="2:1", code=ResultCode.RESULT_CODE_STALE, message="stale", job_id=2),
             ],
         )
     assert outbox.empty
-    assert [record.getMessage() for record in caplog.records] == ["A result came too late and was not taken: stale"]
+    assert [record.getMessage() for record in caplog.records] == ["The result of job 2 came too late: stale"]
+    assert str(outbox.refused) == "none refused"  # a release that comes too late loses nothing
+
+
+def test_refused_results_are_counted_once_and_named_by_their_jobs(outbox: Outbox):
+    outbox.complete("1:1", Thumbnail("/a.png", 1, 0, 0))
+    outbox.complete("2:1", PICTURE)
+    outbox.fail("3:1", JobFailed("broken"))
+    assert outbox.take()
+    outbox.acknowledge(
+        1,
+        [
+            ResultException(lease_token="1:1", code=ResultCode.RESULT_CODE_INVALID, message="no width", job_id=1),
+            ResultException(lease_token="2:1", code=ResultCode.RESULT_CODE_STALE, message="stale", job_id=2),
+            ResultException(lease_token="3:1", code=ResultCode.RESULT_CODE_STALE, message="stale"),
+        ],
+    )
+    assert (outbox.refused.completed, outbox.refused.failed) == (2, 1)
+    assert str(outbox.refused) == "3 refused (jobs 1, 2, 3:1)"
+
+    assert outbox.take()  # job 1 as failed
+    outbox.acknowledge(2, [ResultException(lease_token="1:1", code=ResultCode.RESULT_CODE_STALE, job_id=1)])
+    assert (outbox.refused.completed, outbox.refused.failed) == (2, 1)
+
+
+def test_of_many_refused_results_the_first_are_named(outbox: Outbox):
+    for number in range(1, 31):
+        outbox.complete(f"{number}:1", PICTURE)
+    assert outbox.take()
+    stale = ResultCode.RESULT_CODE_STALE
+    outbox.acknowledge(1, [ResultException(lease_token=f"{n}:1", code=stale, job_id=n) for n in range(1, 31)])
+    assert str(outbox.refused).startswith("30 refused (jobs 1, 2, 3, ")
+    assert str(outbox.refused).endswith(", 19, 20 and 10 more)")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +187,7 @@ def test_a_thumbnail_that_the_protocol_cannot_hold_becomes_a_failure(outbox: Out
     (result,) = taken(outbox)
     assert result.WhichOneof("outcome") == "fail"
     assert reason in result.fail.error_message
+    assert outbox.unfit == 1
 
 
 @pytest.mark.parametrize(

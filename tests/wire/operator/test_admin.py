@@ -146,7 +146,7 @@ async def test_a_cancelled_job_is_announced_with_the_present_status_of_its_model
     call = notifications.Subscribe(notification_pb2.SubscribeRequest())
     await call.read()
     await cancel(admin, job_id)
-    (news,) = (await asyncio.wait_for(call.read(), 10)).notifications
+    (news,) = (await asyncio.wait_for(call.read(), 30)).notifications
     assert (news.job_id, news.status) == (job_id, job_pb2.THUMBNAIL_STATUS_NONE)
 
 

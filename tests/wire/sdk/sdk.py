@@ -46,7 +46,7 @@ async def statuses(database: asyncpg.Connection) -> dict[str, int]:
     return {row["status"]: row["count"] for row in rows}
 
 
-async def reached(database: asyncpg.Connection, seconds: float = 20, /, **expected: int) -> None:
+async def reached(database: asyncpg.Connection, seconds: float = 60, /, **expected: int) -> None:
     """Wait until the jobs have these statuses: reached(database, Completed=3)."""
 
     async def check() -> bool:
@@ -65,14 +65,14 @@ async def confirmed(database: asyncpg.Connection, count: int) -> None:
         extended = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '20 s'"
         return bool(await database.fetchval(extended) == count)
 
-    await eventually(check, 20)
+    await eventually(check, 40)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async def check() -> bool:
         return condition()
 
-    await eventually(check, 20)
+    await eventually(check, 40)
 
 
 class Gate:

@@ -20,8 +20,8 @@ from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, statuses, w
 from thumbq import Job, JobFailed, Thumbnail, Worker
 
 PROGRAM = Path(__file__).with_name("blocking_worker.py")
-# A worker that says nothing is given up after 0.9 s, and a delivered job is leased for 1 s.
-QUICK = {"heartbeat_interval": 0.3, "delivery_lease_duration": 1, "lease_duration": 1, "retry_base": 0.05}
+# A worker that says nothing is given up after 1.5 s, and a delivered job is leased for 6 s.
+QUICK = {"heartbeat_interval": 0.5, "delivery_lease_duration": 6, "lease_duration": 6, "retry_base": 0.05}
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
@@ -75,7 +75,7 @@ async def rendered(process: asyncio.subprocess.Process) -> Counter[str]:
 
 async def begun(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return (await process.stdout.readline()).decode().strip()
 
 
@@ -87,8 +87,8 @@ async def error_of(database: asyncpg.Connection) -> str:
 @pytest.mark.parametrize(
     ("jobs", "seconds"),
     [
-        pytest.param(2, 4, id="longer than the server's patience and the lease"),
-        pytest.param(8, 0.4, id="together longer than both"),
+        pytest.param(2, 8, id="longer than the server's patience and the lease"),
+        pytest.param(8, 2, id="together longer than both"),
     ],
 )
 async def test_each_job_is_rendered_once_although_its_handler_blocks_the_loop(
@@ -169,12 +169,12 @@ async def test_a_job_whose_thread_does_not_end_goes_back_when_the_worker_stops(
 
 
 async def test_functions_run_in_as_many_threads_as_there_are_slots(server: str, database: asyncpg.Connection):
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=60)
     outlived = threading.Event()
 
     def handler(job: Job) -> Thumbnail:
         together.wait()
-        if not outlived.wait(10):
+        if not outlived.wait(60):
             raise TimeoutError
         if job.model_id == 4:
             raise JobFailed("not a model", retryable=False)
@@ -184,7 +184,7 @@ async def test_functions_run_in_as_many_threads_as_there_are_slots(server: str, 
     async with working(server, handler, concurrency=4):
 
         async def all_leases_outlived() -> bool:
-            query = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '1.5 s'"
+            query = "SELECT count(*) FROM leases WHERE expires_at > claimed_at + interval '6.5 s'"
             return bool(await database.fetchval(query) == 4)
 
         await eventually(all_leases_outlived)

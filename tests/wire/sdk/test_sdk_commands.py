@@ -154,7 +154,7 @@ async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_ter
     process = await start("watch", "--after", "earliest", server=server)
     assert process.stdout
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while b"Failed" not in (line := await process.stdout.readline()):
                 pass
             assert rb"\x1b[2J\u202e[red]:bomb: the" in line
@@ -181,7 +181,7 @@ async def test_notifications_are_shown_as_they_come(server: str, producer: Produ
     process = await start("watch", "--after", "earliest", server=server)
     assert process.stdout
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert b"model 1        Pending" in await process.stdout.readline()
             await producer.enqueue_one(NewJob(model_id=2, model_hash=HASH))
             assert b"model 2        Pending" in await process.stdout.readline()

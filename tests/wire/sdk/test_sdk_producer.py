@@ -2,14 +2,13 @@
 
 import asyncio
 
-import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, working
-from thumbq import EnqueueOutcome, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail
+from thumbq import EnqueueOutcome, InvalidJob, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail, Unavailable
 
 
 async def complete(job: Job) -> Thumbnail:
@@ -82,9 +81,9 @@ async def test_calls_wait_for_a_server_that_is_away(database_url: str, unused_tc
     job = NewJob(model_id=7, model_hash=HASH)
     async with Producer(address) as patient, Producer(address, timeout=0.1) as impatient:
         enqueuing = asyncio.create_task(patient.enqueue_one(job))
-        with pytest.raises(grpc.aio.AioRpcError) as timed_out:
+        with pytest.raises(Unavailable, match=address) as timed_out:
             await impatient.enqueue_one(job)
-        assert timed_out.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert timed_out.value.retryable
         async with running_server(database_url, grpc_port=unused_tcp_port):
             assert (await enqueuing).outcome == EnqueueOutcome.ENQUEUE_OUTCOME_CREATED
 
@@ -105,7 +104,23 @@ async def test_a_call_that_a_stopping_server_cancels_is_retried(database_url: st
 
 async def test_a_refusal_is_raised_at_once(server: str):
     async with Producer(server) as producer:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await producer.enqueue([NewJob(model_id=7, model_hash=HASH), NewJob(model_id=7, model_hash="short")])
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        good, bad = NewJob(model_id=7, model_hash=HASH), NewJob(model_id=7, model_hash="short")
+        with pytest.raises(InvalidJob, match="modelHash must be a SHA-256") as refused:
+            await producer.enqueue([good, bad])
+        assert not refused.value.retryable
+        with pytest.raises(InvalidJob, match="modelHash must be a SHA-256"):
+            await producer.enqueue_one(bad)
         assert [job async for job in producer.jobs()] == []
+
+
+async def test_the_progress_of_a_long_enqueue_is_told(server: str):
+    counts: list[int] = []
+    async with Producer(server) as producer:
+        jobs = (NewJob(model_id=number + 1, model_hash=HASH) for number in range(10_001))
+        assert len(await producer.enqueue(jobs, progress=counts.append)) == 10_001
+    assert counts == [10_000, 10_001]
+
+
+async def test_outside_of_async_with_an_error_says_what_to_do(server: str):
+    with pytest.raises(RuntimeError, match="use it inside `async with`"):
+        await Producer(server).get(1)

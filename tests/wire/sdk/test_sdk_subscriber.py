@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.server import running_server
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
-from thumbq import Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
+from thumbq import InvalidRequest, Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def complete(job: Job) -> Thumbnail:
 
 async def first(subscriber: Subscriber, count: int) -> list[Notification | Reset]:
     items: list[Notification | Reset] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         async for item in subscriber:
             items.append(item)
             if len(items) == count:
@@ -107,3 +107,12 @@ async def test_a_cursor_that_the_log_does_not_reach_back_to_is_a_reset(
         assert reset.cursor == subscriber.cursor != cursor
         expected = ResetReason.RESET_REASON_TOO_OLD if known else ResetReason.RESET_REASON_MALFORMED
         assert reset.reason == expected
+
+
+async def test_what_the_server_refuses_is_raised_in_the_words_of_the_client(server: str):
+    subscriber = Subscriber(server, model_ids=range(1, 10_002))
+    with pytest.raises(RuntimeError, match="use it inside `async with`"):
+        await anext(aiter(subscriber))
+    async with subscriber:
+        with pytest.raises(InvalidRequest, match="10001 items; at most 10000"):
+            await anext(aiter(subscriber))

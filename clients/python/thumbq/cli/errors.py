@@ -9,6 +9,7 @@ import grpc
 import typer
 from rich.console import Console
 
+from thumbq.client.errors import ThumbqError
 from thumbq.connection import PROXY_VARIABLES, is_local
 from thumbq.producer import JobNotFound
 from thumbq_runtime.text import printable
@@ -27,14 +28,20 @@ def run(server: str, command: Coroutine[Any, Any, None]) -> None:
         raise typer.Exit(130) from None
     except JobNotFound as error:
         fail(f"{str(error).capitalize()}.")
+    except ThumbqError as error:
+        _fail_call(server, error.code, str(error))
     except grpc.aio.AioRpcError as error:
-        match error.code():
-            case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-                fail(f"The server at {server} cannot be reached. {_advice(server)}")
-            case grpc.StatusCode.UNIMPLEMENTED:
-                fail(f"The server at {server} cannot do this; it may be of another version.")
-            case code:
-                fail(printable(error.details() or code.name))
+        _fail_call(server, error.code(), error.details() or error.code().name)
+
+
+def _fail_call(server: str, code: grpc.StatusCode | None, text: str) -> NoReturn:
+    match code:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
+            fail(f"The server at {server} cannot be reached. {_advice(server)}")
+        case grpc.StatusCode.UNIMPLEMENTED:
+            fail(f"The server at {server} cannot do this; it may be of another version.")
+        case _:
+            fail(printable(text))
 
 
 def _advice(server: str) -> str:

@@ -27,7 +27,7 @@ from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
     from thumbq.render.child import Limits
-    from thumbq.render.model_files import ModelSource
+    from thumbq.render.jobs.model_files import ModelSource
     from thumbq.render.outputs import Outputs
 
 _logger = logging.getLogger("thumbq.render")
@@ -74,7 +74,7 @@ def worker(
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
         from thumbq.render.child import Limits
-        from thumbq.render.model_files import model_source
+        from thumbq.render.jobs.model_files import model_source
         from thumbq.render.outputs import SIZE, Outputs, parse_up
     except ModuleNotFoundError as error:
         fail(f"The worker needs the extra 'render' ({error.name} is missing): pip install 'thumbq[render]'")
@@ -105,12 +105,12 @@ async def _work(
     metrics_port: int | None,
 ) -> None:
     from thumbq.render.child import RenderFailed
-    from thumbq.render.events import JobEvents
-    from thumbq.render.handler import ThumbnailMaker
-    from thumbq.render.metrics import RenderMetrics
-    from thumbq.render.renderer import Renderer
+    from thumbq.render.drawing.renderer import Renderer
+    from thumbq.render.jobs.events import JobEvents
+    from thumbq.render.jobs.handler import ThumbnailMaker
+    from thumbq.render.jobs.metrics import RenderMetrics
+    from thumbq.render.jobs.thumbnails import ThumbnailFolder
     from thumbq.render.system_libraries import advice, missing_libraries
-    from thumbq.render.thumbnails import ThumbnailFolder
     from thumbq.worker import Worker
 
     threads = max(1, len(os.sched_getaffinity(0)) // concurrency)

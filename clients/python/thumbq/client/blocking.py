@@ -123,6 +123,10 @@ class BlockingClient:
         """Do as Client.version_thumbnail."""
         return self._run(lambda client: client.version_thumbnail(model_version_id))
 
+    def thumbnails(self, model_ids: Iterable[int]) -> list[Picture]:
+        """Do as Client.thumbnails."""
+        return self._run(lambda client: client.thumbnails(model_ids))
+
     def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Do as Client.log_event."""
         self._run(lambda client: client.log_event(job_id, event_type, message))

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 import grpc
 
-from thumbq.client.errors import ThumbqError, Unavailable, error_of
+from thumbq.client.errors import ThumbqError, error_of
 from thumbq.connection import Backoff, open_channel
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -65,7 +65,7 @@ class Calls:
         Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
         """
         if self._stubs is None:
-            raise RuntimeError("the client is not connected: use it inside `async with` (or `with`, if it blocks)")
+            raise RuntimeError("not connected: use it inside `async with` (or `with`, if it blocks)")
         ends = monotonic() + self._timeout
         backoff = Backoff(limit=2.0)
         while True:
@@ -74,11 +74,5 @@ class Calls:
             except grpc.aio.AioRpcError as error:
                 pause = backoff.pause()
                 if error.code() not in _AWAY or monotonic() + pause >= ends:
-                    raise self._named(error, invalid) from None
+                    raise error_of(error, self._target, invalid) from None
             await asyncio.sleep(pause)
-
-    def _named(self, error: grpc.aio.AioRpcError, invalid: type[ThumbqError] | None) -> ThumbqError:
-        if invalid and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-            return invalid(error.details() or "")
-        named = error_of(error)
-        return Unavailable(f"{self._target}: {named}") if isinstance(named, Unavailable) else named

@@ -15,6 +15,7 @@ from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Pictur
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
 JOBS_PER_CALL = 10_000
+THUMBNAILS_PER_CALL = 1_000
 # The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
 
@@ -139,6 +140,16 @@ class Client:
     async def version_thumbnail(self, model_version_id: int) -> Picture:
         """Return what a page can show for a version of a model now."""
         return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_version_id=model_version_id))
+
+    async def thumbnails(self, model_ids: Iterable[int]) -> list[Picture]:
+        """Return what a page can show for each of any number of models, in their order."""
+        pictures: list[Picture] = []
+        remaining = iter(model_ids)
+        while some := list(islice(remaining, THUMBNAILS_PER_CALL)):
+            request = notification_pb2.GetThumbnailsRequest(model_ids=some)
+            response = await self._calls.call(lambda stubs: stubs.notifications.GetThumbnails, request)
+            pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
+        return pictures
 
     async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Add a line to the log of a job, as a worker may while it renders. Raises NotFound."""

@@ -6,9 +6,13 @@ import grpc
 
 
 class ThumbqError(Exception):
-    """A call did not succeed. `retryable` says whether the same call may succeed later."""
+    """A call did not succeed. `retryable` says whether the same call may succeed later.
+
+    `code` is the status that the server or the connection answered with, where there was an answer.
+    """
 
     retryable = False
+    code: grpc.StatusCode | None = None
 
 
 class InvalidRequest(ThumbqError, ValueError):
@@ -67,7 +71,11 @@ _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
 }
 
 
-def error_of(error: grpc.aio.AioRpcError) -> ThumbqError:
-    """Return the exception that a call's status stands for."""
-    kind = _BY_CODE.get(error.code(), ThumbqError)
-    return kind(error.details() or error.code().name)
+def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError] | None = None) -> ThumbqError:
+    """Return the exception that a call's status stands for; INVALID_ARGUMENT is `invalid`, if that is given."""
+    code = error.code()
+    kind = invalid if invalid and code is grpc.StatusCode.INVALID_ARGUMENT else _BY_CODE.get(code, ThumbqError)
+    text = error.details() or code.name
+    named = kind(f"{target}: {text}" if kind is Unavailable else text)
+    named.code = code
+    return named

@@ -183,8 +183,8 @@ def job_info(job: job_pb2.Job) -> JobInfo:
     )
 
 
-def picture(thumbnail: job_pb2.Thumbnail) -> Picture:
-    """Return a thumbnail in Python's types."""
+def picture(thumbnail: job_pb2.Thumbnail, cursor: str = "") -> Picture:
+    """Return a thumbnail in Python's types. `cursor` belongs to those that were read together."""
     return Picture(
         model_id=thumbnail.model_id,
         status=_THUMBNAIL_STATUSES[thumbnail.status - 1],
@@ -196,7 +196,7 @@ def picture(thumbnail: job_pb2.Thumbnail) -> Picture:
         model_hash=thumbnail.model_hash if thumbnail.HasField("model_hash") else None,
         error_message=thumbnail.error_message if thumbnail.HasField("error_message") else None,
         processed_at=_time(thumbnail.processed_at) if thumbnail.HasField("processed_at") else None,
-        cursor=thumbnail.cursor,
+        cursor=thumbnail.cursor or cursor,
     )
 
 

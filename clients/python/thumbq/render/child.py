@@ -99,7 +99,20 @@ class Child:
         return self._process.pid if self._process else None
 
     async def start(self) -> dict[str, Any]:
-        """Start a fresh process, and return its first line, which says that it is ready; raises RenderFailed."""
+        """Start a fresh process, and return its first line, which says that it is ready; raises RenderFailed.
+
+        A driver may crash while it starts, so a process that dies at its start is started once more.
+        """
+        try:
+            return await self._start()
+        except Crashed:
+            pass
+        try:
+            return await self._start()
+        except Crashed as failure:
+            raise RenderFailed(str(failure), retryable=True) from failure
+
+    async def _start(self) -> dict[str, Any]:
         await self.close()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the child
         self._process = await asyncio.create_subprocess_exec(

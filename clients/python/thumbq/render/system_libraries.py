@@ -19,7 +19,7 @@ def missing_libraries() -> tuple[str, ...]:
     It tries in a process of its own, because the libraries end a process in which a driver is missing.
     Raises ModuleNotFoundError when f3d itself is missing.
     """
-    # Not with `thumbq` loaded: see process.py.
+    # Not with `thumbq` loaded: see drawing/process.py.
     probe = subprocess.run([sys.executable, "-P", "-c", PROBE], check=False, capture_output=True, text=True)
     if "ModuleNotFoundError" in probe.stderr:
         raise ModuleNotFoundError("The renderer f3d is not installed: pip install 'thumbq[render]'")

@@ -97,7 +97,6 @@ class GetStatsResponse(_message.Message):
     CANCELLED_FIELD_NUMBER: _builtins.int
     OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
-    PENDING_IS_ESTIMATE_FIELD_NUMBER: _builtins.int
     PAUSE_FIELD_NUMBER: _builtins.int
     MINUTES_FIELD_NUMBER: _builtins.int
     WAIT_TIME_FIELD_NUMBER: _builtins.int
@@ -109,8 +108,6 @@ class GetStatsResponse(_message.Message):
     failed: _builtins.int
     cancelled: _builtins.int
     paused: _builtins.bool
-    pending_is_estimate: _builtins.bool
-    """More than 100,000 jobs wait, and `pending` is PostgreSQL's estimate."""
     workers: _builtins.int
     """Sessions of workers that were heard of in the last minute."""
     @_builtins.property
@@ -145,7 +142,6 @@ class GetStatsResponse(_message.Message):
         cancelled: _builtins.int = ...,
         oldest_pending_age: _duration_pb2.Duration | None = ...,
         paused: _builtins.bool = ...,
-        pending_is_estimate: _builtins.bool = ...,
         pause: Global___Pause | None = ...,
         minutes: _abc.Iterable[Global___MinuteActivity] | None = ...,
         wait_time: Global___Quantiles | None = ...,
@@ -154,7 +150,7 @@ class GetStatsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "processing_time", b"processing_time", "wait_time", b"wait_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "pending_is_estimate", b"pending_is_estimate", "processing", b"processing", "processing_time", b"processing_time", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "processing", b"processing", "processing_time", b"processing_time", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

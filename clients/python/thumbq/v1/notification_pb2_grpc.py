@@ -59,6 +59,11 @@ class NotificationServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailResponse.FromString,
                 _registered_method=True)
+        self.GetThumbnails = channel.unary_unary(
+                '/thumbq.v1.NotificationService/GetThumbnails',
+                request_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationServiceServicer(object):
@@ -106,6 +111,13 @@ class NotificationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetThumbnails(self, request, context):
+        """Reads what a page can show for many models now, in one call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -133,6 +145,11 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.GetThumbnail,
                     request_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailResponse.SerializeToString,
+            ),
+            'GetThumbnails': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThumbnails,
+                    request_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +287,33 @@ class NotificationService(object):
             '/thumbq.v1.NotificationService/GetThumbnail',
             thumbq_dot_v1_dot_notification__pb2.GetThumbnailRequest.SerializeToString,
             thumbq_dot_v1_dot_notification__pb2.GetThumbnailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThumbnails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.NotificationService/GetThumbnails',
+            thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.SerializeToString,
+            thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class NotificationServiceStub:
     """Writes a notification that no worker caused into the log, to try out a page. It is marked as a test."""
     GetThumbnail: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailRequest, _notification_pb2.GetThumbnailResponse]
     """Reads what a page can show for a model now. A model without any job has the status None."""
+    GetThumbnails: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]
+    """Reads what a page can show for many models now, in one call."""
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
@@ -73,6 +75,8 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     """Writes a notification that no worker caused into the log, to try out a page. It is marked as a test."""
     GetThumbnail: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailRequest, _notification_pb2.GetThumbnailResponse]  # type: ignore[assignment]
     """Reads what a page can show for a model now. A model without any job has the status None."""
+    GetThumbnails: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]  # type: ignore[assignment]
+    """Reads what a page can show for many models now, in one call."""
 
 class NotificationServiceServicer:
     def Subscribe(
@@ -118,5 +122,12 @@ class NotificationServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_notification_pb2.GetThumbnailResponse, _abc.Awaitable[_notification_pb2.GetThumbnailResponse]]:
         """Reads what a page can show for a model now. A model without any job has the status None."""
+
+    def GetThumbnails(
+        self,
+        request: _notification_pb2.GetThumbnailsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_pb2.GetThumbnailsResponse, _abc.Awaitable[_notification_pb2.GetThumbnailsResponse]]:
+        """Reads what a page can show for many models now, in one call."""
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

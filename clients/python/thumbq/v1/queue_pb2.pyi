@@ -529,19 +529,23 @@ class ResultException(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     code: Global___ResultCode.ValueType
     message: _builtins.str
+    job_id: _builtins.int
+    """The job of the lease; 0 when the token is malformed, or was given before a backup was restored."""
     def __init__(
         self,
         *,
         lease_token: _builtins.str = ...,
         code: Global___ResultCode.ValueType = ...,
         message: _builtins.str = ...,
+        job_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "lease_token", b"lease_token", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "job_id", b"job_id", "lease_token", b"lease_token", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,7 @@
 import { ThumbqError } from "../errors.js";
 import type { Frame } from "../network/event_stream.js";
 import { readStream } from "../network/stream.js";
-import { streamAddress, type StreamRequest } from "../network/stream_request.js";
+import { changeModels, newStreamName, streamAddress, type StreamRequest } from "../network/stream_request.js";
 import type { Cursor } from "../types.js";
 import { isEarlier } from "./cursors.js";
 import { openChannel, type Message, type SharedError } from "./messages.js";
@@ -16,6 +16,8 @@ export class Leader {
   readonly #waiting = new Set<string>(); // members that the present connection does not serve yet
   #position: Cursor | undefined; // no member is behind it
   #served = ""; // the filter of the present connection
+  #name = ""; // of the present connection's stream
+  #changes = Promise.resolve();
   #silence = Infinity;
   #connection = new AbortController();
   #wake: () => void = () => undefined;
@@ -45,7 +47,9 @@ export class Leader {
     const request = union(this.#members.values());
     this.#served = filterOf(request);
     this.#latest.clear();
-    const { address, body } = streamAddress(this.#gateway, { ...request, after: this.#position ?? "earliest" });
+    this.#name = newStreamName();
+    const after = this.#position ?? "earliest";
+    const { address, body } = streamAddress(this.#gateway, this.#name, { ...request, after });
     let error: SharedError = { message: "The gateway ended the stream." };
     try {
       for await (const frame of readStream(address, this.#silence, connection.signal, body)) {
@@ -65,6 +69,7 @@ export class Leader {
   #hear(message: Message): void {
     if (message.type === "join") this.#join(message.member, message.request, message.silence);
     else if (message.type === "leave") this.#leave(message.member);
+    else if (message.type === "change") this.#changes = this.#changes.then(() => this.#change(message.member, message.modelIds));
   }
 
   #join(member: string, request: StreamRequest, silence: number): void {
@@ -80,6 +85,21 @@ export class Leader {
     } else {
       this.#admit(member);
     }
+  }
+
+  async #change(member: string, modelIds: readonly number[]): Promise<void> {
+    const request = this.#members.get(member);
+    if (request === undefined) return; // it joins again with its new models
+    this.#members.set(member, { ...request, modelIds });
+    const connection = this.#connection;
+    const wanted = union(this.#members.values());
+    if (filterOf(wanted) !== this.#served) {
+      const isDone = await changeModels(this.#gateway, this.#name, wanted.modelIds, connection.signal);
+      // A connection that was made meanwhile has asked for them itself; a new one replays what came after the position.
+      if (connection === this.#connection && isDone) this.#served = filterOf(wanted);
+      else if (connection === this.#connection) this.#restart();
+    }
+    this.#say({ type: "changed", from: this.#id, member });
   }
 
   #leave(member: string): void {

@@ -12,14 +12,15 @@ const longestQueue = 10_000; // frames that wait for a slow reader
 export class Member {
   readonly #id = crypto.randomUUID();
   readonly #channel: BroadcastChannel;
-  readonly #request: StreamRequest;
+  #request: StreamRequest;
   readonly #silence: number;
   readonly #frames: Frame[] = [];
-  readonly #models: ReadonlySet<number>;
+  #models: ReadonlySet<number>;
   #position: Cursor;
   #leader: string | undefined;
   #error: Error | undefined;
   #wake: () => void = () => undefined;
+  #changed: () => void = () => undefined;
 
   constructor(gateway: URL, request: StreamRequest, silence: number, signal: AbortSignal) {
     this.#channel = openChannel(gateway);
@@ -37,7 +38,20 @@ export class Member {
     this.#say({ type: "join", member: this.#id, request, silence: this.#silence });
   }
 
+  /** Want other models. Fulfilled when every later event of them arrives. */
+  async changeModels(modelIds: readonly number[]): Promise<boolean> {
+    this.#models = new Set(modelIds);
+    this.#request = { ...this.#request, modelIds };
+    await new Promise<void>((resolve) => {
+      this.#changed(); // the answer to this change holds for the ones before as well
+      this.#changed = resolve;
+      this.#say({ type: "change", member: this.#id, modelIds });
+    });
+    return true;
+  }
+
   leave(): void {
+    this.#changed();
     this.#say({ type: "leave", member: this.#id });
     this.#channel.close();
     this.#wake();
@@ -62,6 +76,9 @@ export class Member {
   #hear(message: Message): void {
     if (message.type === "leading") {
       this.join();
+      this.#changed(); // the new leader replays what came after this member's position
+    } else if (message.type === "changed") {
+      if (message.member === this.#id) this.#changed();
     } else if (message.type === "admitted") {
       if (message.member !== this.#id) return;
       this.#leader = message.from;
@@ -112,6 +129,7 @@ export class Member {
 
   #fail(error: Error): void {
     this.#error = error;
+    this.#changed();
     this.#wake();
   }
 

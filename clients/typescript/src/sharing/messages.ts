@@ -14,6 +14,8 @@ export type Message =
   | { type: "leading"; from: string } // a tab has become the leader: join it
   | { type: "join"; member: string; request: StreamRequest; silence: number }
   | { type: "leave"; member: string }
+  | { type: "change"; member: string; modelIds: readonly number[] }
+  | { type: "changed"; from: string; member: string } // every later event of its models reaches the member
   | { type: "admitted"; from: string; member: string; frames: Frame[] } // what follows is complete for this member
   | { type: "frame"; from: string; frame: Frame }
   | { type: "ended"; from: string; error: SharedError };

@@ -1,11 +1,17 @@
 import { Thumbq } from "../api.js";
 import type { Frame } from "../network/event_stream.js";
 import { readStream } from "../network/stream.js";
-import { streamAddress, type StreamRequest } from "../network/stream_request.js";
+import { changeModels, newStreamName, streamAddress, type StreamRequest } from "../network/stream_request.js";
 import { isVisible, onVisibility, visible } from "../network/visibility.js";
 import { isPosition } from "./cursors.js";
 import { Member } from "./member.js";
 import { Tab } from "./tab.js";
+
+/** A stream that is being read. */
+export interface OpenStream {
+  /** Set while the stream is open: have it send the events of these models. False: only a new stream has them. */
+  changeModels?: (modelIds: readonly number[]) => Promise<boolean>;
+}
 
 /** Read a stream. In a page, all tabs of the origin share one connection, and a hidden tab holds none. */
 export async function* openStream(
@@ -13,15 +19,16 @@ export async function* openStream(
   request: StreamRequest,
   silence: number,
   signal: AbortSignal,
+  open: OpenStream,
 ): AsyncGenerator<Frame> {
   if (!canShare()) {
-    yield* ownStream(gateway, request, silence, signal);
+    yield* ownStream(gateway, request, silence, signal, open);
     return;
   }
   // "latest" is a place that each tab has to itself, so it becomes a cursor first.
   const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
-  if (isPosition(after)) yield* sharedStream(gateway, { ...request, after }, silence, signal);
-  else yield* ownStream(gateway, request, silence, signal);
+  if (isPosition(after)) yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
+  else yield* ownStream(gateway, request, silence, signal, open);
 }
 
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
@@ -35,8 +42,10 @@ async function* sharedStream(
   request: StreamRequest,
   silence: number,
   signal: AbortSignal,
+  open: OpenStream,
 ): AsyncGenerator<Frame> {
   const member = new Member(gateway, request, silence, signal);
+  open.changeModels = (modelIds) => member.changeModels(modelIds);
   const tab = Tab.of(gateway);
   const rejoin = ({ persisted }: PageTransitionEvent): void => {
     if (persisted) member.join();
@@ -67,16 +76,23 @@ async function* ownStream(
   request: StreamRequest,
   silence: number,
   signal: AbortSignal,
+  open: OpenStream,
 ): AsyncGenerator<Frame> {
-  let after = request.after;
+  let { after, modelIds } = request;
   while (!signal.aborted) {
     await visible(signal);
     const connection = new AbortController();
     const end = (): void => connection.abort();
     const stop = onVisibility(() => !isVisible() && end());
     signal.addEventListener("abort", end);
+    const name = newStreamName();
+    open.changeModels = (changed) => {
+      modelIds = changed;
+      // A hidden page asks for them when it connects again, from where it was.
+      return isVisible() ? changeModels(gateway, name, changed, connection.signal) : Promise.resolve(true);
+    };
     try {
-      const { address, body } = streamAddress(gateway, { ...request, after });
+      const { address, body } = streamAddress(gateway, name, { ...request, modelIds, after });
       for await (const frame of readStream(address, silence, connection.signal, body)) {
         after = frame.id ?? after;
         yield frame;

@@ -72,6 +72,10 @@ export class Thumbq {
     thumbnail(modelId, options) {
         return this.#send("GET", `models/${modelId}/thumbnail`, options);
     }
+    /** Read the present thumbnails of 1 to 1,000 models in one request. The answers are in the order of the ids. */
+    thumbnails(modelIds, options) {
+        return this.#post("models/thumbnails", { modelIds }, options);
+    }
     /** Read the head of the notification log. Load your state after it, then subscribe from this cursor. */
     async cursor(options) {
         return (await this.#send("GET", "api/notifications/cursor", options)).cursor;

@@ -2,66 +2,136 @@
 import { gatewayAddress, pictureAddress } from "./addresses.js";
 import { Thumbq } from "./api.js";
 import { runCallback } from "./callback.js";
+import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
-const concurrency = 5; // models that are loaded in parallel; browsers open six connections to one host
+import { BackOff, pause } from "./network/back_off.js";
+const mostAtOnce = 1_000; // models that one request reads
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options) {
-    const gateway = gatewayAddress(options.url);
-    const modelIds = [...new Set(options.modelIds)];
-    if (modelIds.length === 0)
-        return followNothing();
-    const api = new Thumbq({ url: gateway });
-    const pictures = new Map();
-    const loadedAt = new Map();
-    function show(modelId, status, errorMessage) {
-        const pictureUrl = pictures.get(modelId);
-        return runCallback(() => options.onThumbnail({ modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined }));
-    }
-    async function load(modelId, signal) {
-        const { status, fileUrl, errorMessage, processedAt, cursor } = await api.thumbnail(modelId, { signal });
-        if (fileUrl === null)
-            pictures.delete(modelId);
-        else
-            pictures.set(modelId, pictureAddress(gateway, fileUrl, processedAt));
-        loadedAt.set(modelId, cursor);
-        await show(modelId, status, errorMessage);
-    }
-    async function loadAll(signal) {
-        const waiting = modelIds.values();
-        const lane = async () => {
-            for (const modelId of waiting)
-                await load(modelId, signal);
+    return new Follower(options);
+}
+class Follower {
+    closed;
+    #gateway;
+    #api;
+    #options;
+    #listener;
+    #closing = new AbortController();
+    #models;
+    #pictures = new Map();
+    #positions = new Map(); // of what is shown of each model
+    #added = new Set(); // models that are not loaded yet
+    #isAdding = false;
+    constructor(options) {
+        this.#gateway = gatewayAddress(options.url);
+        this.#api = new Thumbq({ url: this.#gateway });
+        this.#options = options;
+        this.#models = new Set(options.modelIds);
+        const events = {
+            ...options,
+            modelIds: [...this.#models],
+            onThumbnail: this.#change.bind(this),
+            onReset: (_reset, signal) => this.#load([...this.#models], signal),
         };
-        const lanes = await Promise.allSettled(Array.from({ length: concurrency }, lane));
-        const failed = lanes.find((outcome) => outcome.status === "rejected");
-        if (failed)
-            throw failed.reason;
+        this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+        this.closed = this.#listener.closed;
     }
-    return new Listener(gateway, {
-        ...options,
-        modelIds,
-        onThumbnail({ modelId, status, thumbnailUrl, errorMessage, timestamp }, cursor) {
-            if (!isLater(cursor, loadedAt.get(modelId)))
-                return undefined;
-            if (thumbnailUrl !== null)
-                pictures.set(modelId, pictureAddress(gateway, thumbnailUrl, timestamp));
-            return show(modelId, status, errorMessage);
-        },
-        onReset: (_reset, signal) => loadAll(signal),
-    }, async (signal) => {
-        const cursor = await api.cursor({ signal });
-        await loadAll(signal);
+    get cursor() {
+        return this.#listener.cursor;
+    }
+    close() {
+        this.#closing.abort();
+        this.#listener.close();
+    }
+    add(...modelIds) {
+        const wasEmpty = this.#models.size === 0;
+        for (const modelId of modelIds) {
+            if (this.#models.has(modelId))
+                continue;
+            this.#models.add(modelId);
+            if (!wasEmpty)
+                this.#added.add(modelId); // otherwise the start loads them
+        }
+        if (wasEmpty)
+            void this.#listener.changeModels(this.#models);
+        else if (this.#added.size > 0 && !this.#isAdding)
+            void this.#loadAdded();
+    }
+    remove(...modelIds) {
+        for (const modelId of modelIds) {
+            this.#models.delete(modelId);
+            this.#added.delete(modelId);
+            this.#pictures.delete(modelId);
+            this.#positions.delete(modelId);
+        }
+        if (this.#models.size === 0)
+            void this.#listener.changeModels(this.#models);
+    }
+    /** Load the models that were added, once their events arrive: so no change falls in between. */
+    async #loadAdded() {
+        const backOff = new BackOff(this.#options.longestPause ?? 30_000);
+        this.#isAdding = true;
+        await Promise.resolve(); // a page adds its models one by one, and one request is enough for them
+        while (this.#added.size > 0 && !this.#closing.signal.aborted) {
+            const models = [...this.#added];
+            try {
+                await this.#listener.changeModels(this.#models);
+                await this.#load(models, this.#closing.signal);
+                for (const modelId of models)
+                    this.#added.delete(modelId);
+            }
+            catch (error) {
+                if (error instanceof ThumbqError && error.isFinal)
+                    break;
+                await pause(backOff.next(), this.#closing.signal);
+            }
+        }
+        this.#isAdding = false;
+    }
+    async #start(signal) {
+        const cursor = await this.#api.cursor({ signal });
+        await this.#load([...this.#models], signal);
         return cursor;
-    });
+    }
+    async #load(modelIds, signal) {
+        for (let first = 0; first < modelIds.length; first += mostAtOnce) {
+            const { thumbnails, cursor } = await this.#api.thumbnails(modelIds.slice(first, first + mostAtOnce), { signal });
+            for (const { modelId, status, fileUrl, errorMessage, processedAt } of thumbnails) {
+                if (!this.#models.has(modelId) || isOlder(cursor, this.#positions.get(modelId)))
+                    continue;
+                if (fileUrl === null)
+                    this.#pictures.delete(modelId);
+                else
+                    this.#pictures.set(modelId, pictureAddress(this.#gateway, fileUrl, processedAt));
+                this.#positions.set(modelId, cursor);
+                await this.#show(modelId, status, errorMessage);
+            }
+        }
+    }
+    #change(notification, cursor) {
+        const { modelId, status, thumbnailUrl, errorMessage, timestamp } = notification;
+        if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId)))
+            return undefined;
+        this.#positions.set(modelId, cursor);
+        if (thumbnailUrl !== null)
+            this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
+        return this.#show(modelId, status, errorMessage);
+    }
+    #show(modelId, status, errorMessage) {
+        const pictureUrl = this.#pictures.get(modelId);
+        const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
+        return runCallback(() => this.#options.onThumbnail(thumbnail));
+    }
 }
-function followNothing() {
-    let close;
-    const closed = new Promise((resolve) => (close = resolve));
-    return { close, cursor: undefined, closed };
-}
-/** Return whether an event is newer than the loaded state. An event of another log counts as newer. */
-function isLater(cursor, loaded) {
+/** Return whether an event is newer than what is shown. An event of another log counts as newer. */
+function isLater(cursor, shown) {
     const [epoch, seq] = cursor.split("-");
-    const [loadedEpoch, loadedSeq] = loaded?.split("-") ?? [];
-    return epoch !== loadedEpoch || Number(seq) > Number(loadedSeq);
+    const [shownEpoch, shownSeq] = shown?.split("-") ?? [];
+    return epoch !== shownEpoch || Number(seq) > Number(shownSeq);
+}
+/** Return whether a state that was read is older than what is shown: an event of a model that was added overtook it. */
+function isOlder(cursor, shown) {
+    const [epoch, seq] = cursor.split("-");
+    const [shownEpoch, shownSeq] = shown?.split("-") ?? [];
+    return epoch === shownEpoch && Number(seq) < Number(shownSeq);
 }

@@ -11,16 +11,24 @@ export class Listener {
     #gateway;
     #options;
     #start;
+    #needsModels;
     #modelIds;
     #backOff;
     #closing = new AbortController();
+    #connection = new AbortController();
+    #stream = {};
+    #wake = () => undefined;
     #position;
     #state;
-    /** @param start returns the first position; called until it succeeds */
-    constructor(gateway, options, start) {
+    /**
+     * @param start returns the first position; called until it succeeds
+     * @param needsModels without any models, there is no connection; otherwise there are events of all models
+     */
+    constructor(gateway, options, start, needsModels = false) {
         this.#gateway = gateway;
         this.#options = options;
         this.#start = start;
+        this.#needsModels = needsModels;
         this.#modelIds = new Set(options.modelIds);
         this.#backOff = new BackOff(options.longestPause ?? longestPause);
         this.closed = Promise.resolve().then(() => this.#listen());
@@ -30,13 +38,33 @@ export class Listener {
     }
     close() {
         this.#closing.abort();
+        this.#connection.abort();
+        this.#wake();
+    }
+    /** Want other models from now on. Fulfilled when every later event of them arrives. */
+    async changeModels(modelIds) {
+        this.#modelIds = new Set(modelIds);
+        this.#wake();
+        if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds])))
+            return;
+        this.#connection.abort(); // the next one begins where this one is
     }
     get #isClosed() {
         return this.#closing.signal.aborted;
     }
+    get #isIdle() {
+        return this.#needsModels && this.#modelIds.size === 0;
+    }
     async #listen() {
-        this.#setState("connecting");
         while (!this.#isClosed) {
+            if (this.#isIdle) {
+                this.#position = undefined; // whatever comes later is loaded
+                await new Promise((resolve) => (this.#wake = resolve));
+                continue;
+            }
+            if (this.#state === undefined)
+                this.#setState("connecting");
+            this.#connection = new AbortController();
             let leastPause = 0;
             try {
                 this.#position ??= await this.#start(this.#closing.signal);
@@ -50,6 +78,11 @@ export class Listener {
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }
             }
+            finally {
+                this.#stream = {};
+            }
+            if (this.#connection.signal.aborted)
+                continue; // other models are wanted
             this.#setState("reconnecting");
             await pause(leastPause + this.#backOff.next(), this.#closing.signal);
         }
@@ -58,11 +91,12 @@ export class Listener {
     async #connect(position) {
         const { statuses = [], onQueue } = this.#options;
         const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
-        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, this.#closing.signal);
+        const { signal } = this.#connection;
+        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
-            if (this.#isClosed)
+            if (signal.aborted)
                 return false;
             this.#backOff.succeeded(frame.retry);
             if (frame.event === "reset") {
@@ -91,7 +125,8 @@ export class Listener {
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
-            if (this.#modelIds.size > 0 && !this.#modelIds.has(notification.modelId))
+            const isFiltered = this.#needsModels || this.#modelIds.size > 0;
+            if (isFiltered && !this.#modelIds.has(notification.modelId))
                 return;
             await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }

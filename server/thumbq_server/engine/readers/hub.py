@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import takewhile
 
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.wakeup import Broadcast, WakeUp
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -50,7 +52,10 @@ class Hub:
     the log. Both are contiguous, so going from one to the other neither skips nor repeats.
     """
 
-    def __init__(self, database: Database, *, ring_size: int = 10_000, poll: float = 1.0) -> None:
+    def __init__(
+        self, database: Database, *, ring_size: int = 10_000, poll: float = 1.0, observer: Observer | None = None
+    ) -> None:
+        self._observer = observer or Observer()
         self._database = database
         self._ring_size = ring_size
         self._ring: deque[Commit] = deque()
@@ -192,6 +197,7 @@ class Hub:
                 # The log was pruned meanwhile. Readers before the hole must find it, so they have to read the log.
                 self._ring.clear()
                 self._ring_events = 0
+            self._observer.notified(max(0.0, (datetime.now(UTC) - rows[0].created_at).total_seconds()))
             for row in rows:
                 commit = Commit(row)
                 self._ring.append(commit)

@@ -18,7 +18,7 @@ from thumbq_server.storage.job_events import list_events
 from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.jobs import list_jobs, read_job
-from thumbq_server.storage.reads.thumbnails import read_thumbnail
+from thumbq_server.storage.reads.thumbnails import read_thumbnail, read_thumbnails
 
 
 class JobPage(NamedTuple):
@@ -63,6 +63,11 @@ class Views:
         """Return what to show for a model."""
         cursor = await self.cursor()
         return await read_thumbnail(self._database, model_id), cursor
+
+    async def thumbnails(self, model_ids: Sequence[int]) -> tuple[list[ThumbnailRecord], Cursor]:
+        """Return what to show for each of these models, in their order."""
+        cursor = await self.cursor()
+        return await read_thumbnails(self._database, model_ids), cursor
 
     async def version(self, version_id: int) -> tuple[ThumbnailRecord, Cursor]:
         """Return what to show for a version of a model. A version that no producer has named has status None."""

@@ -107,7 +107,7 @@ def _read_one_by_one(group: Successes, paths: PathRule, history: str) -> ReadRes
         except StaleLease:
             exceptions.append(stale_exception(lease_token))
         except Invalid as error:
-            exceptions.append(malformed_exception(lease_token, error))
+            exceptions.append(malformed_exception(lease_token, error, max(job_id, 0)))
     return ReadResults(Report(completions, [], []), exceptions)
 
 

@@ -76,7 +76,7 @@ def version_file_url(version_id: int) -> str:
     return f"/model-versions/{version_id}/thumbnail/file"
 
 
-def thumbnail(row: ThumbnailRecord, cursor: Cursor, version_id: int = 0) -> job_pb2.Thumbnail:
+def thumbnail(row: ThumbnailRecord, cursor: Cursor | None = None, version_id: int = 0) -> job_pb2.Thumbnail:
     """Return what to show for a model or a version, read when the log stood at the cursor or later."""
     has_file = row.path is not None
     url = version_file_url(version_id) if version_id else file_url(row.model_id)
@@ -93,7 +93,7 @@ def thumbnail(row: ThumbnailRecord, cursor: Cursor, version_id: int = 0) -> job_
         processed_at=optional_timestamp(row.processed_at),
         path=row.path,
         model_hash=row.model_hash.hex() if row.model_hash else None,
-        cursor=str(cursor),
+        cursor="" if cursor is None else str(cursor),
     )
 
 

@@ -24,7 +24,6 @@ def statistics(found: Statistics) -> admin_pb2.GetStatsResponse:
         **depth.counters._asdict(),
         oldest_pending_age=None if depth.oldest_age is None else duration(depth.oldest_age),
         paused=depth.pause is not None,
-        pending_is_estimate=depth.pending_is_estimate,
         pause=pause(depth.pause),
         minutes=[
             admin_pb2.MinuteActivity(minute=timestamp(row.minute), completed=row.completed, failed=row.failed)

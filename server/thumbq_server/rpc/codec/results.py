@@ -40,6 +40,7 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule, history: st
     releases: list[Token] = []
     exceptions: list[queue_pb2.ResultException] = []
     for result in results:
+        token = None
         try:
             token = parse_token(result.lease_token, history)
             match result.WhichOneof("outcome"):
@@ -54,7 +55,7 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule, history: st
         except StaleLease:
             exceptions.append(stale_exception(result.lease_token))
         except Invalid as error:
-            exceptions.append(malformed_exception(result.lease_token, error))
+            exceptions.append(malformed_exception(result.lease_token, error, token.job_id if token else 0))
     return ReadResults(Report(completions, failures, releases), exceptions)
 
 
@@ -63,10 +64,10 @@ def stale_exception(lease_token: str) -> queue_pb2.ResultException:
     return _exception(echo(lease_token), Verdict.STALE)
 
 
-def malformed_exception(lease_token: str, error: Invalid) -> queue_pb2.ResultException:
-    """Return what a worker learns of a result that is malformed."""
+def malformed_exception(lease_token: str, error: Invalid, job_id: int) -> queue_pb2.ResultException:
+    """Return what a worker learns of a result that is malformed. `job_id` 0: it is unknown."""
     return queue_pb2.ResultException(
-        lease_token=echo(lease_token), code=queue_pb2.RESULT_CODE_INVALID, message=str(error)
+        lease_token=echo(lease_token), code=queue_pb2.RESULT_CODE_INVALID, message=str(error), job_id=job_id
     )
 
 
@@ -107,12 +108,13 @@ def read_failure(request: queue_pb2.FailJobRequest, history: str) -> Failure:
 
 def result_exception(token: Token, verdict: Verdict, history: str) -> queue_pb2.ResultException:
     """Return what a worker learns of a result that was not simply taken."""
-    return _exception(format_token(*token, history), verdict)
+    return _exception(format_token(*token, history), verdict, token.job_id)
 
 
-def _exception(lease_token: str, verdict: Verdict) -> queue_pb2.ResultException:
+def _exception(lease_token: str, verdict: Verdict, job_id: int = 0) -> queue_pb2.ResultException:
     return queue_pb2.ResultException(
         lease_token=lease_token,
         code=EXCEPTION_CODE[verdict],
         message=f"The result was not taken: {verdict.value}.",
+        job_id=job_id,
     )

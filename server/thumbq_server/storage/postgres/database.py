@@ -1,6 +1,7 @@
 """The way of one server process to PostgreSQL: lanes for the hot path, a pool for the rest."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -9,6 +10,7 @@ from weakref import WeakSet
 import asyncpg
 
 from thumbq_runtime.connections import POOL_SIZE
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.disk import Disk
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
 from thumbq_server.storage.postgres.hints import Hints
@@ -28,7 +30,15 @@ Row = asyncpg.Record
 class Database:
     """Where one server process reaches PostgreSQL."""
 
-    def __init__(self, dsn: str, *, statement_timeout: float = 30.0, pool_size: int = POOL_SIZE) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        statement_timeout: float = 30.0,
+        pool_size: int = POOL_SIZE,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer or Observer()
         self.dsn = dsn
         self._statement_timeout = statement_timeout
         self._pool_size = pool_size
@@ -112,7 +122,9 @@ class Database:
     async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
         if self._pool is None:
             raise Unavailable("not connected")
+        began = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+            self._observer.pool_wait(time.perf_counter() - began)
             try:
                 return await work(connection)
             except asyncpg.ReadOnlySQLTransactionError:

@@ -22,7 +22,8 @@ _LEAP = 1_000_000
 _IDENTITY = """(SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid"""
-_COLUMNS = f"epoch, seq, beat, identity, {_IDENTITY} AS present_identity"
+_CLAIMS = "coalesce(pg_sequence_last_value('claim_seq'::regclass), 0)"
+_COLUMNS = f"epoch, seq, beat, {_CLAIMS} AS claims, identity, {_IDENTITY} AS present_identity"
 
 LOOK = Statement("history_look", "", f"SELECT {_COLUMNS} FROM queue_head")
 
@@ -43,6 +44,7 @@ class _Place(NamedTuple):
     epoch: str
     seq: int
     beat: int
+    claims: int
     identity: str | None
     present_identity: str
 
@@ -50,8 +52,9 @@ class _Place(NamedTuple):
 class History:
     """The history that one server works on. It looks at each new connection, and with each beat.
 
-    Every server raises the beat in the table all the time. When a server finds a beat, or a head of the log, before one
-    that it has seen, commits are lost. When the table carries another identity than the database has, it was copied.
+    Every server raises the beat in the table all the time. When a server finds a beat, a head of the log, or a number
+    of claims before one that it has seen, commits are lost. When the table carries another identity than the database
+    has, it was copied.
     """
 
     def __init__(self) -> None:
@@ -91,6 +94,12 @@ class History:
         if version == self.version and known is not None and seq > known.seq:
             self._known = known._replace(seq=seq)
 
+    def has_claimed(self, lease_seq: int, version: int) -> None:
+        """Note the number of a claim, at this version: a history that would give it again is another one."""
+        known = self._known
+        if version == self.version and known is not None and lease_seq > known.claims:
+            self._known = known._replace(claims=lease_seq)
+
     async def _judge(self, connection: Any, statement: Statement) -> None:
         while True:
             # An answer is compared with what was known before the question: answers may overtake each other.
@@ -115,7 +124,8 @@ class History:
     def _take(self, place: _Place) -> None:
         known = self._known
         if known is not None and known.epoch == place.epoch:
-            place = place._replace(seq=max(known.seq, place.seq), beat=max(known.beat, place.beat))
+            seq, beat, claims = map(max, known[1:4], place[1:4])
+            place = place._replace(seq=seq, beat=beat, claims=claims)
         self._known = place
         if place.epoch != self.epoch:
             is_change = self.epoch != ""
@@ -132,7 +142,9 @@ def _is_other(place: _Place, known: _Place | None) -> bool:
         return True
     if known is None:
         return False
-    return place.beat < known.beat or (place.epoch == known.epoch and place.seq < known.seq)
+    if place.beat < known.beat:
+        return True
+    return place.epoch == known.epoch and (place.seq < known.seq or place.claims < known.claims)
 
 
 async def _identify(connection: Any, place: _Place) -> None:

@@ -35,7 +35,7 @@ class Lane:
         disk: Disk | None = None,
     ) -> None:
         self._dsn = dsn
-        self._history = history or History()
+        self.history = history or History()
         self.hints = hints or Hints()
         self._room = room or Room()
         self._disk = disk or Disk()
@@ -49,7 +49,7 @@ class Lane:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""
-        history = self._history.version
+        history = self.history.version
         async with self._lock, as_unavailable(self._disk.note):
             return await until_done(partial(self._run_once, work, history))
 
@@ -58,9 +58,9 @@ class Lane:
             connection = self._connection
             if connection is None or connection.is_closed():
                 connection = await self._room.for_one(partial(connect, self._dsn, self._statement_timeout))
-                await self._history.look(connection)
+                await self.history.look(connection)
                 self._connection = connection
-            if history != self._history.version:
+            if history != self.history.version:
                 raise Unavailable("the database has another history than when this was asked for")
             return await work(connection)
         except asyncpg.ReadOnlySQLTransactionError:

@@ -1,6 +1,7 @@
 """The queue as a whole: the counters, and the jobs under way."""
 
 from thumbq_server.domain.records import Counters, Rendering, Snapshot
+from thumbq_server.storage.fragments import COUNTED_IN, COUNTERS
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
@@ -8,11 +9,7 @@ from thumbq_server.storage.statements import Statement
 COUNT = Statement(
     "snapshot_count",
     "",
-    """
-    SELECT (SELECT count(*) FROM ready) AS pending, (SELECT count(*) FROM leases) AS processing,
-           completed, failed, cancelled, now() AS timestamp
-      FROM queue_head
-    """,
+    f"SELECT {COUNTERS}, now() AS timestamp FROM {COUNTED_IN}",
 )
 
 # The columns stand in the order of Rendering.

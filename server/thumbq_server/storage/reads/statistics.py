@@ -1,30 +1,27 @@
 """The queue in figures. Nothing here reads more rows when there are more jobs.
 
-Ended jobs are counted in `queue_head`; rates and durations come from the end of the log (docs/decisions/0030).
+Jobs are counted in `queue_head`; rates and durations come from the end of the log (docs/decisions/0030).
 """
 
 from thumbq_server.domain.operations import Depth, Durations, MinuteActivity, Pause, Quantiles
 from thumbq_server.domain.records import Counters
+from thumbq_server.storage.fragments import COUNTED_IN, COUNTERS
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
-# Pending jobs are counted so far; beyond, PostgreSQL's own estimate is as good.
-COUNTED = 100_000
 SAMPLES = 500
 
 DEPTH = Statement(
     "statistics_depth",
-    "limit bigint",
-    """
-    SELECT (SELECT count(*) FROM (SELECT FROM ready LIMIT $1) r) AS pending,
-           pg_stat_get_live_tuples('ready'::regclass) AS estimate,
-           (SELECT count(*) FROM leases) AS processing, h.completed, h.failed, h.cancelled,
+    "",
+    f"""
+    SELECT {COUNTERS},
            (SELECT extract(epoch FROM now() - min(run_at))::float8
               FROM (SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000) next
              WHERE run_at <= now()) AS oldest_age,
            (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
            p.paused_at, p.paused_by, p.reason
-      FROM queue_head h LEFT JOIN queue_pause p ON true
+      FROM {COUNTED_IN} LEFT JOIN queue_pause p ON true
     """,
 )
 
@@ -94,12 +91,9 @@ DURATIONS = Statement(
 
 async def read_depth(database: Database) -> Depth:
     """Return how many jobs there are, who works, and whether the queue is paused."""
-    (row,) = await database.fetch(DEPTH, COUNTED + 1)
-    many = row["pending"] > COUNTED
-    pending = max(row["pending"], row["estimate"]) if many else row["pending"]
-    counters = Counters(pending, row["processing"], row["completed"], row["failed"], row["cancelled"])
-    pause = Pause(row["paused_at"], row["paused_by"], row["reason"]) if row["paused_at"] else None
-    return Depth(counters, many, row["oldest_age"], row["workers"], pause)
+    ((*counters, oldest_age, workers, paused_at, paused_by, reason),) = await database.fetch(DEPTH)
+    pause = Pause(paused_at, paused_by, reason) if paused_at else None
+    return Depth(Counters._make(counters), oldest_age, workers, pause)
 
 
 async def read_activity(database: Database) -> list[MinuteActivity]:

@@ -33,6 +33,8 @@ _CREATED = """created AS (
         RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
     )"""
 
+_COUNTED = {"jobs": "count(*)"}
+
 CREATE = Statement(
     "enqueue",
     _PARAMETERS,
@@ -41,7 +43,7 @@ CREATE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM created
-    ), {announce("Pending", "created")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
     """,
@@ -68,7 +70,7 @@ CREATE_AND_CLAIM = Statement(
         SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
           FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
         RETURNING job_id
-    ), {announce("Pending", "created")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
            count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
@@ -98,7 +100,7 @@ CREATE_ONE = Statement(
         INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
         SELECT {rank("due_at", "$3")}, job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
     ), head AS (
-        UPDATE queue_head SET seq = seq + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
+        UPDATE queue_head SET seq = seq + 1, jobs = jobs + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
     ), logged AS (
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
         SELECT seq, seq, 'Pending', ARRAY[$1], ARRAY[job_id], ARRAY[0::smallint] FROM head, created
@@ -124,7 +126,10 @@ async def enqueue_and_claim(
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
     create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    history = lane.history.version
     created, claimed = await create(lane, batch, request)
+    if claimed:
+        lane.history.has_claimed(claimed[0].lease_seq, history)
     if created:
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []

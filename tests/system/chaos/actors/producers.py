@@ -21,7 +21,7 @@ import grpc
 
 from tests.support.programs import say_ready
 from tests.system.chaos.actors.journal import Pen
-from thumbq import EnqueueOutcome, NewJob, Producer
+from thumbq import EnqueueOutcome, NewJob, Producer, ThumbqError
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -105,8 +105,8 @@ async def ask_by_grpc(producer: Producer, requests: Requests, pace: Pace, pen: P
         await pace.wait_for(len(jobs))
         try:
             answers = await producer.enqueue(jobs)
-        except grpc.aio.AioRpcError as error:
-            note_failure(pen, "enqueue", error)
+        except ThumbqError as error:
+            note_failure(pen, "enqueue", error.code, str(error))
             continue
         outcomes = [EnqueueOutcome.Name(answer.outcome).removeprefix("ENQUEUE_OUTCOME_") for answer in answers]
         note(pen, requests, jobs, [answer.job_id for answer in answers], outcomes)
@@ -169,7 +169,7 @@ async def operate(channel: grpc.aio.Channel, requests: Requests, pen: Pen) -> No
             pen.write("operated", verb, job_id)
         except grpc.aio.AioRpcError as error:
             if error.code() not in _NOT_NOW:
-                note_failure(pen, verb, error)
+                note_failure(pen, verb, error.code(), error.details())
 
 
 def note(pen: Pen, requests: Requests, jobs: list[NewJob], job_ids: list[int], outcomes: list[str]) -> None:
@@ -183,11 +183,12 @@ def note(pen: Pen, requests: Requests, jobs: list[NewJob], job_ids: list[int], o
     )
 
 
-def note_failure(pen: Pen, verb: str, error: grpc.aio.AioRpcError) -> None:
-    if error.code() in _TRANSIENT:
-        pen.write("not enqueued" if verb == "enqueue" else "not operated", error.code().name)
+def note_failure(pen: Pen, verb: str, code: grpc.StatusCode | None, details: str | None) -> None:
+    name = code.name if code else "no status"
+    if code in _TRANSIENT:
+        pen.write("not enqueued" if verb == "enqueue" else "not operated", name)
     else:
-        pen.write("surprise", verb, error.code().name, error.details())
+        pen.write("surprise", verb, name, details)
 
 
 async def main(grpc_address: str, http_address: str, journal: str, seed: int, rate: float) -> None:

@@ -6,7 +6,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import thumbq.network
 from tests.support.programs import say_ready
@@ -25,7 +25,7 @@ def record_acknowledgements(pen: Pen) -> None:
     """Make the SDK's worker use an outbox that records every acknowledgement."""
 
     class RecordingOutbox(Outbox):
-        def acknowledge(self, number: int, exceptions: Iterable[ResultException]) -> None:
+        def acknowledge(self, number: int, exceptions: Collection[ResultException]) -> None:
             refused = {each.lease_token: ResultCode.Name(each.code).removeprefix("RESULT_CODE_") for each in exceptions}
             for token, ending in self._sent.get(number, ()):
                 verb = VERBS[type(ending)]

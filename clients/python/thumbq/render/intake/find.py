@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from thumbq.render.files.folder import Folder, copy
+from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import CAN_BE_DRAWN, looks_like_a_model
-from thumbq.render.intake.files import Folder, copy
-from thumbq.render.intake.refusal import Refused
 
 
 def find(folder: Folder, model_id: int, model_hash: str, target: Path, most: int) -> str:

@@ -1,16 +1,18 @@
 """Turns a file that a stranger has made into one that the renderer can read without surprises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from thumbq.render.files.archive import Archive, check_content
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
-from thumbq.render.intake.archive import Archive, check_content
-from thumbq.render.intake.companions import Companions
 from thumbq.render.intake.detection import format_of_file
-from thumbq.render.intake.refusal import Refused
 from thumbq.render.references import fbx, gltf, markup
-from thumbq.render.repair import clouds, completeness, obj, ply, stl, threeds
+from thumbq.render.repair import clouds, colors, completeness, obj, ply, stl, threeds
+from thumbq.render.repair.faces import off, width
 
+Step = Callable[[Path], None]
 Preparation = Callable[[Path, Path, Companions, int], None]
 
 
@@ -31,6 +33,8 @@ def prepare(raw: Path, name: str, word: str | None, companions: Companions, most
     PREPARATIONS.get(word, completeness.check if word in completeness.CHECKED else _as_it_is)(
         raw, path, companions, most
     )
+    for step in LAST_STEPS.get(word, ()):
+        step(path)
     return path, word
 
 
@@ -62,4 +66,14 @@ PREPARATIONS: dict[str, Preparation] = {
     "pts": clouds.repair_pts,
     "stl": stl.repair,
     "x": markup.prepare_x,
+}
+
+# What is looked at, or rewritten in place, once nothing is missing and all references are settled.
+LAST_STEPS: dict[str, Sequence[Step]] = {
+    "3mf": (colors.rewrite_3mf,),
+    "dae": (width.check_dae, colors.rewrite_dae),
+    "fbx": (width.check_fbx,),
+    "off": (off.cut_faces,),
+    "wrl": (width.check_wrl,),
+    "x": (width.check_x,),
 }

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from thumbq.render.intake.companions import Companions, FetchedSource, FolderSource, Source
-from thumbq.render.intake.files import Folder, copy
+from thumbq.render.files.companions import Companions, FetchedSource, FolderSource, Source
+from thumbq.render.files.folder import Folder, copy
+from thumbq.render.files.refusal import Refused
 from thumbq.render.intake.find import find
 from thumbq.render.intake.prepare import prepare
-from thumbq.render.intake.refusal import Refused
 from thumbq.render.sandbox import landlock
 from thumbq.render.sandbox.limits import end_with_parent, limit_resources
 from thumbq.render.sandbox.seccomp import forbid_system_calls

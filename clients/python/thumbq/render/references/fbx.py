@@ -4,8 +4,8 @@ import re
 import struct
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.references.textures import Textures
 
 OLDEST = 7100

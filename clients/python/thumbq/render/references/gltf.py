@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.pictures import settle
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.pictures import settle
+from thumbq.render.files.refusal import Refused
 from thumbq.render.references.gltf_layout import check_layout
 
 Document = dict[str, Any]

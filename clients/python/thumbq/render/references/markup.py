@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.references.textures import Textures
 
 _IMAGES = re.compile(rb"<library_images\b.*?</library_images\s*>", re.DOTALL)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.pictures import settle
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.pictures import settle
 
 
 class Textures:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.repair.lines import lines
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 

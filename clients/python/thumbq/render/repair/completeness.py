@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 from thumbq.render.repair.lines import lines
 
 TAIL = 64 << 10

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.refusal import Refused
 
 HEAD = 1 << 16
 LONGEST_LINE = 16 << 20

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
+from thumbq.render.files.companions import Companions
 from thumbq.render.references.textures import Textures
 from thumbq.render.repair.lines import lines
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
+from thumbq.render.repair.faces.polygons import MOST_CORNERS, Places
 from thumbq.render.repair.materials import Materials
 from thumbq.render.repair.obj_runs import Run, runs
-from thumbq.render.repair.polygons import MOST_CORNERS, Places
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 _WORD = re.compile(rb"[ \t]*(v|vt|vn|mtllib)[ \t]", re.IGNORECASE)

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
-from thumbq.render.repair.ply_faces import MOST_CHECKED, Property, check_faces
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
+from thumbq.render.repair.faces.ply_faces import MOST_CHECKED, Property, check_faces
 from thumbq.render.repair.shift import SAMPLE, Point, shift_of
 
 LONGEST_HEADER = 1 << 20

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from thumbq.render.intake.companions import Companions
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.companions import Companions
+from thumbq.render.files.refusal import Refused
 
 _MAIN, _EDITOR, _OBJECT, _MESH, _POINTS, _FACES = 0x4D4D, 0x3D3D, 0x4000, 0x4100, 0x4110, 0x4120
 _MATERIAL, _NAME, _PAINTED, _UNKNOWN = 0xAFFF, 0xA000, 0x4130, 0xFFFF

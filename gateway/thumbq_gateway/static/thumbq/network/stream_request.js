@@ -1,9 +1,17 @@
 // Generated from clients/typescript/src/network/stream_request.ts by `make typescript`. Change it there.
+import { Deadline } from "./deadline.js";
 const mostModels = 10_000; // of one subscription, at the gateway; the events of more are sorted out here
 const longestAddress = 4_000; // characters of a list of models; a longer one is posted
+const answerTimeout = 15_000; // milliseconds
+/** Return a name for a stream, with which its models can be changed. Nobody else guesses it. */
+export function newStreamName() {
+    // crypto.randomUUID is missing in pages that come over plain HTTP from another machine.
+    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 /** Return the address of a stream, and the body to post when the models do not fit into the address. */
-export function streamAddress(gateway, request) {
+export function streamAddress(gateway, name, request) {
     const address = new URL("api/notifications", gateway);
+    address.searchParams.set("stream", name);
     const modelIds = request.modelIds.length > mostModels ? "" : request.modelIds.join(",");
     if (modelIds.length > longestAddress)
         return { address, body: JSON.stringify(request) };
@@ -15,4 +23,28 @@ export function streamAddress(gateway, request) {
     if (request.queue)
         address.searchParams.set("queue", "true");
     return { address };
+}
+/**
+ * Have an open stream send the events of these models from now on, and of no others. Returns false when it cannot: it
+ * has ended, or it is at another gateway. A new connection helps then.
+ */
+export async function changeModels(gateway, stream, modelIds, signal) {
+    if (modelIds.length === 0 || modelIds.length > mostModels)
+        return false;
+    const deadline = new Deadline(signal);
+    try {
+        const response = await deadline.limit(answerTimeout, fetch(new URL("api/notifications/models", gateway), {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ stream, modelIds }),
+            signal: deadline.signal,
+        }));
+        return response.ok;
+    }
+    catch {
+        return false;
+    }
+    finally {
+        deadline.end();
+    }
 }

@@ -1,7 +1,7 @@
 // Generated from clients/typescript/src/sharing/leader.ts by `make typescript`. Change it there.
 import { ThumbqError } from "../errors.js";
 import { readStream } from "../network/stream.js";
-import { streamAddress } from "../network/stream_request.js";
+import { changeModels, newStreamName, streamAddress } from "../network/stream_request.js";
 import { isEarlier } from "./cursors.js";
 import { openChannel } from "./messages.js";
 import { union } from "./union.js";
@@ -14,6 +14,8 @@ export class Leader {
     #waiting = new Set(); // members that the present connection does not serve yet
     #position; // no member is behind it
     #served = ""; // the filter of the present connection
+    #name = ""; // of the present connection's stream
+    #changes = Promise.resolve();
     #silence = Infinity;
     #connection = new AbortController();
     #wake = () => undefined;
@@ -42,7 +44,9 @@ export class Leader {
         const request = union(this.#members.values());
         this.#served = filterOf(request);
         this.#latest.clear();
-        const { address, body } = streamAddress(this.#gateway, { ...request, after: this.#position ?? "earliest" });
+        this.#name = newStreamName();
+        const after = this.#position ?? "earliest";
+        const { address, body } = streamAddress(this.#gateway, this.#name, { ...request, after });
         let error = { message: "The gateway ended the stream." };
         try {
             for await (const frame of readStream(address, this.#silence, connection.signal, body)) {
@@ -66,6 +70,8 @@ export class Leader {
             this.#join(message.member, message.request, message.silence);
         else if (message.type === "leave")
             this.#leave(message.member);
+        else if (message.type === "change")
+            this.#changes = this.#changes.then(() => this.#change(message.member, message.modelIds));
     }
     #join(member, request, silence) {
         this.#members.set(member, request);
@@ -83,6 +89,23 @@ export class Leader {
         else {
             this.#admit(member);
         }
+    }
+    async #change(member, modelIds) {
+        const request = this.#members.get(member);
+        if (request === undefined)
+            return; // it joins again with its new models
+        this.#members.set(member, { ...request, modelIds });
+        const connection = this.#connection;
+        const wanted = union(this.#members.values());
+        if (filterOf(wanted) !== this.#served) {
+            const isDone = await changeModels(this.#gateway, this.#name, wanted.modelIds, connection.signal);
+            // A connection that was made meanwhile has asked for them itself; a new one replays what came after the position.
+            if (connection === this.#connection && isDone)
+                this.#served = filterOf(wanted);
+            else if (connection === this.#connection)
+                this.#restart();
+        }
+        this.#say({ type: "changed", from: this.#id, member });
     }
     #leave(member) {
         this.#members.delete(member);

@@ -16,6 +16,7 @@ export class Member {
     #leader;
     #error;
     #wake = () => undefined;
+    #changed = () => undefined;
     constructor(gateway, request, silence, signal) {
         this.#channel = openChannel(gateway);
         this.#request = request;
@@ -30,7 +31,19 @@ export class Member {
         this.#leader = undefined;
         this.#say({ type: "join", member: this.#id, request, silence: this.#silence });
     }
+    /** Want other models. Fulfilled when every later event of them arrives. */
+    async changeModels(modelIds) {
+        this.#models = new Set(modelIds);
+        this.#request = { ...this.#request, modelIds };
+        await new Promise((resolve) => {
+            this.#changed(); // the answer to this change holds for the ones before as well
+            this.#changed = resolve;
+            this.#say({ type: "change", member: this.#id, modelIds });
+        });
+        return true;
+    }
     leave() {
+        this.#changed();
         this.#say({ type: "leave", member: this.#id });
         this.#channel.close();
         this.#wake();
@@ -54,6 +67,11 @@ export class Member {
     #hear(message) {
         if (message.type === "leading") {
             this.join();
+            this.#changed(); // the new leader replays what came after this member's position
+        }
+        else if (message.type === "changed") {
+            if (message.member === this.#id)
+                this.#changed();
         }
         else if (message.type === "admitted") {
             if (message.member !== this.#id)
@@ -111,6 +129,7 @@ export class Member {
     }
     #fail(error) {
         this.#error = error;
+        this.#changed();
         this.#wake();
     }
     #say(message) {

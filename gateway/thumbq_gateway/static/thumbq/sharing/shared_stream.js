@@ -1,31 +1,32 @@
 // Generated from clients/typescript/src/sharing/shared_stream.ts by `make typescript`. Change it there.
 import { Thumbq } from "../api.js";
 import { readStream } from "../network/stream.js";
-import { streamAddress } from "../network/stream_request.js";
+import { changeModels, newStreamName, streamAddress } from "../network/stream_request.js";
 import { isVisible, onVisibility, visible } from "../network/visibility.js";
 import { isPosition } from "./cursors.js";
 import { Member } from "./member.js";
 import { Tab } from "./tab.js";
 /** Read a stream. In a page, all tabs of the origin share one connection, and a hidden tab holds none. */
-export async function* openStream(gateway, request, silence, signal) {
+export async function* openStream(gateway, request, silence, signal, open) {
     if (!canShare()) {
-        yield* ownStream(gateway, request, silence, signal);
+        yield* ownStream(gateway, request, silence, signal, open);
         return;
     }
     // "latest" is a place that each tab has to itself, so it becomes a cursor first.
     const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
     if (isPosition(after))
-        yield* sharedStream(gateway, { ...request, after }, silence, signal);
+        yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
     else
-        yield* ownStream(gateway, request, silence, signal);
+        yield* ownStream(gateway, request, silence, signal, open);
 }
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
 function canShare() {
     const { document: page, navigator: browser, BroadcastChannel: channel } = globalThis;
     return page !== undefined && channel !== undefined && browser?.locks !== undefined;
 }
-async function* sharedStream(gateway, request, silence, signal) {
+async function* sharedStream(gateway, request, silence, signal, open) {
     const member = new Member(gateway, request, silence, signal);
+    open.changeModels = (modelIds) => member.changeModels(modelIds);
     const tab = Tab.of(gateway);
     const rejoin = ({ persisted }) => {
         if (persisted)
@@ -53,16 +54,22 @@ async function* sharedStream(gateway, request, silence, signal) {
     }
 }
 /** Read a stream over a connection of this page alone, which it gives back while it is hidden. */
-async function* ownStream(gateway, request, silence, signal) {
-    let after = request.after;
+async function* ownStream(gateway, request, silence, signal, open) {
+    let { after, modelIds } = request;
     while (!signal.aborted) {
         await visible(signal);
         const connection = new AbortController();
         const end = () => connection.abort();
         const stop = onVisibility(() => !isVisible() && end());
         signal.addEventListener("abort", end);
+        const name = newStreamName();
+        open.changeModels = (changed) => {
+            modelIds = changed;
+            // A hidden page asks for them when it connects again, from where it was.
+            return isVisible() ? changeModels(gateway, name, changed, connection.signal) : Promise.resolve(true);
+        };
         try {
-            const { address, body } = streamAddress(gateway, { ...request, after });
+            const { address, body } = streamAddress(gateway, name, { ...request, modelIds, after });
             for await (const frame of readStream(address, silence, connection.signal, body)) {
                 after = frame.id ?? after;
                 yield frame;

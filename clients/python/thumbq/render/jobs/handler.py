@@ -8,13 +8,13 @@ from time import monotonic
 
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.render.child import RenderFailed
-from thumbq.render.events import JobEvents
+from thumbq.render.drawing.renderer import Pictures, Renderer
 from thumbq.render.intake.model import Model
-from thumbq.render.metrics import RenderMetrics
-from thumbq.render.model_files import ModelSource
+from thumbq.render.jobs.events import JobEvents
+from thumbq.render.jobs.metrics import RenderMetrics
+from thumbq.render.jobs.model_files import ModelSource
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.render.outputs import DEFAULT, Outputs
-from thumbq.render.renderer import Pictures, Renderer
-from thumbq.render.thumbnails import ThumbnailFolder
 from thumbq.v1.job_pb2 import Job
 
 _logger = logging.getLogger("thumbq.render")

@@ -30,15 +30,15 @@ def main() -> None:
 
         # Everything that Python loads late is loaded before the door shuts.
         Image.init()
-        import thumbq.render.scene  # noqa: F401
+        import thumbq.render.drawing.scene  # noqa: F401
 
         confined = sandbox.enter(readable(stage), walls, stage / "root")
         _serve(answers, confined)
 
 
 def _serve(answers: IO[bytes], confined: list[str]) -> None:
+    from thumbq.render.drawing.scene import CannotDraw, Studio
     from thumbq.render.outputs import Outputs
-    from thumbq.render.scene import CannotDraw, Studio
 
     studio = Studio(log=2)
     _answer(answers, {"ready": True, "confined": confined})

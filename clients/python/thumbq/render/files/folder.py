@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.refusal import Refused
 
 CHUNK = 1 << 20
 # In a folder with more files than this, a name in the wrong case is not looked for.

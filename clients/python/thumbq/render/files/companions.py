@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote
 
-from thumbq.render.intake.files import Folder, copy
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.folder import Folder, copy
+from thumbq.render.files.refusal import Refused
 
 MOST_COMPANIONS = 200
 LONGEST_NAME = 500

@@ -1,11 +1,12 @@
 """The faces of a PLY file: the reader takes every index on trust, and dies of one that names no point."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from thumbq.render.intake.refusal import Refused
+from thumbq.render.files.refusal import Refused
+from thumbq.render.repair.faces.width import check_widths
 
 # To look at more faces than this would take too long; a wrong one then costs a renderer.
 MOST_CHECKED = 3_000_000
@@ -22,11 +23,16 @@ class Property:
 
 
 def check_faces(file: IO[bytes], order: str | None, faces: int, properties: Sequence[Property], points: int) -> None:
-    """Refuse a file whose faces name points that are not there; the file stands before the first face."""
+    """Refuse a file whose faces cannot be drawn; the file stands before the first face."""
     rows = _binary(file, order, faces, properties) if order else _ascii(file, faces, properties)
+    check_widths("PLY", (len(indices) for indices in _checked(rows, points)))
+
+
+def _checked(rows: Iterable[Sequence[int]], points: int) -> Iterator[Sequence[int]]:
     for number, indices in enumerate(rows, 1):
         if indices and not 0 <= min(indices) <= max(indices) < points:
             raise Refused(f"Face {number} of the PLY file names a point that is not there; it has {points}.")
+        yield indices
 
 
 def _binary(file: IO[bytes], order: str, faces: int, properties: Sequence[Property]) -> Iterator[Sequence[int]]:

@@ -1,7 +1,7 @@
 """Cuts faces of many corners into triangles, for which the renderer would take too long.
 
-Ears are cut off one after the other, as the renderer does, but in bounded time. The rest of a face that overlaps
-itself becomes a fan.
+Ears are cut off one after the other, as the renderer does, but in bounded time for all faces of a model together.
+What is left then becomes fans.
 """
 
 from array import array
@@ -12,8 +12,8 @@ from thumbq.render.repair.shift import Point
 
 # Up to here the renderer's own cutting is quick.
 MOST_CORNERS = 64
-# Looks at a point, for all of one face.
-MOST_LOOKS = 3_000_000
+# Looks at a point, for all faces of a model: some seconds.
+MOST_LOOKS = 5_000_000
 
 Corner = tuple[int, int, int]
 Flat = tuple[float, float]
@@ -23,8 +23,10 @@ Triangle = tuple[int, int, int]
 class Places:
     """Where the points of a model lie; they are kept only for a model that has faces to cut."""
 
-    def __init__(self, *, needed: bool) -> None:
+    def __init__(self, *, needed: bool, most_corners: int = MOST_CORNERS) -> None:
         self._needed = needed
+        self._most_corners = most_corners
+        self._looks = MOST_LOOKS
         self._values = array("d")
 
     def keep(self, point: Sequence[float]) -> None:
@@ -39,7 +41,7 @@ class Places:
 
     def simple_polygons(self, corners: Sequence[Corner]) -> Iterator[Sequence[Corner]]:
         """The face itself, or the triangles of one that has very many corners; a corner begins with its point."""
-        if len(corners) <= MOST_CORNERS:
+        if len(corners) <= self._most_corners:
             yield corners
             return
         try:
@@ -47,7 +49,9 @@ class Places:
         except IndexError:
             # The points come after the face, as in few files.
             points = [(0.0, 0.0, 0.0)] * len(corners)
-        for triangle in triangles_of(points):
+        triangles, looks = triangles_of(points, self._looks)
+        self._looks -= looks
+        for triangle in triangles:
             yield [corners[place] for place in triangle]
 
     def _point(self, number: int) -> Point:
@@ -55,13 +59,13 @@ class Places:
         return self._values[start], self._values[start + 1], self._values[start + 2]
 
 
-def triangles_of(points: Sequence[Point]) -> list[Triangle]:
-    """The triangles of a face, as places in the list of its corners."""
+def triangles_of(points: Sequence[Point], most_looks: int) -> tuple[list[Triangle], int]:
+    """Return the triangles of a face, as places in the list of its corners, and how many looks they took."""
     flat = _flattened(points)
     rest = list(range(len(points)))
     triangles: list[Triangle] = []
     looks, place, failed = 0, 0, 0
-    while len(rest) > 3 and failed < len(rest) and looks < MOST_LOOKS:
+    while len(rest) > 3 and failed < len(rest) and looks < most_looks:
         before, here, after = rest[place - 1], rest[place], rest[(place + 1) % len(rest)]
         convex = _turn(flat[before], flat[here], flat[after]) >= 0
         looks += len(rest) if convex else 1
@@ -72,7 +76,7 @@ def triangles_of(points: Sequence[Point]) -> list[Triangle]:
         else:
             place, failed = place + 1, failed + 1
         place %= len(rest)
-    return triangles + [(rest[0], second, third) for second, third in pairwise(rest[1:])]
+    return triangles + [(rest[0], second, third) for second, third in pairwise(rest[1:])], looks
 
 
 def _is_ear(flat: Sequence[Flat], before: int, here: int, after: int, rest: Sequence[int]) -> bool:

@@ -5,9 +5,9 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from thumbq.render.files.folder import copy
+from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import ARCHIVES, looks_like_a_model
-from thumbq.render.intake.files import copy
-from thumbq.render.intake.refusal import Refused
 
 MOST_ENTRIES = 5000
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)

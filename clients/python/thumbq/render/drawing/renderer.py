@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from thumbq.render.child import Child, Crashed, Limits
+from thumbq.render.drawing.stage import Stage
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
-from thumbq.render.stage import Stage
 
 # A renderer that grows does so slowly; a fresh one takes its place after this number of pictures.
 PICTURES = 100
@@ -47,7 +47,7 @@ class Renderer:
         self.intake = Intake(self._stage.path, self._limits)
         self._child = Child(
             "Rendering",
-            "import f3d, thumbq.render.process as p; p.main()",
+            "import f3d, thumbq.render.drawing.process as p; p.main()",
             [str(self._stage.path), " ".join(self._walls)],
             self._limits,
             {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(self._stage.path),

@@ -1,0 +1,149 @@
+"""The metrics of a server for Prometheus. No label is the name of a worker or a model: the series stay few."""
+
+import platform
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from thumbq_runtime.addresses import bare
+from thumbq_server.domain.job import Verdict
+from thumbq_server.domain.operations import Condition, Depth, Durations
+from thumbq_server.metrics.observer import Observer
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Counters(Observer):
+    """Counts what it is told, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._describe_queue()
+        self._describe_work()
+        self._describe_server()
+
+    @contextmanager
+    def serving(self, host: str, port: int) -> Iterator[int]:
+        """Answer Prometheus on the port that is yielded. Raises OSError.
+
+        A thread of its own does so, which answers while the event loop is busy.
+        """
+        server, thread = start_http_server(port, bare(host) or "0.0.0.0", self.registry)  # noqa: S104 - as for gRPC
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def called(self, rpc: str, status: str, seconds: float) -> None:
+        """Count a unary call."""
+        self._calls.labels(rpc, status).inc()
+        self._call_seconds.labels(rpc).observe(seconds)
+
+    def streams(self, rpc: str, change: int) -> None:
+        """Count open streams."""
+        self._streams.labels(rpc).inc(change)
+
+    def batch(self, verb: str, size: int) -> None:
+        """Count the jobs of a statement."""
+        self._batches.labels(verb).observe(size)
+
+    def results(self, verb: str, verdicts: Iterable[Verdict]) -> None:
+        """Count results."""
+        for verdict, count in Tally(verdicts).items():
+            self._results.labels(verb, verdict.value).inc(count)
+
+    def dead_letters(self, count: int) -> None:
+        """Count jobs that failed for good."""
+        self._dead_letters.inc(count)
+
+    def done(self, duty: str, count: int) -> None:
+        """Count what duties did."""
+        self._done.labels(duty).inc(count)
+
+    def notified(self, lag: float) -> None:
+        """Count how late notifications are read."""
+        self._notification_lag.observe(lag)
+
+    def pool_wait(self, seconds: float) -> None:
+        """Count waits for a connection."""
+        self._pool_wait.observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Count how late the event loop is."""
+        self._loop_lag.observe(seconds)
+
+    def ready(self, is_ready: bool) -> None:
+        """Show whether this server can do its work."""
+        self._ready.set(is_ready)
+
+    def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
+        """Show how the queue and its database are."""
+        for status, count in depth.counters._asdict().items():
+            self._jobs.labels(status).set(count)
+        self._oldest.set(depth.oldest_age or 0)
+        self._workers.set(depth.workers)
+        self._paused.set(depth.pause is not None)
+        for gauge, quantiles in ((self._wait, durations.wait), (self._processing, durations.processing)):
+            for name, seconds in quantiles._asdict().items() if quantiles else ():
+                gauge.labels(f"0.{name[1:].rstrip('0')}").set(seconds)
+        for table, rows in condition.dead_rows.items():
+            self._dead_rows.labels(table).set(rows)
+        self._transaction.set(condition.oldest_transaction or 0)
+        self._database_bytes.set(condition.size_bytes)
+
+    def _describe_queue(self) -> None:
+        # From the database: every server shows the same.
+        self._jobs = self._gauge("jobs", "Jobs by status.", "status")
+        self._oldest = self._gauge("oldest_due_age_seconds", "Age of the oldest job that is due; 0 when none is.")
+        self._workers = self._gauge("workers", "Sessions of workers that were heard of in the last minute.")
+        self._paused = self._gauge("paused", "1 while the queue is paused.")
+        self._wait = self._gauge("wait_seconds", "Wait of the last 500 completed attempts.", "quantile")
+        self._processing = self._gauge(
+            "processing_seconds", "Processing time of the last 500 completed attempts.", "quantile"
+        )
+        self._dead_rows = self._gauge("dead_rows", "Dead rows that PostgreSQL has not cleared away yet.", "table")
+        self._transaction = self._gauge(
+            "oldest_transaction_seconds",
+            "Age of the oldest transaction in the database: no row that it may see is cleared away.",
+        )
+        self._database_bytes = self._gauge("database_bytes", "Size of the database.")
+
+    def _describe_work(self) -> None:
+        self._results = self._counter("results", "Results of workers, by verb and answer.", "verb", "verdict")
+        self._dead_letters = self._counter("dead_letters", "Jobs whose last attempt was reported as failed.")
+        self._done = self._counter(
+            "duty_done", "What regular duties did: leases that expired, rows that were pruned.", "duty"
+        )
+        self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
+        self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
+        self._call_seconds = self._histogram(
+            "rpc_seconds", "Time of unary calls, those that wait for a job included.", _SECONDS, "rpc"
+        )
+        self._streams = self._gauge(
+            "streams", "Open streams: StreamJobs of workers, Subscribe and WatchQueue of subscribers.", "rpc"
+        )
+
+    def _describe_server(self) -> None:
+        self._ready = self._gauge("ready", "1 while this server can do its work.")
+        self._notification_lag = self._histogram(
+            "notification_lag_seconds", "Time from the commit of a notification until this server reads it.", _SECONDS
+        )
+        self._pool_wait = self._histogram("pool_wait_seconds", "Time that statements wait for a connection.", _SECONDS)
+        self._loop_lag = self._histogram("event_loop_lag_seconds", "How late the event loop is.", _SECONDS)
+        build = self._gauge("build_info", "1, with the version as labels.", "version", "python")
+        build.labels(version("thumbq"), platform.python_version()).set(1)
+
+    def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
+        return Gauge(f"thumbq_{name}", sentence, labels, registry=self.registry)
+
+    def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
+        return Counter(f"thumbq_{name}", sentence, labels, registry=self.registry)
+
+    def _histogram(self, name: str, sentence: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"thumbq_{name}", sentence, labels, buckets=buckets, registry=self.registry)

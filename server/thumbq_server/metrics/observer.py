@@ -1,0 +1,43 @@
+"""What the parts of a server report as they work. This one forgets it: a server without metrics pays for none."""
+
+from collections.abc import Iterable
+
+from thumbq_server.domain.job import Verdict
+from thumbq_server.domain.operations import Condition, Depth, Durations
+
+
+class Observer:
+    """Is told what happens. `metrics.counters` counts it."""
+
+    def called(self, rpc: str, status: str, seconds: float) -> None:
+        """Note a unary call that ended."""
+
+    def streams(self, rpc: str, change: int) -> None:
+        """Note that a stream began (1) or ended (-1)."""
+
+    def batch(self, verb: str, size: int) -> None:
+        """Note how many jobs one statement is for."""
+
+    def results(self, verb: str, verdicts: Iterable[Verdict]) -> None:
+        """Note how reports of workers were answered."""
+
+    def dead_letters(self, count: int) -> None:
+        """Note attempts that failed, and whose jobs get no other."""
+
+    def done(self, duty: str, count: int) -> None:
+        """Note how much a duty of the janitor did."""
+
+    def notified(self, lag: float) -> None:
+        """Note the seconds from the commit of a notification until this server has read it."""
+
+    def pool_wait(self, seconds: float) -> None:
+        """Note how long a statement waited for a connection."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """Note how late the event loop was."""
+
+    def ready(self, is_ready: bool) -> None:
+        """Note whether this server can do its work."""
+
+    def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
+        """Note how the queue and its database are."""

@@ -1,0 +1,75 @@
+"""A process that dies at its start is started once more, and only once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from thumbq.render.child import Child, Limits, RenderFailed
+from thumbq.render.drawing.renderer import Renderer
+from thumbq.render.system_libraries import advice, missing_libraries
+
+MISSING = missing_libraries()
+pytestmark = pytest.mark.timeout(240)
+# Each start leaves a file, and the process lives from a certain start on.
+DIES = """
+import os, signal, sys, tempfile
+folder, lives_from = sys.argv[1], int(sys.argv[2])
+tempfile.mkstemp(dir=folder)
+if len(os.listdir(folder)) < lives_from:
+    os.kill(os.getpid(), signal.SIGSEGV)
+print('{"ready": true}', flush=True)
+sys.stdin.read()
+"""
+# Python runs this file before anything else; it ends the first process that is to draw.
+FIRST_DRAWING_DIES = """
+import os, signal, sys
+from pathlib import Path
+died = Path(__file__).with_name("died")
+if any("f3d" in word for word in sys.orig_argv) and not died.exists():
+    died.touch()
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+@asynccontextmanager
+async def _child(folder: Path, lives_from: int) -> AsyncIterator[Child]:
+    child = Child("Drawing", DIES, [str(folder), str(lives_from)], Limits(), {})
+    try:
+        yield child
+    finally:
+        await child.close()
+
+
+async def test_a_process_that_dies_at_its_start_is_started_again(tmp_path: Path):
+    async with _child(tmp_path, lives_from=2) as child:
+        assert await child.start() == {"ready": True}
+        assert child.pid
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_process_that_dies_at_its_second_start_too_is_given_up_with_a_sentence(tmp_path: Path):
+    async with _child(tmp_path, lives_from=9) as child:
+        with pytest.raises(RenderFailed, match=r"^The renderer cannot start: .*\(SIGSEGV\)\.$") as failure:
+            await child.start()
+        assert child.pid is None
+    assert failure.value.retryable
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_request_starts_a_dying_process_no_more_often(tmp_path: Path):
+    async with _child(tmp_path, lives_from=9) as child:
+        with pytest.raises(RenderFailed, match=r"^The renderer cannot start: "):
+            await child.ask({"model": "a.obj"})
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
+async def test_a_renderer_whose_driver_dies_at_the_start_becomes_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sitecustomize.py").write_text(FIRST_DRAWING_DIES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with Renderer(Limits()) as renderer:
+        await renderer.start()
+        assert renderer.pid
+    assert (tmp_path / "died").exists()

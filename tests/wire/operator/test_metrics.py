@@ -1,0 +1,107 @@
+"""What a server tells Prometheus."""
+
+import asyncio
+import urllib.request
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
+
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.operator.test_admin import dequeue, enqueue
+from tests.wire.operator.test_operator import complete, fail, pause, resume
+from tests.wire.worker import Worker
+from thumbq.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
+from thumbq_server.settings import Settings
+
+
+class Scraped(dict):
+    """The samples of one scrape, by name and labels."""
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.get((name, frozenset(labels.items())), 0.0)
+
+
+@asynccontextmanager
+async def measured_server(database_url: str):
+    """Run a server with metrics. Yield a channel to it, and a function that scrapes it."""
+    with capture_logs() as logs:
+        async with running_server(database_url, metrics_port=0) as address:
+            (port,) = (line["port"] for line in logs if line["event"] == "metrics.ready")
+
+            def read() -> str:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                    return answer.read().decode()
+
+            async def scrape() -> Scraped:
+                families = text_string_to_metric_families(await asyncio.to_thread(read))
+                samples = (sample for family in families for sample in family.samples)
+                return Scraped({(one.name, frozenset(one.labels.items())): one.value for one in samples})
+
+            async with grpc.aio.insecure_channel(address) as channel:
+                yield channel, scrape
+
+
+async def test_jobs_results_and_calls_are_counted(database_url):
+    async with measured_server(database_url) as (channel, scrape):
+        queue = queue_pb2_grpc.QueueServiceStub(channel)
+        for model_id in range(1, 6):
+            await enqueue(queue, model_id)
+        done = await dequeue(queue)
+        await complete(queue, done)
+        await fail(queue, await dequeue(queue), retryable=False)
+        await dequeue(queue)
+        stale = queue_pb2.CompleteJobRequest(
+            job_id=done.id, lease_token=f"{done.lease_token}9", thumbnail_path="/a.png", size_bytes=1, width=1, height=1
+        )
+        with pytest.raises(grpc.aio.AioRpcError):
+            await queue.CompleteJob(stale)
+        found = await scrape()
+        assert found.value("thumbq_results_total", verb="complete", verdict="ok") == 1
+        assert found.value("thumbq_results_total", verb="fail", verdict="ok") == 1
+        assert found.value("thumbq_dead_letters_total") == 1
+        assert found.value("thumbq_rpcs_total", rpc="EnqueueJob", status="OK") == 5
+        refused = {labels for (name, labels), count in found.items() if name == "thumbq_rpcs_total" and count}
+        assert any(dict(labels)["rpc"] == "CompleteJob" and dict(labels)["status"] != "OK" for labels in refused)
+        assert found.value("thumbq_rpc_seconds_count", rpc="DequeueJob") == 3
+        assert found.value("thumbq_batch_size_sum", verb="enqueue") == 5
+        assert found.value("thumbq_ready") == 1
+
+        async def shows(**expected: int) -> bool:
+            now = await scrape()
+            return all(now.value("thumbq_jobs", status=status) == count for status, count in expected.items())
+
+        await eventually(lambda: shows(pending=2, processing=1, completed=1, failed=1, cancelled=0), timeout=60)
+        found = await scrape()
+        assert found.value("thumbq_workers") == 1
+        assert found.value("thumbq_oldest_due_age_seconds") > 0
+        assert found.value("thumbq_processing_seconds", quantile="0.5") > 0
+        assert found.value("thumbq_database_bytes") > 0
+        assert ("thumbq_dead_rows", frozenset({("table", "ready")})) in found
+
+
+async def test_streams_are_counted_while_they_are_open_and_a_pause_is_shown(database_url):
+    async with measured_server(database_url) as (channel, scrape):
+        admin = admin_pb2_grpc.AdminServiceStub(channel)
+        worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
+        await worker.hello()
+
+        async def shows(name: str, value: float, **labels: str) -> bool:
+            return (await scrape()).value(name, **labels) == value
+
+        assert await shows("thumbq_streams", 1, rpc="StreamJobs")
+        worker.call.cancel()
+        await eventually(lambda: shows("thumbq_streams", 0, rpc="StreamJobs"))
+        await pause(admin)
+        await eventually(lambda: shows("thumbq_paused", 1), timeout=60)
+        await resume(admin)
+        await eventually(lambda: shows("thumbq_paused", 0), timeout=60)
+        await admin.GetStats(admin_pb2.GetStatsRequest())
+        assert await shows("thumbq_rpcs_total", 1, rpc="GetStats", status="OK")
+
+
+def test_without_a_port_there_are_no_metrics():
+    assert Settings(database_url="postgresql://host/name").metrics_port is None
