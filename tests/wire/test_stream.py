@@ -14,10 +14,10 @@ from thumbq_server.domain.job import Token
 from thumbq_server.storage.postgres.database import Database
 
 
-@pytest.fixture
-async def worker(queue):
-    """A worker that has not said Hello yet. Async, since a call begins on the running loop."""
-    return Worker(queue)
+@pytest.fixture(params=[False, True], ids=["messages", "columns"])
+async def worker(queue, request):
+    """A worker that has not said Hello yet, with each form of jobs. Async, since a call begins on the running loop."""
+    return Worker(queue, columns=request.param)
 
 
 async def test_jobs_come_against_credits_and_results_are_acknowledged_in_one_message(queue, worker):

@@ -42,9 +42,10 @@ def result_messages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     take = Outbox.take
 
-    def counted(outbox: Outbox) -> StreamJobsRequest | None:
-        if message := take(outbox):
-            sizes.append(len(message.results.results))
+    def counted(outbox: Outbox, *, columns: bool) -> StreamJobsRequest | None:
+        if message := take(outbox, columns=columns):
+            assert not message.results.results
+            sizes.append(sum(len(group.job_ids) for group in message.results.completed))
         return message
 
     monkeypatch.setattr(Outbox, "take", counted)
