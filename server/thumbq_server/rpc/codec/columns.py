@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from thumbq.v1 import queue_pb2
 from thumbq_server.domain.job import ClaimedJob, Completion, Token
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
-from thumbq_server.domain.requests import MAX_BATCH, PathRule, check_completion, parse_token
+from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
 from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.results import ReadResults, malformed_exception, stale_exception
 from thumbq_server.rpc.codec.times import timestamp
