@@ -56,15 +56,20 @@ class Fuzz:
         except RenderFailed as failure:
             kind = _kind(str(failure))
             if kind == "refused" and failure.retryable:
-                self.faults.append(f"{number}: {original.name} failed for a reason of our own: {failure}")
+                self._note(f"{number}: {original.name} failed for a reason of our own: {failure}")
             self.outcomes[kind if kind == "refused" else f"{kind} ({original.suffix})"] += 1
         except TimeoutError:
-            self.faults.append(f"{number}: {original.name} kept its renderer for {monotonic() - started:.0f} s")
+            self._note(f"{number}: {original.name} kept its renderer for {monotonic() - started:.0f} s")
         else:
             self.outcomes["drawn"] += 1
             if _is_blank(pictures.files[0]):
-                self.faults.append(f"{number}: {original.name} became a picture with nothing to see")
+                self._note(f"{number}: {original.name} became a picture with nothing to see")
         path.unlink()
+
+    def _note(self, fault: str) -> None:
+        self.faults.append(fault)
+        # A run takes hours, and may be ended before its summary.
+        sys.stdout.write(f"{fault}\n")
 
 
 async def run(files: int, seed: int) -> Fuzz:
