@@ -134,6 +134,22 @@ proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that
 constraints:  ## Renew the exact versions in constraints.txt (needs uv)
 	uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \
 		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+	$(MAKE) hashes
+
+.PHONY: hashes
+hashes:  ## Renew the hashes of the packages in constraints.txt (needs uv)
+	uv pip compile --quiet --generate-hashes --no-deps --python-version 3.11 --no-annotate --no-emit-index-url \
+		--custom-compile-command "make hashes" --output-file constraints.hashed.txt constraints.txt
+
+.PHONY: sbom
+sbom: $(VENV)/installed-dev  ## Write the software bill of materials (CycloneDX) to dist/thumbq.cdx.json
+	@mkdir -p dist
+	$(VENV)/bin/python scripts/sbom.py > dist/thumbq.cdx.json
+
+.PHONY: audit
+audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a network)
+	uvx pip-audit --require-hashes --disable-pip --requirement constraints.hashed.txt
+	cd $(TYPESCRIPT) && npm audit
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data

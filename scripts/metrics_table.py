@@ -35,6 +35,9 @@ The contract asks for these:
 | Failure rate | `sum(rate(thumbq_results_total{verb="fail", verdict="ok"}[5m])) / sum(rate(thumbq_results_total{verdict="ok"}[5m]))` |
 | Error types | `sum(increase(thumbq_dead_letters_total[1h]))`, and `thumbq dead --reason TEXT` |
 | Wait times | `max by (quantile) (thumbq_wait_seconds)`, `max(thumbq_oldest_due_age_seconds)` |
+
+[deploy/prometheus/alerts.yml](../deploy/prometheus/alerts.yml) has alerts, each with an entry in [runbook.md](runbook.md), and
+[deploy/grafana/thumbq.json](../deploy/grafana/thumbq.json) is a dashboard.
 """
 
 

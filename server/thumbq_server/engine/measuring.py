@@ -1,4 +1,4 @@
-"""What is measured again and again, for metrics."""
+"""Measurements for metrics, made again and again."""
 
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.database import Database

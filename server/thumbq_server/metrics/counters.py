@@ -18,7 +18,7 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Counters(Observer):
-    """Counts what it is told, in a registry of its own."""
+    """Counts the reports of the parts, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -116,6 +116,10 @@ class Counters(Observer):
 
     def _describe_work(self) -> None:
         self._results = self._counter("results", "Results of workers, by verb and answer.", "verb", "verdict")
+        # a rate needs a first value: without one the first result of a quiet server would not be seen
+        for verb in ("complete", "fail", "release"):
+            for verdict in (Verdict.OK, Verdict.STALE):
+                self._results.labels(verb, verdict.value)
         self._dead_letters = self._counter("dead_letters", "Jobs whose last attempt was reported as failed.")
         self._done = self._counter(
             "duty_done", "What regular duties did: leases that expired, rows that were pruned.", "duty"

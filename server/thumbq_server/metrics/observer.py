@@ -7,7 +7,7 @@ from thumbq_server.domain.operations import Condition, Depth, Durations
 
 
 class Observer:
-    """Is told what happens. `metrics.counters` counts it."""
+    """Takes reports. `metrics.counters` counts them."""
 
     def called(self, rpc: str, status: str, seconds: float) -> None:
         """Note a unary call that ended."""

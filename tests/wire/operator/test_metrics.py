@@ -18,7 +18,7 @@ from thumbq.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_server.settings import Settings
 
 
-class Scraped(dict):
+class Scraped(dict[tuple[str, frozenset[tuple[str, str]]], float]):
     """The samples of one scrape, by name and labels."""
 
     def value(self, name: str, **labels: str) -> float:
@@ -34,7 +34,7 @@ async def measured_server(database_url: str):
 
             def read() -> str:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-                    return answer.read().decode()
+                    return str(answer.read(), "utf-8")
 
             async def scrape() -> Scraped:
                 families = text_string_to_metric_families(await asyncio.to_thread(read))
@@ -90,7 +90,7 @@ async def test_streams_are_counted_while_they_are_open_and_a_pause_is_shown(data
         await worker.hello()
 
         async def shows(name: str, value: float, **labels: str) -> bool:
-            return (await scrape()).value(name, **labels) == value
+            return bool((await scrape()).value(name, **labels) == value)
 
         assert await shows("thumbq_streams", 1, rpc="StreamJobs")
         worker.call.cancel()

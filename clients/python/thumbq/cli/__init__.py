@@ -9,13 +9,12 @@ import os
 from importlib.metadata import version
 from typing import Annotated
 
-from thumbq.cli import demo, enqueue, interventions, jobs, observe, operate, serve, worker
+from thumbq.cli import demo, doctor, enqueue, interventions, jobs, observe, operate, serve, worker
 from thumbq_runtime.environment import warn_of_strangers
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
 )
 
@@ -52,6 +51,7 @@ app.command("cancel")(interventions.cancel)
 app.command("retry")(interventions.retry)
 app.command("watch")(observe.watch)
 app.command("health")(observe.health)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

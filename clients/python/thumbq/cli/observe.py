@@ -52,10 +52,16 @@ def _line(notification: Notification) -> str:
 
 
 async def _health(server: str) -> None:
-    status, reason = await _check(server, "thumbq.ready")
-    if status != HealthCheckResponse.SERVING:
+    is_ready, reason = await readiness(server)
+    if not is_ready:
         fail(f"The server at {server} is not ready for work: {reason or 'it is ending'}.")
     out.print(f"The server at {server} is [green]ready[/green].")
+
+
+async def readiness(server: str) -> tuple[bool, str]:
+    """Return whether a server can do its work, and the reason if it cannot and says so. Raises AioRpcError."""
+    status, reason = await _check(server, "thumbq.ready")
+    return status == HealthCheckResponse.SERVING, reason
 
 
 async def _health_status(server: str) -> int:

