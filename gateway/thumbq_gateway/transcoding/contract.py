@@ -135,6 +135,7 @@ CLAUSES: dict[str, Clause] = {
         other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
     ),
+    # Those of a list have the cursor of the answer, so the last field is left out.
     "thumbq.v1.NotificationService.GetThumbnails": Clause(
         answer=_thumbnails_for_pages, item_fields=("modelId", *THUMBNAIL_FIELDS[:-1])
     ),
