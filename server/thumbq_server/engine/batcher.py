@@ -16,8 +16,8 @@ class Batcher(Generic[T, R]):
 
     One statement is in flight at a time (or `at_once` many); calls that arrive meanwhile form the next batch. So an
     idle queue answers after one statement, and a busy one commits hundreds of calls at once. The items of one call
-    are never split. `run` takes the items of a batch and returns as many results, in their order. `observe` gets the size of
-    each batch.
+    are never split. `run` takes the items of a batch and returns as many results, in their order. `observe` gets the
+    size of each batch.
     """
 
     def __init__(
