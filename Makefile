@@ -3,6 +3,7 @@
 
 VENV := .venv
 GENERATED := clients/python/thumbq/v1
+PROTOCOL_COMMENTS := gateway/thumbq_gateway/openapi/comments.json
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
 NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker)
@@ -54,8 +55,10 @@ check-protocol: $(VENV)/installed-dev .venv-proto/installed
 	$(VENV)/bin/buf lint
 	$(VENV)/bin/buf format --diff --exit-code proto
 	$(VENV)/bin/buf breaking proto --against proto/baseline.binpb
-	scripts/generate_protocol.sh .venv-proto/fresh
+	scripts/generate_protocol.sh .venv-proto/fresh .venv-proto/fresh/comments.json .venv-proto/fresh/protocol.md
 	diff --recursive --exclude=__init__.py --exclude=__pycache__ $(GENERATED) .venv-proto/fresh/thumbq/v1
+	diff $(PROTOCOL_COMMENTS) .venv-proto/fresh/comments.json
+	diff docs/protocol.md .venv-proto/fresh/protocol.md
 
 .PHONY: check-typescript
 ifdef NPM
@@ -102,8 +105,8 @@ fuzz: $(VENV)/installed-dev  ## Send odd, broken and huge requests, and look for
 	$(VENV)/bin/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: proto
-proto: .venv-proto/installed  ## Generate the Python code of proto/
-	scripts/generate_protocol.sh clients/python
+proto: .venv-proto/installed  ## Generate the Python code of proto/, and docs/protocol.md
+	scripts/generate_protocol.sh clients/python $(PROTOCOL_COMMENTS) docs/protocol.md
 
 .PHONY: sql
 sql: $(VENV)/installed  ## Render every SQL statement of the server into docs/statements.sql
@@ -131,6 +134,22 @@ proto-baseline: $(VENV)/installed-dev  ## Make the present protocol the one that
 constraints:  ## Renew the exact versions in constraints.txt (needs uv)
 	uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \
 		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+	$(MAKE) hashes
+
+.PHONY: hashes
+hashes:  ## Renew the hashes of the packages in constraints.txt (needs uv)
+	uv pip compile --quiet --generate-hashes --no-deps --python-version 3.11 --no-annotate --no-emit-index-url \
+		--custom-compile-command "make hashes" --output-file constraints.hashed.txt constraints.txt
+
+.PHONY: sbom
+sbom: $(VENV)/installed-dev  ## Write the software bill of materials (CycloneDX) to dist/thumbq.cdx.json
+	@mkdir -p dist
+	$(VENV)/bin/python scripts/sbom.py > dist/thumbq.cdx.json
+
+.PHONY: audit
+audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a network)
+	uvx pip-audit --require-hashes --disable-pip --requirement constraints.hashed.txt
+	cd $(TYPESCRIPT) && npm audit
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data

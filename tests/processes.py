@@ -31,7 +31,7 @@ def command_line(process: int) -> bytes:
         return b""
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 40.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 90.0) -> None:
     """Poll until the condition holds. After `seconds` fail with `what`, a description of the expectation."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 40.0
         time.sleep(0.01)
 
 
-def wait_for_end(processes: Iterable[int], seconds: float = 40.0) -> None:
+def wait_for_end(processes: Iterable[int], seconds: float = 90.0) -> None:
     """Wait until all of the processes have ended."""
     expected = set(processes)
     wait_until(lambda: not any(map(is_running, expected)), f"the end of {sorted(expected)}", seconds)

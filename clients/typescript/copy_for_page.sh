@@ -13,7 +13,7 @@ for folder in . network sharing; do
     for source in "$client/src/$folder"/*.ts; do
         name=$folder/$(basename "$source" .ts)
         name=${name#./}
-        case $name in types | subscription) continue ;; esac # types compile to nothing
+        case $name in types | subscription | react) continue ;; esac # types compile to nothing; no page here has React
         {
             echo "// Generated from clients/typescript/src/$name.ts by \`make typescript\`. Change it there."
             cat "$client/dist/$name.js"

@@ -11,6 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
@@ -133,11 +134,12 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         bodies=parts.bodies,
         limit=settings.subscriber_limit,
     )
+    exempt = _BEHIND if settings.upstream else None
     guard = guard_against_pages(
         settings.cors_origins,
         settings.names(),
         only_this_machine=is_this_machine(settings.http_host),
-        exempt=_BEHIND if settings.upstream else None,
+        exempt=exempt,
     )
     app = web.Application(middlewares=[answer_errors, guard])
     app.add_routes(parts.transcoder.routes())
@@ -150,6 +152,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.add_routes(Neighbours(channel).routes())
     app.add_routes(parts.hubs.routes())
     app.add_routes(_routes_by_settings(settings, parts.forwarder))
+    protect_answers(app, exempt=exempt)
     allow_origins(app, settings.cors_origins)
     app.middlewares.insert(0, end_uploads)
     return app

@@ -32,6 +32,7 @@ from thumbq_runtime.settings import (
     METRICS_PORT,
     SERVER,
     THUMBNAIL_ROOT,
+    THUMBNAIL_ROOTS,
 )
 from thumbq_runtime.streams import protect_standard_streams
 
@@ -87,6 +88,7 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     environment |= {
         DATABASE_URL.variable: database_url,
         THUMBNAIL_ROOT.variable: str(settings.thumbnail_root),
+        THUMBNAIL_ROOTS.variable: settings.thumbnail_roots,
         GRPC_HOST.variable: settings.grpc_host,
         HTTP_HOST.variable: settings.http_host,
     }

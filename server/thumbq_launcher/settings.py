@@ -6,6 +6,7 @@ from pathlib import Path
 
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.private_files import make_data_folder, make_private_folder
 from thumbq_runtime.settings import (
     DATA_DIR,
     DATABASE_URL,
@@ -19,6 +20,7 @@ from thumbq_runtime.settings import (
     PROCESSES,
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
+    THUMBNAIL_ROOTS,
 )
 from thumbq_runtime.text import printable
 
@@ -37,6 +39,8 @@ class LauncherSettings:
     grpc_host: str
     grpc_port: int
     thumbnail_root: Path
+    # What servers read as THUMBQ_THUMBNAIL_ROOTS; empty when workers may report any path.
+    thumbnail_roots: str
     shutdown_grace: float
     insecure: bool
     metrics_port: int | None
@@ -47,6 +51,7 @@ class LauncherSettings:
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
         """Return the settings in the environment, and make the folder for thumbnails. Raises InvalidSetting."""
         data_dir = _plain(DATA_DIR.read(environment).absolute())
+        thumbnail_root = _plain((THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute())
         settings = cls(
             data_dir=data_dir,
             database_url=_database_url(environment),
@@ -54,7 +59,8 @@ class LauncherSettings:
             http_port=HTTP_PORT.read(environment),
             grpc_host=_host(environment, GRPC_HOST),
             grpc_port=GRPC_PORT.read(environment),
-            thumbnail_root=_plain((THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute()),
+            thumbnail_root=thumbnail_root,
+            thumbnail_roots=_roots(environment, thumbnail_root),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             insecure=INSECURE.read(environment),
             metrics_port=METRICS_PORT.read(environment),
@@ -63,7 +69,8 @@ class LauncherSettings:
         settings.refuse_strangers()
         settings.refuse_one_port_for_two()
         try:
-            settings.thumbnail_root.mkdir(parents=True, exist_ok=True)
+            make_data_folder(settings.data_dir)
+            make_private_folder(settings.thumbnail_root)
         except OSError as problem:
             raise InvalidSetting(f"The folder for thumbnails cannot be made: {problem}.") from problem
         return settings
@@ -98,6 +105,19 @@ def _plain(path: Path) -> Path:
 def _host(environment: Mapping[str, str], setting: Setting[str]) -> str:
     # An empty host is every address of the machine, and not the default.
     return environment.get(setting.variable, setting.default)
+
+
+def _roots(environment: Mapping[str, str], own: Path) -> str:
+    """Return the roots that the operator has set, or our own folder when strangers may report thumbnails."""
+    if roots := THUMBNAIL_ROOTS.read(environment):
+        return roots
+    if all(is_loopback(_host(environment, setting)) for setting in (HTTP_HOST, GRPC_HOST)):
+        return ""
+    # Uploads are reported under the real path, and workers may know the folder by a link.
+    names = dict.fromkeys([str(own), str(own.resolve())])
+    if any(":" in name for name in names):
+        raise InvalidSetting(f"The folder of the thumbnails {own} has a colon in it: rename it, or choose another.")
+    return ":".join(names)
 
 
 def _database_url(environment: Mapping[str, str]) -> str | None:

@@ -103,3 +103,10 @@ THUMBNAIL_ROOT = Setting[Path | None](
     None,
     "Folder of the thumbnails: files outside it are never served, and without it none.",
 )
+THUMBNAIL_ROOTS = Setting(
+    ("THUMBQ_THUMBNAIL_ROOTS",),
+    _TEXT,
+    "",
+    'Folders where workers may put thumbnails, separated by ":"; none means anywhere but folders of the system.'
+    " `thumbq serve` sets its own folder when other machines can reach it.",
+)

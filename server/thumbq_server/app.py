@@ -24,7 +24,7 @@ from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.loop_lag import watch_loop
-from thumbq_server.domain.requests import PathRule
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
     ExpireLeases,
@@ -253,7 +253,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
 
 def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
     """Add the services to `server`. Return their names."""
-    paths = PathRule(parts.settings.thumbnail_roots)
+    paths = PathRule(parts.settings.roots())
     streams = Streams(parts.sessions, paths)
     queue_pb2_grpc.add_QueueServiceServicer_to_server(
         QueueService(parts.queue, parts.views, parts.hub, streams, paths), server

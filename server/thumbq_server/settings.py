@@ -1,12 +1,12 @@
 """What an operator can set: environment variables with the prefix THUMBQ_, plus DATABASE_URL."""
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_server.domain.paths import plain_roots
 
 
 class Settings(BaseSettings):
@@ -25,10 +25,8 @@ class Settings(BaseSettings):
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
+    thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
-    thumbnail_roots: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description='Folders where workers may put thumbnails, separated by ":"; none means anywhere.'
-    )
     lease_duration: PositiveInt = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: PositiveInt = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -67,10 +65,15 @@ class Settings(BaseSettings):
         description="Seconds for which workers are kept that are not heard of; at least two days.",
     )
 
-    @field_validator("thumbnail_roots", mode="before")
+    @field_validator("thumbnail_roots")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(filter(None, value.split(":"))) if isinstance(value, str) else value
+    def _are_absolute(cls, value: str) -> str:
+        plain_roots(filter(None, value.split(":")))
+        return value
+
+    def roots(self) -> tuple[str, ...]:
+        """Return the folders where workers may put thumbnails."""
+        return plain_roots(filter(None, self.thumbnail_roots.split(":")))
 
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""

@@ -15,6 +15,8 @@ async ([gateway, job]) => {
     const plain = { method: 'POST', mode: 'no-cors', body: job, headers: { 'Content-Type': 'text/plain' } };
     outcomes.fetch = await fetch(gateway + 'api/thumbnail-jobs', plain).then(() => 'sent', () => 'stopped');
     outcomes.beacon = navigator.sendBeacon(gateway + 'api/thumbnail-jobs', job);
+    const untyped = { method: 'POST', mode: 'no-cors', body: new Blob([job]) };
+    outcomes.blob = await fetch(gateway + 'api/thumbnail-jobs', untyped).then(() => 'sent', () => 'stopped');
     const form = document.createElement('form');
     Object.assign(form, { method: 'POST', enctype: 'text/plain', target: 'sink' });
     form.action = gateway + 'api/thumbnail-jobs';

@@ -1,7 +1,10 @@
 """Pictures that workers bring: checked by their content, kept whole, and served again."""
 
 import asyncio
+import hashlib
 import io
+import os
+import stat
 from pathlib import Path
 
 import aiohttp
@@ -85,6 +88,30 @@ async def test_the_same_picture_twice_at_once_is_one_file_and_nothing_unfinished
     files = [path for path in thumbnail_root.rglob("*") if path.is_file()]
     assert {str(path) for path in files} == paths
     assert files[0].read_bytes() == content
+
+
+async def test_a_picture_is_for_the_gateways_user_alone(client: Client, thumbnail_root: Path) -> None:
+    before = os.umask(0)
+    try:
+        kept = Path((await upload(client, picture("PNG"))).json["thumbnailPath"])
+    finally:
+        os.umask(before)
+    folders = [folder for folder in kept.parents if folder.is_relative_to(thumbnail_root.resolve() / "uploads")]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+@pytest.mark.parametrize("place", ["uploads", "uploads/{0}", "uploads/{0}/{1}"])
+async def test_a_link_that_leads_out_takes_no_picture(
+    client: Client, thumbnail_root: Path, tmp_path: Path, place: str
+) -> None:
+    digest = hashlib.sha256(picture("PNG")).hexdigest()
+    outside, link = tmp_path / "outside", thumbnail_root / place.format(digest[:2], digest[2:4])
+    outside.mkdir()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    assert (await upload(client, picture("PNG"))).status == 500
+    assert not list(outside.iterdir())
 
 
 async def test_a_part_of_another_name_is_taken_and_no_part_is_refused(client: Client) -> None:

@@ -184,6 +184,24 @@ async def test_a_file_is_sent_once_although_a_body_comes_with_the_request(
     assert "connection.broken" not in shown.out + shown.err
 
 
+BROKEN_BODIES = {
+    "gzip that is none": b"Content-Encoding: gzip\r\nContent-Length: 6\r\n\r\n\xff\xfe{\x00}\x00",
+    "a broken chunk": b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n',
+}
+
+
+@pytest.mark.parametrize("path", [b"/", b"/static/thumbq/index.js", b"/healthz", b"/api/thumbnail-jobs"])
+@pytest.mark.parametrize("body", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+async def test_a_broken_body_that_nothing_reads_is_no_error_of_the_gateway(
+    client: Client, capfd: pytest.CaptureFixture[str], path: bytes, body: bytes
+) -> None:
+    answer = await exchange(client, b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%b" % (path, body))
+    assert answer[9:10] in {b"2", b"4"}, answer
+    log = capfd.readouterr().out
+    assert "connection.broken" not in log
+    assert "Traceback" not in log
+
+
 async def test_malformed_http_costs_one_line_each_and_a_few_lines_a_second(
     client: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) ->
     with subprocess.Popen(["sh", "-c", command, THUMBQ, folder], env=variables, text=True) as parent:
         service = Service(parent, f"http://127.0.0.1:{port}/", "")
         try:
-            wait_until(service.is_ready, "/readyz answers 200", 40)
+            wait_until(service.is_ready, "/readyz answers 200", 120)
             job = enqueue(service, model=44)
             status, _ = request(f"{service.page}api/thumbnail-jobs/dequeue", {"workerId": "dead"})
             assert status == 200

@@ -20,7 +20,29 @@ def test_the_tarball_has_the_code_its_types_a_page_and_the_licence(compiled_test
 
 def test_compilers_that_do_not_read_exports_find_code_and_types(compiled_tests: Path) -> None:
     described = json.loads((PACKAGE / "package.json").read_text())
+    older = described["typesVersions"]["*"]
+    assert {f"./{name}": f"./{path}" for name, (path,) in older.items()} == {
+        name: files["types"] for name, files in described["exports"].items() if name != "."
+    }
     assert described["main"] == described["exports"]["."]["default"]
     assert described["types"] == described["exports"]["."]["types"]
     assert (PACKAGE / described["main"]).exists()
     assert (PACKAGE / described["types"]).exists()
+
+
+def test_the_element_is_smaller_than_three_kilobytes(compiled_tests: Path) -> None:
+    minified = subprocess.run(
+        [PACKAGE / "node_modules/.bin/esbuild", PACKAGE / "dist/element.js", "--minify"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert len(minified) < 3_000
+    assert b"thumbq-thumbnail" in minified
+
+
+def test_react_is_the_page_s_own(compiled_tests: Path) -> None:
+    described = json.loads((PACKAGE / "package.json").read_text())
+    assert "dependencies" not in described
+    assert described["peerDependenciesMeta"] == {"react": {"optional": True}}
+    importing = [file.name for file in (PACKAGE / "dist").rglob("*.js") if 'from "react"' in file.read_text()]
+    assert importing == ["react.js"]

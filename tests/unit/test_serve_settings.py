@@ -1,6 +1,8 @@
 """The settings of `thumbq serve`, read from its environment."""
 
+import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,29 @@ def test_nothing_needs_to_be_set(data_dir: dict[str, str], tmp_path: Path) -> No
     assert (settings.grpc_host, settings.grpc_port) == ("127.0.0.1", 50051)
     assert settings.thumbnail_root == tmp_path / "data/thumbnails"
     assert settings.thumbnail_root.is_dir()
+
+
+def test_what_it_makes_is_its_owners_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        settings = LauncherSettings.read({"THUMBQ_DATA_DIR": str(tmp_path / "a/data")})
+    finally:
+        os.umask(before)
+    # The PostgreSQL of root runs as another user, who passes the folder and cannot list it.
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == (0o700 if os.geteuid() else 0o711)
+    assert stat.S_IMODE(settings.thumbnail_root.stat().st_mode) == 0o700
+
+
+def test_strangers_may_report_thumbnails_in_its_own_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folder = {"THUMBQ_DATA_DIR": str(tmp_path / "link")}
+    exposed = folder | {"THUMBQ_HTTP_HOST": "0.0.0.0", "THUMBQ_INSECURE": "1"}
+    assert LauncherSettings.read(folder).thumbnail_roots == ""
+    assert LauncherSettings.read(exposed).thumbnail_roots == f"{tmp_path}/link/thumbnails:{tmp_path}/real/thumbnails"
+    assert LauncherSettings.read(exposed | {"THUMBQ_THUMBNAIL_ROOTS": "/a:/b"}).thumbnail_roots == "/a:/b"
+    with pytest.raises(InvalidSetting, match="has a colon in it"):
+        LauncherSettings.read(exposed | {"THUMBQ_DATA_DIR": str(tmp_path / "a:b")})
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "THUMBQ_DATABASE_URL"])

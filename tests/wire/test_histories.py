@@ -100,6 +100,7 @@ async def test_a_restored_backup_is_one_reset_for_every_subscriber_and_no_lease_
             results = queue_pb2.ReportResultsRequest(results=[done(job)])
             [exception] = (await queue.ReportResults(results)).exceptions
             assert (exception.lease_token, exception.code) == (job.lease_token, queue_pb2.RESULT_CODE_STALE)
+            assert exception.job_id == 0
         for job in after:
             results = queue_pb2.ReportResultsRequest(
                 results=[job_pb2.Result(lease_token=job.lease_token, complete=PICTURE)]

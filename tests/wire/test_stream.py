@@ -14,10 +14,10 @@ from thumbq_server.domain.job import Token
 from thumbq_server.storage.postgres.database import Database
 
 
-@pytest.fixture
-async def worker(queue):
-    """A worker that has not said Hello yet. Async, since a call begins on the running loop."""
-    return Worker(queue)
+@pytest.fixture(params=[False, True], ids=["messages", "columns"])
+async def worker(queue, request):
+    """A worker that has not said Hello yet, with each form of jobs. Async, since a call begins on the running loop."""
+    return Worker(queue, columns=request.param)
 
 
 async def test_jobs_come_against_credits_and_results_are_acknowledged_in_one_message(queue, worker):
@@ -70,10 +70,10 @@ async def test_every_kind_of_trouble_with_a_result_has_its_code(queue, worker):
     await worker.reports(2, done(first), stale, invalid)
     acks = await worker.receives("result_acks")
     assert acks.number == 2
-    assert {exception.lease_token: exception.code for exception in acks.exceptions} == {
-        first.lease_token: queue_pb2.RESULT_CODE_ALREADY_DONE,
-        stale.lease_token: queue_pb2.RESULT_CODE_STALE,
-        invalid.lease_token: queue_pb2.RESULT_CODE_INVALID,
+    assert {exception.lease_token: (exception.code, exception.job_id) for exception in acks.exceptions} == {
+        first.lease_token: (queue_pb2.RESULT_CODE_ALREADY_DONE, first.id),
+        stale.lease_token: (queue_pb2.RESULT_CODE_STALE, 0),  # it names no history of the database
+        invalid.lease_token: (queue_pb2.RESULT_CODE_INVALID, second.id),
     }
     assert (await state(queue, second.id)).status == job_pb2.JOB_STATUS_PROCESSING
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -14,10 +15,11 @@ PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, 
 
 
 class Worker:
-    """The worker's end of a stream, written by hand."""
+    """The worker's end of a stream, written by hand. With `columns` it takes jobs and reports successes as columns."""
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: Any, *, columns: bool = False) -> None:
         self.call = queue.StreamJobs()
+        self._columns = columns
         self._sending = asyncio.Lock()  # A call takes one message at a time.
 
     async def send(self, **message: Any) -> None:
@@ -29,11 +31,19 @@ class Worker:
         message = await self._read()
         assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
         assert message.WhichOneof("message") == kind, message
+        if kind == "jobs" and self._columns:
+            assert not message.jobs.jobs
+            return queue_pb2.StreamJobsResponse.Jobs(
+                number=message.jobs.number, jobs=jobs_in_columns(message.jobs.columns)
+            )
         return getattr(message, kind)
 
     async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
-        await self.send(hello=queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id))
-        return await self.receives("welcome")
+        hello = queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id, columns=self._columns)
+        await self.send(hello=hello)
+        welcome = await self.receives("welcome")
+        assert welcome.columns is self._columns
+        return welcome
 
     async def wants(self, count: int) -> None:
         await self.send(credit=queue_pb2.StreamJobsRequest.Credit(add=count))
@@ -46,7 +56,11 @@ class Worker:
         await self.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=tokens))
 
     async def reports(self, number: int, *results: job_pb2.Result) -> None:
-        await self.send(results=queue_pb2.StreamJobsRequest.Results(number=number, results=results))
+        message = queue_pb2.StreamJobsRequest.Results(number=number)
+        completed = [result for result in results if self._columns and result.HasField("complete")]
+        message.results.extend(result for result in results if result not in completed)
+        message.completed.extend(completed_columns(completed))
+        await self.send(results=message)
 
     async def is_understood(self) -> None:
         """Wait until the server has taken in every message."""
@@ -58,13 +72,6 @@ class Worker:
             assert await self._read() is grpc.aio.EOF
         return await self.call.code(), await self.call.details()
 
-    async def ends_after_reading(self) -> tuple[grpc.StatusCode, str]:
-        """Read whatever is there, and return the status after it."""
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            while await self._read() is not grpc.aio.EOF:
-                pass
-        return await self.call.code(), await self.call.details()
-
     async def _read(self) -> Any:
         """Return the next message that is no keepalive."""
         async with asyncio.timeout(30):
@@ -72,6 +79,45 @@ class Worker:
                 if message.WhichOneof("message") != "keepalive":
                     return message
             return message
+
+
+def jobs_in_columns(columns: queue_pb2.JobColumns) -> Iterator[job_pb2.Job]:
+    """Yield the jobs as the messages that they would have been."""
+
+    def entry(column: Sequence[int], place: int) -> int:
+        return column[place] if len(column) > 1 else column[0]
+
+    for place, (job_id, model_id) in enumerate(zip(columns.ids, columns.model_ids, strict=True)):
+        job = job_pb2.Job(
+            id=job_id,
+            model_id=model_id,
+            model_hash=columns.model_hashes[32 * place :][:32].hex(),
+            status=job_pb2.JOB_STATUS_PROCESSING,
+            attempt_count=entry(columns.attempt_counts, place),
+            updated_at=columns.claimed_at,
+            asset_type="Model",
+            priority=entry(columns.priorities, place),
+            max_attempts=entry(columns.max_attempts, place),
+            lease_token=f"{job_id}-{columns.lease}",
+            lease_expires_at=columns.lease_expires_at,
+        )
+        job.created_at.FromMicroseconds(entry(columns.created_at, place))
+        yield job
+
+
+def completed_columns(results: Iterable[job_pb2.Result]) -> Iterator[queue_pb2.CompletedColumns]:
+    """Yield successes as columns, lease by lease."""
+    leases = [(result.lease_token.partition("-"), result.complete) for result in results]
+    for lease in dict.fromkeys(token[2] for token, _ in leases):
+        columns = queue_pb2.CompletedColumns(lease=lease)
+        for (job_id, _, its_lease), picture in leases:
+            if its_lease == lease:
+                columns.job_ids.append(int(job_id))
+                columns.thumbnail_paths.append(picture.thumbnail_path)
+                columns.sizes_bytes.append(picture.size_bytes)
+                columns.widths.append(picture.width)
+                columns.heights.append(picture.height)
+        yield columns
 
 
 def done(job):

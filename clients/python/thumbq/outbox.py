@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
+from thumbq import results
 from thumbq.outcome import JobFailed, Thumbnail
-from thumbq.v1.job_pb2 import Result
 from thumbq.v1.queue_pb2 import ResultCode, ResultException, StreamJobsRequest
 
 _logger = logging.getLogger("thumbq")
@@ -16,13 +16,12 @@ _logger = logging.getLogger("thumbq")
 RESULTS_PER_MESSAGE = 1000
 # Characters of error messages, which may be four bytes each; a message has at most 4 MiB.
 _TEXT_PER_MESSAGE = 500_000
-# The queue keeps 1000 characters and marks a text that it has cut, so longer texts need not be sent.
-_ERROR_TEXT_LIMIT = 2000
-_PATH_LIMIT = 500
 # The result was not taken; any other code means that it was taken before.
 _REFUSALS = (ResultCode.RESULT_CODE_INVALID, ResultCode.RESULT_CODE_STALE)
 # Jobs that are named when a worker ends.
 _NAMED = 20
+
+_Batch = list[results.Entry]
 
 
 class Refused:
@@ -37,11 +36,11 @@ class Refused:
         more = f" and {count - len(self._names)} more" if count > len(self._names) else ""
         return f"{count} refused (jobs {', '.join(self._names)}{more})" if count else "none refused"
 
-    def add(self, exception: ResultException, result: Result) -> None:
+    def add(self, exception: ResultException, ending: results.Ending) -> None:
         """Count a result. A release is no loss when it comes too late: the job has gone back already."""
-        if result.HasField("release"):
+        if ending is None:
             return
-        if result.HasField("complete"):
+        if isinstance(ending, Thumbnail):
             self.completed += 1
         else:
             self.failed += 1
@@ -50,15 +49,14 @@ class Refused:
 
 
 class Outbox:
-    """Collects results into messages, and keeps each message until the server has acknowledged it."""
+    """Collects results into batches, one for a message, and keeps each until the server has acknowledged it."""
 
     def __init__(self, wake: asyncio.Event) -> None:
         self._wake = wake
-        self._ready: deque[StreamJobsRequest] = deque()
-        self._sent: dict[int, StreamJobsRequest] = {}
+        self._ready: deque[_Batch] = deque()
+        self._sent: dict[int, _Batch] = {}
         self._number = 0
-        self._open = StreamJobsRequest()
-        self._open_count = 0
+        self._open: _Batch = []
         self._open_text = 0
         self._unacknowledged = 0
         # Tokens of refused successes whose jobs are reported as failed meanwhile.
@@ -70,7 +68,7 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether every result has been acknowledged."""
-        return not (self._open_count or self._ready or self._sent)
+        return not (self._open or self._ready or self._sent)
 
     @property
     def unacknowledged(self) -> int:
@@ -78,101 +76,82 @@ class Outbox:
         return self._unacknowledged
 
     def complete(self, token: str, thumbnail: Thumbnail) -> None:
-        """Add a success, or a failure if the thumbnail does not fit the types of the protocol."""
-        result = self._add(token)
-        try:
-            if len(thumbnail.path) > _PATH_LIMIT:
-                raise ValueError(f"the thumbnail's path is longer than {_PATH_LIMIT} characters")
-            complete = result.complete
-            complete.thumbnail_path, complete.size_bytes, complete.width, complete.height = thumbnail
-        except (TypeError, ValueError) as error:
-            result.ClearField("outcome")
-            self.unfit += 1
-            self._fill_failure(result, JobFailed(f"{type(error).__name__}: {error}"))
+        """Add a success. It is sent as a failure if the thumbnail does not fit the types of the protocol."""
+        self._add((token, thumbnail))
 
     def fail(self, token: str, failure: JobFailed) -> None:
         """Add a failed attempt."""
-        result = self._add(token)
-        self._fill_failure(result, failure)
-        self._open_text += len(result.fail.error_message)
+        self._add((token, failure))
+        self._open_text += min(len(failure.message), results.ERROR_TEXT_LIMIT)
 
     def release(self, token: str) -> None:
         """Add a released job; its attempt does not count."""
-        self._add(token).release.SetInParent()
+        self._add((token, None))
 
-    def take(self) -> StreamJobsRequest | None:
-        """Return the next Results message, numbered, or None when there is nothing to send."""
-        if self._ready:
-            message = self._ready.popleft()
-        elif self._open_count:
-            message = self._open
-            self._open = StreamJobsRequest()
-            self._open_count = self._open_text = 0
-        else:
+    def take(self, *, columns: bool = False) -> StreamJobsRequest | None:
+        """Return the next Results message, numbered, or None when there is nothing to send.
+
+        `columns`: the server of this stream takes successes as columns.
+        """
+        if not self._ready:
+            self._close()
+        if not self._ready:
             return None
+        batch = self._ready.popleft()
+        message, unfit = results.message(batch, columns=columns)
+        if unfit:
+            self.unfit += len(unfit)
+            batch = [(token, unfit.get(token, ending)) for token, ending in batch]
         self._number += 1
         message.results.number = self._number
-        self._sent[self._number] = message
+        self._sent[self._number] = batch
         return message
 
     def acknowledge(self, number: int, exceptions: Collection[ResultException]) -> None:
         """Forget the results of one message; each refused result is added again as a failure."""
-        message = self._sent.pop(number, None)
-        if message is None:
+        batch = self._sent.pop(number, None)
+        if batch is None:
             return
-        self._unacknowledged -= len(message.results.results)
+        self._unacknowledged -= len(batch)
         if exceptions or self._corrected:
-            results = {result.lease_token: result for result in message.results.results}
-            corrected = self._corrected.intersection(results)
+            endings = dict(batch)
+            corrected = self._corrected.intersection(endings)
             for exception in exceptions:
-                if exception.code in _REFUSALS and exception.lease_token in results:
-                    self._refuse(exception, results[exception.lease_token])
+                if exception.code in _REFUSALS and exception.lease_token in endings:
+                    self._refuse(exception, endings[exception.lease_token])
             self._corrected -= corrected
 
     def resend(self) -> None:
-        """Queue again, under new numbers, the messages that were sent on a broken stream."""
+        """Queue again, under new numbers, the results that were sent on a broken stream."""
         self._ready.extendleft(reversed(self._sent.values()))
         self._sent.clear()
         self._number = 0
 
     def tokens(self) -> list[str]:
         """Return the lease tokens of all unacknowledged results."""
-        return [result.lease_token for result in self._results()]
+        return [token for batch in (*self._sent.values(), *self._ready, self._open) for token, _ in batch]
 
-    def _results(self) -> Iterator[Result]:
-        for message in (*self._sent.values(), *self._ready, self._open):
-            yield from message.results.results
-
-    def _add(self, token: str) -> Result:
-        if self._open_count >= RESULTS_PER_MESSAGE or self._open_text > _TEXT_PER_MESSAGE:
-            self._ready.append(self._open)
-            self._open = StreamJobsRequest()
-            self._open_count = self._open_text = 0
-        if not self._open_count:
+    def _add(self, entry: results.Entry) -> None:
+        if len(self._open) >= RESULTS_PER_MESSAGE or self._open_text > _TEXT_PER_MESSAGE:
+            self._close()
+        if not self._open:
             self._wake.set()
-        self._open_count += 1
+        self._open.append(entry)
         self._unacknowledged += 1
-        result = self._open.results.results.add()
-        result.lease_token = token
-        return result
 
-    @staticmethod
-    def _fill_failure(result: Result, failure: JobFailed) -> None:
-        # Protobuf cannot hold lone surrogates, which the names of undecodable files contain.
-        text = failure.message[:_ERROR_TEXT_LIMIT].encode("utf-8", "replace").decode()
-        result.fail.error_message = text if text.strip() else "The handler gave no reason."
-        if not failure.retryable:
-            result.fail.retryable = False
-        if failure.retry_delay is not None:
-            result.fail.retry_delay.FromMicroseconds(round(failure.retry_delay * 1_000_000))
+    def _close(self) -> None:
+        if self._open:
+            self._ready.append(self._open)
+            self._open = []
+            self._open_text = 0
 
-    def _refuse(self, exception: ResultException, result: Result) -> None:
+    def _refuse(self, exception: ResultException, ending: results.Ending) -> None:
         token = exception.lease_token
         if token not in self._corrected:
-            self.refused.add(exception, result)
+            self.refused.add(exception, ending)
         if exception.code != ResultCode.RESULT_CODE_INVALID:
             _logger.warning("The result of %s came too late: %s", _job(exception), exception.message)
-        elif result.HasField("complete"):
+        elif isinstance(ending, Thumbnail):
             _logger.warning(
                 "The result of %s was refused, and its attempt fails: %s", _job(exception), exception.message
             )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, auto
 from time import monotonic
 
 import grpc
 
 from thumbq.outbox import Outbox
-from thumbq.v1.job_pb2 import LeaseLostReason
+from thumbq.v1.job_pb2 import Job, LeaseLostReason
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq.working.column_jobs import from_columns
 from thumbq.working.ledger import Ledger
 
 _logger = logging.getLogger("thumbq")
@@ -89,9 +90,11 @@ class WorkerStream:
         self._welcomed = asyncio.Event()
         self._heartbeat_interval = 0.0
         self._heard_at = monotonic()
+        # Whether the server knows columns.
+        self._columns = False
         self._credited = 0
         self._received = self._confirmed = 0
-        self._newest = StreamJobsResponse.Jobs()
+        self._newest: Sequence[Job] = ()
         # One look at a time: a look a message cost a quarter of the time of a worker with one slot.
         self._looks_later = False
         # Messages for the writer to send.
@@ -153,24 +156,25 @@ class WorkerStream:
         if self._phase is Phase.CLOSED:
             # The worker has not confirmed them, so the server takes them back.
             return
-        self._credited -= len(message.jobs)
+        jobs = from_columns(message.columns) if message.HasField("columns") else message.jobs
+        self._credited -= len(jobs)
         self._received = message.number
-        self._slots.accept(message.jobs)
-        self._newest = message
+        self._slots.accept(jobs)
+        self._newest = jobs
         if not self._looks_later:
-            self._look_later(message)
+            self._look_later(jobs)
 
-    def _look_later(self, message: StreamJobsResponse.Jobs) -> None:
+    def _look_later(self, jobs: Sequence[Job]) -> None:
         self._looks_later = True
-        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._look_at, message)
+        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._look_at, jobs)
 
-    def _look_at(self, message: StreamJobsResponse.Jobs) -> None:
-        """Have a message confirmed, unless results have confirmed all its jobs."""
+    def _look_at(self, jobs: Sequence[Job]) -> None:
+        """Have the jobs of a message confirmed, unless results have confirmed all of them."""
         self._looks_later = False
-        if any(job.lease_token in self._slots.held for job in message.jobs):
+        if any(job.lease_token in self._slots.held for job in jobs):
             self._confirmation_due = True
             self._wake.set()
-        elif message is not self._newest:
+        elif jobs is not self._newest:
             self._look_later(self._newest)
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
@@ -178,6 +182,7 @@ class WorkerStream:
         self._slots.lose([token for token in self._slots.held if token not in resumed], "the connection was broken")
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):
             self._outbox.release(token)
+        self._columns = welcome.columns
         self._heartbeat_interval = welcome.heartbeat_interval.ToMilliseconds() / 1000 or 3.0
         self._on_welcome(welcome)
         self._welcomed.set()
@@ -211,7 +216,7 @@ class WorkerStream:
 
     def _due(self) -> Iterator[StreamJobsRequest]:
         """Yield the messages that are due, each built only after the one before it was sent."""
-        if results := self._outbox.take():
+        if results := self._outbox.take(columns=self._columns):
             yield results
         free = self._window - self._slots.occupied - self._credited
         # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.

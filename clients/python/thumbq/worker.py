@@ -71,7 +71,10 @@ class Worker:
         self._grace = grace
         self._time_limit = time_limit
         self._hello = StreamJobsRequest.Hello(
-            worker_id=self.worker_id, labels=labels, version=f"thumbq {importlib.metadata.version('thumbq')}"
+            worker_id=self.worker_id,
+            labels=labels,
+            version=f"thumbq {importlib.metadata.version('thumbq')}",
+            columns=True,
         )
         self._begun = False
         self._stopping = asyncio.Event()

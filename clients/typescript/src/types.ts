@@ -198,6 +198,8 @@ export interface ResultException {
   leaseToken: string;
   code: ResultCode;
   message: string;
+  /** The job of the lease; 0 when the token is malformed, or was given before a backup was restored. */
+  jobId: number;
 }
 
 /** Filters of a list of jobs. A missing field does not filter. */

@@ -17,6 +17,9 @@ from thumbq_gateway.protojson.text import parse_json
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
+# What a browser sends for any page without asking first. A program that leaves the type out, or has one of its own, is
+# none of these: a browser would have to ask for its page.
+_OF_FORMS = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
 ROOM = 64 * MEBIBYTE
 _SMALL = 16 * 1024  # bytes; a body takes a place in the room when it is larger
 _LARGE = 64 * 1024  # bytes; a larger body takes more than a few milliseconds to decode
@@ -42,6 +45,8 @@ class Bodies:
         """
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
+        if request.content_type in _OF_FORMS and not _is_empty(request):
+            raise _not_json(request.content_type)
         if request.content.is_eof() and request.content.total_bytes <= _SMALL:  # it came with the head, as most do
             return read(parse_json(request.content.read_nowait()))
         async with self.arriving() as arrival:
@@ -107,3 +112,12 @@ def _no_room() -> Refusal:
 def _too_large(limit: int) -> Refusal:
     message = f"The request body is larger than {limit // MEBIBYTE} MiB."
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
+
+
+def _is_empty(request: web.Request) -> bool:
+    return request.content.is_eof() and request.content.total_bytes == 0
+
+
+def _not_json(content_type: str) -> Refusal:
+    message = f"The body must be sent as application/json, not as {content_type}."
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=415)

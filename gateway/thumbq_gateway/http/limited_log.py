@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from aiohttp.http import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _LINES = 5  # of one kind of event in one second
 _LONGEST_PROBLEM = 200  # characters
@@ -54,8 +55,9 @@ class _OneLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            problem = " ".join(error.message.split())[:_LONGEST_PROBLEM]
+        # The second comes from a body that no handler read, for instance one that was sent with a GET for a file.
+        if isinstance(error, HttpProcessingError | RequestPayloadError):
+            problem = " ".join(str(error).split())[:_LONGEST_PROBLEM]
             self._log.warning("request.malformed", message=record.getMessage(), problem=problem)
         else:
             self._log.failure("connection.broken", message=record.getMessage(), exc_info=record.exc_info)

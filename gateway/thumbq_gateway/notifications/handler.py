@@ -22,7 +22,6 @@ from thumbq_gateway.notifications.upstream import Upstream
 _HEADERS = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
-    "X-Content-Type-Options": "nosniff",
 }
 _RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all reconnect at once after a restart
 _RETRY_TURNED_AWAY = 5, 15  # seconds

@@ -1,18 +1,24 @@
 """The OpenAPI 3.1 document, made from the route table."""
 
-import re
 from importlib.metadata import version
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from thumbq_gateway.http.errors import status_response
+from thumbq_gateway.openapi.comments import comment_of, first_sentence
+from thumbq_gateway.openapi.examples import EXAMPLES, Example
 from thumbq_gateway.openapi.other_routes import CHANGED_SUBSCRIPTION, OTHER_ROUTES, POSTED_SUBSCRIPTION, Document
 from thumbq_gateway.openapi.schemas import Schema, Schemas
-from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, error_object, plain_text
+from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, Clause, error_object, plain_text
 from thumbq_gateway.transcoding.routes import Route, Table
 
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_ABOUT = (
+    "The JSON routes of a thumbq gateway. Names are camelCase, times are RFC 3339, and durations are texts such as "
+    '"30s". A route may answer 400 (the request is malformed; the message names the field), 404 (there is no such'
+    " job), 409 (the job or its lease is in another state), 413 (the body is too large), and 503 (the server or its "
+    "database is away; repeat the request after the time in Retry-After). After a 4xx, nothing was changed."
+)
 _ERRORS: dict[Any, Document] = {
     plain_text: {"text/plain": {"schema": {"type": "string"}}},
     error_object: {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
@@ -44,7 +50,7 @@ def openapi_document(table: Table) -> Document:
     paths["/api/notifications/models"] = {"post": CHANGED_SUBSCRIPTION}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "thumbq", "version": version("thumbq")},
+        "info": {"title": "thumbq", "version": version("thumbq"), "description": _ABOUT},
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas.components},
     }
@@ -52,16 +58,16 @@ def openapi_document(table: Table) -> Document:
 
 def _operation(route: Route, table: Table, schemas: Schemas) -> Document:
     clause = CLAUSES.get(route.name, GENERAL)
-    shown = schemas.reference(route.shown_type)
-    if clause.shown_fields:
-        shown = _nullable(schemas, route, clause.shown_fields)
+    shown = _shown(route, clause, schemas)
+    example = EXAMPLES.get(route.rpc.name, Example(None))
     operation: Document = {
-        "operationId": route.rpc.name,
-        "summary": _WORD.sub(" ", route.rpc.name).capitalize(),
-        "tags": [route.rpc.containing_service.name.removesuffix("Service")],
+        "operationId": _operation_id(route, table),
+        "summary": first_sentence(comment_of(route.rpc)),
+        "description": comment_of(route.rpc),
+        "tags": [_tag(route)],
         "parameters": _parameters(route, schemas),
         "responses": {
-            "200": {"description": "Done.", "content": {"application/json": {"schema": shown}}},
+            "200": {"description": "Done.", "content": _json(shown, example.answer)},
             **{str(status): {"description": text} for status, text in clause.other_answers.items()},
             "default": {"description": "Refused or failed.", "content": _ERRORS[clause.refuse]},
         },
@@ -69,9 +75,41 @@ def _operation(route: Route, table: Table, schemas: Schemas) -> Document:
     if route.takes_body:
         body = _body(route, schemas)
         if clause.batch:
-            body = {"oneOf": [body, _body(table[clause.batch.rpc][0], schemas)]}
-        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
+            body = {"anyOf": [body, _body(table[clause.batch.rpc][0], schemas)]}
+        operation["requestBody"] = {"content": _json(body, example.request)}
     return operation
+
+
+def _tag(route: Route) -> str:
+    return str(route.rpc.containing_service.name).removesuffix("Service")
+
+
+def _json(schema: Schema, example: object) -> Document:
+    return {"application/json": {"schema": schema} if example is None else {"schema": schema, "example": example}}
+
+
+def _operation_id(route: Route, table: Table) -> str:
+    """Return the name of the RPC; its further routes add the field in their path."""
+    name = str(route.rpc.name)
+    if route == table[route.name][0]:
+        return name
+    return name + "".join(
+        f"By{field.camelcase_name[0].upper()}{field.camelcase_name[1:]}" for field in _path_fields(route)
+    )
+
+
+def _shown(route: Route, clause: Clause, schemas: Schemas) -> Schema:
+    """Return the schema of an answer. Where the clause names fields, all of them are there, some with null."""
+    if clause.shown_fields:
+        return _nullable(schemas, route.shown_type, clause.shown_fields)
+    if not clause.item_fields:
+        return schemas.reference(route.shown_type)
+    properties = {field.json_name: schemas.field(field) for field in route.shown_type.fields}
+    for field in route.shown_type.fields:
+        if field.is_repeated and field.message_type is not None:
+            items = _nullable(schemas, field.message_type, clause.item_fields)
+            properties[field.json_name] = {"type": "array", "items": items}
+    return {"type": "object", "properties": properties}
 
 
 def _json_path(route: Route) -> str:
@@ -105,7 +143,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[Document]:
     return described
 
 
-def _nullable(schemas: Schemas, route: Route, names: tuple[str, ...]) -> Schema:
-    by_name = {field.json_name: field for field in route.shown_type.fields}
+def _nullable(schemas: Schemas, message_type: Descriptor, names: tuple[str, ...]) -> Schema:
+    by_name = {field.json_name: field for field in message_type.fields}
     properties = {name: {"anyOf": [schemas.field(by_name[name]), {"type": "null"}]} for name in names}
     return {"type": "object", "properties": properties, "required": list(names)}

@@ -1,7 +1,5 @@
-"""The /docs page, made once from the OpenAPI document. It loads nothing."""
+"""The /docs page, made once from the OpenAPI document. It loads nothing from other hosts."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -9,22 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
-from thumbq_gateway.http.pages import HEADERS
+from thumbq_gateway.http.pages import CONTENT_POLICY, HEADERS
 from thumbq_gateway.protojson.encoder import json_bytes
 
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-details { border-top: 1px solid light-dark(#ddd, #444); padding: .5rem 0; }
-summary { cursor: pointer; display: flex; flex-wrap: wrap; gap: .25rem .75rem; align-items: baseline; }
-summary span { color: light-dark(#555, #aaa); }
-code, pre { font: .9rem/1.45 ui-monospace, monospace; }
-pre { overflow-x: auto; padding: .75rem; border-radius: .4rem; background: light-dark(#f4f4f2, #1d1f22); }
-b { min-width: 3.2rem; color: light-dark(#3a55cf, #93a5ff); }
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
+_HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>thumbq API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/shared/icon.svg"><link rel="stylesheet" href="/static/shared/colours.css">
+<link rel="stylesheet" href="/static/docs/docs.css">
+<script type="module" src="/static/docs/try.js"></script></head><body><main><h1>thumbq API</h1>"""
+_STREAMS = {"text/event-stream", "image/*"}
 
 
 def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
@@ -36,7 +27,7 @@ def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
         return web.Response(body=body, headers=HEADERS, content_type="application/json")
 
     async def docs(_request: web.Request) -> web.Response:
-        headers = {**HEADERS, "Content-Security-Policy": _POLICY}
+        headers = {**HEADERS, "Content-Security-Policy": CONTENT_POLICY}
         return web.Response(text=page, headers=headers, content_type="text/html")
 
     # the second is where ASP.NET has it, and where workers look for it
@@ -44,12 +35,10 @@ def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
 
 
 def _page(document: Mapping[str, Any]) -> Iterator[str]:
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>thumbq API</title>'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<style>{_STYLE}</style></head><body><h1>thumbq API</h1>"
-    yield '<p>Version {}. The same for programs: <a href="/openapi.json">openapi.json</a>.</p>'.format(
-        escape(document["info"]["version"])
-    )
+    about = document["info"]
+    yield f"{_HEAD}<p>Version {escape(about['version'])}. The same for programs: "
+    yield '<a href="/openapi.json">openapi.json</a>.</p>'
+    yield _paragraphs(about["description"])
     operations = [
         (operation["tags"][0], path, method, operation)
         for path, methods in document["paths"].items()
@@ -58,17 +47,95 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
     for tag in dict.fromkeys(tag for tag, *_ in operations):
         yield f"<h2>{escape(tag)}</h2>"
         for _, path, method, operation in (entry for entry in operations if entry[0] == tag):
-            yield f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code>"
-            yield f" <span>{escape(operation['summary'])}</span></summary>{_details(operation)}</details>"
+            yield f'<details id="{escape(operation["operationId"])}"><summary><b>{method.upper()}</b> '
+            yield f"<code>{escape(path)}</code> <span>{escape(operation['summary'])}</span></summary>"
+            yield f"{_operation(method, path, operation)}</details>"
     yield "<h2>Types</h2>"
     for name, schema in sorted(document["components"]["schemas"].items()):
-        yield f"<details><summary><code>{escape(name)}</code></summary>{_listing(schema)}</details>"
-    yield "</body></html>"
+        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>'
+        yield f"{_paragraphs(schema.get('description', ''))}{_fields(schema)}</details>"
+    yield "</main></body></html>"
 
 
-def _details(operation: Mapping[str, Any]) -> str:
-    parts = {name: operation[name] for name in ("parameters", "requestBody", "responses") if operation.get(name)}
-    return _listing(parts)
+def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    responses = operation["responses"]
+    listed = "".join(
+        f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td><td>{_types(response)}</td></tr>"
+        for status, response in responses.items()
+    )
+    answer = _content(responses.get("200", {})).get("example")
+    example = "" if answer is None else f"<h3>An answer</h3>{_listing(answer)}"
+    return (
+        f"{_paragraphs(operation.get('description', ''))}{_request(method, path, operation)}"
+        f"<h3>Answers</h3><table>{listed}</table>{example}"
+    )
+
+
+def _request(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    """Return the parameters and the body as a form, which sends them; a stream has no end to show."""
+    inputs = "".join(_input(parameter) for parameter in operation.get("parameters", ()))
+    body = _content(operation.get("requestBody", {}))
+    if body:
+        example = json.dumps(body.get("example", {}), indent=2)
+        inputs += f"<label>Body {_type(body['schema'])}<textarea name=body rows={example.count(chr(10)) + 1}>"
+        inputs += f"{escape(example)}</textarea></label>"
+    endless = not _STREAMS.isdisjoint(operation["responses"].get("200", {}).get("content", ()))
+    button = "" if endless else "<button>Send</button><output></output>"
+    return f'<form data-method="{method}" data-path="{escape(path)}">{inputs}{button}</form>'
+
+
+def _input(parameter: Mapping[str, Any]) -> str:
+    name, place = escape(parameter["name"]), parameter["in"]
+    required = " required" if parameter.get("required") else ""
+    text = escape(parameter["schema"].get("description", ""))
+    return (
+        f"<label>{name} <small>{_type(parameter['schema'])} in the {place}. {text}</small>"
+        f'<input name="{name}" data-in="{place}"{required}></label>'
+    )
+
+
+def _fields(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"<p>{', '.join(f'<code>{escape(word)}</code>' for word in schema['enum'])}</p>"
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{_type(field)}</td>"
+        f"<td>{escape(field.get('description', ''))}</td></tr>"
+        for name, field in schema.get("properties", {}).items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return a schema in a few words, with links to the types."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_type(choice) for choice in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    return escape(schema.get("format") or schema.get("type") or "anything")
+
+
+def _types(response: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{escape(kind)}: {_type(content['schema'])}" if "schema" in content else escape(kind)
+        for kind, content in response.get("content", {}).items()
+    )
+
+
+def _content(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = part.get("content", {}).get("application/json", {})
+    return content
+
+
+def _paragraphs(text: str) -> str:
+    """Return the paragraphs of a comment; drawings keep their lines."""
+    return "".join(
+        f"<pre>{escape(part)}</pre>" if part.startswith("  ") else f"<p>{escape(part)}</p>"
+        for part in text.split("\n\n")
+        if part
+    )
 
 
 def _listing(value: object) -> str:

@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from thumbq_gateway.openapi.comments import comment_of
 from thumbq_gateway.protojson.encoder import map_value
 from thumbq_gateway.protojson.enum_words import choices
 
@@ -37,7 +38,7 @@ class Schemas:
         name = _short_name(message_type)
         if name not in self.components:
             self.components[name] = {}  # entered first, since its fields may refer to it
-            self.components[name] |= self.inline(message_type.fields)
+            self.components[name] |= described(self.inline(message_type.fields), comment_of(message_type))
         return {"$ref": f"#/components/schemas/{name}"}
 
     def inline(self, fields: Iterable[FieldDescriptor]) -> Schema:
@@ -47,9 +48,11 @@ class Schemas:
     def field(self, field: FieldDescriptor) -> Schema:
         """Return the schema of one field's value."""
         if value_field := map_value(field):
-            return {"type": "object", "additionalProperties": self._value(value_field)}
-        value = self._value(field)
-        return {"type": "array", "items": value} if field.is_repeated else value
+            schema: Schema = {"type": "object", "additionalProperties": self._value(value_field)}
+        else:
+            value = self._value(field)
+            schema = {"type": "array", "items": value} if field.is_repeated else value
+        return described(schema, comment_of(field))
 
     def _value(self, field: FieldDescriptor) -> Schema:
         if field.enum_type is not None:
@@ -59,8 +62,14 @@ class Schemas:
         return dict(_TEXTS.get(field.message_type) or self.reference(field.message_type))
 
     def _words(self, enum: EnumDescriptor) -> Schema:
-        self.components.setdefault(enum.name, {"type": "string", "enum": list(choices(enum))})
+        words: Schema = {"type": "string", "enum": list(choices(enum))}
+        self.components.setdefault(enum.name, described(words, comment_of(enum)))
         return {"$ref": f"#/components/schemas/{enum.name}"}
+
+
+def described(schema: Schema, text: str) -> Schema:
+    """Return the schema with a description, if there is one."""
+    return schema | {"description": text} if text else schema
 
 
 def _short_name(message_type: Descriptor) -> str:

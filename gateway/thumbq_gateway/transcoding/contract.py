@@ -55,6 +55,8 @@ class Clause:
     # For the API's description: answers besides the usual ones, and the fields of the response if not all are shown.
     other_answers: Mapping[int, str] = field(default_factory=dict)
     shown_fields: tuple[str, ...] = ()
+    # The same for the messages in the answer's list.
+    item_fields: tuple[str, ...] = ()
 
 
 def other_paths(path: str) -> tuple[str, ...]:
@@ -133,7 +135,9 @@ CLAUSES: dict[str, Clause] = {
         other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
     ),
-    "thumbq.v1.NotificationService.GetThumbnails": Clause(answer=_thumbnails_for_pages),
+    "thumbq.v1.NotificationService.GetThumbnails": Clause(
+        answer=_thumbnails_for_pages, item_fields=("modelId", *THUMBNAIL_FIELDS[:-1])
+    ),
     # 4 MiB have room for 10,000 jobs or results.
     "thumbq.v1.QueueService.EnqueueJob": Clause(
         body_limit=4 * MEBIBYTE, batch=Batch("jobs", "thumbq.v1.QueueService.EnqueueJobs")

@@ -32,11 +32,13 @@ from thumbq_launcher.postgres.cluster import (
 )
 from thumbq_launcher.postgres.processes import StopSignals, end_postgres, left_postmaster, take_cluster
 from thumbq_launcher.postgres.programs import PostgresPrograms
+from thumbq_runtime.private_files import make_data_folder, open_private
 
 __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 
 SETTINGS = {
     "listen_addresses": "",
+    "unix_socket_permissions": "0700",
     "cluster_name": "thumbq",
     "shared_buffers": "256MB",
     "fsync": "on",
@@ -171,8 +173,8 @@ class EmbeddedPostgres:
     def _take_folder(self) -> None:
         if self._lock is not None:
             return
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        make_data_folder(self.data_dir)
+        lock = open_private(self.data_dir / "lock", os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -228,7 +230,7 @@ class EmbeddedPostgres:
             identity=identity,
             directory=self.data_dir,
         )
-        with self.log.open("ab") as log:
+        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -1,11 +1,10 @@
 """The rules for what a request may say. Each check returns the valid value, or raises Invalid with a sentence."""
 
-import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from thumbq_server.domain.job import INT64_MAX, Completion, Failure, NewJob, Token
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.retry import MAX_ATTEMPTS
 
@@ -18,8 +17,6 @@ MAX_VERSION = 100
 MAX_LABELS, MAX_LABEL_NAME, MAX_LABEL_VALUE = 50, 100, 500
 
 MAX_ERROR_MESSAGE = 1000
-
-MAX_THUMBNAIL_PATH = 500
 
 MAX_PRIORITY = 9
 
@@ -47,29 +44,6 @@ MAX_URL = 2000
 DEFAULT_MAX_ATTEMPTS = 3
 
 TRUNCATED = " … [truncated]"
-
-
-@dataclass(frozen=True, slots=True)
-class PathRule:
-    """Where thumbnails may be. No roots: anywhere."""
-
-    roots: tuple[str, ...] = ()
-
-    def check(self, path: str) -> str:
-        """Return `path` when it is absolute, without "..", and inside the roots; raise Invalid otherwise."""
-        if not path:
-            raise Invalid("thumbnailPath is required")
-        if len(path) > MAX_THUMBNAIL_PATH:
-            raise Invalid(f"thumbnailPath is longer than {MAX_THUMBNAIL_PATH} characters")
-        if "\0" in path:
-            raise Invalid("thumbnailPath contains a NUL character")
-        if ".." in path and ".." in path.replace("\\", "/").split("/"):
-            raise Invalid("thumbnailPath must not contain '..'")
-        if path[0] != "/":
-            raise Invalid("thumbnailPath must be absolute")
-        if self.roots and not any(posixpath.normpath(path).startswith(f"{root}/") for root in self.roots):
-            raise Invalid("thumbnailPath is outside the thumbnail roots")
-        return path
 
 
 def parse_token(text: str, history: str) -> Token:

@@ -109,6 +109,8 @@ class Queue:
             self.complete(report.completions), self.fail(report.failures), self.release(report.releases)
         )
         verdicts = (*(verdict for verdict, _ in completed), *(verdict for verdict, _ in failed), *released)
+        if verdicts.count(Verdict.OK) == len(verdicts):
+            return []
         pairs = zip(report.tokens(), verdicts, strict=True)
         return [(token, verdict) for token, verdict in pairs if verdict is not Verdict.OK]
 

@@ -1,6 +1,7 @@
 """What a message may cost: its bytes and its elements, counted on the wire before anything is decoded."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -16,14 +17,30 @@ _OTHER_FIELDS = 100
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
+_ALL_BUT_LAST_BYTES = bytes(range(0x80, 0x100))
+
+
+class Columns(NamedTuple):
+    """A field whose own fields are columns, with an entry of each for a job. `packed`: those that hold varints."""
+
+    packed: frozenset[int]
+
+
+class Elements(NamedTuple):
+    """A field whose own fields are elements, or holders of further ones."""
+
+    holders: Mapping[int, "Elements | Columns"] = {}
+
+
 class Bound(NamedTuple):
-    """The most bytes of a message. `holders`: the fields of the message whose own fields are elements."""
+    """The most bytes of a message. `holders`: the fields of the message whose own fields count."""
 
     size: int
-    holders: frozenset[int] = frozenset()
+    holders: Mapping[int, Elements | Columns] = {}
 
 
 _DEFAULT = Bound(64 * KIB)
+_COMPLETED = Columns(packed=frozenset({2, 4, 5, 6}))
 BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB),
     "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB),
@@ -33,7 +50,7 @@ BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/KeepWorkers": Bound(4 * MIB),
     "/thumbq.v1.QueueService/ReportResults": Bound(4 * MIB),
     # Hello, Heartbeat and Results.
-    "/thumbq.v1.QueueService/StreamJobs": Bound(4 * MIB, frozenset({1, 4, 5})),
+    "/thumbq.v1.QueueService/StreamJobs": Bound(4 * MIB, {1: Elements(), 4: Elements(), 5: Elements({3: _COMPLETED})}),
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
     "/thumbq.v1.AdminService/CancelJobs": Bound(256 * KIB),
     "/thumbq.v1.AdminService/RedriveDeadLetters": Bound(256 * KIB),
@@ -48,7 +65,7 @@ def reader(method: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any
         if len(data) > bound.size:
             raise Invalid(f"the message has {len(data)} bytes; at most {bound.size} are taken")
         if len(data) > _SMALL:
-            _count(memoryview(data), bound.holders, MAX_BATCH + _OTHER_FIELDS)
+            _Counter().count(memoryview(data), bound.holders)
         try:
             return decode(data)
         except DecodeError:
@@ -57,19 +74,47 @@ def reader(method: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any
     return read
 
 
-def _count(data: memoryview, holders: frozenset[int], left: int) -> int:
-    """Return how many of `left` fields remain when those of the message, and of its holders, are counted."""
+class _Counter:
+    """Counts the fields of a message, and the entries of each column in it. Raises Invalid when they are too many."""
+
+    def __init__(self) -> None:
+        self._fields = 0
+        self._entries: Counter[int] = Counter()
+
+    def count(self, data: memoryview, holders: Mapping[int, Elements | Columns]) -> None:
+        """Count the fields of a message, and of its holders."""
+        for number, content in _fields(data):
+            self._fields += 1
+            if self._fields > MAX_BATCH + _OTHER_FIELDS:
+                raise _too_many()
+            holder = holders.get(number)
+            if isinstance(holder, Columns):
+                self._count_columns(content, holder.packed)
+            elif holder is not None:
+                self.count(content, holder.holders)
+
+    def _count_columns(self, data: memoryview, packed: frozenset[int]) -> None:
+        for number, content in _fields(data):
+            # A varint ends with its only byte below 0x80. A packed column may also come entry by entry.
+            entries = len(bytes(content).translate(None, _ALL_BUT_LAST_BYTES)) if number in packed else 1
+            self._entries[number] += entries or 1
+            if self._entries[number] > MAX_BATCH:
+                raise _too_many()
+
+
+def _too_many() -> Invalid:
+    return Invalid(f"the message has too many elements; at most {MAX_BATCH} are taken at once")
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield the number of each field, and its content if it has a length."""
     at, end = 0, len(data)
     while at < end:
-        left -= 1
-        if left < 0:
-            raise Invalid(f"the message has too many elements; at most {MAX_BATCH} are taken at once")
         tag, at = _varint(data, at)
-        kind = tag & 7
+        kind, content = tag & 7, data[:0]
         if kind == _BYTES:
             length, at = _varint(data, at)
-            if tag >> 3 in holders:
-                left = _count(data[at : at + length], frozenset(), left)
+            content = data[at : at + length]
             at += length
         elif kind == _VARINT:
             _, at = _varint(data, at)
@@ -77,7 +122,7 @@ def _count(data: memoryview, holders: frozenset[int], left: int) -> int:
             at += 8 if kind == _FIXED64 else 4
         else:
             raise Invalid("the message is malformed")
-    return left
+        yield tag >> 3, content
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

@@ -4,9 +4,9 @@ from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
 from thumbq_runtime.pieces import pieces
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.domain.requests import (
-    PathRule,
     check_batch,
     check_lease_duration,
     check_page_size,

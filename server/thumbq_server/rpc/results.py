@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.domain.requests import PathRule
+from thumbq_server.domain.job import Completion, Token, Verdict
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.engine.queue import Report
+from thumbq_server.rpc.codec import columns
 from thumbq_server.rpc.codec import results as codec
 
 Commit = Callable[[Report], Awaitable[Sequence[tuple[Token, Verdict]]]]
@@ -19,7 +20,28 @@ async def take(
     exceptions: list[queue_pb2.ResultException] = []
     async for piece in pieces(results):
         report, malformed = codec.read_results(piece, paths, history)
-        refused = await commit(report)
         exceptions += malformed
-        exceptions += (codec.result_exception(token, verdict, history) for token, verdict in refused)
+        exceptions += await _refused(report, history, commit)
     return exceptions
+
+
+async def take_successes(
+    groups: Sequence[columns.Successes], paths: PathRule, history: str, commit: Commit
+) -> list[queue_pb2.ResultException]:
+    """Do the same with successes that came as columns; those of several leases are committed together."""
+    exceptions: list[queue_pb2.ResultException] = []
+    completions: list[Completion] = []
+    async for some in pieces(groups):
+        for group in some:
+            async for places in pieces(range(len(group.job_ids))):
+                report, malformed = columns.read_successes(group.part(places), paths, history)
+                completions += report.completions
+                exceptions += malformed
+    async for piece in pieces(completions):
+        exceptions += await _refused(Report(piece, [], []), history, commit)
+    return exceptions
+
+
+async def _refused(report: Report, history: str, commit: Commit) -> list[queue_pb2.ResultException]:
+    refused = await commit(report)
+    return [codec.result_exception(token, verdict, history) for token, verdict in refused]

@@ -84,7 +84,7 @@ async def test_who_watches_the_queue_is_told_when_the_server_goes_and_when_it_is
     restartable: RestartableServer,
 ) -> None:
     """The gateway reports it at once: no heartbeat is due in this test."""
-    async with running_gateway(restartable.address) as http:
+    async with running_gateway(restartable.address, heartbeat=600) as http:
         client = Client(http)
         async with client.listen("queue=true") as page, client.listen("queue=true&modelId=1") as filtered:
             await page.event("queue")

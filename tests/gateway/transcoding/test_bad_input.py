@@ -65,7 +65,7 @@ async def test_nothing_is_read_as_an_empty_object(client: Client) -> None:
 async def test_spelling_content_type_and_unknown_fields_do_not_matter(client: Client) -> None:
     job_id = await client.enqueue()
     body = json.dumps({"WORKERID": "worker-1", "colour": {"deep": [None]}})
-    answer = await client.post(DEQUEUE, data=body, headers={"Content-Type": "text/plain"})
+    answer = await client.post(DEQUEUE, data=body, headers={"Content-Type": "text/json; charset=utf-8"})
     assert (answer.status, answer.json["id"]) == (200, job_id)
     result = {"ThumbnailPath": "/t/a.png", "size_bytes": "1", "WIDTH": "2", "height": 2.0, "extra": 1}
     answer = await client.post(f"/api/thumbnail-jobs/{job_id}/complete", result)

@@ -58,6 +58,26 @@ def test_the_data_folder_is_neat_and_its_cluster_private(folder: Path) -> None:
         assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o700
 
 
+def test_its_files_are_its_owners_alone_whatever_the_umask_is(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        with EmbeddedPostgres(folder) as dsn:
+            modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in ("lock", "postgres.log")}
+            sockets = [path for path in (folder / "postgres").iterdir() if path.is_socket()]
+            assert [stat.S_IMODE(path.stat().st_mode) for path in sockets] == [0o700], dsn
+    finally:
+        os.umask(before)
+    assert modes == {"lock": 0o600, "postgres.log": 0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == (0o700 if os.geteuid() else 0o711)
+
+
+def test_a_log_that_others_could_read_is_closed_to_them(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "postgres.log").touch(0o666)
+    with EmbeddedPostgres(folder):
+        assert stat.S_IMODE((folder / "postgres.log").stat().st_mode) == 0o600
+
+
 def test_libpq_understands_the_address(folder: Path) -> None:
     psql = next(installed_programs()).folder / "psql"
     with EmbeddedPostgres(folder) as dsn:

@@ -1,5 +1,9 @@
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +62,39 @@ async def test_all_hosts_away_is_the_error_of_the_last_one(silent, unused_tcp_po
     away = f"postgresql://queue@127.0.0.1:{silent.port},127.0.0.1:{unused_tcp_port}/thumbs?connect_timeout=2"
     with pytest.raises(OSError, match="Connect call failed"):
         await Hosts(parse_address(away)).connect({})
+
+
+@contextmanager
+def as_an_ordinary_user() -> Iterator[None]:
+    """Be no root for a while: root may use every socket."""
+    user = os.geteuid()
+    if not user:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def there_is_none(_folder: Path) -> None:
+    """Leave the folder without a socket."""
+
+
+def another_file_is_there(folder: Path) -> None:
+    (folder / ".s.PGSQL.5432").touch()
+
+
+def nobody_may_look(folder: Path) -> None:
+    folder.chmod(0)
+
+
+@pytest.mark.parametrize("prepare", [there_is_none, another_file_is_there, nobody_may_look])
+async def test_the_error_names_the_socket_that_cannot_be_used(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
+    folder = tmp_path / "socket"
+    folder.mkdir()
+    prepare(folder)
+    try:
+        with as_an_ordinary_user(), pytest.raises(OSError, match=re.escape(f"{folder}/.s.PGSQL.5432")):
+            await Hosts(parse_address(f"postgresql://queue@/thumbs?host={folder}")).connect({})
+    finally:
+        folder.chmod(0o700)

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from thumbq_server.domain.job import INT64_MAX, JobStatus, NewJob, Revival, Token, revival
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused
-from thumbq_server.domain.requests import MAX_BATCH, PathRule, check_batch, check_new_job, check_wait, check_worker_id
+from thumbq_server.domain.requests import MAX_BATCH, check_batch, check_new_job, check_wait, check_worker_id
 
 TOKEN = Token(15, 2)
 HASH = "a3f5e8d9c1b2a4f6e7d8c9b0a1f2e3d4c5b6a7f8e9d0c1b2a3f4e5d6c7b8a9f0"

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbq_server.domain.job import Completion, Failure, Token
+from thumbq_server.domain.paths import PathRule, plain_roots
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import TRUNCATED, PathRule, check_completion, check_error_message, check_failure
+from thumbq_server.domain.requests import TRUNCATED, check_completion, check_error_message, check_failure
 
 TOKEN = Token(15, 2)
 ANYWHERE = PathRule()
@@ -73,6 +74,50 @@ def test_a_path_inside_a_root_is_taken(path):
 def test_a_path_outside_the_roots_is_refused(path):
     with pytest.raises(Invalid, match="thumbnailPath is outside the thumbnail roots"):
         PathRule(("/thumbs", "/other")).check(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/thumbs/%2e%2e/a",
+        "/thumbs/%252E./a",
+        "/thumbs/.%2e%2fa",
+        "/thumbs/\N{FULLWIDTH FULL STOP}\uff0e/a",
+        "/a\\..\\b",
+    ],
+)
+def test_a_way_up_in_an_odd_encoding_is_refused(path: str) -> None:
+    with pytest.raises(Invalid, match=r"thumbnailPath must not contain '\.\.'"):
+        PathRule(("/thumbs",)).check(path)
+
+
+@pytest.mark.parametrize("path", ["/thumbs/a\n", "/thumbs/\u202egnp.a", "/thumbs/\x1b[2J"])
+def test_a_path_that_would_forge_a_line_is_refused(path: str) -> None:
+    with pytest.raises(Invalid, match="not printable"):
+        PathRule().check(path)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "//etc/passwd", "/./proc/self/environ", "/sys", "/boot/x"])
+def test_a_file_of_the_system_is_refused_even_without_roots(path: str) -> None:
+    with pytest.raises(Invalid, match="thumbnailPath is outside the thumbnail roots"):
+        PathRule().check(path)
+
+
+@pytest.mark.parametrize("roots", [(), ("/thumbs",)])
+def test_the_path_of_generation_1_without_a_picture_is_taken(roots: tuple[str, ...]) -> None:
+    assert PathRule(roots).check("/default/path") == "/default/path"
+
+
+def test_roots_are_compared_in_their_plain_form() -> None:
+    rule = PathRule(plain_roots(["/thumbs/", "/a//b/./c"]))
+    assert [rule.check(path) for path in ("/thumbs/a", "/a/b/c/d")] == ["/thumbs/a", "/a/b/c/d"]
+    assert PathRule(plain_roots(["/"])).check("/etc/passwd") == "/etc/passwd"
+
+
+@pytest.mark.parametrize("root", ["thumbs", "./a", "/a/../b"])
+def test_a_root_that_says_too_little_is_refused(root: str) -> None:
+    with pytest.raises(ValueError, match="is not an absolute path"):
+        plain_roots([root])
 
 
 def test_a_failure_keeps_its_words_and_wishes():

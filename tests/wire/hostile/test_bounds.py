@@ -17,6 +17,11 @@ Stream = queue_pb2.StreamJobsRequest
 MILLIONS = 1_900_000  # nearly 4 MiB, the most that gRPC takes
 EMPTY_RESULTS = field(5, field(2, b"") * MILLIONS)
 EMPTY_TOKENS = field(4, field(1, b"") * MILLIONS)
+EMPTY_PATHS = field(5, field(3, field(3, b"") * MILLIONS))
+PACKED_NUMBERS = field(5, field(3, field(2, bytes(2 * MILLIONS))))
+PACKED_IN_MANY_GROUPS = field(5, field(3, field(4, b"\x01" * 3000)) * 1000)
+UNPACKED_NUMBERS = field(5, field(3, b"\x10\x01" * MILLIONS))
+EMPTY_GROUPS = field(5, field(3, b"") * MILLIONS)
 LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
 
 
@@ -53,6 +58,20 @@ async def test_a_message_with_millions_of_elements_is_refused_before_it_is_decod
         assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert max(pauses) < 1
     assert memory() - before < 200
+    assert "too many elements" in await stream.details()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [EMPTY_PATHS, PACKED_NUMBERS, PACKED_IN_MANY_GROUPS, UNPACKED_NUMBERS, EMPTY_GROUPS],
+    ids=["paths", "numbers", "numbers in groups", "unpacked numbers", "groups"],
+)
+async def test_columns_with_millions_of_entries_are_refused_before_they_are_decoded(channel, message):
+    stream = channel.stream_stream("/thumbq.v1.QueueService/StreamJobs")()
+    await stream.write(field(1, field(1, b"w1") + b"\x28\x01"))
+    await stream.read()
+    await stream.write(message)
+    assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "too many elements" in await stream.details()
 
 
@@ -108,6 +127,23 @@ async def test_a_heartbeat_for_what_no_lease_can_be_is_answered_like_one_for_a_l
     assert list(lost.lease_tokens) == ["77-1", "nonsense", "x" * 100]
     assert lost.reason == job_pb2.LEASE_LOST_REASON_EXPIRED
     await worker.is_understood()
+
+
+async def test_the_largest_message_of_columns_is_taken(queue):
+    worker = Worker(queue, columns=True)
+    await worker.hello()
+    columns = queue_pb2.CompletedColumns(
+        lease="1-x",
+        job_ids=range(2**62, 2**62 + 10_000),
+        thumbnail_paths=["/" + "x" * 299] * 10_000,
+        sizes_bytes=[2**62] * 10_000,
+        widths=[2**31 - 1] * 10_000,
+        heights=[2**31 - 1] * 10_000,
+    )
+    await worker.send(results=Stream.Results(number=3, completed=[columns]))
+    acks = await worker.receives("result_acks")
+    assert (acks.number, len(acks.exceptions)) == (3, 10_000)
+    assert {exception.code for exception in acks.exceptions} == {queue_pb2.RESULT_CODE_STALE}
 
 
 async def test_the_largest_messages_are_taken_in_pieces_while_others_are_served(queue):

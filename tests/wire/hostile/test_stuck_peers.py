@@ -74,10 +74,3 @@ async def test_a_server_ends_by_its_deadline_whether_its_workers_read_or_not(dat
             asked = time.monotonic()
         # One second of grace, and a few for what must end after it.
         assert time.monotonic() - asked < 40
-
-
-async def test_a_malformed_message_is_refused_though_the_worker_has_not_read_yet(queue):
-    """grpc cannot send a status while a message is under way."""
-    worker, _ = await stuck_worker(queue, 10_000)
-    await worker.send()
-    assert (await worker.ends_after_reading())[0] is grpc.StatusCode.INVALID_ARGUMENT

@@ -240,7 +240,7 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
             "UPDATE leases SET lease_seq = nextval('claim_seq'), session = 0 WHERE job_id = $1", lost
         )
         # The Welcome must report it: no heartbeat comes in time.
-        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=60):
+        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600):
             await gate.was_cancelled(1)
             await gate.begun(3)
             gate.open.set()

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 
 import asyncpg
 import grpc
@@ -11,9 +12,10 @@ import pytest
 
 from tests.support.server import running_server
 from tests.support.waiting import eventually
-from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
-from thumbq import InvalidRequest, Job, JobFailed, JobReleased, Thumbnail, Worker
+from tests.wire.sdk.sdk import HASH, PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
+from thumbq import InvalidRequest, Job, JobFailed, JobReleased, NewJob, Producer, Thumbnail, Worker
 from thumbq.outbox import Outbox
+from thumbq.stream import WorkerStream
 from thumbq.v1.queue_pb2 import DequeueJobRequest, StreamJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.slots import Slots
@@ -23,6 +25,10 @@ from thumbq.working.slots import Slots
 async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     async with connected(database_url) as connection:
         yield connection
+
+
+async def in_order(numbers: list[int], upto: int) -> bool:
+    return numbers == list(range(1, upto + 1))
 
 
 @pytest.fixture
@@ -36,9 +42,10 @@ def result_messages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     take = Outbox.take
 
-    def counted(outbox: Outbox) -> StreamJobsRequest | None:
-        if message := take(outbox):
-            sizes.append(len(message.results.results))
+    def counted(outbox: Outbox, *, columns: bool) -> StreamJobsRequest | None:
+        if message := take(outbox, columns=columns):
+            assert not message.results.results
+            sizes.append(sum(len(group.job_ids) for group in message.results.completed))
         return message
 
     monkeypatch.setattr(Outbox, "take", counted)
@@ -210,6 +217,33 @@ async def test_heartbeats_keep_the_lease_of_a_long_job(database_url: str, databa
             gate.open.set()
             await reached(database, Completed=1)
     assert gate.runs.total() == 1
+
+
+async def test_every_message_with_a_job_that_runs_on_is_confirmed_before_the_next_heartbeat(
+    database_url: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+):
+    confirmed: list[int] = []
+    due = WorkerStream._due
+
+    def noted(stream: WorkerStream) -> Iterator[StreamJobsRequest]:
+        for message in due(stream):
+            if message.HasField("received"):
+                confirmed.append(message.received.number)
+            yield message
+
+    monkeypatch.setattr(WorkerStream, "_due", noted)
+    durations = {"heartbeat_interval": 300, "lease_duration": 1000, "delivery_lease_duration": 1000}
+    async with (
+        running_server(database_url, **durations) as server,
+        Producer(server) as producer,
+        working(server, gate, concurrency=3),
+    ):
+        for number in (1, 2, 3):
+            await producer.enqueue_one(NewJob(model_id=number, model_hash=HASH))
+            await gate.begun(number)
+            await eventually(partial(in_order, confirmed, number))
+        gate.open.set()
+    assert confirmed == [1, 2, 3]
 
 
 async def test_a_lost_lease_cancels_the_handler(database_url: str, database: asyncpg.Connection, gate: Gate):

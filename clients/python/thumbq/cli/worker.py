@@ -15,6 +15,7 @@ from thumbq.cli.worker_options import (
     Background,
     CameraPreset,
     Front,
+    Gpu,
     MetricsPort,
     PictureFormat,
     Size,
@@ -69,6 +70,7 @@ def worker(
     turntable: Turntable = 1,
     front: Front = 0.0,
     up: Up = None,
+    gpu: Gpu = False,
     metrics_port: MetricsPort = None,
 ) -> None:
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
@@ -91,7 +93,7 @@ def worker(
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port))
+    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port, gpu))
 
 
 async def _work(
@@ -103,6 +105,7 @@ async def _work(
     limits: "Limits",
     outputs: "Outputs",
     metrics_port: int | None,
+    gpu: bool,
 ) -> None:
     from thumbq.render.child import RenderFailed
     from thumbq.render.drawing.renderer import Renderer
@@ -115,7 +118,7 @@ async def _work(
 
     threads = max(1, len(os.sched_getaffinity(0)) // concurrency)
     async with AsyncExitStack() as stack:
-        renderers = [await stack.enter_async_context(Renderer(limits, threads)) for _ in range(concurrency)]
+        renderers = [await stack.enter_async_context(Renderer(limits, threads, gpu=gpu)) for _ in range(concurrency)]
         try:
             await asyncio.gather(*(renderer.start() for renderer in renderers))
         except RenderFailed as failure:

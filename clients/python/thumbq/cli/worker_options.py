@@ -28,6 +28,9 @@ Up = Annotated[
         help="Axis that is up where a file does not say: z, or obj=z for one format; give it again for more.",
     ),
 ]
+Gpu = Annotated[
+    bool, typer.Option("--gpu", help="Draw on a graphics card. No test has done so yet: none of our machines has one.")
+]
 MetricsPort = Annotated[
     int | None,
     typer.Option(min=0, max=65535, show_default="none", help="Port on loopback that answers Prometheus with metrics."),

@@ -973,12 +973,15 @@ class StreamJobsRequest(_message.Message):
         SESSION_ID_FIELD_NUMBER: _builtins.int
         LABELS_FIELD_NUMBER: _builtins.int
         VERSION_FIELD_NUMBER: _builtins.int
+        COLUMNS_FIELD_NUMBER: _builtins.int
         worker_id: _builtins.str
         """1 to 100 printable characters, not blank."""
         session_id: _builtins.str
         """Empty for a new session; see Sessions above. At most 100 printable characters."""
         version: _builtins.str
         """Version of the worker's program, for operators. At most 100 printable characters."""
+        columns: _builtins.bool
+        """Send jobs as columns; see Columns above."""
         @_builtins.property
         def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
             """Kept in the registry of workers, for operators. At most 50; a name has 1 to 100 printable characters, a value at
@@ -992,10 +995,11 @@ class StreamJobsRequest(_message.Message):
             session_id: _builtins.str = ...,
             labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
             version: _builtins.str = ...,
+            columns: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1065,21 +1069,29 @@ class StreamJobsRequest(_message.Message):
 
         NUMBER_FIELD_NUMBER: _builtins.int
         RESULTS_FIELD_NUMBER: _builtins.int
+        COMPLETED_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """Chosen by the worker, usually 1, 2, 3 …"""
         @_builtins.property
         def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]:
-            """At most 10,000."""
+            """At most 10,000, those of `completed` included."""
+
+        @_builtins.property
+        def completed(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompletedColumns]:
+            """Successes as columns; only after a Welcome with `columns`. They are taken, refused and acknowledged one by one, as
+            if each stood in `results` with Result.Complete.
+            """
 
         def __init__(
             self,
             *,
             number: _builtins.int = ...,
             results: _abc.Iterable[_job_pb2.Result] | None = ...,
+            completed: _abc.Iterable[Global___CompletedColumns] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "results", b"results"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "number", b"number", "results", b"results"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1150,7 +1162,10 @@ class StreamJobsResponse(_message.Message):
         LEASE_DURATION_FIELD_NUMBER: _builtins.int
         HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
         RESUMED_LEASE_TOKENS_FIELD_NUMBER: _builtins.int
+        COLUMNS_FIELD_NUMBER: _builtins.int
         session_id: _builtins.str
+        columns: _builtins.bool
+        """Set when Hello asked for columns and the server knows them."""
         @_builtins.property
         def lease_duration(self) -> _duration_pb2.Duration:
             """A heartbeat extends leases to this time from now (30 s unless configured)."""
@@ -1172,10 +1187,11 @@ class StreamJobsResponse(_message.Message):
             lease_duration: _duration_pb2.Duration | None = ...,
             heartbeat_interval: _duration_pb2.Duration | None = ...,
             resumed_lease_tokens: _abc.Iterable[_builtins.str] | None = ...,
+            columns: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1185,19 +1201,27 @@ class StreamJobsResponse(_message.Message):
 
         NUMBER_FIELD_NUMBER: _builtins.int
         JOBS_FIELD_NUMBER: _builtins.int
+        COLUMNS_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """Counts from 1 on each stream."""
         @_builtins.property
-        def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]: ...
+        def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
+            """Empty after a Welcome with `columns`."""
+
+        @_builtins.property
+        def columns(self) -> Global___JobColumns:
+            """The jobs, after a Welcome with `columns`."""
+
         def __init__(
             self,
             *,
             number: _builtins.int = ...,
             jobs: _abc.Iterable[_job_pb2.Job] | None = ...,
+            columns: Global___JobColumns | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "number", b"number"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "jobs", b"jobs", "number", b"number"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1325,6 +1349,125 @@ class StreamJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamJobsResponse: _TypeAlias = StreamJobsResponse  # noqa: Y015
+
+@_typing.final
+class JobColumns(_message.Message):
+    """Claimed jobs as columns: the entries of one job have the same place in each. Where all jobs have the same value, a
+    column marked "one or all" has a single entry, which holds for all of them. What Job has beside these is the same for
+    each job: its status is PROCESSING, and its asset_type is "Model".
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    MODEL_HASHES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNTS_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CLAIMED_AT_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    lease: _builtins.str
+    """What follows the id and a hyphen in the lease token of each job."""
+    model_hashes: _builtins.bytes
+    """32 bytes a job."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def attempt_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all."""
+
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all."""
+
+    @_builtins.property
+    def max_attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all."""
+
+    @_builtins.property
+    def created_at(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Microseconds since 1970. One or all."""
+
+    @_builtins.property
+    def claimed_at(self) -> _timestamp_pb2.Timestamp:
+        """Job.updated_at of all jobs."""
+
+    @_builtins.property
+    def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Job.lease_expires_at of all jobs."""
+
+    def __init__(
+        self,
+        *,
+        lease: _builtins.str = ...,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
+        model_ids: _abc.Iterable[_builtins.int] | None = ...,
+        model_hashes: _builtins.bytes = ...,
+        attempt_counts: _abc.Iterable[_builtins.int] | None = ...,
+        priorities: _abc.Iterable[_builtins.int] | None = ...,
+        max_attempts: _abc.Iterable[_builtins.int] | None = ...,
+        created_at: _abc.Iterable[_builtins.int] | None = ...,
+        claimed_at: _timestamp_pb2.Timestamp | None = ...,
+        lease_expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "lease_expires_at", b"lease_expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_counts", b"attempt_counts", "claimed_at", b"claimed_at", "created_at", b"created_at", "ids", b"ids", "lease", b"lease", "lease_expires_at", b"lease_expires_at", "max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "priorities", b"priorities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobColumns: _TypeAlias = JobColumns  # noqa: Y015
+
+@_typing.final
+class CompletedColumns(_message.Message):
+    """Successes of jobs that share a lease, as columns: the entries of one job have the same place in each. Columns that are
+    not all of one length are refused: the stream ends with INVALID_ARGUMENT, and nothing of the message is taken. A single
+    entry that is malformed, such as a width of 0, only gets RESULT_CODE_INVALID for its job. The limits are those of
+    Result.Complete.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_PATHS_FIELD_NUMBER: _builtins.int
+    SIZES_BYTES_FIELD_NUMBER: _builtins.int
+    WIDTHS_FIELD_NUMBER: _builtins.int
+    HEIGHTS_FIELD_NUMBER: _builtins.int
+    lease: _builtins.str
+    """JobColumns.lease of the jobs."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def thumbnail_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sizes_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def heights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        lease: _builtins.str = ...,
+        job_ids: _abc.Iterable[_builtins.int] | None = ...,
+        thumbnail_paths: _abc.Iterable[_builtins.str] | None = ...,
+        sizes_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        widths: _abc.Iterable[_builtins.int] | None = ...,
+        heights: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heights", b"heights", "job_ids", b"job_ids", "lease", b"lease", "sizes_bytes", b"sizes_bytes", "thumbnail_paths", b"thumbnail_paths", "widths", b"widths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletedColumns: _TypeAlias = CompletedColumns  # noqa: Y015
 
 @_typing.final
 class CallTogetherRequest(_message.Message):

@@ -285,6 +285,14 @@ class QueueServiceServicer(object):
         three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
         session keeps its other leases until they run out: resume it, or report through ReportResults.
 
+        Columns
+        - A worker that takes many quick jobs saves most of the work of coding them: it sets Hello.columns. If Welcome.columns
+        is set, jobs come in Jobs.columns instead of Jobs.jobs, and successes may go back in Results.completed. A server that
+        does not know columns leaves Welcome.columns unset. A session that is resumed negotiates again.
+        - A lease token then consists of the job's id, a hyphen, and its lease: "7-12-8c0f" for job 7 with the lease "12-8c0f".
+        Heartbeats, LeaseLost, `results` and ResultAcks name it so. The lease itself is opaque. Jobs that have arrived
+        together share one lease, and a worker may report them together or apart.
+
         The end of a stream
         - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
         server sends no more jobs, commits and acknowledges the results that it has received, and ends the stream. It does

@@ -128,6 +128,14 @@ class QueueServiceStub:
       three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
       session keeps its other leases until they run out: resume it, or report through ReportResults.
 
+    Columns
+    - A worker that takes many quick jobs saves most of the work of coding them: it sets Hello.columns. If Welcome.columns
+      is set, jobs come in Jobs.columns instead of Jobs.jobs, and successes may go back in Results.completed. A server that
+      does not know columns leaves Welcome.columns unset. A session that is resumed negotiates again.
+    - A lease token then consists of the job's id, a hyphen, and its lease: "7-12-8c0f" for job 7 with the lease "12-8c0f".
+      Heartbeats, LeaseLost, `results` and ResultAcks name it so. The lease itself is opaque. Jobs that have arrived
+      together share one lease, and a worker may report them together or apart.
+
     The end of a stream
     - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
       server sends no more jobs, commits and acknowledges the results that it has received, and ends the stream. It does
@@ -243,6 +251,14 @@ class QueueServiceAsyncStub(QueueServiceStub):
       result) go back at once, and their attempts do not count. But when the same worker_id has left a job unconfirmed
       three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
       session keeps its other leases until they run out: resume it, or report through ReportResults.
+
+    Columns
+    - A worker that takes many quick jobs saves most of the work of coding them: it sets Hello.columns. If Welcome.columns
+      is set, jobs come in Jobs.columns instead of Jobs.jobs, and successes may go back in Results.completed. A server that
+      does not know columns leaves Welcome.columns unset. A session that is resumed negotiates again.
+    - A lease token then consists of the job's id, a hyphen, and its lease: "7-12-8c0f" for job 7 with the lease "12-8c0f".
+      Heartbeats, LeaseLost, `results` and ResultAcks name it so. The lease itself is opaque. Jobs that have arrived
+      together share one lease, and a worker may report them together or apart.
 
     The end of a stream
     - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the
@@ -431,6 +447,14 @@ class QueueServiceServicer:
           result) go back at once, and their attempts do not count. But when the same worker_id has left a job unconfirmed
           three times, the third attempt fails: a worker that hangs with each job would otherwise get it for ever. The
           session keeps its other leases until they run out: resume it, or report through ReportResults.
+
+        Columns
+        - A worker that takes many quick jobs saves most of the work of coding them: it sets Hello.columns. If Welcome.columns
+          is set, jobs come in Jobs.columns instead of Jobs.jobs, and successes may go back in Results.completed. A server that
+          does not know columns leaves Welcome.columns unset. A session that is resumed negotiates again.
+        - A lease token then consists of the job's id, a hyphen, and its lease: "7-12-8c0f" for job 7 with the lease "12-8c0f".
+          Heartbeats, LeaseLost, `results` and ResultAcks name it so. The lease itself is opaque. Jobs that have arrived
+          together share one lease, and a worker may report them together or apart.
 
         The end of a stream
         - OK: after the worker's Drain, as above; or after the worker's half-close. A half-close is an end without Drain: the

@@ -15,8 +15,7 @@ from thumbq_gateway.http.files.threads import FileThreads, Stalled
 
 PIECE = 256 * 1024  # bytes
 _HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Accept-Ranges": "bytes",
 }
 

@@ -28,6 +28,8 @@ _FILE_TIMEOUT = 5.0  # seconds
 # A page of Modelibr fetches a picture in a loop for as long as it must not keep it.
 _KEEP_SHORTLY = "public, max-age=60"
 _KEEP = "public, max-age=86400, immutable"
+# A page of another origin shows a picture in an <img>.
+_FOR_ALL_PAGES = {"Cross-Origin-Resource-Policy": "cross-origin"}
 _BY_SUFFIX = {
     ".png": "image/png",
     ".webp": "image/webp",
@@ -119,7 +121,7 @@ def _open_picture(root: Path, path: str, saved_as: str, keep: str) -> OpenFile:
         kind = content_type(start, path)
         suffix = next((suffix for suffix, known in _BY_SUFFIX.items() if known == kind), "")
         headers = {"Content-Disposition": f'inline; filename="{saved_as}{suffix}"', "Cache-Control": keep}
-        return opened(file, start, {"Content-Type": kind, **headers})
+        return opened(file, start, {"Content-Type": kind, **_FOR_ALL_PAGES, **headers})
     except OSError:
         file.close()
         raise

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import os
-import tempfile
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -14,10 +16,13 @@ from thumbq_gateway.http.body import Arrival, Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_runtime.private_files import make_private_folder
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
 _AT_ONCE = 8  # pictures are written
 _FOLDER = "uploads"
+# Of the files and folders that are made.
+_OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
 
 
 class Uploads:
@@ -95,20 +100,41 @@ async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
 
 
 def _keep(root: Path, content: bytes, picture: Picture) -> Path:
-    """Write the file beside its place, and moves it there in one step, so that no reader sees half of it."""
+    """Write the file beside its place, and move it there in one step, so that no reader sees half of it.
+
+    Raises OSError, also where a link has taken the place of a folder below the root.
+    """
     digest = hashlib.sha256(content).hexdigest()
-    folder = root.resolve() / _FOLDER / digest[:2] / digest[2:4]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{digest}.{picture.extension}"
-    descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".upload-")
+    place = (_FOLDER, digest[:2], digest[2:4])
+    name, unfinished = f"{digest}.{picture.extension}", f".upload-{secrets.token_hex(8)}"
+    make_private_folder(root)
+    real_root = root.resolve(strict=True)
+    folder = _entered(real_root, place)
     try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        Path(unfinished).chmod(0o644)  # mkstemp's files are for their owner only, and a server may be another user
-        Path(unfinished).replace(path)
+            os.fsync(descriptor)
+        os.replace(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=folder)
         raise
-    return path
+    finally:
+        os.close(folder)
+    return real_root.joinpath(*place, name)
+
+
+def _entered(root: Path, place: Iterable[str]) -> int:
+    """Return the open folder at a place below the root. Folders on the way are made; links are not followed."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for name in place:
+        outer = folder
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, _OWNER_ENTERS, dir_fd=outer)
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
+        finally:
+            os.close(outer)
+    return folder

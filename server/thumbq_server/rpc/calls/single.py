@@ -5,8 +5,9 @@ from contextlib import suppress
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import Completion, Failure, Token, Verdict
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, StaleLease, WrongState
-from thumbq_server.domain.requests import PathRule, check_max_jobs, check_wait, check_worker_id, parse_token
+from thumbq_server.domain.requests import check_max_jobs, check_wait, check_worker_id, parse_token
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure

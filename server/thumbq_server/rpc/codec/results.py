@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
-from thumbq_server.domain.requests import PathRule, check_completion, check_failure, parse_token
+from thumbq_server.domain.requests import check_completion, check_failure, parse_token
 from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.jobs import read_token
 from thumbq_server.rpc.codec.times import timedelta_of
@@ -53,17 +54,22 @@ def read_results(results: Iterable[job_pb2.Result], paths: PathRule, history: st
                 case _:
                     raise Invalid("a result needs complete, fail or release")
         except StaleLease:
-            exceptions.append(_exception(echo(result.lease_token), Verdict.STALE))
+            exceptions.append(stale_exception(result.lease_token))
         except Invalid as error:
-            exceptions.append(
-                queue_pb2.ResultException(
-                    lease_token=echo(result.lease_token),
-                    code=queue_pb2.RESULT_CODE_INVALID,
-                    message=str(error),
-                    job_id=token.job_id if token else 0,
-                )
-            )
+            exceptions.append(malformed_exception(result.lease_token, error, token.job_id if token else 0))
     return ReadResults(Report(completions, failures, releases), exceptions)
+
+
+def stale_exception(lease_token: str) -> queue_pb2.ResultException:
+    """Return what a worker learns of a result whose lease is of another history."""
+    return _exception(echo(lease_token), Verdict.STALE)
+
+
+def malformed_exception(lease_token: str, error: Invalid, job_id: int) -> queue_pb2.ResultException:
+    """Return what a worker learns of a result that is malformed. `job_id` 0: it is unknown."""
+    return queue_pb2.ResultException(
+        lease_token=echo(lease_token), code=queue_pb2.RESULT_CODE_INVALID, message=str(error), job_id=job_id
+    )
 
 
 def echo(lease_token: str) -> str:

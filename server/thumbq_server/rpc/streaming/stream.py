@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 import structlog
 
-from thumbq.v1 import queue_pb2
+from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import PathRule, check_at_most
+from thumbq_server.domain.requests import check_at_most
 from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
 from thumbq_server.rpc import results
+from thumbq_server.rpc.codec.columns import Successes, job_columns, successes
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
@@ -39,12 +41,19 @@ class StreamEnded(Exception):
         self.code = code
 
 
+class _Results(NamedTuple):
+    number: int
+    results: Sequence[job_pb2.Result]
+    completed: Sequence[Successes]
+
+
 class Stream:
     """Translates between the messages of a stream and its worker's session. It is the session's Peer."""
 
-    def __init__(self, times: SessionTimes, paths: PathRule, context: Any) -> None:
+    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool) -> None:
         self._times = times
         self._paths = paths
+        self._columns = columns
         self._outbox = Outbox(context, self._give_up)
         self._under_way: list[int] = []
         # Set by the first message, Welcome.
@@ -88,6 +97,7 @@ class Stream:
                     lease_duration=duration(self._times.lease),
                     heartbeat_interval=duration(self._times.heartbeat),
                     resumed_lease_tokens=[format_token(*token, session.history) for token in held],
+                    columns=self._columns,
                 )
             )
         )
@@ -96,7 +106,10 @@ class Stream:
         """Send message `number` of jobs."""
         message = Message()
         message.jobs.number = number
-        add_claimed(message.jobs.jobs, jobs, self._session.history)
+        if self._columns:
+            message.jobs.columns.CopyFrom(job_columns(jobs, self._session.history))
+        else:
+            add_claimed(message.jobs.jobs, jobs, self._session.history)
         self._outbox.send(message)
 
     def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:
@@ -127,8 +140,7 @@ class Stream:
         session = self._session
         match request.WhichOneof("message"):
             case "results":
-                check_at_most(request.results.results, "results")
-                session.spawn(self._counted(request.ByteSize(), self._report, request.results))
+                session.spawn(self._counted(request.ByteSize(), self._report, self._read_results(request.results)))
             case "credit":
                 session.add_credits(request.credit.add)
             case "received":
@@ -151,9 +163,19 @@ class Stream:
             self._under_way.remove(size)
             self._outbox.relieved.set()
 
-    async def _report(self, message: queue_pb2.StreamJobsRequest.Results) -> None:
+    def _read_results(self, message: queue_pb2.StreamJobsRequest.Results) -> _Results:
+        check_at_most(message.results, "results")
+        if message.completed and not self._columns:
+            raise Invalid("completed needs columns in Hello")
+        return _Results(message.number, message.results, successes(message.completed, len(message.results)))
+
+    async def _report(self, message: _Results) -> None:
         session = self._session
-        exceptions = await results.take(message.results, self._paths, session.history, session.report)
+        exceptions: list[queue_pb2.ResultException] = []
+        if message.results or not message.completed:
+            exceptions += await results.take(message.results, self._paths, session.history, session.report)
+        if message.completed:
+            exceptions += await results.take_successes(message.completed, self._paths, session.history, session.report)
         self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
 
     async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:

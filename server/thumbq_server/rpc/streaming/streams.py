@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from thumbq.v1 import queue_pb2
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.domain.requests import PathRule
 from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
 
@@ -23,15 +23,18 @@ class Streams:
 
         The status comes after the end of the session: it takes as long as the worker does not read.
         """
-        stream = Stream(self._sessions.times, self._paths, context)
+        said = await self._read_hello(requests)
+        hello = Hello(said.worker_id, said.session_id, said.version, said.labels)
+        stream = Stream(self._sessions.times, self._paths, context, columns=said.columns)
         try:
-            hello = await self._read_hello(requests)
             async with self._sessions.open(hello, stream):
                 await stream.run(requests)
         except StreamEnded as end:
             await context.abort(end.code, str(end))
 
-    async def _read_hello(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> Hello:
+    async def _read_hello(
+        self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]
+    ) -> queue_pb2.StreamJobsRequest.Hello:
         try:
             async with asyncio.timeout(self._sessions.times.silence):
                 first = await anext(requests)
@@ -39,5 +42,4 @@ class Streams:
             raise Invalid("the stream must begin with Hello") from None
         if first.WhichOneof("message") != "hello":
             raise Invalid("the stream must begin with Hello")
-        hello = first.hello
-        return Hello(hello.worker_id, hello.session_id, hello.version, hello.labels)
+        return first.hello

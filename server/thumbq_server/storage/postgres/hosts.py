@@ -63,6 +63,11 @@ class Hosts:
             # PgBouncer refuses settings in the start of a session, also in its session mode.
             connection = await asyncpg.connect(**place)
             await connection.fetch(_SET, list(settings), list(settings.values()))
+        except OSError as error:
+            if host is None or not host[0].startswith("/") or error.errno is None:
+                raise
+            # asyncio does not say which socket was not there, or was not permitted.
+            raise OSError(error.errno, error.strerror, f"{host[0]}/.s.PGSQL.{host[1]}") from error
         return connection
 
 

@@ -18,6 +18,7 @@ from thumbq.v1.queue_pb2 import ResultCode, ResultException
 
 CONCURRENCY = 10
 PREFETCH = 6
+VERBS = {Thumbnail: "complete", JobFailed: "fail", type(None): "release"}
 
 
 def record_acknowledgements(pen: Pen) -> None:
@@ -26,13 +27,12 @@ def record_acknowledgements(pen: Pen) -> None:
     class RecordingOutbox(Outbox):
         def acknowledge(self, number: int, exceptions: Collection[ResultException]) -> None:
             refused = {each.lease_token: ResultCode.Name(each.code).removeprefix("RESULT_CODE_") for each in exceptions}
-            if message := self._sent.get(number):
-                for result in message.results.results:
-                    verb = result.WhichOneof("outcome")
-                    if code := refused.get(result.lease_token):
-                        pen.write("refused", lease_of(result.lease_token), verb, FENCED, code)
-                    else:
-                        pen.write(ACCEPTED, lease_of(result.lease_token), verb, FENCED)
+            for token, ending in self._sent.get(number, ()):
+                verb = VERBS[type(ending)]
+                if code := refused.get(token):
+                    pen.write("refused", lease_of(token), verb, FENCED, code)
+                else:
+                    pen.write(ACCEPTED, lease_of(token), verb, FENCED)
             super().acknowledge(number, exceptions)
 
     setattr(thumbq.network, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from thumbq.render import sandbox
+from thumbq.render.drawing.graphics_card import DESCRIPTIONS
 from thumbq.render.sandbox.limits import end_with_parent, limit_resources
 from thumbq.render.sandbox.readable import readable
 
@@ -18,9 +19,10 @@ LARGEST_LOG = 16 << 20
 
 
 def main() -> None:
-    """Serve until standard input ends; arguments are stage, walls, parent and memory (see renderer.py)."""
+    """Serve until standard input ends; arguments are stage, walls, devices, parent and memory."""
     stage, walls = Path(sys.argv[1]), sys.argv[2].split()
-    parent, memory = map(int, sys.argv[3:5])
+    devices = Path(sys.argv[3]) if sys.argv[3] else None
+    parent, memory = map(int, sys.argv[4:6])
     end_with_parent(parent)
     limit_resources(memory, LARGEST_LOG)
     # f3d and the graphics driver write to standard output as they like: that joins the log, which is the parent's.
@@ -32,7 +34,8 @@ def main() -> None:
         Image.init()
         import thumbq.render.drawing.scene  # noqa: F401
 
-        confined = sandbox.enter(readable(stage), walls, stage / "root")
+        described = DESCRIPTIONS if devices else ()
+        confined = sandbox.enter([*readable(stage), *described], walls, stage / "root", devices)
         _serve(answers, confined)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from thumbq.render.child import Child, Crashed, Limits
+from thumbq.render.drawing import graphics_card
 from thumbq.render.drawing.stage import Stage
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.outputs import DEFAULT, Outputs
@@ -34,8 +35,12 @@ class Pictures(NamedTuple):
 class Renderer:
     """Draws one model at a time, in a process that it starts when there is none; `threads` are for each picture."""
 
-    def __init__(self, limits: Limits, threads: int = 1, walls: Sequence[str] = WALLS) -> None:
-        """`walls` names ways to keep files out of reach; the renderer takes the first that the kernel has."""
+    def __init__(self, limits: Limits, threads: int = 1, walls: Sequence[str] = WALLS, *, gpu: bool = False) -> None:
+        """`walls` names ways to keep files out of reach; the renderer takes the first that the kernel has.
+
+        With `gpu` a graphics card draws.
+        """
+        self._gpu = gpu
         self._limits = limits
         self._threads = threads
         self._walls = walls
@@ -48,9 +53,9 @@ class Renderer:
         self._child = Child(
             "Rendering",
             "import f3d, thumbq.render.drawing.process as p; p.main()",
-            [str(self._stage.path), " ".join(self._walls)],
+            [str(self._stage.path), " ".join(self._walls), str(graphics_card.DEVICES) if self._gpu else ""],
             self._limits,
-            {"LP_NUM_THREADS": str(self._threads), "LIBGL_ALWAYS_SOFTWARE": "true"} | _without_caches(self._stage.path),
+            _drawing(self._threads, gpu=self._gpu) | _without_caches(self._stage.path),
         )
         return self
 
@@ -66,12 +71,16 @@ class Renderer:
 
     async def start(self) -> None:
         """Start fresh processes, and wait until they are ready; raises RenderFailed."""
+        if self._gpu:
+            graphics_card.check_device()
         await self.intake.start()
         await self._start()
 
     async def _start(self) -> None:
         self._pictures = 0
         self.confined = tuple((await self._child.start())["confined"])
+        if self._gpu:
+            graphics_card.check_wall(self.confined)
 
     async def render(self, file: Path, model_format: str | None = None, outputs: Outputs = DEFAULT) -> Pictures:
         """The pictures of a model file that lies anywhere; raises RenderFailed."""
@@ -100,6 +109,11 @@ class Renderer:
 def _split(content: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
     ends = list(accumulate(sizes))
     return tuple(content[end - size : end] for size, end in zip(sizes, ends, strict=True))
+
+
+def _drawing(threads: int, *, gpu: bool) -> dict[str, str]:
+    """Return the environment that says what draws: a card, or threads on the processor."""
+    return {} if gpu else {"LP_NUM_THREADS": str(threads), "LIBGL_ALWAYS_SOFTWARE": "true"}
 
 
 def _without_caches(stage: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thumbq.render.sandbox import kernel
 
-READ_FILE, READ_DIR = 1 << 2, 1 << 3
+WRITE_FILE, READ_FILE, READ_DIR, CONTROL_DEVICE = 1 << 1, 1 << 2, 1 << 3, 1 << 15
 # To write, remove, make, move and cut files; of what can be made, plain files and folders.
 _WRITING = 0b0111_1111_1111_0010
 _WRITING_PLAIN_FILES = 0b0110_0001_1011_0010
@@ -30,13 +30,19 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
-def restrict(readable: Sequence[Path], _root: Path) -> bool:
-    """Forbid every file but those beneath `readable`, which can be read; False when the kernel has no Landlock."""
+def restrict(readable: Sequence[Path], _root: Path, devices: Path | None = None) -> bool:
+    """Forbid every file but those beneath `readable`, which can be read; False when the kernel has no Landlock.
+
+    The files beneath `devices` can be read, written and controlled.
+    """
     version = _version()
     if not version:
         return False
     rules = _Ruleset(_known_rights(version), _NETWORK if version >= 4 else 0, _SCOPES if version >= 6 else 0)
-    _apply(rules, {path: READ_FILE | (READ_DIR if path.is_dir() else 0) for path in readable})
+    allowed = {path: READ_FILE | (READ_DIR if path.is_dir() else 0) for path in readable}
+    if devices:
+        allowed[devices] = (WRITE_FILE | READ_FILE | READ_DIR | CONTROL_DEVICE) & _known_rights(version)
+    _apply(rules, allowed)
     return True
 
 

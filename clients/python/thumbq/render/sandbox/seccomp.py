@@ -25,7 +25,7 @@ _NEVER: dict[str, tuple[int | None, int | None]] = {
     "io_uring_setup": (425, 425), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273), "reboot": (169, 142),
 }  # fmt: skip
-_WRITING: dict[str, tuple[int | None, int | None]] = {
+_CHANGING: dict[str, tuple[int | None, int | None]] = {
     "creat": (85, None), "truncate": (76, 45), "mknod": (133, None), "mknodat": (259, 33),
     "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35),
     "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37),
@@ -50,15 +50,16 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
-def forbid_system_calls(*, writing: bool = False) -> bool:
-    """Forbid the network, new processes and what reaches into others; `writing` forbids to change files, too.
+def forbid_system_calls(*, changing: bool = False, writing: bool = False) -> bool:
+    """Forbid the network, new processes and what reaches into others.
 
-    False when this kernel or architecture has no such filter.
+    `changing` forbids to make, remove and rename files, too, and `writing` to open one for writing. False when this
+    kernel or architecture has no such filter.
     """
     machine = platform.machine()
     if not kernel.is_linux() or machine not in _ARCHITECTURES or kernel.SECCOMP is None:
         return False
-    steps = _filter(machine, writing=writing)
+    steps = _filter(machine, changing=changing, writing=writing)
     content = b"".join(struct.pack("=HBBI", *step) for step in steps)
     program = _Program(len(steps), content)
     try:
@@ -69,7 +70,7 @@ def forbid_system_calls(*, writing: bool = False) -> bool:
     return True
 
 
-def _filter(machine: str, *, writing: bool) -> list[Step]:
+def _filter(machine: str, *, changing: bool, writing: bool) -> list[Step]:
     column = 0 if machine == "x86_64" else 1
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -80,7 +81,7 @@ def _filter(machine: str, *, writing: bool) -> list[Step]:
         (_GREATER, 0, 1, _X32),
         _refuse(errno.EPERM),
     ]
-    for numbers in (_NEVER | _WRITING if writing else _NEVER).values():
+    for numbers in (_NEVER | _CHANGING if changing else _NEVER).values():
         if (number := numbers[column]) is not None:
             steps += [(_EQUAL, 0, 1, number), _refuse(errno.EPERM)]
     # Its arguments lie in memory, where the filter cannot look; glibc then takes `clone`.

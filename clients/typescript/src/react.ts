@@ -1,0 +1,42 @@
+import { useEffect, useRef, useState } from "react";
+
+import { follow, type Following, type ModelThumbnail } from "./follow.js";
+
+/**
+ * The present thumbnails of models, by model; a component that uses it is drawn again after each change. The list may
+ * be another one each time: what stays in it misses nothing.
+ *
+ * @param url the gateway; a page that the gateway serves can leave it out
+ */
+export function useThumbnails(modelIds: readonly number[], url?: string): ReadonlyMap<number, ModelThumbnail> {
+  const [shown, setShown] = useState<ReadonlyMap<number, ModelThumbnail>>(new Map());
+  const following = useRef<Following>(null);
+  const followed = useRef(new Set<number>());
+  const key = [...new Set(modelIds)].sort((one, other) => one - other).join();
+
+  useEffect(() => {
+    following.current = follow({
+      ...(url !== undefined && { url }),
+      modelIds: [],
+      onThumbnail: (thumbnail) => setShown((before) => new Map(before).set(thumbnail.modelId, thumbnail)),
+    });
+    followed.current = new Set();
+    return () => {
+      following.current?.close();
+      setShown(new Map());
+    };
+  }, [url]);
+
+  useEffect(() => {
+    const wanted = new Set(key === "" ? [] : key.split(",").map(Number));
+    const removed = [...followed.current].filter((modelId) => !wanted.has(modelId));
+    if (wanted.size > 0) following.current?.add(...wanted);
+    if (removed.length > 0) {
+      following.current?.remove(...removed);
+      setShown((before) => new Map([...before].filter(([modelId]) => wanted.has(modelId))));
+    }
+    followed.current = wanted;
+  }, [url, key]);
+
+  return shown;
+}

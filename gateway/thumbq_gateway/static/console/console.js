@@ -1,0 +1,76 @@
+// The operator's console. The event stream says when something has changed; the JSON routes say what.
+
+import { subscribe } from "../thumbq/index.js";
+import { byId, setText } from "./dom.js";
+import { refreshFailures } from "./failures.js";
+import { connectJob, refreshJob } from "./job.js";
+import { connectJobs } from "./jobs.js";
+import { connectQueue, refreshQueue, showSnapshot } from "./queue.js";
+import { refreshWorkers } from "./workers.js";
+
+const soon = 1_000; // milliseconds after a change, so that a burst of changes costs one look
+const often = 10_000; // milliseconds between looks without any change
+const connections = { connecting: "Connecting", live: "Live", away: "Server away", reconnecting: "Reconnecting" };
+
+const trouble = byId("trouble");
+let timer = 0;
+let dueAt = Infinity;
+let isLooking = false;
+let hasNews = false; // came while the console was looking
+
+/** Do something, show what goes wrong, and look at the result. */
+async function attempt(action) {
+  try {
+    await action();
+    trouble.hidden = true;
+  } catch (error) {
+    complain(error);
+  }
+  lookIn(0);
+}
+
+function complain(error) {
+  setText(trouble, error.message);
+  trouble.hidden = false;
+}
+
+function lookIn(milliseconds) {
+  const at = performance.now() + milliseconds;
+  if (at >= dueAt) return;
+  dueAt = at;
+  clearTimeout(timer);
+  timer = setTimeout(look, milliseconds);
+}
+
+async function look() {
+  dueAt = Infinity;
+  hasNews = isLooking;
+  if (document.hidden || isLooking) return;
+  isLooking = true;
+  const parts = [refreshQueue(), refreshWorkers(), refreshFailures(attempt), refreshJob()];
+  const results = await Promise.allSettled(parts);
+  isLooking = false;
+  // Without a server there is nothing to say beyond the state of the connection.
+  const refused = results.find(({ reason }) => reason?.status >= 400 && reason.status < 500);
+  if (refused) complain(refused.reason);
+  lookIn(hasNews ? soon : often);
+}
+
+connectQueue(attempt);
+connectJobs(attempt);
+connectJob(attempt);
+document.addEventListener("visibilitychange", () => lookIn(0));
+subscribe({
+  onThumbnail: () => lookIn(soon),
+  onQueue(snapshot) {
+    showSnapshot(snapshot);
+    lookIn(soon);
+  },
+  onReset: () => lookIn(0),
+  onConnection(state) {
+    document.documentElement.dataset.connection = state;
+    setText(byId("connection"), connections[state]);
+    if (state === "live") lookIn(0);
+  },
+});
+lookIn(0);

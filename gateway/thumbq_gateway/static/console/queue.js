@@ -1,0 +1,83 @@
+// The queue as a whole: figures, plots, pause.
+
+import { number } from "../shared/format.js";
+import { get, post } from "./api.js";
+import { drawDepth, drawThroughput } from "./charts.js";
+import { confirmed } from "./confirm.js";
+import { byId, setText } from "./dom.js";
+import { ago, quantiles, span } from "./times.js";
+
+const kept = 900; // points of the depth; then every second pair goes, so that the whole time stays in sight
+const minutesShown = 15;
+const counters = ["pending", "processing", "completed", "failed", "cancelled"];
+const depth = [];
+const minutes = new Map(); // start of a minute → {at, completed, failed}
+
+/** Show a snapshot of the queue, which comes with each change. */
+export function showSnapshot(snapshot) {
+  showCounters(snapshot);
+  addDepth(snapshot.pending);
+}
+
+/** Add a point: the line is level between changes, and reaches the present. */
+function addDepth(value) {
+  const at = Date.now();
+  if (depth.length > 1 && depth.at(-1).value === value && depth.at(-2).value === value) depth.pop();
+  else if (depth.length > 0) depth.push({ at, value: depth.at(-1).value });
+  depth.push({ at, value });
+  if (depth.length > kept) depth.splice(0, depth.length, ...depth.filter((_, index) => index % 4 < 2));
+  drawDepth(byId("depth"), depth);
+}
+
+export async function refreshQueue() {
+  const stats = await get("admin/stats");
+  showCounters(stats);
+  addDepth(stats.pending);
+  figure("oldest", span(stats.oldestPendingAge));
+  figure("wait", quantiles(stats.waitTime));
+  figure("took", quantiles(stats.processingTime));
+  showPause(stats.pause);
+  for (const { minute, completed, failed } of stats.minutes) {
+    minutes.set(Date.parse(minute), { at: Date.parse(minute), completed, failed });
+  }
+  drawThroughput(byId("throughput"), lately());
+}
+
+function showCounters(values) {
+  for (const name of counters) figure(name, number(values[name]));
+}
+
+function figure(name, text) {
+  setText(document.querySelector(`[data-figure="${name}"]`), text);
+}
+
+function lately() {
+  const present = Math.floor(Date.now() / 60_000) * 60_000;
+  return Array.from({ length: minutesShown }, (_, index) => {
+    const at = present - (minutesShown - 1 - index) * 60_000;
+    return minutes.get(at) ?? { at, completed: 0, failed: 0 };
+  });
+}
+
+function showPause(pause) {
+  byId("paused").hidden = !pause;
+  byId("pause").disabled = Boolean(pause);
+  if (!pause) return;
+  const by = pause.pausedBy ? ` by ${pause.pausedBy}` : "";
+  const why = pause.reason ? `: ${pause.reason}` : "";
+  setText(byId("paused-text"), `The queue is paused${by}, ${ago(pause.pausedAt)}${why}. No worker gets a job.`);
+}
+
+/** Let the buttons work. `attempt` runs an action and shows what goes wrong. */
+export function connectQueue(attempt) {
+  byId("pause").addEventListener("click", async () => {
+    const reason = await confirmed({
+      title: "Pause the queue?",
+      text: "No worker gets another job, on every server, until the queue is resumed. What is being rendered goes on.",
+      yes: "Pause",
+      asksWhy: true,
+    });
+    if (reason !== undefined) attempt(() => post("admin/pause", { pausedBy: "console", reason }));
+  });
+  byId("resume").addEventListener("click", () => attempt(() => post("admin/resume", {})));
+}

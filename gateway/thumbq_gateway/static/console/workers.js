@@ -1,0 +1,18 @@
+// The workers, the one heard of last first.
+
+import { number } from "../shared/format.js";
+import { get } from "./api.js";
+import { byId, element, fill, row } from "./dom.js";
+import { ago } from "./times.js";
+
+export async function refreshWorkers() {
+  const { workers } = await get("admin/workers");
+  fill(byId("workers"), workers.map(rowOf), byId("no-workers"));
+}
+
+function rowOf({ workerId, inFlight, lastSeenAt, version, labels, gone }) {
+  const state = gone ? "gone" : inFlight ? "rendering" : "waiting for jobs";
+  const word = element("span", { class: "status", "data-status": gone ? "Gone" : "Here" }, state);
+  const labelled = Object.entries(labels).map(([name, value]) => `${name}=${value}`).join(", ");
+  return row(workerId, word, number(inFlight), ago(lastSeenAt), version || "–", labelled);
+}

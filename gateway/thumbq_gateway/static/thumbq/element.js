@@ -1,0 +1,100 @@
+// Generated from clients/typescript/src/element.ts by `make typescript`. Change it there.
+import { follow } from "./follow.js";
+/** The elements of one page that show models of one gateway. They share one subscription. */
+class Gallery {
+    static #galleries = new Map();
+    #elements = new Map();
+    #shown = new Map();
+    #followed = new Set();
+    #following;
+    constructor(url) {
+        this.#following = follow({
+            ...(url !== undefined && { url }),
+            modelIds: [],
+            onThumbnail: (thumbnail) => {
+                this.#shown.set(thumbnail.modelId, thumbnail);
+                for (const element of this.#elements.get(thumbnail.modelId) ?? [])
+                    element.show(thumbnail);
+            },
+        });
+    }
+    static at(url) {
+        const gallery = Gallery.#galleries.get(url ?? "") ?? new Gallery(url);
+        Gallery.#galleries.set(url ?? "", gallery);
+        return gallery;
+    }
+    enter(modelId, element) {
+        const elements = this.#elements.get(modelId) ?? new Set();
+        this.#elements.set(modelId, elements.add(element));
+        const thumbnail = this.#shown.get(modelId);
+        if (thumbnail)
+            element.show(thumbnail);
+        queueMicrotask(() => this.#update());
+    }
+    leave(modelId, element) {
+        const elements = this.#elements.get(modelId);
+        elements?.delete(element);
+        if (elements?.size === 0)
+            this.#elements.delete(modelId);
+        queueMicrotask(() => this.#update());
+    }
+    /** Follow what the page shows now. Elements that come or go together make one request. */
+    #update() {
+        const added = [...this.#elements.keys()].filter((modelId) => !this.#followed.has(modelId));
+        const removed = [...this.#followed].filter((modelId) => !this.#elements.has(modelId));
+        for (const modelId of removed) {
+            this.#followed.delete(modelId);
+            this.#shown.delete(modelId);
+        }
+        for (const modelId of added)
+            this.#followed.add(modelId);
+        if (added.length > 0)
+            this.#following.add(...added);
+        if (removed.length > 0)
+            this.#following.remove(...removed);
+    }
+}
+/**
+ * `<thumbq-thumbnail model-id="42">`: the thumbnail of a model, always the present one. Its content stands there until
+ * there is a picture. The attribute `status` tells the state, for CSS; each change is a `thumbnail` event.
+ */
+export class ThumbnailElement extends HTMLElement {
+    static observedAttributes = ["model-id", "url"];
+    #picture = document.createElement("img");
+    #placeholder = document.createElement("slot");
+    #leave;
+    constructor() {
+        super();
+        this.#picture.setAttribute("part", "picture");
+        this.#picture.style.cssText = "max-width: 100%; display: none";
+        this.attachShadow({ mode: "open" }).append(this.#picture, this.#placeholder);
+    }
+    connectedCallback() {
+        this.disconnectedCallback();
+        const modelId = Number(this.getAttribute("model-id"));
+        if (!Number.isSafeInteger(modelId) || modelId < 1)
+            return;
+        const gallery = Gallery.at(this.getAttribute("url") ?? undefined);
+        this.#leave = () => gallery.leave(modelId, this);
+        gallery.enter(modelId, this);
+    }
+    disconnectedCallback() {
+        this.#leave?.();
+        this.#leave = undefined;
+    }
+    attributeChangedCallback() {
+        if (this.isConnected)
+            this.connectedCallback();
+    }
+    show(thumbnail) {
+        const { modelId, status, pictureUrl } = thumbnail;
+        this.setAttribute("status", status);
+        this.#picture.alt = this.getAttribute("alt") ?? `Thumbnail of model ${modelId}`;
+        if (pictureUrl !== undefined)
+            this.#picture.src = pictureUrl;
+        this.#picture.style.display = pictureUrl === undefined ? "none" : "block";
+        this.#placeholder.style.display = pictureUrl === undefined ? "contents" : "none";
+        this.dispatchEvent(new CustomEvent("thumbnail", { detail: thumbnail }));
+    }
+}
+customElements.define("thumbq-thumbnail", ThumbnailElement);

@@ -1,0 +1,119 @@
+"""Jobs and successes as columns: an entry of each column for a job. Thousands of jobs a second go through here."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
+
+from thumbq.v1 import queue_pb2
+from thumbq_server.domain.job import ClaimedJob, Completion, Token
+from thumbq_server.domain.paths import PathRule
+from thumbq_server.domain.refusals import Invalid, StaleLease
+from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
+from thumbq_server.engine.queue import Report
+from thumbq_server.rpc.codec.results import ReadResults, malformed_exception, stale_exception
+from thumbq_server.rpc.codec.times import timestamp
+
+T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumns:
+    """Return jobs that one claim gave to one worker, so that they share the number and the end of their lease."""
+    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, created_at, _, _ = zip(
+        *jobs, strict=True
+    )
+    return queue_pb2.JobColumns(
+        lease=f"{lease_seqs[0]}-{history}",
+        ids=ids,
+        model_ids=model_ids,
+        model_hashes=b"".join(model_hashes),
+        attempt_counts=_one_or_all(attempts),
+        priorities=_one_or_all(priorities),
+        max_attempts=_one_or_all(max_attempts),
+        created_at=[(moment - _EPOCH) // _MICROSECOND for moment in _one_or_all(created_at)],
+        claimed_at=timestamp(jobs[0].claimed_at),
+        lease_expires_at=timestamp(jobs[0].expires_at),
+    )
+
+
+def _one_or_all(column: Sequence[T]) -> Sequence[T]:
+    return column[:1] if column.count(column[0]) == len(column) else column
+
+
+class Successes(NamedTuple):
+    """Successes that share a lease, as columns."""
+
+    lease: str
+    job_ids: Sequence[int]
+    thumbnail_paths: Sequence[str]
+    sizes_bytes: Sequence[int]
+    widths: Sequence[int]
+    heights: Sequence[int]
+
+    def part(self, places: Sequence[int]) -> "Successes":
+        """Return those at some consecutive places."""
+        lease, *columns = self
+        return Successes._make((lease, *(column[places[0] : places[-1] + 1] for column in columns)))
+
+
+def successes(groups: Sequence[queue_pb2.CompletedColumns], beside: int) -> list[Successes]:
+    """Return the groups of a message, the empty ones left out. Raises Invalid when the columns of one differ in length.
+
+    The message has at most MAX_BATCH results, those `beside` the columns included.
+    """
+    found: list[Successes] = []
+    for group in groups:
+        columns = (group.job_ids, group.thumbnail_paths, group.sizes_bytes, group.widths, group.heights)
+        if len({len(column) for column in columns}) > 1:
+            raise Invalid("the columns of completed jobs must have one length")
+        beside += len(group.job_ids)
+        if group.job_ids:
+            found.append(Successes(group.lease, *columns))
+    if beside > MAX_BATCH:
+        raise Invalid(f"results has {beside} items; at most {MAX_BATCH} are taken at once")
+    return found
+
+
+def read_successes(group: Successes, paths: PathRule, history: str) -> ReadResults:
+    """Return the report in a group, and an exception for each success that is malformed or of another history."""
+    try:
+        lease_seq = parse_token(f"1-{group.lease}", history).lease_seq
+        _check_all(group, paths)
+    except (Invalid, StaleLease):
+        return _read_one_by_one(group, paths, history)
+    _, job_ids, *pictures = group
+    completions = map(Completion._make, zip(job_ids, repeat(lease_seq), *pictures, strict=False))
+    return ReadResults(Report(list(completions), [], []), [])
+
+
+def _check_all(group: Successes, paths: PathRule) -> None:
+    """Raise Invalid if an entry is malformed: the smallest numbers are valid only if all are."""
+    _, job_ids, thumbnail_paths, *numbers = group
+    _check(Token(min(job_ids), 1), (thumbnail_paths[0], *map(min, numbers)), paths)
+    for path in thumbnail_paths:
+        paths.check(path)
+
+
+def _read_one_by_one(group: Successes, paths: PathRule, history: str) -> ReadResults:
+    completions: list[Completion] = []
+    exceptions: list[queue_pb2.ResultException] = []
+    lease, *columns = group
+    for job_id, *picture in zip(*columns, strict=True):
+        lease_token = f"{job_id}-{lease}"
+        try:
+            completions.append(_check(parse_token(lease_token, history), picture, paths))
+        except StaleLease:
+            exceptions.append(stale_exception(lease_token))
+        except Invalid as error:
+            exceptions.append(malformed_exception(lease_token, error, max(job_id, 0)))
+    return ReadResults(Report(completions, [], []), exceptions)
+
+
+def _check(token: Token, picture: Iterable[Any], paths: PathRule) -> Completion:
+    if token.job_id < 1:
+        raise Invalid("jobIds must be positive")
+    thumbnail_path, size_bytes, width, height = picture
+    return check_completion(token, thumbnail_path, size_bytes, width, height, paths)

@@ -1,0 +1,213 @@
+"""The operator's console in a real browser: what it shows in each situation, and what its buttons do."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, expect
+
+from tests.browser.visit import Visit
+from tests.support.service import Service
+
+TOO_OLD = "FBX 6.1 is too old; 7.1 and newer are supported"
+PHONE = {"width": 360, "height": 740}
+
+
+class Console(Visit):
+    """The console, as an operator sees it."""
+
+    async def open(self, place: str = "") -> None:
+        await self.page.goto(f"{self.url}console{place}")
+        await self.expect_connection("Live")
+
+    async def expect_connection(self, words: str) -> None:
+        await expect(self.page.locator(".connection")).to_have_text(words)
+
+    def figure(self, name: str) -> Locator:
+        return self.page.locator(f"[data-figure={name}]")
+
+    def table(self, name: str) -> Locator:
+        return self.page.get_by_role("region", name=name, exact=True).get_by_role("row")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    async def answer(self, name: str, why: str | None = None) -> None:
+        dialog = self.page.get_by_role("dialog")
+        if why is not None:
+            await dialog.get_by_label("Why").fill(why)
+        await dialog.get_by_role("button", name=name, exact=True).click()
+        await expect(dialog).to_be_hidden()
+
+    async def violations(self) -> list[str]:
+        """Return what stands in the way of people who use a screen reader or a keyboard."""
+        results = await Axe().run(self.page)
+        return [
+            f"{found['id']}: {[node['html'] for node in found['nodes']]}" for found in results.response["violations"]
+        ]
+
+
+@pytest.fixture
+async def console(browser: Browser, service: Service) -> AsyncIterator[Console]:
+    """Open the console. The test fails if the browser reports an error."""
+    async with await browser.new_context() as context:
+        console = Console(await context.new_page(), service.url)
+        await console.open()
+        yield console
+        assert console.complaints == []
+
+
+async def failed_jobs(service: Service, *reasons: str) -> None:
+    for model_id, reason in enumerate(reasons, 101):
+        await service.enqueue(model_id)
+        job = await service.dequeue()
+        body = {"errorMessage": reason, "retryable": False, "leaseToken": job["leaseToken"]}
+        await service.post(f"api/thumbnail-jobs/{job['id']}/fail", body)
+
+
+async def test_an_empty_queue(console: Console) -> None:
+    await expect(console.figure("pending")).to_have_text("0")
+    await expect(console.page.get_by_text("No job has failed for good.")).to_be_visible()
+    await expect(console.page.get_by_text("No worker has been heard of lately.")).to_be_visible()
+    await console.page.get_by_role("button", name="Find").click()
+    await expect(console.page.locator("#found")).to_have_text("No job was found.")
+
+
+async def test_a_busy_queue_is_shown_as_it_changes(console: Console, service: Service) -> None:
+    await service.enqueue_many(range(1, 6))
+    await expect(console.figure("pending")).to_have_text("5")
+    job = await service.dequeue("worker-7")
+    await expect(console.figure("processing")).to_have_text("1")
+    await expect(console.table("Table of workers").filter(has_text="worker-7")).to_contain_text("rendering")
+    await service.complete(job)
+    await expect(console.figure("completed")).to_have_text("1")
+    await expect(console.figure("took")).to_contain_text("s")
+    depth = console.page.locator("#depth")
+    await expect(depth).to_have_attribute("aria-label", re.compile("^4 jobs wait now; at most 5 since "))
+    throughput = console.page.locator("#throughput")
+    await expect(throughput).to_have_attribute("aria-label", "1 completed and 0 failed attempts in 15 minutes.")
+
+
+async def test_failed_jobs_are_gathered_by_reason_and_start_again_together(console: Console, service: Service) -> None:
+    await failed_jobs(service, TOO_OLD, "out of memory", TOO_OLD)
+    rows = console.table("Table of failed jobs")
+    await expect(rows.nth(1)).to_contain_text(TOO_OLD)
+    await expect(rows.nth(1).get_by_role("cell").nth(1)).to_have_text("2")
+    await expect(rows.nth(2)).to_contain_text("out of memory")
+    await console.button(f"Retry the jobs that failed with: {TOO_OLD}").click()
+    await console.answer("Leave it")
+    await expect(rows).to_have_count(3)
+    await console.button(f"Retry the jobs that failed with: {TOO_OLD}").click()
+    await console.answer("Retry")
+    await expect(rows).to_have_count(2)
+    await expect(console.figure("pending")).to_have_text("2")
+
+
+async def test_a_paused_queue_says_who_and_why_and_is_resumed(console: Console, service: Service) -> None:
+    await console.button("Pause the queue").click()
+    await console.answer("Pause", why="a new renderer comes")
+    await expect(console.page.locator("#paused-text")).to_contain_text("paused by console")
+    await expect(console.page.locator("#paused-text")).to_contain_text("a new renderer comes")
+    await service.enqueue(1)
+    await console.open("#job/1")
+    await expect(console.page.locator("#job-why")).to_contain_text("paused")
+    await console.button("Resume").click()
+    await expect(console.page.locator("#paused")).to_be_hidden()
+
+
+async def test_a_job_is_found_by_its_model_and_by_its_own_number(console: Console, service: Service) -> None:
+    await service.enqueue_many(range(50, 53))
+    number = console.page.get_by_label("Model or job number")
+    for text in ("51", "2"):
+        await number.fill(text)
+        await number.press("Enter")
+        await expect(console.table("Jobs that were found").nth(1)).to_contain_text("51")
+        await expect(console.page.locator("#found")).to_have_text("1 job")
+    console.forgive_outage()  # the browser reports that there is no job 51
+    await number.fill("teapot")
+    await number.press("Enter")
+    await expect(console.page.get_by_role("alert")).to_have_text('"teapot" is no number of a model or a job.')
+
+
+async def test_one_job_with_its_history_is_cancelled_and_started_again(console: Console, service: Service) -> None:
+    await service.enqueue(9)
+    await service.fail(await service.dequeue("worker-3"), "no faces <b>at all</b>")
+    await console.open("#job/1")
+    attempts = console.table("Attempts of the job")
+    await expect(attempts.nth(1)).to_contain_text("worker-3")
+    await expect(attempts.nth(1)).to_contain_text("no faces <b>at all</b>")
+    await console.button("Cancel").click()
+    await console.answer("Cancel the job")
+    await expect(console.page.locator("#job-fields")).to_contain_text("Cancelled")
+    await console.button("Retry").click()
+    await expect(console.page.locator("#job-fields")).to_contain_text("Pending")
+    await service.complete(await service.dequeue())
+    await expect(console.page.get_by_role("img", name="Thumbnail of model 9")).to_be_visible()
+    await console.page.get_by_role("link", name="Close").click()
+    await expect(console.page.locator("#job")).to_be_hidden()
+
+
+async def test_a_job_that_is_not_there(console: Console) -> None:
+    await console.open("#job/77")
+    await expect(console.page.get_by_role("alert")).to_contain_text("77")
+    console.forgive_outage()  # the browser reports the 404
+
+
+async def test_a_server_that_is_away_and_comes_back(console: Console, service: Service) -> None:
+    await service.enqueue(1)
+    await expect(console.figure("pending")).to_have_text("1")
+    await service.stop_server()
+    await console.expect_connection("Server away")
+    await service.start_server()
+    await console.expect_connection("Live")
+    await service.enqueue(2)
+    await expect(console.figure("pending")).to_have_text("2")
+    console.forgive_outage()
+
+
+async def test_it_is_used_with_the_keyboard_alone(console: Console, service: Service) -> None:
+    await failed_jobs(service, TOO_OLD)
+    await expect(console.table("Table of failed jobs")).to_have_count(2)
+    await console.page.get_by_role("link", name=TOO_OLD).focus()
+    await console.page.keyboard.press("Enter")
+    await expect(console.page.get_by_role("heading", name="Job 1")).to_be_focused()
+    await console.page.keyboard.press("Tab")
+    await expect(console.button("Retry").first).to_be_focused()
+    await console.page.keyboard.press("Enter")
+    await expect(console.page.locator("#job-fields")).to_contain_text("Pending")
+    await console.button("Pause the queue").focus()
+    await console.page.keyboard.press("Enter")
+    await expect(console.page.get_by_label("Why")).to_be_focused()
+    await console.page.keyboard.press("Escape")
+    await expect(console.page.get_by_role("dialog")).to_be_hidden()
+    await expect(console.page.locator("#paused")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_is_in_the_way_of_a_screen_reader(console: Console, service: Service, scheme: str) -> None:
+    await console.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    assert await console.violations() == []
+    await failed_jobs(service, TOO_OLD, "x" * 900)
+    await service.enqueue(1)
+    await service.dequeue()
+    await console.open("#job/1")
+    await expect(console.table("Table of failed jobs")).to_have_count(3)
+    await console.page.get_by_role("button", name="Find").click()
+    await expect(console.table("Jobs that were found")).to_have_count(4)
+    assert await console.violations() == []
+    await console.button("Pause the queue").click()
+    assert await console.violations() == []
+    await console.answer("Pause", why="")
+    await expect(console.page.locator("#paused")).to_be_visible()
+    assert await console.violations() == []
+
+
+async def test_nothing_scrolls_sideways_on_a_phone(console: Console, service: Service) -> None:
+    await console.page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    await failed_jobs(service, "/var/lib/models/" + "x" * 300)
+    await console.open("#job/1")
+    await expect(console.table("Table of failed jobs")).to_have_count(2)
+    await console.page.get_by_role("button", name="Find").click()
+    await expect(console.table("Jobs that were found")).to_have_count(2)
+    assert await console.overflow() == 0
