@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from thumbq_launcher.__main__ import _programs
 from thumbq_launcher.settings import LauncherSettings
 from thumbq_runtime.addresses import CannotListen, free_port, is_loopback, reachable_address
 from thumbq_runtime.declaration import InvalidSetting
@@ -127,3 +128,10 @@ def test_a_taken_port_and_an_unknown_host_are_told_in_a_sentence() -> None:
             free_port("[::1]", port)
     with pytest.raises(CannotListen, match=r"^Nothing can listen on nowhere\.invalid:0: "):
         free_port("nowhere.invalid", 0)
+
+
+def test_each_server_has_a_port_of_its_own_for_metrics(data_dir: dict[str, str]) -> None:
+    settings = LauncherSettings.read(data_dir | {"THUMBQ_METRICS_PORT": "9464", "THUMBQ_PROCESSES": "3"})
+    servers, gateways = _programs(settings, "postgresql://a/b")
+    assert [server.environment["THUMBQ_METRICS_PORT"] for server in servers] == ["9464", "9465", "9466"]
+    assert len(gateways) == 3
