@@ -96,7 +96,8 @@ async def test_who_watches_the_queue_is_told_when_the_server_goes_and_when_it_is
                 assert await connected_in_heartbeat(newcomer) is False
                 await restartable.start()
                 for listener in (page, filtered, newcomer):
-                    assert await connected_in_heartbeat(listener) is True
+                    while not await connected_in_heartbeat(listener):
+                        pass  # a heartbeat of the time before may still come
 
 
 async def test_the_heartbeat_of_who_watches_the_queue_tells_whether_the_server_is_there(

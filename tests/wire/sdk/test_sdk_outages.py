@@ -101,6 +101,7 @@ async def test_jobs_are_resumed_when_the_server_restarts_in_order(
             await enqueue(address, 30)
             await worker.enter_async_context(working(address, gate, concurrency=20, prefetch=10))
             await gate.begun(20)
+            await confirmed(database, 30)  # a server that stops takes back what has not been confirmed
         assert await statuses(database) == {"Processing": 30}
         async with running_server(database_url, grpc_port=unused_tcp_port):
             gate.open.set()
@@ -229,6 +230,7 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
             lost, kept, gained = await enqueue(address, 3)
             await worker.enter_async_context(working(address, gate, concurrency=2))
             await gate.begun(2)
+            await confirmed(database, 2)
         await database.execute(
             """INSERT INTO leases (job_id, lease_seq, model_id, session, attempt, claimed_at, expires_at)
                SELECT r.job_id, nextval('claim_seq'), r.model_id, l.session, 1, now(), now() + interval '1 hour'
