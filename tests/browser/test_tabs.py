@@ -65,7 +65,7 @@ async def open_page(context: BrowserContext, service: Service) -> Visit:
 async def open_tab(context: BrowserContext, service: Service, *models: int, after: str = "latest") -> Visit:
     """Open a page of the same origin that does nothing but listen."""
     visit = Visit(await context.new_page(), service.url)
-    await visit.page.goto(service.url + "healthz")
+    await visit.page.goto(service.url + "static/shared/format.js")
     await visit.page.evaluate(LISTEN, [list(models), after])
     await live(visit)
     return visit

@@ -29,7 +29,7 @@ _LEAVING_LIMIT = 5.0
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
 # Seconds after which the jobs of a message are confirmed, unless their results have done so.
-_CONFIRM_AFTER = 0.02
+_CONFIRM_AFTER = 0.001
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
     LeaseLostReason.LEASE_LOST_REASON_CANCELLED: "the job was cancelled",
