@@ -55,8 +55,8 @@ class History:
     """The history that one server works on. It looks at each new connection, and with each beat.
 
     Every server raises the beat in the table all the time. When a server finds a beat, a head of the log, a number of
-    claims, or an id of jobs before one that it has seen, commits are lost. When the table carries another identity than the database
-    has, it was copied.
+    claims, or an id of jobs before one that it has seen, commits are lost. When the table carries another identity
+    than the database has, it was copied.
     """
 
     def __init__(self) -> None:
