@@ -39,16 +39,17 @@ _NOT_AS_THE_JOB = """
     SELECT l.job_id FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.model_id <> j.model_id
 """
 
+# An operator may have pruned the log: its first commit is any.
 _HOLES_IN_THE_LOG = """
     SELECT seq_first, seq_last FROM (
-        SELECT seq_first, seq_last, lag(seq_last, 1, 0::bigint) OVER (ORDER BY seq_last) AS before
+        SELECT seq_first, seq_last, lag(seq_last, 1, seq_first - 1) OVER (ORDER BY seq_last) AS before
           FROM notifications) AS n
      WHERE seq_first <> before + 1 OR seq_last < seq_first
 """
 
 _HEAD = """
     SELECT * FROM (
-        SELECT seq, (SELECT coalesce(max(seq_last), 0) FROM notifications) AS last,
+        SELECT seq, (SELECT coalesce(max(seq_last), seq) FROM notifications) AS last,
                ARRAY[jobs, completed, failed, cancelled] AS counters,
                (SELECT ARRAY[count(*), count(*) FILTER (WHERE status = 'Completed'),
                              count(*) FILTER (WHERE status = 'Failed'),

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.protojson.text import MOST_LEVELS, is_too_deep
@@ -131,9 +131,15 @@ def _object(record: str) -> dict[str, Any]:
     if is_too_deep(record.encode(errors="replace")):
         raise ProtocolError(f"A message has more than {MOST_LEVELS} levels.")
     try:
-        value = json.loads(record)
+        value = json.loads(record, parse_constant=_refuse_constant)
+        # Half a surrogate pair is JSON, but no text: no answer with it could be sent.
+        json_bytes(value)
     except ValueError:
         raise ProtocolError("A message is not valid JSON.") from None
     if not isinstance(value, dict):
         raise ProtocolError("A message must be a JSON object.")
     return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")

@@ -94,6 +94,24 @@ async def test_a_bad_handshake_is_refused_and_ends_the_connection(client: Client
             await hub.message()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": 1, "invocationId": "\\ud800", "target": "Frobnicate", "arguments": []}',
+        '{"type": 1, "invocationId": "1", "target": "\\udfff", "arguments": []}',
+        '{"type": 1, "invocationId": "1", "target": "RegisterWorker", "arguments": ["\\ud800"]}',
+        '{"type": 1, "invocationId": "1", "target": "RegisterWorker", "arguments": [NaN]}',
+    ],
+    ids=["half a character as the id", "as the method", "as an argument", "not a number"],
+)
+async def test_a_message_that_cannot_be_answered_is_refused_and_ends_the_connection(client: Client, text: str) -> None:
+    async with Hub.connected(client.http, "/thumbnailJobHub") as hub:
+        await hub.socket.send_str(text + "\x1e")
+        assert await hub.message() == {"type": 7, "error": "A message is not valid JSON."}
+        with pytest.raises(EOFError):
+            await hub.message()
+
+
 async def test_the_handshake_and_a_call_may_share_a_frame(client: Client) -> None:
     async with Hub.opened(client.http, "/thumbnailJobHub") as hub:
         await hub.send(HANDSHAKE, {"type": 6}, {"type": 1, "target": "RegisterWorker", "arguments": ["w"]})
