@@ -54,6 +54,7 @@ from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
@@ -143,6 +144,7 @@ class Parts:
     database: Database
     queue: Queue
     sessions: Sessions
+    producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
     views: Views
@@ -178,6 +180,7 @@ class Parts:
         deadline = time.monotonic() + grace
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
+        self.producers.close()
         self.hub.close()
         self.snapshots.close()
         await server.stop(grace=_END_SECONDS)
@@ -243,6 +246,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         database=database,
         queue=queue,
         sessions=Sessions(database, queue, times, signs_of_life.note),
+        producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
         views=views,
@@ -256,7 +260,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     paths = PathRule(parts.settings.roots())
     streams = Streams(parts.sessions, paths)
     queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, paths), server
+        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(

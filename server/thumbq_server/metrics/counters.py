@@ -130,7 +130,9 @@ class Counters(Observer):
             "rpc_seconds", "Time of unary calls, those that wait for a job included.", _SECONDS, "rpc"
         )
         self._streams = self._gauge(
-            "streams", "Open streams: StreamJobs of workers, Subscribe and WatchQueue of subscribers.", "rpc"
+            "streams",
+            "Open streams: StreamJobs of workers, EnqueueStream of producers, Subscribe and WatchQueue of subscribers.",
+            "rpc",
         )
 
     def _describe_server(self) -> None:

@@ -73,9 +73,15 @@ _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
 
 def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError] | None = None) -> ThumbqError:
     """Return the exception that a call's status stands for; INVALID_ARGUMENT is `invalid`, if that is given."""
-    code = error.code()
+    return error_for(error.code(), error.details() or "", target, invalid)
+
+
+def error_for(
+    code: grpc.StatusCode, details: str, target: str, invalid: type[ThumbqError] | None = None
+) -> ThumbqError:
+    """Do the same for a status that came in another way."""
     kind = invalid if invalid and code is grpc.StatusCode.INVALID_ARGUMENT else _BY_CODE.get(code, ThumbqError)
-    text = error.details() or code.name
+    text = details or code.name
     named = kind(f"{target}: {text}" if kind is Unavailable else text)
     named.code = code
     return named
