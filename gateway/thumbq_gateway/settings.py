@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.tls.settings import TlsSettings
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Times in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)

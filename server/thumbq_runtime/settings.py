@@ -50,6 +50,13 @@ DATABASE_URL_FILE = Setting[Path | None](
     "File that holds the address of PostgreSQL, as container platforms pass secrets.",
 )
 GRPC_HOST = Setting(("THUMBQ_GRPC_HOST",), _TEXT, "127.0.0.1", "Address that the gRPC API binds.")
+GRPC_SOCKET = Setting[Path | None](
+    ("THUMBQ_GRPC_SOCKET",),
+    _PATH,
+    None,
+    "Unix socket on which the server also listens, without TLS: whoever may open its folder may use it."
+    " `thumbq serve` makes one for its gateways when there is TLS.",
+)
 GRPC_PORT = Setting(("THUMBQ_GRPC_PORT",), _PORT, 50051, "Port of the gRPC API; 0 takes any free one.")
 HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the page and the JSON API bind.")
 HTTP_PORT = Setting(
@@ -96,6 +103,23 @@ SERVER = Setting(
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
+)
+TLS_CERT_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CERT_FILE",),
+    _PATH,
+    None,
+    "Certificate of all ports, in PEM, with the certificates between it and its authority."
+    " A renewed file counts from the next connection on. Without one there is no TLS.",
+)
+TLS_CLIENT_CA_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CLIENT_CA_FILE",),
+    _PATH,
+    None,
+    "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
+    " takes both.",
+)
+TLS_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."
 )
 THUMBNAIL_ROOT = Setting[Path | None](
     ("THUMBQ_THUMBNAIL_ROOT",),

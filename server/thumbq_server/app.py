@@ -24,6 +24,8 @@ from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.settings import warn_of_plain_text
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -49,6 +51,7 @@ from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
@@ -94,21 +97,26 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
     """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on.
 
-    Raises Unsuitable, InvalidAddress or CannotListen when only another configuration helps, else Unavailable.
+    Raises Unsuitable, InvalidAddress, InvalidCertificate or CannotListen when only another configuration helps, else
+    Unavailable.
     """
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.grpc_host)
     if not settings.reuse_port:
         # gRPC would tell no reason.
         free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
     await check_database(dsn, connections_needed(settings.processes))
     await upgrade(dsn)
-    with observing(settings) as observer:
-        async with serving(settings, dsn, observer, broken) as port:
+    with observing(settings, certificates) as observer:
+        async with serving(settings, dsn, observer, broken, certificates) as port:
             yield port
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event) -> AsyncIterator[int]:
+async def serving(
+    settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Run a server on a database that suits it."""
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
@@ -127,13 +135,23 @@ async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyn
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
-            port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
+            port = _open_ports(server, settings, certificates)
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             yield port
             await health.enter_graceful_shutdown()
             await parts.drain(server)
+
+
+def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
+    """Listen where the settings say. Return the port of the API."""
+    if settings.grpc_socket:
+        server.add_insecure_port(f"unix:{settings.grpc_socket}")
+    address = joined(settings.grpc_host, settings.grpc_port)
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(certificates))
 
 
 @dataclass(frozen=True)
@@ -189,7 +207,7 @@ class Parts:
 
 
 @contextlib.contextmanager
-def observing(settings: Settings) -> Iterator[Observer]:
+def observing(settings: Settings, certificates: Certificates | None) -> Iterator[Observer]:
     """Yield what counts the work of the server, and shows it to Prometheus if a port is set. Raises CannotListen."""
     if settings.metrics_port is None:
         yield Observer()
@@ -201,7 +219,7 @@ def observing(settings: Settings) -> Iterator[Observer]:
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()
-    with counters.serving(settings.grpc_host, settings.metrics_port) as port:
+    with counters.serving(settings.grpc_host, settings.metrics_port, certificates) as port:
         log.info("metrics.ready", host=settings.grpc_host, port=port)
         yield counters
 

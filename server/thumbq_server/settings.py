@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
@@ -18,6 +19,7 @@ class Settings(BaseSettings):
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
+    grpc_socket: Path | None = shared.GRPC_SOCKET.field()
     reuse_port: bool = shared.REUSE_PORT.field()
     # How many servers use the same database.
     processes: int = shared.PROCESSES.field()
