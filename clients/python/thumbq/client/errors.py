@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from thumbq.connection import told_to_wait
+
 
 class ThumbqError(Exception):
     """A call did not succeed. `retryable` says whether the same call may succeed later.
@@ -13,6 +15,8 @@ class ThumbqError(Exception):
 
     retryable = False
     code: grpc.StatusCode | None = None
+    # Seconds after which the server allows another attempt, where it says so.
+    retry_after: float | None = None
 
 
 class InvalidRequest(ThumbqError, ValueError):
@@ -78,4 +82,5 @@ def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError
     text = error.details() or code.name
     named = kind(f"{target}: {text}" if kind is Unavailable else text)
     named.code = code
+    named.retry_after = told_to_wait(error) or None
     return named
