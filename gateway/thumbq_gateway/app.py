@@ -25,6 +25,7 @@ from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -41,6 +42,7 @@ from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
@@ -74,6 +76,7 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    limits: Calls
     table: Table
     together: Together
     transcoder: Transcoder
@@ -88,6 +91,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -115,9 +119,10 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        limits=limits,
         table=table,
         together=together,
-        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
+        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -143,7 +148,8 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_this_machine(settings.http_host),
         exempt=exempt,
     )
-    app = web.Application(middlewares=[answer_errors, guard])
+    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    app = web.Application(middlewares=[answer_errors, guard, limit])
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))

@@ -28,6 +28,7 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_RATE = Kind("a number that is not negative", float, minimum=0)
 _SECONDS = Kind("a positive number of seconds", float, above=0)
 
 DATA_DIR = Setting(
@@ -85,6 +86,28 @@ PROCESSES = Setting(
     Kind(f"a number from 1 to {MOST_PROCESSES}", _whole_number, minimum=1, maximum=MOST_PROCESSES),
     1,
     "Number of servers, and also of gateways; each pair of them uses another core.",
+)
+RATE_OF_ENQUEUES = Setting(
+    ("THUMBQ_RATE_OF_ENQUEUES",), _RATE, 5000.0, "Calls a second with which one address may enqueue; 0 is any number."
+)
+RATE_OF_POLLS = Setting(
+    ("THUMBQ_RATE_OF_POLLS",),
+    _RATE,
+    300.0,
+    "Calls a second with which all workers of one address may ask in vain for jobs; 0 is any number.",
+)
+RATE_OF_READS = Setting(
+    ("THUMBQ_RATE_OF_READS",),
+    _RATE,
+    2000.0,
+    "Calls a second with which one address may read, or open streams; 0 is any number.",
+)
+RATE_OF_WORKER_POLLS = Setting(
+    ("THUMBQ_RATE_OF_WORKER_POLLS",),
+    _RATE,
+    20.0,
+    "Calls a second with which one worker may ask in vain for jobs; 0 is any number."
+    " For all of these rates, ten seconds' worth may come at once.",
 )
 READY_FD = Setting[int | None](
     ("THUMBQ_READY_FD",),

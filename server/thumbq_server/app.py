@@ -23,6 +23,7 @@ from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
@@ -54,6 +55,7 @@ from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
+from thumbq_server.rpc.limits import Limits
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
@@ -123,7 +125,9 @@ async def serving(
         await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer)])
+        rates = Rates(settings.rates(), observer.refused)
+        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
+        server = grpc.aio.server(options=options, interceptors=[Guard(observer), limits])
         health = Health()
         names = register(parts, health, server)
 

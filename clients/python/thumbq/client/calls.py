@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import grpc
 
 from thumbq.client.errors import ThumbqError, error_of
-from thumbq.connection import Backoff, open_channel
+from thumbq.connection import Backoff, open_channel, told_to_wait
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
@@ -69,6 +69,8 @@ class Calls:
     ) -> _Response:
         """Call, and try again while the server is away; an answer may take `wait` seconds longer.
 
+        A call that comes too often is repeated when the server allows it.
+
         Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
         """
         stubs = self.stubs
@@ -78,7 +80,8 @@ class Calls:
             try:
                 return await method(stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)
             except grpc.aio.AioRpcError as error:
-                pause = backoff.pause()
-                if error.code() not in AWAY or monotonic() + pause >= ends:
+                told = told_to_wait(error)
+                pause = told or backoff.pause()
+                if (error.code() not in AWAY and not told) or monotonic() + pause >= ends:
                     raise error_of(error, self.target, invalid) from None
             await asyncio.sleep(pause)
