@@ -148,7 +148,7 @@ THUMBNAIL_ROOT = Setting[Path | None](
     ("THUMBQ_THUMBNAIL_ROOT",),
     _PATH,
     None,
-    "Folder of the thumbnails: files outside it are never served, and without it none.",
+    "Folder of the thumbnails: files outside it are neither served nor removed, and without it none.",
 )
 THUMBNAIL_ROOTS = Setting(
     ("THUMBQ_THUMBNAIL_ROOTS",),

@@ -48,6 +48,7 @@ from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.readiness import Readiness
+from thumbq_server.engine.removal import ListSuperseded, RemovePictures
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
@@ -259,6 +260,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
+            *_duties_of_files(settings, database),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
         ],
         observer,
@@ -275,6 +277,16 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         operator=Operator(database, queue, views),
         janitor=janitor,
     )
+
+
+def _duties_of_files(settings: Settings, database: Database) -> list[Duty]:
+    """Return what is done for the files of pictures; nothing where the server does not have them."""
+    if settings.thumbnail_root is None:
+        return []
+    return [
+        Duty("list superseded pictures", 60.0, ListSuperseded(database, settings.superseded_grace)),
+        Duty("remove pictures", 2.0, RemovePictures(database, settings.thumbnail_root)),
+    ]
 
 
 def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:

@@ -29,6 +29,7 @@ class Settings(TlsSettings):
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
+    thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
@@ -74,6 +75,11 @@ class Settings(TlsSettings):
         default=30 * 86_400.0,
         description="Seconds for which ended jobs are kept that no model and no version shows; then they are deleted,"
         " with their attempts and events.",
+    )
+    superseded_grace: PositiveFloat = Field(
+        default=86_400.0,
+        description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
+        " pictures for a day.",
     )
     # Servers remember a worker's number for a day.
     worker_retention: float = Field(

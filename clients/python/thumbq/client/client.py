@@ -135,6 +135,11 @@ class Client:
         request = admin_pb2.CancelModelJobsRequest(model_id=model_id)
         return list((await self._calls.call(lambda stubs: stubs.admin.CancelModelJobs, request)).job_ids)
 
+    async def forget(self, model_id: int) -> list[int]:
+        """Delete all that is known of a model, its picture too, and return the ids of the jobs that it had."""
+        request = admin_pb2.ForgetThumbnailRequest(model_id=model_id)
+        return list((await self._calls.call(lambda stubs: stubs.admin.ForgetThumbnail, request)).job_ids)
+
     async def retry(self, job_id: int) -> JobInfo:
         """Start an ended job again, or let one that waits for its next attempt run now. Raises NotFound, Conflict."""
         request = admin_pb2.RetryJobRequest(job_id=job_id)
