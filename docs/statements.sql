@@ -203,13 +203,13 @@ DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
 -- history_look
 PREPARE history_look AS
-SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
 
 -- history_beat
 PREPARE history_beat AS
-UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
 
