@@ -9,7 +9,7 @@ import os
 from importlib.metadata import version
 from typing import Annotated
 
-from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, tls, worker
+from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, tls, top, worker
 from thumbq_runtime.environment import warn_of_strangers
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("enqueue")(enqueue.enqueue)
 app.command("jobs")(jobs.jobs)
 app.command("job")(jobs.job)
 app.command("stats")(operate.stats)
+app.command("top")(top.top)
 app.command("workers")(operate.workers)
 app.command("dead")(operate.dead)
 app.command("pause")(operate.pause)
