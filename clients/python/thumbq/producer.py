@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from thumbq.client.calls import Calls
 from thumbq.client.errors import InvalidJob, NotFound
+from thumbq.client.kinds import check_kinds_known
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
     EnqueueJobRequest,
@@ -73,6 +74,7 @@ class Producer:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
             if progress:
                 progress(len(enqueued))
@@ -88,8 +90,12 @@ class Producer:
             force=job.force,
             delay=job.delay if job.HasField("delay") else None,
             model_version_id=job.model_version_id,
+            kind=job.kind,
+            options=job.options if job.HasField("options") else None,
+            options_matter=job.options_matter,
         )
         response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+        check_kinds_known([job], [response])
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Self
 from thumbq.client import plain
 from thumbq.client.calls import Calls
 from thumbq.client.errors import InvalidJob, Unsuccessful
+from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
@@ -52,8 +53,14 @@ class Client:
         delay: Seconds = 0.0,
         force: bool = False,
         model_version_id: int | None = None,
+        kind: str = "Model",
+        options: Mapping[str, object] | None = None,
+        options_matter: bool = False,
     ) -> Answer:
-        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob."""
+        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob.
+
+        Raises Unsupported when the server is too old for a kind or options.
+        """
         request = Request(
             model_id=model_id,
             model_hash=model_hash,
@@ -62,6 +69,9 @@ class Client:
             delay=delay,
             force=force,
             model_version_id=model_version_id,
+            kind=kind,
+            options=options,
+            options_matter=options_matter,
         )
         return (await self.enqueue_many([request]))[0]
 
@@ -79,6 +89,7 @@ class Client:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
             if progress:
                 progress(len(answers))
