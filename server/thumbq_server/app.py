@@ -179,7 +179,7 @@ class Parts:
         hints = {JOBS: self.on_jobs, LOG: self.on_log}
         self.database.hints.wake_here(hints)
         return [
-            self.queue.dispatcher.run(),
+            self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.janitor.run(),
@@ -189,7 +189,7 @@ class Parts:
 
     def on_jobs(self) -> None:
         """Take the hint that jobs may be due. Whatever makes them so is also in the log."""
-        self.queue.dispatcher.wake()
+        self.queue.dispatchers.wake()
         self.on_log()
 
     def on_log(self) -> None:
@@ -201,7 +201,7 @@ class Parts:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
         grace = self.settings.shutdown_grace
         deadline = time.monotonic() + grace
-        self.queue.dispatcher.pause()
+        self.queue.dispatchers.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.producers.close()
         self.hub.close()
@@ -249,11 +249,11 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         seen=signs_of_life.hear,
         observer=observer,
     )
-    dispatcher = queue.dispatcher
+    dispatchers = queue.dispatchers
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatcher.wake_in, times.silence)),
-            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
+            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
