@@ -8,6 +8,8 @@ from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveI
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
 
 
 class Settings(BaseSettings):
@@ -22,6 +24,8 @@ class Settings(BaseSettings):
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
     hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
@@ -98,6 +102,15 @@ class Settings(BaseSettings):
             if not self.hub_secret:
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
+
+    def exposed_host(self) -> str | None:
+        """Return the address at which other machines reach this gateway, unless their network is trusted."""
+        hosts = [host for host in (self.http_host, self.peer_host) if host is not None and not is_loopback(host)]
+        return hosts[0] if hosts and not self.insecure else None
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what this gateway shows the server. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
 
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""

@@ -6,6 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
 from thumbq_server.domain.paths import plain_roots
 
 
@@ -22,6 +24,8 @@ class Settings(BaseSettings):
     # How many servers use the same database.
     processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
@@ -74,6 +78,14 @@ class Settings(BaseSettings):
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
+
+    def needs_keys(self) -> bool:
+        """Return whether other machines reach this server, on a network that is not trusted."""
+        return not self.insecure and not is_loopback(self.grpc_host)
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what gateways show instead of a key. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
 
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""

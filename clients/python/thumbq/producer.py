@@ -47,8 +47,8 @@ class Producer:
     Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0) -> None:
-        self._calls = Calls(target, timeout)
+    def __init__(self, target: str, *, timeout: float = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, timeout, api_key)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()

@@ -35,14 +35,15 @@ class Stubs:
 class Calls:
     """A channel that is open within `async with`."""
 
-    def __init__(self, target: str, timeout: float) -> None:
+    def __init__(self, target: str, timeout: float, api_key: str | None = None) -> None:
         self._target = target
+        self._api_key = api_key
         self._timeout = timeout
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target)
+        self._channel = open_channel(self._target, self._api_key)
         self._stubs = Stubs(self._channel)
         return self
 
