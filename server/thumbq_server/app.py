@@ -27,6 +27,8 @@ from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
+from thumbq_server.access.door import Door
+from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -65,9 +67,9 @@ from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.hints import JOBS, LOG
+from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
 from thumbq_server.storage.postgres.notify import listen, pass_on
-from thumbq_server.storage.postgres.suitability import check_database
+from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
 
 log = structlog.get_logger()
 
@@ -124,11 +126,13 @@ async def serving(
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
+        await parts.keyring.look()
+        _refuse_strangers(settings, parts.keyring)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
         limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer), limits])
+        server = grpc.aio.server(options=options, interceptors=[Door(parts.keyring), Guard(observer), limits])
         health = Health()
         names = register(parts, health, server)
 
@@ -159,6 +163,16 @@ def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certi
     return server.add_secure_port(address, server_credentials(certificates))
 
 
+def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
+    """Refuse to serve other machines before there is a key. Raises Unsuitable."""
+    if settings.needs_keys() and not keyring.exist:
+        raise Unsuitable(
+            f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
+            " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"
+            " set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
+        )
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a server is made of."""
@@ -172,16 +186,18 @@ class Parts:
     snapshots: QueueSnapshots
     views: Views
     operator: Operator
+    keyring: Keyring
     janitor: Janitor
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what the server does by itself."""
-        hints = {JOBS: self.on_jobs, LOG: self.on_log}
+        hints = {JOBS: self.on_jobs, LOG: self.on_log, KEYS: self.keyring.wake}
         self.database.hints.wake_here(hints)
         return [
             self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
+            self.keyring.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
             pass_on(self.database),
@@ -250,12 +266,14 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         observer=observer,
     )
     dispatchers = queue.dispatchers
+    keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("record used keys", 10.0, keyring),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -275,6 +293,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         snapshots=snapshots,
         views=views,
         operator=Operator(database, queue, views),
+        keyring=keyring,
         janitor=janitor,
     )
 
@@ -301,7 +320,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
         NotificationService(parts.views, subscriptions, parts.snapshots), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views)), server
+        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -7,10 +7,26 @@ except ModuleNotFoundError:
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
-from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, tls, top, worker
+from thumbq.cli import (
+    database,
+    demo,
+    doctor,
+    enqueue,
+    interventions,
+    jobs,
+    keys,
+    observe,
+    operate,
+    serve,
+    tls,
+    top,
+    worker,
+)
 from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -30,8 +46,13 @@ def _options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
     ] = False,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File that holds the API key; else THUMBQ_API_KEY or THUMBQ_API_KEY_FILE.")
+    ] = None,
 ) -> None:
-    pass
+    if api_key_file:
+        os.environ.pop(API_KEY.variable, None)
+        os.environ[API_KEY_FILE.variable] = str(api_key_file)
 
 
 app.command("serve")(serve.serve)
@@ -51,6 +72,7 @@ app.command("resume")(operate.resume)
 app.command("cancel")(interventions.cancel)
 app.command("retry")(interventions.retry)
 app.command("forget")(interventions.forget)
+app.add_typer(keys.app, name="keys")
 app.command("watch")(observe.watch)
 app.command("health")(observe.health)
 app.command("doctor")(doctor.doctor)

@@ -32,8 +32,8 @@ class Client:
     While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
-        self._calls = Calls(target, plain.in_seconds(timeout))
+    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout), api_key)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
