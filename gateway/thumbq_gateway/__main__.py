@@ -13,6 +13,7 @@ from thumbq_runtime.addresses import joined
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.tls.certificates import InvalidCertificate
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
-    except Unprotected as problem:
+    except (InvalidCertificate, Unprotected) as problem:
         refuse("gateway", problem)
     except OSError as error:
         refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")

@@ -21,6 +21,7 @@ from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
+from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.model_files import ModelFiles
 from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
@@ -28,9 +29,9 @@ from thumbq_gateway.http.files.uploads import Uploads
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
-from thumbq_gateway.http.listening import listen
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -46,9 +47,12 @@ from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.handshakes import context_of_current
+from thumbq_runtime.tls.settings import warn_of_plain_text
 
 log = structlog.get_logger()
 
@@ -79,6 +83,7 @@ class Parts:
     metrics: Metrics
     bodies: Bodies
     callers: Callers
+    limits: Calls
     table: Table
     together: Together
     transcoder: Transcoder
@@ -98,6 +103,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
     callers = Callers(channel, always_needed=settings.exposed_host() is not None)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -126,9 +132,10 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         metrics=metrics,
         bodies=bodies,
         callers=callers,
+        limits=limits,
         table=table,
         together=together,
-        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
+        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -155,7 +162,8 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         exempt=exempt,
     )
     door = Door(parts.callers, roles_of_routes(parts.table), JobsInWork(channel).routes() | parts.hubs.negotiated())
-    app = web.Application(middlewares=[answer_errors, guard, door.admit])
+    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    app = web.Application(middlewares=[answer_errors, guard, door.admit, limit])
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies).routes())
     app.add_routes(parts.transcoder.routes())
@@ -195,7 +203,9 @@ def _channel(settings: Settings) -> grpc.aio.Channel:
 
 @asynccontextmanager
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
-    """Run a gateway and yield its port. `broken` is set when it cannot continue."""
+    """Run a gateway and yield its port. `broken` is set when it cannot continue. Raises InvalidCertificate, OSError."""
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
     async with _channel(settings) as channel, aclosing(build(settings, channel)) as parts:
         await parts.callers.refuse_strangers()
         app = register(parts, settings, channel)
@@ -208,13 +218,15 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         )
         async with (
             duties.running(*vital, failure="gateway.broken", broken=broken),
-            _listening(app, parts, settings) as port,
+            _listening(app, parts, settings, certificates) as port,
         ):
             yield port
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, parts: Parts, settings: Settings) -> AsyncIterator[int]:
+async def _listening(
+    app: web.Application, parts: Parts, settings: Settings, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Listen until the block ends, then finish every response in order. Raises OSError."""
     runner = web.AppRunner(
         app,
@@ -228,8 +240,9 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
     )
     await runner.setup()
     try:
-        await _open_doors(settings, runner)
-        parts.hubs.live_at(await _open_own_door(settings, runner))
+        context = context_of_current(certificates) if certificates else None
+        await open_doors(settings, runner, context)
+        parts.hubs.live_at(await open_own_door(settings, runner, context))
         yield int(runner.addresses[0][1])
     finally:
         for site in list(runner.sites):
@@ -243,25 +256,6 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
         parts.bodies.close()
         await runner.cleanup()
         await parts.together.settle()
-
-
-async def _open_doors(settings: Settings, runner: web.AppRunner) -> None:
-    patience = settings.subscriber_timeout
-    for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
-        await web.SockSite(runner, one).start()
-
-
-async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
-    """Listen on a port of this process alone, for the other gateways. Return its host:port, or "" when it is alone.
-
-    Gateways that share a port need it: a connection to the shared port may reach any of them.
-    """
-    if not settings.reuse_port and not settings.peer_host:
-        return ""
-    host = settings.peer_host or "127.0.0.1"
-    for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
-        await web.SockSite(runner, one).start()
-    return joined(host, runner.addresses[-1][1])
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

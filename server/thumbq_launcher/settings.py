@@ -20,6 +20,7 @@ from thumbq_runtime.settings import (
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
     THUMBNAIL_ROOTS,
+    TLS_CERT_FILE,
 )
 from thumbq_runtime.text import printable
 
@@ -42,6 +43,8 @@ class LauncherSettings:
     thumbnail_roots: str
     shutdown_grace: float
     metrics_port: int | None
+    # Whether the ports have TLS.
+    tls: bool
     # The number of servers, and also of gateways.
     processes: int
 
@@ -61,6 +64,7 @@ class LauncherSettings:
             thumbnail_roots=_roots(environment, thumbnail_root),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             metrics_port=METRICS_PORT.read(environment),
+            tls=TLS_CERT_FILE.read(environment) is not None,
             processes=PROCESSES.read(environment),
         )
         settings.refuse_one_port_for_two()

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from thumbq.cli import demo, doctor, enqueue, interventions, jobs, keys, observe, operate, serve, worker
+from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, keys, observe, operate, serve, tls, worker
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
@@ -56,10 +56,13 @@ app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)
 app.command("cancel")(interventions.cancel)
 app.command("retry")(interventions.retry)
+app.command("forget")(interventions.forget)
 app.add_typer(keys.app, name="keys")
 app.command("watch")(observe.watch)
 app.command("health")(observe.health)
 app.command("doctor")(doctor.doctor)
+app.command("tls")(tls.tls)
+app.add_typer(database.app, name="db")
 
 
 def main() -> None:
