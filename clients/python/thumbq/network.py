@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import grpc
 
-from thumbq.connection import Link, describe, open_channel
+from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
@@ -127,18 +127,20 @@ class Network:
             try:
                 async with open_channel(self._target) as channel:
                     await stream.run(channel)
-                reason = "it ended the stream"
+                reason, told = "it ended the stream", 0.0
             except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:
                 if self._is_refused(error):
                     raise
-                reason = describe(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+                reason, told = str(error), 0.0
+                if isinstance(error, grpc.aio.AioRpcError):
+                    reason, told = describe(error), told_to_wait(error)
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:
                 _logger.info("%s asked to reconnect", self._target)
                 await self._pause(max(stream.reconnect_after, self._link.pause()))
             elif not self._stopping.is_set():
-                await self._pause(self._link.down(reason))
+                await self._pause(max(told, self._link.down(reason)))
             elif ledger.held or not outbox.empty:
                 await asyncio.sleep(_STOPPING_PAUSE)
 

@@ -9,7 +9,7 @@ import os
 from importlib.metadata import version
 from typing import Annotated
 
-from thumbq.cli import demo, doctor, enqueue, interventions, jobs, observe, operate, serve, worker
+from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, tls, worker
 from thumbq_runtime.environment import warn_of_strangers
 
 app = typer.Typer(
@@ -49,9 +49,12 @@ app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)
 app.command("cancel")(interventions.cancel)
 app.command("retry")(interventions.retry)
+app.command("forget")(interventions.forget)
 app.command("watch")(observe.watch)
 app.command("health")(observe.health)
 app.command("doctor")(doctor.doctor)
+app.command("tls")(tls.tls)
+app.add_typer(database.app, name="db")
 
 
 def main() -> None:
