@@ -12,6 +12,7 @@ from thumbq_runtime.addresses import is_loopback, joined
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.tls.certificates import InvalidCertificate
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def main() -> None:
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
+    except InvalidCertificate as problem:
+        refuse("gateway", problem)
     except OSError as error:
         refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")
 

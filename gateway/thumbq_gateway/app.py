@@ -15,6 +15,7 @@ from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
+from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.model_files import ModelFiles
 from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
@@ -22,9 +23,9 @@ from thumbq_gateway.http.files.uploads import Uploads
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
-from thumbq_gateway.http.listening import listen
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -40,9 +41,12 @@ from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.handshakes import context_of_current
+from thumbq_runtime.tls.settings import warn_of_plain_text
 
 log = structlog.get_logger()
 
@@ -72,6 +76,7 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    limits: Calls
     table: Table
     together: Together
     transcoder: Transcoder
@@ -86,6 +91,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -113,9 +119,10 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        limits=limits,
         table=table,
         together=together,
-        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
+        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -141,7 +148,8 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_this_machine(settings.http_host),
         exempt=exempt,
     )
-    app = web.Application(middlewares=[answer_errors, guard])
+    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    app = web.Application(middlewares=[answer_errors, guard, limit])
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
@@ -173,7 +181,9 @@ def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.Ro
 
 @asynccontextmanager
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
-    """Run a gateway and yield its port. `broken` is set when it cannot continue."""
+    """Run a gateway and yield its port. `broken` is set when it cannot continue. Raises InvalidCertificate, OSError."""
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
     async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
         parts = build(settings, channel)
         app = register(parts, settings, channel)
@@ -186,13 +196,15 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         async with (
             aclosing(parts.forwarder),
             duties.running(*vital, failure="gateway.broken", broken=broken),
-            _listening(app, parts, settings) as port,
+            _listening(app, parts, settings, certificates) as port,
         ):
             yield port
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, parts: Parts, settings: Settings) -> AsyncIterator[int]:
+async def _listening(
+    app: web.Application, parts: Parts, settings: Settings, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Listen until the block ends, then finish every response in order. Raises OSError."""
     runner = web.AppRunner(
         app,
@@ -206,8 +218,9 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
     )
     await runner.setup()
     try:
-        await _open_doors(settings, runner)
-        parts.hubs.live_at(await _open_own_door(settings, runner))
+        context = context_of_current(certificates) if certificates else None
+        await open_doors(settings, runner, context)
+        parts.hubs.live_at(await open_own_door(settings, runner, context))
         yield int(runner.addresses[0][1])
     finally:
         for site in list(runner.sites):
@@ -221,25 +234,6 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
         parts.bodies.close()
         await runner.cleanup()
         await parts.together.settle()
-
-
-async def _open_doors(settings: Settings, runner: web.AppRunner) -> None:
-    patience = settings.subscriber_timeout
-    for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
-        await web.SockSite(runner, one).start()
-
-
-async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
-    """Listen on a port of this process alone, for the other gateways. Return its host:port, or "" when it is alone.
-
-    Gateways that share a port need it: a connection to the shared port may reach any of them.
-    """
-    if not settings.reuse_port and not settings.peer_host:
-        return ""
-    host = settings.peer_host or "127.0.0.1"
-    for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
-        await web.SockSite(runner, one).start()
-    return joined(host, runner.addresses[-1][1])
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from thumbq_runtime.settings import (
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
     THUMBNAIL_ROOTS,
+    TLS_CERT_FILE,
 )
 from thumbq_runtime.text import printable
 
@@ -44,6 +45,8 @@ class LauncherSettings:
     shutdown_grace: float
     insecure: bool
     metrics_port: int | None
+    # Whether the ports have TLS.
+    tls: bool
     # The number of servers, and also of gateways.
     processes: int
 
@@ -64,6 +67,7 @@ class LauncherSettings:
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
             insecure=INSECURE.read(environment),
             metrics_port=METRICS_PORT.read(environment),
+            tls=TLS_CERT_FILE.read(environment) is not None,
             processes=PROCESSES.read(environment),
         )
         settings.refuse_strangers()

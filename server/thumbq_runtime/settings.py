@@ -28,6 +28,7 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_RATE = Kind("a number that is not negative", float, minimum=0)
 _SECONDS = Kind("a positive number of seconds", float, above=0)
 
 DATA_DIR = Setting(
@@ -50,6 +51,13 @@ DATABASE_URL_FILE = Setting[Path | None](
     "File that holds the address of PostgreSQL, as container platforms pass secrets.",
 )
 GRPC_HOST = Setting(("THUMBQ_GRPC_HOST",), _TEXT, "127.0.0.1", "Address that the gRPC API binds.")
+GRPC_SOCKET = Setting[Path | None](
+    ("THUMBQ_GRPC_SOCKET",),
+    _PATH,
+    None,
+    "Unix socket on which the server also listens, without TLS: whoever may open its folder may use it."
+    " `thumbq serve` makes one for its gateways when there is TLS.",
+)
 GRPC_PORT = Setting(("THUMBQ_GRPC_PORT",), _PORT, 50051, "Port of the gRPC API; 0 takes any free one.")
 HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the page and the JSON API bind.")
 HTTP_PORT = Setting(
@@ -79,6 +87,28 @@ PROCESSES = Setting(
     1,
     "Number of servers, and also of gateways; each pair of them uses another core.",
 )
+RATE_OF_ENQUEUES = Setting(
+    ("THUMBQ_RATE_OF_ENQUEUES",), _RATE, 5000.0, "Calls a second with which one address may enqueue; 0 is any number."
+)
+RATE_OF_POLLS = Setting(
+    ("THUMBQ_RATE_OF_POLLS",),
+    _RATE,
+    300.0,
+    "Calls a second with which all workers of one address may ask in vain for jobs; 0 is any number.",
+)
+RATE_OF_READS = Setting(
+    ("THUMBQ_RATE_OF_READS",),
+    _RATE,
+    2000.0,
+    "Calls a second with which one address may read, or open streams; 0 is any number.",
+)
+RATE_OF_WORKER_POLLS = Setting(
+    ("THUMBQ_RATE_OF_WORKER_POLLS",),
+    _RATE,
+    20.0,
+    "Calls a second with which one worker may ask in vain for jobs; 0 is any number."
+    " For all of these rates, ten seconds' worth may come at once.",
+)
 READY_FD = Setting[int | None](
     ("THUMBQ_READY_FD",),
     Kind("a file descriptor", _whole_number, minimum=0),
@@ -96,6 +126,23 @@ SERVER = Setting(
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
+)
+TLS_CERT_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CERT_FILE",),
+    _PATH,
+    None,
+    "Certificate of all ports, in PEM, with the certificates between it and its authority."
+    " A renewed file counts from the next connection on. Without one there is no TLS.",
+)
+TLS_CLIENT_CA_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CLIENT_CA_FILE",),
+    _PATH,
+    None,
+    "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
+    " takes both.",
+)
+TLS_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."
 )
 THUMBNAIL_ROOT = Setting[Path | None](
     ("THUMBQ_THUMBNAIL_ROOT",),

@@ -13,6 +13,7 @@ from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.tls.certificates import InvalidCertificate
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.address import InvalidAddress
@@ -29,7 +30,7 @@ def main() -> None:
     settings = _settings()
     try:
         uvloop.run(run_until_signal(partial(serve, settings)))
-    except (Unsuitable, InvalidAddress, CannotListen) as problem:
+    except (Unsuitable, InvalidAddress, InvalidCertificate, CannotListen) as problem:
         refuse("server", problem)
     except (Unavailable, OSError) as error:
         sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")

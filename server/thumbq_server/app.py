@@ -23,7 +23,10 @@ from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.settings import warn_of_plain_text
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -50,11 +53,14 @@ from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
+from thumbq_server.rpc.limits import Limits
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
@@ -94,28 +100,35 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
     """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on.
 
-    Raises Unsuitable, InvalidAddress or CannotListen when only another configuration helps, else Unavailable.
+    Raises Unsuitable, InvalidAddress, InvalidCertificate or CannotListen when only another configuration helps, else
+    Unavailable.
     """
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.grpc_host)
     if not settings.reuse_port:
         # gRPC would tell no reason.
         free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
     await check_database(dsn, connections_needed(settings.processes))
     await upgrade(dsn)
-    with observing(settings) as observer:
-        async with serving(settings, dsn, observer, broken) as port:
+    with observing(settings, certificates) as observer:
+        async with serving(settings, dsn, observer, broken, certificates) as port:
             yield port
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event) -> AsyncIterator[int]:
+async def serving(
+    settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Run a server on a database that suits it."""
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer)])
+        rates = Rates(settings.rates(), observer.refused)
+        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
+        server = grpc.aio.server(options=options, interceptors=[Guard(observer), limits])
         health = Health()
         names = register(parts, health, server)
 
@@ -127,13 +140,23 @@ async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyn
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
-            port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
+            port = _open_ports(server, settings, certificates)
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             yield port
             await health.enter_graceful_shutdown()
             await parts.drain(server)
+
+
+def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
+    """Listen where the settings say. Return the port of the API."""
+    if settings.grpc_socket:
+        server.add_insecure_port(f"unix:{settings.grpc_socket}")
+    address = joined(settings.grpc_host, settings.grpc_port)
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(certificates))
 
 
 @dataclass(frozen=True)
@@ -144,6 +167,7 @@ class Parts:
     database: Database
     queue: Queue
     sessions: Sessions
+    producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
     views: Views
@@ -179,6 +203,7 @@ class Parts:
         deadline = time.monotonic() + grace
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
+        self.producers.close()
         self.hub.close()
         self.snapshots.close()
         await server.stop(grace=_END_SECONDS)
@@ -187,7 +212,7 @@ class Parts:
 
 
 @contextlib.contextmanager
-def observing(settings: Settings) -> Iterator[Observer]:
+def observing(settings: Settings, certificates: Certificates | None) -> Iterator[Observer]:
     """Yield what counts the work of the server, and shows it to Prometheus if a port is set. Raises CannotListen."""
     if settings.metrics_port is None:
         yield Observer()
@@ -199,7 +224,7 @@ def observing(settings: Settings) -> Iterator[Observer]:
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()
-    with counters.serving(settings.grpc_host, settings.metrics_port) as port:
+    with counters.serving(settings.grpc_host, settings.metrics_port, certificates) as port:
         log.info("metrics.ready", host=settings.grpc_host, port=port)
         yield counters
 
@@ -245,6 +270,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         database=database,
         queue=queue,
         sessions=Sessions(database, queue, times, signs_of_life.note),
+        producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
         views=views,
@@ -268,7 +294,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     paths = PathRule(parts.settings.roots())
     streams = Streams(parts.sessions, paths)
     queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, paths), server
+        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.limits.callers import Network, read_networks
+from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
@@ -18,6 +21,7 @@ class Settings(BaseSettings):
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
+    grpc_socket: Path | None = shared.GRPC_SOCKET.field()
     reuse_port: bool = shared.REUSE_PORT.field()
     # How many servers use the same database.
     processes: int = shared.PROCESSES.field()
@@ -28,6 +32,19 @@ class Settings(BaseSettings):
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
+    rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
+    rate_of_polls: float = shared.RATE_OF_POLLS.field()
+    rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
+    rate_of_reads: float = shared.RATE_OF_READS.field()
+
+    gateways: str = Field(
+        default="127.0.0.1,::1",
+        description='Addresses of gateways, as "10.0.0.5,192.168.0.0/16". They count their callers themselves, so the'
+        " server refuses them nothing. The default is this machine.",
+    )
+    streams_of_address: PositiveInt = Field(
+        default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
+    )
     lease_duration: PositiveInt = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: PositiveInt = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -71,11 +88,30 @@ class Settings(BaseSettings):
         description="Seconds for which workers are kept that are not heard of; at least two days.",
     )
 
+    @field_validator("gateways")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
+
     @field_validator("thumbnail_roots")
     @classmethod
     def _are_absolute(cls, value: str) -> str:
         plain_roots(filter(None, value.split(":")))
         return value
+
+    def networks_of_gateways(self) -> tuple[Network, ...]:
+        """Return where calls come from that the server does not count."""
+        return read_networks(self.gateways)
+
+    def rates(self) -> dict[Kind, float]:
+        """Return how often a caller may call."""
+        return {
+            Kind.WORKER_POLLS: self.rate_of_worker_polls,
+            Kind.POLLS: self.rate_of_polls,
+            Kind.ENQUEUES: self.rate_of_enqueues,
+            Kind.READS: self.rate_of_reads,
+        }
 
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""

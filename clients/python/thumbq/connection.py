@@ -6,9 +6,12 @@ import ipaddress
 import logging
 import random
 import re
+from contextlib import suppress
 from time import monotonic
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
 _logger = logging.getLogger("thumbq")
 
@@ -63,6 +66,20 @@ def describe(error: grpc.aio.AioRpcError) -> str:
     """Return in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
     details = (error.details() or "").split(";")[0].strip()
     return f"{error.code().name}: {details}" if details else error.code().name
+
+
+def told_to_wait(error: grpc.aio.AioRpcError) -> float:
+    """Return the seconds after which the server allows another attempt; 0.0 when it does not say."""
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return 0.0
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            with suppress(DecodeError):
+                for detail in status_pb2.Status.FromString(value).details:
+                    info = error_details_pb2.RetryInfo()
+                    if detail.Unpack(info):
+                        return max(0.0, info.retry_delay.ToTimedelta().total_seconds())
+    return 0.0
 
 
 class Backoff:

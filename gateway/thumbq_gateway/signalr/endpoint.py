@@ -48,7 +48,7 @@ class Endpoint:
         origins: frozenset[str],
     ) -> None:
         """`origins` are those whose pages may open a WebSocket, beside the gateway's own."""
-        self.home = ""  # host:port at which other gateways find this one; set when it listens
+        self.home = ""  # where other gateways find this one: host:port, or a URL with TLS; set when it listens
         self._hub = hub
         self._connections = connections
         self._tokens = tokens
@@ -208,7 +208,7 @@ class Endpoint:
         """Return the gateway that the token names, unless it is this one, or passed the request on itself."""
         if token.home == self.home or not token.home or _FORWARDED in request.headers:
             return None
-        return URL(f"http://{token.home}/")
+        return URL(token.home if "://" in token.home else f"http://{token.home}")
 
 
 def _no_connection() -> Refusal:

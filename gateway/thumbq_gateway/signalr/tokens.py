@@ -21,7 +21,7 @@ class Token(NamedTuple):
     """The content of a token."""
 
     connection_id: str
-    home: str  # host:port of the gateway's own door; empty: there is only one gateway
+    home: str  # where the gateway's own door is; empty: there is only one gateway
     issued_at: float
 
     @property

@@ -68,7 +68,7 @@ class SignalR:
         return [self._connections.beat(), self._nudges.run(), self._presence.run()]
 
     def live_at(self, home: str) -> None:
-        """Set the host:port at which other gateways reach this one."""
+        """Set the address at which other gateways reach this one."""
         for endpoint in self._endpoints:
             endpoint.home = home
 

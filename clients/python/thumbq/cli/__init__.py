@@ -9,7 +9,7 @@ import os
 from importlib.metadata import version
 from typing import Annotated
 
-from thumbq.cli import demo, doctor, enqueue, interventions, jobs, observe, operate, serve, worker
+from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, tls, worker
 from thumbq_runtime.environment import warn_of_strangers
 
 app = typer.Typer(
@@ -53,6 +53,8 @@ app.command("forget")(interventions.forget)
 app.command("watch")(observe.watch)
 app.command("health")(observe.health)
 app.command("doctor")(doctor.doctor)
+app.command("tls")(tls.tls)
+app.add_typer(database.app, name="db")
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from thumbq.connection import told_to_wait
+
 
 class ThumbqError(Exception):
     """A call did not succeed. `retryable` says whether the same call may succeed later.
@@ -13,6 +15,8 @@ class ThumbqError(Exception):
 
     retryable = False
     code: grpc.StatusCode | None = None
+    # Seconds after which the server allows another attempt, where it says so.
+    retry_after: float | None = None
 
 
 class InvalidRequest(ThumbqError, ValueError):
@@ -73,9 +77,17 @@ _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
 
 def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError] | None = None) -> ThumbqError:
     """Return the exception that a call's status stands for; INVALID_ARGUMENT is `invalid`, if that is given."""
-    code = error.code()
+    named = error_for(error.code(), error.details() or "", target, invalid)
+    named.retry_after = told_to_wait(error) or None
+    return named
+
+
+def error_for(
+    code: grpc.StatusCode, details: str, target: str, invalid: type[ThumbqError] | None = None
+) -> ThumbqError:
+    """Do the same for a status that came in another way."""
     kind = invalid if invalid and code is grpc.StatusCode.INVALID_ARGUMENT else _BY_CODE.get(code, ThumbqError)
-    text = error.details() or code.name
+    text = details or code.name
     named = kind(f"{target}: {text}" if kind is Unavailable else text)
     named.code = code
     return named

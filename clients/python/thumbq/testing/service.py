@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-_ADDRESSES = re.compile(r"(http://\S+/)\n.*gRPC\s+(\S+)")
+_ADDRESSES = re.compile(r"(https?://\S+/)\n.*gRPC\s+(\S+)")
 # Seconds for the service to end in order.
 _END_LIMIT = 20.0
 
