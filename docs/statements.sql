@@ -102,7 +102,10 @@ AND j.id IS DISTINCT FROM (
 ), without_events AS (
     DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
 ), without_attempts AS (
-    DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+    DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old)) RETURNING path, ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at)
+    SELECT path, max(ended_at) FROM without_attempts WHERE path <> '' GROUP BY path
 ), pruned AS (
     DELETE FROM jobs WHERE id = ANY (ARRAY (SELECT id FROM old))
 ), counted AS (
@@ -157,7 +160,7 @@ SELECT v.model_id, v.model_hash, v.created_at, p.ended_at, p.path, p.size_bytes,
   LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
   LEFT JOIN LATERAL (
     SELECT ended_at, path, size_bytes, width, height FROM attempts a
-     WHERE a.job_id = j.id AND a.outcome = 'Completed' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
+     WHERE a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> '' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
  WHERE v.version_id = $1;
 
 -- log_head
@@ -475,6 +478,63 @@ SELECT i.model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
     SELECT status, request_no, attempt_count FROM job_states WHERE model_id = i.model_id
      ORDER BY request_no DESC LIMIT 1) s ON true
  ORDER BY i.place;
+
+-- removals_find_superseded: $1 after, $2 grace_seconds, $3 limit
+PREPARE removals_find_superseded (bigint, double precision, bigint) AS
+WITH looked_at AS MATERIALIZED (
+    SELECT id, model_id, model_hash FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+)
+SELECT count(*) AS looked_at, max(j.id) AS last,
+       array_agg(j.id) FILTER (WHERE EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> ''
+       AND a.ended_at < now() - make_interval(secs => $2)
+       AND EXISTS (
+        SELECT FROM jobs n JOIN attempts newer ON newer.job_id = n.id
+         WHERE n.model_id = j.model_id AND newer.outcome = 'Completed' AND newer.end_no > coalesce(a.end_no, 0)
+           AND newer.ended_at < now() - make_interval(secs => $2))
+       AND NOT (
+        EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+        AND a.lease_seq = (SELECT max(lease_seq) FROM attempts WHERE job_id = j.id AND outcome = 'Completed')))) AS job_ids
+  FROM looked_at j;
+
+-- removals_list_superseded: $1 job_ids, $2 grace_seconds
+PREPARE removals_list_superseded (bigint[], double precision) AS
+WITH superseded AS MATERIALIZED (
+    SELECT a.job_id, a.lease_seq, a.path, a.ended_at
+      FROM jobs j CROSS JOIN LATERAL (SELECT * FROM attempts WHERE job_id = j.id OFFSET 0) a
+     WHERE j.id = ANY ($1) AND a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> ''
+       AND a.ended_at < now() - make_interval(secs => $2)
+       AND EXISTS (
+        SELECT FROM jobs n JOIN attempts newer ON newer.job_id = n.id
+         WHERE n.model_id = j.model_id AND newer.outcome = 'Completed' AND newer.end_no > coalesce(a.end_no, 0)
+           AND newer.ended_at < now() - make_interval(secs => $2))
+       AND NOT (
+        EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+        AND a.lease_seq = (SELECT max(lease_seq) FROM attempts WHERE job_id = j.id AND outcome = 'Completed'))
+), emptied AS (
+    UPDATE attempts a SET path = ''
+      FROM superseded s WHERE a.job_id = s.job_id AND a.lease_seq = s.lease_seq
+    RETURNING s.path, s.ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at) SELECT path, max(ended_at) FROM emptied GROUP BY path
+    RETURNING path
+)
+SELECT count(*) AS count FROM listed;
+
+-- removals_due: $1 limit
+PREPARE removals_due (bigint) AS
+SELECT id, path, reported_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1;
+
+-- removals_named: $1 paths
+PREPARE removals_named (text[]) AS
+SELECT DISTINCT path FROM attempts WHERE path = ANY ($1) AND path <> '';
+
+-- removals_drop: $1 ids
+PREPARE removals_drop (bigint[]) AS
+DELETE FROM removals WHERE id = ANY ($1);
+
+-- removals_postpone: $1 ids, $2 seconds
+PREPARE removals_postpone (bigint[], double precision) AS
+UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
 
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
@@ -945,6 +1005,50 @@ news AS (
 SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
+
+-- forget_find: $1 model_id
+PREPARE forget_find (bigint) AS
+SELECT id, status FROM job_states WHERE model_id = $1 ORDER BY id;
+
+-- forget: $1 job_ids, $2 model_id
+PREPARE forget (bigint[], bigint) AS
+WITH gone AS MATERIALIZED (
+    SELECT s.id, s.status, s.lease_seq, l.session
+      FROM job_states s LEFT JOIN LATERAL (SELECT session FROM leases WHERE job_id = s.id OFFSET 0) l ON true
+     WHERE s.id = ANY ($1)
+), unready AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (SELECT r.ctid
+          FROM unnest($1::bigint[]) AS i (job_id)
+         CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+         CROSS JOIN LATERAL (
+            SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE  OFFSET 0) r))
+), unleased AS (
+    DELETE FROM leases WHERE job_id = ANY ($1)
+), without_events AS (
+    DELETE FROM job_events WHERE job_id = ANY ($1)
+), without_versions AS (
+    DELETE FROM model_versions WHERE model_id = $2
+), pictures AS (
+    DELETE FROM attempts WHERE job_id = ANY ($1) RETURNING path, ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at)
+    SELECT path, max(ended_at) FROM pictures WHERE path <> '' GROUP BY path
+    RETURNING path
+), without_jobs AS (
+    DELETE FROM jobs WHERE id = ANY ($1)
+), head AS (
+    UPDATE queue_head h
+       SET seq = h.seq + 1, jobs = h.jobs - c.count, completed = h.completed - c.completed,
+           failed = h.failed - c.failed, cancelled = h.cancelled - c.cancelled
+      FROM (SELECT count(*) AS count, count(*) FILTER (WHERE status = 'Completed') AS completed,
+                   count(*) FILTER (WHERE status = 'Failed') AS failed,
+                   count(*) FILTER (WHERE status = 'Cancelled') AS cancelled FROM gone) c
+    RETURNING h.seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+    SELECT seq, seq, 'None', ARRAY[$2], ARRAY[(SELECT max(id) FROM gone)], ARRAY[0::smallint] FROM head
+)
+SELECT id, session, lease_seq, (SELECT count(*) FROM listed) AS pictures FROM gone ORDER BY id;
 
 -- held_numbers: $1 job_ids
 PREPARE held_numbers (bigint[]) AS

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
+from thumbq.tls import channel_to
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
@@ -25,6 +26,7 @@ from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -41,6 +43,7 @@ from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
@@ -74,6 +77,7 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    limits: Calls
     table: Table
     together: Together
     transcoder: Transcoder
@@ -88,6 +92,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -99,7 +104,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
-    forwarder = Forwarder(verify=settings.upstream_verify)
+    forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
         queue_relay,
@@ -115,9 +120,10 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        limits=limits,
         table=table,
         together=together,
-        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
+        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -143,7 +149,8 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_this_machine(settings.http_host),
         exempt=exempt,
     )
-    app = web.Application(middlewares=[answer_errors, guard])
+    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    app = web.Application(middlewares=[answer_errors, guard, limit])
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
@@ -178,7 +185,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     """Run a gateway and yield its port. `broken` is set when it cannot continue. Raises InvalidCertificate, OSError."""
     certificates = settings.certificates()
     warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
-    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
+    async with channel_to(settings.server, _CHANNEL_OPTIONS, settings.tls()) as channel:
         parts = build(settings, channel)
         app = register(parts, settings, channel)
         vital = (

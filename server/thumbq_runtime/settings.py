@@ -28,8 +28,16 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_RATE = Kind("a number that is not negative", float, minimum=0)
 _SECONDS = Kind("a positive number of seconds", float, above=0)
 
+CA = Setting[Path | None](
+    ("THUMBQ_CA",),
+    _PATH,
+    None,
+    "Authorities of servers that are trusted, in PEM, for addresses with grpcs:// or https://.",
+)
+CERT = Setting[Path | None](("THUMBQ_CERT",), _PATH, None, "Certificate that is shown to a server that asks, in PEM.")
 DATA_DIR = Setting(
     ("THUMBQ_DATA_DIR",),
     _PATH,
@@ -73,6 +81,7 @@ HUB_SECRET_FILE = Setting[Path | None](
     ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
+KEY = Setting[Path | None](("THUMBQ_KEY",), _PATH, None, "Private key of that certificate, in PEM, without a password.")
 METRICS_PORT = Setting[int | None](
     ("THUMBQ_METRICS_PORT",),
     _PORT,
@@ -85,6 +94,28 @@ PROCESSES = Setting(
     Kind(f"a number from 1 to {MOST_PROCESSES}", _whole_number, minimum=1, maximum=MOST_PROCESSES),
     1,
     "Number of servers, and also of gateways; each pair of them uses another core.",
+)
+RATE_OF_ENQUEUES = Setting(
+    ("THUMBQ_RATE_OF_ENQUEUES",), _RATE, 5000.0, "Calls a second with which one address may enqueue; 0 is any number."
+)
+RATE_OF_POLLS = Setting(
+    ("THUMBQ_RATE_OF_POLLS",),
+    _RATE,
+    300.0,
+    "Calls a second with which all workers of one address may ask in vain for jobs; 0 is any number.",
+)
+RATE_OF_READS = Setting(
+    ("THUMBQ_RATE_OF_READS",),
+    _RATE,
+    2000.0,
+    "Calls a second with which one address may read, or open streams; 0 is any number.",
+)
+RATE_OF_WORKER_POLLS = Setting(
+    ("THUMBQ_RATE_OF_WORKER_POLLS",),
+    _RATE,
+    20.0,
+    "Calls a second with which one worker may ask in vain for jobs; 0 is any number."
+    " For all of these rates, ten seconds' worth may come at once.",
 )
 READY_FD = Setting[int | None](
     ("THUMBQ_READY_FD",),
@@ -99,7 +130,8 @@ SERVER = Setting(
     ("THUMBQ_SERVER",),
     _TEXT,
     "127.0.0.1:50051",
-    "Address of the server's gRPC API; several as ipv4:10.0.0.1:50051,10.0.0.2:50051.",
+    "Address of the server's gRPC API, with TLS as grpcs://queue.example:50051; several without TLS as"
+    " ipv4:10.0.0.1:50051,10.0.0.2:50051.",
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
@@ -125,7 +157,7 @@ THUMBNAIL_ROOT = Setting[Path | None](
     ("THUMBQ_THUMBNAIL_ROOT",),
     _PATH,
     None,
-    "Folder of the thumbnails: files outside it are never served, and without it none.",
+    "Folder of the thumbnails: files outside it are neither served nor removed, and without it none.",
 )
 THUMBNAIL_ROOTS = Setting(
     ("THUMBQ_THUMBNAIL_ROOTS",),

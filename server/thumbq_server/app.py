@@ -23,6 +23,7 @@ from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
@@ -47,6 +48,7 @@ from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.readiness import Readiness
+from thumbq_server.engine.removal import ListSuperseded, RemovePictures
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
@@ -54,9 +56,11 @@ from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
+from thumbq_server.rpc.limits import Limits
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
@@ -122,7 +126,9 @@ async def serving(
         await parts.queue.versions()
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer)])
+        rates = Rates(settings.rates(), observer.refused)
+        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
+        server = grpc.aio.server(options=options, interceptors=[Guard(observer), limits])
         health = Health()
         names = register(parts, health, server)
 
@@ -161,6 +167,7 @@ class Parts:
     database: Database
     queue: Queue
     sessions: Sessions
+    producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
     views: Views
@@ -196,6 +203,7 @@ class Parts:
         deadline = time.monotonic() + grace
         self.queue.dispatcher.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
+        self.producers.close()
         self.hub.close()
         self.snapshots.close()
         await server.stop(grace=_END_SECONDS)
@@ -252,6 +260,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
+            *_duties_of_files(settings, database),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
         ],
         observer,
@@ -261,6 +270,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         database=database,
         queue=queue,
         sessions=Sessions(database, queue, times, signs_of_life.note),
+        producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
         views=views,
@@ -269,12 +279,22 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     )
 
 
+def _duties_of_files(settings: Settings, database: Database) -> list[Duty]:
+    """Return what is done for the files of pictures; nothing where the server does not have them."""
+    if settings.thumbnail_root is None:
+        return []
+    return [
+        Duty("list superseded pictures", 60.0, ListSuperseded(database, settings.superseded_grace)),
+        Duty("remove pictures", 2.0, RemovePictures(database, settings.thumbnail_root)),
+    ]
+
+
 def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
     """Add the services to `server`. Return their names."""
     paths = PathRule(parts.settings.roots())
     streams = Streams(parts.sessions, paths)
     queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, paths), server
+        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import grpc
 
-from thumbq.connection import Link, describe, open_channel
+from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, WorkerStream
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
@@ -127,20 +127,20 @@ class Network:
             try:
                 async with open_channel(self._target) as channel:
                     await stream.run(channel)
-                reason = "it ended the stream"
+                reason, told = "it ended the stream", 0.0
             except grpc.aio.AioRpcError as error:
                 if error.code() in _REFUSALS and not self._hello.session_id:
                     raise
-                reason = describe(error)
+                reason, told = describe(error, self._target), told_to_wait(error)
             except ServerSilent:
-                reason = "it says nothing"
+                reason, told = "it says nothing", 0.0
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:
                 _logger.info("%s asked to reconnect", self._target)
                 await self._pause(max(stream.reconnect_after, self._link.pause()))
             elif not self._stopping.is_set():
-                await self._pause(self._link.down(reason))
+                await self._pause(max(told, self._link.down(reason)))
             elif ledger.held or not outbox.empty:
                 await asyncio.sleep(_STOPPING_PAUSE)
 

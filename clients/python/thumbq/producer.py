@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from thumbq.client.calls import Calls
+from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
-    EnqueueJobRequest,
     EnqueueJobsRequest,
     EnqueueOutcome,
     GetJobRequest,
@@ -49,6 +49,7 @@ class Producer:
 
     def __init__(self, target: str, *, timeout: float = 30.0) -> None:
         self._calls = Calls(target, timeout)
+        self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -57,6 +58,7 @@ class Producer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stream.close()
         await self._calls.__aexit__(kind, error, trace)
 
     async def enqueue(
@@ -79,17 +81,8 @@ class Producer:
         return enqueued
 
     async def enqueue_one(self, job: NewJob) -> Enqueued:
-        """Enqueue one job. Raises InvalidJob."""
-        request = EnqueueJobRequest(
-            model_id=job.model_id,
-            model_hash=job.model_hash,
-            priority=job.priority,
-            max_attempts=job.max_attempts if job.HasField("max_attempts") else None,
-            force=job.force,
-            delay=job.delay if job.HasField("delay") else None,
-            model_version_id=job.model_version_id,
-        )
-        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+        """Enqueue one job. Those of calls that come together are sent together, over one stream. Raises InvalidJob."""
+        response = await self._stream.enqueue(job)
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:

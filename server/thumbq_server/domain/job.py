@@ -3,6 +3,7 @@
 Every transition between the statuses is one guarded statement in `storage.transitions`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import NamedTuple
@@ -186,6 +187,14 @@ class Cancellation(NamedTuple):
     verdict: CancelVerdict
     session: int | None = None
     lease: Token | None = None
+
+
+class ForgottenModel(NamedTuple):
+    """The jobs that a model had, the sessions that held leases of them, and how many pictures are to be removed."""
+
+    job_ids: Sequence[int]
+    leases: Sequence[tuple[int, Token]]
+    pictures: int
 
 
 class RetryVerdict(Enum):

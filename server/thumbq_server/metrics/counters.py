@@ -9,6 +9,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
 from thumbq_runtime.addresses import bare
+from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_server.domain.job import Verdict
 from thumbq_server.domain.operations import Condition, Depth, Durations
@@ -46,6 +47,10 @@ class Counters(Observer):
     def streams(self, rpc: str, change: int) -> None:
         """Count open streams."""
         self._streams.labels(rpc).inc(change)
+
+    def refused(self, kind: Kind) -> None:
+        """Count a call that came too often."""
+        self._refused.labels(kind).inc()
 
     def batch(self, verb: str, size: int) -> None:
         """Count the jobs of a statement."""
@@ -124,11 +129,18 @@ class Counters(Observer):
         )
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
         self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
+        self._refused = self._counter(
+            "refused", "Calls that were refused because they came too often, by what they counted as.", "kind"
+        )
+        for kind in Kind:
+            self._refused.labels(kind)
         self._call_seconds = self._histogram(
             "rpc_seconds", "Time of unary calls, those that wait for a job included.", _SECONDS, "rpc"
         )
         self._streams = self._gauge(
-            "streams", "Open streams: StreamJobs of workers, Subscribe and WatchQueue of subscribers.", "rpc"
+            "streams",
+            "Open streams: StreamJobs of workers, EnqueueStream of producers, Subscribe and WatchQueue of subscribers.",
+            "rpc",
         )
 
     def _describe_server(self) -> None:

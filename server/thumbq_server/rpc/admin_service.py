@@ -39,6 +39,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.CancelModelJobsResponse(job_ids=job_ids)
 
     @refusals_as_status
+    async def ForgetThumbnail(
+        self, request: admin_pb2.ForgetThumbnailRequest, context: Any
+    ) -> admin_pb2.ForgetThumbnailResponse:
+        forgotten = await self._operator.forget_model(check_model_id(request.model_id))
+        return admin_pb2.ForgetThumbnailResponse(job_ids=forgotten.job_ids, pictures=forgotten.pictures)
+
+    @refusals_as_status
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:
         return admin_pb2.RetryJobResponse(job=job(await self._operator.retry(request.job_id)))
 

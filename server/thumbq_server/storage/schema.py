@@ -118,6 +118,7 @@ attempts = Table(
     ),
     Column("session", BigInteger),
     Column("claimed_at", Timestamp),
+    # empty when the file was listed for removal
     Column("path", Text),
     Column("size_bytes", BigInteger, CheckConstraint("size_bytes >= 0")),
     Column("width", Integer, CheckConstraint("width > 0")),
@@ -238,6 +239,17 @@ job_events = Table(
     Column("metadata", Text),
     Column("error_message", Text),
     Index("job_events_of_job", "job_id", "id"),
+)
+
+# Files of pictures that no model and no version shows any more. A row goes after its file, so a crash leaves no file.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("path", Text, nullable=False),
+    # a file that has changed since is another picture
+    Column("reported_at", Timestamp, nullable=False),
+    Column("due_at", Timestamp, server_default=NOW, nullable=False),
 )
 
 

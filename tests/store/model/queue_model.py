@@ -255,6 +255,15 @@ class QueueModel:
                 retried.append(job_id)
         return retried
 
+    def forget(self, model_id: int) -> tuple[list[int], list[Token]]:
+        jobs = sorted((job for job in self.jobs.values() if job.request.model_id == model_id), key=lambda job: job.id)
+        if jobs:
+            self.announced.append(Announcement("None", model_id, jobs[-1].id, 0))
+        for job in jobs:
+            del self.jobs[job.id]
+        self.thumbnails.pop(model_id, None)
+        return [job.id for job in jobs], [job.token for job in jobs if job.status == "Processing"]
+
     # what models show
 
     def _newest_of_each_model(self, job_ids: Iterable[int]) -> list[Job]:

@@ -14,6 +14,7 @@ from thumbq_server.storage.transitions.complete import complete
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import expire, fail
+from thumbq_server.storage.transitions.forget import forget
 from thumbq_server.storage.transitions.release import release
 from thumbq_server.storage.transitions.retry import retry
 
@@ -190,6 +191,18 @@ class Retry:
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.retry(self.job_ids)
+
+
+@dataclass(frozen=True)
+class Forget:
+    model_id: int
+
+    async def say(self, lane: Lane) -> Any:
+        forgotten = await forget(lane, self.model_id)
+        return forgotten.job_ids, [lease for _, lease in forgotten.leases]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.forget(self.model_id)
 
 
 def chosen(claimed: Sequence[tuple[Token, int, int]]) -> int:

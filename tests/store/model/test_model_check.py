@@ -28,6 +28,7 @@ from tests.store.model.queue_verbs import (
     Expire,
     Extend,
     Fail,
+    Forget,
     Release,
     Retry,
     Verb,
@@ -53,7 +54,19 @@ requests = st.builds(
 )
 # a lease: the job's index, and which of its leases
 picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
-VERBS = ("enqueue", "enqueue and claim", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
+VERBS = (
+    "enqueue",
+    "enqueue and claim",
+    "claim",
+    "complete",
+    "fail",
+    "expire",
+    "release",
+    "extend",
+    "cancel",
+    "retry",
+    "forget",
+)
 wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
 
 
@@ -126,6 +139,10 @@ class QueueMachine(RuleBasedStateMachine):
     def retry(self, indexes: list[int], unknown: bool) -> None:
         ended = ("Completed", "Failed", "Cancelled")
         self.say(Retry((*{self.job(index, *ended).id for index in indexes}, *[UNKNOWN] * unknown)))
+
+    @rule(model_id=st.integers(1, 3))
+    def forget(self, model_id: int) -> None:
+        self.say(Forget(model_id))
 
     def say(self, verb: Verb) -> None:
         """Say it to the store and to the model, and compare."""
@@ -211,6 +228,7 @@ class QueueMachine(RuleBasedStateMachine):
             "extend": partial(Extend, (token,)),
             "cancel": partial(Cancel, (token.job_id,)),
             "retry": partial(Retry, (token.job_id,)),
+            "forget": partial(Forget, request.model_id),
         }
         return choices[name]()
 

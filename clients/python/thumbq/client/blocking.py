@@ -111,6 +111,10 @@ class BlockingClient:
         """Do as Client.cancel_model."""
         return self._run(lambda client: client.cancel_model(model_id))
 
+    def forget(self, model_id: int) -> list[int]:
+        """Do as Client.forget."""
+        return self._run(lambda client: client.forget(model_id))
+
     def retry(self, job_id: int) -> JobInfo:
         """Do as Client.retry."""
         return self._run(lambda client: client.retry(job_id))

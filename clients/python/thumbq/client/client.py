@@ -10,6 +10,7 @@ from typing import Self
 
 from thumbq.client import plain
 from thumbq.client.calls import Calls
+from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
@@ -32,6 +33,7 @@ class Client:
 
     def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
         self._calls = Calls(target, plain.in_seconds(timeout))
+        self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -40,6 +42,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stream.close()
         await self._calls.__aexit__(kind, error, trace)
 
     async def enqueue(
@@ -53,7 +56,10 @@ class Client:
         force: bool = False,
         model_version_id: int | None = None,
     ) -> Answer:
-        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob."""
+        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob.
+
+        What several callers ask for at the same time is sent together, over one stream.
+        """
         request = Request(
             model_id=model_id,
             model_hash=model_hash,
@@ -63,7 +69,8 @@ class Client:
             force=force,
             model_version_id=model_version_id,
         )
-        return (await self.enqueue_many([request]))[0]
+        answer = await self._stream.enqueue(request.message())
+        return Answer(answer.job_id, plain.outcome(answer.outcome))
 
     async def enqueue_many(
         self, requests: Iterable[Request], *, progress: Callable[[int], object] | None = None
@@ -127,6 +134,11 @@ class Client:
         """Cancel all jobs of a model, say because it was deleted, and return their ids."""
         request = admin_pb2.CancelModelJobsRequest(model_id=model_id)
         return list((await self._calls.call(lambda stubs: stubs.admin.CancelModelJobs, request)).job_ids)
+
+    async def forget(self, model_id: int) -> list[int]:
+        """Delete all that is known of a model, its picture too, and return the ids of the jobs that it had."""
+        request = admin_pb2.ForgetThumbnailRequest(model_id=model_id)
+        return list((await self._calls.call(lambda stubs: stubs.admin.ForgetThumbnail, request)).job_ids)
 
     async def retry(self, job_id: int) -> JobInfo:
         """Start an ended job again, or let one that waits for its next attempt run now. Raises NotFound, Conflict."""

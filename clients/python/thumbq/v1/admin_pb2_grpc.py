@@ -69,6 +69,11 @@ class AdminServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsResponse.FromString,
                 _registered_method=True)
+        self.ForgetThumbnail = channel.unary_unary(
+                '/thumbq.v1.AdminService/ForgetThumbnail',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/thumbq.v1.AdminService/ListDeadLetters',
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.ListDeadLettersRequest.SerializeToString,
@@ -157,6 +162,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetThumbnail(self, request, context):
+        """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+        that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+        files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeadLetters(self, request, context):
         """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
         may have few or none that match and still name a next page.
@@ -238,6 +252,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CancelModelJobs,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsResponse.SerializeToString,
+            ),
+            'ForgetThumbnail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetThumbnail,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.SerializeToString,
             ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
@@ -459,6 +478,33 @@ class AdminService(object):
             '/thumbq.v1.AdminService/CancelModelJobs',
             thumbq_dot_v1_dot_admin__pb2.CancelModelJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_admin__pb2.CancelModelJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetThumbnail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ForgetThumbnail',
+            thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.FromString,
             options,
             channel_credentials,
             insecure,

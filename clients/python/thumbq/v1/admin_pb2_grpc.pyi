@@ -53,6 +53,11 @@ class AdminServiceStub:
     """
     CancelModelJobs: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CancelModelJobsRequest, _admin_pb2.CancelModelJobsResponse]
     """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
+    ForgetThumbnail: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ForgetThumbnailRequest, _admin_pb2.ForgetThumbnailResponse]
+    """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+    that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+    files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+    """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]
     """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
     may have few or none that match and still name a next page.
@@ -95,6 +100,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     CancelModelJobs: _aio.UnaryUnaryMultiCallable[_admin_pb2.CancelModelJobsRequest, _admin_pb2.CancelModelJobsResponse]  # type: ignore[assignment]
     """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
+    ForgetThumbnail: _aio.UnaryUnaryMultiCallable[_admin_pb2.ForgetThumbnailRequest, _admin_pb2.ForgetThumbnailResponse]  # type: ignore[assignment]
+    """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+    that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+    files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+    """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
     may have few or none that match and still name a next page.
@@ -169,6 +179,16 @@ class AdminServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.CancelModelJobsResponse, _abc.Awaitable[_admin_pb2.CancelModelJobsResponse]]:
         """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
+
+    def ForgetThumbnail(
+        self,
+        request: _admin_pb2.ForgetThumbnailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ForgetThumbnailResponse, _abc.Awaitable[_admin_pb2.ForgetThumbnailResponse]]:
+        """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+        that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+        files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+        """
 
     def ListDeadLetters(
         self,

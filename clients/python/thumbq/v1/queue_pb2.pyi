@@ -237,6 +237,99 @@ class EnqueueJobsResponse(_message.Message):
 Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
 
 @_typing.final
+class EnqueueStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Chosen by the producer, usually 1, 2, 3 …"""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewJob]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        jobs: _abc.Iterable[Global___NewJob] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueStreamRequest: _TypeAlias = EnqueueStreamRequest  # noqa: Y015
+
+@_typing.final
+class EnqueueStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Of the message that this answers."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of the jobs; 0 for a job that was not taken."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnqueueOutcome.ValueType]:
+        """In the order of the jobs, or a single one that holds for all of them. Unspecified for a job that was not taken."""
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueException]:
+        """The jobs that were not taken."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        job_ids: _abc.Iterable[_builtins.int] | None = ...,
+        outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
+        exceptions: _abc.Iterable[Global___EnqueueException] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueStreamResponse: _TypeAlias = EnqueueStreamResponse  # noqa: Y015
+
+@_typing.final
+class EnqueueException(_message.Message):
+    """Why a job was not taken: the status that EnqueueJob would have ended with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """The place of the job in its message, from 0."""
+    code: _builtins.int
+    """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT. After 14 (UNAVAILABLE), send the job again."""
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueException: _TypeAlias = EnqueueException  # noqa: Y015
+
+@_typing.final
 class DequeueJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

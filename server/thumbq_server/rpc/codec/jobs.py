@@ -18,7 +18,7 @@ from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, time
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
 _JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
 ASSET_TYPE = "Model"
-_OUTCOME = {
+OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
     EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
     EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
@@ -65,7 +65,7 @@ async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
 
 def enqueued(answer: Enqueued) -> queue_pb2.EnqueueJobResponse:
     """Return the answer to a producer."""
-    return queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=_OUTCOME[answer.outcome])
+    return queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=OUTCOME[answer.outcome])
 
 
 def read_status(number: job_pb2.JobStatus.ValueType) -> JobStatus | None:

@@ -19,10 +19,11 @@ from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
 from thumbq_server.rpc.streaming import heartbeats
-from thumbq_server.rpc.streaming.outbox import Message, Outbox
+from thumbq_server.rpc.streaming.outbox import Outbox
 
 log = structlog.get_logger()
 
+Message = queue_pb2.StreamJobsResponse
 T = TypeVar("T")
 
 # Messages that are under way at once; while there are more, the worker is not listened to.
@@ -77,7 +78,7 @@ class Stream:
             away = session.sent_away_because
             sent = await self._outbox.flushed(_FLUSH_SECONDS if away is None else _AWAY_FLUSH_SECONDS)
             if away is not None or not sent:
-                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the worker does not read what it is sent")
+                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the client does not read what it is sent")
         except TimeoutError:
             log.info("stream.silent", worker_id=session.worker_id)
             why = f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"

@@ -134,6 +134,8 @@ async def enqueue_and_claim(
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
+    if gone := [job for job in missing if key_of(job) not in known]:
+        known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
     return await _answers(jobs, created, known), claimed
 
 

@@ -174,7 +174,10 @@ def key_of(job: NewJob) -> JobKey:
 
 
 async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
-    """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile."""
+    """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile.
+
+    A job that is gone, because its model was forgotten just now, has no answer.
+    """
     wanted: dict[JobKey, NewJob] = {}
     for job in jobs:
         first = wanted.setdefault(key_of(job), job)
@@ -182,7 +185,10 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
             wanted[key_of(job)] = first._replace(force=True)
     answers: dict[JobKey, Enqueued] = {}
     for _ in range(_ROUNDS):
-        plans = await _plans(await lane.fetch(FIND, *columns(list(wanted), 2)), wanted, answers)
+        rows = await lane.fetch(FIND, *columns(list(wanted), 2))
+        found = {(row["model_id"], row["model_hash"]) for row in rows}
+        wanted = {key: job for key, job in wanted.items() if key in found}
+        plans = await _plans(rows, wanted, answers)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             # a renewed job is looked at once more: its picture may have been replaced just before

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.render import hostile
 from tests.render.gallery import clouds
-from tests.render.watched import watched
+from tests.render.hostile import models as hostile
+from tests.render.hostile.watched import watched
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.drawing.renderer import WALLS, Renderer
 from thumbq.render.formats import FORMATS
@@ -22,7 +22,7 @@ from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(240)]
-MODELS = Path(__file__).with_name("models")
+MODELS = Path(__file__).parents[1] / "models"
 SMALL = Outputs(sizes=(64,))
 
 

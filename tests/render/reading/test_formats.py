@@ -18,8 +18,8 @@ from thumbq.render.samples import CATALOGUE, CORRUPT
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-ROOT = Path(__file__).parents[2]
-MODELS = Path(__file__).with_name("models")
+ROOT = Path(__file__).parents[3]
+MODELS = Path(__file__).parents[1] / "models"
 FILES = sorted(path.name for path in MODELS.iterdir() if path.suffix != ".md")
 
 

@@ -25,7 +25,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 MISSING = missing_libraries()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
 
-CASE = Path(__file__).with_name("cases") / "missingtex.gltf"
+CASE = Path(__file__).parents[1] / "cases" / "missingtex.gltf"
 
 
 @pytest.mark.timeout(180)

@@ -21,7 +21,7 @@ from thumbq.render.intake.model import Intake
 from thumbq.render.jobs.model_files import ModelFolder
 
 HASH = "0" * 64
-MODELS = Path(__file__).with_name("models")
+MODELS = Path(__file__).parents[1] / "models"
 
 
 def _link(path: Path) -> None:

@@ -13,7 +13,7 @@ from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(120)]
-CASES = Path(__file__).with_name("cases")
+CASES = Path(__file__).parents[1] / "cases"
 
 
 @pytest.fixture(scope="module")

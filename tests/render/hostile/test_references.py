@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.render import hostile
+from tests.render.hostile import models as hostile
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.drawing.renderer import WALLS, Renderer
 from thumbq.render.intake.model import Intake, Model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.render import hostile
+from tests.render.hostile import models as hostile
 from thumbq.render.child import RenderFailed
 from thumbq.render.files.refusal import Refused
 from thumbq.render.intake.model import Intake, Model

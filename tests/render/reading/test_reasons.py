@@ -15,7 +15,7 @@ from thumbq.render.samples import files, things
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-MODELS = Path(__file__).with_name("models")
+MODELS = Path(__file__).parents[1] / "models"
 FBX = files.fbx(things.pawn())
 COLLADA = b'<?xml version="1.0"?><COLLADA version="1.4.1">%b</COLLADA>'
 LAZ = (MODELS / "cloud.laz").read_bytes()

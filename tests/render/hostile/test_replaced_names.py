@@ -8,7 +8,7 @@ from PIL import Image
 
 from thumbq.render.intake.model import Intake
 
-MODELS = Path(__file__).with_name("models")
+MODELS = Path(__file__).parents[1] / "models"
 FBX = b"Kaydara FBX Binary  \0\x1a\0" + struct.pack("<I", 7400)
 
 
