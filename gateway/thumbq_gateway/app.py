@@ -82,8 +82,8 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
-    callers: Callers
     limits: Calls
+    callers: Callers
     table: Table
     together: Together
     transcoder: Transcoder
@@ -102,8 +102,8 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
-    callers = Callers(channel, always_needed=settings.exposed_host() is not None)
     limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
+    callers = Callers(channel, always_needed=settings.exposed_host() is not None)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -131,8 +131,8 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
-        callers=callers,
         limits=limits,
+        callers=callers,
         table=table,
         together=together,
         transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
@@ -161,9 +161,9 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_this_machine(settings.http_host),
         exempt=exempt,
     )
-    door = Door(parts.callers, roles_of_routes(parts.table), JobsInWork(channel).routes() | parts.hubs.negotiated())
     limit = parts.limits.middleware(parts.transcoder.rpcs())
-    app = web.Application(middlewares=[answer_errors, guard, door.admit, limit])
+    door = Door(parts.callers, roles_of_routes(parts.table), JobsInWork(channel).routes() | parts.hubs.negotiated())
+    app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies).routes())
     app.add_routes(parts.transcoder.routes())

@@ -128,6 +128,7 @@ async def serving(
         await parts.queue.versions()
         await parts.keyring.look()
         _refuse_strangers(settings, parts.keyring)
+        observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
@@ -153,16 +154,6 @@ async def serving(
             await parts.drain(server)
 
 
-def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
-    """Refuse to serve other machines before there is a key. Raises Unsuitable."""
-    if settings.needs_keys() and not keyring.exist:
-        raise Unsuitable(
-            f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
-            " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"
-            " set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
-        )
-
-
 def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
     """Listen where the settings say. Return the port of the API."""
     if settings.grpc_socket:
@@ -171,6 +162,16 @@ def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certi
     if certificates is None:
         return server.add_insecure_port(address)
     return server.add_secure_port(address, server_credentials(certificates))
+
+
+def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
+    """Refuse to serve other machines before there is a key. Raises Unsuitable."""
+    if settings.needs_keys() and not keyring.exist:
+        raise Unsuitable(
+            f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
+            " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"
+            " set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
+        )
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Parts:
         hints = {JOBS: self.on_jobs, LOG: self.on_log, KEYS: self.keyring.wake}
         self.database.hints.wake_here(hints)
         return [
-            self.queue.dispatcher.run(),
+            self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.keyring.run(),
@@ -205,7 +206,7 @@ class Parts:
 
     def on_jobs(self) -> None:
         """Take the hint that jobs may be due. Whatever makes them so is also in the log."""
-        self.queue.dispatcher.wake()
+        self.queue.dispatchers.wake()
         self.on_log()
 
     def on_log(self) -> None:
@@ -217,7 +218,7 @@ class Parts:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
         grace = self.settings.shutdown_grace
         deadline = time.monotonic() + grace
-        self.queue.dispatcher.pause()
+        self.queue.dispatchers.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.producers.close()
         self.hub.close()
@@ -265,12 +266,12 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         seen=signs_of_life.hear,
         observer=observer,
     )
-    dispatcher = queue.dispatcher
+    dispatchers = queue.dispatchers
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatcher.wake_in, times.silence)),
-            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
+            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("record used keys", 10.0, keyring),

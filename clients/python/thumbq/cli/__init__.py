@@ -10,7 +10,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, keys, observe, operate, serve, tls, worker
+from thumbq.cli import (
+    database,
+    demo,
+    doctor,
+    enqueue,
+    interventions,
+    jobs,
+    keys,
+    observe,
+    operate,
+    serve,
+    tls,
+    top,
+    worker,
+)
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
@@ -50,6 +64,7 @@ app.command("enqueue")(enqueue.enqueue)
 app.command("jobs")(jobs.jobs)
 app.command("job")(jobs.job)
 app.command("stats")(operate.stats)
+app.command("top")(top.top)
 app.command("workers")(operate.workers)
 app.command("dead")(operate.dead)
 app.command("pause")(operate.pause)

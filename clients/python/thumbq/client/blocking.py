@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -66,6 +66,9 @@ class BlockingClient:
         delay: Seconds = 0.0,
         force: bool = False,
         model_version_id: int | None = None,
+        kind: str = "Model",
+        options: Mapping[str, object] | None = None,
+        options_matter: bool = False,
     ) -> Answer:
         """Do as Client.enqueue."""
         return self._run(
@@ -77,6 +80,9 @@ class BlockingClient:
                 delay=delay,
                 force=force,
                 model_version_id=model_version_id,
+                kind=kind,
+                options=options,
+                options_matter=options_matter,
             )
         )
 

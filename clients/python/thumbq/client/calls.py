@@ -37,8 +37,8 @@ class Calls:
 
     def __init__(self, target: str, timeout: float, api_key: str | None = None) -> None:
         self.target = target
-        self.timeout = timeout
         self._api_key = api_key
+        self.timeout = timeout
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Stubs | None = None
 
