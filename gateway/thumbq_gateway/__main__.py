@@ -6,6 +6,7 @@ import resource
 import uvloop
 from pydantic import ValidationError
 
+from thumbq.tls import UnusableCertificate
 from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
@@ -38,7 +39,7 @@ def main() -> None:
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
-    except (InvalidCertificate, Unprotected) as problem:
+    except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:
         refuse("gateway", problem)
     except OSError as error:
         refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")

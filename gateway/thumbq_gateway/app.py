@@ -11,6 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from thumbq.keyed_channel import KeyedChannel
+from thumbq.tls import channel_to
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.access.callers import Callers
 from thumbq_gateway.access.door import Door, note_begin
@@ -115,7 +116,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
-    forwarder = Forwarder(verify=settings.upstream_verify)
+    forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
         queue_relay,
@@ -196,7 +197,7 @@ def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.Ro
 
 
 def _channel(settings: Settings) -> grpc.aio.Channel:
-    channel = grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS)
+    channel = channel_to(settings.server, _CHANNEL_OPTIONS, settings.tls())
     secret = settings.secret_of_gateways()
     return KeyedChannel(channel, secret) if secret else channel
 

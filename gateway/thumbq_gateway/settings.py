@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from thumbq.tls import Tls
 from thumbq_runtime import settings as shared
 from thumbq_runtime.access.secret_files import read_secret
 from thumbq_runtime.addresses import is_loopback
@@ -26,6 +27,9 @@ class Settings(TlsSettings):
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
+    ca: Path | None = shared.CA.field()
+    cert: Path | None = shared.CERT.field()
+    key: Path | None = shared.KEY.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
     rate_of_polls: float = shared.RATE_OF_POLLS.field()
@@ -132,6 +136,10 @@ class Settings(TlsSettings):
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""
         return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
+
+    def tls(self) -> Tls:
+        """Return whom the gateway trusts as a client, and what it shows."""
+        return Tls(self.ca, self.cert, self.key)
 
     def rates(self) -> dict[Kind, float]:
         """Return how often a caller may call."""

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from thumbq.keyed_channel import KeyedChannel
+from thumbq.tls import bare, channel_to, explain
 
 _logger = logging.getLogger("thumbq")
 
@@ -44,13 +45,13 @@ class UnreadableKey(ValueError):
 
 
 def open_channel(target: str, api_key: str | None = None) -> grpc.aio.Channel:
-    """Open a channel to `host:port` or `unix:path`; nothing is sent before the first call.
+    """Open a channel to `host:port`, `grpcs://host:port` or `unix:path`; nothing is sent before the first call.
 
     Calls carry the key, or else the one in the environment. No proxy is asked for a server on this machine, which it
     could not reach. Raises UnreadableKey.
     """
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
-    channel = grpc.aio.insecure_channel(target, options=[*_CHANNEL_OPTIONS, *proxy])
+    channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy])
     key = api_key or key_in_environment()
     return KeyedChannel(channel, key) if key else channel
 
@@ -73,9 +74,10 @@ def key_in_environment() -> str | None:
 
 def is_local(target: str) -> bool:
     """Return whether all addresses of a target are on this machine."""
-    if target.startswith(("unix:", "unix-abstract:")):
+    address = bare(target)
+    if address.startswith(("unix:", "unix-abstract:")):
         return True
-    return all(map(_is_local_address, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", target).split(",")))
+    return all(map(_is_local_address, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", address).split(",")))
 
 
 def _is_local_address(address: str) -> bool:
@@ -89,8 +91,10 @@ def _is_local_address(address: str) -> bool:
     return number.is_loopback or number.is_unspecified
 
 
-def describe(error: grpc.aio.AioRpcError) -> str:
+def describe(error: grpc.aio.AioRpcError, target: str = "") -> str:
     """Return in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
+    if reason := explain(error.details() or "", target):
+        return reason
     details = (error.details() or "").split(";")[0].strip()
     return f"{error.code().name}: {details}" if details else error.code().name
 

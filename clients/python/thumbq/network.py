@@ -134,7 +134,7 @@ class Network:
                     raise
                 reason, told = str(error), 0.0
                 if isinstance(error, grpc.aio.AioRpcError):
-                    reason, told = describe(error), told_to_wait(error)
+                    reason, told = describe(error, self._target), told_to_wait(error)
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:

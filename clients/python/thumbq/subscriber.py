@@ -114,4 +114,4 @@ class Subscriber:
     def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
         if error.code() not in _TRANSIENT:
             raise error_of(error, self._target) from None
-        return describe(error)
+        return describe(error, self._target)

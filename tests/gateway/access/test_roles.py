@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -41,7 +42,8 @@ async def queue(database_url: str, tmp_path: Path) -> AsyncIterator[Guarded]:
 
 async def outcome(channel: grpc.aio.Channel, rpc: str, patience: float) -> str:
     """What becomes of an empty request: the reason of a refusal, or "admitted"."""
-    call = channel.stream_stream(rpc)(iter([b""]), timeout=patience)
+    method: Any = channel.stream_stream(rpc)
+    call = method(iter([b""]), timeout=patience)
     try:
         await call.read()
         code = None
