@@ -9,6 +9,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from thumbq.tls import Tls
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.tls.settings import TlsSettings
@@ -33,6 +35,8 @@ class Settings(TlsSettings):
     rate_of_polls: float = shared.RATE_OF_POLLS.field()
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
     rate_of_reads: float = shared.RATE_OF_READS.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
     hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
@@ -119,6 +123,19 @@ class Settings(TlsSettings):
             if not self.hub_secret:
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
+
+    def exposed_host(self) -> str | None:
+        """Return the address at which other machines reach this gateway, unless their network is trusted."""
+        hosts = [host for host in (self.http_host, self.peer_host) if host is not None and not is_loopback(host)]
+        return hosts[0] if hosts and not self.insecure else None
+
+    def needs_callers_to_prove(self) -> bool:
+        """Return whether callers have to show who they are, whatever the server says of keys."""
+        return self.exposed_host() is not None or bool(self.tls_client_roles)
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what this gateway shows the server. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
 
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""

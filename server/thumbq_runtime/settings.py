@@ -80,6 +80,22 @@ HUB_SECRET = Setting[str | None](
 HUB_SECRET_FILE = Setting[Path | None](
     ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
+API_KEY = Setting[str | None](
+    ("THUMBQ_API_KEY",), _TEXT, None, "Key that the command line, the worker and the Python SDK show the server."
+)
+API_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_API_KEY_FILE",), _PATH, None, "File that holds the key, as container platforms pass secrets."
+)
+GATEWAY_SECRET = Setting[str | None](
+    ("THUMBQ_GATEWAY_SECRET",),
+    _TEXT,
+    None,
+    "Shows the server that its caller is a gateway, which has checked the API key of its own caller: the same for"
+    " servers and gateways, and 32 characters or more. Without one, `thumbq serve` makes one.",
+)
+GATEWAY_SECRET_FILE = Setting[Path | None](
+    ("THUMBQ_GATEWAY_SECRET_FILE",), _PATH, None, "File that holds the secret of the gateways."
+)
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
 KEY = Setting[Path | None](("THUMBQ_KEY",), _PATH, None, "Private key of that certificate, in PEM, without a password.")
 METRICS_PORT = Setting[int | None](
@@ -149,6 +165,13 @@ TLS_CLIENT_CA_FILE = Setting[Path | None](
     None,
     "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
     " takes both.",
+)
+TLS_CLIENT_ROLES = Setting(
+    ("THUMBQ_TLS_CLIENT_ROLES",),
+    _TEXT,
+    "",
+    'Roles of clients by the names in their certificates, as "render-*=worker,ci=producer"; they need no API key.'
+    " The first that fits counts. From then on every caller needs a role.",
 )
 TLS_KEY_FILE = Setting[Path | None](
     ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."

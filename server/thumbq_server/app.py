@@ -20,13 +20,15 @@ from thumbq.v1 import (
     queue_pb2_grpc,
 )
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import free_port, joined
+from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
+from thumbq_server.access.door import Door
+from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -53,11 +55,11 @@ from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
-from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.limits import Limits
 from thumbq_server.rpc.notification_service import NotificationService
+from thumbq_server.rpc.ports import open_ports
 from thumbq_server.rpc.queue_service import QueueService
 from thumbq_server.rpc.reflection import add_reflection
 from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
@@ -65,9 +67,9 @@ from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.hints import JOBS, LOG
+from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
 from thumbq_server.storage.postgres.notify import listen, pass_on
-from thumbq_server.storage.postgres.suitability import check_database
+from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
 
 log = structlog.get_logger()
 
@@ -124,11 +126,15 @@ async def serving(
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
+        await parts.keyring.look()
+        _refuse_strangers(settings, parts.keyring)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
         limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer), limits])
+        server = grpc.aio.server(
+            options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
+        )
         health = Health()
         names = register(parts, health, server)
 
@@ -140,7 +146,7 @@ async def serving(
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
-            port = _open_ports(server, settings, certificates)
+            port = open_ports(server, settings, certificates)
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -149,14 +155,14 @@ async def serving(
             await parts.drain(server)
 
 
-def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
-    """Listen where the settings say. Return the port of the API."""
-    if settings.grpc_socket:
-        server.add_insecure_port(f"unix:{settings.grpc_socket}")
-    address = joined(settings.grpc_host, settings.grpc_port)
-    if certificates is None:
-        return server.add_insecure_port(address)
-    return server.add_secure_port(address, server_credentials(certificates))
+def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
+    """Refuse to serve other machines before there is a key. Raises Unsuitable."""
+    if settings.needs_keys() and not keyring.exist and not settings.tls_client_roles:
+        raise Unsuitable(
+            f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
+            " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"
+            " set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,16 +178,18 @@ class Parts:
     snapshots: QueueSnapshots
     views: Views
     operator: Operator
+    keyring: Keyring
     janitor: Janitor
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what the server does by itself."""
-        hints = {JOBS: self.on_jobs, LOG: self.on_log}
+        hints = {JOBS: self.on_jobs, LOG: self.on_log, KEYS: self.keyring.wake}
         self.database.hints.wake_here(hints)
         return [
-            self.queue.dispatcher.run(),
+            self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
+            self.keyring.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
             pass_on(self.database),
@@ -189,7 +197,7 @@ class Parts:
 
     def on_jobs(self) -> None:
         """Take the hint that jobs may be due. Whatever makes them so is also in the log."""
-        self.queue.dispatcher.wake()
+        self.queue.dispatchers.wake()
         self.on_log()
 
     def on_log(self) -> None:
@@ -201,7 +209,7 @@ class Parts:
         """Stop claiming, let workers report and go, end every call, and commit what is under way."""
         grace = self.settings.shutdown_grace
         deadline = time.monotonic() + grace
-        self.queue.dispatcher.pause()
+        self.queue.dispatchers.pause()
         await self.sessions.drain(_RECONNECT_AFTER, grace)
         self.producers.close()
         self.hub.close()
@@ -249,13 +257,15 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         seen=signs_of_life.hear,
         observer=observer,
     )
-    dispatcher = queue.dispatcher
+    dispatchers = queue.dispatchers
+    keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatcher.wake_in, times.silence)),
-            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
+            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
+            Duty("record used keys", 10.0, keyring),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -275,6 +285,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         snapshots=snapshots,
         views=views,
         operator=Operator(database, queue, views),
+        keyring=keyring,
         janitor=janitor,
     )
 
@@ -301,7 +312,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
         NotificationService(parts.views, subscriptions, parts.snapshots), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views)), server
+        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import random
 import re
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from thumbq.keyed_channel import KeyedChannel
 from thumbq.tls import bare, channel_to, explain
 
 _logger = logging.getLogger("thumbq")
@@ -37,13 +40,36 @@ _CHANNEL_OPTIONS = [
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
+class UnreadableKey(ValueError):
+    """The file that THUMBQ_API_KEY_FILE names holds no key."""
+
+
+def open_channel(target: str, api_key: str | None = None) -> grpc.aio.Channel:
     """Open a channel to `host:port`, `grpcs://host:port` or `unix:path`; nothing is sent before the first call.
 
-    No proxy is asked for a server on this machine, which it could not reach.
+    Calls carry the key, or else the one in the environment. No proxy is asked for a server on this machine, which it
+    could not reach. Raises UnreadableKey.
     """
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
-    return channel_to(target, [*_CHANNEL_OPTIONS, *proxy])
+    channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy])
+    key = api_key or key_in_environment()
+    return KeyedChannel(channel, key) if key else channel
+
+
+def key_in_environment() -> str | None:
+    """Return the API key in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names. Raises UnreadableKey."""
+    if key := os.environ.get("THUMBQ_API_KEY", "").strip():
+        return key
+    name = os.environ.get("THUMBQ_API_KEY_FILE")
+    if not name:
+        return None
+    try:
+        key = Path(name).read_text().strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UnreadableKey(f"THUMBQ_API_KEY_FILE cannot be read: {problem}") from None
+    if not key.isascii() or not key.isprintable() or not key:
+        raise UnreadableKey(f"THUMBQ_API_KEY_FILE names {name}, which holds no key")
+    return key
 
 
 def is_local(target: str) -> bool:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from thumbq.client.errors import ThumbqError
-from thumbq.connection import PROXY_VARIABLES, is_local
+from thumbq.connection import PROXY_VARIABLES, UnreadableKey, is_local
 from thumbq.producer import JobNotFound
 from thumbq.tls import UnusableCertificate, explain
 from thumbq_runtime.text import printable
@@ -27,7 +27,7 @@ def run(server: str, command: Coroutine[Any, Any, None]) -> None:
         asyncio.run(command)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except UnusableCertificate as error:
+    except (UnreadableKey, UnusableCertificate) as error:
         fail(f"{error}.")
     except JobNotFound as error:
         fail(f"{str(error).capitalize()}.")
