@@ -14,7 +14,7 @@ from thumbq_runtime.limits.calls import kind_of
 from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 
 Response = TypeVar("Response", bound=Message)
-# Beside the routes of RPCs. What is not named is a read.
+# Beside the routes of RPCs. Every other route is a read.
 _OTHER_ROUTES: dict[tuple[str, str], Kind | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,

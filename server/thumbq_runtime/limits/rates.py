@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Kind(StrEnum):
-    """What is counted apart."""
+    """Each kind has buckets of its own."""
 
     WORKER_POLLS = "worker_polls"
     POLLS = "polls"
@@ -71,7 +72,8 @@ class Rates:
             if early > 0:
                 self._held += 1
                 try:
-                    await asyncio.sleep(min(early, _LEAST_PAUSE))
+                    # Not to the moment: those who were refused together would come back together.
+                    await asyncio.sleep(min(early, _LEAST_PAUSE) * random.uniform(0.5, 1.0))
                 finally:
                     self._held -= 1
                 refusal = self._take(counted)
