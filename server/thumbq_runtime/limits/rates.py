@@ -34,10 +34,10 @@ class Kind(StrEnum):
 
 _SENTENCES = {
     Kind.WORKER_POLLS: "This worker asks too often while no job is due.",
-    Kind.POLLS: "Workers of this address ask too often while no job is due.",
-    Kind.ENQUEUES: "This address enqueues too often.",
-    Kind.READS: "This address reads too often.",
-    Kind.STREAMS: "This address has as many streams as it may have.",
+    Kind.POLLS: "Workers of this key or address ask too often while no job is due.",
+    Kind.ENQUEUES: "This caller enqueues too often.",
+    Kind.READS: "This caller reads too often.",
+    Kind.STREAMS: "This caller has as many streams as it may have.",
 }
 
 
@@ -82,6 +82,11 @@ class Rates:
             self._remember((refusal.kind, caller), refusal.retry_after)
             self.note(refusal.kind, caller)
             raise refusal
+
+    async def pace(self, kind: Kind, caller: str) -> None:
+        """Take a token as soon as there is one: for what can wait without a refusal."""
+        while missing := self._buckets[kind].take(caller):  # noqa: ASYNC110 - a bucket fills by itself
+            await asyncio.sleep(min(missing, _LEAST_PAUSE))
 
     def give_back(self, *counted: tuple[Kind, str]) -> None:
         """Return the tokens of a call that costs none after all."""
