@@ -52,6 +52,29 @@ UPDATE leases l
       JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
      ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
+-- key_create: $1 prefix, $2 digest, $3 role, $4 name, $5 life
+PREPARE key_create (text, bytea, text, text, interval) AS
+INSERT INTO keys (prefix, digest, role, name, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+
+-- keys_list
+PREPARE keys_list AS
+SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at FROM keys ORDER BY created_at, prefix;
+
+-- key_revoke: $1 prefix
+PREPARE key_revoke (text) AS
+UPDATE keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = $1
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+
+-- keys_note_used: $1 prefixes, $2 seconds_ago
+PREPARE keys_note_used (text[], double precision[]) AS
+UPDATE keys SET last_used_at = now() - u.seconds_ago * interval '1 second'
+  FROM unnest($1::text[], $2::float8[]) AS u (prefix, seconds_ago)
+ WHERE keys.prefix = ANY (ARRAY (
+        SELECT k.prefix FROM keys k WHERE k.prefix = ANY ($1) ORDER BY k.prefix FOR UPDATE))
+   AND keys.prefix = u.prefix
+   AND (last_used_at IS NULL OR last_used_at < now() - u.seconds_ago * interval '1 second');
+
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
 WITH pruned AS (
@@ -203,13 +226,13 @@ DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
 -- history_look
 PREPARE history_look AS
-SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
 
 -- history_beat
 PREPARE history_beat AS
-UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
 

@@ -97,7 +97,7 @@ async def test_a_job_shows_its_kind_and_its_options(queue):
 
 async def test_an_answer_says_that_kind_and_options_were_understood_when_they_were_named(queue):
     assert not (await enqueue(queue, 1)).HasField("kinds_known")
-    for fields in ({"kind": "Sound"}, {"options": options({"a": 1})}, {"options_matter": True}):
+    for fields in ({"kind": "Sound"}, {"kind": "Model"}, {"options": options({"a": 1})}, {"options_matter": True}):
         assert (await enqueue(queue, 1, **fields)).kinds_known
     named = queue_pb2.NewJob(model_id=3, model_hash=HASH, kind="Sound")
     request = queue_pb2.EnqueueJobsRequest(jobs=[queue_pb2.NewJob(model_id=2, model_hash=HASH), named])

@@ -37,8 +37,9 @@ class Network:
     The caller's loop calls `start`, `stop`, `abandon` and `cancel`; everything else runs on the thread.
     """
 
-    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int) -> None:
+    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int, api_key: str | None) -> None:
         self._target = target
+        self._api_key = api_key
         self._hello = hello
         self._window = window
         self._link = Link(target)
@@ -125,7 +126,7 @@ class Network:
                 stream.drain()
             self._stream = stream
             try:
-                async with open_channel(self._target) as channel:
+                async with open_channel(self._target, self._api_key) as channel:
                     await stream.run(channel)
                 reason, told = "it ended the stream", 0.0
             except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:
@@ -133,7 +134,7 @@ class Network:
                     raise
                 reason, told = str(error), 0.0
                 if isinstance(error, grpc.aio.AioRpcError):
-                    reason, told = describe(error), told_to_wait(error)
+                    reason, told = describe(error, self._target), told_to_wait(error)
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:

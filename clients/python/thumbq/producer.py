@@ -48,8 +48,8 @@ class Producer:
     Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0) -> None:
-        self._calls = Calls(target, timeout)
+    def __init__(self, target: str, *, timeout: float = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, timeout, api_key)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:

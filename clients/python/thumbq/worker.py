@@ -48,6 +48,9 @@ class Worker:
     characters) defaults to host name and process id. When the worker stops, running handlers have `grace`
     seconds to finish; then they are cancelled and their jobs are released.
 
+    `api_key` is what a server asks for that other machines reach; without one, THUMBQ_API_KEY or the file that
+    THUMBQ_API_KEY_FILE names counts.
+
     An attempt fails when its handler has not ended after `time_limit` seconds.
     """
 
@@ -61,6 +64,7 @@ class Worker:
         grace: float = 25.0,
         time_limit: float = 3600.0,
         labels: Mapping[str, str] | None = None,
+        api_key: str | None = None,
     ) -> None:
         if concurrency < 1 or prefetch < 0 or concurrency + prefetch > 10_000:
             raise ValueError("concurrency must be 1 or more, prefetch 0 or more, and both together at most 10,000")
@@ -68,6 +72,7 @@ class Worker:
             raise ValueError("time_limit must be more than 0 seconds")
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}"
         self._target = target
+        self._api_key = api_key
         self._concurrency = concurrency
         self._prefetch = prefetch
         self._grace = grace
@@ -129,7 +134,7 @@ class Worker:
                 self._ended.set()
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
-        network = Network(self._target, self._hello, self._concurrency + self._prefetch)
+        network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key)
         slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
         progress = asyncio.create_task(_log_progress(slots, network))

@@ -59,7 +59,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
         response = queue_pb2.EnqueueJobsResponse()
-        async for piece in pieces(list(zip(answers, jobs, strict=True))):
+        async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
             response.jobs.extend(starmap(codec.enqueued, piece))
         return response
 

@@ -264,6 +264,20 @@ removals = Table(
     Column("due_at", Timestamp, server_default=NOW, nullable=False),
 )
 
+# API keys: the prefix is public, and the digest is the SHA-256 of the whole key.
+keys = Table(
+    "keys",
+    metadata,
+    Column("prefix", Text, primary_key=True),
+    Column("digest", LargeBinary, CheckConstraint("octet_length(digest) = 32"), nullable=False),
+    Column("role", Text, CheckConstraint("role IN ('worker', 'producer', 'viewer', 'admin')"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("last_used_at", Timestamp),
+    Column("revoked_at", Timestamp),
+)
+
 
 def create(connection: Connection) -> None:
     """Make everything that is described here in an empty database. The migrations do so step by step."""

@@ -32,8 +32,8 @@ class Client:
     While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
-        self._calls = Calls(target, plain.in_seconds(timeout))
+    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout), api_key)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
@@ -62,8 +62,8 @@ class Client:
     ) -> Answer:
         """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob.
 
-        What several callers ask for at the same time is sent together, over one stream. Raises Unsupported when the
-        server is too old for a kind or options.
+        What several callers ask for at the same time is sent together, over one stream.
+        Raises Unsupported when the server is too old for a kind or options.
         """
         request = Request(
             model_id=model_id,

@@ -155,8 +155,8 @@ class EnqueueStream:
                 self._refuse(caller, _CODES[exception.code], exception.message)
             elif not caller.answer.done():
                 outcome = answer.outcomes[place if len(answer.outcomes) > 1 else 0]
-                known = answer.kinds_known or None
-                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=known))
+                # Every server that has this stream knows kinds.
+                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=True))
                 self._backoff.reset()
 
     def _refuse(self, caller: _Caller, code: grpc.StatusCode, message: str) -> None:

@@ -209,9 +209,7 @@ class EnqueueJobResponse(_message.Message):
     job_id: _builtins.int
     outcome: Global___EnqueueOutcome.ValueType
     kinds_known: _builtins.bool
-    """True when the request named another kind than "Model", or options. A server of an older version, which overlooks them,
-    leaves it unset.
-    """
+    """True when the request named a kind or options. A server of an older version, which overlooks them, leaves it unset."""
     def __init__(
         self,
         *,
@@ -307,11 +305,8 @@ class EnqueueStreamResponse(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
-    KINDS_KNOWN_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Of the message that this answers."""
-    kinds_known: _builtins.bool
-    """The server knows kinds and options. One of an older version overlooks them, and leaves this unset."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """In the order of the jobs; 0 for a job that was not taken."""
@@ -331,11 +326,10 @@ class EnqueueStreamResponse(_message.Message):
         job_ids: _abc.Iterable[_builtins.int] | None = ...,
         outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
         exceptions: _abc.Iterable[Global___EnqueueException] | None = ...,
-        kinds_known: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "kinds_known", b"kinds_known", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ class SingleCalls:
         job, version = codec.read_new_job(request), codec.read_version(request)
         await self._queue.versions.write([version])
         (answer,) = await self._queue.enqueue([job])
-        return codec.enqueued(answer, job)
+        return codec.enqueued(answer, request)
 
     async def dequeue_job(self, request: queue_pb2.DequeueJobRequest) -> queue_pb2.DequeueJobResponse:
         """Claim one job."""

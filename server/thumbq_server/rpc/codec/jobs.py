@@ -7,7 +7,7 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import MODEL, ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
+from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
 from thumbq_server.domain.kinds import check_kind
 from thumbq_server.domain.model_versions import NewVersion
@@ -19,6 +19,7 @@ from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, time
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
 _JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
+ASSET_TYPE = "Model"
 OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
     EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
@@ -40,11 +41,14 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
-    has_options = request.HasField("options")
-    if not (request.kind or has_options or request.options_matter):
+    if not _names_kind_or_options(request):
         return job
-    options = read_options(request.options) if has_options else None
+    options = read_options(request.options) if request.HasField("options") else None
     return job._replace(kind=check_kind(request.kind), options=options, options_matter=request.options_matter)
+
+
+def _names_kind_or_options(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> bool:
+    return bool(request.kind) or request.HasField("options") or request.options_matter
 
 
 def read_version(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewVersion | None:
@@ -69,10 +73,10 @@ async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
     return new_jobs
 
 
-def enqueued(answer: Enqueued, job: NewJob) -> queue_pb2.EnqueueJobResponse:
+def enqueued(answer: Enqueued, request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> queue_pb2.EnqueueJobResponse:
     """Return the answer to a producer."""
     response = queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=OUTCOME[answer.outcome])
-    if job.kind != MODEL or job.options is not None or job.options_matter:
+    if _names_kind_or_options(request):
         response.kinds_known = True
     return response
 

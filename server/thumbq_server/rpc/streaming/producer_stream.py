@@ -119,7 +119,7 @@ class ProducerStream:
         self._outbox.relieved.set()
 
     async def _answer(self, request: Request) -> None:
-        answer = Response(number=request.number, job_ids=[0] * len(request.jobs), kinds_known=True)
+        answer = Response(number=request.number, job_ids=[0] * len(request.jobs))
         asked = _read(request, answer)
         try:
             await self._queue.versions.write([each.version for each in asked])

@@ -127,6 +127,7 @@ async def enqueue_and_claim(
     if claimed:
         lane.history.has_claimed(claimed[0].lease_seq, history)
     if created:
+        lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}

@@ -6,7 +6,7 @@ Columns are added and nothing else: no table is rewritten, and servers of an old
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 STEPS = """
 ALTER TABLE jobs ADD COLUMN kind text, ADD COLUMN options text;
