@@ -234,7 +234,9 @@ class WorkerStream:
         if credit > 0 and self._phase is Phase.OPEN:
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
-        if self._received > self._confirmed and (self._confirmation_due or self._heartbeat_due):
+        # A server that stops takes back what is not confirmed, although the worker goes on with it.
+        is_leaving = self._phase >= Phase.LEAVING
+        if self._received > self._confirmed and (self._confirmation_due or self._heartbeat_due or is_leaving):
             self._confirmation_due = False
             self._confirmed = self._received
             yield StreamJobsRequest(received=StreamJobsRequest.Received(number=self._confirmed))

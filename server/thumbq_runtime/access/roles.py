@@ -39,6 +39,7 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
     "thumbq.v1.QueueService": {
         "EnqueueJob": PRODUCERS,
         "EnqueueJobs": PRODUCERS,
+        "EnqueueStream": PRODUCERS,
         "DequeueJob": WORKERS,
         "DequeueJobs": WORKERS,
         "CompleteJob": WORKERS,
@@ -70,6 +71,7 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
         "RetryJob": PRODUCERS,
         "CancelJob": PRODUCERS,
         "CancelModelJobs": PRODUCERS,
+        "ForgetThumbnail": PRODUCERS,
         "ListDeadLetters": READERS,
         "RedriveDeadLetters": ADMINS,
         "PruneJobs": ADMINS,
