@@ -83,6 +83,7 @@ async def serving(
         await parts.queue.versions()
         await parts.keyring.look()
         _refuse_strangers(settings, parts.keyring)
+        observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)

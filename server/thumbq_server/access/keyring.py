@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple, NoReturn
 
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, is_prefix, make_key
-from thumbq_runtime.access.roles import Role
+from thumbq_runtime.access.roles import READERS, Role
 from thumbq_server.domain.keys import MOST_KEYS, KeyRecord, NoSuchKey, check_key_life, check_key_name
 from thumbq_server.domain.refusals import WrongState
 from thumbq_server.engine.outage import Outage, Unavailable
@@ -91,6 +91,13 @@ class Keyring:
         fingerprint = fingerprint_of(key)
         role = fingerprint and self.role_of(fingerprint)
         return Caller(role, fingerprint.prefix) if fingerprint and role else None
+
+    def may_read(self, key: str | None) -> bool:
+        """Return whether a caller that shows this key, or none, may read. Other threads may ask."""
+        if not self.needed:
+            return True
+        caller = self.caller_with(key) if key else None
+        return caller is not None and caller.role in READERS
 
     def role_of(self, fingerprint: Fingerprint) -> Role | None:
         """Return the role of a key, or None for one that is not valid, and note that it is used."""
