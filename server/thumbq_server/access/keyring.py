@@ -21,10 +21,14 @@ _LOOK_SECONDS = 1.0
 
 
 class Caller(NamedTuple):
-    """Who calls. `prefix` names its key, and is empty for a gateway and for callers without a key."""
+    """Who calls. `prefix` names its key, and is empty for a gateway and for callers without a key.
+
+    `certificate` is the name in the certificate of a caller that has shown no key.
+    """
 
     role: Role
     prefix: str = ""
+    certificate: str = ""
 
 
 NOBODY = Caller(Role.NOBODY)
@@ -108,7 +112,7 @@ class Keyring:
         if caller.prefix:
             record = self._valid.get(caller.prefix)
             return record is not None and not _has_expired(record)
-        return caller is GATEWAY or not self.needed
+        return caller is GATEWAY or bool(caller.certificate) or not self.needed
 
     async def create(self, role: Role, name: str, life: timedelta | None) -> tuple[KeyRecord, str]:
         """Make a key. Return it as the database knows it, and its text. Raises Refused."""
