@@ -6,7 +6,7 @@ GENERATED := clients/python/thumbq/v1
 PROTOCOL_COMMENTS := gateway/thumbq_gateway/openapi/comments.json
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
-NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker)
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker examples/node)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
@@ -91,6 +91,10 @@ bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs
 .PHONY: bench-smoke
 bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows and WAL with the expected ones
 	$(VENV)/bin/python -m bench smoke $(ARGS)
+
+.PHONY: flood
+flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the callers of another (4 minutes)
+	$(VENV)/bin/python -m bench.flood $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7

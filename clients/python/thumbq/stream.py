@@ -42,6 +42,13 @@ _Call = grpc.aio.StreamStreamCall[StreamJobsRequest, StreamJobsResponse]
 class ServerSilent(Exception):
     """The server sent nothing for three heartbeat intervals."""
 
+    def __str__(self) -> str:
+        return "it says nothing"
+
+
+class ServerTooOld(Exception):
+    """The server does not know what the worker cannot do without."""
+
 
 class Phase(IntEnum):
     """The phase of a stream; the stream goes from one to a later one, never back.
@@ -178,6 +185,9 @@ class WorkerStream:
             self._look_later(self._newest)
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
+        if self._hello.kinds and not welcome.kinds:
+            named = ", ".join(self._hello.kinds)
+            raise ServerTooOld(f"the server does not know kinds of jobs, and cannot send {named} alone: upgrade it")
         resumed = set(welcome.resumed_lease_tokens)
         self._slots.lose([token for token in self._slots.held if token not in resumed], "the connection was broken")
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):

@@ -2,15 +2,20 @@
 
 import platform
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
+from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.addresses import bare
+from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.tls.certificates import Certificates
 from thumbq_server.domain.job import Verdict
 from thumbq_server.domain.operations import Condition, Depth, Durations
+from thumbq_server.metrics.listener import listening
 from thumbq_server.metrics.observer import Observer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
@@ -22,23 +27,33 @@ class Counters(Observer):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._show = make_wsgi_app(self.registry)
+        self._admits: Callable[[str | None], bool] = lambda _key: False
         self._describe_queue()
         self._describe_work()
         self._describe_server()
 
     @contextmanager
-    def serving(self, host: str, port: int) -> Iterator[int]:
+    def serving(self, host: str, port: int, certificates: Certificates | None = None) -> Iterator[int]:
         """Answer Prometheus on the port that is yielded. Raises OSError.
 
         A thread of its own does so, which answers while the event loop is busy.
         """
-        server, thread = start_http_server(port, bare(host) or "0.0.0.0", self.registry)  # noqa: S104 - as for gRPC
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        address = bare(host) or "0.0.0.0"  # noqa: S104 - as for gRPC
+        with listening(address, port, self._door, certificates) as chosen:
+            yield chosen
+
+    def admit_only(self, admits: Callable[[str | None], bool]) -> None:
+        """Show the metrics to callers whose key, or None, is admitted. Before that they are shown to none."""
+        self._admits = admits
+
+    def _door(self, request: dict[str, Any], begin: Callable[..., Any]) -> Iterable[bytes]:
+        key = presented_key(lambda name: request.get(f"HTTP_{name.upper().replace('-', '_')}"))
+        if self._admits(key):
+            shown: Iterable[bytes] = self._show(request, begin)
+            return shown
+        begin("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
+        return [b"This needs an API key.\n"]
 
     def called(self, rpc: str, status: str, seconds: float) -> None:
         """Count a unary call."""
@@ -48,6 +63,10 @@ class Counters(Observer):
     def streams(self, rpc: str, change: int) -> None:
         """Count open streams."""
         self._streams.labels(rpc).inc(change)
+
+    def refused(self, kind: Kind) -> None:
+        """Count a call that came too often."""
+        self._refused.labels(kind).inc()
 
     def batch(self, verb: str, size: int) -> None:
         """Count the jobs of a statement."""
@@ -126,11 +145,18 @@ class Counters(Observer):
         )
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
         self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
+        self._refused = self._counter(
+            "refused", "Calls that were refused because they came too often, by what they counted as.", "kind"
+        )
+        for kind in Kind:
+            self._refused.labels(kind)
         self._call_seconds = self._histogram(
             "rpc_seconds", "Time of unary calls, those that wait for a job included.", _SECONDS, "rpc"
         )
         self._streams = self._gauge(
-            "streams", "Open streams: StreamJobs of workers, Subscribe and WatchQueue of subscribers.", "rpc"
+            "streams",
+            "Open streams: StreamJobs of workers, EnqueueStream of producers, Subscribe and WatchQueue of subscribers.",
+            "rpc",
         )
 
     def _describe_server(self) -> None:

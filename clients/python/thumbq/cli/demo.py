@@ -54,7 +54,10 @@ def demo(
     ] = HTTP_PORT.default,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help=GRPC_PORT.sentence)] = GRPC_PORT.default,
 ) -> None:
-    """Watch thumbnails of sample models appear in a browser; Ctrl-C ends it."""
+    """Watch thumbnails of sample models appear in a browser; Ctrl-C ends it.
+
+    Example: thumbq demo --once
+    """
     from thumbq.render.system_libraries import advice, missing_libraries
 
     try:
@@ -170,7 +173,7 @@ async def _service(
         output = ""
         try:
             async with asyncio.timeout(START_LIMIT):
-                while not (found := re.search(r"(http://\S+)[\s\S]*gRPC +(\S+)\n", output)):
+                while not (found := re.search(r"(https?://\S+)[\s\S]*gRPC +(\S+)\n", output)):
                     if not (line := await process.stdout.readline()):
                         raise DemoFailed(f"The service did not start:\n{_last_lines(folder, 'service')}")
                     output += line.decode()

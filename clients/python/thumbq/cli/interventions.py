@@ -1,4 +1,4 @@
-"""`thumbq cancel` and `thumbq retry`: correct what happens to jobs."""
+"""`thumbq cancel`, `thumbq retry` and `thumbq forget`: correct what happens to jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import typer
 from thumbq.cli.errors import fail, run
 from thumbq.cli.jobs import Status
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.cli.progress import progress_bar
 from thumbq.connection import open_channel
 from thumbq.producer import Producer
 from thumbq.v1.admin_pb2 import (
     CancelJobRequest,
     CancelJobsRequest,
     CancelModelJobsRequest,
+    ForgetThumbnailRequest,
+    GetStatsRequest,
     RedriveDeadLettersRequest,
     RetryJobRequest,
 )
@@ -54,6 +57,19 @@ def cancel(
         run(server, _cancel_all(server, [JobStatus.Value(f"JOB_STATUS_{name}") for name in names]))
     else:
         run(server, _cancel(server, job_ids or [], model_id))
+
+
+def forget(
+    model_ids: Annotated[list[int], typer.Argument(metavar="MODEL...", max=LARGEST_ID, help="Ids of models.")],
+    yes: Annotated[bool, _YES] = False,
+    server: Server = LOCAL,
+) -> None:
+    """Delete all that is known of models: their jobs, the history of these, and their pictures.
+
+    Example: thumbq forget 42 --yes
+    """
+    _ask(f"Delete jobs and pictures of {'this model' if len(model_ids) == 1 else 'these models'} for ever?", yes)
+    run(server, _forget(server, model_ids))
 
 
 def retry(
@@ -97,15 +113,28 @@ async def _cancel(server: str, job_ids: list[int], model_id: int | None) -> None
             typer.echo(f"Model {model_id} has no job that waits or is being processed.")
 
 
+async def _forget(server: str, model_ids: list[int]) -> None:
+    async with open_channel(server) as channel:
+        admin = AdminServiceStub(channel)
+        for model_id in model_ids:
+            answer = await admin.ForgetThumbnail(ForgetThumbnailRequest(model_id=model_id), timeout=_TIMEOUT)
+            jobs, pictures = len(answer.job_ids), answer.pictures
+            typer.echo(
+                f"Model {model_id} is forgotten: {jobs} {'job' if jobs == 1 else 'jobs'} and {pictures}"
+                f" {'picture' if pictures == 1 else 'pictures'} deleted."
+            )
+
+
 async def _cancel_all(server: str, statuses: list[JobStatus.ValueType]) -> None:
     count = 0
     async with open_channel(server) as channel, Producer(server, timeout=_TIMEOUT) as producer:
         admin = AdminServiceStub(channel)
-        for status in statuses:
-            found = [job.id async for job in producer.jobs(status=status)]
+        found = [job.id for status in statuses async for job in producer.jobs(status=status)]
+        with progress_bar("cancelled", len(found)) as advance:
             for start in range(0, len(found), _STEP):
                 request = CancelJobsRequest(job_ids=found[start : start + _STEP])
                 count += len((await admin.CancelJobs(request, timeout=_TIMEOUT)).job_ids)
+                advance(len(request.job_ids))
     typer.echo(f"{_jobs(count)} cancelled.")
 
 
@@ -121,12 +150,16 @@ async def _redrive(server: str, request: RedriveDeadLettersRequest) -> None:
     count = 0
     async with open_channel(server) as channel:
         admin = AdminServiceStub(channel)
-        while True:
-            answer = await admin.RedriveDeadLetters(request, timeout=_TIMEOUT)
-            count += answer.redriven
-            if not answer.next_page_token:
-                break
-            request.page_token = answer.next_page_token
+        # How many match a reason is known only when all were looked at.
+        total = (await admin.GetStats(GetStatsRequest(), timeout=_TIMEOUT)).failed if request.all else None
+        with progress_bar("started again", total) as advance:
+            while True:
+                answer = await admin.RedriveDeadLetters(request, timeout=_TIMEOUT)
+                count += answer.redriven
+                advance(answer.redriven)
+                if not answer.next_page_token:
+                    break
+                request.page_token = answer.next_page_token
     typer.echo(f"{_jobs(count)} waiting for a worker again.")
 
 

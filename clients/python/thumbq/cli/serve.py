@@ -17,7 +17,9 @@ from thumbq_runtime import settings
 from thumbq_runtime.declaration import Setting
 
 # The modules of each extra, by the names under which they are imported.
-_SERVER: dict[str, tuple[str, ...]] = {"server": ("sqlalchemy", "asyncpg", "alembic", "grpc_health", "grpc_reflection")}
+SERVER_MODULES: dict[str, tuple[str, ...]] = {
+    "server": ("sqlalchemy", "asyncpg", "alembic", "grpc_health", "grpc_reflection")
+}
 _GATEWAY: dict[str, tuple[str, ...]] = {"gateway": ("aiohttp",)}
 
 
@@ -32,9 +34,11 @@ def serve(
     """Run the whole service: database, server and gateway.
 
     With DATABASE_URL (or THUMBQ_DATABASE_URL, or either with _FILE) it uses that PostgreSQL, else its own.
+
+    Example: thumbq serve --data-dir thumbq-data --processes 2
     """
-    _require(_SERVER | _GATEWAY)
-    _become(
+    require(SERVER_MODULES | _GATEWAY)
+    become(
         "thumbq_launcher",
         {
             settings.DATA_DIR: data_dir,
@@ -49,9 +53,12 @@ def serve(
 
 
 def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = False) -> None:
-    """Run the gRPC server alone, on the PostgreSQL that DATABASE_URL names."""
-    _require(_SERVER)
-    _become(
+    """Run the gRPC server alone, on the PostgreSQL that DATABASE_URL names.
+
+    Example: thumbq server --grpc-port 50051
+    """
+    require(SERVER_MODULES)
+    become(
         "thumbq_server",
         {settings.GRPC_HOST: host, settings.GRPC_PORT: grpc_port, settings.INSECURE: 1 if insecure else None},
     )
@@ -60,9 +67,12 @@ def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = F
 def gateway(
     http_port: HttpPort = None, host: Host = None, server: GatewaysServer = None, insecure: Insecure = False
 ) -> None:
-    """Run the page and the JSON API alone, in front of a server."""
-    _require(_GATEWAY)
-    _become(
+    """Run the page and the JSON API alone, in front of a server.
+
+    Example: thumbq gateway --server queue.example:50051
+    """
+    require(_GATEWAY)
+    become(
         "thumbq_gateway",
         {
             settings.HTTP_HOST: host,
@@ -73,7 +83,7 @@ def gateway(
     )
 
 
-def _require(extras: Mapping[str, tuple[str, ...]]) -> None:
+def require(extras: Mapping[str, tuple[str, ...]]) -> None:
     """Exit with the command that installs them when modules of the extras are missing."""
     missing = [extra for extra, modules in extras.items() if not all(map(importlib.util.find_spec, modules))]
     if missing:
@@ -82,8 +92,10 @@ def _require(extras: Mapping[str, tuple[str, ...]]) -> None:
         raise typer.Exit(1)
 
 
-def _become(module: str, chosen: Mapping[Setting[object], object]) -> NoReturn:
+def become(module: str, chosen: Mapping[Setting[object], object], *arguments: str) -> NoReturn:
     """Replace this process by the module's, which keeps its number, its terminal and its signals."""
     variables = {setting.variable: str(value) for setting, value in chosen.items() if value is not None}
+    # gRPC logs every failed handshake of a stranger, which it would be easy to fill a disk with.
+    environment = {"GRPC_VERBOSITY": "ERROR"} | os.environ | variables
     # -P: a file in the current folder must not be imported in place of a library.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module], os.environ | variables)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)

@@ -1,16 +1,17 @@
 """The schema, as a line of revisions."""
 
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 from alembic import command
-from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from thumbq_server.storage.migrations.state import SchemaState, State, mark, read_state, scripts
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.session_settings import PLAIN
@@ -20,12 +21,24 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 _ADVISORY_LOCK = 0x7468756D6271
 
 
-async def upgrade(dsn: str, revision: str = "head") -> None:
-    """Bring the database to a revision. Any number of servers may do so at once.
+async def upgrade(dsn: str, revision: str = "head") -> SchemaState:
+    """Bring the database to a revision, and return how it was before. Any number of servers may do so at once.
 
-    Raises Unsuitable when it cannot be brought there, Unavailable when PostgreSQL goes away meanwhile.
+    Newer tables that this version works with stay as they are. Raises Unsuitable when it does not, or when the tables
+    cannot be made, Unavailable when PostgreSQL goes away meanwhile.
     """
+    async with _connected(dsn) as connection:
+        return await connection.run_sync(_upgrade, revision)
 
+
+async def schema_state(dsn: str) -> SchemaState:
+    """Return how the tables stand to this version. Raises Unavailable when PostgreSQL goes away meanwhile."""
+    async with _connected(dsn) as connection:
+        return await connection.run_sync(read_state)
+
+
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
     async def connect() -> asyncpg.Connection:
         return await hosts_of(dsn).connect(PLAIN)
 
@@ -33,9 +46,9 @@ async def upgrade(dsn: str, revision: str = "head") -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, revision)
+            yield connection
     except CommandError as error:
-        raise Unsuitable(f"The tables in the database belong to another version of thumbq: {error}.") from error
+        raise Unsuitable(f"The tables of thumbq cannot be made or renewed: {error}.") from error
     except DBAPIError as error:
         cause = error.orig.__cause__ if error.orig else None
         if isinstance(cause, AWAY):
@@ -45,10 +58,14 @@ async def upgrade(dsn: str, revision: str = "head") -> None:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def _upgrade(connection: Connection, revision: str) -> SchemaState:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    before = read_state(connection)
+    if before.state is State.TOO_NEW:
+        raise Unsuitable(before.sentence)
+    if not before.fits:
+        config = scripts()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        mark(connection)
+    return before

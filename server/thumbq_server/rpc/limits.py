@@ -1,0 +1,170 @@
+"""Stands before every method: callers that call too often are refused, and told when to come back."""
+
+import inspect
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+
+from thumbq_runtime.access.api_keys import presented_key
+from thumbq_runtime.limits.callers import Network, is_within, site_of
+from thumbq_runtime.limits.calls import POLLS, kind_of
+from thumbq_runtime.limits.rates import Kind, Rates, TooOften
+from thumbq_server.access.keyring import GATEWAY, Keyring
+
+Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
+_OURS = "/thumbq."  # health checks and reflection are not counted
+_TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
+_STREAMS_AGAIN = 5.0  # seconds until one of an address's streams may have ended
+
+
+class Limits(grpc.aio.ServerInterceptor):
+    """Counts calls by the caller's key, or else by its address, and polls by the worker too.
+
+    Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
+    """
+
+    def __init__(self, rates: Rates, gateways: tuple[Network, ...], most_streams: int, keyring: Keyring) -> None:
+        self._rates = rates
+        self._keyring = keyring
+        self._gateways = gateways
+        self._most_streams = most_streams
+        self._streams: Counter[str] = Counter()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the method with the count before it."""
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
+        serve = getattr(handler, kind)
+        counted: Any
+        if inspect.isasyncgenfunction(serve):
+            counted = self._generator(serve)
+        elif handler.request_streaming or handler.response_streaming:
+            counted = self._stream(method.rpartition("/")[2], serve)
+        else:
+            counted = self._call(method.rpartition("/")[2], serve)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        made: Handler = make(
+            counted,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return made
+
+    def _call(self, rpc: str, serve: Any) -> Any:
+        kind = kind_of(rpc)
+        if rpc in POLLS:
+            return self._poll(serve)
+        if rpc == "CallTogether":
+            return self._together(serve)
+        if kind is None:
+            return serve
+
+        async def call(request: Any, context: Any) -> Any:
+            if caller := self._caller(context):
+                await self._rates.admit((kind, caller))
+            return await serve(request, context)
+
+        return call
+
+    def _poll(self, serve: Any) -> Any:
+        async def poll(request: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if not caller:
+                return await serve(request, context)
+            counted = (Kind.WORKER_POLLS, f"{caller} {request.worker_id[:200]}"), (Kind.POLLS, caller)
+            await self._rates.admit(*counted)
+            answer = await serve(request, context)
+            if answer.ListFields():
+                self._rates.give_back(*counted)
+            return answer
+
+        return poll
+
+    def _together(self, serve: Any) -> Any:
+        async def together(request: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if not caller:
+                return await serve(request, context)
+            kinds = [_TOGETHER.get(call.WhichOneof("call") or "") for call in request.calls]
+            await self._rates.admit(*((kind, caller) for kind in kinds if kind))
+            response = await serve(request, context)
+            with_job = sum(answer.dequeue_job.HasField("job") for answer in response.answers)
+            self._rates.give_back(*[(Kind.POLLS, caller)] * with_job)
+            return response
+
+        return together
+
+    def _stream(self, rpc: str, serve: Any) -> Any:
+        async def stream(requests: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if caller:
+                await self._rates.admit((Kind.READS, caller))
+                if rpc == "EnqueueStream":
+                    requests = self._at_its_rate(requests, caller)
+            with self._counted(caller):
+                return await serve(requests, context)
+
+        return stream
+
+    async def _at_its_rate(self, requests: AsyncIterator[Any], caller: str) -> AsyncIterator[Any]:
+        """Yield requests no faster than the caller may enqueue: it waits until they are read."""
+        async for request in requests:
+            await self._rates.pace(Kind.ENQUEUES, caller)
+            yield request
+
+    def _generator(self, serve: Any) -> Any:
+        async def generator(request: Any, context: Any) -> AsyncIterator[Any]:
+            caller = self._caller(context)
+            if caller:
+                await self._rates.admit((Kind.READS, caller))
+            with self._counted(caller):
+                async with aclosing(serve(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+
+        return generator
+
+    @contextmanager
+    def _counted(self, caller: str) -> Iterator[None]:
+        if not caller:
+            yield
+            return
+        if self._streams[caller] >= self._most_streams:
+            self._rates.note(Kind.STREAMS, caller)
+            raise TooOften(Kind.STREAMS, _STREAMS_AGAIN)
+        self._streams[caller] += 1
+        try:
+            yield
+        finally:
+            self._streams[caller] -= 1
+            if not self._streams[caller]:
+                del self._streams[caller]
+
+    def _caller(self, context: Any) -> str:
+        """Return whom a call counts for; "" when it is not counted."""
+        family, _, rest = context.peer().partition(":")
+        if family == "unix":
+            return ""
+        address = unquote(rest.rpartition(":")[0])
+        if is_within(address, self._gateways):
+            return ""
+        key = presented_key(dict(context.invocation_metadata() or ()).get)
+        caller = self._keyring.caller_with(key) if key else None
+        if caller == GATEWAY:
+            return ""
+        return f"key {caller.prefix}" if caller else site_of(address)
+
+
+def _word(is_stream: bool) -> str:
+    return "stream" if is_stream else "unary"
