@@ -1,5 +1,6 @@
 """Values and messages: right ones, odd ones and wrong ones, drawn from the descriptors of the protocol."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,8 +58,12 @@ class Values:
     def _fill(self, message: Message, each: FieldDescriptor, depth: int) -> None:
         container = getattr(message, each.name)
         if each.message_type is not None and each.message_type.GetOptions().map_entry:
+            value = each.message_type.fields_by_name["value"]
             for _ in range(self._count()):
-                container[self.text("label")] = self.text("label")
+                if value.message_type is None:
+                    container[self.text("label")] = self.scalar(value)
+                else:
+                    container[self.text("label")].CopyFrom(self.message(value.message_type, depth + 1))
         elif each.is_repeated and each.message_type is not None:
             container.extend(self.message(each.message_type, depth + 1) for _ in range(self._count()))
         elif each.is_repeated:
@@ -79,6 +84,9 @@ class Values:
             FieldDescriptor.CPPTYPE_STRING: self.text,
             FieldDescriptor.CPPTYPE_INT64: lambda name: self.integer(name, _ODD_LONGS),
             FieldDescriptor.CPPTYPE_INT32: lambda name: self.integer(name, _ODD_INTEGERS),
+            FieldDescriptor.CPPTYPE_DOUBLE: lambda _: self.chance.choice(
+                [0.0, 1.5, -1e308, 2.0**53 + 2, math.inf, math.nan]
+            ),
             FieldDescriptor.CPPTYPE_BOOL: lambda _: self.chance.random() < 0.5,
             FieldDescriptor.CPPTYPE_ENUM: lambda _: self.chance.choice([0, 1, 2, 3, 4, 5, 99, -1]),
         }
