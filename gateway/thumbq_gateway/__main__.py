@@ -3,11 +3,11 @@
 import os
 import resource
 
-import uvloop
 from pydantic import ValidationError
 
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
+from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import is_loopback, joined
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
@@ -32,7 +32,7 @@ def main() -> None:
             )
     _allow_many_connections()
     try:
-        uvloop.run(run(settings))
+        event_loop.run(run(settings))
     except InvalidCertificate as problem:
         refuse("gateway", problem)
     except OSError as error:
