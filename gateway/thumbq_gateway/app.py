@@ -10,7 +10,14 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
+from thumbq.keyed_channel import KeyedChannel
+from thumbq.tls import channel_to
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway.access.callers import Callers
+from thumbq_gateway.access.door import Door, note_begin
+from thumbq_gateway.access.session import Session
+from thumbq_gateway.access.table import roles_of_routes
+from thumbq_gateway.access.unkeyed import JobsInWork
 from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
@@ -77,6 +84,7 @@ class Parts:
     metrics: Metrics
     bodies: Bodies
     limits: Calls
+    callers: Callers
     table: Table
     together: Together
     transcoder: Transcoder
@@ -86,12 +94,17 @@ class Parts:
     forwarder: Forwarder
     hubs: SignalR
 
+    async def aclose(self) -> None:
+        """Close what was opened while the parts were made."""
+        await self.forwarder.aclose()
+
 
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
     limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
+    callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -103,7 +116,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
-    forwarder = Forwarder(verify=settings.upstream_verify)
+    forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
         queue_relay,
@@ -120,6 +133,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         metrics=metrics,
         bodies=bodies,
         limits=limits,
+        callers=callers,
         table=table,
         together=together,
         transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
@@ -149,7 +163,11 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         exempt=exempt,
     )
     limit = parts.limits.middleware(parts.transcoder.rpcs())
-    app = web.Application(middlewares=[answer_errors, guard, limit])
+    unkeyed = JobsInWork(channel).routes() | parts.hubs.negotiated()
+    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles())
+    app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
+    app.on_response_prepare.append(note_begin)
+    app.add_routes(Session(parts.callers, parts.bodies).routes())
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
@@ -179,22 +197,29 @@ def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.Ro
     return [*routes, web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
 
 
+def _channel(settings: Settings) -> grpc.aio.Channel:
+    channel = channel_to(settings.server, _CHANNEL_OPTIONS, settings.tls())
+    secret = settings.secret_of_gateways()
+    return KeyedChannel(channel, secret) if secret else channel
+
+
 @asynccontextmanager
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
     """Run a gateway and yield its port. `broken` is set when it cannot continue. Raises InvalidCertificate, OSError."""
     certificates = settings.certificates()
     warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
-    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
-        parts = build(settings, channel)
+    async with _channel(settings) as channel, aclosing(build(settings, channel)) as parts:
+        if not settings.tls_client_roles:
+            await parts.callers.refuse_strangers()
         app = register(parts, settings, channel)
         vital = (
+            parts.callers.run(),
             parts.upstream.run(),
             parts.fanout.beat(parts.upstream.head),
             watch_loop(parts.metrics.process.loop_lag.observe),
             *parts.hubs.duties(),
         )
         async with (
-            aclosing(parts.forwarder),
             duties.running(*vital, failure="gateway.broken", broken=broken),
             _listening(app, parts, settings, certificates) as port,
         ):

@@ -7,7 +7,10 @@ from typing import Annotated, Self
 from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from thumbq.tls import Tls
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.tls.settings import TlsSettings
@@ -24,11 +27,16 @@ class Settings(TlsSettings):
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
+    ca: Path | None = shared.CA.field()
+    cert: Path | None = shared.CERT.field()
+    key: Path | None = shared.KEY.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
     rate_of_polls: float = shared.RATE_OF_POLLS.field()
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
     rate_of_reads: float = shared.RATE_OF_READS.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
     hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
@@ -116,9 +124,26 @@ class Settings(TlsSettings):
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
 
+    def exposed_host(self) -> str | None:
+        """Return the address at which other machines reach this gateway, unless their network is trusted."""
+        hosts = [host for host in (self.http_host, self.peer_host) if host is not None and not is_loopback(host)]
+        return hosts[0] if hosts and not self.insecure else None
+
+    def needs_callers_to_prove(self) -> bool:
+        """Return whether callers have to show who they are, whatever the server says of keys."""
+        return self.exposed_host() is not None or bool(self.tls_client_roles)
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what this gateway shows the server. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
+
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""
         return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
+
+    def tls(self) -> Tls:
+        """Return whom the gateway trusts as a client, and what it shows."""
+        return Tls(self.ca, self.cert, self.key)
 
     def rates(self) -> dict[Kind, float]:
         """Return how often a caller may call."""

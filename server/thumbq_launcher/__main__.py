@@ -26,6 +26,8 @@ from thumbq_runtime.lifecycle import on_signals
 from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import (
     DATABASE_URL,
+    GATEWAY_SECRET,
+    GATEWAY_SECRET_FILE,
     GRPC_HOST,
     GRPC_PORT,
     GRPC_SOCKET,
@@ -105,6 +107,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     }
     if not HUB_SECRET.read(environment) and not HUB_SECRET_FILE.read(environment):
         environment[HUB_SECRET.variable] = secrets.token_hex(32)
+    if not GATEWAY_SECRET.read(environment) and not GATEWAY_SECRET_FILE.read(environment):
+        environment[GATEWAY_SECRET.variable] = secrets.token_hex(32)
     # -P: a file in the current folder must not be imported in place of a library.
     python = [sys.executable, "-P", "-m"]
 

@@ -31,6 +31,13 @@ _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=
 _RATE = Kind("a number that is not negative", float, minimum=0)
 _SECONDS = Kind("a positive number of seconds", float, above=0)
 
+CA = Setting[Path | None](
+    ("THUMBQ_CA",),
+    _PATH,
+    None,
+    "Authorities of servers that are trusted, in PEM, for addresses with grpcs:// or https://.",
+)
+CERT = Setting[Path | None](("THUMBQ_CERT",), _PATH, None, "Certificate that is shown to a server that asks, in PEM.")
 DATA_DIR = Setting(
     ("THUMBQ_DATA_DIR",),
     _PATH,
@@ -73,7 +80,24 @@ HUB_SECRET = Setting[str | None](
 HUB_SECRET_FILE = Setting[Path | None](
     ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
+API_KEY = Setting[str | None](
+    ("THUMBQ_API_KEY",), _TEXT, None, "Key that the command line, the worker and the Python SDK show the server."
+)
+API_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_API_KEY_FILE",), _PATH, None, "File that holds the key, as container platforms pass secrets."
+)
+GATEWAY_SECRET = Setting[str | None](
+    ("THUMBQ_GATEWAY_SECRET",),
+    _TEXT,
+    None,
+    "Shows the server that its caller is a gateway, which has checked the API key of its own caller: the same for"
+    " servers and gateways, and 32 characters or more. Without one, `thumbq serve` makes one.",
+)
+GATEWAY_SECRET_FILE = Setting[Path | None](
+    ("THUMBQ_GATEWAY_SECRET_FILE",), _PATH, None, "File that holds the secret of the gateways."
+)
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
+KEY = Setting[Path | None](("THUMBQ_KEY",), _PATH, None, "Private key of that certificate, in PEM, without a password.")
 METRICS_PORT = Setting[int | None](
     ("THUMBQ_METRICS_PORT",),
     _PORT,
@@ -122,7 +146,8 @@ SERVER = Setting(
     ("THUMBQ_SERVER",),
     _TEXT,
     "127.0.0.1:50051",
-    "Address of the server's gRPC API; several as ipv4:10.0.0.1:50051,10.0.0.2:50051.",
+    "Address of the server's gRPC API, with TLS as grpcs://queue.example:50051; several without TLS as"
+    " ipv4:10.0.0.1:50051,10.0.0.2:50051.",
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
@@ -140,6 +165,13 @@ TLS_CLIENT_CA_FILE = Setting[Path | None](
     None,
     "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
     " takes both.",
+)
+TLS_CLIENT_ROLES = Setting(
+    ("THUMBQ_TLS_CLIENT_ROLES",),
+    _TEXT,
+    "",
+    'Roles of clients by the names in their certificates, as "render-*=worker,ci=producer"; they need no API key.'
+    " The first that fits counts. From then on every caller needs a role.",
 )
 TLS_KEY_FILE = Setting[Path | None](
     ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."

@@ -8,7 +8,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from thumbq_runtime import event_loop
-from thumbq_runtime.addresses import CannotListen, is_loopback
+from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
@@ -40,16 +40,11 @@ def _settings() -> Settings:
     try:
         settings = Settings()
         settings.dsn()
+        settings.secret_of_gateways()
     except ValidationError as error:
         refuse("server", sentence_about(error))
     except (ValueError, OSError) as error:
         refuse("server", error)
-    if not is_loopback(settings.grpc_host) and not settings.insecure:
-        refuse(
-            "server",
-            f"refusing to listen on {settings.grpc_host or 'every address'} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted",
-        )
     return settings
 
 

@@ -6,6 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.tls.settings import TlsSettings
@@ -26,6 +28,8 @@ class Settings(TlsSettings):
     # How many servers use the same database.
     processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
@@ -116,6 +120,18 @@ class Settings(TlsSettings):
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
+
+    def needs_keys(self) -> bool:
+        """Return whether callers have to show who they are before there is any key.
+
+        So it is where other machines reach this server on a network that is not trusted, and where certificates have
+        roles.
+        """
+        return bool(self.tls_client_roles) or (not self.insecure and not is_loopback(self.grpc_host))
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what gateways show instead of a key. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
 
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""

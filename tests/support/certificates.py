@@ -46,6 +46,11 @@ class Certificates:
             context.load_cert_chain(path, path.with_suffix(".key"))
         return context
 
+    def of_server(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
+        return context
+
 
 async def shown_serial(port: int, context: ssl.SSLContext) -> int:
     """Return the serial number of the certificate that a listener shows in a new handshake."""

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
+from thumbq.client.kinds import check_kinds_known
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
     EnqueueJobsRequest,
@@ -47,8 +48,8 @@ class Producer:
     Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0) -> None:
-        self._calls = Calls(target, timeout)
+    def __init__(self, target: str, *, timeout: float = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, timeout, api_key)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
@@ -75,6 +76,7 @@ class Producer:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
             if progress:
                 progress(len(enqueued))
@@ -83,6 +85,7 @@ class Producer:
     async def enqueue_one(self, job: NewJob) -> Enqueued:
         """Enqueue one job. Those of calls that come together are sent together, over one stream. Raises InvalidJob."""
         response = await self._stream.enqueue(job)
+        check_kinds_known([job], [response])
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:

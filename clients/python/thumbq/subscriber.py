@@ -54,8 +54,10 @@ class Subscriber:
         model_ids: Iterable[int] = (),
         statuses: Iterable[ThumbnailStatus.ValueType] = (),
         after: str = "latest",
+        api_key: str | None = None,
     ) -> None:
         self._target = target
+        self._api_key = api_key
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
         self._link = Link(target)
@@ -64,7 +66,7 @@ class Subscriber:
         self.cursor = after
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target)
+        self._channel = open_channel(self._target, self._api_key)
         self._stub = NotificationServiceStub(self._channel)
         if self.cursor in ("", "latest"):
             self.cursor = await self._latest_cursor(self._stub)
@@ -112,4 +114,4 @@ class Subscriber:
     def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
         if error.code() not in _TRANSIENT:
             raise error_of(error, self._target) from None
-        return describe(error)
+        return describe(error, self._target)

@@ -40,7 +40,7 @@ class Operator:
     def __init__(self, database: Database, queue: Queue, views: Views) -> None:
         self._database = database
         self._lane = queue.extend_lane
-        self._dispatcher = queue.dispatcher
+        self._dispatcher = queue.dispatchers
         self._views = views
 
     async def cancel(self, job_id: int) -> JobRecord:

@@ -1,5 +1,6 @@
 """QueueService: producers and workers."""
 
+from itertools import starmap
 from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
@@ -58,8 +59,8 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
         response = queue_pb2.EnqueueJobsResponse()
-        async for piece in pieces(answers):
-            response.jobs.extend(map(codec.enqueued, piece))
+        async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
+            response.jobs.extend(starmap(codec.enqueued, piece))
         return response
 
     async def EnqueueStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import os
+import stat
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -130,6 +132,45 @@ async def test_a_material_file_elsewhere_is_not_read(intake: Intake, own: Path):
     model = await intake.take_file(own / "7.obj")
     assert sorted(file.name for file in model.path.parent.iterdir()) == ["model.obj"]
     assert model.remarks == ("other.mtl, which the model refers to, is missing.",)
+
+
+@pytest.mark.parametrize(
+    "word", ["map_Kd", "map_Ka", "map_Ks", "map_Ns", "map_d", "map_bump", "bump", "disp", "decal", "refl"]
+)
+async def test_no_statement_of_a_material_leads_elsewhere(intake: Intake, own: Path, secret: Path, word: str):
+    (own / "7.obj").write_bytes(hostile.obj(""))
+    (own / "7.mtl").write_text(f"newmtl m\nKd 1 1 1\n{word} -bm 1 {secret}\n  {word.upper()}\t-clamp on {secret}\n")
+    model = await intake.take_file(own / "7.obj")
+    staged = {file.name: file.read_bytes() for file in model.path.parent.iterdir()}
+    # The material file itself is there under a name of ours, which nothing refers to.
+    assert set(staged) == {"model.obj", "model.mtl", "companion0.mtl"}
+    assert b"companion0" not in staged["model.obj"] + staged["model.mtl"]
+    assert str(secret.parent).encode() not in staged["model.mtl"]
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname.mtl", "file:///etc/hostname.mtl", "..\\other.mtl", "link.mtl"])
+async def test_a_material_file_is_the_folder_s_own(intake: Intake, own: Path, name: str):
+    (own.parent / "other.mtl").write_text("newmtl m\nKd 1 0 1\n")
+    (own / "link.mtl").symlink_to(own.parent / "other.mtl")
+    (own / "7.obj").write_bytes(hostile.obj("").replace(b"7.mtl", name.encode()))
+    model = await intake.take_file(own / "7.obj")
+    assert [file.name for file in model.path.parent.iterdir()] == ["model.obj"]
+    assert model.remarks
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/secret.png", "a/../../secret.png", "..\\secret.png", "link.png"])
+async def test_no_entry_of_an_archive_leads_elsewhere(intake: Intake, own: Path, secret: Path, name: str):
+    """An entry may have any name, and may be a link to any path: it is read within the archive, or not at all."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = (stat.S_IFLNK if name == "link.png" else stat.S_IFREG) << 16
+    with zipfile.ZipFile(own / "7.zip", "w") as archive:
+        archive.writestr("7.gltf", hostile.gltf(name))
+        archive.writestr(entry, str(secret))
+    model = await intake.take_file(own / "7.zip")
+    content = secret.read_bytes()
+    assert not [file.name for file in model.path.parent.iterdir() if content in file.read_bytes()]
+    assert sorted(file.name for file in own.parent.rglob("*") if file.is_file()) == ["7.zip", "secret.png"]
+    assert model.remarks
 
 
 async def test_a_model_may_refer_to_two_hundred_files(intake: Intake, own: Path):

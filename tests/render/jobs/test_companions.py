@@ -15,6 +15,7 @@ from tests.render.hostile import models as hostile
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.model_files import ModelUrls
+from thumbq.tls import Tls
 
 
 @dataclass
@@ -151,5 +152,5 @@ def _archive(folder: Path, entries: dict[str, bytes]) -> Path:
 
 async def _take(site: Site, intake: Intake, path: str, content: bytes) -> Model:
     site.files[path] = content
-    source = ModelUrls(f"{site.address}{path}?of={{model_hash}}")
+    source = ModelUrls(f"{site.address}{path}?of={{model_hash}}", Tls())
     return await source.take(intake, 7, hashlib.sha256(content).hexdigest())

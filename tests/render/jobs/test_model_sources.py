@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.support.certificates import Certificates
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake
 from thumbq.render.jobs.model_files import ModelFolder, ModelSource, ModelUrls, model_source
 from thumbq.render.jobs.thumbnails import ThumbnailFolder
+from thumbq.tls import Tls
 
 CUBE = (
     b"solid cube\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
@@ -63,6 +65,27 @@ async def test_a_folder_that_is_not_there_may_come_back(tmp_path: Path, intake: 
     await _refused(ModelFolder(tmp_path / "unmounted"), intake, message, retryable=True)
 
 
+async def test_models_come_from_a_server_with_a_private_authority(tmp_path: Path, intake: Intake):
+    certificates = Certificates(tmp_path / "tls")
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=CUBE)
+
+    app = web.Application()
+    app.router.add_get("/{model}/file.stl", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.of_server()).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}/{{model_id}}/file.stl"
+    try:
+        model = await ModelUrls(url, Tls(certificates.ca)).take(intake, 7, HASH)
+        assert model.path.stat().st_size == ONE_TRIANGLE
+        with pytest.raises(RenderFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await ModelUrls(url, Tls()).take(intake, 7, HASH)
+    finally:
+        await runner.cleanup()
+
+
 @pytest.fixture
 async def site() -> AsyncIterator[str]:
     """A web server with a model under two names, and all that can go wrong."""
@@ -96,7 +119,7 @@ async def site() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("template", ["/{model_id}/{model_id}.stl", "/{model_id}/file?of={model_hash}"])
 async def test_a_fetched_file_is_known_by_its_url_or_its_content(site: str, intake: Intake, template: str):
-    model = await ModelUrls(site + template).take(intake, 7, HASH)
+    model = await ModelUrls(site + template, Tls()).take(intake, 7, HASH)
     assert model.path.stat().st_size == ONE_TRIANGLE
     assert (model.format, model.path.suffix) == ("stl", ".stl")
 
@@ -113,11 +136,11 @@ async def test_a_fetched_file_is_known_by_its_url_or_its_content(site: str, inta
     ],
 )
 async def test_a_fetch_that_fails_says_why(site: str, intake: Intake, name: str, message: str, retryable: bool):
-    await _refused(ModelUrls(f"{site}/{{model_id}}/{name}"), intake, message, retryable)
+    await _refused(ModelUrls(f"{site}/{{model_id}}/{name}", Tls()), intake, message, retryable)
 
 
 async def test_a_server_that_is_away_may_come_back(intake: Intake, unused_tcp_port: int):
-    source = ModelUrls(f"http://127.0.0.1:{unused_tcp_port}/{{model_id}}")
+    source = ModelUrls(f"http://127.0.0.1:{unused_tcp_port}/{{model_id}}", Tls())
     await _refused(source, intake, "The model file could not be fetched", retryable=True)
 
 

@@ -54,7 +54,10 @@ def demo(
     ] = HTTP_PORT.default,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help=GRPC_PORT.sentence)] = GRPC_PORT.default,
 ) -> None:
-    """Watch thumbnails of sample models appear in a browser; Ctrl-C ends it."""
+    """Watch thumbnails of sample models appear in a browser; Ctrl-C ends it.
+
+    Example: thumbq demo --once
+    """
     from thumbq.render.system_libraries import advice, missing_libraries
 
     try:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thumbq.cli.enqueue_list import enqueue_list
 from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import out
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
@@ -33,9 +34,26 @@ def enqueue(
     ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="Higher first.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Render again even if the picture is there.")] = False,
+    listed: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LIST",
+            help="A list of jobs: CSV whose first line names the fields (modelId, modelHash, priority, ...), or else a"
+            " JSON object a line; - is standard input. An interrupted command goes on where it was.",
+        ),
+    ] = None,
     server: Server = LOCAL,
 ) -> None:
-    """Ask for thumbnails of model files, or of one model by its id and hash."""
+    """Ask for thumbnails of model files, of one model by its id and hash, or of all in a list.
+
+    Example: thumbq enqueue --from models.csv
+    """
+    if listed:
+        if files or model_hash or model_id or priority or force:
+            fail("--from takes everything from the list: give no files and no options of jobs beside it.")
+        run(server, enqueue_list(server, listed))
+        return
     if model_hash and not files:
         if model_id is None:
             fail("--hash needs the --model-id that it belongs to.")
@@ -44,7 +62,7 @@ def enqueue(
         ids = count(model_id) if model_id is not None else map(_id_from_name, files)
         models = [(number, _hash(file)) for number, file in zip(ids, files, strict=False)]
     else:
-        fail("Give either model files, or --model-id and --hash.")
+        fail("Give model files, --model-id and --hash, or --from with a list.")
     jobs = [NewJob(model_id=number, model_hash=text, priority=priority, force=force) for number, text in models]
     run(server, _enqueue(server, jobs))
 

@@ -9,6 +9,7 @@ import typer
 from thumbq.cli.errors import fail, run
 from thumbq.cli.jobs import Status
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.cli.progress import progress_bar
 from thumbq.connection import open_channel
 from thumbq.producer import Producer
 from thumbq.v1.admin_pb2 import (
@@ -16,6 +17,7 @@ from thumbq.v1.admin_pb2 import (
     CancelJobsRequest,
     CancelModelJobsRequest,
     ForgetThumbnailRequest,
+    GetStatsRequest,
     RedriveDeadLettersRequest,
     RetryJobRequest,
 )
@@ -127,11 +129,12 @@ async def _cancel_all(server: str, statuses: list[JobStatus.ValueType]) -> None:
     count = 0
     async with open_channel(server) as channel, Producer(server, timeout=_TIMEOUT) as producer:
         admin = AdminServiceStub(channel)
-        for status in statuses:
-            found = [job.id async for job in producer.jobs(status=status)]
+        found = [job.id for status in statuses async for job in producer.jobs(status=status)]
+        with progress_bar("cancelled", len(found)) as advance:
             for start in range(0, len(found), _STEP):
                 request = CancelJobsRequest(job_ids=found[start : start + _STEP])
                 count += len((await admin.CancelJobs(request, timeout=_TIMEOUT)).job_ids)
+                advance(len(request.job_ids))
     typer.echo(f"{_jobs(count)} cancelled.")
 
 
@@ -147,12 +150,16 @@ async def _redrive(server: str, request: RedriveDeadLettersRequest) -> None:
     count = 0
     async with open_channel(server) as channel:
         admin = AdminServiceStub(channel)
-        while True:
-            answer = await admin.RedriveDeadLetters(request, timeout=_TIMEOUT)
-            count += answer.redriven
-            if not answer.next_page_token:
-                break
-            request.page_token = answer.next_page_token
+        # How many match a reason is known only when all were looked at.
+        total = (await admin.GetStats(GetStatsRequest(), timeout=_TIMEOUT)).failed if request.all else None
+        with progress_bar("started again", total) as advance:
+            while True:
+                answer = await admin.RedriveDeadLetters(request, timeout=_TIMEOUT)
+                count += answer.redriven
+                advance(answer.redriven)
+                if not answer.next_page_token:
+                    break
+                request.page_token = answer.next_page_token
     typer.echo(f"{_jobs(count)} waiting for a worker again.")
 
 

@@ -20,12 +20,18 @@ def watch(
     ] = "latest",
     server: Server = LOCAL,
 ) -> None:
-    """Show notifications as they come, until Ctrl-C."""
+    """Show notifications as they come, until Ctrl-C.
+
+    Example: thumbq watch --model-id 42 --after earliest
+    """
     run(server, _watch(server, model_id or [], after))
 
 
 def health(server: Server = LOCAL) -> None:
-    """Say whether the server is ready for work. Exits with 0 if so, else 1."""
+    """Say whether the server is ready for work. Exits with 0 if so, else 1.
+
+    Example: thumbq health --server queue.example:50051
+    """
     run(server, _health(server))
 
 

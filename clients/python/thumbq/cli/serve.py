@@ -34,6 +34,8 @@ def serve(
     """Run the whole service: database, server and gateway.
 
     With DATABASE_URL (or THUMBQ_DATABASE_URL, or either with _FILE) it uses that PostgreSQL, else its own.
+
+    Example: thumbq serve --data-dir thumbq-data --processes 2
     """
     require(SERVER_MODULES | _GATEWAY)
     become(
@@ -51,7 +53,10 @@ def serve(
 
 
 def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = False) -> None:
-    """Run the gRPC server alone, on the PostgreSQL that DATABASE_URL names."""
+    """Run the gRPC server alone, on the PostgreSQL that DATABASE_URL names.
+
+    Example: thumbq server --grpc-port 50051
+    """
     require(SERVER_MODULES)
     become(
         "thumbq_server",
@@ -62,7 +67,10 @@ def server(grpc_port: GrpcPort = None, host: Host = None, insecure: Insecure = F
 def gateway(
     http_port: HttpPort = None, host: Host = None, server: GatewaysServer = None, insecure: Insecure = False
 ) -> None:
-    """Run the page and the JSON API alone, in front of a server."""
+    """Run the page and the JSON API alone, in front of a server.
+
+    Example: thumbq gateway --server queue.example:50051
+    """
     require(_GATEWAY)
     become(
         "thumbq_gateway",
@@ -87,5 +95,7 @@ def require(extras: Mapping[str, tuple[str, ...]]) -> None:
 def become(module: str, chosen: Mapping[Setting[object], object], *arguments: str) -> NoReturn:
     """Replace this process by the module's, which keeps its number, its terminal and its signals."""
     variables = {setting.variable: str(value) for setting, value in chosen.items() if value is not None}
+    # gRPC logs every failed handshake of a stranger, which it would be easy to fill a disk with.
+    environment = {"GRPC_VERBOSITY": "ERROR"} | os.environ | variables
     # -P: a file in the current folder must not be imported in place of a library.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], os.environ | variables)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("thumbq.render")
 
-HELP = f"Render thumbnails of models; SIGTERM ends it after the jobs in hand. {CAN_BE_DRAWN}"
+HELP = (
+    f"Render thumbnails of models; SIGTERM ends it after the jobs in hand. {CAN_BE_DRAWN}\n\n"
+    "Example: thumbq worker --models ./models --thumbnail-root thumbq-data/thumbnails"
+)
 
 # Seconds that running jobs get after SIGTERM; the compose file grants ten more.
 GRACE = 30.0

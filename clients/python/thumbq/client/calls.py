@@ -35,14 +35,15 @@ class Stubs:
 class Calls:
     """A channel that is open within `async with`. `timeout`: seconds in which a call has to succeed."""
 
-    def __init__(self, target: str, timeout: float) -> None:
+    def __init__(self, target: str, timeout: float, api_key: str | None = None) -> None:
         self.target = target
+        self._api_key = api_key
         self.timeout = timeout
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self.target)
+        self._channel = open_channel(self.target, self._api_key)
         self._stubs = Stubs(self._channel)
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -12,6 +12,7 @@ from thumbq.client import plain
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
+from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
@@ -31,8 +32,8 @@ class Client:
     While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
-        self._calls = Calls(target, plain.in_seconds(timeout))
+    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout), api_key)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
@@ -55,10 +56,14 @@ class Client:
         delay: Seconds = 0.0,
         force: bool = False,
         model_version_id: int | None = None,
+        kind: str = "Model",
+        options: Mapping[str, object] | None = None,
+        options_matter: bool = False,
     ) -> Answer:
         """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob.
 
         What several callers ask for at the same time is sent together, over one stream.
+        Raises Unsupported when the server is too old for a kind or options.
         """
         request = Request(
             model_id=model_id,
@@ -68,8 +73,13 @@ class Client:
             delay=delay,
             force=force,
             model_version_id=model_version_id,
+            kind=kind,
+            options=options,
+            options_matter=options_matter,
         )
-        answer = await self._stream.enqueue(request.message())
+        message = request.message()
+        answer = await self._stream.enqueue(message)
+        check_kinds_known([message], [answer])
         return Answer(answer.job_id, plain.outcome(answer.outcome))
 
     async def enqueue_many(
@@ -86,6 +96,7 @@ class Client:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
             if progress:
                 progress(len(answers))

@@ -155,7 +155,8 @@ class EnqueueStream:
                 self._refuse(caller, _CODES[exception.code], exception.message)
             elif not caller.answer.done():
                 outcome = answer.outcomes[place if len(answer.outcomes) > 1 else 0]
-                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome))
+                # Every server that has this stream knows kinds.
+                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=True))
                 self._backoff.reset()
 
     def _refuse(self, caller: _Caller, code: grpc.StatusCode, message: str) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import grpc
 
 from thumbq.connection import told_to_wait
+from thumbq.tls import explain
 
 
 class ThumbqError(Exception):
     """A call did not succeed. `retryable` says whether the same call may succeed later.
 
-    `code` is the status that the server or the connection answered with, where there was an answer.
+    `code` is the status that the server or the connection answered with, where there was an answer. `reason` says why a
+    connection with TLS failed.
     """
 
     retryable = False
     code: grpc.StatusCode | None = None
+    reason = ""
     # Seconds after which the server allows another attempt, where it says so.
     retry_after: float | None = None
 
@@ -88,6 +91,7 @@ def error_for(
     """Do the same for a status that came in another way."""
     kind = invalid if invalid and code is grpc.StatusCode.INVALID_ARGUMENT else _BY_CODE.get(code, ThumbqError)
     text = details or code.name
-    named = kind(f"{target}: {text}" if kind is Unavailable else text)
-    named.code = code
+    reason = explain(text, target) if kind is Unavailable else ""
+    named = kind(f"{target}: {reason or text}" if kind is Unavailable else text)
+    named.code, named.reason = code, reason
     return named

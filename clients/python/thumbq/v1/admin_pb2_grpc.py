@@ -104,6 +104,26 @@ class AdminServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
                 _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/thumbq.v1.AdminService/CreateKey',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/thumbq.v1.AdminService/ListKeys',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/thumbq.v1.AdminService/RevokeKey',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
+        self.CheckKeys = channel.unary_unary(
+                '/thumbq.v1.AdminService/CheckKeys',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -215,6 +235,36 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateKey(self, request, context):
+        """Makes an API key. From the first one on, every call needs a key, so the first must be an admin's:
+        FAILED_PRECONDITION otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Lists all API keys, those that have ended too, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
+        revoked already, FAILED_PRECONDITION when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckKeys(self, request, context):
+        """Tells a gateway which of the keys that its callers present are valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -287,6 +337,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CancelJobs,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.SerializeToString,
+            ),
+            'CheckKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckKeys,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -667,6 +737,114 @@ class AdminService(object):
             '/thumbq.v1.AdminService/CancelJobs',
             thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/CreateKey',
+            thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ListKeys',
+            thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/RevokeKey',
+            thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/CheckKeys',
+            thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

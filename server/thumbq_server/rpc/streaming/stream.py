@@ -51,10 +51,11 @@ class _Results(NamedTuple):
 class Stream:
     """Translates between the messages of a stream and its worker's session. It is the session's Peer."""
 
-    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool) -> None:
+    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool, kinds: bool) -> None:
         self._times = times
         self._paths = paths
         self._columns = columns
+        self._kinds = kinds
         self._outbox = Outbox(context, self._give_up)
         self._under_way: list[int] = []
         # Set by the first message, Welcome.
@@ -99,6 +100,7 @@ class Stream:
                     heartbeat_interval=duration(self._times.heartbeat),
                     resumed_lease_tokens=[format_token(*token, session.history) for token in held],
                     columns=self._columns,
+                    kinds=self._kinds,
                 )
             )
         )

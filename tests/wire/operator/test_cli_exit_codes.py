@@ -1,0 +1,62 @@
+"""The exit codes that docs/operations.md promises, and colours on a terminal only."""
+
+import asyncio
+
+import pytest
+
+from tests.support.served import THUMBQ
+from tests.support.terminal import on_terminal
+from tests.wire.operator.test_admin import enqueue
+from tests.wire.operator.test_cli_interventions import thumbq
+
+pytestmark = pytest.mark.timeout(180)
+
+
+async def test_a_wrong_command_line_exits_with_2(server):
+    for arguments in (["jobs", "--limit", "none"], ["explode"], ["job"], ["stats", "--unknown"]):
+        assert (await thumbq(server, *arguments))[0] == 2
+
+
+async def test_control_c_exits_with_130(server):
+    def watched() -> int:
+        with on_terminal([THUMBQ, "watch", "--after", "earliest", "--server", server]) as terminal:
+            terminal.shows("model 42")
+            terminal.type("\x03")
+            return terminal.ends()[0]
+
+    async with asyncio.TaskGroup() as group:
+        ended = group.create_task(asyncio.to_thread(watched))
+        assert await thumbq(server, "enqueue", "--model-id", "42", "--hash", "ab" * 32) == (
+            0,
+            "job 1 for model 42: created\n",
+        )
+    assert ended.result() == 130
+
+
+async def test_colours_are_shown_on_a_terminal_and_nowhere_else(server, queue):
+    await enqueue(queue)
+
+    def watched(**variables: str) -> str:
+        with on_terminal([THUMBQ, "jobs", "--server", server], variables=variables) as terminal:
+            code, shown = terminal.ends()
+            assert code == 0
+            return shown
+
+    assert "\x1b[33mPending" in await asyncio.to_thread(watched)
+    assert "\x1b[33m" not in await asyncio.to_thread(watched, NO_COLOR="1")
+    assert "\x1b" not in (await thumbq(server, "jobs"))[1]
+
+
+async def test_a_question_is_answered_on_the_terminal(server, queue):
+    await enqueue(queue)
+
+    def watched(answer: str) -> tuple[int, str]:
+        with on_terminal([THUMBQ, "cancel", "--all", "--server", server]) as terminal:
+            terminal.shows("[y/N]")
+            terminal.type(f"{answer}\n")
+            return terminal.ends()
+
+    code, shown = await asyncio.to_thread(watched, "n")
+    assert (code, "Aborted" in shown) == (1, True)
+    code, shown = await asyncio.to_thread(watched, "y")
+    assert (code, "1 job is cancelled." in shown) == (0, True)

@@ -1,0 +1,108 @@
+"""`thumbq enqueue --from`: lists of jobs, broken ones, and ones that were interrupted."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.support.served import THUMBQ
+from tests.support.terminal import on_terminal
+from tests.wire.operator.test_cli_interventions import in_json, thumbq
+from thumbq_runtime.addresses import free_port
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def digest(number):
+    return f"{number:064x}"
+
+
+def csv_list(path, rows):
+    path.write_text("modelId,modelHash,priority\n" + "".join(f"{row}\n" for row in rows))
+    return path
+
+
+async def ids_in_queue(server):
+    return sorted(int(job["modelId"]) for job in await in_json(server, "jobs", "--limit", "9999"))
+
+
+async def test_a_list_of_csv_becomes_jobs(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"{n},{digest(n)},{n % 10}" for n in range(1, 2502)])
+    assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "2501 jobs: 2501 created\n")
+    assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "2501 jobs: 2501 existing\n")
+    assert await ids_in_queue(server) == list(range(1, 2502))
+    assert [path.name for path in tmp_path.iterdir()] == ["models.csv"]
+
+
+async def test_a_list_of_json_lines_has_the_words_of_the_json_routes(server, tmp_path):
+    jobs = [{"modelId": 7, "modelHash": digest(7), "maxAttempts": 1}, {"model_id": "8", "model_hash": digest(8)}]
+    models = tmp_path / "models.jsonl"
+    models.write_text("\n".join(map(json.dumps, jobs)))
+    assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "2 jobs: 2 created\n")
+    assert [job["maxAttempts"] for job in await in_json(server, "jobs", "--model-id", "7")] == [1]
+
+
+BROKEN = {
+    "no number": (f"x,{digest(3)},0", "Line 4 of models.csv is no job: "),
+    "no hash": ("3,short,0", "Line 4 is refused: "),
+    "a priority that is too high": (f"3,{digest(3)},10", "Line 4 is refused: "),
+    "a cell too many": (f"3,{digest(3)},0,1", "it has another number of cells than the first line"),
+    "a cell too few": (f"3,{digest(3)}", "it has another number of cells than the first line"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_a_broken_line_is_named_and_the_same_command_goes_on_there(server, tmp_path, kind):
+    broken, sentence = BROKEN[kind]
+    good = [f"{n},{digest(n)},0" for n in (1, 2, 3, 4)]
+    models = csv_list(tmp_path / "models.csv", [*good[:2], broken, good[3]])
+    code, output = await thumbq(server, "enqueue", "--from", str(models))
+    assert code == 1
+    assert sentence in output
+    assert output.endswith("The jobs before that line are in the queue.\n")
+    assert await ids_in_queue(server) == [1, 2]
+    csv_list(models, good)
+    code, output = await thumbq(server, "enqueue", "--from", str(models))
+    assert (code, output) == (0, "Lines up to 3 are in the queue already.\n2 jobs: 2 created\n")
+    assert await ids_in_queue(server) == [1, 2, 3, 4]
+
+
+async def test_a_list_that_changed_before_its_position_is_refused(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0", "broken"])
+    assert (await thumbq(server, "enqueue", "--from", str(models)))[0] == 1
+    csv_list(models, [f"5,{digest(5)},0", f"2,{digest(2)},0"])
+    code, output = await thumbq(server, "enqueue", "--from", str(models))
+    assert code == 1
+    assert output.startswith("thumbq: The list has changed since ")
+    (tmp_path / "models.csv.position").unlink()
+    assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "2 jobs: 2 created\n")
+
+
+async def test_a_list_goes_on_after_an_outage(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0"])
+    away = f"127.0.0.1:{free_port('127.0.0.1', 0)}"
+    code, output = await thumbq(away, "enqueue", "--from", str(models))
+    assert (code, output) == (1, f"thumbq: The server at {away} cannot be reached. Is `thumbq serve` running?\n")
+    assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "1 jobs: 1 created\n")
+
+
+async def test_a_list_that_is_not_there_or_no_text_is_a_sentence(server, tmp_path):
+    code, output = await thumbq(server, "enqueue", "--from", str(tmp_path / "none.csv"))
+    assert (code, output) == (1, f"thumbq: {tmp_path / 'none.csv'} cannot be used: No such file or directory.\n")
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xff")
+    code, output = await thumbq(server, "enqueue", "--from", str(tmp_path / "picture.csv"))
+    assert (code, output.startswith("thumbq: picture.csv is not UTF-8 after line 0.")) == (1, True)
+
+
+async def test_a_bar_is_shown_on_a_terminal_only(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"{n},{digest(n)},0" for n in range(1, 1502)])
+
+    def watched() -> tuple[int, str]:
+        with on_terminal([THUMBQ, "enqueue", "--from", models, "--server", server]) as terminal:
+            seen = terminal.shows("1501 jobs: 1501 created")
+            return terminal.ends()[0], seen
+
+    code, seen = await asyncio.to_thread(watched)
+    assert code == 0
+    assert "enqueued" in seen
+    assert "100%" in seen
