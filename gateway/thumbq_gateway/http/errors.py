@@ -51,11 +51,15 @@ class Refusal(Exception):
         self, code: grpc.StatusCode, message: str, http_status: int | None = None, retry_after: int = 1
     ) -> None:
         """`retry_after`: seconds after which the same request may succeed, if it ever may."""
-        super().__init__(message)
+        # All of them, since callers that share a message each get a copy.
+        super().__init__(code, message, http_status, retry_after)
         self.retry_after = retry_after
         self.code = code
         self.message = message
         self.http_status = http_status or HTTP_STATUS[code]
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def refused_by_server(error: grpc.RpcError) -> Refusal:
