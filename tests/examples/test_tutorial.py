@@ -24,7 +24,7 @@ CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
     pytest.mark.chromium,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
 ]
 
@@ -65,7 +65,7 @@ class Reader:
             stdout=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=120,
+            timeout=240,
         )
         assert done.returncode == 0, f"{commands}{done.stdout}"
         *output, folder = done.stdout.splitlines()
@@ -87,7 +87,7 @@ class Reader:
         return f"http://localhost:{self.ports[port]}/{path}"
 
     def wait_for(self, url: str) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while request(url)[0] != 200:
             assert time.monotonic() < deadline, f"{url} does not answer"
             time.sleep(0.1)
@@ -130,4 +130,4 @@ def shows(page: Page | None, **counts: int) -> None:
     assert page
     for status, count in counts.items():
         elements = page.locator(f"thumbq-thumbnail[status={status.rstrip('_')}]")
-        expect(elements).to_have_count(count, timeout=60_000)
+        expect(elements).to_have_count(count, timeout=120_000)
