@@ -51,15 +51,15 @@ class Refusal(Exception):
         self, code: grpc.StatusCode, message: str, http_status: int | None = None, retry_after: int = 1
     ) -> None:
         """`retry_after`: seconds after which the same request may succeed, if it ever may."""
-        # All of them, since callers that share a message each get a copy.
-        super().__init__(code, message, http_status, retry_after)
+        super().__init__(message)
         self.retry_after = retry_after
         self.code = code
         self.message = message
         self.http_status = http_status or HTTP_STATUS[code]
 
-    def __str__(self) -> str:
-        return self.message
+    def __copy__(self) -> "Refusal":
+        """Return one for another caller. Exceptions copy themselves from their text alone."""
+        return Refusal(self.code, self.message, self.http_status, self.retry_after)
 
 
 def refused_by_server(error: grpc.RpcError) -> Refusal:
