@@ -6,7 +6,7 @@ GENERATED := clients/python/thumbq/v1
 PROTOCOL_COMMENTS := gateway/thumbq_gateway/openapi/comments.json
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
-NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker)
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker examples/node)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine

@@ -52,6 +52,29 @@ UPDATE leases l
       JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
      ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
+-- key_create: $1 prefix, $2 digest, $3 role, $4 name, $5 life
+PREPARE key_create (text, bytea, text, text, interval) AS
+INSERT INTO keys (prefix, digest, role, name, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+
+-- keys_list
+PREPARE keys_list AS
+SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at FROM keys ORDER BY created_at, prefix;
+
+-- key_revoke: $1 prefix
+PREPARE key_revoke (text) AS
+UPDATE keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = $1
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+
+-- keys_note_used: $1 prefixes, $2 seconds_ago
+PREPARE keys_note_used (text[], double precision[]) AS
+UPDATE keys SET last_used_at = now() - u.seconds_ago * interval '1 second'
+  FROM unnest($1::text[], $2::float8[]) AS u (prefix, seconds_ago)
+ WHERE keys.prefix = ANY (ARRAY (
+        SELECT k.prefix FROM keys k WHERE k.prefix = ANY ($1) ORDER BY k.prefix FOR UPDATE))
+   AND keys.prefix = u.prefix
+   AND (last_used_at IS NULL OR last_used_at < now() - u.seconds_ago * interval '1 second');
+
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
 WITH pruned AS (
@@ -102,7 +125,10 @@ AND j.id IS DISTINCT FROM (
 ), without_events AS (
     DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
 ), without_attempts AS (
-    DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+    DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old)) RETURNING path, ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at)
+    SELECT path, max(ended_at) FROM without_attempts WHERE path <> '' GROUP BY path
 ), pruned AS (
     DELETE FROM jobs WHERE id = ANY (ARRAY (SELECT id FROM old))
 ), counted AS (
@@ -157,7 +183,7 @@ SELECT v.model_id, v.model_hash, v.created_at, p.ended_at, p.path, p.size_bytes,
   LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
   LEFT JOIN LATERAL (
     SELECT ended_at, path, size_bytes, width, height FROM attempts a
-     WHERE a.job_id = j.id AND a.outcome = 'Completed' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
+     WHERE a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> '' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
  WHERE v.version_id = $1;
 
 -- log_head
@@ -200,13 +226,13 @@ DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
 -- history_look
 PREPARE history_look AS
-SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity FROM queue_head;
 
 -- history_beat
 PREPARE history_beat AS
-UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
+UPDATE queue_head SET beat = beat + 1 RETURNING epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid AS present_identity;
 
@@ -240,91 +266,91 @@ SELECT a.attempt, a.lease_seq, w.worker_id, a.claimed_at, a.ended_at, a.outcome,
 
 -- jobs_page_all: $1 below, $2 limit
 PREPARE jobs_page_all (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM job_states
-WHERE job_states.id < $1::BIGINT ORDER BY job_states.id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM job_records
+WHERE job_records.id < $1::BIGINT ORDER BY job_records.id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_all_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_all_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM job_states
-WHERE job_states.id < $1::BIGINT AND job_states.model_id = $2::BIGINT ORDER BY job_states.id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM job_records
+WHERE job_records.id < $1::BIGINT AND job_records.model_id = $2::BIGINT ORDER BY job_records.id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_pending: $1 below, $2 limit
 PREPARE jobs_page_pending (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM ready JOIN job_states ON job_states.id = ready.job_id
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM ready JOIN job_records ON job_records.id = ready.job_id
 WHERE ready.job_id < $1::BIGINT ORDER BY ready.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_pending_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_pending_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM ready JOIN job_states ON job_states.id = ready.job_id
-WHERE ready.job_id < $1::BIGINT AND job_states.model_id = $2::BIGINT ORDER BY ready.job_id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM ready JOIN job_records ON job_records.id = ready.job_id
+WHERE ready.job_id < $1::BIGINT AND job_records.model_id = $2::BIGINT ORDER BY ready.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_processing: $1 below, $2 limit
 PREPARE jobs_page_processing (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM leases JOIN job_states ON job_states.id = leases.job_id
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM leases JOIN job_records ON job_records.id = leases.job_id
 WHERE leases.job_id < $1::BIGINT ORDER BY leases.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_processing_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_processing_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM leases JOIN job_states ON job_states.id = leases.job_id
-WHERE leases.job_id < $1::BIGINT AND job_states.model_id = $2::BIGINT ORDER BY leases.job_id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM leases JOIN job_records ON job_records.id = leases.job_id
+WHERE leases.job_id < $1::BIGINT AND job_records.model_id = $2::BIGINT ORDER BY leases.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_completed: $1 below, $2 limit
 PREPARE jobs_page_completed (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM job_states
-WHERE job_states.id < $1::BIGINT AND job_states.status = 'Completed' ORDER BY job_states.id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM job_records
+WHERE job_records.id < $1::BIGINT AND job_records.status = 'Completed' ORDER BY job_records.id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_completed_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_completed_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM job_states
-WHERE job_states.id < $1::BIGINT AND job_states.status = 'Completed' AND job_states.model_id = $2::BIGINT ORDER BY job_states.id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM job_records
+WHERE job_records.id < $1::BIGINT AND job_records.status = 'Completed' AND job_records.model_id = $2::BIGINT ORDER BY job_records.id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_failed: $1 below, $2 limit
 PREPARE jobs_page_failed (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM attempts JOIN job_records ON job_records.id = attempts.job_id
 WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Failed' ORDER BY attempts.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_failed_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_failed_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM attempts JOIN job_states ON job_states.id = attempts.job_id
-WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Failed' AND job_states.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM attempts JOIN job_records ON job_records.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Failed' AND job_records.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_page_cancelled: $1 below, $2 limit
 PREPARE jobs_page_cancelled (bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM attempts JOIN job_states ON job_states.id = attempts.job_id
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM attempts JOIN job_records ON job_records.id = attempts.job_id
 WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Cancelled' ORDER BY attempts.job_id DESC
  LIMIT $2::BIGINT;
 
 -- jobs_page_cancelled_of_model: $1 below, $2 model_id, $3 limit
 PREPARE jobs_page_cancelled_of_model (bigint, bigint, bigint) AS
-SELECT job_states.id, job_states.model_id, job_states.model_hash, job_states.request_no, job_states.priority, job_states.max_attempts, job_states.error_message, job_states.created_at, job_states.finished_at, job_states.status, job_states.attempt_count, job_states.lease_seq, job_states.updated_at, job_states.run_at, job_states.lease_expires_at, job_states.worker_id
-FROM attempts JOIN job_states ON job_states.id = attempts.job_id
-WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Cancelled' AND job_states.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
+SELECT job_records.id, job_records.model_id, job_records.model_hash, job_records.request_no, job_records.priority, job_records.max_attempts, job_records.error_message, job_records.created_at, job_records.finished_at, job_records.status, job_records.attempt_count, job_records.lease_seq, job_records.updated_at, job_records.run_at, job_records.lease_expires_at, job_records.worker_id, job_records.kind, job_records.options
+FROM attempts JOIN job_records ON job_records.id = attempts.job_id
+WHERE attempts.job_id < $1::BIGINT AND attempts.dead AND attempts.outcome = 'Cancelled' AND job_records.model_id = $2::BIGINT ORDER BY attempts.job_id DESC
  LIMIT $3::BIGINT;
 
 -- jobs_read: $1 job_id
 PREPARE jobs_read (bigint) AS
-SELECT * FROM job_states WHERE id = $1;
+SELECT * FROM job_records WHERE id = $1;
 
 -- jobs_live_of_model: $1 model_id
 PREPARE jobs_live_of_model (bigint) AS
@@ -366,7 +392,7 @@ SELECT job_id FROM attempts WHERE dead AND outcome = 'Failed' AND job_id = ANY (
 
 -- operations_jobs: $1 job_ids
 PREPARE operations_jobs (bigint[]) AS
-SELECT * FROM job_states WHERE id = ANY ($1) ORDER BY id DESC;
+SELECT * FROM job_records WHERE id = ANY ($1) ORDER BY id DESC;
 
 -- operations_ahead: $1 job_id, $2 run_at, $3 priority, $4 limit
 PREPARE operations_ahead (bigint, timestamp with time zone, smallint, bigint) AS
@@ -374,6 +400,14 @@ SELECT now() AS now, (
     SELECT count(*) FROM (
         SELECT FROM ready WHERE (rank, job_id) < ($2::timestamptz - $3::smallint * interval '60 seconds', $1)
            AND rank <= now() AND run_at <= now() LIMIT $4) a) AS ahead;
+
+-- operations_ahead_of_kind: $1 job_id, $2 run_at, $3 priority, $4 limit, $5 kind
+PREPARE operations_ahead_of_kind (bigint, timestamp with time zone, smallint, bigint, text) AS
+SELECT now() AS now, (
+    SELECT count(*) FROM (
+        SELECT FROM ready
+         WHERE kind = $5 AND (kind_rank, job_id) < ($2::timestamptz - $3::smallint * interval '60 seconds', $1)
+           AND kind_rank <= now() AND run_at <= now() LIMIT $4) a) AS ahead;
 
 -- snapshot_count
 PREPARE snapshot_count AS
@@ -476,6 +510,63 @@ SELECT i.model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
      ORDER BY request_no DESC LIMIT 1) s ON true
  ORDER BY i.place;
 
+-- removals_find_superseded: $1 after, $2 grace_seconds, $3 limit
+PREPARE removals_find_superseded (bigint, double precision, bigint) AS
+WITH looked_at AS MATERIALIZED (
+    SELECT id, model_id, model_hash FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+)
+SELECT count(*) AS looked_at, max(j.id) AS last,
+       array_agg(j.id) FILTER (WHERE EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> ''
+       AND a.ended_at < now() - make_interval(secs => $2)
+       AND EXISTS (
+        SELECT FROM jobs n JOIN attempts newer ON newer.job_id = n.id
+         WHERE n.model_id = j.model_id AND newer.outcome = 'Completed' AND newer.end_no > coalesce(a.end_no, 0)
+           AND newer.ended_at < now() - make_interval(secs => $2))
+       AND NOT (
+        EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+        AND a.lease_seq = (SELECT max(lease_seq) FROM attempts WHERE job_id = j.id AND outcome = 'Completed')))) AS job_ids
+  FROM looked_at j;
+
+-- removals_list_superseded: $1 job_ids, $2 grace_seconds
+PREPARE removals_list_superseded (bigint[], double precision) AS
+WITH superseded AS MATERIALIZED (
+    SELECT a.job_id, a.lease_seq, a.path, a.ended_at
+      FROM jobs j CROSS JOIN LATERAL (SELECT * FROM attempts WHERE job_id = j.id OFFSET 0) a
+     WHERE j.id = ANY ($1) AND a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> ''
+       AND a.ended_at < now() - make_interval(secs => $2)
+       AND EXISTS (
+        SELECT FROM jobs n JOIN attempts newer ON newer.job_id = n.id
+         WHERE n.model_id = j.model_id AND newer.outcome = 'Completed' AND newer.end_no > coalesce(a.end_no, 0)
+           AND newer.ended_at < now() - make_interval(secs => $2))
+       AND NOT (
+        EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
+        AND a.lease_seq = (SELECT max(lease_seq) FROM attempts WHERE job_id = j.id AND outcome = 'Completed'))
+), emptied AS (
+    UPDATE attempts a SET path = ''
+      FROM superseded s WHERE a.job_id = s.job_id AND a.lease_seq = s.lease_seq
+    RETURNING s.path, s.ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at) SELECT path, max(ended_at) FROM emptied GROUP BY path
+    RETURNING path
+)
+SELECT count(*) AS count FROM listed;
+
+-- removals_due: $1 limit
+PREPARE removals_due (bigint) AS
+SELECT id, path, reported_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1;
+
+-- removals_named: $1 paths
+PREPARE removals_named (text[]) AS
+SELECT DISTINCT path FROM attempts WHERE path = ANY ($1) AND path <> '';
+
+-- removals_drop: $1 ids
+PREPARE removals_drop (bigint[]) AS
+DELETE FROM removals WHERE id = ANY ($1);
+
+-- removals_postpone: $1 ids, $2 seconds
+PREPARE removals_postpone (bigint[], double precision) AS
+UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
+
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
 SELECT r.ctid
@@ -549,9 +640,44 @@ WITH due AS (
            now() + ($3::int[])[position] * interval '1 second', $4, attempt + 1
       FROM numbered
 )
-SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(job_id), array_agg(model_id),
-       array_agg(model_hash), array_agg((attempt + 1)::smallint), array_agg(priority), array_agg(max_attempts),
-       array_agg(created_at)
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
+       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
+       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
+  FROM (SELECT * FROM numbered ORDER BY position) n;
+
+-- claim_of_kinds: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id, $5 kinds, $6 models
+PREPARE claim_of_kinds (bigint, bigint[], integer[], bigint, text[], boolean) AS
+WITH due AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (
+        SELECT row_id FROM (
+            SELECT r.* FROM unnest($5::text[]) AS k (kind) CROSS JOIN LATERAL (
+                SELECT ctid AS row_id, kind_rank AS place, job_id FROM ready
+                 WHERE kind = k.kind AND kind_rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
+                 ORDER BY kind_rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED) r
+             UNION ALL
+            SELECT * FROM (
+                SELECT ctid AS row_id, rank AS place, job_id FROM ready
+                 WHERE rank <= now() AND run_at <= now() AND $6 AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
+                 ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED) m) found
+         ORDER BY place, job_id LIMIT $1))
+    RETURNING *
+), numbered AS MATERIALIZED (
+    SELECT *, (row_number() OVER (ORDER BY coalesce(kind_rank, rank), job_id))::int AS position FROM due
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
+           now() + ($3::int[])[position] * interval '1 second', $4, attempt + 1
+      FROM numbered
+)
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS kinds,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
+       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
+       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
 -- complete: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
@@ -608,8 +734,10 @@ WITH gone AS (
 
 ), ended AS MATERIALIZED (
 
-    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, i.path, i.size_bytes, i.width,
-           i.height, NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, i.path, i.size_bytes, i.width, i.height,
+           NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
       JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
         AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
@@ -640,12 +768,13 @@ WITH gone AS (
     UPDATE attempts a SET request_no = e.request_no
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
-           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
+           priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
 ), 
 news AS (
@@ -692,19 +821,22 @@ SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE;
 PREPARE end_lock_head AS
 SELECT FROM queue_head FOR UPDATE;
 
--- enqueue: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays
-PREPARE enqueue (bigint[], bytea[], smallint[], smallint[], double precision[]) AS
+-- enqueue: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options
+PREPARE enqueue (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[]) AS
 WITH created AS (
-    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
-    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
-      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[])
-        AS i (model_id, model_hash, priority, max_attempts, delay)
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
+      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
     ON CONFLICT (model_id, model_hash) DO NOTHING
-    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
+    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
+              0 AS attempt
 ), queued AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT due_at - priority * interval '60 seconds', job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-      FROM created
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN due_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, due_at, model_id, created_at,
+           priority, max_attempts, 0, model_hash, kind, CASE WHEN kind IS NOT NULL THEN due_at - priority * interval '60 seconds' END, options
+      FROM created 
 ), 
 news AS (
     SELECT count(*) AS count, (count(*))::bigint AS jobs, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -725,31 +857,34 @@ news AS (
 SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
   FROM created;
 
--- enqueue_and_claim: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 sessions, $7 lease_seconds, $8 claim_id
-PREPARE enqueue_and_claim (bigint[], bytea[], smallint[], smallint[], double precision[], bigint[], integer[], bigint) AS
+-- enqueue_and_claim: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options, $8 sessions, $9 lease_seconds, $10 claim_id
+PREPARE enqueue_and_claim (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[], bigint[], integer[], bigint) AS
 WITH created AS (
-    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
-    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
-      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[])
-        AS i (model_id, model_hash, priority, max_attempts, delay)
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
+      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
     ON CONFLICT (model_id, model_hash) DO NOTHING
-    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
+    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
+              0 AS attempt
 ), ranked AS (
-    SELECT *, due_at - priority * interval '60 seconds' AS rank, due_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row) AS is_due FROM created
+    SELECT *, due_at - priority * interval '60 seconds' AS rank, due_at <= now() AND kind IS NULL AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row) AS is_due
+      FROM created
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
 ), number AS MATERIALIZED (
     SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered WHERE is_due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
-    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($6::bigint[])[position], now(),
-           now() + ($7::int[])[position] * interval '1 second', $8, 1
-      FROM numbered WHERE is_due AND position <= cardinality($6)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($8::bigint[])[position], now(),
+           now() + ($9::int[])[position] * interval '1 second', $10, 1
+      FROM numbered WHERE is_due AND position <= cardinality($8)
 ), queued AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-      FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
-    RETURNING job_id
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN due_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, due_at, model_id, created_at,
+           priority, max_attempts, 0, model_hash, kind, CASE WHEN kind IS NOT NULL THEN due_at - priority * interval '60 seconds' END, options
+      FROM numbered WHERE NOT (is_due AND position <= cardinality($8))
 ), 
 news AS (
     SELECT count(*) AS count, (count(*))::bigint AS jobs, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -770,25 +905,31 @@ news AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
        count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
        array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
-       array_agg(max_attempts) AS max_attempts
+       array_agg(max_attempts) AS max_attempts,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
--- enqueue_one: $1 model_id, $2 model_hash, $3 priority, $4 max_attempts, $5 delay, $6 session, $7 lease_seconds, $8 claim_id
-PREPARE enqueue_one (bigint, bytea, smallint, smallint, double precision, bigint, integer, bigint) AS
+-- enqueue_one: $1 model_id, $2 model_hash, $3 priority, $4 max_attempts, $5 delay, $6 kind, $7 options, $8 session, $9 lease_seconds, $10 claim_id
+PREPARE enqueue_one (bigint, bytea, smallint, smallint, double precision, text, text, bigint, integer, bigint) AS
 WITH created AS (
-    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
-    VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second')
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+    VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second', $6::text,
+            $7::text)
     ON CONFLICT (model_id, model_hash) DO NOTHING
-    RETURNING id AS job_id, due_at, created_at,
-              $6::bigint IS NOT NULL AND due_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row) AS is_taken
+    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, due_at, created_at, kind, options,
+              $8::bigint IS NOT NULL AND due_at <= now() AND kind IS NULL AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row) AS is_taken
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
-    SELECT job_id, nextval('claim_seq'), $1, $6, now(), now() + $7::int * interval '1 second', $8::bigint, 1
+    SELECT job_id, nextval('claim_seq'), $1, $8, now(), now() + $9::int * interval '1 second', $10::bigint, 1
       FROM created WHERE is_taken
     RETURNING lease_seq
 ), queued AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT due_at - $3 * interval '60 seconds', job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN due_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, due_at, model_id, created_at,
+           priority, max_attempts, 0, model_hash, kind, CASE WHEN kind IS NOT NULL THEN due_at - priority * interval '60 seconds' END, options
+      FROM created WHERE NOT is_taken
 ), head AS (
     UPDATE queue_head SET seq = seq + 1, jobs = jobs + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
 ), logged AS (
@@ -810,8 +951,10 @@ WITH gone AS (
     DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
-    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
-           NULL::bigint AS size_bytes, NULL::int AS width, NULL::int AS height, i.error_message AS error_message,
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, NULL::text AS path, NULL::bigint AS size_bytes,
+           NULL::int AS width, NULL::int AS height, i.error_message AS error_message,
            g.rerun_request_no IS NOT NULL OR (i.retryable AND g.attempt < j.max_attempts) AS will_retry,
            now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter)) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id 
@@ -845,12 +988,13 @@ WITH gone AS (
     UPDATE attempts a SET request_no = e.request_no
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
-           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
+           priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
 ), 
 news AS (
@@ -886,8 +1030,10 @@ WITH gone AS (
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
-    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
-           NULL::bigint AS size_bytes, NULL::int AS width, NULL::int AS height, 'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding' AS error_message,
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, NULL::text AS path, NULL::bigint AS size_bytes,
+           NULL::int AS width, NULL::int AS height, 'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding' AS error_message,
            g.rerun_request_no IS NOT NULL OR (true AND g.attempt < j.max_attempts) AS will_retry,
            now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($6::float8[])[g.attempt] * $7) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id LEFT JOIN workers w ON w.id = g.session
@@ -918,12 +1064,13 @@ WITH gone AS (
     UPDATE attempts a SET request_no = e.request_no
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT next_run_at - priority * interval '60 seconds', job_id, next_run_at, model_id, created_at, priority, max_attempts,
-           CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
+           priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
 ), 
 news AS (
@@ -946,6 +1093,50 @@ SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
+-- forget_find: $1 model_id
+PREPARE forget_find (bigint) AS
+SELECT id, status FROM job_states WHERE model_id = $1 ORDER BY id;
+
+-- forget: $1 job_ids, $2 model_id
+PREPARE forget (bigint[], bigint) AS
+WITH gone AS MATERIALIZED (
+    SELECT s.id, s.status, s.lease_seq, l.session
+      FROM job_states s LEFT JOIN LATERAL (SELECT session FROM leases WHERE job_id = s.id OFFSET 0) l ON true
+     WHERE s.id = ANY ($1)
+), unready AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (SELECT r.ctid
+          FROM unnest($1::bigint[]) AS i (job_id)
+         CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
+         CROSS JOIN LATERAL (
+            SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE  OFFSET 0) r))
+), unleased AS (
+    DELETE FROM leases WHERE job_id = ANY ($1)
+), without_events AS (
+    DELETE FROM job_events WHERE job_id = ANY ($1)
+), without_versions AS (
+    DELETE FROM model_versions WHERE model_id = $2
+), pictures AS (
+    DELETE FROM attempts WHERE job_id = ANY ($1) RETURNING path, ended_at
+), listed AS (
+    INSERT INTO removals (path, reported_at)
+    SELECT path, max(ended_at) FROM pictures WHERE path <> '' GROUP BY path
+    RETURNING path
+), without_jobs AS (
+    DELETE FROM jobs WHERE id = ANY ($1)
+), head AS (
+    UPDATE queue_head h
+       SET seq = h.seq + 1, jobs = h.jobs - c.count, completed = h.completed - c.completed,
+           failed = h.failed - c.failed, cancelled = h.cancelled - c.cancelled
+      FROM (SELECT count(*) AS count, count(*) FILTER (WHERE status = 'Completed') AS completed,
+                   count(*) FILTER (WHERE status = 'Failed') AS failed,
+                   count(*) FILTER (WHERE status = 'Cancelled') AS cancelled FROM gone) c
+    RETURNING h.seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+    SELECT seq, seq, 'None', ARRAY[$2], ARRAY[(SELECT max(id) FROM gone)], ARRAY[0::smallint] FROM head
+)
+SELECT id, session, lease_seq, (SELECT count(*) FROM listed) AS pictures FROM gone ORDER BY id;
+
 -- held_numbers: $1 job_ids
 PREPARE held_numbers (bigint[]) AS
 SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
@@ -956,7 +1147,8 @@ WITH gone AS (
     DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
-    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, p.run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
      CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
 ), recorded AS (
@@ -968,15 +1160,16 @@ WITH gone AS (
     UPDATE attempts a SET request_no = e.request_no
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
+      FROM (SELECT e.job_id, e.rerun_request_no, e.kind, e.options FROM ended e JOIN jobs ON jobs.id = e.job_id
              WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
      WHERE j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
-           CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
-      FROM ended
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, run_at, model_id, created_at,
+           priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN run_at - priority * interval '60 seconds' END, options
+      FROM ended 
 )
 SELECT job_id, named_seq FROM ended;
 
@@ -987,7 +1180,8 @@ WITH gone AS (
         SELECT job_id FROM leases WHERE claim_id = $1 ORDER BY lease_seq, job_id FOR UPDATE)) AND l.claim_id = $1
     RETURNING l.*, l.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
-    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+    SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+           CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, p.run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
      CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
 ), recorded AS (
@@ -999,60 +1193,69 @@ WITH gone AS (
     UPDATE attempts a SET request_no = e.request_no
       FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
 ), renumbered AS (
-    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-      FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+    UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
+      FROM (SELECT e.job_id, e.rerun_request_no, e.kind, e.options FROM ended e JOIN jobs ON jobs.id = e.job_id
              WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
      WHERE j.id = e.job_id
 ), again AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT run_at - priority * interval '60 seconds', job_id, run_at, model_id, created_at, priority, max_attempts,
-           CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
-      FROM ended
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, run_at, model_id, created_at,
+           priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN run_at - priority * interval '60 seconds' END, options
+      FROM ended 
 )
 SELECT job_id, named_seq FROM ended;
 
 -- retry_find: $1 job_ids
 PREPARE retry_find (bigint[]) AS
-SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
-  FROM job_states WHERE id = ANY ($1) ORDER BY id;
+SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at,
+       nullif(kind, 'Model') AS kind, options
+  FROM job_records WHERE id = ANY ($1) ORDER BY id;
 
 -- revive_find: $1 model_ids, $2 model_hashes
 PREPARE revive_find (bigint[], bytea[]) AS
 SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
-       t.job_id IS NOT NULL AS shown,
+       CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
+       CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
        (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
                         < s.request_no)
           FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
   FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
  CROSS JOIN LATERAL (
-    SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+    SELECT * FROM job_records WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
   LEFT JOIN LATERAL (
     SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
-    ON t.job_id = s.id AND t.status = 'Ready';
+    ON t.job_id = s.id AND t.status = 'Ready'
+  LEFT JOIN LATERAL (
+    SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
+     WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true;
 
--- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+-- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
+PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+                         $7::timestamptz[], $8::text[], $9::text[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
 ), before AS (
     SELECT i.*, j.request_no AS old_request_no FROM jobs j JOIN input i ON j.id = i.job_id
      WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
 ), changed AS (
     UPDATE jobs j SET request_no = nextval('request_seq'), since = b.lease_seq, priority = b.priority,
-           max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now()
+           max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now(),
+           kind = b.kind, options = b.options
       FROM before b WHERE j.id = b.job_id
     RETURNING j.id AS job_id, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at, j.due_at,
-              b.old_request_no, 0 AS attempt,
+              j.kind, j.options, b.old_request_no, 0 AS attempt,
               (SELECT outcome FROM attempts a WHERE a.job_id = b.job_id AND a.lease_seq = b.lease_seq) AS outcome
 ), frozen AS (
     UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
       FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)
 ), queued AS (
-    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-    SELECT due_at - priority * interval '60 seconds', job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-      FROM changed
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN due_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, due_at, model_id, created_at,
+           priority, max_attempts, 0, model_hash, kind, CASE WHEN kind IS NOT NULL THEN due_at - priority * interval '60 seconds' END, options
+      FROM changed 
 ), 
 news AS (
     SELECT count(*) AS count, (-(SELECT count(*) FROM changed WHERE outcome = 'Completed'))::bigint AS completed, (-(SELECT count(*) FROM changed WHERE outcome = 'Failed'))::bigint AS failed, (-(SELECT count(*) FROM changed WHERE outcome = 'Cancelled'))::bigint AS cancelled, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -1072,25 +1275,29 @@ news AS (
 )
 SELECT job_id FROM changed;
 
--- revive_restart: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_restart (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+-- revive_restart: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
+PREPARE revive_restart (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+                         $7::timestamptz[], $8::text[], $9::text[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
 ), restarted AS (
     UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay), priority = i.priority,
-           max_attempts = i.max_attempts, rank = (now() + make_interval(secs => i.delay)) - i.priority * interval '60 seconds'
+           max_attempts = i.max_attempts, kind = i.kind, options = i.options,
+           rank = CASE WHEN i.kind IS NULL THEN (now() + make_interval(secs => i.delay)) - i.priority * interval '60 seconds' ELSE 'infinity' END,
+           kind_rank = CASE WHEN i.kind IS NOT NULL THEN (now() + make_interval(secs => i.delay)) - i.priority * interval '60 seconds' END
       FROM (SELECT i.*, found.ctid
               FROM input i
              CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
              CROSS JOIN LATERAL (
                 SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
-     WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at AND r.attempt > 0
-    RETURNING r.job_id, i.priority, i.max_attempts, r.run_at, i.lease_seq, i.request_no AS old_request_no
+     WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
+       AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
+    RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq,
+              i.request_no AS old_request_no
 ), changed AS (
     UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
-           max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now()
+           max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now(), kind = r.kind, options = r.options
       FROM restarted r WHERE j.id = r.job_id
     RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
 ), frozen AS (
@@ -1115,26 +1322,27 @@ news AS (
 )
 SELECT job_id FROM changed;
 
--- revive_rerun: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_rerun (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+-- revive_rerun: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
+PREPARE revive_rerun (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+                         $7::timestamptz[], $8::text[], $9::text[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
 ), held AS MATERIALIZED (
     SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
      ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
 )
-UPDATE leases l SET rerun_request_no = nextval('request_seq')
- WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
+UPDATE leases l SET rerun_request_no = nextval('request_seq'), rerun_kind = i.kind, rerun_options = i.options
+  FROM input i
+ WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held)) AND i.job_id = l.job_id
 RETURNING l.job_id;
 
--- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats
-PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[]) AS
+-- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
+PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+                         $7::timestamptz[], $8::text[], $9::text[])
+        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
 ), renewed AS (
     UPDATE jobs j SET request_no = nextval('request_seq')
      WHERE j.id = ANY (ARRAY (

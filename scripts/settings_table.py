@@ -61,6 +61,9 @@ def rows() -> list[Row]:
     for name, command in typer.main.get_group(app).commands.items():
         if name not in STARTERS and isinstance(command, TyperCommand):
             add(name if name == "worker" else "client commands", _options(command))
+    keys = list(map(_declared, (shared.API_KEY, shared.API_KEY_FILE)))
+    for reader in ("worker", "client commands", "the SDK"):
+        add(reader, keys)
     for row in found.values():
         row.readers = [reader for reader in row.readers if reader]
     return list(found.values())

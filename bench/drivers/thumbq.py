@@ -39,7 +39,7 @@ class ThumbqDriver:
         await self._producer.enqueue([_job(number, 0) for number in numbers])
 
     async def one(self, number: int, called_ns: int) -> None:
-        """Enqueue with one EnqueueJob call."""
+        """Enqueue with one call; those that come together travel together."""
         await self._producer.enqueue_one(_job(number, called_ns))
 
     async def work(self, meter: Meter, options: Options) -> None:

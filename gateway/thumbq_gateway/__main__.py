@@ -6,12 +6,15 @@ import resource
 import uvloop
 from pydantic import ValidationError
 
+from thumbq.tls import UnusableCertificate
+from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.addresses import is_loopback, joined
+from thumbq_runtime.addresses import joined
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.tls.certificates import InvalidCertificate
 
 
 def main() -> None:
@@ -20,18 +23,24 @@ def main() -> None:
     warn_of_strangers(os.environ)
     try:
         settings = Settings()
+        secret = settings.secret_of_gateways()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
-    for host in (settings.http_host, settings.peer_host):
-        if host is not None and not is_loopback(host) and not settings.insecure:
-            refuse(
-                "gateway",
-                f"refusing to listen on {host or 'every address'} without API keys;"
-                " set THUMBQ_INSECURE=1 if the network is trusted",
-            )
+    except ValueError as error:
+        refuse("gateway", error)
+    host = settings.exposed_host()
+    if host is not None and not secret:
+        refuse(
+            "gateway",
+            f"refusing to listen on {host or 'every address'} without API keys: make one with `thumbq keys create`, and"
+            " set THUMBQ_GATEWAY_SECRET for this gateway and its server; or set THUMBQ_INSECURE=1 if the network is"
+            " trusted",
+        )
     _allow_many_connections()
     try:
         uvloop.run(run(settings))
+    except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:
+        refuse("gateway", problem)
     except OSError as error:
         refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")
 

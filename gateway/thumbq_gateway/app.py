@@ -10,11 +10,19 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
+from thumbq.keyed_channel import KeyedChannel
+from thumbq.tls import channel_to
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
+from thumbq_gateway.access.callers import Callers
+from thumbq_gateway.access.door import Door, note_begin
+from thumbq_gateway.access.session import Session
+from thumbq_gateway.access.table import roles_of_routes
+from thumbq_gateway.access.unkeyed import JobsInWork
 from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
+from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.model_files import ModelFiles
 from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
@@ -22,9 +30,9 @@ from thumbq_gateway.http.files.uploads import Uploads
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
-from thumbq_gateway.http.listening import listen
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -40,9 +48,12 @@ from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import joined
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.handshakes import context_of_current
+from thumbq_runtime.tls.settings import warn_of_plain_text
 
 log = structlog.get_logger()
 
@@ -72,6 +83,8 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    limits: Calls
+    callers: Callers
     table: Table
     together: Together
     transcoder: Transcoder
@@ -81,11 +94,17 @@ class Parts:
     forwarder: Forwarder
     hubs: SignalR
 
+    async def aclose(self) -> None:
+        """Close what was opened while the parts were made."""
+        await self.forwarder.aclose()
+
 
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
+    callers = Callers(channel, always_needed=settings.exposed_host() is not None)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -97,7 +116,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
-    forwarder = Forwarder(verify=settings.upstream_verify)
+    forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
         queue_relay,
@@ -113,9 +132,11 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        limits=limits,
+        callers=callers,
         table=table,
         together=together,
-        transcoder=Transcoder(table, channel, together, bodies, metrics.requests),
+        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
@@ -141,7 +162,11 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_this_machine(settings.http_host),
         exempt=exempt,
     )
-    app = web.Application(middlewares=[answer_errors, guard])
+    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    door = Door(parts.callers, roles_of_routes(parts.table), JobsInWork(channel).routes() | parts.hubs.negotiated())
+    app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
+    app.on_response_prepare.append(note_begin)
+    app.add_routes(Session(parts.callers, parts.bodies).routes())
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
@@ -171,28 +196,38 @@ def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.Ro
     return [*routes, web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
 
 
+def _channel(settings: Settings) -> grpc.aio.Channel:
+    channel = channel_to(settings.server, _CHANNEL_OPTIONS, settings.tls())
+    secret = settings.secret_of_gateways()
+    return KeyedChannel(channel, secret) if secret else channel
+
+
 @asynccontextmanager
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
-    """Run a gateway and yield its port. `broken` is set when it cannot continue."""
-    async with grpc.aio.insecure_channel(settings.server, options=_CHANNEL_OPTIONS) as channel:
-        parts = build(settings, channel)
+    """Run a gateway and yield its port. `broken` is set when it cannot continue. Raises InvalidCertificate, OSError."""
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
+    async with _channel(settings) as channel, aclosing(build(settings, channel)) as parts:
+        await parts.callers.refuse_strangers()
         app = register(parts, settings, channel)
         vital = (
+            parts.callers.run(),
             parts.upstream.run(),
             parts.fanout.beat(parts.upstream.head),
             watch_loop(parts.metrics.process.loop_lag.observe),
             *parts.hubs.duties(),
         )
         async with (
-            aclosing(parts.forwarder),
             duties.running(*vital, failure="gateway.broken", broken=broken),
-            _listening(app, parts, settings) as port,
+            _listening(app, parts, settings, certificates) as port,
         ):
             yield port
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, parts: Parts, settings: Settings) -> AsyncIterator[int]:
+async def _listening(
+    app: web.Application, parts: Parts, settings: Settings, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Listen until the block ends, then finish every response in order. Raises OSError."""
     runner = web.AppRunner(
         app,
@@ -206,8 +241,9 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
     )
     await runner.setup()
     try:
-        await _open_doors(settings, runner)
-        parts.hubs.live_at(await _open_own_door(settings, runner))
+        context = context_of_current(certificates) if certificates else None
+        await open_doors(settings, runner, context)
+        parts.hubs.live_at(await open_own_door(settings, runner, context))
         yield int(runner.addresses[0][1])
     finally:
         for site in list(runner.sites):
@@ -221,25 +257,6 @@ async def _listening(app: web.Application, parts: Parts, settings: Settings) -> 
         parts.bodies.close()
         await runner.cleanup()
         await parts.together.settle()
-
-
-async def _open_doors(settings: Settings, runner: web.AppRunner) -> None:
-    patience = settings.subscriber_timeout
-    for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
-        await web.SockSite(runner, one).start()
-
-
-async def _open_own_door(settings: Settings, runner: web.AppRunner) -> str:
-    """Listen on a port of this process alone, for the other gateways. Return its host:port, or "" when it is alone.
-
-    Gateways that share a port need it: a connection to the shared port may reach any of them.
-    """
-    if not settings.reuse_port and not settings.peer_host:
-        return ""
-    host = settings.peer_host or "127.0.0.1"
-    for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
-        await web.SockSite(runner, one).start()
-    return joined(host, runner.addresses[-1][1])
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

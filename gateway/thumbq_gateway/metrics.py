@@ -9,6 +9,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from thumbq_runtime.limits.rates import Kind
+
 
 class CutOff(StrEnum):
     """Why a client was cut off."""
@@ -42,9 +44,21 @@ class RequestMetrics:
             buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
             registry=registry,
         )
+        self.refused = Counter(
+            "thumbq_gateway_refused",
+            "Calls that were refused because they came too often, by what they counted as.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in Kind:
+            self.refused.labels(kind)
         self.long_polls = Gauge(
             "thumbq_gateway_long_polls", "Calls that wait for a job, or for the end of one.", registry=registry
         )
+
+    def count_refusal(self, kind: Kind) -> None:
+        """Count a call that came too often."""
+        self.refused.labels(kind).inc()
 
 
 class NotificationMetrics:

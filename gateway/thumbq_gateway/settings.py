@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from thumbq.tls import Tls
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.limits.callers import Network, read_networks
+from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.tls.settings import TlsSettings
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Times in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
@@ -21,7 +27,16 @@ class Settings(BaseSettings):
     insecure: bool = shared.INSECURE.field()
     ready_fd: int | None = shared.READY_FD.field()
     server: str = shared.SERVER.field()
+    ca: Path | None = shared.CA.field()
+    cert: Path | None = shared.CERT.field()
+    key: Path | None = shared.KEY.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
+    rate_of_polls: float = shared.RATE_OF_POLLS.field()
+    rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
+    rate_of_reads: float = shared.RATE_OF_READS.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
     hub_secret_file: Path | None = shared.HUB_SECRET_FILE.field()
 
@@ -33,6 +48,11 @@ class Settings(BaseSettings):
         default=frozenset(),
         description='Names under which clients reach the gateway, as "thumbq.example,queue.example". Addresses, and'
         " names without a dot, always count. The default takes any name, but on a loopback address only those.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description='Proxies whose X-Forwarded-For tells who calls, as "10.0.0.5,192.168.0.0/16". Without it, all'
+        " callers behind a proxy count as one.",
     )
     heartbeat: PositiveFloat = Field(
         default=15.0, description="Seconds between heartbeats on a stream of notifications."
@@ -81,6 +101,11 @@ class Settings(BaseSettings):
             return frozenset(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _read_networks(cls, value: object) -> object:
+        return read_networks(value) if isinstance(value, str) else value
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
@@ -99,9 +124,31 @@ class Settings(BaseSettings):
                 raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
         return self
 
+    def exposed_host(self) -> str | None:
+        """Return the address at which other machines reach this gateway, unless their network is trusted."""
+        hosts = [host for host in (self.http_host, self.peer_host) if host is not None and not is_loopback(host)]
+        return hosts[0] if hosts and not self.insecure else None
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what this gateway shows the server. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
+
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""
         return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
+
+    def tls(self) -> Tls:
+        """Return whom the gateway trusts as a client, and what it shows."""
+        return Tls(self.ca, self.cert, self.key)
+
+    def rates(self) -> dict[Kind, float]:
+        """Return how often a caller may call."""
+        return {
+            Kind.WORKER_POLLS: self.rate_of_worker_polls,
+            Kind.POLLS: self.rate_of_polls,
+            Kind.ENQUEUES: self.rate_of_enqueues,
+            Kind.READS: self.rate_of_reads,
+        }
 
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""

@@ -9,6 +9,9 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
 from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
@@ -23,8 +26,11 @@ from thumbq_runtime.lifecycle import on_signals
 from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import (
     DATABASE_URL,
+    GATEWAY_SECRET,
+    GATEWAY_SECRET_FILE,
     GRPC_HOST,
     GRPC_PORT,
+    GRPC_SOCKET,
     HTTP_HOST,
     HTTP_PORT,
     HUB_SECRET,
@@ -51,7 +57,12 @@ async def serve(settings: LauncherSettings) -> None:
         granted = connections_granted(settings.processes)
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir, max_connections=granted))
         database_url = postgres.postgres.dsn
+    sockets = ExitStack()
     servers, gateways = _programs(settings, database_url)
+    if settings.tls:
+        # The certificate is for names at which others reach us, which need not be ours.
+        folder = Path(sockets.enter_context(tempfile.TemporaryDirectory(prefix="thumbq-")))
+        _join_by_sockets(servers, gateways, folder)
     work = asyncio.create_task(_run(settings, postgres, servers, gateways))
     stop = asyncio.create_task(asked.wait())
     try:
@@ -64,6 +75,7 @@ async def serve(settings: LauncherSettings) -> None:
         await end_programs([*gateways, *servers], settings.shutdown_grace + CLOSING_SECONDS, at_once)
         if postgres:
             await _stop_postgres(postgres.postgres, at_once)
+        sockets.close()
 
 
 async def _run(
@@ -72,11 +84,12 @@ async def _run(
     if postgres:
         await postgres.launch()
     address = reachable_address(settings.grpc_host, await launch_side_by_side(servers, settings.grpc_host))
-    for gateway in gateways:
-        gateway.environment[SERVER.variable] = address
+    if not settings.tls:
+        for gateway in gateways:
+            gateway.environment[SERVER.variable] = address
     page = reachable_address(settings.http_host, await launch_side_by_side(gateways, settings.http_host))
-    inform(f"page and JSON API  http://{page}/")
-    inform(f"gRPC               {address}")
+    inform(f"page and JSON API  {'https' if settings.tls else 'http'}://{page}/")
+    inform(f"gRPC               {'grpcs://' if settings.tls else ''}{address}")
     inform(f"data folder        {settings.data_dir}")
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
@@ -94,6 +107,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     }
     if not HUB_SECRET.read(environment) and not HUB_SECRET_FILE.read(environment):
         environment[HUB_SECRET.variable] = secrets.token_hex(32)
+    if not GATEWAY_SECRET.read(environment) and not GATEWAY_SECRET_FILE.read(environment):
+        environment[GATEWAY_SECRET.variable] = secrets.token_hex(32)
     # -P: a file in the current folder must not be imported in place of a library.
     python = [sys.executable, "-P", "-m"]
 
@@ -105,6 +120,14 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     for number, server in enumerate(servers if settings.metrics_port else ()):
         server.environment[METRICS_PORT.variable] = str((settings.metrics_port or 0) + number)
     return servers, several("gateway", HTTP_PORT, settings.http_port)
+
+
+def _join_by_sockets(servers: list[Program], gateways: list[Program], folder: Path) -> None:
+    """Let each gateway reach a server of its own by a Unix socket."""
+    for number, (server, gateway) in enumerate(zip(servers, gateways, strict=True), 1):
+        socket = folder / f"server-{number}"
+        server.environment[GRPC_SOCKET.variable] = str(socket)
+        gateway.environment[SERVER.variable] = f"unix:{socket}"
 
 
 async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> None:

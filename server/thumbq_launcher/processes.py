@@ -22,8 +22,12 @@ class LaunchFailed(Exception):
     """Says in one sentence why a child did not start."""
 
 
-class LaunchRefused(LaunchFailed):
-    """The child has said itself what must be configured differently: another attempt would end the same."""
+class LaunchGivenUp(LaunchFailed):
+    """The child has said itself why it ended. Another attempt right after it would say the same again."""
+
+
+class LaunchRefused(LaunchGivenUp):
+    """The child has said what must be configured differently."""
 
 
 class Child(Protocol):
@@ -71,8 +75,9 @@ class Program:
         line = await _first_line(read_end)
         if not line:
             code = await ended(self.process)
-            kind = LaunchRefused if code == EXIT_REFUSED else LaunchFailed
-            raise kind(f"The {self.name} {describe_end(code)} before it was ready: its own messages say why.")
+            raise _kind_of_failure(code)(
+                f"The {self.name} {describe_end(code)} before it was ready: its own messages say why."
+            )
         self.port = announced_port(line)
 
 
@@ -97,6 +102,12 @@ class PostgresChild:
                 await asyncio.sleep(0.02)
         except EmbeddedPostgresError as problem:
             raise LaunchFailed(str(problem)) from problem
+
+
+def _kind_of_failure(code: int) -> type[LaunchFailed]:
+    if code < 0:
+        return LaunchFailed
+    return LaunchRefused if code == EXIT_REFUSED else LaunchGivenUp
 
 
 async def ended(process: subprocess.Popen[bytes]) -> int:

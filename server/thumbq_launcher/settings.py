@@ -15,12 +15,12 @@ from thumbq_runtime.settings import (
     GRPC_PORT,
     HTTP_HOST,
     HTTP_PORT,
-    INSECURE,
     METRICS_PORT,
     PROCESSES,
     SHUTDOWN_GRACE,
     THUMBNAIL_ROOT,
     THUMBNAIL_ROOTS,
+    TLS_CERT_FILE,
 )
 from thumbq_runtime.text import printable
 
@@ -42,8 +42,9 @@ class LauncherSettings:
     # What servers read as THUMBQ_THUMBNAIL_ROOTS; empty when workers may report any path.
     thumbnail_roots: str
     shutdown_grace: float
-    insecure: bool
     metrics_port: int | None
+    # Whether the ports have TLS.
+    tls: bool
     # The number of servers, and also of gateways.
     processes: int
 
@@ -62,11 +63,10 @@ class LauncherSettings:
             thumbnail_root=thumbnail_root,
             thumbnail_roots=_roots(environment, thumbnail_root),
             shutdown_grace=SHUTDOWN_GRACE.read(environment),
-            insecure=INSECURE.read(environment),
             metrics_port=METRICS_PORT.read(environment),
+            tls=TLS_CERT_FILE.read(environment) is not None,
             processes=PROCESSES.read(environment),
         )
-        settings.refuse_strangers()
         settings.refuse_one_port_for_two()
         try:
             make_data_folder(settings.data_dir)
@@ -74,15 +74,6 @@ class LauncherSettings:
         except OSError as problem:
             raise InvalidSetting(f"The folder for thumbnails cannot be made: {problem}.") from problem
         return settings
-
-    def refuse_strangers(self) -> None:
-        """Refuse to serve other machines without keys, unless the operator has allowed it."""
-        for host in (self.http_host, self.grpc_host):
-            if not self.insecure and not is_loopback(host):
-                raise InvalidSetting(
-                    f"{host or 'An empty host'} can be reached from other machines, and there are no API"
-                    " keys: bind 127.0.0.1, or pass --insecure if all who can reach it may use the queue."
-                )
 
     def refuse_one_port_for_two(self) -> None:
         """Refuse to serve both APIs at one address."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from thumbq_launcher.console import inform, warn
-from thumbq_launcher.processes import Child, LaunchFailed, LaunchRefused, Program, describe_end, ended
+from thumbq_launcher.processes import Child, LaunchFailed, LaunchGivenUp, Program, describe_end, ended
 from thumbq_runtime.addresses import free_port
 from thumbq_runtime.settings import REUSE_PORT
 
@@ -19,11 +19,11 @@ START_ATTEMPTS = 3
 
 
 async def first_launch(child: Child) -> None:
-    """Launch a child in a few attempts. Raises LaunchFailed when the last one fails, LaunchRefused at once."""
+    """Launch a child in a few attempts. Raises LaunchFailed when the last one fails, LaunchGivenUp at once."""
     for attempt in range(1, START_ATTEMPTS):
         try:
             await child.launch()
-        except LaunchRefused:
+        except LaunchGivenUp:
             raise
         except LaunchFailed:
             await asyncio.sleep(FIRST_PAUSE * attempt)

@@ -28,8 +28,16 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_RATE = Kind("a number that is not negative", float, minimum=0)
 _SECONDS = Kind("a positive number of seconds", float, above=0)
 
+CA = Setting[Path | None](
+    ("THUMBQ_CA",),
+    _PATH,
+    None,
+    "Authorities of servers that are trusted, in PEM, for addresses with grpcs:// or https://.",
+)
+CERT = Setting[Path | None](("THUMBQ_CERT",), _PATH, None, "Certificate that is shown to a server that asks, in PEM.")
 DATA_DIR = Setting(
     ("THUMBQ_DATA_DIR",),
     _PATH,
@@ -50,6 +58,13 @@ DATABASE_URL_FILE = Setting[Path | None](
     "File that holds the address of PostgreSQL, as container platforms pass secrets.",
 )
 GRPC_HOST = Setting(("THUMBQ_GRPC_HOST",), _TEXT, "127.0.0.1", "Address that the gRPC API binds.")
+GRPC_SOCKET = Setting[Path | None](
+    ("THUMBQ_GRPC_SOCKET",),
+    _PATH,
+    None,
+    "Unix socket on which the server also listens, without TLS: whoever may open its folder may use it."
+    " `thumbq serve` makes one for its gateways when there is TLS.",
+)
 GRPC_PORT = Setting(("THUMBQ_GRPC_PORT",), _PORT, 50051, "Port of the gRPC API; 0 takes any free one.")
 HTTP_HOST = Setting(("THUMBQ_HTTP_HOST",), _TEXT, "127.0.0.1", "Address that the page and the JSON API bind.")
 HTTP_PORT = Setting(
@@ -65,7 +80,24 @@ HUB_SECRET = Setting[str | None](
 HUB_SECRET_FILE = Setting[Path | None](
     ("THUMBQ_HUB_SECRET_FILE",), _PATH, None, "File that holds the secret of the SignalR hubs."
 )
+API_KEY = Setting[str | None](
+    ("THUMBQ_API_KEY",), _TEXT, None, "Key that the command line, the worker and the Python SDK show the server."
+)
+API_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_API_KEY_FILE",), _PATH, None, "File that holds the key, as container platforms pass secrets."
+)
+GATEWAY_SECRET = Setting[str | None](
+    ("THUMBQ_GATEWAY_SECRET",),
+    _TEXT,
+    None,
+    "Shows the server that its caller is a gateway, which has checked the API key of its own caller: the same for"
+    " servers and gateways, and 32 characters or more. Without one, `thumbq serve` makes one.",
+)
+GATEWAY_SECRET_FILE = Setting[Path | None](
+    ("THUMBQ_GATEWAY_SECRET_FILE",), _PATH, None, "File that holds the secret of the gateways."
+)
 INSECURE = Setting(("THUMBQ_INSECURE",), _FLAG, False, "Serve other machines without any API key.")
+KEY = Setting[Path | None](("THUMBQ_KEY",), _PATH, None, "Private key of that certificate, in PEM, without a password.")
 METRICS_PORT = Setting[int | None](
     ("THUMBQ_METRICS_PORT",),
     _PORT,
@@ -78,6 +110,28 @@ PROCESSES = Setting(
     Kind(f"a number from 1 to {MOST_PROCESSES}", _whole_number, minimum=1, maximum=MOST_PROCESSES),
     1,
     "Number of servers, and also of gateways; each pair of them uses another core.",
+)
+RATE_OF_ENQUEUES = Setting(
+    ("THUMBQ_RATE_OF_ENQUEUES",), _RATE, 5000.0, "Calls a second with which one address may enqueue; 0 is any number."
+)
+RATE_OF_POLLS = Setting(
+    ("THUMBQ_RATE_OF_POLLS",),
+    _RATE,
+    300.0,
+    "Calls a second with which all workers of one address may ask in vain for jobs; 0 is any number.",
+)
+RATE_OF_READS = Setting(
+    ("THUMBQ_RATE_OF_READS",),
+    _RATE,
+    2000.0,
+    "Calls a second with which one address may read, or open streams; 0 is any number.",
+)
+RATE_OF_WORKER_POLLS = Setting(
+    ("THUMBQ_RATE_OF_WORKER_POLLS",),
+    _RATE,
+    20.0,
+    "Calls a second with which one worker may ask in vain for jobs; 0 is any number."
+    " For all of these rates, ten seconds' worth may come at once.",
 )
 READY_FD = Setting[int | None](
     ("THUMBQ_READY_FD",),
@@ -92,16 +146,34 @@ SERVER = Setting(
     ("THUMBQ_SERVER",),
     _TEXT,
     "127.0.0.1:50051",
-    "Address of the server's gRPC API; several as ipv4:10.0.0.1:50051,10.0.0.2:50051.",
+    "Address of the server's gRPC API, with TLS as grpcs://queue.example:50051; several without TLS as"
+    " ipv4:10.0.0.1:50051,10.0.0.2:50051.",
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
+)
+TLS_CERT_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CERT_FILE",),
+    _PATH,
+    None,
+    "Certificate of all ports, in PEM, with the certificates between it and its authority."
+    " A renewed file counts from the next connection on. Without one there is no TLS.",
+)
+TLS_CLIENT_CA_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_CLIENT_CA_FILE",),
+    _PATH,
+    None,
+    "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
+    " takes both.",
+)
+TLS_KEY_FILE = Setting[Path | None](
+    ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."
 )
 THUMBNAIL_ROOT = Setting[Path | None](
     ("THUMBQ_THUMBNAIL_ROOT",),
     _PATH,
     None,
-    "Folder of the thumbnails: files outside it are never served, and without it none.",
+    "Folder of the thumbnails: files outside it are neither served nor removed, and without it none.",
 )
 THUMBNAIL_ROOTS = Setting(
     ("THUMBQ_THUMBNAIL_ROOTS",),

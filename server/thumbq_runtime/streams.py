@@ -32,6 +32,7 @@ class Outlet(io.TextIOBase):
         self._line = ""
         self._waiting = deque[bytes]()
         self._size = 0
+        self._busy = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write_lines, name=f"outlet {fd}", daemon=True)
         self._thread.start()
@@ -74,16 +75,20 @@ class Outlet(io.TextIOBase):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
+                self._busy = True
                 lines = self._next_lines()
             written = _written(self._fd, b"".join(lines))
+            # There is room again before the reader can know that lines were lost.
+            with self._changed:
+                self._size -= sum(map(len, lines))
+                self.dropped += 0 if written else len(lines)
             if written and told != self.dropped:
                 told = self.dropped
                 _written(
                     self._fd, f"thumbq: {told} lines of this log were lost; their reader did not take them\n".encode()
                 )
             with self._changed:
-                self.dropped += 0 if written else len(lines)
-                self._size -= sum(map(len, lines))
+                self._busy = False
                 self._changed.notify_all()
 
     def _next_lines(self) -> list[bytes]:
@@ -99,7 +104,7 @@ class Outlet(io.TextIOBase):
                 self._take(self._line)
                 self._line = ""
             ends = time.monotonic() + LONGEST_END
-            while self._size and time.monotonic() < ends and self._changed.wait(LAST_SECONDS):
+            while (self._waiting or self._busy) and time.monotonic() < ends and self._changed.wait(LAST_SECONDS):
                 pass
 
 

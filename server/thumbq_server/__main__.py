@@ -8,11 +8,12 @@ from functools import partial
 import uvloop
 from pydantic import ValidationError
 
-from thumbq_runtime.addresses import CannotListen, is_loopback
+from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.tls.certificates import InvalidCertificate
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.address import InvalidAddress
@@ -29,7 +30,7 @@ def main() -> None:
     settings = _settings()
     try:
         uvloop.run(run_until_signal(partial(serve, settings)))
-    except (Unsuitable, InvalidAddress, CannotListen) as problem:
+    except (Unsuitable, InvalidAddress, InvalidCertificate, CannotListen) as problem:
         refuse("server", problem)
     except (Unavailable, OSError) as error:
         sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
@@ -39,16 +40,11 @@ def _settings() -> Settings:
     try:
         settings = Settings()
         settings.dsn()
+        settings.secret_of_gateways()
     except ValidationError as error:
         refuse("server", sentence_about(error))
     except (ValueError, OSError) as error:
         refuse("server", error)
-    if not is_loopback(settings.grpc_host) and not settings.insecure:
-        refuse(
-            "server",
-            f"refusing to listen on {settings.grpc_host or 'every address'} without API keys;"
-            " set THUMBQ_INSECURE=1 if the network is trusted",
-        )
     return settings
 
 

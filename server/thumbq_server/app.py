@@ -1,66 +1,34 @@
-"""The server, put together: the one place of the wiring, and the order in which it ends."""
+"""The server's run: what it needs before it serves, and the order in which it ends."""
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from thumbq.v1 import (
-    admin_pb2,
-    admin_pb2_grpc,
-    notification_pb2,
-    notification_pb2_grpc,
-    queue_pb2,
-    queue_pb2_grpc,
-)
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port, joined
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
-from thumbq_server.domain.paths import PathRule
-from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine.duties import (
-    ExpireLeases,
-    PruneJobs,
-    PruneLog,
-    PruneWorkers,
-    RecordSignsOfLife,
-    RecountJobs,
-    VacuumLiveTables,
-)
-from thumbq_server.engine.janitor import Duty, Janitor
-from thumbq_server.engine.measuring import Measure
-from thumbq_server.engine.operator import Operator
-from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.readers.hub import Hub
-from thumbq_server.engine.readers.inspection import Inspection
-from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
-from thumbq_server.engine.readers.subscription import Subscriptions
-from thumbq_server.engine.readers.views import Views
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.settings import warn_of_plain_text
+from thumbq_server.access.door import Door
+from thumbq_server.access.keyring import Keyring
 from thumbq_server.engine.readiness import Readiness
-from thumbq_server.engine.sessions.registry import Sessions
-from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.metrics.observer import Observer
-from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.parts import build, register
+from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
-from thumbq_server.rpc.notification_service import NotificationService
-from thumbq_server.rpc.queue_service import QueueService
-from thumbq_server.rpc.reflection import add_reflection
-from thumbq_server.rpc.streaming.streams import Streams
+from thumbq_server.rpc.limits import Limits
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.hints import JOBS, LOG
-from thumbq_server.storage.postgres.notify import listen, pass_on
-from thumbq_server.storage.postgres.suitability import check_database
+from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
 
 log = structlog.get_logger()
 
@@ -73,10 +41,6 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
-_SERVICES = (queue_pb2, notification_pb2, admin_pb2)
-_RECONNECT_AFTER = 0.5
-# What remains to be ended after the grace has so long, each time.
-_END_SECONDS = 2.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -93,28 +57,37 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
     """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on.
 
-    Raises Unsuitable, InvalidAddress or CannotListen when only another configuration helps, else Unavailable.
+    Raises Unsuitable, InvalidAddress, InvalidCertificate or CannotListen when only another configuration helps, else
+    Unavailable.
     """
+    certificates = settings.certificates()
+    warn_of_plain_text(certificates, settings.grpc_host)
     if not settings.reuse_port:
         # gRPC would tell no reason.
         free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
     await check_database(dsn, connections_needed(settings.processes))
     await upgrade(dsn)
-    with observing(settings) as observer:
-        async with serving(settings, dsn, observer, broken) as port:
+    with observing(settings, certificates) as observer:
+        async with serving(settings, dsn, observer, broken, certificates) as port:
             yield port
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event) -> AsyncIterator[int]:
+async def serving(
+    settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event, certificates: Certificates | None
+) -> AsyncIterator[int]:
     """Run a server on a database that suits it."""
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
+        await parts.keyring.look()
+        _refuse_strangers(settings, parts.keyring)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        server = grpc.aio.server(options=options, interceptors=[Guard(observer)])
+        rates = Rates(settings.rates(), observer.refused)
+        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
+        server = grpc.aio.server(options=options, interceptors=[Door(parts.keyring), Guard(observer), limits])
         health = Health()
         names = register(parts, health, server)
 
@@ -126,7 +99,7 @@ async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyn
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
-            port = server.add_insecure_port(joined(settings.grpc_host, settings.grpc_port))
+            port = _open_ports(server, settings, certificates)
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -135,58 +108,28 @@ async def serving(settings: Settings, dsn: str, observer: Observer, broken: asyn
             await parts.drain(server)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a server is made of."""
+def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
+    """Listen where the settings say. Return the port of the API."""
+    if settings.grpc_socket:
+        server.add_insecure_port(f"unix:{settings.grpc_socket}")
+    address = joined(settings.grpc_host, settings.grpc_port)
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(certificates))
 
-    settings: Settings
-    database: Database
-    queue: Queue
-    sessions: Sessions
-    hub: Hub
-    snapshots: QueueSnapshots
-    views: Views
-    operator: Operator
-    janitor: Janitor
 
-    def duties(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what the server does by itself."""
-        hints = {JOBS: self.on_jobs, LOG: self.on_log}
-        self.database.hints.wake_here(hints)
-        return [
-            self.queue.dispatcher.run(),
-            self.hub.run(),
-            self.snapshots.run(),
-            self.janitor.run(),
-            listen(self.database.dsn, hints, self.sessions.on_broadcast),
-            pass_on(self.database),
-        ]
-
-    def on_jobs(self) -> None:
-        """Take the hint that jobs may be due. Whatever makes them so is also in the log."""
-        self.queue.dispatcher.wake()
-        self.on_log()
-
-    def on_log(self) -> None:
-        """Take the hint that the log may have grown."""
-        self.hub.wake()
-        self.snapshots.wake()
-
-    async def drain(self, server: grpc.aio.Server) -> None:
-        """Stop claiming, let workers report and go, end every call, and commit what is under way."""
-        grace = self.settings.shutdown_grace
-        deadline = time.monotonic() + grace
-        self.queue.dispatcher.pause()
-        await self.sessions.drain(_RECONNECT_AFTER, grace)
-        self.hub.close()
-        self.snapshots.close()
-        await server.stop(grace=_END_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
+def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
+    """Refuse to serve other machines before there is a key. Raises Unsuitable."""
+    if settings.needs_keys() and not keyring.exist:
+        raise Unsuitable(
+            f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
+            " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"
+            " set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
+        )
 
 
 @contextlib.contextmanager
-def observing(settings: Settings) -> Iterator[Observer]:
+def observing(settings: Settings, certificates: Certificates | None) -> Iterator[Observer]:
     """Yield what counts the work of the server, and shows it to Prometheus if a port is set. Raises CannotListen."""
     if settings.metrics_port is None:
         yield Observer()
@@ -198,75 +141,6 @@ def observing(settings: Settings) -> Iterator[Observer]:
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()
-    with counters.serving(settings.grpc_host, settings.metrics_port) as port:
+    with counters.serving(settings.grpc_host, settings.metrics_port, certificates) as port:
         log.info("metrics.ready", host=settings.grpc_host, port=port)
         yield counters
-
-
-def build(settings: Settings, database: Database, observer: Observer) -> Parts:
-    """Make the parts of a server."""
-    policy = RetryPolicy(base=settings.retry_base, cap=settings.retry_cap)
-    times = SessionTimes(
-        delivery_lease=settings.delivery_lease_duration,
-        lease=settings.lease_duration,
-        heartbeat=settings.heartbeat_interval,
-        max_age=settings.stream_max_age,
-    )
-    snapshots = QueueSnapshots(database)
-    views = Views(database)
-    signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
-    queue = Queue(
-        database,
-        policy=policy,
-        unary_lease_seconds=settings.unary_lease_duration,
-        on_claimed=snapshots.wake,
-        seen=signs_of_life.hear,
-        observer=observer,
-    )
-    dispatcher = queue.dispatcher
-    janitor = Janitor(
-        [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatcher.wake_in, times.silence)),
-            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatcher.jobs_claimed)),
-            Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
-            Duty("record signs of life", 10.0, signs_of_life),
-            Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
-            Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
-            Duty("count jobs", 3600.0, RecountJobs(database)),
-            Duty("look for versions", 2.0, queue.versions),
-            *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
-        ],
-        observer,
-    )
-    return Parts(
-        settings=settings,
-        database=database,
-        queue=queue,
-        sessions=Sessions(database, queue, times, signs_of_life.note),
-        hub=Hub(database, observer=observer),
-        snapshots=snapshots,
-        views=views,
-        operator=Operator(database, queue, views),
-        janitor=janitor,
-    )
-
-
-def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
-    """Add the services to `server`. Return their names."""
-    paths = PathRule(parts.settings.roots())
-    streams = Streams(parts.sessions, paths)
-    queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, paths), server
-    )
-    subscriptions = Subscriptions(parts.database, parts.hub)
-    notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.snapshots), server
-    )
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views)), server
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    add_reflection([*names, health_name], server)
-    return names

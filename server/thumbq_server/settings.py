@@ -3,13 +3,18 @@
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
+from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.limits.callers import Network, read_networks
+from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="THUMBQ_", env_ignore_empty=True, populate_by_name=True)
@@ -18,15 +23,32 @@ class Settings(BaseSettings):
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
+    grpc_socket: Path | None = shared.GRPC_SOCKET.field()
     reuse_port: bool = shared.REUSE_PORT.field()
     # How many servers use the same database.
     processes: int = shared.PROCESSES.field()
     insecure: bool = shared.INSECURE.field()
+    gateway_secret: str | None = shared.GATEWAY_SECRET.field()
+    gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
+    thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
+    rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
+    rate_of_polls: float = shared.RATE_OF_POLLS.field()
+    rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
+    rate_of_reads: float = shared.RATE_OF_READS.field()
+
+    gateways: str = Field(
+        default="127.0.0.1,::1",
+        description='Addresses of gateways, as "10.0.0.5,192.168.0.0/16". They count their callers themselves, so the'
+        " server refuses them nothing. The default is this machine.",
+    )
+    streams_of_address: PositiveInt = Field(
+        default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
+    )
     lease_duration: PositiveInt = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: PositiveInt = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -58,6 +80,11 @@ class Settings(BaseSettings):
         description="Seconds for which ended jobs are kept that no model and no version shows; then they are deleted,"
         " with their attempts and events.",
     )
+    superseded_grace: PositiveFloat = Field(
+        default=86_400.0,
+        description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
+        " pictures for a day.",
+    )
     # Servers remember a worker's number for a day.
     worker_retention: float = Field(
         default=7 * 86_400.0,
@@ -65,15 +92,42 @@ class Settings(BaseSettings):
         description="Seconds for which workers are kept that are not heard of; at least two days.",
     )
 
+    @field_validator("gateways")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
+
     @field_validator("thumbnail_roots")
     @classmethod
     def _are_absolute(cls, value: str) -> str:
         plain_roots(filter(None, value.split(":")))
         return value
 
+    def networks_of_gateways(self) -> tuple[Network, ...]:
+        """Return where calls come from that the server does not count."""
+        return read_networks(self.gateways)
+
+    def rates(self) -> dict[Kind, float]:
+        """Return how often a caller may call."""
+        return {
+            Kind.WORKER_POLLS: self.rate_of_worker_polls,
+            Kind.POLLS: self.rate_of_polls,
+            Kind.ENQUEUES: self.rate_of_enqueues,
+            Kind.READS: self.rate_of_reads,
+        }
+
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
+
+    def needs_keys(self) -> bool:
+        """Return whether other machines reach this server, on a network that is not trusted."""
+        return not self.insecure and not is_loopback(self.grpc_host)
+
+    def secret_of_gateways(self) -> str | None:
+        """Return what gateways show instead of a key. Raises ValueError."""
+        return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
 
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""

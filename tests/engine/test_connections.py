@@ -4,8 +4,8 @@ import pytest
 
 from thumbq_runtime.connections import PER_SERVER, SPARE, connections_granted, connections_needed
 from thumbq_runtime.settings import MOST_PROCESSES
-from thumbq_server.app import build
 from thumbq_server.metrics.observer import Observer
+from thumbq_server.parts import build
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
 

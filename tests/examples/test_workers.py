@@ -34,14 +34,14 @@ def service() -> Iterator[PrivateService]:
 
 
 @contextmanager
-def running(*command: str | Path, **variables: str) -> Iterator[None]:
+def running(*command: str | Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker until the block ends; SIGTERM ends it in order."""
     with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **variables}) as process:
         try:
-            yield
+            yield process
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def test_photos_get_thumbnails_and_a_text_file_its_reason(service: PrivateService, tmp_path: Path):
@@ -74,6 +74,27 @@ def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_
         assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
         with pytest.raises(Unsuccessful, match="no such model"):
             client.wait_for(bad, timeout=40)
+
+
+@pytest.mark.node
+@needs("node")
+def test_a_worker_in_node_completes_and_fails_jobs_on_the_stream(service: PrivateService, tmp_path: Path):
+    if not (EXAMPLES / "node/node_modules").exists():
+        pytest.skip("the packages of examples/node are not installed (npm ci)")
+    render = tmp_path / "render.sh"
+    render.write_text("#!/bin/sh\n[ $1 = 41 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
+    render.chmod(0o755)
+    node = shutil.which("node")
+    assert node
+    with BlockingClient(service.address) as client:
+        with running(node, EXAMPLES / "node/worker.js", service.thumbnails, render, service.address) as process:
+            good = client.enqueue(41, DIGEST).job_id
+            bad = client.enqueue(42, DIGEST, max_attempts=1).job_id
+            picture = client.wait_for(good, timeout=60)
+            assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
+            with pytest.raises(Unsuccessful, match="no such model"):
+                client.wait_for(bad, timeout=60)
+        assert process.returncode == 0
 
 
 def test_a_django_view_waits_for_the_picture(service: PrivateService, tmp_path: Path, unused_tcp_port: int):

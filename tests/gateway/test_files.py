@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Answer, Client, ask
-from thumbq_gateway.http.files import thumbnails
 from thumbq_gateway.http.files.thumbnails import content_type, open_below
+from thumbq_runtime.folders import step_into
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5
 
@@ -164,7 +164,7 @@ def test_a_link_that_appears_after_the_look_is_not_followed(tmp_path: Path) -> N
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     with pytest.raises(OSError, match="symbolic links"):
-        thumbnails._step(folder, "link", 0)
+        step_into(folder, "link", 0)
 
 
 def test_a_root_that_is_a_link_is_a_root(tmp_path: Path) -> None:

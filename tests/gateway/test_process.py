@@ -134,8 +134,9 @@ async def test_it_refuses_to_be_reached_from_other_machines() -> None:
     code, words = await refusal(THUMBQ_HTTP_HOST="0.0.0.0")
     assert code == 2
     assert words == (
-        "thumbq gateway: refusing to listen on 0.0.0.0 without API keys;"
-        " set THUMBQ_INSECURE=1 if the network is trusted\n"
+        "thumbq gateway: refusing to listen on 0.0.0.0 without API keys: make one with `thumbq keys create`, and"
+        " set THUMBQ_GATEWAY_SECRET for this gateway and its server; or set THUMBQ_INSECURE=1 if the network is"
+        " trusted\n"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.gateway.test_files import PNG, complete, file
 from tests.support.http_client import Client
-from thumbq_gateway.http.files import threads
+from thumbq_runtime import file_threads
 
 STALLED, GOOD = 13, 42
 
@@ -62,7 +62,7 @@ async def test_a_file_that_hangs_is_answered_503_once_its_time_is_over_and_at_on
     answer = await first
     message = "The file cannot be read at the moment."
     assert (answer.status, answer.json["message"], answer.headers["Retry-After"]) == (503, message, "1")
-    for _ in range(2 * threads._MOST):
+    for _ in range(2 * file_threads._MOST):
         assert (await file(client, STALLED)).status == 503
     assert share.waiting == 1
     assert (await file(client, GOOD)).body == PNG
@@ -84,7 +84,7 @@ async def test_a_file_is_served_again_when_its_share_is_back(
 def test_the_process_ends_although_a_thread_hangs() -> None:
     program = """
 import asyncio, threading
-from thumbq_gateway.http.files.threads import FileThreads, Stalled
+from thumbq_runtime.file_threads import FileThreads, Stalled
 async def main():
     try:
         await FileThreads(timeout=0.1).run("a", threading.Event().wait)

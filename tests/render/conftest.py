@@ -1,16 +1,12 @@
 """One renderer for the tests of a file, and an intake that needs no renderer."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from thumbq.render.child import Limits
 from thumbq.render.drawing.stage import Stage
 from thumbq.render.intake.model import Intake
-
-MODELS = Path(__file__).with_name("models")
-CASES = Path(__file__).with_name("cases")
 
 
 @pytest.fixture(scope="module")

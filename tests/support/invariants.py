@@ -32,9 +32,11 @@ _OUT_OF_BOUNDS = """
 # What a claim hands out is copied from the job, and the place of a job follows from the job and its attempts.
 _NOT_AS_THE_JOB = """
     SELECT r.job_id FROM ready r LEFT JOIN jobs j ON j.id = r.job_id LEFT JOIN places p ON p.job_id = r.job_id
-     WHERE (r.rank, r.run_at, r.model_id, r.created_at, r.priority, r.max_attempts, r.model_hash)
+     WHERE (r.rank, r.run_at, r.model_id, r.created_at, r.priority, r.max_attempts, r.model_hash, r.kind, r.options,
+            r.kind_rank)
            IS DISTINCT FROM
-           (p.rank, p.run_at, j.model_id, j.created_at, j.priority, j.max_attempts, j.model_hash)
+           (p.rank, p.run_at, j.model_id, j.created_at, j.priority, j.max_attempts, j.model_hash, j.kind, j.options,
+            CASE WHEN j.kind IS NOT NULL THEN p.run_at - j.priority * interval '60 seconds' END)
      UNION ALL
     SELECT l.job_id FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.model_id <> j.model_id
 """

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.job import CancelVerdict, Completion, Enqueued, Failure, JobStatus, NewJob, Token, Verdict
+from thumbq_server.domain.job import (
+    MODEL,
+    CancelVerdict,
+    ClaimedJob,
+    Completion,
+    Enqueued,
+    Failure,
+    JobStatus,
+    NewJob,
+    Token,
+    Verdict,
+)
 from thumbq_server.domain.records import CommitRecord, Expired, JobRecord, ThumbnailRecord
 from thumbq_server.domain.retry import RetryPolicy, delays
 from thumbq_server.storage import notification_log
@@ -30,7 +41,7 @@ DELAYS = delays(RetryPolicy())
 UNCLAIMED = 2**50
 TABLES = (
     *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),
-    *("notifications", "queue_head", "queue_pause"),
+    *("notifications", "queue_head", "queue_pause", "removals", "keys"),
 )
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
@@ -71,9 +82,12 @@ def new_job(
     max_attempts: int = 3,
     force: bool = False,
     delay: float = 0.0,
+    kind: str = MODEL,
+    options: str | None = None,
+    options_matter: bool = False,
 ) -> NewJob:
     """A request for the thumbnail of one of a model's files."""
-    return NewJob(model_id, model_file(file), priority, max_attempts, force, delay)
+    return NewJob(model_id, model_file(file), priority, max_attempts, force, delay, kind, options, options_matter)
 
 
 def picture(token: Token, path: str = "") -> Completion:
@@ -133,6 +147,10 @@ class QueueUnderTest:
         claimed = await claim(self.lane, ClaimRequest([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
+    async def claim_of(self, *kinds: str, count: int = 10) -> list[ClaimedJob]:
+        """Claim as a worker of these kinds does."""
+        return await claim(self.lane, ClaimRequest([self.worker] * count, [30] * count), kinds)
+
     async def claimed(self, *requests: NewJob) -> list[Token]:
         """The leases of these jobs, now enqueued and claimed, in the order of the arguments."""
         ids = await self.enqueued(*requests)
@@ -170,11 +188,13 @@ class QueueUnderTest:
 
     async def make_due(self, *job_ids: int, seconds_ago: float = 0) -> None:
         """Make jobs due, `seconds_ago` seconds ago."""
+        place = "now() - make_interval(secs => $2) - priority * interval '60s'"
         await self.sql(
-            """
+            f"""
             WITH due AS (
                 UPDATE ready SET run_at = now() - make_interval(secs => $2),
-                       rank = now() - make_interval(secs => $2) - priority * interval '60s'
+                       rank = CASE WHEN kind IS NULL THEN {place} ELSE 'infinity' END,
+                       kind_rank = CASE WHEN kind IS NOT NULL THEN {place} END
                  WHERE job_id = ANY ($1) RETURNING job_id, run_at
             ), first_attempts AS (
                 UPDATE jobs SET due_at = run_at FROM due WHERE id = job_id

@@ -93,7 +93,7 @@ def serving(folder: Path, **variables: str) -> Iterator[Service]:
         try:
             assert parent.stdout
             output = parent.stdout.readline() + parent.stdout.readline()
-            addresses = re.search(r"(http://\S+/)\n.*gRPC\s+(\S+)", output)
+            addresses = re.search(r"(https?://\S+/)\n.*gRPC\s+(\S+)", output)
             assert addresses, output + messages(folder).read_text()
             yield Service(parent, addresses[1], addresses[2])
         finally:

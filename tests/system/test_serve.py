@@ -143,6 +143,23 @@ def test_a_database_that_does_not_fit_is_told_once_without_its_password(folder: 
 
 
 @pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("postgresql://db/thumbs?host={folder}", "No such file or directory"),
+        ("postgresql://127.0.0.1:1/thumbs", "Connection refused"),
+    ],
+    ids=["no socket", "nothing listens"],
+)
+def test_a_database_that_is_away_is_told_once(folder: Path, address: str, sentence: str) -> None:
+    with start(folder, DATABASE_URL=address.format(folder=folder)) as parent:
+        assert parent.wait() == 1
+    own, parents = messages(folder).read_text().splitlines()
+    assert own.startswith("thumbq server: PostgreSQL cannot be reached: ")
+    assert sentence in own
+    assert parents == "thumbq: The server ended with exit code 1 before it was ready: its own messages say why."
+
+
+@pytest.mark.parametrize(
     ("variables", "sentence"),
     [
         ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write %2F for /"),
@@ -237,8 +254,9 @@ def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(folder: Path, conte
 def test_other_machines_are_not_served_without_keys(folder: Path) -> None:
     with start(folder, "--host", "0.0.0.0") as parent:
         assert parent.wait() == 2
-    assert "pass --insecure" in messages(folder).read_text()
-    assert not folder.exists()
+    said = messages(folder).read_text()
+    assert "thumbq keys create" in said
+    assert "--insecure" in said
 
 
 def test_the_parent_loads_none_of_the_libraries_of_its_children() -> None:

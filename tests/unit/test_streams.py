@@ -13,9 +13,10 @@ PROGRAM = f"""
 import sys
 from pathlib import Path
 from thumbq_runtime import streams
-streams.LAST_SECONDS = float(sys.argv[2])
+streams.LAST_SECONDS = streams.LONGEST_END = float(sys.argv[2])
 streams.protect_standard_streams()
 mark = open(sys.argv[1], "w")
+assert mark.fileno() > 2, "a file of the program stands where its children write"
 for number in range({LINES}):
     sys.stderr.write(f"line {{number}} of a log that goes on and on\\n")
     print("output", number)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, 
 class Worker:
     """The worker's end of a stream, written by hand. With `columns` it takes jobs and reports successes as columns."""
 
-    def __init__(self, queue: Any, *, columns: bool = False) -> None:
+    def __init__(self, queue: Any, *, columns: bool = False, kinds: Sequence[str] = ()) -> None:
         self.call = queue.StreamJobs()
         self._columns = columns
+        self._kinds = kinds
         self._sending = asyncio.Lock()  # A call takes one message at a time.
 
     async def send(self, **message: Any) -> None:
@@ -39,10 +41,13 @@ class Worker:
         return getattr(message, kind)
 
     async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
-        hello = queue_pb2.StreamJobsRequest.Hello(worker_id=worker_id, session_id=session_id, columns=self._columns)
+        hello = queue_pb2.StreamJobsRequest.Hello(
+            worker_id=worker_id, session_id=session_id, columns=self._columns, kinds=self._kinds
+        )
         await self.send(hello=hello)
         welcome = await self.receives("welcome")
         assert welcome.columns is self._columns
+        assert welcome.kinds is bool(self._kinds)
         return welcome
 
     async def wants(self, count: int) -> None:
@@ -84,7 +89,7 @@ class Worker:
 def jobs_in_columns(columns: queue_pb2.JobColumns) -> Iterator[job_pb2.Job]:
     """Yield the jobs as the messages that they would have been."""
 
-    def entry(column: Sequence[int], place: int) -> int:
+    def entry(column: Sequence[Any], place: int) -> Any:
         return column[place] if len(column) > 1 else column[0]
 
     for place, (job_id, model_id) in enumerate(zip(columns.ids, columns.model_ids, strict=True)):
@@ -95,13 +100,15 @@ def jobs_in_columns(columns: queue_pb2.JobColumns) -> Iterator[job_pb2.Job]:
             status=job_pb2.JOB_STATUS_PROCESSING,
             attempt_count=entry(columns.attempt_counts, place),
             updated_at=columns.claimed_at,
-            asset_type="Model",
+            asset_type=entry(columns.asset_types, place) if columns.asset_types else "Model",
             priority=entry(columns.priorities, place),
             max_attempts=entry(columns.max_attempts, place),
             lease_token=f"{job_id}-{columns.lease}",
             lease_expires_at=columns.lease_expires_at,
         )
         job.created_at.FromMicroseconds(entry(columns.created_at, place))
+        if place in columns.with_options:
+            job.options.update(json.loads(columns.options[list(columns.with_options).index(place)]))
         yield job
 
 

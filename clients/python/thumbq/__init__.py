@@ -14,6 +14,7 @@ from thumbq.client.errors import (
     Unsupported,
 )
 from thumbq.client.plain import Answer, JobEvent, JobInfo, Picture, Request, hash_file
+from thumbq.options import options_of
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.producer import Enqueued, JobNotFound, Producer
 from thumbq.subscriber import Reset, Subscriber
@@ -60,4 +61,5 @@ __all__ = [
     "Worker",
     "hash_file",
     "is_cancelled",
+    "options_of",
 ]

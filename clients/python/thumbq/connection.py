@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import random
 import re
+from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from thumbq.keyed_channel import KeyedChannel
+from thumbq.tls import bare, channel_to, explain
 
 _logger = logging.getLogger("thumbq")
 
@@ -32,20 +40,44 @@ _CHANNEL_OPTIONS = [
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """Open a channel to `host:port` or `unix:path`; nothing is sent before the first call.
+class UnreadableKey(ValueError):
+    """The file that THUMBQ_API_KEY_FILE names holds no key."""
 
-    No proxy is asked for a server on this machine, which it could not reach.
+
+def open_channel(target: str, api_key: str | None = None) -> grpc.aio.Channel:
+    """Open a channel to `host:port`, `grpcs://host:port` or `unix:path`; nothing is sent before the first call.
+
+    Calls carry the key, or else the one in the environment. No proxy is asked for a server on this machine, which it
+    could not reach. Raises UnreadableKey.
     """
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
-    return grpc.aio.insecure_channel(target, options=[*_CHANNEL_OPTIONS, *proxy])
+    channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy])
+    key = api_key or key_in_environment()
+    return KeyedChannel(channel, key) if key else channel
+
+
+def key_in_environment() -> str | None:
+    """Return the API key in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names. Raises UnreadableKey."""
+    if key := os.environ.get("THUMBQ_API_KEY", "").strip():
+        return key
+    name = os.environ.get("THUMBQ_API_KEY_FILE")
+    if not name:
+        return None
+    try:
+        key = Path(name).read_text().strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UnreadableKey(f"THUMBQ_API_KEY_FILE cannot be read: {problem}") from None
+    if not key.isascii() or not key.isprintable() or not key:
+        raise UnreadableKey(f"THUMBQ_API_KEY_FILE names {name}, which holds no key")
+    return key
 
 
 def is_local(target: str) -> bool:
     """Return whether all addresses of a target are on this machine."""
-    if target.startswith(("unix:", "unix-abstract:")):
+    address = bare(target)
+    if address.startswith(("unix:", "unix-abstract:")):
         return True
-    return all(map(_is_local_address, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", target).split(",")))
+    return all(map(_is_local_address, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", address).split(",")))
 
 
 def _is_local_address(address: str) -> bool:
@@ -59,10 +91,26 @@ def _is_local_address(address: str) -> bool:
     return number.is_loopback or number.is_unspecified
 
 
-def describe(error: grpc.aio.AioRpcError) -> str:
+def describe(error: grpc.aio.AioRpcError, target: str = "") -> str:
     """Return in a few words why a call failed: "UNAVAILABLE: failed to connect to all addresses"."""
+    if reason := explain(error.details() or "", target):
+        return reason
     details = (error.details() or "").split(";")[0].strip()
     return f"{error.code().name}: {details}" if details else error.code().name
+
+
+def told_to_wait(error: grpc.aio.AioRpcError) -> float:
+    """Return the seconds after which the server allows another attempt; 0.0 when it does not say."""
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return 0.0
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            with suppress(DecodeError):
+                for detail in status_pb2.Status.FromString(value).details:
+                    info = error_details_pb2.RetryInfo()
+                    if detail.Unpack(info):
+                        return max(0.0, info.retry_delay.ToTimedelta().total_seconds())
+    return 0.0
 
 
 class Backoff:

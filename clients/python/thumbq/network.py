@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import grpc
 
-from thumbq.connection import Link, describe, open_channel
+from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.outbox import Outbox
-from thumbq.stream import ServerSilent, WorkerStream
+from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.working.ledger import Handlers, Ledger
 
@@ -37,8 +37,9 @@ class Network:
     The caller's loop calls `start`, `stop`, `abandon` and `cancel`; everything else runs on the thread.
     """
 
-    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int) -> None:
+    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int, api_key: str | None) -> None:
         self._target = target
+        self._api_key = api_key
         self._hello = hello
         self._window = window
         self._link = Link(target)
@@ -125,24 +126,31 @@ class Network:
                 stream.drain()
             self._stream = stream
             try:
-                async with open_channel(self._target) as channel:
+                async with open_channel(self._target, self._api_key) as channel:
                     await stream.run(channel)
-                reason = "it ended the stream"
-            except grpc.aio.AioRpcError as error:
-                if error.code() in _REFUSALS and not self._hello.session_id:
+                reason, told = "it ended the stream", 0.0
+            except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:
+                if self._is_refused(error):
                     raise
-                reason = describe(error)
-            except ServerSilent:
-                reason = "it says nothing"
+                reason, told = str(error), 0.0
+                if isinstance(error, grpc.aio.AioRpcError):
+                    reason, told = describe(error, self._target), told_to_wait(error)
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:
                 _logger.info("%s asked to reconnect", self._target)
                 await self._pause(max(stream.reconnect_after, self._link.pause()))
             elif not self._stopping.is_set():
-                await self._pause(self._link.down(reason))
+                await self._pause(max(told, self._link.down(reason)))
             elif ledger.held or not outbox.empty:
                 await asyncio.sleep(_STOPPING_PAUSE)
+
+    def _is_refused(self, error: Exception) -> bool:
+        """Return whether the worker is refused from the start. Later, one of several servers may be an older one."""
+        refused = isinstance(error, ServerTooOld)
+        if isinstance(error, grpc.aio.AioRpcError):
+            refused = error.code() in _REFUSALS
+        return refused and not self._hello.session_id
 
     def _welcomed(self, welcome: StreamJobsResponse.Welcome) -> None:
         if not self._hello.session_id:

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from thumbq.client.calls import Calls
+from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
+from thumbq.client.kinds import check_kinds_known
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
-    EnqueueJobRequest,
     EnqueueJobsRequest,
     EnqueueOutcome,
     GetJobRequest,
@@ -47,8 +48,9 @@ class Producer:
     Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0) -> None:
-        self._calls = Calls(target, timeout)
+    def __init__(self, target: str, *, timeout: float = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, timeout, api_key)
+        self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -57,6 +59,7 @@ class Producer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stream.close()
         await self._calls.__aexit__(kind, error, trace)
 
     async def enqueue(
@@ -73,23 +76,16 @@ class Producer:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
             if progress:
                 progress(len(enqueued))
         return enqueued
 
     async def enqueue_one(self, job: NewJob) -> Enqueued:
-        """Enqueue one job. Raises InvalidJob."""
-        request = EnqueueJobRequest(
-            model_id=job.model_id,
-            model_hash=job.model_hash,
-            priority=job.priority,
-            max_attempts=job.max_attempts if job.HasField("max_attempts") else None,
-            force=job.force,
-            delay=job.delay if job.HasField("delay") else None,
-            model_version_id=job.model_version_id,
-        )
-        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+        """Enqueue one job. Those of calls that come together are sent together, over one stream. Raises InvalidJob."""
+        response = await self._stream.enqueue(job)
+        check_kinds_known([job], [response])
         return Enqueued(response.job_id, response.outcome)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:

@@ -42,6 +42,13 @@ _Call = grpc.aio.StreamStreamCall[StreamJobsRequest, StreamJobsResponse]
 class ServerSilent(Exception):
     """The server sent nothing for three heartbeat intervals."""
 
+    def __str__(self) -> str:
+        return "it says nothing"
+
+
+class ServerTooOld(Exception):
+    """The server does not know what the worker cannot do without."""
+
 
 class Phase(IntEnum):
     """The phase of a stream; the stream goes from one to a later one, never back.
@@ -178,6 +185,9 @@ class WorkerStream:
             self._look_later(self._newest)
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
+        if self._hello.kinds and not welcome.kinds:
+            named = ", ".join(self._hello.kinds)
+            raise ServerTooOld(f"the server does not know kinds of jobs, and cannot send {named} alone: upgrade it")
         resumed = set(welcome.resumed_lease_tokens)
         self._slots.lose([token for token in self._slots.held if token not in resumed], "the connection was broken")
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):
@@ -224,7 +234,9 @@ class WorkerStream:
         if credit > 0 and self._phase is Phase.OPEN:
             self._credited += credit
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
-        if self._received > self._confirmed and (self._confirmation_due or self._heartbeat_due):
+        # A server that stops takes back what is not confirmed, although the worker goes on with it.
+        is_leaving = self._phase >= Phase.LEAVING
+        if self._received > self._confirmed and (self._confirmation_due or self._heartbeat_due or is_leaving):
             self._confirmation_due = False
             self._confirmed = self._received
             yield StreamJobsRequest(received=StreamJobsRequest.Received(number=self._confirmed))

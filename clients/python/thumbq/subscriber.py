@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import grpc
 
 from thumbq.client.errors import error_of
-from thumbq.connection import Link, describe, open_channel
+from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, ResetReason, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -54,8 +54,10 @@ class Subscriber:
         model_ids: Iterable[int] = (),
         statuses: Iterable[ThumbnailStatus.ValueType] = (),
         after: str = "latest",
+        api_key: str | None = None,
     ) -> None:
         self._target = target
+        self._api_key = api_key
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
         self._link = Link(target)
@@ -64,7 +66,7 @@ class Subscriber:
         self.cursor = after
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target)
+        self._channel = open_channel(self._target, self._api_key)
         self._stub = NotificationServiceStub(self._channel)
         if self.cursor in ("", "latest"):
             self.cursor = await self._latest_cursor(self._stub)
@@ -92,11 +94,12 @@ class Subscriber:
                         yield notification
                     self.cursor = response.cursor
                 reason = "it ended the stream"
+                told = 0.0
             except grpc.aio.AioRpcError as error:
-                reason = self._reason_to_wait(error)
+                reason, told = self._reason_to_wait(error), told_to_wait(error)
             finally:
                 call.cancel()
-            await asyncio.sleep(self._link.down(reason))
+            await asyncio.sleep(max(told, self._link.down(reason)))
 
     async def _latest_cursor(self, stub: NotificationServiceAsyncStub) -> str:
         """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""
@@ -105,10 +108,10 @@ class Subscriber:
                 response = await stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
                 return response.cursor
             except grpc.aio.AioRpcError as error:
-                reason = self._reason_to_wait(error)
-            await asyncio.sleep(self._link.down(reason))
+                reason, told = self._reason_to_wait(error), told_to_wait(error)
+            await asyncio.sleep(max(told, self._link.down(reason)))
 
     def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
         if error.code() not in _TRANSIENT:
             raise error_of(error, self._target) from None
-        return describe(error)
+        return describe(error, self._target)

@@ -16,10 +16,12 @@ from typing import Any, Self, cast
 
 import grpc
 
-from thumbq.client.errors import error_of
+from thumbq.client.errors import Unsupported, error_of
 from thumbq.network import Network
+from thumbq.stream import ServerTooOld
 from thumbq.v1.queue_pb2 import StreamJobsRequest
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
+from thumbq.working.kinds import BlockingHandlerOfKinds, HandlerOfKinds, check_handlers
 from thumbq.working.processes import Processes
 from thumbq.working.slots import Slots
 from thumbq.working.threads import Threads
@@ -46,6 +48,9 @@ class Worker:
     characters) defaults to host name and process id. When the worker stops, running handlers have `grace`
     seconds to finish; then they are cancelled and their jobs are released.
 
+    `api_key` is what a server asks for that other machines reach; without one, THUMBQ_API_KEY or the file that
+    THUMBQ_API_KEY_FILE names counts.
+
     An attempt fails when its handler has not ended after `time_limit` seconds.
     """
 
@@ -59,6 +64,7 @@ class Worker:
         grace: float = 25.0,
         time_limit: float = 3600.0,
         labels: Mapping[str, str] | None = None,
+        api_key: str | None = None,
     ) -> None:
         if concurrency < 1 or prefetch < 0 or concurrency + prefetch > 10_000:
             raise ValueError("concurrency must be 1 or more, prefetch 0 or more, and both together at most 10,000")
@@ -66,6 +72,7 @@ class Worker:
             raise ValueError("time_limit must be more than 0 seconds")
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}"
         self._target = target
+        self._api_key = api_key
         self._concurrency = concurrency
         self._prefetch = prefetch
         self._grace = grace
@@ -95,7 +102,9 @@ class Worker:
         """End `run`: take no more jobs, and give the running handlers `grace` seconds to finish."""
         self._stopping.set()
 
-    async def run(self, handler: Handler, *, processes: bool = False, handle_signals: bool = True) -> None:
+    async def run(
+        self, handler: Handler | Mapping[str, Handler], *, processes: bool = False, handle_signals: bool = True
+    ) -> None:
         """Work until `stop`, or, with `handle_signals` and in the main thread, until SIGTERM or SIGINT.
 
         `handler` is a function of one Job, async or not. It returns a Thumbnail, or raises JobFailed or JobReleased;
@@ -103,22 +112,29 @@ class Worker:
         each slot has a process for its handlers, which must be functions of a module. A second signal ends the worker
         at once.
 
+        A handler for each kind of job, such as {"Model": render, "Sound": draw_wave}, takes these kinds and no others;
+        a function alone takes "Model".
+
         While the server is away, the worker waits for it without a limit. Raises ThumbqError only when the server
-        refuses the worker from the start.
+        refuses the worker from the start, or does not know kinds and was asked for others than "Model" (Unsupported).
         """
         if self._begun:
             raise RuntimeError("a Worker runs once; make a new one")
         with _runnable(handler, processes) as runnable:
             self._begun = True
+            if isinstance(handler, Mapping):
+                self._hello.kinds.extend(sorted(handler))
             try:
                 await self._run(runnable, handle_signals)
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self._target) from None
+            except ServerTooOld as error:
+                raise Unsupported(f"{self._target}: {error}") from None
             finally:
                 self._ended.set()
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
-        network = Network(self._target, self._hello, self._concurrency + self._prefetch)
+        network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key)
         slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
         progress = asyncio.create_task(_log_progress(slots, network))
@@ -166,8 +182,11 @@ class Worker:
 
 
 @contextmanager
-def _runnable(handler: Handler, processes: bool) -> Iterator[AsyncHandler]:
+def _runnable(handler: Handler | Mapping[str, Handler], processes: bool) -> Iterator[AsyncHandler]:
     """Yield the handler as an async function; its threads and processes end with the block."""
+    if isinstance(handler, Mapping):
+        check_handlers(handler)
+        handler = BlockingHandlerOfKinds(handler) if processes else HandlerOfKinds(handler)
     if not callable(handler):
         raise TypeError(f"the handler must be a function of a Job, not {type(handler).__name__}")
     if processes:

@@ -121,6 +121,11 @@ export class Thumbq {
     return (await this.#post<{ jobIds: number[] }>(`api/models/${modelId}/cancel-jobs`, {}, options)).jobIds;
   }
 
+  /** Delete all that is known of a model, its picture too. Returns the ids of the jobs that it had. */
+  async forget(modelId: number, options?: CallOptions): Promise<number[]> {
+    return (await this.#send<{ jobIds: number[] }>("DELETE", `models/${modelId}/thumbnail`, options)).jobIds;
+  }
+
   /** Read the present thumbnail of a model, never from the browser's cache. */
   thumbnail(modelId: number, options?: CallOptions): Promise<Thumbnail> {
     return this.#send("GET", `models/${modelId}/thumbnail`, options);

@@ -88,6 +88,13 @@ test("a lease is extended, and given back with its attempt", async () => {
   assert.deepEqual(await thumbq.cancelModelJobs(7), [id]);
 });
 
+test("a model is forgotten with its jobs", async () => {
+  const { id } = await claimed(8);
+  assert.deepEqual(await thumbq.forget(8), [id]);
+  await assert.rejects(thumbq.job(id), isError(404, "NOT_FOUND", /was not found/));
+  assert.deepEqual(await thumbq.forget(8), []);
+});
+
 test("a refusal tells its status, code and reason", async () => {
   await assert.rejects(thumbq.job(404), isError(404, "NOT_FOUND", /404/));
   await assert.rejects(thumbq.enqueue({ modelId: 1, modelHash: "short" }), isError(400, "INVALID_ARGUMENT", /hash/i));

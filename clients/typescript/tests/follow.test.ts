@@ -59,6 +59,16 @@ test("a page sees what is there, and then what comes", async (t) => {
   assert.equal(await fetched(page.shown.get(2)?.pictureUrl), "second");
 });
 
+test("a model that is forgotten has no picture any more", async (t) => {
+  await rendered(71, "first");
+  const page = new Page();
+  open(t, page, [71]);
+  await page.status(71, "Ready");
+  await thumbq.forget(71);
+  await page.status(71, "None");
+  assert.equal(page.shown.get(71)?.pictureUrl, undefined);
+});
+
 test("a new picture has a new address, and a failed one leaves the last good one", async (t) => {
   await rendered(1, "old");
   const page = new Page();

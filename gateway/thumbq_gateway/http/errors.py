@@ -41,15 +41,18 @@ _MESSAGES = {
 _UNEXPECTED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 _REFERENCE = re.compile(r"\breference:? (?:in the log is )?([0-9A-Za-z-]{4,40})")
 _LONGEST_PATH = 200  # characters of a path in an error
-_TRY_AGAIN_SOON: Mapping[str, str] = {"Retry-After": "1"}
 _NOTHING: Mapping[str, str] = {}
 
 
 class Refusal(Exception):
     """A request that is answered with an error."""
 
-    def __init__(self, code: grpc.StatusCode, message: str, http_status: int | None = None) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, message: str, http_status: int | None = None, retry_after: int = 1
+    ) -> None:
+        """`retry_after`: seconds after which the same request may succeed, if it ever may."""
         super().__init__(message)
+        self.retry_after = retry_after
         self.code = code
         self.message = message
         self.http_status = http_status or HTTP_STATUS[code]
@@ -93,9 +96,9 @@ def _is_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def retry_headers(http_status: int) -> Mapping[str, str]:
+def retry_headers(refusal: Refusal) -> Mapping[str, str]:
     """Return a Retry-After header if a later attempt may succeed."""
-    return _TRY_AGAIN_SOON if http_status in {429, 503} else _NOTHING
+    return {"Retry-After": str(refusal.retry_after)} if refusal.http_status in {429, 503} else _NOTHING
 
 
 def status_response(refusal: Refusal) -> web.Response:
@@ -105,7 +108,7 @@ def status_response(refusal: Refusal) -> web.Response:
     return web.Response(
         body=json_bytes(status),
         status=refusal.http_status,
-        headers=retry_headers(refusal.http_status),
+        headers=retry_headers(refusal),
         content_type="application/json",
     )
 

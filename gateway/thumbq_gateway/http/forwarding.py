@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterable
+from typing import Literal
 
 import aiohttp
 import grpc
@@ -38,14 +40,14 @@ _LARGEST_FRAME = 64 * 1024 * 1024  # bytes
 class Forwarder:
     """The client side. Made in the running loop; closed with the gateway."""
 
-    def __init__(self, *, verify: bool = True) -> None:
-        """`verify` is whether the certificate of an https server is checked."""
+    def __init__(self, trust: ssl.SSLContext | Literal[False]) -> None:
+        """`trust` says which certificates of https servers are taken; with False, any."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0, ssl=verify),
+            connector=aiohttp.TCPConnector(limit=0, ssl=trust),
         )
 
     async def aclose(self) -> None:

@@ -41,6 +41,7 @@ class Example(NamedTuple):
 
 EXAMPLES: dict[str, Example] = {
     "EnqueueJob": Example({"jobId": 1, "outcome": "Created"}, {"modelId": 42, "modelHash": _HASH, "priority": 5}),
+    "ForgetThumbnail": Example({"jobIds": [1], "pictures": 1}),
     "EnqueueJobs": Example(
         {"jobs": [{"jobId": 1, "outcome": "Created"}]}, {"jobs": [{"modelId": 42, "modelHash": _HASH}]}
     ),

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq_gateway.openapi.comments import comment_of
@@ -24,6 +25,7 @@ _SIMPLE: dict[int, Schema] = {
 _TEXTS: dict[Descriptor, Schema] = {
     Timestamp.DESCRIPTOR: {"type": "string", "format": "date-time"},
     Duration.DESCRIPTOR: {"type": "string", "examples": ["30s"]},
+    Struct.DESCRIPTOR: {"type": "object"},
 }
 
 

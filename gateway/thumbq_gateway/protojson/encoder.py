@@ -9,12 +9,12 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from thumbq_gateway.protojson.objects import EXACT_IN_A_DOUBLE, object_of
 from thumbq_runtime.enum_words import words_of
 
 Convert: TypeAlias = Callable[[Any], Any] | None  # None: the value is JSON already
 
-EXACT_IN_A_DOUBLE = 2**53
-TEXT_MESSAGES = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
+
 LONG_TYPES = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 PLAIN_TYPES = {
     FieldDescriptor.CPPTYPE_INT32,
@@ -85,17 +85,20 @@ def _value_converter(field: FieldDescriptor) -> Convert:
         return lambda number: words.get(number, number)
     if field.message_type is None:
         raise UnsupportedField(field)
-    if field.message_type.full_name == "google.protobuf.Timestamp":
-        return lambda value: _time_text(value.seconds, value.nanos)
-    if field.message_type.full_name in TEXT_MESSAGES:
-        return lambda value: value.ToJsonString()
-    return encoder_of(field.message_type)
+    return _MESSAGE_CONVERTERS.get(field.message_type.full_name) or encoder_of(field.message_type)
 
 
 @lru_cache(1_000)
 def _time_text(seconds: int, nanos: int) -> str:
     """Return RFC 3339. Jobs of one claim or batch share their times, and the text takes longer to make than to find."""
     return Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
+
+
+_MESSAGE_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "google.protobuf.Timestamp": lambda value: _time_text(value.seconds, value.nanos),
+    "google.protobuf.Duration": lambda value: value.ToJsonString(),
+    "google.protobuf.Struct": object_of,
+}
 
 
 def _long(value: int) -> int | str:

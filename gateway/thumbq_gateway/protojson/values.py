@@ -3,19 +3,23 @@
 import re
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq_gateway.protojson.enum_words import choices, numbers_of
+from thumbq_gateway.protojson.objects import plain
 
 Reader: TypeAlias = Callable[[Any], Any]
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
 _NANOSECOND = Decimal("1e-9")
+# The server takes fewer.
+_MOST_LEVELS = 32
 _LONGEST_DURATION = 315_576_000_000  # seconds: 10,000 years, the limit of Duration
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -52,9 +56,7 @@ def scalar_reader(field: FieldDescriptor) -> Reader | None:
         return whole_number_reader(*_RANGES[field.cpp_type])
     if field.enum_type is not None:
         return enum_reader(field.enum_type)
-    if field.message_type == Duration.DESCRIPTOR:
-        return read_duration
-    return read_timestamp if field.message_type == Timestamp.DESCRIPTOR else None
+    return _MESSAGE_READERS.get(field.message_type)
 
 
 def read_string(value: object) -> str:
@@ -147,6 +149,25 @@ def read_timestamp(value: object) -> Timestamp:
     except (ValueError, TypeError):
         raise InvalidValue('must be a time such as "2024-01-15T10:30:00Z"') from None
     return timestamp
+
+
+def read_object(value: object) -> Struct:
+    """Return a JSON object of any content."""
+    if not isinstance(value, dict):
+        raise InvalidValue("must be a JSON object")
+    message = Struct()
+    try:
+        message.update(cast("dict[str, Any]", plain(value, _MOST_LEVELS)))
+    except ValueError as error:
+        raise InvalidValue(str(error)) from None
+    return message
+
+
+_MESSAGE_READERS: dict[Descriptor | None, Reader] = {
+    Duration.DESCRIPTOR: read_duration,
+    Timestamp.DESCRIPTOR: read_timestamp,
+    Struct.DESCRIPTOR: read_object,
+}
 
 
 def _must_be_one_of(enum: EnumDescriptor) -> str:

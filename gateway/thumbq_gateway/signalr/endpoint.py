@@ -7,6 +7,7 @@ import grpc
 from aiohttp import HttpVersion11, WSMsgType, web
 from yarl import URL
 
+from thumbq_gateway.access.door import KEY
 from thumbq_gateway.http.browsers import check_origin
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
@@ -18,6 +19,7 @@ from thumbq_gateway.signalr.hubs.hub import Hub
 from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet, WebSocketOutlet
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
 from thumbq_gateway.signalr.tokens import Token, Tokens
+from thumbq_runtime.access.api_keys import Fingerprint
 
 _TRANSPORTS = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
@@ -48,7 +50,7 @@ class Endpoint:
         origins: frozenset[str],
     ) -> None:
         """`origins` are those whose pages may open a WebSocket, beside the gateway's own."""
-        self.home = ""  # host:port at which other gateways find this one; set when it listens
+        self.home = ""  # where other gateways find this one: host:port, or a URL with TLS; set when it listens
         self._hub = hub
         self._connections = connections
         self._tokens = tokens
@@ -67,6 +69,16 @@ class Endpoint:
             web.delete(path, self.end),
         ]
 
+    @property
+    def path(self) -> str:
+        """The path of the hub."""
+        return self._hub.path
+
+    async def key_of(self, request: web.Request) -> Fingerprint | bool:
+        """Return the key with which the connection of a request was negotiated, or False."""
+        token = self._tokens.read(request.query.get("id", ""))
+        return (token and token.key) or False
+
     async def negotiate(self, request: web.Request) -> web.Response:
         """Hand out an id and a token. The gateway keeps neither."""
         if self._connections.are_full:
@@ -74,7 +86,7 @@ class Endpoint:
         version = request.query.get("negotiateVersion", "0")
         if not (version.isascii() and version.isdigit()):
             return _json({"error": "The negotiateVersion must be a whole number."})
-        connection_id, token = self._tokens.issue(self.home)
+        connection_id, token = self._tokens.issue(self.home, request.get(KEY))
         answer = {"negotiateVersion": min(int(version[:9]), 1), "connectionId": connection_id}
         if answer["negotiateVersion"]:
             answer["connectionToken"] = token
@@ -208,7 +220,7 @@ class Endpoint:
         """Return the gateway that the token names, unless it is this one, or passed the request on itself."""
         if token.home == self.home or not token.home or _FORWARDED in request.headers:
             return None
-        return URL(f"http://{token.home}/")
+        return URL(token.home if "://" in token.home else f"http://{token.home}")
 
 
 def _no_connection() -> Refusal:

@@ -7,6 +7,7 @@ import grpc
 from aiohttp import web
 
 from thumbq.v1.notification_pb2 import Notification
+from thumbq_gateway.access.door import Otherwise, RouteKey
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.queue_relay import QueueRelay
@@ -63,12 +64,20 @@ class SignalR:
         """Return the routes of the hubs."""
         return [route for endpoint in self._endpoints for route in endpoint.routes()]
 
+    def negotiated(self) -> dict[RouteKey, Otherwise]:
+        """Return the routes on which a connection's token stands for the key with which it was negotiated."""
+        return {
+            (method, endpoint.path): endpoint.key_of
+            for endpoint in self._endpoints
+            for method in ("GET", "POST", "DELETE")
+        }
+
     def duties(self) -> list[Coroutine[None, None, NoReturn]]:
         """Return the tasks that run as long as the gateway does."""
         return [self._connections.beat(), self._nudges.run(), self._presence.run()]
 
     def live_at(self, home: str) -> None:
-        """Set the host:port at which other gateways reach this one."""
+        """Set the address at which other gateways reach this one."""
         for endpoint in self._endpoints:
             endpoint.home = home
 

@@ -67,7 +67,7 @@ def other_paths(path: str) -> tuple[str, ...]:
 def plain_text(refusal: Refusal) -> web.Response:
     """Return the bare message, as the documented worker routes do."""
     status = 400 if refusal.http_status in _BAD_REQUESTS else refusal.http_status
-    return web.Response(text=refusal.message, status=status, headers=retry_headers(status), content_type="text/plain")
+    return web.Response(text=refusal.message, status=status, headers=retry_headers(refusal), content_type="text/plain")
 
 
 def error_object(refusal: Refusal) -> web.Response:
@@ -76,7 +76,7 @@ def error_object(refusal: Refusal) -> web.Response:
     return web.Response(
         body=json_bytes({"error": refusal.message}),
         status=status,
-        headers=retry_headers(status),
+        headers=retry_headers(refusal),
         content_type="application/json",
     )
 

@@ -9,20 +9,30 @@ from aiohttp import web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.unary_call import UnaryCall
+from thumbq_runtime.limits.calls import POLLS
 
 
 class Endpoint:
     """The handler of one route."""
 
     def __init__(
-        self, route: Route, bodies: Bodies, call: UnaryCall, batch_call: UnaryCall | None, metrics: RequestMetrics
+        self,
+        route: Route,
+        bodies: Bodies,
+        call: UnaryCall,
+        batch_call: UnaryCall | None,
+        limits: Calls,
+        metrics: RequestMetrics,
     ) -> None:
         """`batch_call` serves the bodies that the contract's clause calls a batch."""
+        self._limits = limits
+        self._is_poll = route.rpc.name in POLLS
         self._bodies = bodies
         self._route = route
         self._clause = CLAUSES.get(route.name, GENERAL)
@@ -61,7 +71,11 @@ class Endpoint:
             call, values = await self._bodies.decoded(request, self._clause.body_limit, self._read_body)
         else:
             call, values = self._call, self._call.decoder.query(request.query.items())
-        response = await call(values | path_values)
+        ask = partial(call, values | path_values)
+        if self._is_poll:
+            response = await self._limits.poll(request, values.get("worker_id", ""), ask)
+        else:
+            response = await ask()
         return self._clause.answer(response, request) or call.printed(response)
 
     def _read_body(self, body: object) -> tuple[UnaryCall, dict[str, Any]]:

@@ -100,7 +100,7 @@ def _succeeded(body: dict[str, Any]) -> bool:
 
 def _refused(refusal: Refusal) -> web.Response:
     body = json_bytes({"error": refusal.code.name, "message": refusal.message})
-    headers = retry_headers(refusal.http_status)
+    headers = retry_headers(refusal)
     return web.Response(body=body, status=refusal.http_status, headers=headers, content_type="application/json")
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from typing import Any, NamedTuple
 
 import grpc
@@ -180,4 +181,4 @@ class Kind:
 def _refuse(callers: list[Caller], refusal: Refusal) -> None:
     for caller in callers:
         if not caller.answer.done():
-            caller.answer.set_exception(Refusal(refusal.code, refusal.message, refusal.http_status))
+            caller.answer.set_exception(copy(refusal))

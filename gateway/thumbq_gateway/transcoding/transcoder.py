@@ -4,6 +4,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, other_paths
 from thumbq_gateway.transcoding.endpoint import Endpoint
@@ -18,7 +19,13 @@ class Transcoder:
     """The HTTP handlers of a route table."""
 
     def __init__(
-        self, table: Table, channel: grpc.aio.Channel, together: Together, bodies: Bodies, metrics: RequestMetrics
+        self,
+        table: Table,
+        channel: grpc.aio.Channel,
+        together: Together,
+        bodies: Bodies,
+        limits: Calls,
+        metrics: RequestMetrics,
     ) -> None:
         """Raises LookupError when the contract names an RPC or a field to wait for that does not exist."""
         for name in CLAUSES.keys() - table.keys():
@@ -27,6 +34,7 @@ class Transcoder:
         self._channel = channel
         self._together = together
         self._bodies = bodies
+        self._limits = limits
         self._metrics = metrics
         self._long_polls = LongPolls(metrics)
 
@@ -40,6 +48,15 @@ class Transcoder:
             for pattern in (route.pattern, *other_paths(route.pattern))
         ]
 
+    def rpcs(self) -> dict[tuple[str, str], str]:
+        """Return the name of the RPC behind each HTTP method and path."""
+        return {
+            (route.http_method, path): route.rpc.name
+            for routes in self._table.values()
+            for route in routes
+            for path in (route.path, *other_paths(route.path))
+        }
+
     def end_long_polls(self) -> None:
         """Answer every waiting caller with 503, so that it asks another gateway."""
         self._long_polls.end()
@@ -47,7 +64,7 @@ class Transcoder:
     def _endpoint(self, route: Route) -> Endpoint:
         batch = CLAUSES.get(route.name, GENERAL).batch
         batch_call = self._call(self._table[batch.rpc][0]) if batch else None
-        return Endpoint(route, self._bodies, self._call(route), batch_call, self._metrics)
+        return Endpoint(route, self._bodies, self._call(route), batch_call, self._limits, self._metrics)
 
     def _call(self, route: Route) -> UnaryCall:
         wait_field = CLAUSES.get(route.name, GENERAL).wait_field

@@ -3,6 +3,7 @@
 Every transition between the statuses is one guarded statement in `storage.transitions`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import NamedTuple
@@ -51,8 +52,12 @@ class Token(NamedTuple):
     lease_seq: int
 
 
+# The kind of a job that names none, and of all jobs that a worker takes which names no kinds.
+MODEL = "Model"
+
+
 class NewJob(NamedTuple):
-    """A valid request for a thumbnail."""
+    """A valid request for a thumbnail. `options` are canonical JSON; see `domain.kinds`."""
 
     model_id: int
     model_hash: bytes
@@ -60,6 +65,14 @@ class NewJob(NamedTuple):
     max_attempts: int
     force: bool
     delay: float
+    kind: str = MODEL
+    options: str | None = None
+    # other options than those of the known job make it start again
+    options_matter: bool = False
+
+    def differs_from(self, kind: str, options: str | None) -> bool:
+        """Whether this asks for something else than a known job of the same file."""
+        return kind != self.kind or (self.options_matter and options != self.options)
 
 
 class ClaimedJob(NamedTuple):
@@ -77,6 +90,8 @@ class ClaimedJob(NamedTuple):
     priority: int
     max_attempts: int
     created_at: datetime
+    kind: str
+    options: str | None
     claimed_at: datetime
     expires_at: datetime
 
@@ -188,6 +203,14 @@ class Cancellation(NamedTuple):
     lease: Token | None = None
 
 
+class ForgottenModel(NamedTuple):
+    """The jobs that a model had, the sessions that held leases of them, and how many pictures are to be removed."""
+
+    job_ids: Sequence[int]
+    leases: Sequence[tuple[int, Token]]
+    pictures: int
+
+
 class RetryVerdict(Enum):
     """The answer to a request to retry a job."""
 
@@ -211,20 +234,23 @@ class Revival(Enum):
     KEEP = "keep"
     # it has ended, and starts again
     RESET = "reset"
-    # Pending: its failed attempts and its back-off are forgotten
+    # Pending: its failed attempts and its back-off are forgotten, or it is of another kind now
     RESTART = "restart"
     # Processing: it runs again after the present attempt
     RERUN = "rerun"
 
 
-def revival(status: JobStatus, attempt_count: int, *, shown: bool, force: bool) -> Revival:
-    """Return how an enqueue treats a known job. `shown`: its picture is the one that its model has now."""
+def revival(status: JobStatus, attempt_count: int, *, shown: bool, force: bool, differs: bool = False) -> Revival:
+    """Return how an enqueue treats a known job.
+
+    `shown`: its picture is the one that its model has now. `differs`: another kind or other options are asked for.
+    """
     match status:
         case JobStatus.PENDING:
-            return Revival.RESTART if force and attempt_count else Revival.KEEP
+            return Revival.RESTART if differs or (force and attempt_count) else Revival.KEEP
         case JobStatus.PROCESSING:
-            return Revival.RERUN if force else Revival.KEEP
-        case JobStatus.COMPLETED if shown and not force:
+            return Revival.RERUN if force or differs else Revival.KEEP
+        case JobStatus.COMPLETED if shown and not force and not differs:
             return Revival.KEEP
         case _:
             return Revival.RESET

@@ -26,6 +26,8 @@ class JobRecord(NamedTuple):
     run_at: datetime | None
     lease_expires_at: datetime | None
     worker_id: str | None
+    kind: str
+    options: str | None
 
 
 class ThumbnailRecord(NamedTuple):

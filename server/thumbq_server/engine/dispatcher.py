@@ -46,8 +46,10 @@ class Dispatcher:
         *,
         poll: float = 1.0,
         on_claimed: Callable[[], None] = lambda: None,
+        kinds: tuple[str, ...] = (),
     ) -> None:
         self._lane = lane
+        self._kinds = kinds
         self._release = release
         self._on_claimed = on_claimed
         self._jobs_claimed = 0
@@ -56,6 +58,7 @@ class Dispatcher:
         self._may_have_jobs = True
         self._claiming = False
         self._paused = False
+        self._ending = False
         self._outage = Outage("dispatcher")
         # Claims that broke off: they may have been committed.
         self._doubtful_claims: list[int] = []
@@ -91,6 +94,11 @@ class Dispatcher:
         for claimant in self._credits.waiting():
             claimant.unavailable(_going_away())
 
+    def end(self) -> None:
+        """Let `run` return when no claim is under way: no claimant will come any more."""
+        self._ending = True
+        self._wake_up.set()
+
     def forget(self, error: Unavailable) -> None:
         """Drop all claimants, and tell them that no jobs will come: the sessions that they name are gone."""
         for claimant in self._credits.waiting():
@@ -117,7 +125,7 @@ class Dispatcher:
             self.wake()
 
     async def run(self) -> None:
-        """Match until cancelled."""
+        """Match until cancelled, or until `end` was called and nothing is left to hand out."""
         to_hand_out: tuple[list[Claimant], list[ClaimedJob]] | None = None
         while True:
             claimants = self._take_turn()
@@ -131,6 +139,8 @@ class Dispatcher:
             if in_flight is not None:
                 jobs = await in_flight
                 to_hand_out = (claimants, jobs) if jobs is not None else None
+            elif self._ending:
+                return
             elif not (self._may_have_jobs and self._credits) or self._paused:
                 signalled = await self._wake_up.wait()
                 self._may_have_jobs |= not signalled
@@ -156,7 +166,7 @@ class Dispatcher:
                 del self._doubtful_claims[0]
             request = Reservation(claimants).request
             self._doubtful_claims.append(request.claim_id)
-            jobs = await claim(self._lane, request)
+            jobs = await claim(self._lane, request, self._kinds)
             self._doubtful_claims.remove(request.claim_id)
             self._outage.ended()
         except Unavailable as error:

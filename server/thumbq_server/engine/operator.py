@@ -1,10 +1,10 @@
-"""The work of an operator: to cancel and retry jobs, to pause the queue, and to prune it."""
+"""The work of an operator: to cancel and retry jobs, to forget models, to pause the queue, and to prune it."""
 
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from thumbq_server.domain.job import Cancellation, CancelVerdict, JobStatus, RetryVerdict
+from thumbq_server.domain.job import Cancellation, CancelVerdict, ForgottenModel, JobStatus, RetryVerdict, Token
 from thumbq_server.domain.operations import Pause, Pruned
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, WrongState
@@ -19,6 +19,7 @@ from thumbq_server.storage.postgres.notify import broadcast
 from thumbq_server.storage.reads.jobs import live_jobs_of_model
 from thumbq_server.storage.reads.operations import dead_letters_among, find_dead_letters
 from thumbq_server.storage.transitions.cancel import cancel
+from thumbq_server.storage.transitions.forget import forget
 from thumbq_server.storage.transitions.retry import retry
 
 # Dead letters that one call starts again, and seconds that one call prunes for.
@@ -39,7 +40,7 @@ class Operator:
     def __init__(self, database: Database, queue: Queue, views: Views) -> None:
         self._database = database
         self._lane = queue.extend_lane
-        self._dispatcher = queue.dispatcher
+        self._dispatcher = queue.dispatchers
         self._views = views
 
     async def cancel(self, job_id: int) -> JobRecord:
@@ -53,6 +54,12 @@ class Operator:
         """Cancel all jobs of a model that are Pending or Processing. Return the jobs."""
         cancellations = await self._cancel(await live_jobs_of_model(self._database, model_id))
         return [answer.job_id for answer in cancellations if answer.verdict is CancelVerdict.CANCELLED]
+
+    async def forget_model(self, model_id: int) -> ForgottenModel:
+        """Delete all that is known of a model, and tell the workers that hold jobs of it."""
+        forgotten = await forget(self._lane, model_id)
+        await self._tell_workers(forgotten.leases)
+        return forgotten
 
     async def retry(self, job_id: int) -> JobRecord:
         """Start an ended job again, or a waiting retry at once. Raises NotFound, WrongState."""
@@ -106,13 +113,18 @@ class Operator:
         return sum(retrial.verdict is RetryVerdict.RETRIED for retrial in retrials)
 
     async def _cancel(self, job_ids: Sequence[int]) -> list[Cancellation]:
-        """Cancel the jobs that are alive, and tell their workers, on whatever server their streams are."""
+        """Cancel the jobs that are alive, and tell their workers."""
         cancellations = await cancel(self._lane, job_ids)
-        messages = [
-            encode(LeaseCancelled(answer.session, answer.lease))
-            for answer in cancellations
-            if answer.session is not None and answer.lease is not None
-        ]
-        if messages:
-            await broadcast(self._database, messages)
+        await self._tell_workers(
+            [
+                (answer.session, answer.lease)
+                for answer in cancellations
+                if answer.session is not None and answer.lease is not None
+            ]
+        )
         return cancellations
+
+    async def _tell_workers(self, leases: Sequence[tuple[int, Token]]) -> None:
+        """Tell the workers that they have lost leases, on whatever server their streams are."""
+        if leases:
+            await broadcast(self._database, [encode(LeaseCancelled(*lease)) for lease in leases])

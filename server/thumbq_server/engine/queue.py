@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from thumbq_server.domain.job import (
+    MODEL,
     ClaimedJob,
     Completion,
     Enqueued,
@@ -25,6 +26,7 @@ from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatchers import Dispatchers, Kinds
 from thumbq_server.engine.versions import Versions
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import job_events, workers
@@ -99,7 +101,9 @@ class Queue:
         self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
-        self.dispatcher = Dispatcher(database.lane(), self.release_soon, on_claimed=on_claimed)
+        self.dispatchers = Dispatchers(database.lane(), database.lane(), self.release_soon, on_claimed)
+        # Workers that name no kinds take Models, and may get them before they enter the queue.
+        self.dispatcher = self.dispatchers.models
         self.history = database.history
         self.history.on_change(self._forget)
 
@@ -137,8 +141,14 @@ class Queue:
                 self._known_workers.popitem(last=False)
         return session
 
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float) -> Sequence[ClaimedJob]:
-        """Claim up to `max_jobs`; when nothing is due, wait up to `wait` seconds for the first."""
+    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = ()) -> Sequence[ClaimedJob]:
+        """Claim up to `max_jobs` of these kinds; when nothing is due, wait up to `wait` seconds for the first."""
+        session = await self.session_of(worker_id)
+        self._seen(session)
+        with self.dispatchers.of(kinds) as dispatcher:
+            return await self._dequeue(dispatcher, session, max_jobs, wait)
+
+    async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Sequence[ClaimedJob]:
         answer: asyncio.Future[Sequence[ClaimedJob]] = asyncio.get_running_loop().create_future()
 
         def deliver(claimed: Sequence[ClaimedJob]) -> None:
@@ -146,16 +156,14 @@ class Queue:
                 self.release_soon([job.token for job in claimed])
             elif claimed or not wait:
                 answer.set_result(claimed)
-                self.dispatcher.remove(claimant)
+                dispatcher.remove(claimant)
 
         def unavailable(error: Unavailable) -> None:
             if not answer.done():
                 answer.set_exception(error)
 
-        session = await self.session_of(worker_id)
-        self._seen(session)
         claimant = Claimant(session, min(FIRST_LEASE_SECONDS, self.unary_lease_seconds), deliver, unavailable)
-        self.dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
+        dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # Without a wait, only the statement timeout limits a claim that hangs.
             async with asyncio.timeout(wait or None):
@@ -167,7 +175,7 @@ class Queue:
                 self.release_soon([job.token for job in answer.result()])
             raise
         finally:
-            self.dispatcher.remove(claimant)
+            dispatcher.remove(claimant)
             answer.cancel()
 
     def _forget(self) -> None:
@@ -176,7 +184,7 @@ class Queue:
         error = Unavailable("the database has another history")
         for verb in (self.enqueue, self.complete, self.fail, self.release, self.extend, self.log_event):
             verb.refuse_waiting(error)
-        self.dispatcher.forget(error)
+        self.dispatchers.forget(error)
 
     async def drained(self) -> None:
         """Wait until everything under way is committed (shutdown)."""
@@ -187,7 +195,7 @@ class Queue:
         await self.release.drained()
 
     async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
-        reservation = self.dispatcher.reserve(len(items))
+        reservation = self.dispatcher.reserve(sum(item.kind == MODEL for item in items))
         lane = self._enqueue_lanes.pop()
         try:
             answers, claimed = await enqueue_and_claim(lane, items, reservation.request)
@@ -198,9 +206,9 @@ class Queue:
             self._enqueue_lanes.append(lane)
         self.dispatcher.accept(reservation, claimed)
         if sum(answer.outcome is not EnqueueOutcome.EXISTING for answer in answers) > len(claimed):
-            self.dispatcher.wake()
+            self.dispatchers.wake()
         for delay in {item.delay for item in items if item.delay}:
-            self.dispatcher.wake_in(delay)
+            self.dispatchers.wake_in(delay)
         return answers
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
@@ -212,7 +220,7 @@ class Queue:
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
-            self.dispatcher.wake_in(due_in)
+            self.dispatchers.wake_in(due_in)
         self._observer.results("fail", (answer.verdict for answer in answers))
         dead = sum(answer.verdict is Verdict.OK and answer.due_in is None for answer in answers)
         self._observer.dead_letters(dead)
@@ -228,7 +236,7 @@ class Queue:
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
         self._observer.results("release", verdicts)
-        self.dispatcher.wake()
+        self.dispatchers.wake()
         return verdicts
 
 

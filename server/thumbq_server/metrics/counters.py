@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
 from thumbq_runtime.addresses import bare
+from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.tls.certificates import Certificates
 from thumbq_server.domain.job import Verdict
 from thumbq_server.domain.operations import Condition, Depth, Durations
+from thumbq_server.metrics.listener import listening
 from thumbq_server.metrics.observer import Observer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
@@ -27,18 +30,14 @@ class Counters(Observer):
         self._describe_server()
 
     @contextmanager
-    def serving(self, host: str, port: int) -> Iterator[int]:
+    def serving(self, host: str, port: int, certificates: Certificates | None = None) -> Iterator[int]:
         """Answer Prometheus on the port that is yielded. Raises OSError.
 
         A thread of its own does so, which answers while the event loop is busy.
         """
-        server, thread = start_http_server(port, bare(host) or "0.0.0.0", self.registry)  # noqa: S104 - as for gRPC
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        address = bare(host) or "0.0.0.0"  # noqa: S104 - as for gRPC
+        with listening(address, port, make_wsgi_app(self.registry), certificates) as chosen:
+            yield chosen
 
     def called(self, rpc: str, status: str, seconds: float) -> None:
         """Count a unary call."""
@@ -48,6 +47,10 @@ class Counters(Observer):
     def streams(self, rpc: str, change: int) -> None:
         """Count open streams."""
         self._streams.labels(rpc).inc(change)
+
+    def refused(self, kind: Kind) -> None:
+        """Count a call that came too often."""
+        self._refused.labels(kind).inc()
 
     def batch(self, verb: str, size: int) -> None:
         """Count the jobs of a statement."""
@@ -126,11 +129,18 @@ class Counters(Observer):
         )
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
         self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
+        self._refused = self._counter(
+            "refused", "Calls that were refused because they came too often, by what they counted as.", "kind"
+        )
+        for kind in Kind:
+            self._refused.labels(kind)
         self._call_seconds = self._histogram(
             "rpc_seconds", "Time of unary calls, those that wait for a job included.", _SECONDS, "rpc"
         )
         self._streams = self._gauge(
-            "streams", "Open streams: StreamJobs of workers, Subscribe and WatchQueue of subscribers.", "rpc"
+            "streams",
+            "Open streams: StreamJobs of workers, EnqueueStream of producers, Subscribe and WatchQueue of subscribers.",
+            "rpc",
         )
 
     def _describe_server(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from thumbq_runtime.limits.rates import Kind
 from thumbq_server.domain.job import Verdict
 from thumbq_server.domain.operations import Condition, Depth, Durations
 
@@ -14,6 +15,9 @@ class Observer:
 
     def streams(self, rpc: str, change: int) -> None:
         """Note that a stream began (1) or ended (-1)."""
+
+    def refused(self, kind: Kind) -> None:
+        """Note that a call came too often."""
 
     def batch(self, verb: str, size: int) -> None:
         """Note how many jobs one statement is for."""

@@ -3,6 +3,8 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
+from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.operations import (
     MAX_DEAD_LETTER_REASON,
     MAX_PAUSE_REASON,
@@ -14,6 +16,7 @@ from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_model_id, check_page_size, check_page_token
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.rpc.codec import keys
 from thumbq_server.rpc.codec import operations as codec
 from thumbq_server.rpc.codec.jobs import job
 from thumbq_server.rpc.codec.times import timedelta_of
@@ -23,9 +26,10 @@ from thumbq_server.rpc.errors import refusals_as_status
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Translates; `engine.operator` and `engine.readers.inspection` have the rules."""
 
-    def __init__(self, operator: Operator, inspection: Inspection) -> None:
+    def __init__(self, operator: Operator, inspection: Inspection, keyring: Keyring) -> None:
         self._operator = operator
         self._inspection = inspection
+        self._keyring = keyring
 
     @refusals_as_status
     async def CancelJob(self, request: admin_pb2.CancelJobRequest, context: Any) -> admin_pb2.CancelJobResponse:
@@ -37,6 +41,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CancelModelJobsResponse:
         job_ids = await self._operator.cancel_model(check_model_id(request.model_id))
         return admin_pb2.CancelModelJobsResponse(job_ids=job_ids)
+
+    @refusals_as_status
+    async def ForgetThumbnail(
+        self, request: admin_pb2.ForgetThumbnailRequest, context: Any
+    ) -> admin_pb2.ForgetThumbnailResponse:
+        forgotten = await self._operator.forget_model(check_model_id(request.model_id))
+        return admin_pb2.ForgetThumbnailResponse(job_ids=forgotten.job_ids, pictures=forgotten.pictures)
 
     @refusals_as_status
     async def RetryJob(self, request: admin_pb2.RetryJobRequest, context: Any) -> admin_pb2.RetryJobResponse:
@@ -110,6 +121,26 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     @refusals_as_status
     async def ExplainJob(self, request: admin_pb2.ExplainJobRequest, context: Any) -> admin_pb2.ExplainJobResponse:
         return codec.explanation(await self._inspection.explain(request.job_id))
+
+    @refusals_as_status
+    async def CreateKey(self, request: admin_pb2.CreateKeyRequest, context: Any) -> admin_pb2.CreateKeyResponse:
+        life = timedelta_of(request.expires_after) if request.HasField("expires_after") else None
+        record, secret = await self._keyring.create(keys.role(request.role), request.name, life)
+        return admin_pb2.CreateKeyResponse(key=keys.key(record), secret=secret)
+
+    @refusals_as_status
+    async def ListKeys(self, request: admin_pb2.ListKeysRequest, context: Any) -> admin_pb2.ListKeysResponse:
+        return admin_pb2.ListKeysResponse(keys=map(keys.key, await self._keyring.list()))
+
+    @refusals_as_status
+    async def RevokeKey(self, request: admin_pb2.RevokeKeyRequest, context: Any) -> admin_pb2.RevokeKeyResponse:
+        return admin_pb2.RevokeKeyResponse(key=keys.key(await self._keyring.revoke(request.prefix)))
+
+    @refusals_as_status
+    async def CheckKeys(self, request: admin_pb2.CheckKeysRequest, context: Any) -> admin_pb2.CheckKeysResponse:
+        keyring = self._keyring
+        roles = [keyring.role_of(Fingerprint(shown.prefix, shown.digest)) for shown in request.keys]
+        return admin_pb2.CheckKeysResponse(keys_needed=keyring.needed, roles=map(keys.role_message, roles))
 
 
 def _token(job_id: int | None) -> str:

@@ -44,6 +44,7 @@ _COMPLETED = Columns(packed=frozenset({2, 4, 5, 6}))
 BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB),
     "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB),
+    "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB),
     # An error message may be long: it is cut, and not refused.
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),

@@ -11,7 +11,7 @@ import grpc
 
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.bounds import reader
-from thumbq_server.rpc.errors import status_of_any
+from thumbq_server.rpc.errors import status_of_any, when_to_return
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -124,4 +124,4 @@ async def _answer(method: str, error: Exception, context: Any) -> None:
     """End the call with the status that belongs to `error`."""
     if isinstance(error, grpc.aio.BaseError):
         raise error  # it ended already, or its client is gone
-    await context.abort(*status_of_any(method, error))
+    await context.abort(*status_of_any(method, error), trailing_metadata=when_to_return(error))

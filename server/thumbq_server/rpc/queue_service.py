@@ -1,5 +1,6 @@
 """QueueService: producers and workers."""
 
+from itertools import starmap
 from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
@@ -23,6 +24,7 @@ from thumbq_server.rpc.calls.together import Together
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
 from thumbq_server.rpc.errors import refusals_as_status
+from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 
 
@@ -35,12 +37,14 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         views: Views,
         hub: Hub,
         streams: Streams,
+        producers: ProducerStreams,
         paths: PathRule,
     ) -> None:
         self._queue = queue
         self._views = views
         self._hub = hub
         self._streams = streams
+        self._producers = producers
         self._paths = paths
         self._calls = SingleCalls(queue, paths)
         self._together = Together(self._calls)
@@ -55,9 +59,12 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
         response = queue_pb2.EnqueueJobsResponse()
-        async for piece in pieces(answers):
-            response.jobs.extend(map(codec.enqueued, piece))
+        async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
+            response.jobs.extend(starmap(codec.enqueued, piece))
         return response
+
+    async def EnqueueStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        await self._producers.serve(request_iterator, context)
 
     @refusals_as_status
     async def DequeueJob(self, request: queue_pb2.DequeueJobRequest, context: Any) -> queue_pb2.DequeueJobResponse:

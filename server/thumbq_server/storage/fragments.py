@@ -19,6 +19,26 @@ def rank(run_at: str, priority: str) -> str:
     return f"{run_at} - {priority} * {AGING_STEP}"
 
 
+def put_in_queue(source: str, run_at: str, *, attempt: str = "0", where: str = "") -> str:
+    """Return a step of a statement that puts the rows of step `source` into `ready`.
+
+    Workers that name no kinds claim by `rank` and find Models there; jobs of other kinds stand behind the end of that
+    order and have an order of their own (docs/decisions/0046-kinds-and-options.md).
+    """
+    place = rank(run_at, "priority")
+    return f"""
+        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                           kind, kind_rank, options)
+        SELECT CASE WHEN kind IS NULL THEN {place} ELSE 'infinity' END, job_id, {run_at}, model_id, created_at,
+               priority, max_attempts, {attempt}, model_hash, kind, CASE WHEN kind IS NOT NULL THEN {place} END, options
+          FROM {source} {where}"""
+
+
+# What a job is when its attempt has ended: as the enqueue says that marked its lease `g`, else as it was.
+KIND_AND_OPTIONS = """CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,
+               CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options"""
+
+
 def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return three steps of a statement that put the rows of step `source` into the log, in the same commit.
 

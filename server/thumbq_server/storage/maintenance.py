@@ -68,7 +68,10 @@ PRUNE_JOBS = Statement(
     ), without_events AS (
         DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
     ), without_attempts AS (
-        DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+        DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old)) RETURNING path, ended_at
+    ), listed AS (
+        INSERT INTO removals (path, reported_at)
+        SELECT path, max(ended_at) FROM without_attempts WHERE path <> '' GROUP BY path
     ), pruned AS (
         DELETE FROM jobs WHERE id = ANY (ARRAY (SELECT id FROM old))
     ), counted AS (

@@ -46,7 +46,7 @@ READ = Statement(
       LEFT JOIN LATERAL (SELECT * FROM job_states WHERE id = j.id OFFSET 0) s ON true
       LEFT JOIN LATERAL (
         SELECT ended_at, path, size_bytes, width, height FROM attempts a
-         WHERE a.job_id = j.id AND a.outcome = 'Completed' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
+         WHERE a.job_id = j.id AND a.outcome = 'Completed' AND a.path <> '' ORDER BY a.lease_seq DESC LIMIT 1) p ON true
      WHERE v.version_id = $1
     """,
 )

@@ -58,10 +58,15 @@ jobs = Table(
     Column("priority", SmallInteger, CheckConstraint("priority BETWEEN 0 AND 9"), nullable=False),
     Column("max_attempts", SmallInteger, CheckConstraint("max_attempts BETWEEN 1 AND 10"), nullable=False),
     Column("model_hash", LargeBinary, CheckConstraint("octet_length(model_hash) = 32"), nullable=False),
+    # NULL stands for Model
+    Column("kind", Text),
+    # canonical JSON
+    Column("options", Text),
     UniqueConstraint("model_id", "model_hash"),
 )
 
-# Pending jobs, with all that a claim hands out. A claim scans this and nothing else.
+# Pending jobs, with all that a claim hands out. A claim scans this and nothing else. Jobs of another kind than Model
+# have the rank infinity, so that claims of Models do not see them, and an index of their own.
 ready = Table(
     "ready",
     metadata,
@@ -75,6 +80,10 @@ ready = Table(
     Column("max_attempts", SmallInteger, nullable=False),
     Column("attempt", SmallInteger, CheckConstraint("attempt >= 0"), nullable=False),
     Column("model_hash", LargeBinary, nullable=False),
+    Column("kind", Text),
+    Column("kind_rank", Timestamp),
+    Column("options", Text),
+    Index("ready_of_kind", "kind", "kind_rank", "job_id", postgresql_where=text("kind IS NOT NULL")),
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.05, "autovacuum_vacuum_cost_delay": 0},
 )
 
@@ -96,6 +105,9 @@ leases = Table(
     Column("contested", Boolean, server_default=text("false"), nullable=False),
     # set by an enqueue with force: the job runs again when this attempt has ended
     Column("rerun_request_no", BigInteger),
+    # of that enqueue
+    Column("rerun_kind", Text),
+    Column("rerun_options", Text),
     postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05, "autovacuum_vacuum_cost_delay": 0},
 )
 
@@ -118,6 +130,7 @@ attempts = Table(
     ),
     Column("session", BigInteger),
     Column("claimed_at", Timestamp),
+    # empty when the file was listed for removal
     Column("path", Text),
     Column("size_bytes", BigInteger, CheckConstraint("size_bytes >= 0")),
     Column("width", Integer, CheckConstraint("width > 0")),
@@ -238,6 +251,31 @@ job_events = Table(
     Column("metadata", Text),
     Column("error_message", Text),
     Index("job_events_of_job", "job_id", "id"),
+)
+
+# Files of pictures that no model and no version shows any more. A row goes after its file, so a crash leaves no file.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("path", Text, nullable=False),
+    # a file that has changed since is another picture
+    Column("reported_at", Timestamp, nullable=False),
+    Column("due_at", Timestamp, server_default=NOW, nullable=False),
+)
+
+# API keys: the prefix is public, and the digest is the SHA-256 of the whole key.
+keys = Table(
+    "keys",
+    metadata,
+    Column("prefix", Text, primary_key=True),
+    Column("digest", LargeBinary, CheckConstraint("octet_length(digest) = 32"), nullable=False),
+    Column("role", Text, CheckConstraint("role IN ('worker', 'producer', 'viewer', 'admin')"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("last_used_at", Timestamp),
+    Column("revoked_at", Timestamp),
 )
 
 

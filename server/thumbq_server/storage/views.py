@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, MetaData, Smal
 
 Timestamp = DateTime(timezone=True)
 
-# Metadata of its own: a view is no table to be created. The columns stand in the order of JobRecord.
+# Metadata of its own: a view is no table to be created.
 job_states = Table(
     "job_states",
     MetaData(),
@@ -26,10 +26,21 @@ job_states = Table(
     Column("worker_id", Text),
 )
 
+# A row of job_states, and what a producer said of the job. A view of its own, since servers of an older version read
+# every column of job_states. The columns stand in the order of JobRecord.
+job_records = Table(
+    "job_records",
+    MetaData(),
+    *(Column(column.name, column.type) for column in job_states.columns),
+    Column("kind", Text),
+    Column("options", Text),
+)
+
 # Where a Pending job stands in `ready`, which has no index on the job: after its last attempt, else where it began.
 PLACES = """
 SELECT j.id AS job_id, coalesce(a.next_attempt_at, j.due_at) AS run_at,
-       coalesce(a.next_attempt_at, j.due_at) - j.priority * interval '60 seconds' AS rank
+       CASE WHEN j.kind IS NULL THEN coalesce(a.next_attempt_at, j.due_at) - j.priority * interval '60 seconds'
+            ELSE 'infinity' END AS rank
   FROM jobs j
   LEFT JOIN LATERAL (
     SELECT next_attempt_at FROM attempts WHERE job_id = j.id AND lease_seq > j.since
@@ -59,11 +70,17 @@ SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts,
   LEFT JOIN LATERAL (
     SELECT run_at, attempt, job_id FROM ready
      WHERE job_id = j.id
-       AND rank = coalesce(CASE WHEN a.lease_seq > j.since THEN a.next_attempt_at END, j.due_at)
-                  - j.priority * interval '60 seconds'
+       AND rank = CASE WHEN j.kind IS NULL
+                       THEN coalesce(CASE WHEN a.lease_seq > j.since THEN a.next_attempt_at END, j.due_at)
+                            - j.priority * interval '60 seconds'
+                       ELSE 'infinity' END
     OFFSET 0) r ON true
   LEFT JOIN LATERAL (SELECT * FROM leases WHERE job_id = j.id OFFSET 0) l ON true
   LEFT JOIN LATERAL (SELECT worker_id FROM workers WHERE id = l.session OFFSET 0) w ON true
+"""
+
+JOB_RECORDS = """
+SELECT s.*, coalesce(j.kind, 'Model') AS kind, j.options FROM job_states s JOIN jobs j ON j.id = s.id
 """
 
 # What models show: the last end with an end_no, and the last picture among those.
@@ -84,4 +101,4 @@ SELECT t.model_id, t.job_id, t.request_no, t.attempt, t.status, t.error_message,
 """
 
 # In the order in which they build on each other.
-VIEWS = {"places": PLACES, "job_states": JOB_STATES, "thumbnails": THUMBNAILS}
+VIEWS = {"places": PLACES, "job_states": JOB_STATES, "job_records": JOB_RECORDS, "thumbnails": THUMBNAILS}

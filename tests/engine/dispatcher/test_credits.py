@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.domain.job import MODEL, ClaimedJob
 from thumbq_server.engine.credits import Claimant, Credits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,7 +17,7 @@ def claimants(count: int) -> list[Claimant]:
 
 
 def jobs(*job_ids: int) -> list[ClaimedJob]:
-    return [ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, NOW, NOW) for job_id in job_ids]
+    return [ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, MODEL, None, NOW, NOW) for job_id in job_ids]
 
 
 def sessions(reserved: Sequence[Claimant]) -> list[int]:

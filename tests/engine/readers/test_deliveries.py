@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 
-from thumbq_server.domain.job import ClaimedJob, Token
+from thumbq_server.domain.job import MODEL, ClaimedJob, Token
 from thumbq_server.engine.sessions.deliveries import Deliveries
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def job(job_id: int) -> ClaimedJob:
-    return ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, NOW, NOW)
+    return ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, MODEL, None, NOW, NOW)
 
 
 def test_messages_are_numbered_from_one():

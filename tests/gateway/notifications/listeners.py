@@ -84,11 +84,18 @@ class Listener(ABC):
         return sum(len(stretch.seen) for stretch in self.stretches)
 
     async def follow(
-        self, address: Callable[[], str], pruned: Callable[[], int], is_over: Callable[[int], bool]
+        self,
+        address: Callable[[], str],
+        pruned: Callable[[], int],
+        is_over: Callable[[int], bool],
+        is_calm: Callable[[], bool],
     ) -> None:
-        """Follow until `is_over(position)`. `pruned` returns the position up to which the log is pruned."""
+        """Follow until `is_over(position)`. `pruned` returns the position up to which the log is pruned.
+
+        Once it is calm, a connection may take as long as it needs: a busy machine opens none in three seconds.
+        """
         while not is_over(self.seq):
-            lifetime = self.dice.choice([0.05, 0.3, 1.0, 3.0])
+            lifetime = 30.0 if is_calm() else self.dice.choice([0.05, 0.3, 1.0, 3.0])
             with contextlib.suppress(*_AWAY):
                 async with asyncio.timeout(lifetime), contextlib.aclosing(self._listen(address())) as messages:
                     async for message in messages:

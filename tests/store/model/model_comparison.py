@@ -9,7 +9,7 @@ import asyncpg
 
 from tests.store.model.model_records import Announcement, Job, Refuted, Thumbnail
 from tests.store.model.queue_model import CHOSEN, QueueModel
-from thumbq_server.domain.job import NewJob
+from thumbq_server.domain.job import MODEL, NewJob
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
@@ -18,8 +18,8 @@ from thumbq_server.storage.postgres.database import Database
 SLACK = 600.0
 
 _JOBS = """
-    SELECT s.*, l.session, l.expires_at <= now() AS overdue, l.rerun_request_no
-      FROM job_states s LEFT JOIN leases l ON l.job_id = s.id ORDER BY s.id
+    SELECT s.*, l.session, l.expires_at <= now() AS overdue, l.rerun_request_no, l.rerun_kind, l.rerun_options
+      FROM job_records s LEFT JOIN leases l ON l.job_id = s.id ORDER BY s.id
 """
 _THUMBNAILS = "SELECT * FROM thumbnails"
 _NOW = "SELECT now()"
@@ -51,6 +51,8 @@ async def observe(database: Database, cursor: int) -> Observation:
 
 def _job(row: asyncpg.Record) -> Job:
     request = NewJob(row["model_id"], row["model_hash"], row["priority"], row["max_attempts"], force=False, delay=0.0)
+    request = request._replace(kind=row["kind"], options=row["options"])
+    rerun = row["rerun_request_no"]
     return Job(
         row["id"],
         request,
@@ -62,7 +64,8 @@ def _job(row: asyncpg.Record) -> Job:
         row["error_message"],
         row["session"],
         bool(row["overdue"]),
-        row["rerun_request_no"],
+        rerun,
+        None if rerun is None else (row["rerun_kind"] or MODEL, row["rerun_options"]),
     )
 
 
@@ -131,8 +134,8 @@ def adopt(model: QueueModel, seen: Observation) -> None:
 
 
 def _visible(job: Job) -> tuple[object, ...]:
-    leased = (job.worker, job.overdue, job.rerun is not None) if job.status == "Processing" else ()
-    request = (*job.request[:4],)
+    leased = (job.worker, job.overdue, job.rerun is not None, job.rerun_as) if job.status == "Processing" else ()
+    request = (*job.request[:4], job.request.kind, job.request.options)
     return request, job.status, job.attempt, job.lease_seq, job.error_message, *leased
 
 

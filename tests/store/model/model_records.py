@@ -34,10 +34,17 @@ class Job:
     worker: int | None = None
     overdue: bool = False
     rerun: int | None = None
+    # the kind and the options of the request that it runs again for
+    rerun_as: tuple[str, str | None] | None = None
 
     @property
     def token(self) -> Token:
         return Token(self.id, self.lease_seq)
+
+    @property
+    def asked_as(self) -> tuple[str, str | None]:
+        """The kind and the options that it was asked for last."""
+        return self.rerun_as or (self.request.kind, self.request.options)
 
     def is_due(self, now: datetime) -> bool:
         if isinstance(self.run_at, datetime):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.store.model.model_records import Announcement, Job, Refuted, Thumbnail
-from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
+from thumbq_server.domain.job import MODEL, Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
 BACKOFF = 3000.0
@@ -66,10 +66,11 @@ class QueueModel:
 
     def _plan(self, job: Job, request: NewJob) -> str:
         """What an enqueue does with a known job."""
-        if job.status == "Processing" and request.force:
+        differs = request.differs_from(*job.asked_as)
+        if job.status == "Processing" and (request.force or differs):
             return "run again"
         kept = job.status in LIVE or (job.status == "Completed" and self._is_shown(job))
-        if kept and not (request.force and (job.status == "Completed" or job.attempt)):
+        if kept and not differs and not (request.force and (job.status == "Completed" or job.attempt)):
             return "keep" if self._is_newest(job) else "renew"
         return "start anew"
 
@@ -77,7 +78,7 @@ class QueueModel:
         if plan == "start anew":
             self._start_anew(job, request)
         elif plan == "run again":
-            job.rerun = self._next_number()
+            job.rerun, job.rerun_as = self._next_number(), (request.kind, request.options)
         elif plan == "renew":
             self._renew(job)
         return EnqueueOutcome.RESET if plan in {"start anew", "run again"} else EnqueueOutcome.EXISTING
@@ -111,9 +112,12 @@ class QueueModel:
 
     # claims and their ends
 
-    def claim(self, worker: int, count: int, seconds: int, now: datetime, lease_seq: int) -> list[Token]:
+    def claim(
+        self, worker: int, count: int, seconds: int, now: datetime, lease_seq: int, kinds: Sequence[str] = (MODEL,)
+    ) -> list[Token]:
         """Claim the first `count` that are due."""
-        due = sorted((job for job in self.jobs.values() if job.is_due(now)), key=Job.place)
+        of_kinds = [job for job in self.jobs.values() if job.request.kind in kinds]
+        due = sorted((job for job in of_kinds if job.is_due(now)), key=Job.place)
         return [self.claim_one(Token(job.id, lease_seq), worker, seconds, now) for job in due[:count]]
 
     def claim_one(self, token: Token, worker: int, seconds: int, now: datetime) -> Token:
@@ -200,7 +204,14 @@ class QueueModel:
 
     def _run_again(self, job: Job, error_message: str | None) -> None:
         job.number = max(job.number, job.rerun or 0)
-        job.status, job.attempt, job.error_message, job.rerun, job.run_at = "Pending", 0, error_message, None, 0.0
+        job.status, job.attempt, job.error_message, job.run_at = "Pending", 0, error_message, 0.0
+        self._become(job)
+
+    def _become(self, job: Job) -> None:
+        """Take the kind and the options of the request that the job runs again for."""
+        kind, options = job.asked_as
+        job.request = job.request._replace(kind=kind, options=options)
+        job.rerun = job.rerun_as = None
 
     def release(self, tokens: Sequence[Token]) -> list[Verdict]:
         held = {token: job for token in tokens if (job := self._held(token)) is not None}
@@ -208,7 +219,7 @@ class QueueModel:
             job.status = "Pending"
             job.attempt = 0 if job.rerun else job.attempt - 1
             job.number = max(job.number, job.rerun or 0)
-            job.rerun = None
+            self._become(job)
         return [Verdict.OK if token in held else self._verdict(token, None) for token in tokens]
 
     def extend(self, tokens: Sequence[Token]) -> list[Verdict]:
@@ -241,7 +252,7 @@ class QueueModel:
                 cancelled.append(job.token)
                 if job.status == "Pending":
                     job.lease_seq = CHOSEN
-                job.status, job.rerun = "Cancelled", None
+                job.status, job.rerun, job.rerun_as = "Cancelled", None, None
                 shown = self.thumbnails.get(job.request.model_id)
                 self._announce(shown.status if shown else "None", job, shown.error_message if shown else None)
         return cancelled
@@ -254,6 +265,15 @@ class QueueModel:
                 self._start_anew(job, job.request._replace(delay=0.0))
                 retried.append(job_id)
         return retried
+
+    def forget(self, model_id: int) -> tuple[list[int], list[Token]]:
+        jobs = sorted((job for job in self.jobs.values() if job.request.model_id == model_id), key=lambda job: job.id)
+        if jobs:
+            self.announced.append(Announcement("None", model_id, jobs[-1].id, 0))
+        for job in jobs:
+            del self.jobs[job.id]
+        self.thumbnails.pop(model_id, None)
+        return [job.id for job in jobs], [job.token for job in jobs if job.status == "Processing"]
 
     # what models show
 

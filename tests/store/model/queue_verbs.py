@@ -6,7 +6,16 @@ from typing import Any, Protocol
 
 from tests.store.model.model_comparison import Observation
 from tests.store.model.queue_model import BACKOFF, QueueModel
-from thumbq_server.domain.job import Completion, EnqueueOutcome, Failure, NewJob, RetryVerdict, Token, Verdict
+from thumbq_server.domain.job import (
+    MODEL,
+    Completion,
+    EnqueueOutcome,
+    Failure,
+    NewJob,
+    RetryVerdict,
+    Token,
+    Verdict,
+)
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
@@ -14,6 +23,7 @@ from thumbq_server.storage.transitions.complete import complete
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import expire, fail
+from thumbq_server.storage.transitions.forget import forget
 from thumbq_server.storage.transitions.release import release
 from thumbq_server.storage.transitions.retry import retry
 
@@ -68,7 +78,8 @@ class EnqueueAndClaim(Enqueue):
         answers = model.enqueue(self.requests, [job_id for job_id, _ in answer[0]])
         created = [model.jobs[job_id] for job_id, outcome in answers if outcome is EnqueueOutcome.CREATED]
         now = before.observation.now
-        due = sorted((job for job in created if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
+        models = [job for job in created if job.request.kind == MODEL]
+        due = sorted((job for job in models if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
         lease_seq = chosen(answer[1])
         for job in due[: self.count]:
             model.claim_one(Token(job.id, lease_seq), self.worker, LATER, now)
@@ -94,15 +105,18 @@ class Claim:
     worker: int
     count: int
     seconds: int
+    kinds: tuple[str, ...] = ()
 
     async def say(self, lane: Lane) -> Any:
-        claimed = await claim(lane, ClaimRequest([self.worker] * self.count, [self.seconds] * self.count))
+        claimed = await claim(lane, ClaimRequest([self.worker] * self.count, [self.seconds] * self.count), self.kinds)
+        assert all(job.kind in (self.kinds or (MODEL,)) for job in claimed)
         return [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         now = before.observation.now
         if before.alone:
-            tokens = model.claim(self.worker, self.count, self.seconds, now, chosen(answer))
+            kinds = self.kinds or (MODEL,)
+            tokens = model.claim(self.worker, self.count, self.seconds, now, chosen(answer), kinds)
         else:
             tokens = [model.claim_one(token, self.worker, self.seconds, now) for token, *_ in answer]
         claimed = [model.jobs[token.job_id] for token in tokens]
@@ -190,6 +204,18 @@ class Retry:
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return model.retry(self.job_ids)
+
+
+@dataclass(frozen=True)
+class Forget:
+    model_id: int
+
+    async def say(self, lane: Lane) -> Any:
+        forgotten = await forget(lane, self.model_id)
+        return forgotten.job_ids, [lease for _, lease in forgotten.leases]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.forget(self.model_id)
 
 
 def chosen(claimed: Sequence[tuple[Token, int, int]]) -> int:

@@ -28,6 +28,7 @@ from tests.store.model.queue_verbs import (
     Expire,
     Extend,
     Fail,
+    Forget,
     Release,
     Retry,
     Verb,
@@ -35,7 +36,7 @@ from tests.store.model.queue_verbs import (
 from tests.store.model.store_under_check import AT_ONCE, OBSTACLES, WORKERS, Store, stories
 from tests.support.invariants import assert_sound
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
-from thumbq_server.domain.job import Completion, Failure, NewJob, Token
+from thumbq_server.domain.job import MODEL, Completion, Failure, NewJob, Token
 
 UNKNOWN = 2**40
 
@@ -50,10 +51,26 @@ requests = st.builds(
     max_attempts=st.integers(1, 3),
     force=st.booleans(),
     delay=st.sampled_from([0.0, 0.0, 0.0, float(LATER)]),
+    kind=st.sampled_from([MODEL, MODEL, "Sound", "Texture"]),
+    options=st.sampled_from([None, None, '{"size":1}', '{"size":2}']),
+    options_matter=st.booleans(),
 )
+some_kinds = st.sampled_from([(), (), ("Sound",), (MODEL, "Sound"), ("Texture", "Sound", MODEL)])
 # a lease: the job's index, and which of its leases
 picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
-VERBS = ("enqueue", "enqueue and claim", "claim", "complete", "fail", "expire", "release", "extend", "cancel", "retry")
+VERBS = (
+    "enqueue",
+    "enqueue and claim",
+    "claim",
+    "complete",
+    "fail",
+    "expire",
+    "release",
+    "extend",
+    "cancel",
+    "retry",
+    "forget",
+)
 wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
 
 
@@ -77,9 +94,9 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueue_and_claim(self, requests: list[NewJob], index: int, count: int) -> None:
         self.say(EnqueueAndClaim(tuple(requests), self.worker(index), count))
 
-    @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]))
-    def claim(self, index: int, count: int, seconds: int) -> None:
-        self.say(Claim(self.worker(index), count, seconds))
+    @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]), kinds=some_kinds)
+    def claim(self, index: int, count: int, seconds: int, kinds: tuple[str, ...]) -> None:
+        self.say(Claim(self.worker(index), count, seconds, kinds))
 
     @precondition(lambda self: self.model.jobs)
     @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans())
@@ -126,6 +143,10 @@ class QueueMachine(RuleBasedStateMachine):
     def retry(self, indexes: list[int], unknown: bool) -> None:
         ended = ("Completed", "Failed", "Cancelled")
         self.say(Retry((*{self.job(index, *ended).id for index in indexes}, *[UNKNOWN] * unknown)))
+
+    @rule(model_id=st.integers(1, 3))
+    def forget(self, model_id: int) -> None:
+        self.say(Forget(model_id))
 
     def say(self, verb: Verb) -> None:
         """Say it to the store and to the model, and compare."""
@@ -203,7 +224,7 @@ class QueueMachine(RuleBasedStateMachine):
         choices: dict[str, Callable[[], Verb]] = {
             "enqueue": partial(Enqueue, (request,)),
             "enqueue and claim": partial(EnqueueAndClaim, (request,), self.worker(index), 1),
-            "claim": partial(Claim, self.worker(index), 1 + index, LATER * yes),
+            "claim": partial(Claim, self.worker(index), 1 + index, LATER * yes, (MODEL, "Sound") if also else ()),
             "complete": lambda: Complete((self.completion(token),)),
             "fail": lambda: Fail((self.failure(token, yes, 0.0 if also else None),)),
             "expire": partial(Expire, 1 + index),
@@ -211,6 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
             "extend": partial(Extend, (token,)),
             "cancel": partial(Cancel, (token.job_id,)),
             "retry": partial(Retry, (token.job_id,)),
+            "forget": partial(Forget, request.model_id),
         }
         return choices[name]()
 

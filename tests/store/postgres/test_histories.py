@@ -95,3 +95,18 @@ async def test_numbers_of_claims_that_would_be_given_again_are_another_history(t
         with suppress(Unavailable):  # the beat was asked for in the history that is over
             await server.beat()
         assert server.history.epoch != before
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_ids_of_jobs_that_would_be_given_again_are_another_history(count, database_url):
+    """A producer has the ids of jobs that the copy does not have. No one has claimed or read anything since."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        before = server.history.epoch
+        (copy,) = await other.fetch("SELECT last_value, is_called FROM jobs_id_seq")
+        await enqueue(server.lane(), [new_job(number) for number in range(1, count + 1)])
+        await other.fetch("SELECT setval('jobs_id_seq', $1, $2)", *copy)
+        server.drop_connections()
+        with suppress(Unavailable):  # the beat was asked for in the history that is over
+            await server.beat()
+        assert server.history.epoch != before

@@ -26,6 +26,7 @@ STATEMENTS = {
     "rerun": revive.REVIVE[Revival.RERUN],
     "renew": revive.RENEW,
     "claim": claim.CLAIM,
+    "claim of kinds": claim.CLAIM_OF_KINDS,
     "complete": complete.COMPLETE,
     "complete contested": complete.COMPLETE_CONTESTED,
     "lock models": endings.LOCK_MODELS,

@@ -77,8 +77,12 @@ async def test_alembic_finds_no_difference(database_url):
     assert await run(database_url, differences) == []
 
 
-async def test_the_view_has_the_columns_that_are_described(database_url):
-    rows = sorted(row[1:4] for row in await catalogue_of(database_url, "columns") if row[0] == "job_states")
-    declared = [(column.name, column.type.compile(postgresql.dialect()).lower()) for column in views.job_states.columns]
+@pytest.mark.parametrize("view", [views.job_states, views.job_records], ids=lambda view: view.name)
+async def test_a_view_has_the_columns_that_are_described(database_url, view):
+    rows = sorted(row[1:4] for row in await catalogue_of(database_url, "columns") if row[0] == view.name)
+    declared = [(column.name, column.type.compile(postgresql.dialect()).lower()) for column in view.columns]
     assert [(name, kind) for _, name, kind in rows] == declared
-    assert [name for name, _ in declared] == list(JobRecord._fields)
+
+
+def test_a_record_of_a_job_has_the_columns_of_its_view():
+    assert [column.name for column in views.job_records.columns] == list(JobRecord._fields)

@@ -48,7 +48,9 @@ async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, s
         await queue.job_in(state, new_job(7))
     async with queue.unchanged():
         rows = await queue.sql(
-            REVIVE[plan], [token.job_id], [before.request_no], [token.lease_seq], [0], [3], [0.0], [before.run_at]
+            REVIVE[plan],
+            *([token.job_id], [before.request_no], [token.lease_seq], [0], [3], [0.0], [before.run_at]),
+            *([None], [None]),
         )
     assert rows == []
 

@@ -134,7 +134,9 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        assert await asking.fetch(RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0], [None])
+        assert await asking.fetch(
+            RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0], [None], [None], [None]
+        )
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]

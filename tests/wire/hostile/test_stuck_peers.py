@@ -44,7 +44,7 @@ async def test_a_worker_that_beats_and_does_not_read_is_given_up(queue):
                 while await worker.call.read() is not grpc.aio.EOF:
                     pass
     [line] = [line for line in lines if line["event"] == "stream.broken"]
-    assert line["error"] == "the worker does not read what it is sent"
+    assert line["error"] == "the client does not read what it is sent"
     beating.cancel()
     await asyncio.wait([beating])
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def working(server: str, handler: Handler, **options: Any) -> AsyncIterator[Worker]:
+async def working(server: str, handler: Handler | Mapping[str, Handler], **options: Any) -> AsyncIterator[Worker]:
     """Run a worker until the block ends."""
     async with Worker(server, **options) as worker, asyncio.TaskGroup() as group:
         group.create_task(worker.run(handler, handle_signals=False))

@@ -16,7 +16,7 @@ import pytest
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
-from thumbq import Job, Thumbnail
+from thumbq import Job, Thumbnail, stream
 
 WORKER = """
 import asyncio, sys
@@ -110,6 +110,25 @@ async def test_jobs_are_resumed_when_the_server_restarts_in_order(
     assert set(gate.runs.values()) == {1}
     assert gate.cancelled == 0
     assert await database.fetchval("SELECT max(attempt_count) FROM job_states") == 1
+
+
+async def test_jobs_that_have_just_come_are_confirmed_before_the_worker_leaves_a_server_that_stops(
+    database_url: str, database: asyncpg.Connection, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stream, "_CONFIRM_AFTER", 600.0)
+    address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
+    async with AsyncExitStack() as worker:
+        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600):
+            await enqueue(address, 30)
+            await worker.enter_async_context(working(address, gate, concurrency=20, prefetch=10))
+            await gate.begun(20)
+            await reached(database, Processing=30)
+        assert await statuses(database) == {"Processing": 30}
+        async with running_server(database_url, grpc_port=unused_tcp_port):
+            gate.open.set()
+            await reached(database, Completed=30)
+            await worker.aclose()
+    assert set(gate.runs.values()) == {1}
 
 
 async def test_results_found_while_the_server_was_killed_arrive_when_it_is_back(

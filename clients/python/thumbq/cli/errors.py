@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 
 from thumbq.client.errors import ThumbqError
-from thumbq.connection import PROXY_VARIABLES, is_local
+from thumbq.connection import PROXY_VARIABLES, UnreadableKey, is_local
 from thumbq.producer import JobNotFound
+from thumbq.tls import UnusableCertificate, explain
 from thumbq_runtime.text import printable
 
 # Seconds for an answer before the server counts as unreachable.
@@ -26,18 +27,22 @@ def run(server: str, command: Coroutine[Any, Any, None]) -> None:
         asyncio.run(command)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except (UnreadableKey, UnusableCertificate) as error:
+        fail(f"{error}.")
     except JobNotFound as error:
         fail(f"{str(error).capitalize()}.")
     except ThumbqError as error:
-        _fail_call(server, error.code, str(error))
+        _fail_call(server, error.code, str(error), error.reason)
     except grpc.aio.AioRpcError as error:
-        _fail_call(server, error.code(), error.details() or error.code().name)
+        text = error.details() or error.code().name
+        _fail_call(server, error.code(), text, explain(text, server))
 
 
-def _fail_call(server: str, code: grpc.StatusCode | None, text: str) -> NoReturn:
+def _fail_call(server: str, code: grpc.StatusCode | None, text: str, reason: str) -> NoReturn:
     match code:
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-            fail(f"The server at {server} cannot be reached. {_advice(server)}")
+            why = f": {reason}." if reason else f". {_advice(server)}"
+            fail(f"The server at {server} cannot be reached{why}")
         case grpc.StatusCode.UNIMPLEMENTED:
             fail(f"The server at {server} cannot do this; it may be of another version.")
         case _:

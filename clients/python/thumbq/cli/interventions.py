@@ -1,6 +1,4 @@
-"""`thumbq cancel` and `thumbq retry`: correct what happens to jobs."""
-
-from __future__ import annotations
+"""`thumbq cancel`, `thumbq retry` and `thumbq forget`: correct what happens to jobs."""
 
 from typing import Annotated
 
@@ -16,6 +14,7 @@ from thumbq.v1.admin_pb2 import (
     CancelJobRequest,
     CancelJobsRequest,
     CancelModelJobsRequest,
+    ForgetThumbnailRequest,
     GetStatsRequest,
     RedriveDeadLettersRequest,
     RetryJobRequest,
@@ -58,6 +57,19 @@ def cancel(
         run(server, _cancel(server, job_ids or [], model_id))
 
 
+def forget(
+    model_ids: Annotated[list[int], typer.Argument(metavar="MODEL...", max=LARGEST_ID, help="Ids of models.")],
+    yes: Annotated[bool, _YES] = False,
+    server: Server = LOCAL,
+) -> None:
+    """Delete all that is known of models: their jobs, the history of these, and their pictures.
+
+    Example: thumbq forget 42 --yes
+    """
+    _ask(f"Delete jobs and pictures of {'this model' if len(model_ids) == 1 else 'these models'} for ever?", yes)
+    run(server, _forget(server, model_ids))
+
+
 def retry(
     job_ids: Annotated[list[int] | None, _JOB_IDS] = None,
     reason: Annotated[str, typer.Option(help="All dead letters with this text in their last error.")] = "",
@@ -97,6 +109,18 @@ async def _cancel(server: str, job_ids: list[int], model_id: int | None) -> None
             typer.echo(f"Job {job_id} is cancelled.")
         if not job_ids:
             typer.echo(f"Model {model_id} has no job that waits or is being processed.")
+
+
+async def _forget(server: str, model_ids: list[int]) -> None:
+    async with open_channel(server) as channel:
+        admin = AdminServiceStub(channel)
+        for model_id in model_ids:
+            answer = await admin.ForgetThumbnail(ForgetThumbnailRequest(model_id=model_id), timeout=_TIMEOUT)
+            jobs, pictures = len(answer.job_ids), answer.pictures
+            typer.echo(
+                f"Model {model_id} is forgotten: {jobs} {'job' if jobs == 1 else 'jobs'} and {pictures}"
+                f" {'picture' if pictures == 1 else 'pictures'} deleted."
+            )
 
 
 async def _cancel_all(server: str, statuses: list[JobStatus.ValueType]) -> None:

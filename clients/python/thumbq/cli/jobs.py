@@ -1,6 +1,7 @@
 """`thumbq jobs` and `thumbq job`: list jobs, and show one with its history and the reason why it waits."""
 
 from enum import StrEnum
+from json import dumps
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from thumbq.cli.formatting import format_job_status, format_text, format_time, o
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
 from thumbq.cli.tables import print_jobs
 from thumbq.connection import open_channel
+from thumbq.options import options_of
 from thumbq.producer import Producer
 from thumbq.v1.admin_pb2 import AttemptOutcome, ExplainJobRequest, ExplainJobResponse, GetJobHistoryRequest
 from thumbq.v1.admin_pb2 import GetJobHistoryResponse as History
@@ -94,6 +96,10 @@ def _print_job(why: ExplainJobResponse) -> None:
     table.add_row("status", format_job_status(job))
     table.add_row("attempts", f"{job.attempt_count} of {job.max_attempts}")
     table.add_row("priority", str(job.priority))
+    if job.asset_type != "Model":
+        table.add_row("kind", format_text(job.asset_type))
+    if job.HasField("options"):
+        table.add_row("options", format_text(dumps(options_of(job), ensure_ascii=False)))
     table.add_row("created", format_time(job.created_at))
     if job.error_message:
         table.add_row("last error", format_text(job.error_message))

@@ -95,5 +95,7 @@ def require(extras: Mapping[str, tuple[str, ...]]) -> None:
 def become(module: str, chosen: Mapping[Setting[object], object], *arguments: str) -> NoReturn:
     """Replace this process by the module's, which keeps its number, its terminal and its signals."""
     variables = {setting.variable: str(value) for setting, value in chosen.items() if value is not None}
+    # gRPC logs every failed handshake of a stranger, which it would be easy to fill a disk with.
+    environment = {"GRPC_VERBOSITY": "ERROR"} | os.environ | variables
     # -P: a file in the current folder must not be imported in place of a library.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], os.environ | variables)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,8 +34,9 @@ class BlockingClient:
     It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
+    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
         self._target = target
+        self._api_key = api_key
         self._timeout = timeout
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
@@ -65,6 +66,9 @@ class BlockingClient:
         delay: Seconds = 0.0,
         force: bool = False,
         model_version_id: int | None = None,
+        kind: str = "Model",
+        options: Mapping[str, object] | None = None,
+        options_matter: bool = False,
     ) -> Answer:
         """Do as Client.enqueue."""
         return self._run(
@@ -76,6 +80,9 @@ class BlockingClient:
                 delay=delay,
                 force=force,
                 model_version_id=model_version_id,
+                kind=kind,
+                options=options,
+                options_matter=options_matter,
             )
         )
 
@@ -110,6 +117,10 @@ class BlockingClient:
     def cancel_model(self, model_id: int) -> list[int]:
         """Do as Client.cancel_model."""
         return self._run(lambda client: client.cancel_model(model_id))
+
+    def forget(self, model_id: int) -> list[int]:
+        """Do as Client.forget."""
+        return self._run(lambda client: client.forget(model_id))
 
     def retry(self, job_id: int) -> JobInfo:
         """Do as Client.retry."""
@@ -150,16 +161,16 @@ class BlockingClient:
         with self._lock:
             # A thread does not survive a fork; the child starts its own.
             if self._thread is None or self._thread.process_id != os.getpid():
-                self._thread = _LoopThread(self._target, self._timeout)
+                self._thread = _LoopThread(self._target, self._timeout, self._api_key)
             return self._thread
 
 
 class _LoopThread:
     """An event loop in a thread, and the client on it."""
 
-    def __init__(self, target: str, timeout: Seconds) -> None:
+    def __init__(self, target: str, timeout: Seconds, api_key: str | None) -> None:
         self.process_id = os.getpid()
-        self.client = Client(target, timeout=timeout)
+        self.client = Client(target, timeout=timeout, api_key=api_key)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name="thumbq-client", daemon=True).start()
         self.run(Client.__aenter__)

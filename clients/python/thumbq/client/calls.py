@@ -11,13 +11,13 @@ from typing import Self, TypeVar
 import grpc
 
 from thumbq.client.errors import ThumbqError, error_of
-from thumbq.connection import Backoff, open_channel
+from thumbq.connection import Backoff, open_channel, told_to_wait
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 # A stopping server cancels the calls that it has not answered.
-_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -33,16 +33,17 @@ class Stubs:
 
 
 class Calls:
-    """A channel that is open within `async with`."""
+    """A channel that is open within `async with`. `timeout`: seconds in which a call has to succeed."""
 
-    def __init__(self, target: str, timeout: float) -> None:
-        self._target = target
-        self._timeout = timeout
+    def __init__(self, target: str, timeout: float, api_key: str | None = None) -> None:
+        self.target = target
+        self._api_key = api_key
+        self.timeout = timeout
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target)
+        self._channel = open_channel(self.target, self._api_key)
         self._stubs = Stubs(self._channel)
         return self
 
@@ -53,6 +54,13 @@ class Calls:
         if channel:
             await channel.close()
 
+    @property
+    def stubs(self) -> Stubs:
+        """The services of the server. Raises RuntimeError outside `async with`."""
+        if self._stubs is None:
+            raise RuntimeError("not connected: use it inside `async with` (or `with`, if it blocks)")
+        return self._stubs
+
     async def call(
         self,
         method: Callable[[Stubs], grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]],
@@ -62,17 +70,19 @@ class Calls:
     ) -> _Response:
         """Call, and try again while the server is away; an answer may take `wait` seconds longer.
 
+        A call that comes too often is repeated when the server allows it.
+
         Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
         """
-        if self._stubs is None:
-            raise RuntimeError("not connected: use it inside `async with` (or `with`, if it blocks)")
-        ends = monotonic() + self._timeout
+        stubs = self.stubs
+        ends = monotonic() + self.timeout
         backoff = Backoff(limit=2.0)
         while True:
             try:
-                return await method(self._stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)
+                return await method(stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)
             except grpc.aio.AioRpcError as error:
-                pause = backoff.pause()
-                if error.code() not in _AWAY or monotonic() + pause >= ends:
-                    raise error_of(error, self._target, invalid) from None
+                told = told_to_wait(error)
+                pause = told or backoff.pause()
+                if (error.code() not in AWAY and not told) or monotonic() + pause >= ends:
+                    raise error_of(error, self.target, invalid) from None
             await asyncio.sleep(pause)

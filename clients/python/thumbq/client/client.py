@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -10,7 +10,9 @@ from typing import Self
 
 from thumbq.client import plain
 from thumbq.client.calls import Calls
+from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
+from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
@@ -30,8 +32,9 @@ class Client:
     While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0) -> None:
-        self._calls = Calls(target, plain.in_seconds(timeout))
+    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout), api_key)
+        self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -40,6 +43,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stream.close()
         await self._calls.__aexit__(kind, error, trace)
 
     async def enqueue(
@@ -52,8 +56,15 @@ class Client:
         delay: Seconds = 0.0,
         force: bool = False,
         model_version_id: int | None = None,
+        kind: str = "Model",
+        options: Mapping[str, object] | None = None,
+        options_matter: bool = False,
     ) -> Answer:
-        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob."""
+        """Ask for a thumbnail; asking again for the same model and hash finds the same job. Raises InvalidJob.
+
+        What several callers ask for at the same time is sent together, over one stream.
+        Raises Unsupported when the server is too old for a kind or options.
+        """
         request = Request(
             model_id=model_id,
             model_hash=model_hash,
@@ -62,8 +73,14 @@ class Client:
             delay=delay,
             force=force,
             model_version_id=model_version_id,
+            kind=kind,
+            options=options,
+            options_matter=options_matter,
         )
-        return (await self.enqueue_many([request]))[0]
+        message = request.message()
+        answer = await self._stream.enqueue(message)
+        check_kinds_known([message], [answer])
+        return Answer(answer.job_id, plain.outcome(answer.outcome))
 
     async def enqueue_many(
         self, requests: Iterable[Request], *, progress: Callable[[int], object] | None = None
@@ -79,6 +96,7 @@ class Client:
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
+            check_kinds_known(messages, response.jobs)
             answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
             if progress:
                 progress(len(answers))
@@ -127,6 +145,11 @@ class Client:
         """Cancel all jobs of a model, say because it was deleted, and return their ids."""
         request = admin_pb2.CancelModelJobsRequest(model_id=model_id)
         return list((await self._calls.call(lambda stubs: stubs.admin.CancelModelJobs, request)).job_ids)
+
+    async def forget(self, model_id: int) -> list[int]:
+        """Delete all that is known of a model, its picture too, and return the ids of the jobs that it had."""
+        request = admin_pb2.ForgetThumbnailRequest(model_id=model_id)
+        return list((await self._calls.call(lambda stubs: stubs.admin.ForgetThumbnail, request)).job_ids)
 
     async def retry(self, job_id: int) -> JobInfo:
         """Start an ended job again, or let one that waits for its next attempt run now. Raises NotFound, Conflict."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import grpc
 
+from thumbq.connection import told_to_wait
+from thumbq.tls import explain
+
 
 class ThumbqError(Exception):
     """A call did not succeed. `retryable` says whether the same call may succeed later.
 
-    `code` is the status that the server or the connection answered with, where there was an answer.
+    `code` is the status that the server or the connection answered with, where there was an answer. `reason` says why a
+    connection with TLS failed.
     """
 
     retryable = False
     code: grpc.StatusCode | None = None
+    reason = ""
+    # Seconds after which the server allows another attempt, where it says so.
+    retry_after: float | None = None
 
 
 class InvalidRequest(ThumbqError, ValueError):
@@ -73,9 +80,18 @@ _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
 
 def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError] | None = None) -> ThumbqError:
     """Return the exception that a call's status stands for; INVALID_ARGUMENT is `invalid`, if that is given."""
-    code = error.code()
+    named = error_for(error.code(), error.details() or "", target, invalid)
+    named.retry_after = told_to_wait(error) or None
+    return named
+
+
+def error_for(
+    code: grpc.StatusCode, details: str, target: str, invalid: type[ThumbqError] | None = None
+) -> ThumbqError:
+    """Do the same for a status that came in another way."""
     kind = invalid if invalid and code is grpc.StatusCode.INVALID_ARGUMENT else _BY_CODE.get(code, ThumbqError)
-    text = error.details() or code.name
-    named = kind(f"{target}: {text}" if kind is Unavailable else text)
-    named.code = code
+    text = details or code.name
+    reason = explain(text, target) if kind is Unavailable else ""
+    named = kind(f"{target}: {reason or text}" if kind is Unavailable else text)
+    named.code, named.reason = code, reason
     return named

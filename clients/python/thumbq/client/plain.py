@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.client.errors import InvalidJob
+from thumbq.options import options_of
 from thumbq.v1 import job_pb2, queue_pb2
 
 JobStatusWord = Literal["Pending", "Processing", "Completed", "Failed", "Cancelled"]
@@ -38,6 +40,9 @@ class Request:
 
     `priority` is 0 to 9, higher first; `max_attempts` 1 to 10, None for the server's default; `delay` the time for
     which no worker gets the job. With `force`, an ended job starts again.
+
+    `kind` decides which workers get the job, and `options` (a JSON object of up to 4 KiB) go to its handler. A job that
+    exists with other options starts again only if `options_matter`.
     """
 
     model_id: int
@@ -47,6 +52,9 @@ class Request:
     delay: Seconds = 0.0
     force: bool = False
     model_version_id: int | None = None
+    kind: str = "Model"
+    options: Mapping[str, object] | None = None
+    options_matter: bool = False
 
     def message(self) -> queue_pb2.NewJob:
         """Return the protocol's form. Raises InvalidJob."""
@@ -58,7 +66,11 @@ class Request:
                 max_attempts=self.max_attempts,
                 force=self.force,
                 model_version_id=self.model_version_id or 0,
+                kind="" if self.kind == "Model" else self.kind,
+                options_matter=self.options_matter,
             )
+            if self.options is not None:
+                job.options.update(cast("dict[str, Any]", dict(self.options)))
             if self.delay:
                 job.delay.FromTimedelta(timedelta(seconds=in_seconds(self.delay)))
         except (TypeError, ValueError, OverflowError) as error:
@@ -93,6 +105,8 @@ class JobInfo:
     worker_id: str | None
     error_message: str | None
     model_version_id: int | None
+    kind: str
+    options: Mapping[str, object]
 
     @property
     def ended(self) -> bool:
@@ -180,6 +194,8 @@ def job_info(job: job_pb2.Job) -> JobInfo:
         worker_id=job.worker_id if job.HasField("worker_id") else None,
         error_message=job.error_message if job.HasField("error_message") else None,
         model_version_id=job.model_version_id if job.HasField("model_version_id") else None,
+        kind=job.asset_type,
+        options=options_of(job),
     )
 
 

@@ -27,6 +27,11 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = os.cpu_count() or 1
 
 
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child that reads files of strangers: the key of the worker is not in it."""
+    return {name: value for name, value in environment.items() if not name.startswith("THUMBQ_API_KEY")}
+
+
 class RenderFailed(Exception):
     """Says in one sentence why there is no picture, and whether trying again may help."""
 
@@ -122,7 +127,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=self._log,
-            env=os.environ | self._environment,
+            env=_without_secrets(os.environ | self._environment),
             limit=4 << 20,
             # Ctrl-C is for the worker alone, which finishes what it holds.
             start_new_session=True,

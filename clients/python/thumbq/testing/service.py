@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-_ADDRESSES = re.compile(r"(http://\S+/)\n.*gRPC\s+(\S+)")
+_ADDRESSES = re.compile(r"(https?://\S+/)\n.*gRPC\s+(\S+)")
 # Seconds for the service to end in order.
 _END_LIMIT = 20.0
 
@@ -27,8 +27,11 @@ class PrivateService(NamedTuple):
 
 
 @contextmanager
-def private_service() -> Iterator[PrivateService]:
-    """Run a service until the block ends, with a database of its own. It needs the extras server, gateway, embedded."""
+def private_service(settings: Mapping[str, str] | None = None) -> Iterator[PrivateService]:
+    """Run a service until the block ends, with a database of its own. It needs the extras server, gateway, embedded.
+
+    `settings` are variables of its environment, such as {"THUMBQ_CORS_ORIGINS": "*"}.
+    """
     folder = Path(tempfile.mkdtemp(prefix="thumbq-testing-"))
     try:
         with (folder / "log").open("w") as log:
@@ -37,7 +40,7 @@ def private_service() -> Iterator[PrivateService]:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=_variables(folder / "data"),
+                env=_variables(folder / "data") | dict(settings or {}),
             )
         with process:
             try:

@@ -69,6 +69,11 @@ class AdminServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsResponse.FromString,
                 _registered_method=True)
+        self.ForgetThumbnail = channel.unary_unary(
+                '/thumbq.v1.AdminService/ForgetThumbnail',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/thumbq.v1.AdminService/ListDeadLetters',
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.ListDeadLettersRequest.SerializeToString,
@@ -98,6 +103,26 @@ class AdminServiceStub(object):
                 '/thumbq.v1.AdminService/CancelJobs',
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
+                _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/thumbq.v1.AdminService/CreateKey',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/thumbq.v1.AdminService/ListKeys',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/thumbq.v1.AdminService/RevokeKey',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
+        self.CheckKeys = channel.unary_unary(
+                '/thumbq.v1.AdminService/CheckKeys',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.FromString,
                 _registered_method=True)
 
 
@@ -157,6 +182,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetThumbnail(self, request, context):
+        """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+        that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+        files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeadLetters(self, request, context):
         """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
         may have few or none that match and still name a next page.
@@ -201,6 +235,36 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateKey(self, request, context):
+        """Makes an API key. From the first one on, every call needs a key, so the first must be an admin's:
+        FAILED_PRECONDITION otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Lists all API keys, those that have ended too, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
+        revoked already, FAILED_PRECONDITION when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckKeys(self, request, context):
+        """Tells a gateway which of the keys that its callers present are valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -239,6 +303,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.CancelModelJobsResponse.SerializeToString,
             ),
+            'ForgetThumbnail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetThumbnail,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.SerializeToString,
+            ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.ListDeadLettersRequest.FromString,
@@ -268,6 +337,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CancelJobs,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.SerializeToString,
+            ),
+            'CheckKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckKeys,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -470,6 +559,33 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def ForgetThumbnail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ForgetThumbnail',
+            thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ForgetThumbnailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListDeadLetters(request,
             target,
             options=(),
@@ -621,6 +737,114 @@ class AdminService(object):
             '/thumbq.v1.AdminService/CancelJobs',
             thumbq_dot_v1_dot_admin__pb2.CancelJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_admin__pb2.CancelJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/CreateKey',
+            thumbq_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ListKeys',
+            thumbq_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/RevokeKey',
+            thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/CheckKeys',
+            thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.CheckKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

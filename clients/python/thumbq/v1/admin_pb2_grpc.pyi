@@ -53,6 +53,11 @@ class AdminServiceStub:
     """
     CancelModelJobs: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CancelModelJobsRequest, _admin_pb2.CancelModelJobsResponse]
     """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
+    ForgetThumbnail: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ForgetThumbnailRequest, _admin_pb2.ForgetThumbnailResponse]
+    """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+    that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+    files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+    """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]
     """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
     may have few or none that match and still name a next page.
@@ -69,6 +74,18 @@ class AdminServiceStub:
     """Says in one sentence why a job waits, or how it stands otherwise."""
     CancelJobs: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CancelJobsRequest, _admin_pb2.CancelJobsResponse]
     """Cancels the named jobs that are Pending or Processing; the others stay as they are."""
+    CreateKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateKeyRequest, _admin_pb2.CreateKeyResponse]
+    """Makes an API key. From the first one on, every call needs a key, so the first must be an admin's:
+    FAILED_PRECONDITION otherwise.
+    """
+    ListKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListKeysRequest, _admin_pb2.ListKeysResponse]
+    """Lists all API keys, those that have ended too, the oldest first."""
+    RevokeKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RevokeKeyRequest, _admin_pb2.RevokeKeyResponse]
+    """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
+    revoked already, FAILED_PRECONDITION when there is none.
+    """
+    CheckKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CheckKeysRequest, _admin_pb2.CheckKeysResponse]
+    """Tells a gateway which of the keys that its callers present are valid."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -95,6 +112,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     CancelModelJobs: _aio.UnaryUnaryMultiCallable[_admin_pb2.CancelModelJobsRequest, _admin_pb2.CancelModelJobsResponse]  # type: ignore[assignment]
     """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
+    ForgetThumbnail: _aio.UnaryUnaryMultiCallable[_admin_pb2.ForgetThumbnailRequest, _admin_pb2.ForgetThumbnailResponse]  # type: ignore[assignment]
+    """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+    that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+    files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+    """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
     may have few or none that match and still name a next page.
@@ -111,6 +133,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Says in one sentence why a job waits, or how it stands otherwise."""
     CancelJobs: _aio.UnaryUnaryMultiCallable[_admin_pb2.CancelJobsRequest, _admin_pb2.CancelJobsResponse]  # type: ignore[assignment]
     """Cancels the named jobs that are Pending or Processing; the others stay as they are."""
+    CreateKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateKeyRequest, _admin_pb2.CreateKeyResponse]  # type: ignore[assignment]
+    """Makes an API key. From the first one on, every call needs a key, so the first must be an admin's:
+    FAILED_PRECONDITION otherwise.
+    """
+    ListKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListKeysRequest, _admin_pb2.ListKeysResponse]  # type: ignore[assignment]
+    """Lists all API keys, those that have ended too, the oldest first."""
+    RevokeKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RevokeKeyRequest, _admin_pb2.RevokeKeyResponse]  # type: ignore[assignment]
+    """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
+    revoked already, FAILED_PRECONDITION when there is none.
+    """
+    CheckKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.CheckKeysRequest, _admin_pb2.CheckKeysResponse]  # type: ignore[assignment]
+    """Tells a gateway which of the keys that its callers present are valid."""
 
 class AdminServiceServicer:
     def GetStats(
@@ -170,6 +204,16 @@ class AdminServiceServicer:
     ) -> _typing.Union[_admin_pb2.CancelModelJobsResponse, _abc.Awaitable[_admin_pb2.CancelModelJobsResponse]]:
         """Cancels all Pending and Processing jobs of a model, for example because the model was deleted."""
 
+    def ForgetThumbnail(
+        self,
+        request: _admin_pb2.ForgetThumbnailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ForgetThumbnailResponse, _abc.Awaitable[_admin_pb2.ForgetThumbnailResponse]]:
+        """Forgets a model: its jobs end, whatever their status is, and they, their history and its pictures are deleted. Workers
+        that hold a job get LeaseLost, and late results are refused. Subscribers get one notification with the status None. The
+        files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
+        """
+
     def ListDeadLetters(
         self,
         request: _admin_pb2.ListDeadLettersRequest,
@@ -215,5 +259,37 @@ class AdminServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.CancelJobsResponse, _abc.Awaitable[_admin_pb2.CancelJobsResponse]]:
         """Cancels the named jobs that are Pending or Processing; the others stay as they are."""
+
+    def CreateKey(
+        self,
+        request: _admin_pb2.CreateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.CreateKeyResponse, _abc.Awaitable[_admin_pb2.CreateKeyResponse]]:
+        """Makes an API key. From the first one on, every call needs a key, so the first must be an admin's:
+        FAILED_PRECONDITION otherwise.
+        """
+
+    def ListKeys(
+        self,
+        request: _admin_pb2.ListKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListKeysResponse, _abc.Awaitable[_admin_pb2.ListKeysResponse]]:
+        """Lists all API keys, those that have ended too, the oldest first."""
+
+    def RevokeKey(
+        self,
+        request: _admin_pb2.RevokeKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RevokeKeyResponse, _abc.Awaitable[_admin_pb2.RevokeKeyResponse]]:
+        """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
+        revoked already, FAILED_PRECONDITION when there is none.
+        """
+
+    def CheckKeys(
+        self,
+        request: _admin_pb2.CheckKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.CheckKeysResponse, _abc.Awaitable[_admin_pb2.CheckKeysResponse]]:
+        """Tells a gateway which of the keys that its callers present are valid."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,32 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13thumbq/v1/job.proto\x12\tthumbq.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x04\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x10\n\x08model_id\x18\x02 \x01(\x03\x12\x12\n\nmodel_hash\x18\x03 \x01(\t\x12$\n\x06status\x18\x04 \x01(\x0e\x32\x14.thumbq.v1.JobStatus\x12\x15\n\rattempt_count\x18\x05 \x01(\x05\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nasset_type\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x13\n\x0blease_token\x18\x0b \x01(\t\x12\x39\n\x10lease_expires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12/\n\x06run_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x16\n\tworker_id\x18\x0e \x01(\tH\x02\x88\x01\x01\x12\x1a\n\rerror_message\x18\x0f \x01(\tH\x03\x88\x01\x01\x12\x34\n\x0b\x66inished_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x1d\n\x10model_version_id\x18\x11 \x01(\x03H\x05\x88\x01\x01\x42\x13\n\x11_lease_expires_atB\t\n\x07_run_atB\x0c\n\n_worker_idB\x10\n\x0e_error_messageB\x0e\n\x0c_finished_atB\x13\n\x11_model_version_id\"\x95\x04\n\tThumbnail\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x15\n\x08\x66ile_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05width\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06height\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x1a\n\rerror_message\x18\x07 \x01(\tH\x04\x88\x01\x01\x12\x33\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x05\x88\x01\x01\x12\x35\n\x0cprocessed_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x06\x88\x01\x01\x12\x11\n\x04path\x18\n \x01(\tH\x07\x88\x01\x01\x12\x17\n\nmodel_hash\x18\x0b \x01(\tH\x08\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\t\x12\x1d\n\x10model_version_id\x18\r \x01(\x03H\t\x88\x01\x01\x42\x0b\n\t_file_urlB\r\n\x0b_size_bytesB\x08\n\x06_widthB\t\n\x07_heightB\x10\n\x0e_error_messageB\r\n\x0b_created_atB\x0f\n\r_processed_atB\x07\n\x05_pathB\r\n\x0b_model_hashB\x13\n\x11_model_version_id\"\x85\x03\n\x06Result\x12\x13\n\x0blease_token\x18\x01 \x01(\t\x12.\n\x08\x63omplete\x18\x02 \x01(\x0b\x32\x1a.thumbq.v1.Result.CompleteH\x00\x12&\n\x04\x66\x61il\x18\x03 \x01(\x0b\x32\x16.thumbq.v1.Result.FailH\x00\x12,\n\x07release\x18\x04 \x01(\x0b\x32\x19.thumbq.v1.Result.ReleaseH\x00\x1aU\n\x08\x43omplete\x12\x16\n\x0ethumbnail_path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x1as\n\x04\x46\x61il\x12\x15\n\rerror_message\x18\x01 \x01(\t\x12\x16\n\tretryable\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_retryable\x1a\t\n\x07ReleaseB\t\n\x07outcome*\xa5\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_STATUS_PENDING\x10\x01\x12\x19\n\x15JOB_STATUS_PROCESSING\x10\x02\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n\x11JOB_STATUS_FAILED\x10\x04\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x05*\xc6\x01\n\x0fThumbnailStatus\x12 \n\x1cTHUMBNAIL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15THUMBNAIL_STATUS_NONE\x10\x01\x12\x1c\n\x18THUMBNAIL_STATUS_PENDING\x10\x02\x12\x1f\n\x1bTHUMBNAIL_STATUS_PROCESSING\x10\x03\x12\x1a\n\x16THUMBNAIL_STATUS_READY\x10\x04\x12\x1b\n\x17THUMBNAIL_STATUS_FAILED\x10\x05*\x96\x01\n\x0fLeaseLostReason\x12!\n\x1dLEASE_LOST_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19LEASE_LOST_REASON_EXPIRED\x10\x01\x12\x1f\n\x1bLEASE_LOST_REASON_CANCELLED\x10\x02\x12 \n\x1cLEASE_LOST_REASON_TAKEN_OVER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13thumbq/v1/job.proto\x12\tthumbq.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x05\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x10\n\x08model_id\x18\x02 \x01(\x03\x12\x12\n\nmodel_hash\x18\x03 \x01(\t\x12$\n\x06status\x18\x04 \x01(\x0e\x32\x14.thumbq.v1.JobStatus\x12\x15\n\rattempt_count\x18\x05 \x01(\x05\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nasset_type\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x13\n\x0blease_token\x18\x0b \x01(\t\x12\x39\n\x10lease_expires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12/\n\x06run_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x16\n\tworker_id\x18\x0e \x01(\tH\x02\x88\x01\x01\x12\x1a\n\rerror_message\x18\x0f \x01(\tH\x03\x88\x01\x01\x12\x34\n\x0b\x66inished_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x1d\n\x10model_version_id\x18\x11 \x01(\x03H\x05\x88\x01\x01\x12(\n\x07options\x18\x12 \x01(\x0b\x32\x17.google.protobuf.StructB\x13\n\x11_lease_expires_atB\t\n\x07_run_atB\x0c\n\n_worker_idB\x10\n\x0e_error_messageB\x0e\n\x0c_finished_atB\x13\n\x11_model_version_id\"\x95\x04\n\tThumbnail\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x15\n\x08\x66ile_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05width\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06height\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x1a\n\rerror_message\x18\x07 \x01(\tH\x04\x88\x01\x01\x12\x33\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x05\x88\x01\x01\x12\x35\n\x0cprocessed_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x06\x88\x01\x01\x12\x11\n\x04path\x18\n \x01(\tH\x07\x88\x01\x01\x12\x17\n\nmodel_hash\x18\x0b \x01(\tH\x08\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\t\x12\x1d\n\x10model_version_id\x18\r \x01(\x03H\t\x88\x01\x01\x42\x0b\n\t_file_urlB\r\n\x0b_size_bytesB\x08\n\x06_widthB\t\n\x07_heightB\x10\n\x0e_error_messageB\r\n\x0b_created_atB\x0f\n\r_processed_atB\x07\n\x05_pathB\r\n\x0b_model_hashB\x13\n\x11_model_version_id\"\x85\x03\n\x06Result\x12\x13\n\x0blease_token\x18\x01 \x01(\t\x12.\n\x08\x63omplete\x18\x02 \x01(\x0b\x32\x1a.thumbq.v1.Result.CompleteH\x00\x12&\n\x04\x66\x61il\x18\x03 \x01(\x0b\x32\x16.thumbq.v1.Result.FailH\x00\x12,\n\x07release\x18\x04 \x01(\x0b\x32\x19.thumbq.v1.Result.ReleaseH\x00\x1aU\n\x08\x43omplete\x12\x16\n\x0ethumbnail_path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x1as\n\x04\x46\x61il\x12\x15\n\rerror_message\x18\x01 \x01(\t\x12\x16\n\tretryable\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_retryable\x1a\t\n\x07ReleaseB\t\n\x07outcome*\xa5\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_STATUS_PENDING\x10\x01\x12\x19\n\x15JOB_STATUS_PROCESSING\x10\x02\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n\x11JOB_STATUS_FAILED\x10\x04\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x05*\xc6\x01\n\x0fThumbnailStatus\x12 \n\x1cTHUMBNAIL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15THUMBNAIL_STATUS_NONE\x10\x01\x12\x1c\n\x18THUMBNAIL_STATUS_PENDING\x10\x02\x12\x1f\n\x1bTHUMBNAIL_STATUS_PROCESSING\x10\x03\x12\x1a\n\x16THUMBNAIL_STATUS_READY\x10\x04\x12\x1b\n\x17THUMBNAIL_STATUS_FAILED\x10\x05*\x96\x01\n\x0fLeaseLostReason\x12!\n\x1dLEASE_LOST_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19LEASE_LOST_REASON_EXPIRED\x10\x01\x12\x1f\n\x1bLEASE_LOST_REASON_CANCELLED\x10\x02\x12 \n\x1cLEASE_LOST_REASON_TAKEN_OVER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'thumbq.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATUS']._serialized_start=1670
-  _globals['_JOBSTATUS']._serialized_end=1835
-  _globals['_THUMBNAILSTATUS']._serialized_start=1838
-  _globals['_THUMBNAILSTATUS']._serialized_end=2036
-  _globals['_LEASELOSTREASON']._serialized_start=2039
-  _globals['_LEASELOSTREASON']._serialized_end=2189
-  _globals['_JOB']._serialized_start=100
-  _globals['_JOB']._serialized_end=739
-  _globals['_THUMBNAIL']._serialized_start=742
-  _globals['_THUMBNAIL']._serialized_end=1275
-  _globals['_RESULT']._serialized_start=1278
-  _globals['_RESULT']._serialized_end=1667
-  _globals['_RESULT_COMPLETE']._serialized_start=1443
-  _globals['_RESULT_COMPLETE']._serialized_end=1528
-  _globals['_RESULT_FAIL']._serialized_start=1530
-  _globals['_RESULT_FAIL']._serialized_end=1645
-  _globals['_RESULT_RELEASE']._serialized_start=1647
-  _globals['_RESULT_RELEASE']._serialized_end=1656
+  _globals['_JOBSTATUS']._serialized_start=1742
+  _globals['_JOBSTATUS']._serialized_end=1907
+  _globals['_THUMBNAILSTATUS']._serialized_start=1910
+  _globals['_THUMBNAILSTATUS']._serialized_end=2108
+  _globals['_LEASELOSTREASON']._serialized_start=2111
+  _globals['_LEASELOSTREASON']._serialized_end=2261
+  _globals['_JOB']._serialized_start=130
+  _globals['_JOB']._serialized_end=811
+  _globals['_THUMBNAIL']._serialized_start=814
+  _globals['_THUMBNAIL']._serialized_end=1347
+  _globals['_RESULT']._serialized_start=1350
+  _globals['_RESULT']._serialized_end=1739
+  _globals['_RESULT_COMPLETE']._serialized_start=1515
+  _globals['_RESULT_COMPLETE']._serialized_end=1600
+  _globals['_RESULT_FAIL']._serialized_start=1602
+  _globals['_RESULT_FAIL']._serialized_end=1717
+  _globals['_RESULT_RELEASE']._serialized_start=1719
+  _globals['_RESULT_RELEASE']._serialized_end=1728
 # @@protoc_insertion_point(module_scope)

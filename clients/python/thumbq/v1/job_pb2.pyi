@@ -6,6 +6,7 @@ The nouns of thumbq: a job, the lease on it, and the thumbnail that it makes."""
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -135,6 +136,7 @@ class Job(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Unique and never reused. A job that is reset keeps its id."""
     model_id: _builtins.int
@@ -144,7 +146,7 @@ class Job(_message.Message):
     attempt_count: _builtins.int
     """How often the job was claimed, the present attempt included. A release takes its attempt back from the count."""
     asset_type: _builtins.str
-    """Kind of asset to render; always "Model"."""
+    """The kind of the job: what its file is. "Model" unless the producer named another."""
     priority: _builtins.int
     """0 (default) to 9, higher first. One step of priority is worth 60 seconds of waiting."""
     max_attempts: _builtins.int
@@ -175,6 +177,10 @@ class Job(_message.Message):
     def finished_at(self) -> _timestamp_pb2.Timestamp:
         """When the job reached Completed, Failed or Cancelled."""
 
+    @_builtins.property
+    def options(self) -> _struct_pb2.Struct:
+        """What the producer wants the worker to know. Unset when it gave none."""
+
     def __init__(
         self,
         *,
@@ -195,10 +201,11 @@ class Job(_message.Message):
         error_message: _builtins.str | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         model_version_id: _builtins.int | None = ...,
+        options: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "options", b"options", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "priority", b"priority", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
     _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015

@@ -13,6 +13,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -92,6 +93,9 @@ class NewJob(_message.Message):
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    OPTIONS_MATTER_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """Positive."""
     model_hash: _builtins.str
@@ -104,9 +108,21 @@ class NewJob(_message.Message):
     """Render again even if the picture exists. A job that is Processing runs again after its present attempt."""
     model_version_id: _builtins.int
     """The version of the model whose file this is; 0: none. A version has a thumbnail of its own."""
+    kind: _builtins.str
+    """What the file is, so that only workers that name this kind get the job: 1 to 50 printable characters. Empty: "Model".
+    A job that exists under another kind starts again under this one.
+    """
+    options_matter: _builtins.bool
+    """Other options make another picture: a job that exists with other options starts again with these. Otherwise a job that
+    exists is kept as it is, and takes these options when it starts again for another reason.
+    """
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Time until the job is due; at most 30 days."""
+
+    @_builtins.property
+    def options(self) -> _struct_pb2.Struct:
+        """What the worker has to know: a JSON object of at most 4 KiB, five levels and 256 values. Numbers are doubles."""
 
     def __init__(
         self,
@@ -118,10 +134,13 @@ class NewJob(_message.Message):
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
         model_version_id: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        options: _struct_pb2.Struct | None = ...,
+        options_matter: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -140,6 +159,9 @@ class EnqueueJobRequest(_message.Message):
     FORCE_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    OPTIONS_MATTER_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """The fields are those of NewJob."""
     model_hash: _builtins.str
@@ -147,8 +169,12 @@ class EnqueueJobRequest(_message.Message):
     max_attempts: _builtins.int
     force: _builtins.bool
     model_version_id: _builtins.int
+    kind: _builtins.str
+    options_matter: _builtins.bool
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def options(self) -> _struct_pb2.Struct: ...
     def __init__(
         self,
         *,
@@ -159,10 +185,13 @@ class EnqueueJobRequest(_message.Message):
         force: _builtins.bool = ...,
         delay: _duration_pb2.Duration | None = ...,
         model_version_id: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        options: _struct_pb2.Struct | None = ...,
+        options_matter: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -176,19 +205,25 @@ class EnqueueJobResponse(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    KINDS_KNOWN_FIELD_NUMBER: _builtins.int
     job_id: _builtins.int
     outcome: Global___EnqueueOutcome.ValueType
+    kinds_known: _builtins.bool
+    """True when the request named a kind or options. A server of an older version, which overlooks them, leaves it unset."""
     def __init__(
         self,
         *,
         job_id: _builtins.int = ...,
         outcome: Global___EnqueueOutcome.ValueType = ...,
+        kinds_known: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "kinds_known", b"kinds_known"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "job_id", b"job_id", "kinds_known", b"kinds_known", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__kinds_known: _TypeAlias = _typing.Literal["kinds_known"]  # noqa: Y015
+    _WhichOneofArgType__kinds_known: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kinds_known) -> _WhichOneofReturnType__kinds_known | None: ...
 
 Global___EnqueueJobResponse: _TypeAlias = EnqueueJobResponse  # noqa: Y015
 
@@ -237,26 +272,125 @@ class EnqueueJobsResponse(_message.Message):
 Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
 
 @_typing.final
+class EnqueueStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Chosen by the producer, usually 1, 2, 3 …"""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewJob]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        jobs: _abc.Iterable[Global___NewJob] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueStreamRequest: _TypeAlias = EnqueueStreamRequest  # noqa: Y015
+
+@_typing.final
+class EnqueueStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Of the message that this answers."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of the jobs; 0 for a job that was not taken."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnqueueOutcome.ValueType]:
+        """In the order of the jobs, or a single one that holds for all of them. Unspecified for a job that was not taken."""
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueException]:
+        """The jobs that were not taken."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        job_ids: _abc.Iterable[_builtins.int] | None = ...,
+        outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
+        exceptions: _abc.Iterable[Global___EnqueueException] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueStreamResponse: _TypeAlias = EnqueueStreamResponse  # noqa: Y015
+
+@_typing.final
+class EnqueueException(_message.Message):
+    """Why a job was not taken: the status that EnqueueJob would have ended with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """The place of the job in its message, from 0."""
+    code: _builtins.int
+    """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT. After 14 (UNAVAILABLE), send the job again."""
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueException: _TypeAlias = EnqueueException  # noqa: Y015
+
+@_typing.final
 class DequeueJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKER_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The caller's name: 1 to 100 printable characters, not blank."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """At most 30 s. The default 0 answers at once."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The kinds of jobs that the worker takes: at most 20. None: "Model" alone."""
+
     def __init__(
         self,
         *,
         worker_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "wait", b"wait", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,21 +425,27 @@ class DequeueJobsRequest(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     MAX_JOBS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     max_jobs: _builtins.int
     """1 (default) to 100."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in DequeueJobRequest."""
+
     def __init__(
         self,
         *,
         worker_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
         max_jobs: _builtins.int = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_jobs", b"max_jobs", "wait", b"wait", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "max_jobs", b"max_jobs", "wait", b"wait", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -974,6 +1114,7 @@ class StreamJobsRequest(_message.Message):
         LABELS_FIELD_NUMBER: _builtins.int
         VERSION_FIELD_NUMBER: _builtins.int
         COLUMNS_FIELD_NUMBER: _builtins.int
+        KINDS_FIELD_NUMBER: _builtins.int
         worker_id: _builtins.str
         """1 to 100 printable characters, not blank."""
         session_id: _builtins.str
@@ -988,6 +1129,10 @@ class StreamJobsRequest(_message.Message):
             most 500.
             """
 
+        @_builtins.property
+        def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The kinds of jobs that the worker takes: at most 20, each of 1 to 50 printable characters. None: "Model" alone."""
+
         def __init__(
             self,
             *,
@@ -996,10 +1141,11 @@ class StreamJobsRequest(_message.Message):
             labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
             version: _builtins.str = ...,
             columns: _builtins.bool = ...,
+            kinds: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "kinds", b"kinds", "labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1163,9 +1309,14 @@ class StreamJobsResponse(_message.Message):
         HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
         RESUMED_LEASE_TOKENS_FIELD_NUMBER: _builtins.int
         COLUMNS_FIELD_NUMBER: _builtins.int
+        KINDS_FIELD_NUMBER: _builtins.int
         session_id: _builtins.str
         columns: _builtins.bool
         """Set when Hello asked for columns and the server knows them."""
+        kinds: _builtins.bool
+        """Set when Hello named kinds and the server knows kinds. A server of an older version sends Models only, and leaves
+        it unset.
+        """
         @_builtins.property
         def lease_duration(self) -> _duration_pb2.Duration:
             """A heartbeat extends leases to this time from now (30 s unless configured)."""
@@ -1188,10 +1339,11 @@ class StreamJobsResponse(_message.Message):
             heartbeat_interval: _duration_pb2.Duration | None = ...,
             resumed_lease_tokens: _abc.Iterable[_builtins.str] | None = ...,
             columns: _builtins.bool = ...,
+            kinds: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "lease_duration", b"lease_duration", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1354,7 +1506,7 @@ Global___StreamJobsResponse: _TypeAlias = StreamJobsResponse  # noqa: Y015
 class JobColumns(_message.Message):
     """Claimed jobs as columns: the entries of one job have the same place in each. Where all jobs have the same value, a
     column marked "one or all" has a single entry, which holds for all of them. What Job has beside these is the same for
-    each job: its status is PROCESSING, and its asset_type is "Model".
+    each job: its status is PROCESSING.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1369,6 +1521,9 @@ class JobColumns(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CLAIMED_AT_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ASSET_TYPES_FIELD_NUMBER: _builtins.int
+    WITH_OPTIONS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     lease: _builtins.str
     """What follows the id and a hyphen in the lease token of each job."""
     model_hashes: _builtins.bytes
@@ -1401,6 +1556,16 @@ class JobColumns(_message.Message):
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
         """Job.lease_expires_at of all jobs."""
 
+    @_builtins.property
+    def asset_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Job.asset_type. One or all; none at all while all jobs are Models."""
+
+    @_builtins.property
+    def with_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places of the jobs that have options, from 0 on, and the options of each, as JSON."""
+
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1414,10 +1579,13 @@ class JobColumns(_message.Message):
         created_at: _abc.Iterable[_builtins.int] | None = ...,
         claimed_at: _timestamp_pb2.Timestamp | None = ...,
         lease_expires_at: _timestamp_pb2.Timestamp | None = ...,
+        asset_types: _abc.Iterable[_builtins.str] | None = ...,
+        with_options: _abc.Iterable[_builtins.int] | None = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "lease_expires_at", b"lease_expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_counts", b"attempt_counts", "claimed_at", b"claimed_at", "created_at", b"created_at", "ids", b"ids", "lease", b"lease", "lease_expires_at", b"lease_expires_at", "max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "priorities", b"priorities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_types", b"asset_types", "attempt_counts", b"attempt_counts", "claimed_at", b"claimed_at", "created_at", b"created_at", "ids", b"ids", "lease", b"lease", "lease_expires_at", b"lease_expires_at", "max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "options", b"options", "priorities", b"priorities", "with_options", b"with_options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

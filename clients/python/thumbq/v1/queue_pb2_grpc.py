@@ -35,8 +35,8 @@ class QueueServiceStub(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel):
@@ -54,6 +54,11 @@ class QueueServiceStub(object):
                 '/thumbq.v1.QueueService/EnqueueJobs',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+                _registered_method=True)
+        self.EnqueueStream = channel.stream_stream(
+                '/thumbq.v1.QueueService/EnqueueStream',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamResponse.FromString,
                 _registered_method=True)
         self.DequeueJob = channel.unary_unary(
                 '/thumbq.v1.QueueService/DequeueJob',
@@ -137,8 +142,8 @@ class QueueServiceServicer(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(self, request, context):
@@ -151,6 +156,28 @@ class QueueServiceServicer(object):
     def EnqueueJobs(self, request, context):
         """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
         requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnqueueStream(self, request_iterator, context):
+        """The producer's stream, for programs that enqueue one job after the other.
+
+        producer                                server
+        {number: 1, jobs[3]}          -->
+        {number: 2, jobs[1]}          -->
+        <--       {number: 1, job_ids[3]}      after the commit
+        <--       {number: 2, job_ids[1]}
+
+        - Each job has the effect, the answer and the errors that it has in EnqueueJob: one that is refused harms no other.
+        - Messages are numbered by the producer, and each gets one answer. Answers may come in another order than messages.
+        - While 64 messages, or 4 MiB, are unanswered, the server reads no further message of the stream.
+        - A stream may break while messages are unanswered; their jobs may have been committed or not. Send them again, on
+        another stream or with EnqueueJob: enqueueing is idempotent, so no job comes into being twice.
+        - The stream ends with OK after the producer's half-close, when all is answered. INVALID_ARGUMENT: a message is
+        malformed, has no jobs, or more than 1,000. UNAVAILABLE: the server shuts down; what it had read is answered.
+        ABORTED: an answer waited for 10 s, because the producer does not read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,6 +362,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.SerializeToString,
             ),
+            'EnqueueStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EnqueueStream,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamResponse.SerializeToString,
+            ),
             'DequeueJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DequeueJob,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.DequeueJobRequest.FromString,
@@ -423,8 +455,8 @@ class QueueService(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @staticmethod
@@ -471,6 +503,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/EnqueueJobs',
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnqueueStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/thumbq.v1.QueueService/EnqueueStream',
+            thumbq_dot_v1_dot_queue__pb2.EnqueueStreamRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.EnqueueStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,8 +42,8 @@ class QueueServiceStub:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @_typing.overload
@@ -55,6 +55,24 @@ class QueueServiceStub:
     EnqueueJobs: _grpc.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobsRequest, _queue_pb2.EnqueueJobsResponse]
     """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
     requests.
+    """
+    EnqueueStream: _grpc.StreamStreamMultiCallable[_queue_pb2.EnqueueStreamRequest, _queue_pb2.EnqueueStreamResponse]
+    """The producer's stream, for programs that enqueue one job after the other.
+
+      producer                                server
+      {number: 1, jobs[3]}          -->
+      {number: 2, jobs[1]}          -->
+                                    <--       {number: 1, job_ids[3]}      after the commit
+                                    <--       {number: 2, job_ids[1]}
+
+    - Each job has the effect, the answer and the errors that it has in EnqueueJob: one that is refused harms no other.
+    - Messages are numbered by the producer, and each gets one answer. Answers may come in another order than messages.
+    - While 64 messages, or 4 MiB, are unanswered, the server reads no further message of the stream.
+    - A stream may break while messages are unanswered; their jobs may have been committed or not. Send them again, on
+      another stream or with EnqueueJob: enqueueing is idempotent, so no job comes into being twice.
+    - The stream ends with OK after the producer's half-close, when all is answered. INVALID_ARGUMENT: a message is
+      malformed, has no jobs, or more than 1,000. UNAVAILABLE: the server shuts down; what it had read is answered.
+      ABORTED: an answer waited for 10 s, because the producer does not read.
     """
     DequeueJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
@@ -169,8 +187,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -179,6 +197,24 @@ class QueueServiceAsyncStub(QueueServiceStub):
     EnqueueJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobsRequest, _queue_pb2.EnqueueJobsResponse]  # type: ignore[assignment]
     """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
     requests.
+    """
+    EnqueueStream: _aio.StreamStreamMultiCallable[_queue_pb2.EnqueueStreamRequest, _queue_pb2.EnqueueStreamResponse]  # type: ignore[assignment]
+    """The producer's stream, for programs that enqueue one job after the other.
+
+      producer                                server
+      {number: 1, jobs[3]}          -->
+      {number: 2, jobs[1]}          -->
+                                    <--       {number: 1, job_ids[3]}      after the commit
+                                    <--       {number: 2, job_ids[1]}
+
+    - Each job has the effect, the answer and the errors that it has in EnqueueJob: one that is refused harms no other.
+    - Messages are numbered by the producer, and each gets one answer. Answers may come in another order than messages.
+    - While 64 messages, or 4 MiB, are unanswered, the server reads no further message of the stream.
+    - A stream may break while messages are unanswered; their jobs may have been committed or not. Send them again, on
+      another stream or with EnqueueJob: enqueueing is idempotent, so no job comes into being twice.
+    - The stream ends with OK after the producer's half-close, when all is answered. INVALID_ARGUMENT: a message is
+      malformed, has no jobs, or more than 1,000. UNAVAILABLE: the server shuts down; what it had read is answered.
+      ABORTED: an answer waited for 10 s, because the producer does not read.
     """
     DequeueJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]  # type: ignore[assignment]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
@@ -292,8 +328,8 @@ class QueueServiceServicer:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered RESOURCE_EXHAUSTED. A message has at
-    most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(
@@ -310,6 +346,29 @@ class QueueServiceServicer:
     ) -> _typing.Union[_queue_pb2.EnqueueJobsResponse, _abc.Awaitable[_queue_pb2.EnqueueJobsResponse]]:
         """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
         requests.
+        """
+
+    def EnqueueStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_queue_pb2.EnqueueStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_queue_pb2.EnqueueStreamResponse], _abc.AsyncIterator[_queue_pb2.EnqueueStreamResponse]]:
+        """The producer's stream, for programs that enqueue one job after the other.
+
+          producer                                server
+          {number: 1, jobs[3]}          -->
+          {number: 2, jobs[1]}          -->
+                                        <--       {number: 1, job_ids[3]}      after the commit
+                                        <--       {number: 2, job_ids[1]}
+
+        - Each job has the effect, the answer and the errors that it has in EnqueueJob: one that is refused harms no other.
+        - Messages are numbered by the producer, and each gets one answer. Answers may come in another order than messages.
+        - While 64 messages, or 4 MiB, are unanswered, the server reads no further message of the stream.
+        - A stream may break while messages are unanswered; their jobs may have been committed or not. Send them again, on
+          another stream or with EnqueueJob: enqueueing is idempotent, so no job comes into being twice.
+        - The stream ends with OK after the producer's half-close, when all is answered. INVALID_ARGUMENT: a message is
+          malformed, has no jobs, or more than 1,000. UNAVAILABLE: the server shuts down; what it had read is answered.
+          ABORTED: an answer waited for 10 s, because the producer does not read.
         """
 
     def DequeueJob(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import JobColumns
+
+T = TypeVar("T")
 
 _HASH_BYTES = 32
 
@@ -66,13 +69,15 @@ class ColumnJob:
             status=JobStatus.JOB_STATUS_PROCESSING,
             attempt_count=_entry(columns.attempt_counts, place),
             updated_at=columns.claimed_at,
-            asset_type="Model",
+            asset_type=_entry(columns.asset_types, place) if columns.asset_types else "Model",
             priority=_entry(columns.priorities, place),
             max_attempts=_entry(columns.max_attempts, place),
             lease_token=self.lease_token,
             lease_expires_at=columns.lease_expires_at,
         )
         job.created_at.FromMicroseconds(_entry(columns.created_at, place))
+        if place in columns.with_options:
+            job.options.update(json.loads(columns.options[list(columns.with_options).index(place)]))
         return job
 
 
@@ -84,6 +89,6 @@ def from_columns(columns: JobColumns) -> list[Job]:
     return cast("list[Job]", jobs)
 
 
-def _entry(column: Sequence[int], place: int) -> int:
+def _entry(column: Sequence[T], place: int) -> T:
     """Return the entry of one job; a single entry is that of all."""
     return column[place] if len(column) > 1 else column[0]

@@ -11,8 +11,8 @@ from aiohttp.helpers import content_disposition_header
 
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
-from thumbq_gateway.http.files.threads import FileThreads, Stalled
 from thumbq_gateway.http.files.thumbnails import open_below
+from thumbq_runtime.file_threads import FileThreads, Stalled
 
 _FILE_TIMEOUT = 5.0  # seconds
 _TYPES = {".glb": "model/gltf-binary", ".gltf": "model/gltf+json", ".obj": "model/obj", ".stl": "model/stl"}

@@ -11,7 +11,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.files.threads import FileThreads, Stalled
+from thumbq_runtime.file_threads import FileThreads, Stalled
 
 PIECE = 256 * 1024  # bytes
 _HEADERS = {

@@ -18,8 +18,9 @@ from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
-from thumbq_gateway.http.files.threads import FileThreads, Stalled
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
+from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.folders import open_folder_below, step_into
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
@@ -94,24 +95,15 @@ def open_below(root: Path, path: str) -> BinaryIO:
     Raises OSError, ValueError.
     """
     real_root = root.resolve(strict=True)
-    *folders, name = (real_root / path).resolve(strict=True).relative_to(real_root).parts
-    # O_NOFOLLOW from here: a symbolic link swapped in after resolve() must fail.
-    descriptor = os.open(real_root, os.O_RDONLY | os.O_DIRECTORY)
-    for folder in folders:
-        descriptor = _step(descriptor, folder, os.O_DIRECTORY)
-    descriptor = _step(descriptor, name, os.O_NONBLOCK)  # opening a pipe would block
+    place = (real_root / path).resolve(strict=True)
+    # a symbolic link that is swapped in from here on is refused
+    folder = open_folder_below(real_root, place.parent)
+    descriptor = step_into(folder, place.name, os.O_NONBLOCK)  # opening a pipe would block
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
         raise OSError("no regular file")
     return file
-
-
-def _step(folder: int, name: str, flags: int) -> int:
-    try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
-    finally:
-        os.close(folder)
 
 
 def _open_picture(root: Path, path: str, saved_as: str, keep: str) -> OpenFile:

@@ -57,6 +57,8 @@ function showFields(job) {
     Status: job.status,
     Model: String(job.modelId),
     Hash: job.modelHash,
+    Kind: job.assetType !== "Model" && job.assetType,
+    Options: job.options && JSON.stringify(job.options),
     Priority: String(job.priority),
     Attempts: `${job.attemptCount} of ${job.maxAttempts}`,
     "Asked for": moment(job.createdAt),

@@ -24,7 +24,7 @@ export class Models {
 
   /** Take a notification: the newest one is the state of its model. */
   notify(notification, cursor) {
-    const { modelId, thumbnailUrl } = notification;
+    const { modelId } = notification;
     const before = this.#recent.get(modelId);
     const at = Date.parse(notification.timestamp);
     const asked = notification.status === "Pending";
@@ -35,8 +35,7 @@ export class Models {
       at,
       askedAt,
       since: before?.since ?? at,
-      // A failed re-render keeps the last good picture.
-      pictureUrl: thumbnailUrl ? pictureAddress(thumbnailUrl, cursor) : before?.pictureUrl,
+      pictureUrl: pictureOf(notification, cursor, before),
     });
     this.#changed.add(modelId);
     if (this.#recent.size > this.#capacity) this.#retire();
@@ -101,6 +100,12 @@ export class Models {
     this.#earlier.set(oldest, model.askedAt);
     this.#changed.add(oldest);
   }
+}
+
+/** A failed re-render keeps the last good picture; a model that was forgotten has none. */
+function pictureOf({ status, thumbnailUrl }, cursor, before) {
+  if (status === "None") return undefined;
+  return thumbnailUrl ? pictureAddress(thumbnailUrl, cursor) : before?.pictureUrl;
 }
 
 const states = { Pending: "waiting", Processing: "rendering", Ready: "ready", Failed: "failed", None: "none" };

@@ -68,6 +68,10 @@ export class Thumbq {
     async cancelModelJobs(modelId, options) {
         return (await this.#post(`api/models/${modelId}/cancel-jobs`, {}, options)).jobIds;
     }
+    /** Delete all that is known of a model, its picture too. Returns the ids of the jobs that it had. */
+    async forget(modelId, options) {
+        return (await this.#send("DELETE", `models/${modelId}/thumbnail`, options)).jobIds;
+    }
     /** Read the present thumbnail of a model, never from the browser's cache. */
     thumbnail(modelId, options) {
         return this.#send("GET", `models/${modelId}/thumbnail`, options);

@@ -113,6 +113,8 @@ class Follower {
         if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId)))
             return undefined;
         this.#positions.set(modelId, cursor);
+        if (status === "None")
+            this.#pictures.delete(modelId); // the model was forgotten
         if (thumbnailUrl !== null)
             this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
         return this.#show(modelId, status, errorMessage);

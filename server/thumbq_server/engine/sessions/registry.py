@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from thumbq_server.domain.job import LostReason
+from thumbq_server.domain.kinds import check_kinds
 from thumbq_server.domain.requests import check_labels, check_session_id, check_version, check_worker_id
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions import server_messages
@@ -28,6 +29,7 @@ class Hello(NamedTuple):
     session_id: str
     version: str
     labels: Mapping[str, str]
+    kinds: Sequence[str] = ()
 
 
 class Sessions:
@@ -51,25 +53,26 @@ class Sessions:
         worker_id = check_worker_id(hello.worker_id)
         name = check_session_id(hello.session_id) or uuid.uuid4().hex
         version, labels = check_version(hello.version), check_labels(hello.labels)
+        kinds = check_kinds(hello.kinds)
         number = await workers.register(self._database, worker_id, name, version, labels)
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
             await older.ended.wait()
-        session = Session(
-            self._database, self._queue, self.times, peer, self._seen, number, worker_id, name, self._returns
-        )
-        self._open[number] = session
-        try:
-            # The older stream may be another server's.
-            opened = SessionOpened(number, session.stream_id)
-            await broadcast(self._database, [server_messages.encode(opened)])
-            await session.welcome()
-            if self._draining:
-                session.drain(0)
-            yield session
-        finally:
-            del self._open[number]
-            session.end()
+        with self._queue.dispatchers.of(kinds) as dispatcher:
+            parts = (self._database, self._queue, self.times, peer, self._seen)
+            session = Session(*parts, number, worker_id, name, self._returns, dispatcher)
+            self._open[number] = session
+            try:
+                # The older stream may be another server's.
+                opened = SessionOpened(number, session.stream_id)
+                await broadcast(self._database, [server_messages.encode(opened)])
+                await session.welcome()
+                if self._draining:
+                    session.drain(0)
+                yield session
+            finally:
+                del self._open[number]
+                session.end()
 
     def _send_all_away(self) -> None:
         for session in list(self._open.values()):

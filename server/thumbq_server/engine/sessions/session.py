@@ -13,6 +13,7 @@ import structlog
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token, Verdict
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
+from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue, Report
 from thumbq_server.engine.sessions.deliveries import Deliveries
@@ -80,10 +81,11 @@ class Session:
         worker_id: str,
         name: str,
         returns: Returns,
+        dispatcher: Dispatcher,
     ) -> None:
         self._database = database
         self._queue = queue
-        self._dispatcher = queue.dispatcher
+        self._dispatcher = dispatcher
         self._times = times
         self._peer = peer
         self._seen = seen

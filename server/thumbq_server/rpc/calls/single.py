@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.job import Completion, Failure, Token, Verdict
+from thumbq_server.domain.kinds import check_kinds
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import NOT_PROCESSING, STALE_LEASE, NotFound, StaleLease, WrongState
 from thumbq_server.domain.requests import check_max_jobs, check_wait, check_worker_id, parse_token
@@ -26,11 +27,13 @@ class SingleCalls:
         job, version = codec.read_new_job(request), codec.read_version(request)
         await self._queue.versions.write([version])
         (answer,) = await self._queue.enqueue([job])
-        return codec.enqueued(answer)
+        return codec.enqueued(answer, request)
 
     async def dequeue_job(self, request: queue_pb2.DequeueJobRequest) -> queue_pb2.DequeueJobResponse:
         """Claim one job."""
-        jobs = await self.dequeue(queue_pb2.DequeueJobsRequest(worker_id=request.worker_id, wait=request.wait))
+        jobs = await self.dequeue(
+            queue_pb2.DequeueJobsRequest(worker_id=request.worker_id, wait=request.wait, kinds=request.kinds)
+        )
         return queue_pb2.DequeueJobResponse(job=jobs.jobs[0] if jobs.jobs else None)
 
     async def dequeue(self, request: queue_pb2.DequeueJobsRequest) -> queue_pb2.DequeueJobsResponse:
@@ -38,8 +41,9 @@ class SingleCalls:
         worker_id = check_worker_id(request.worker_id)
         max_jobs = check_max_jobs(request.max_jobs)
         wait = check_wait(timedelta_of(request.wait))
+        kinds = check_kinds(request.kinds)
         response = queue_pb2.DequeueJobsResponse()
-        claimed = await self._queue.dequeue(worker_id, max_jobs, wait)
+        claimed = await self._queue.dequeue(worker_id, max_jobs, wait, kinds)
         try:
             codec.add_claimed(response.jobs, claimed, self._queue.history.epoch)
             versions = await self._queue.versions.of_jobs([job.job_id for job in claimed])

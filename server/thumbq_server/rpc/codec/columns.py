@@ -6,7 +6,7 @@ from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.job import ClaimedJob, Completion, Token
+from thumbq_server.domain.job import MODEL, ClaimedJob, Completion, Token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
@@ -22,9 +22,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumns:
     """Return jobs that one claim gave to one worker, so that they share the number and the end of their lease."""
-    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, created_at, _, _ = zip(
-        *jobs, strict=True
+    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, created_at, kinds, options, _, _ = (
+        zip(*jobs, strict=True)
     )
+    with_options = [place for place, text in enumerate(options) if text] if any(options) else ()
     return queue_pb2.JobColumns(
         lease=f"{lease_seqs[0]}-{history}",
         ids=ids,
@@ -36,6 +37,9 @@ def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumn
         created_at=[(moment - _EPOCH) // _MICROSECOND for moment in _one_or_all(created_at)],
         claimed_at=timestamp(jobs[0].claimed_at),
         lease_expires_at=timestamp(jobs[0].expires_at),
+        asset_types=() if kinds.count(MODEL) == len(kinds) else _one_or_all(kinds),
+        with_options=with_options,
+        options=[options[place] for place in with_options],
     )
 
 

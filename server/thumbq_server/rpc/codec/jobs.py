@@ -9,16 +9,18 @@ from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
+from thumbq_server.domain.kinds import check_kind
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
+from thumbq_server.rpc.codec.options import options_message, read_options
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
 _JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
 ASSET_TYPE = "Model"
-_OUTCOME = {
+OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
     EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,
     EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
@@ -31,7 +33,7 @@ NamesALease = (
 
 def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewJob:
     """Return what a producer asks for. Raises Invalid."""
-    return check_new_job(
+    job = check_new_job(
         request.model_id,
         request.model_hash,
         request.priority,
@@ -39,6 +41,14 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
+    if not _names_kind_or_options(request):
+        return job
+    options = read_options(request.options) if request.HasField("options") else None
+    return job._replace(kind=check_kind(request.kind), options=options, options_matter=request.options_matter)
+
+
+def _names_kind_or_options(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> bool:
+    return bool(request.kind) or request.HasField("options") or request.options_matter
 
 
 def read_version(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> NewVersion | None:
@@ -63,9 +73,12 @@ async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
     return new_jobs
 
 
-def enqueued(answer: Enqueued) -> queue_pb2.EnqueueJobResponse:
+def enqueued(answer: Enqueued, request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> queue_pb2.EnqueueJobResponse:
     """Return the answer to a producer."""
-    return queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=_OUTCOME[answer.outcome])
+    response = queue_pb2.EnqueueJobResponse(job_id=answer.job_id, outcome=OUTCOME[answer.outcome])
+    if _names_kind_or_options(request):
+        response.kinds_known = True
+    return response
 
 
 def read_status(number: job_pb2.JobStatus.ValueType) -> JobStatus | None:
@@ -107,17 +120,25 @@ def add_claimed(
 
 
 def _encoded(
-    attempt: int, priority: int, max_attempts: int, created_at: datetime, claimed_at: datetime, expires_at: datetime
+    attempt: int,
+    priority: int,
+    max_attempts: int,
+    created_at: datetime,
+    kind: str,
+    options: str | None,
+    claimed_at: datetime,
+    expires_at: datetime,
 ) -> bytes:
     job = job_pb2.Job(
         status=job_pb2.JOB_STATUS_PROCESSING,
         attempt_count=attempt,
         created_at=timestamp(created_at),
         updated_at=timestamp(claimed_at),
-        asset_type=ASSET_TYPE,
+        asset_type=kind,
         priority=priority,
         max_attempts=max_attempts,
         lease_expires_at=timestamp(expires_at),
+        options=options_message(options) if options else None,
     )
     return job.SerializeToString()
 
@@ -132,7 +153,7 @@ def job(row: JobRecord) -> job_pb2.Job:
         attempt_count=row.attempt_count,
         created_at=timestamp(row.created_at),
         updated_at=timestamp(row.updated_at),
-        asset_type=ASSET_TYPE,
+        asset_type=row.kind,
         priority=row.priority,
         max_attempts=row.max_attempts,
         lease_expires_at=optional_timestamp(row.lease_expires_at),
@@ -140,6 +161,7 @@ def job(row: JobRecord) -> job_pb2.Job:
         worker_id=row.worker_id,
         error_message=row.error_message,
         finished_at=optional_timestamp(row.finished_at),
+        options=options_message(row.options) if row.options else None,
     )
 
 

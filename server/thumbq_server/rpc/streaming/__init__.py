@@ -1,1 +1,1 @@
-"""StreamJobs: from the first message of a worker to the end of its stream."""
+"""StreamJobs and EnqueueStream: from the first message of a client to the end of its stream."""

@@ -1,24 +1,22 @@
-"""What a worker is sent on its stream: in order, bounded in bytes, and given up when the worker does not read."""
+"""What a client is sent on its stream: in order, bounded in bytes, and given up when the client does not read."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from thumbq.v1 import queue_pb2
+from google.protobuf.message import Message
 
-Message = queue_pb2.StreamJobsResponse
-
-# With more than this unsent, the server reads no further messages of the worker.
+# With more than this unsent, the server reads no further messages of the client.
 PAUSE_AT = 1024 * 1024
-# With more than this unsent, it gives the worker up. Jobs come against credits, so that even 100,000 credits fit.
+# With more than this unsent, it gives the client up. Jobs come against credits, so that even 100,000 credits fit.
 MOST = 32 * 1024 * 1024
-# A single message may wait so long for the worker to read.
+# A single message may wait so long for the client to read.
 STUCK_SECONDS = 10.0
 
 
 class Outbox:
-    """Sending never blocks. `give_up` is called once, with the reason, when the worker does not read or is gone."""
+    """Sending never blocks. `give_up` is called once, with the reason, when the client does not read or is gone."""
 
     def __init__(self, context: Any, give_up: Callable[[str], None]) -> None:
         self._context = context
@@ -33,7 +31,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether the worker has to read before the server listens to it again."""
+        """Whether the client has to read before the server listens to it again."""
         return self._bytes > PAUSE_AT
 
     def send(self, message: Message) -> None:
@@ -45,7 +43,7 @@ class Outbox:
         self._unsent.append((message, size))
         self._bytes += size
         if self._bytes > MOST:
-            self._fail("the worker does not read what it is sent")
+            self._fail("the client does not read what it is sent")
         elif self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
@@ -78,7 +76,7 @@ class Outbox:
                 self._bytes -= size
                 self.relieved.set()
         except TimeoutError:
-            self._fail("the worker does not read what it is sent")
+            self._fail("the client does not read what it is sent")
         except Exception as error:  # noqa: BLE001 - grpc has many ways to say that the stream is gone
             self._fail(str(error))
         finally:

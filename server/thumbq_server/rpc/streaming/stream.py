@@ -19,10 +19,11 @@ from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
 from thumbq_server.rpc.streaming import heartbeats
-from thumbq_server.rpc.streaming.outbox import Message, Outbox
+from thumbq_server.rpc.streaming.outbox import Outbox
 
 log = structlog.get_logger()
 
+Message = queue_pb2.StreamJobsResponse
 T = TypeVar("T")
 
 # Messages that are under way at once; while there are more, the worker is not listened to.
@@ -50,10 +51,11 @@ class _Results(NamedTuple):
 class Stream:
     """Translates between the messages of a stream and its worker's session. It is the session's Peer."""
 
-    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool) -> None:
+    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool, kinds: bool) -> None:
         self._times = times
         self._paths = paths
         self._columns = columns
+        self._kinds = kinds
         self._outbox = Outbox(context, self._give_up)
         self._under_way: list[int] = []
         # Set by the first message, Welcome.
@@ -77,7 +79,7 @@ class Stream:
             away = session.sent_away_because
             sent = await self._outbox.flushed(_FLUSH_SECONDS if away is None else _AWAY_FLUSH_SECONDS)
             if away is not None or not sent:
-                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the worker does not read what it is sent")
+                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the client does not read what it is sent")
         except TimeoutError:
             log.info("stream.silent", worker_id=session.worker_id)
             why = f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"
@@ -98,6 +100,7 @@ class Stream:
                     heartbeat_interval=duration(self._times.heartbeat),
                     resumed_lease_tokens=[format_token(*token, session.history) for token in held],
                     columns=self._columns,
+                    kinds=self._kinds,
                 )
             )
         )

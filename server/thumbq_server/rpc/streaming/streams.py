@@ -24,8 +24,8 @@ class Streams:
         The status comes after the end of the session: it takes as long as the worker does not read.
         """
         said = await self._read_hello(requests)
-        hello = Hello(said.worker_id, said.session_id, said.version, said.labels)
-        stream = Stream(self._sessions.times, self._paths, context, columns=said.columns)
+        hello = Hello(said.worker_id, said.session_id, said.version, said.labels, said.kinds)
+        stream = Stream(self._sessions.times, self._paths, context, columns=said.columns, kinds=bool(said.kinds))
         try:
             async with self._sessions.open(hello, stream):
                 await stream.run(requests)

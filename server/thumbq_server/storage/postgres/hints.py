@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-# Payloads on the channel of NOTIFY. Both are hints; the sweep every second is the truth.
-JOBS, LOG = "jobs", "log"
+# Payloads on the channel of NOTIFY. All are hints; the sweep every second is the truth.
+JOBS, LOG, KEYS = "jobs", "log", "keys"
 
 
 class Hints:
@@ -21,7 +21,7 @@ class Hints:
         self._wake = wake
 
     def tell(self, hint: str) -> None:
-        """Tell of a commit: JOBS when jobs may be due, LOG when the log has grown."""
+        """Tell of a commit: JOBS when jobs may be due, LOG when the log has grown, KEYS when keys have changed."""
         self._untold.add(hint)
         self._there_are_some.set()
         if (call := self._wake.get(hint)) is not None:

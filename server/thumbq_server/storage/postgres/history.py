@@ -23,7 +23,8 @@ _IDENTITY = """(SELECT system_identifier FROM pg_control_system()) || '/'
            || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
            || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'queue_head'::regclass::oid"""
 _CLAIMS = "coalesce(pg_sequence_last_value('claim_seq'::regclass), 0)"
-_COLUMNS = f"epoch, seq, beat, {_CLAIMS} AS claims, identity, {_IDENTITY} AS present_identity"
+_JOBS = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0)"
+_COLUMNS = f"epoch, seq, beat, {_CLAIMS} AS claims, {_JOBS} AS jobs, identity, {_IDENTITY} AS present_identity"
 
 LOOK = Statement("history_look", "", f"SELECT {_COLUMNS} FROM queue_head")
 
@@ -45,6 +46,7 @@ class _Place(NamedTuple):
     seq: int
     beat: int
     claims: int
+    jobs: int
     identity: str | None
     present_identity: str
 
@@ -52,9 +54,9 @@ class _Place(NamedTuple):
 class History:
     """The history that one server works on. It looks at each new connection, and with each beat.
 
-    Every server raises the beat in the table all the time. When a server finds a beat, a head of the log, or a number
-    of claims before one that it has seen, commits are lost. When the table carries another identity than the database
-    has, it was copied.
+    Every server raises the beat in the table all the time. When a server finds a beat, a head of the log, a number of
+    claims, or an id of jobs before one that it has seen, commits are lost. When the table carries another identity
+    than the database has, it was copied.
     """
 
     def __init__(self) -> None:
@@ -100,6 +102,12 @@ class History:
         if version == self.version and known is not None and lease_seq > known.claims:
             self._known = known._replace(claims=lease_seq)
 
+    def has_created(self, job_id: int, version: int) -> None:
+        """Note the id of a new job, at this version: a history that would give it again is another one."""
+        known = self._known
+        if version == self.version and known is not None and job_id > known.jobs:
+            self._known = known._replace(jobs=job_id)
+
     async def _judge(self, connection: Any, statement: Statement) -> None:
         while True:
             # An answer is compared with what was known before the question: answers may overtake each other.
@@ -124,8 +132,8 @@ class History:
     def _take(self, place: _Place) -> None:
         known = self._known
         if known is not None and known.epoch == place.epoch:
-            seq, beat, claims = map(max, known[1:4], place[1:4])
-            place = place._replace(seq=seq, beat=beat, claims=claims)
+            seq, beat, claims, jobs = map(max, known[1:5], place[1:5])
+            place = place._replace(seq=seq, beat=beat, claims=claims, jobs=jobs)
         self._known = place
         if place.epoch != self.epoch:
             is_change = self.epoch != ""
@@ -144,7 +152,8 @@ def _is_other(place: _Place, known: _Place | None) -> bool:
         return False
     if place.beat < known.beat:
         return True
-    return place.epoch == known.epoch and (place.seq < known.seq or place.claims < known.claims)
+    went_back = place.seq < known.seq or place.claims < known.claims or place.jobs < known.jobs
+    return place.epoch == known.epoch and went_back
 
 
 async def _identify(connection: Any, place: _Place) -> None:

@@ -8,7 +8,7 @@ from thumbq_server.domain.records import JobRecord
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
-READ_JOB = Statement("jobs_read", "job_id bigint", "SELECT * FROM job_states WHERE id = $1")
+READ_JOB = Statement("jobs_read", "job_id bigint", "SELECT * FROM job_records WHERE id = $1")
 
 LIVE_JOBS_OF_MODEL = Statement(
     "jobs_live_of_model",
@@ -41,6 +41,6 @@ async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
 
 
 def record(row: Iterable[Any]) -> JobRecord:
-    """Return a row of job_states as a record."""
+    """Return a row of job_records as a record."""
     job = JobRecord._make(row)
     return job._replace(status=JobStatus(job.status))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
+from thumbq_server.domain.job import MODEL
 from thumbq_server.domain.operations import MOST_AHEAD, DeadLetters, WorkerState
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.storage.fragments import rank
@@ -52,7 +53,9 @@ DEAD_AMONG = Statement(
     "SELECT job_id FROM attempts WHERE dead AND outcome = 'Failed' AND job_id = ANY ($1) ORDER BY job_id",
 )
 
-JOBS = Statement("operations_jobs", "job_ids bigint[]", "SELECT * FROM job_states WHERE id = ANY ($1) ORDER BY id DESC")
+JOBS = Statement(
+    "operations_jobs", "job_ids bigint[]", "SELECT * FROM job_records WHERE id = ANY ($1) ORDER BY id DESC"
+)
 
 AHEAD = Statement(
     "operations_ahead",
@@ -62,6 +65,19 @@ AHEAD = Statement(
         SELECT count(*) FROM (
             SELECT FROM ready WHERE (rank, job_id) < ({rank("$2::timestamptz", "$3::smallint")}, $1)
                AND rank <= now() AND run_at <= now() LIMIT $4) a) AS ahead
+    """,
+)
+
+
+AHEAD_OF_KIND = Statement(
+    "operations_ahead_of_kind",
+    "job_id bigint, run_at timestamp with time zone, priority smallint, limit bigint, kind text",
+    f"""
+    SELECT now() AS now, (
+        SELECT count(*) FROM (
+            SELECT FROM ready
+             WHERE kind = $5 AND (kind_rank, job_id) < ({rank("$2::timestamptz", "$3::smallint")}, $1)
+               AND kind_rank <= now() AND run_at <= now() LIMIT $4) a) AS ahead
     """,
 )
 
@@ -92,6 +108,7 @@ async def read_jobs(database: Database, job_ids: list[int]) -> list[JobRecord]:
 
 
 async def place_of(database: Database, job: JobRecord) -> tuple[datetime, int]:
-    """Return the time of the database, and how many due jobs are claimed before this one that waits."""
-    (row,) = await database.fetch(AHEAD, job.id, job.run_at, job.priority, MOST_AHEAD)
+    """Return the time of the database, and how many due jobs of its kind are claimed before this one that waits."""
+    statement, *kind = (AHEAD,) if job.kind == MODEL else (AHEAD_OF_KIND, job.kind)
+    (row,) = await database.fetch(statement, job.id, job.run_at, job.priority, MOST_AHEAD, *kind)
     return row["now"], row["ahead"] if job.run_at else 0

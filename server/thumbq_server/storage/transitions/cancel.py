@@ -14,13 +14,13 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.verdicts import State, states_of
 
 # Where the jobs stand now. A job that has moved meanwhile is skipped here, and looked at again.
-_PLACED = """SELECT r.ctid
+PLACED = """SELECT r.ctid
               FROM unnest($1::bigint[]) AS i (job_id)
              CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
              CROSS JOIN LATERAL (
                 SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE {how} OFFSET 0) r"""
 
-LOCK_READY = Statement("cancel_lock_ready", "job_ids bigint[]", _PLACED.format(how=""))
+LOCK_READY = Statement("cancel_lock_ready", "job_ids bigint[]", PLACED.format(how=""))
 
 LOCK_LEASES = Statement(
     "cancel_lock_leases",
@@ -34,7 +34,7 @@ CANCEL = Statement(
     "job_ids bigint[]",
     f"""
     WITH unready AS (
-        DELETE FROM ready WHERE ctid = ANY (ARRAY ({_PLACED.format(how="SKIP LOCKED")}))
+        DELETE FROM ready WHERE ctid = ANY (ARRAY ({PLACED.format(how="SKIP LOCKED")}))
         RETURNING job_id, model_id, attempt, NULL::bigint AS lease_seq, NULL::bigint AS session,
                   NULL::timestamptz AS claimed_at
     ), unleased AS (

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
-from thumbq_server.storage.fragments import announce, columns
+from thumbq_server.storage.fragments import KIND_AND_OPTIONS, announce, columns
 from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -66,8 +66,9 @@ COMPLETE_CONTESTED = Statement(
         DELETE FROM leases l USING {GROUPS} WHERE {NAMED} RETURNING l.*, g.lease_seq AS named_seq
         """,
         f"""
-        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, i.path, i.size_bytes, i.width,
-               i.height, NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
+        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
+               {KIND_AND_OPTIONS}, i.path, i.size_bytes, i.width, i.height,
+               NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
           FROM gone g JOIN jobs j ON j.id = g.job_id
           JOIN {_PICTURES} ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
         """,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.fragments import announce, rank
+from thumbq_server.storage.fragments import announce, put_in_queue
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -55,14 +55,16 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
     """Return the statement that ends attempts, when everything is locked.
 
     `gone` deletes the leases. `ended` has what it returns, with the job's request_no, priority, max_attempts,
-    created_at and model_hash, with path, size_bytes, width, height and error_message, and with will_retry and
-    next_run_at. A lease that a forced enqueue has marked (rerun_request_no) makes its job start again, under that
-    number.
+    created_at, model_hash, kind and options, with path, size_bytes, width, height and error_message, and with
+    will_retry and next_run_at. A lease that an enqueue has marked (rerun_request_no) makes its job start again, under
+    that number.
     """
     failed = outcome == "Failed"
     moves = {"completed": "SELECT count(*) FROM ended WHERE NOT will_retry"}
     if failed:
         moves = {"failed": "SELECT count(*) FROM ended WHERE NOT will_retry"}
+    attempt = "CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END"
+    again = put_in_queue("ended", "next_run_at", attempt=attempt, where="WHERE will_retry")
     return f"""
     WITH gone AS (
         {gone}
@@ -94,13 +96,9 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
         UPDATE attempts a SET request_no = e.request_no
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
     ), renumbered AS (
-        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
+        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
-    ), again AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT {rank("next_run_at", "priority")}, job_id, next_run_at, model_id, created_at, priority, max_attempts,
-               CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash
-          FROM ended WHERE will_retry
+    ), again AS ({again}
     ), {announce("Failed" if failed else "Ready", "shown", moves=moves)}
     SELECT job_id, named_seq, model_id,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in

@@ -7,30 +7,31 @@ import asyncpg
 
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, rank
+from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.claim import NO_CLAIM, ClaimRequest
-from thumbq_server.storage.transitions.revive import JobKey, key_of, revive
+from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
+from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, stored_kind
 
 # The ids of the jobs that are new, and those jobs of them that workers have now.
 _Created = tuple[dict[JobKey, int], list[ClaimedJob]]
 
 _PARAMETERS = (
     "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
-    " delays double precision[]"
+    " delays double precision[], kinds text[], options text[]"
 )
 
 # Only new jobs are inserted here. Finding known jobs in the same statement made it four times slower, and a join back
 # to the input is a loop in a loop, since the planner expects one row of each step.
 _CREATED = """created AS (
-        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
-        SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second'
-          FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[])
-            AS i (model_id, model_hash, priority, max_attempts, delay)
+        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+        SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
+          FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+            AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
         ON CONFLICT (model_id, model_hash) DO NOTHING
-        RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, 0 AS attempt
+        RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
+                  0 AS attempt
     )"""
 
 _COUNTED = {"jobs": "count(*)"}
@@ -39,10 +40,7 @@ CREATE = Statement(
     "enqueue",
     _PARAMETERS,
     f"""
-    WITH {_CREATED}, queued AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-          FROM created
+    WITH {_CREATED}, queued AS ({put_in_queue("created", "due_at")}
     ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
@@ -55,26 +53,25 @@ CREATE_AND_CLAIM = Statement(
     f"{_PARAMETERS}, sessions bigint[], lease_seconds integer[], claim_id bigint",
     f"""
     WITH {_CREATED}, ranked AS (
-        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AND {NOT_PAUSED} AS is_due FROM created
+        SELECT *, {rank("due_at", "priority")} AS rank, due_at <= now() AND kind IS NULL AND {NOT_PAUSED} AS is_due
+          FROM created
     ), numbered AS MATERIALIZED (
         SELECT *, (row_number() OVER (ORDER BY is_due DESC, rank, job_id))::int AS position FROM ranked
     ), number AS MATERIALIZED (
         SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered WHERE is_due)
     ), leased AS (
         INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
-        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($6::bigint[])[position], now(),
-               now() + ($7::int[])[position] * interval '1 second', $8, 1
-          FROM numbered WHERE is_due AND position <= cardinality($6)
-    ), queued AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT rank, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-          FROM numbered WHERE NOT (is_due AND position <= cardinality($6))
-        RETURNING job_id
+        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($8::bigint[])[position], now(),
+               now() + ($9::int[])[position] * interval '1 second', $10, 1
+          FROM numbered WHERE is_due AND position <= cardinality($8)
+    ), queued AS ({put_in_queue("numbered", "due_at", where="WHERE NOT (is_due AND position <= cardinality($8))")}
     ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number) AS lease_seq,
            count(*) FILTER (WHERE is_due) AS due, array_agg(job_id) AS job_ids,
            array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes, array_agg(priority) AS priorities,
-           array_agg(max_attempts) AS max_attempts
+           array_agg(max_attempts) AS max_attempts,
+           array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+           array_agg(options) FILTER (WHERE options IS NOT NULL) AS options
       FROM (SELECT * FROM numbered ORDER BY position) n
     """,
 )
@@ -83,22 +80,21 @@ CREATE_AND_CLAIM = Statement(
 CREATE_ONE = Statement(
     "enqueue_one",
     "model_id bigint, model_hash bytea, priority smallint, max_attempts smallint, delay double precision,"
-    " session bigint, lease_seconds integer, claim_id bigint",
+    " kind text, options text, session bigint, lease_seconds integer, claim_id bigint",
     f"""
     WITH created AS (
-        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at)
-        VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second')
+        INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+        VALUES ($1::bigint, $2::bytea, $3::smallint, $4::smallint, now() + $5::float8 * interval '1 second', $6::text,
+                $7::text)
         ON CONFLICT (model_id, model_hash) DO NOTHING
-        RETURNING id AS job_id, due_at, created_at,
-                  $6::bigint IS NOT NULL AND due_at <= now() AND {NOT_PAUSED} AS is_taken
+        RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, due_at, created_at, kind, options,
+                  $8::bigint IS NOT NULL AND due_at <= now() AND kind IS NULL AND {NOT_PAUSED} AS is_taken
     ), leased AS (
         INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
-        SELECT job_id, nextval('claim_seq'), $1, $6, now(), now() + $7::int * interval '1 second', $8::bigint, 1
+        SELECT job_id, nextval('claim_seq'), $1, $8, now(), now() + $9::int * interval '1 second', $10::bigint, 1
           FROM created WHERE is_taken
         RETURNING lease_seq
-    ), queued AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT {rank("due_at", "$3")}, job_id, due_at, $1, created_at, $3, $4, 0, $2 FROM created WHERE NOT is_taken
+    ), queued AS ({put_in_queue("created", "due_at", where="WHERE NOT is_taken")}
     ), head AS (
         UPDATE queue_head SET seq = seq + 1, jobs = jobs + 1 WHERE EXISTS (SELECT FROM created) RETURNING seq
     ), logged AS (
@@ -131,9 +127,12 @@ async def enqueue_and_claim(
     if claimed:
         lane.history.has_claimed(claimed[0].lease_seq, history)
     if created:
+        lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
     known = await revive(lane, missing) if missing else {}
+    if gone := [job for job in missing if key_of(job) not in known]:
+        known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
     return await _answers(jobs, created, known), claimed
 
 
@@ -154,25 +153,32 @@ async def _answers(
 async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
     (job,) = batch
     session, lease_seconds = (request.sessions[0], request.lease_seconds[0]) if request.sessions else (None, None)
-    rows = await lane.fetch(CREATE_ONE, *_row(job), session, lease_seconds, request.claim_id)
+    rows = await lane.fetch(
+        CREATE_ONE, *_row(job), stored_kind(job.kind), job.options, session, lease_seconds, request.claim_id
+    )
     if not rows:
         return {}, []
     ((job_id, claimed_at, lease_seq),) = rows
     fields = (job_id, job.model_id, job.model_hash, 1, job.priority, job.max_attempts, claimed_at)
-    claimed = request.claimed(claimed_at, lease_seq, [(field,) for field in fields]) if lease_seq else []
-    return {key_of(job): job_id}, claimed
+    if not lease_seq:
+        return {key_of(job): job_id}, []
+    options = {job_id: job.options} if job.options else NO_OPTIONS
+    return {key_of(job): job_id}, request.claimed(
+        claimed_at, lease_seq, [(field,) for field in fields], options=options
+    )
 
 
 async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
-    (row,) = await lane.fetch(CREATE, *columns([_row(job) for job in batch], 5))
+    (row,) = await lane.fetch(CREATE, *_columns(batch))
     return _ids(row), []
 
 
 async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
-    (row,) = await lane.fetch(CREATE_AND_CLAIM, *columns([_row(job) for job in batch], 5), *request)
+    (row,) = await lane.fetch(CREATE_AND_CLAIM, *_columns(batch), *request)
     if not row["due"]:
         return _ids(row), []
-    return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row))
+    options = dict(zip(row["with_options"], row["options"], strict=True)) if row["options"] else NO_OPTIONS
+    return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row), options=options)
 
 
 def _ids(row: asyncpg.Record) -> dict[JobKey, int]:
@@ -186,6 +192,14 @@ def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
     model_ids, model_hashes = row["model_ids"], row["model_hashes"]
     once, now = (1,) * due, (row["claimed_at"],) * due
     return row["job_ids"][:due], model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
+
+
+def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
+    """Return the parameters of a batch. Where no job has a kind or options, NULL stands for the whole column."""
+    kinds = [stored_kind(job.kind) for job in batch]
+    options = [job.options for job in batch]
+    found = columns([_row(job) for job in batch], 5)
+    return [*found, kinds if any(kinds) else None, options if any(options) else None]
 
 
 def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from thumbq_server.domain.job import Failure, JobStatus, Token, Verdict
 from thumbq_server.domain.records import Expired, FailureReported
-from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.fragments import KIND_AND_OPTIONS, columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
@@ -17,8 +17,9 @@ from thumbq_server.storage.transitions.verdicts import states_of, verdict_on
 
 # A marked lease starts again at once; a job with attempts left after its back-off; the others are dead.
 _ENDED = """
-        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, NULL::text AS path,
-               NULL::bigint AS size_bytes, NULL::int AS width, NULL::int AS height, {error_message} AS error_message,
+        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
+               {kind_and_options}, NULL::text AS path, NULL::bigint AS size_bytes,
+               NULL::int AS width, NULL::int AS height, {error_message} AS error_message,
                g.rerun_request_no IS NOT NULL OR ({retryable} AND g.attempt < j.max_attempts) AS will_retry,
                now() + CASE WHEN g.rerun_request_no IS NULL THEN {backoff} ELSE '0' END AS next_run_at
           FROM gone g JOIN jobs j ON j.id = g.job_id {join}
@@ -32,6 +33,7 @@ FAIL = Statement(
         "Failed",
         f"DELETE FROM leases l USING {GROUPS} WHERE {NAMED} RETURNING l.*, g.lease_seq AS named_seq",
         _ENDED.format(
+            kind_and_options=KIND_AND_OPTIONS,
             error_message="i.error_message",
             retryable="i.retryable",
             backoff="make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter))",
@@ -63,6 +65,7 @@ EXPIRE = Statement(
            AND l.expires_at <= now()
         RETURNING l.*, g.lease_seq AS named_seq""",
         _ENDED.format(
+            kind_and_options=KIND_AND_OPTIONS,
             error_message="'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding'",
             retryable="true",
             backoff="make_interval(secs => ($6::float8[])[g.attempt] * $7)",

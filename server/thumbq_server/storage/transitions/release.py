@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage.fragments import rank
+from thumbq_server.storage.fragments import KIND_AND_OPTIONS, put_in_queue
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -17,11 +17,12 @@ def _give_back(gone: str) -> str:
     The job keeps its place in the order. If a forced enqueue came meanwhile (rerun_request_no), the job takes that
     request number.
     """
+    again = put_in_queue("ended", "run_at", attempt="CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END")
     return f"""
     WITH gone AS (
         {gone}
     ), ended AS MATERIALIZED (
-        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, p.run_at
+        SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, {KIND_AND_OPTIONS}, p.run_at
           FROM gone g JOIN jobs j ON j.id = g.job_id
          CROSS JOIN LATERAL (SELECT run_at FROM places WHERE job_id = g.job_id OFFSET 0) p
     ), recorded AS (
@@ -33,15 +34,11 @@ def _give_back(gone: str) -> str:
         UPDATE attempts a SET request_no = e.request_no
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND a.job_id = e.job_id AND a.request_no IS NULL
     ), renumbered AS (
-        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no)
-          FROM (SELECT e.job_id, e.rerun_request_no FROM ended e JOIN jobs ON jobs.id = e.job_id
+        UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
+          FROM (SELECT e.job_id, e.rerun_request_no, e.kind, e.options FROM ended e JOIN jobs ON jobs.id = e.job_id
                  WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
          WHERE j.id = e.job_id
-    ), again AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT {rank("run_at", "priority")}, job_id, run_at, model_id, created_at, priority, max_attempts,
-               CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash
-          FROM ended
+    ), again AS ({again}
     )
     SELECT job_id, named_seq FROM ended
     """

@@ -13,8 +13,9 @@ RETRIABLE = Statement(
     "retry_find",
     "job_ids bigint[]",
     """
-    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at
-      FROM job_states WHERE id = ANY ($1) ORDER BY id
+    SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max_attempts, run_at,
+           nullif(kind, 'Model') AS kind, options
+      FROM job_records WHERE id = ANY ($1) ORDER BY id
     """,
 )
 
@@ -38,6 +39,8 @@ async def retry(lane: Lane, job_ids: Sequence[int]) -> list[Retrial]:
                     row["max_attempts"],
                     0.0,
                     row["run_at"],
+                    row["kind"],
+                    row["options"],
                 )
                 inputs[plan].append((row["job_id"], *request))
             else:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
-from thumbq_server.storage.fragments import announce, columns, rank
+from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
+from thumbq_server.storage.fragments import announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
@@ -21,28 +21,32 @@ FIND = Statement(
     "model_ids bigint[], model_hashes bytea[]",
     """
     SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
-           t.job_id IS NOT NULL AS shown,
+           CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
+           CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
            (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
                             < s.request_no)
               FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
       FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
      CROSS JOIN LATERAL (
-        SELECT * FROM job_states WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+        SELECT * FROM job_records WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
       LEFT JOIN LATERAL (
         SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
         ON t.job_id = s.id AND t.status = 'Ready'
+      LEFT JOIN LATERAL (
+        SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
+         WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true
     """,
 )
 
 _PARAMETERS = (
     "job_ids bigint[], request_nos bigint[], lease_seqs bigint[], priorities smallint[], max_attempts smallint[],"
-    " delays double precision[], run_ats timestamp with time zone[]"
+    " delays double precision[], run_ats timestamp with time zone[], kinds text[], options text[]"
 )
 _INPUT = """
     WITH input AS (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                             $7::timestamptz[])
-            AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at)
+                             $7::timestamptz[], $8::text[], $9::text[])
+            AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
     )"""
 
 # The counters of ended jobs that start again.
@@ -56,6 +60,8 @@ _FREEZE = """
         UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL
           FROM changed c WHERE a.job_id = c.job_id AND (a.request_no IS NULL OR a.dead)"""
 
+_RESTARTED = rank("(now() + make_interval(secs => i.delay))", "i.priority")
+
 # Ended jobs start again. The guard is request_no: the first of several has moved it.
 RESET = Statement(
     "revive_reset",
@@ -66,39 +72,41 @@ RESET = Statement(
          WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
     ), changed AS (
         UPDATE jobs j SET request_no = nextval('request_seq'), since = b.lease_seq, priority = b.priority,
-               max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now()
+               max_attempts = b.max_attempts, due_at = now() + b.delay * interval '1 second', reset_at = now(),
+               kind = b.kind, options = b.options
           FROM before b WHERE j.id = b.job_id
         RETURNING j.id AS job_id, j.model_id, j.model_hash, j.priority, j.max_attempts, j.created_at, j.due_at,
-                  b.old_request_no, 0 AS attempt,
+                  j.kind, j.options, b.old_request_no, 0 AS attempt,
                   (SELECT outcome FROM attempts a WHERE a.job_id = b.job_id AND a.lease_seq = b.lease_seq) AS outcome
     ), frozen AS ({_FREEZE}
-    ), queued AS (
-        INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
-        SELECT {rank("due_at", "priority")}, job_id, due_at, model_id, created_at, priority, max_attempts, 0, model_hash
-          FROM changed
+    ), queued AS ({put_in_queue("changed", "due_at")}
     ), {announce("Pending", "changed", moves=_COUNTED_BACK)}
     SELECT job_id FROM changed
     """,
 )
 
-# Pending jobs that wait for a retry forget their failures.
+# Pending jobs that wait for a retry forget their failures; others get another kind or other options.
 RESTART = Statement(
     "revive_restart",
     _PARAMETERS,
     f"""
     {_INPUT}, restarted AS (
         UPDATE ready r SET attempt = 0, run_at = now() + make_interval(secs => i.delay), priority = i.priority,
-               max_attempts = i.max_attempts, rank = {rank("(now() + make_interval(secs => i.delay))", "i.priority")}
+               max_attempts = i.max_attempts, kind = i.kind, options = i.options,
+               rank = CASE WHEN i.kind IS NULL THEN {_RESTARTED} ELSE 'infinity' END,
+               kind_rank = CASE WHEN i.kind IS NOT NULL THEN {_RESTARTED} END
           FROM (SELECT i.*, found.ctid
                   FROM input i
                  CROSS JOIN LATERAL (SELECT rank FROM places WHERE job_id = i.job_id OFFSET 0) p
                  CROSS JOIN LATERAL (
                     SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
-         WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at AND r.attempt > 0
-        RETURNING r.job_id, i.priority, i.max_attempts, r.run_at, i.lease_seq, i.request_no AS old_request_no
+         WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
+           AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
+        RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq,
+                  i.request_no AS old_request_no
     ), changed AS (
         UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
-               max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now()
+               max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now(), kind = r.kind, options = r.options
           FROM restarted r WHERE j.id = r.job_id
         RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
     ), frozen AS ({_FREEZE}
@@ -115,8 +123,9 @@ RERUN = Statement(
         SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id AND l.lease_seq = i.lease_seq
          ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
     )
-    UPDATE leases l SET rerun_request_no = nextval('request_seq')
-     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held))
+    UPDATE leases l SET rerun_request_no = nextval('request_seq'), rerun_kind = i.kind, rerun_options = i.options
+      FROM input i
+     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held)) AND i.job_id = l.job_id
     RETURNING l.job_id
     """,
 )
@@ -160,6 +169,8 @@ class _Known(NamedTuple):
     lease_seq: int
     request_no: int
     run_at: datetime | None
+    kind: str
+    options: str | None
     shown: bool
     newest: bool
 
@@ -168,13 +179,21 @@ class _Known(NamedTuple):
         return self.model_id, self.model_hash
 
 
+def stored_kind(kind: str) -> str | None:
+    """Return a kind as the tables have it."""
+    return None if kind == MODEL else kind
+
+
 def key_of(job: NewJob) -> JobKey:
     """Return what makes two requests the same job."""
     return job.model_id, job.model_hash
 
 
 async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
-    """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile."""
+    """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile.
+
+    A job that is gone, because its model was forgotten just now, has no answer.
+    """
     wanted: dict[JobKey, NewJob] = {}
     for job in jobs:
         first = wanted.setdefault(key_of(job), job)
@@ -182,7 +201,10 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
             wanted[key_of(job)] = first._replace(force=True)
     answers: dict[JobKey, Enqueued] = {}
     for _ in range(_ROUNDS):
-        plans = await _plans(await lane.fetch(FIND, *columns(list(wanted), 2)), wanted, answers)
+        rows = await lane.fetch(FIND, *columns(list(wanted), 2))
+        found = {(row["model_id"], row["model_hash"]) for row in rows}
+        wanted = {key: job for key, job in wanted.items() if key in found}
+        plans = await _plans(rows, wanted, answers)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             # a renewed job is looked at once more: its picture may have been replaced just before
@@ -202,7 +224,9 @@ async def _plans(
     plans: dict[Revival, list[_Known]] = {}
     async for piece in pieces(rows):
         for row in map(_Known._make, piece):
-            plan = revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=wanted[row.key].force)
+            job = wanted[row.key]
+            differs = job.differs_from(row.kind, row.options)
+            plan = revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=job.force, differs=differs)
             if plan is Revival.KEEP and row.newest:
                 answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
                 del wanted[row.key]
@@ -218,13 +242,15 @@ async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted:
         for row in piece:
             job = wanted[row.key]
             request = (job.priority, job.max_attempts, job.delay)
-            inputs.append((row.job_id, row.request_no, row.lease_seq, *request, row.run_at))
+            inputs.append(
+                (row.job_id, row.request_no, row.lease_seq, *request, row.run_at, stored_kind(job.kind), job.options)
+            )
     return await carry_out(lane, plan, inputs)
 
 
 async def carry_out(lane: Lane, plan: Revival, inputs: Sequence[tuple[Any, ...]]) -> set[int]:
     """Return the jobs with which `plan` succeeded. `inputs` are rows of _PARAMETERS, in the order of job ids."""
-    done = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 7))}
+    done = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 9))}
     if done and plan in {Revival.RESET, Revival.RESTART}:
         lane.hints.tell(JOBS)
     return done

@@ -8,7 +8,7 @@ from thumbq.render.files.companions import Companions
 from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, refusal
 from thumbq.render.intake.detection import format_of_file
-from thumbq.render.references import fbx, gltf, markup
+from thumbq.render.references import collada, directx, fbx, gltf
 from thumbq.render.repair import clouds, colors, completeness, obj, ply, stl, threeds
 from thumbq.render.repair.faces import off, width
 
@@ -56,7 +56,7 @@ def _not_drawn(name: str, word: str | None) -> str:
 PREPARATIONS: dict[str, Preparation] = {
     "3ds": threeds.check,
     "3mf": _checked_archive,
-    "dae": markup.prepare_dae,
+    "dae": collada.prepare,
     "fbx": fbx.prepare,
     "glb": gltf.prepare_glb,
     "gltf": gltf.prepare_gltf,
@@ -65,7 +65,7 @@ PREPARATIONS: dict[str, Preparation] = {
     "ply": ply.repair,
     "pts": clouds.repair_pts,
     "stl": stl.repair,
-    "x": markup.prepare_x,
+    "x": directx.prepare,
 }
 
 # What is looked at, or rewritten in place, once nothing is missing and all references are settled.

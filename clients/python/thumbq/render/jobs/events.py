@@ -20,6 +20,7 @@ class JobEvents:
     """A connection for remarks. A server that does not keep events ignores them."""
 
     def __init__(self, target: str) -> None:
+        self._target = target
         self._channel = open_channel(target)
         self._stub = QueueServiceStub(self._channel)
 
@@ -39,4 +40,4 @@ class JobEvents:
                 await self._stub.LogJobEvent(request, timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                _logger.warning("Job %d: its events could not be sent (%s)", job_id, describe(error))
+                _logger.warning("Job %d: its events could not be sent (%s)", job_id, describe(error, self._target))

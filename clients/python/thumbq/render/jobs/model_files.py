@@ -10,6 +10,7 @@ from yarl import URL
 
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
+from thumbq.tls import Tls
 
 CHUNK = 1 << 20
 DOWNLOAD_SECONDS = 300.0
@@ -44,14 +45,17 @@ class ModelUrls:
     What a model refers to is fetched from beside it, never from another host.
     """
 
-    def __init__(self, template: str) -> None:
+    def __init__(self, template: str, tls: Tls) -> None:
+        """Raises UnusableCertificate."""
         self._template = template
+        self._trust = tls.context() if tls else True
 
     async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
         """See ModelSource."""
         url = URL(self._template.replace("{model_id}", str(model_id)).replace("{model_hash}", model_hash))
         timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=10, sock_read=30)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        connector = aiohttp.TCPConnector(ssl=self._trust)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             fetched = _Fetched(session, url, intake.incoming, intake.most_bytes)
             name, found = await fetched.model()
             if found != model_hash.lower():
@@ -129,7 +133,7 @@ def model_source(source: str) -> ModelSource:
         raise ValueError(f"{source} is neither a folder nor an http(s) URL.")
     if "{model_id}" not in source and "{model_hash}" not in source:
         raise ValueError(f"{source} names the same file for every model: put {{model_id}} or {{model_hash}} into it.")
-    return ModelUrls(source)
+    return ModelUrls(source, Tls.from_environment())
 
 
 def _other_content(name: str) -> RenderFailed:

@@ -12,7 +12,8 @@ OLDEST = 7100
 _MAGIC = b"Kaydara FBX Binary"
 # In a binary file a node's name is followed by its properties: here a string and its length.
 _BINARY = re.compile(rb"(?:RelativeFilename|FileName|Filename)S(.{4})", re.DOTALL)
-_TEXT = re.compile(rb'((?:RelativeFilename|FileName|Filename):[ \t]*")([^"\r\n]*)(")')
+_TEXT = re.compile(rb'"(?P<string>[^"]*+)(?:"|\Z)|(?P<comment>;[^\r\n]*+)|(?<![\w|-])(?P<key>[\w|-]++)(?=\s*:)')
+_NAMES_OF_FILES = (b"RelativeFilename", b"FileName", b"Filename")
 _TEXT_VERSION = re.compile(rb"FBXVersion:\s*(\d+)|;\s*FBX\s+(\d+)\.(\d+)")
 
 
@@ -27,8 +28,25 @@ def prepare(raw: Path, path: Path, companions: Companions, _most: int) -> None:
             _replace(content, found, textures)
         path.write_bytes(content)
     else:
-        path.write_bytes(_TEXT.sub(lambda found: found[1] + _own(found[2], textures) + found[3], content))
+        path.write_bytes(_settled(content, textures))
     raw.unlink()
+
+
+def _settled(content: bytearray, textures: Textures) -> bytes:
+    """Return the text without comments; quotations after a name of files, up to the next name, are our own."""
+    key = b""
+
+    def settled(piece: re.Match[bytes]) -> bytes:
+        nonlocal key
+        if piece["key"]:
+            key = piece["key"]
+        elif piece["comment"] is not None:
+            return b""
+        elif key in _NAMES_OF_FILES:
+            return b'"' + _own(piece["string"], textures) + b'"'
+        return piece[0]
+
+    return _TEXT.sub(settled, content)
 
 
 def _check_version(content: bytearray, *, is_binary: bool) -> None:
@@ -48,7 +66,7 @@ def _check_version(content: bytearray, *, is_binary: bool) -> None:
 def _replace(content: bytearray, found: re.Match[bytes], textures: Textures) -> None:
     (length,) = struct.unpack("<I", found[1])
     start = found.end()
-    if not 0 < length <= min(4096, len(content) - start):
+    if length > len(content) - start:
         return
     name = _own(bytes(content[start : start + length]), textures)
     # A name that is too long for its place is given up: an invented one is not there.

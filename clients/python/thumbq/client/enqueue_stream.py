@@ -1,0 +1,180 @@
+"""Jobs that are enqueued one by one: those that come together leave together, over one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+import grpc
+
+from thumbq.client.calls import AWAY, Calls
+from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
+from thumbq.connection import Backoff
+from thumbq.v1.queue_pb2 import (
+    EnqueueJobRequest,
+    EnqueueJobResponse,
+    EnqueueStreamRequest,
+    EnqueueStreamResponse,
+    NewJob,
+)
+
+# Of a message, which then has less than the 4 MiB that the server takes.
+_MOST_JOBS = 500
+_LARGEST_JOB = 8 * 1024  # bytes
+# Another stream ends as this one did. With any other status it broke: with INTERNAL, if a message was being written.
+_FINAL = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+_Call = grpc.aio.StreamStreamCall[EnqueueStreamRequest, EnqueueStreamResponse]
+_Open = grpc.aio.StreamStreamMultiCallable[EnqueueStreamRequest, EnqueueStreamResponse]
+
+
+class _Caller(NamedTuple):
+    """A job, and where its answer goes. The answer is cancelled when its caller has given up."""
+
+    job: NewJob
+    answer: asyncio.Future[EnqueueJobResponse]
+
+
+class EnqueueStream:
+    """Opens a stream for the first job, and another one when it broke; what was unanswered is sent again.
+
+    Enqueueing is idempotent, so that sending a job twice is safe. A server that does not know EnqueueStream gets a call
+    for each job.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._waiting: deque[_Caller] = deque()
+        self._wake = asyncio.Event()
+        # By the number of their message.
+        self._unanswered: dict[int, list[_Caller]] = {}
+        self._number = 0
+        self._task: asyncio.Task[None] | None = None
+        self._backoff = Backoff(limit=2.0)
+        self._broken_by = "no answer came in time"
+        self._supported = True
+        # Whether the server is there, and its database is not.
+        self._away = False
+
+    async def enqueue(self, job: NewJob) -> EnqueueJobResponse:
+        """Enqueue one job, and return the answer after its commit. Raises InvalidJob, Unavailable."""
+        if self._supported and job.ByteSize() <= _LARGEST_JOB:
+            caller = _Caller(job, asyncio.get_running_loop().create_future())
+            self._add(caller)
+            try:
+                async with asyncio.timeout(self._calls.timeout):
+                    return await caller.answer
+            except TimeoutError:
+                raise Unavailable(f"{self._calls.target}: {self._broken_by}") from None
+            except Unsupported:
+                self._supported = False
+        return await self._alone(job)
+
+    async def close(self) -> None:
+        """End the stream. Jobs without an answer may have been taken or not; their callers get Unavailable."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        self._refuse_waiting(grpc.StatusCode.UNAVAILABLE, "the client was closed")
+
+    async def _alone(self, job: NewJob) -> EnqueueJobResponse:
+        # The fields of the two messages have the same numbers.
+        request = EnqueueJobRequest.FromString(job.SerializeToString())
+        return await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+
+    def _add(self, caller: _Caller) -> None:
+        self._waiting.append(caller)
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._serve(self._calls.stubs.queue.EnqueueStream))
+
+    async def _serve(self, open_stream: _Open) -> None:
+        """Keep a stream open, until it breaks and nothing waits for another one."""
+        try:
+            while True:
+                call = open_stream()
+                try:
+                    await self._exchange(call)
+                except grpc.aio.AioRpcError as error:
+                    self._broken_by = error.details() or error.code().name
+                    if error.code() in _FINAL:
+                        self._send_again()
+                        self._refuse_waiting(error.code(), self._broken_by)
+                finally:
+                    call.cancel()
+                    self._send_again()
+                if not self._waiting:
+                    return
+                await asyncio.sleep(self._backoff.pause())
+        finally:
+            self._task = None
+
+    async def _exchange(self, call: _Call) -> None:
+        """Send jobs and take answers. Return when the server ends the stream. Raises AioRpcError when it breaks."""
+        writer = asyncio.create_task(self._write(call))
+        try:
+            while isinstance(answer := await call.read(), EnqueueStreamResponse):
+                self._take(answer)
+        finally:
+            writer.cancel()
+            # When the call is over, the reader knows why.
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _write(self, call: _Call) -> None:
+        while True:
+            if self._away:
+                await asyncio.sleep(self._backoff.pause())
+                self._away = False
+            while callers := self._next():
+                self._number += 1
+                self._unanswered[self._number] = callers
+                await call.write(EnqueueStreamRequest(number=self._number, jobs=[caller.job for caller in callers]))
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _next(self) -> list[_Caller]:
+        callers: list[_Caller] = []
+        while self._waiting and len(callers) < _MOST_JOBS:
+            caller = self._waiting.popleft()
+            if not caller.answer.done():
+                callers.append(caller)
+        return callers
+
+    def _take(self, answer: EnqueueStreamResponse) -> None:
+        callers = self._unanswered.pop(answer.number)
+        refused = {exception.place: exception for exception in answer.exceptions}
+        for place, (caller, job_id) in enumerate(zip(callers, answer.job_ids, strict=True)):
+            if exception := refused.get(place):
+                self._refuse(caller, _CODES[exception.code], exception.message)
+            elif not caller.answer.done():
+                outcome = answer.outcomes[place if len(answer.outcomes) > 1 else 0]
+                # Every server that has this stream knows kinds.
+                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=True))
+                self._backoff.reset()
+
+    def _refuse(self, caller: _Caller, code: grpc.StatusCode, message: str) -> None:
+        if code in AWAY:
+            self._away = True
+            self._broken_by = message
+            self._waiting.append(caller)
+            self._wake.set()
+        elif not caller.answer.done():
+            caller.answer.set_exception(error_for(code, message, self._calls.target, InvalidJob))
+
+    def _refuse_waiting(self, code: grpc.StatusCode, message: str) -> None:
+        while self._waiting:
+            answer = self._waiting.popleft().answer
+            if not answer.done():
+                answer.set_exception(error_for(code, message, self._calls.target))
+
+    def _send_again(self) -> None:
+        unanswered = [caller for callers in self._unanswered.values() for caller in callers]
+        self._unanswered.clear()
+        self._waiting.extendleft(reversed(unanswered))

@@ -1,0 +1,133 @@
+"""Whose keys are valid, as the server says: asked for a key that is new, and twice a second for those in use."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+
+from thumbq.v1.admin_pb2 import CheckKeysRequest, CheckKeysResponse, KeyFingerprint
+from thumbq.v1.admin_pb2 import Role as RoleMessage
+from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.limited_log import LimitedLog
+from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_runtime.access.roles import KEY_ROLES, Role
+
+log = LimitedLog()
+
+_INTERVAL = 0.5  # seconds
+_TIMEOUT = 2.0  # seconds
+_IN_USE = 30.0  # seconds for which a key is looked after since its last use
+_MOST_KEYS = 1_000  # that one question names
+_ROLES = {RoleMessage.Value(f"ROLE_{role.name}"): role for role in KEY_ROLES}
+_NO_SECRET = "The server does not know this gateway: both need the same THUMBQ_GATEWAY_SECRET."  # noqa: S105
+
+
+class Unprotected(Exception):
+    """The gateway would serve other machines, and there is no key yet."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the server has said of a key; None when it is not valid."""
+
+    role: Role | None
+    used: float
+
+
+class Callers:
+    """Knows the roles of the keys that are in use. Without an answer, the last one counts: the server may be away."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, always_needed: bool) -> None:
+        """`always_needed`: callers without a key are strangers, whatever the server says."""
+        self.on_change: Callable[[], None] = lambda: None
+        self._server = AdminServiceStub(channel)
+        self.always_needed = always_needed
+        self._needed: bool | None = None
+        self._known: dict[Fingerprint, _Known] = {}
+
+    async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
+        """Return the role of a key, or None for one that is not valid. Every caller is an admin while no key is needed.
+
+        Raises AioRpcError and Refusal while the server has never said.
+        """
+        if self._needed is None:
+            await self._ask([])
+        if not self._needed and not self.always_needed:
+            return Role.ADMIN
+        if fingerprint is None:
+            return None
+        known = self._known.get(fingerprint)
+        if known is None:
+            (role,) = await self._ask([fingerprint])
+            if len(self._known) >= _MOST_KEYS:
+                self._known.pop(min(self._known, key=lambda one: self._known[one].used))
+            known = self._known[fingerprint] = _Known(role, 0.0)
+        known.used = time.monotonic()
+        return known.role
+
+    async def refuse_strangers(self) -> None:
+        """Refuse to start when keys are needed and there is none. Raises Unprotected.
+
+        A server that does not answer now is no reason: until it says whose keys are valid, no caller is admitted.
+        """
+        if self.always_needed:
+            with contextlib.suppress(grpc.aio.AioRpcError, Refusal):
+                await self._ask([])
+            if self._needed is False:
+                raise Unprotected(
+                    "refusing to serve other machines before there is an API key: make one with `thumbq keys create"
+                    " --role admin --name NAME`, or set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
+                )
+
+    def still_admits(self, fingerprint: Fingerprint | None) -> bool:
+        """Return whether a request that has begun may go on."""
+        if self._needed is False and not self.always_needed:
+            return True
+        known = fingerprint and self._known.get(fingerprint)
+        if not known:
+            return False
+        known.used = time.monotonic()
+        return known.role is not None
+
+    async def run(self) -> NoReturn:
+        """Ask for the keys in use regularly, until cancelled."""
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self._look()
+
+    async def _look(self) -> None:
+        since = time.monotonic() - _IN_USE
+        self._known = {one: known for one, known in self._known.items() if known.used >= since}
+        asked = list(self._known)
+        try:
+            roles = await self._ask(asked)
+        except grpc.aio.AioRpcError:
+            return  # it is away, which others log
+        except Refusal:
+            log.failure("gateway.unknown", hint=_NO_SECRET)
+            return
+        for one, role in zip(asked, roles, strict=True):
+            if known := self._known.get(one):
+                known.role = role
+        self.on_change()
+
+    async def _ask(self, fingerprints: Sequence[Fingerprint]) -> list[Role | None]:
+        """Return the roles of the keys. Raises AioRpcError, and Refusal when the server does not know this gateway."""
+        shown = [KeyFingerprint(prefix=one.prefix, digest=one.digest) for one in fingerprints]
+        try:
+            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown), timeout=_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a server that knows no keys yet
+                answer = CheckKeysResponse(roles=[RoleMessage.ROLE_UNSPECIFIED] * len(shown))
+            elif error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+                self._needed = True
+                raise Refusal(grpc.StatusCode.UNAVAILABLE, _NO_SECRET) from None
+            else:
+                raise
+        self._needed = answer.keys_needed
+        return [_ROLES.get(role) for role in answer.roles]

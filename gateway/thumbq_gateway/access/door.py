@@ -1,0 +1,133 @@
+"""The door before every route: the caller shows its key, and the table of roles decides."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import grpc
+from aiohttp import web
+
+from thumbq_gateway.access.callers import Callers
+from thumbq_gateway.http.errors import Refusal
+from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, presented_key
+from thumbq_runtime.access.roles import EVERYONE, Roles
+
+COOKIE = "thumbq_key"
+# The fingerprint of a request's key.
+KEY: web.RequestKey[Fingerprint | None] = web.RequestKey("key", Fingerprint | None)  # type: ignore[arg-type]
+# Stands for the key of a caller that needs none on this route.
+VOUCHED = Fingerprint("", b"")
+_BEGUN = web.RequestKey("begun", bool)
+# A page may come before the server: its stream waits for it, and ends when the server says that its key is not valid.
+_MAY_COME_EARLY = {("GET", "/api/notifications"), ("POST", "/api/notifications")}
+_NO_KEY = "This needs an API key: send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`."
+_WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
+_ENDED = "The API key of this request has ended."
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RouteKey = tuple[str, str]
+# A key that is no header's: the one with which a connection was negotiated, or what a route takes in place of a key.
+Otherwise = Callable[[web.Request], Awaitable[Fingerprint | bool]]
+
+
+class Door:
+    """The middleware, and the requests under way, which end with their key."""
+
+    def __init__(
+        self, callers: Callers, roles: Mapping[RouteKey, Roles], otherwise: Mapping[RouteKey, Otherwise]
+    ) -> None:
+        """`otherwise` asks a route of those in `roles` about a request without a key."""
+        self._callers = callers
+        self._roles = roles
+        self._otherwise = otherwise
+        self._under_way: dict[Fingerprint | None, set[asyncio.Task[object]]] = {}
+        self._ended: set[asyncio.Task[object]] = set()
+        callers.on_change = self.look
+
+    @web.middleware
+    async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer the request if its caller may make it. Raises Refusal."""
+        route = route_key(request)
+        roles = self._roles.get(route) if route else EVERYONE  # a path without a route is answered by 404
+        if roles is None:
+            raise LookupError(f"{route} has no row in the table of roles")
+        if roles == EVERYONE:
+            return await handler(request)
+        key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
+        if key is VOUCHED:  # by its job: no key can end this request
+            return await handler(request)
+        request[KEY] = key
+        try:
+            with self._serving(key):
+                return await handler(request)
+        except _KeyEnded:
+            if request.get(_BEGUN):  # too late for a status: the connection ends, and the next attempt gets one
+                request.protocol.force_close()
+                raise asyncio.CancelledError from None
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _ENDED) from None
+
+    async def _admitted(self, request: web.Request, roles: Roles, otherwise: Otherwise | None) -> Fingerprint | None:
+        """Return the key of a caller that may do this, or VOUCHED. Raises Refusal."""
+        shown = presented_key(request.headers.get) or request.cookies.get(COOKIE)
+        key = fingerprint_of(shown) if shown else None
+        try:
+            role = await self._callers.role_of(key)
+        except grpc.aio.AioRpcError:
+            if self._callers.always_needed or route_key(request) not in _MAY_COME_EARLY:
+                raise
+            return key
+        if role is None and not shown and otherwise:
+            found = await otherwise(request)
+            if found is True:
+                return VOUCHED
+            key = found or None
+            role = await self._callers.role_of(key)
+        if role is None:
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _WRONG_KEY if shown else _NO_KEY)
+        if role not in roles:
+            raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {role} may not do this.")
+        return key
+
+    @contextmanager
+    def _serving(self, key: Fingerprint | None) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task
+        tasks = self._under_way.setdefault(key, set())
+        tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task not in self._ended:
+                raise
+            task.uncancel()
+            raise _KeyEnded from None
+        finally:
+            tasks.discard(task)
+            self._ended.discard(task)
+            if not tasks:
+                self._under_way.pop(key, None)
+
+    def look(self) -> None:
+        """End the requests of keys that are no longer valid."""
+        for key, tasks in list(self._under_way.items()):
+            if not self._callers.still_admits(key):
+                for task in tasks - self._ended:
+                    self._ended.add(task)
+                    task.cancel()
+
+
+class _KeyEnded(Exception):
+    """The key of a request under way is no longer valid."""
+
+
+def route_key(request: web.Request) -> RouteKey | None:
+    """Return the method and the path of the request's route, or None when there is no route for it."""
+    route = request.match_info.route
+    if route.resource is None:
+        return None
+    return "GET" if route.method == "HEAD" else route.method, route.resource.canonical
+
+
+async def note_begin(request: web.Request, _response: web.StreamResponse) -> None:
+    """Remember that the response has begun."""
+    request[_BEGUN] = True

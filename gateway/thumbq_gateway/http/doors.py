@@ -1,0 +1,32 @@
+"""The ports of the gateway: the one for clients, and one of this process alone for the other gateways."""
+
+import ssl
+
+from aiohttp import web
+
+from thumbq_gateway.http.listening import listen
+from thumbq_gateway.settings import Settings
+from thumbq_runtime.addresses import is_loopback, joined
+
+
+async def open_doors(settings: Settings, runner: web.AppRunner, context: ssl.SSLContext | None) -> None:
+    """Listen for clients, with TLS if there is a context. Raises OSError."""
+    patience = settings.subscriber_timeout
+    for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
+        await web.SockSite(runner, one, ssl_context=context).start()
+
+
+async def open_own_door(settings: Settings, runner: web.AppRunner, context: ssl.SSLContext | None) -> str:
+    """Listen on a port of this process alone, for the other gateways. Return its address, or "" when it is alone.
+
+    Gateways that share a port need it: a connection to the shared port may reach any of them. Within one machine they
+    talk without TLS.
+    """
+    if not settings.reuse_port and not settings.peer_host:
+        return ""
+    host = settings.peer_host or "127.0.0.1"
+    used = None if is_loopback(host) else context
+    for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
+        await web.SockSite(runner, one, ssl_context=used).start()
+    address = joined(host, runner.addresses[-1][1])
+    return f"https://{address}" if used else address

@@ -1,0 +1,73 @@
+"""Calls by HTTP: who makes them, what they count as, and their refusal."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import grpc
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from google.protobuf.message import Message
+
+from thumbq_gateway.http.errors import Refusal
+from thumbq_runtime.limits.callers import Network, behind_proxies, site_of
+from thumbq_runtime.limits.calls import kind_of
+from thumbq_runtime.limits.rates import Kind, Rates, TooOften
+
+Response = TypeVar("Response", bound=Message)
+# Beside the routes of RPCs. What is not named is a read.
+_OTHER_ROUTES: dict[tuple[str, str], Kind | None] = {
+    ("GET", "/healthz"): None,
+    ("GET", "/readyz"): None,
+    ("GET", "/metrics"): None,
+    ("POST", "/models/{model_id}/thumbnail/regenerate"): Kind.ENQUEUES,
+    **{("POST", f"{prefix}/thumbnail-jobs/{{job_id}}/finish"): None for prefix in ("", "/api")},
+    **{("POST", f"/models/{{model_id}}/thumbnail/{upload}"): None for upload in ("upload", "png-upload")},
+}
+_UNCOUNTED_METHODS = {"OPTIONS"}  # a browser asks before it reads
+
+
+class Calls:
+    """Admits the calls of each address, and of each worker. Raises Refusal for those that come too often."""
+
+    def __init__(self, rates: Rates, proxies: tuple[Network, ...]) -> None:
+        self._rates = rates
+        self._proxies = proxies
+
+    def caller(self, request: web.Request) -> str:
+        """Return whom a request counts for."""
+        forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
+        return site_of(behind_proxies(request.remote or "", forwarded, self._proxies))
+
+    async def poll(self, request: web.Request, worker: str, ask: Callable[[], Awaitable[Response]]) -> Response:
+        """Return the answer to a worker that asks for jobs. Only an answer without one counts."""
+        caller = self.caller(request)
+        counted = (Kind.WORKER_POLLS, f"{caller} {worker}"), (Kind.POLLS, caller)
+        await self._admit(*counted)
+        answer = await ask()
+        if answer.ListFields():
+            self._rates.give_back(*counted)
+        return answer
+
+    def middleware(self, rpcs: Mapping[tuple[str, str], str]) -> Middleware:
+        """Return the middleware that counts everything but polls. `rpcs` has the RPC behind a method and path."""
+        kinds = {route: kind_of(rpc) for route, rpc in rpcs.items()} | _OTHER_ROUTES
+
+        @web.middleware
+        async def count(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            resource = request.match_info.route.resource
+            kind = kinds.get((request.method, resource.canonical if resource else ""), Kind.READS)
+            if kind is not None and kind is not Kind.POLLS and request.method not in _UNCOUNTED_METHODS:
+                await self._admit((kind, self.caller(request)))
+            return await handler(request)
+
+        return count
+
+    async def _admit(self, *counted: tuple[Kind, str]) -> None:
+        try:
+            await self._rates.admit(*counted)
+        except TooOften as too_often:
+            raise Refusal(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, str(too_often), retry_after=too_often.retry_after
+            ) from None

@@ -1,0 +1,43 @@
+"""The form of an API key: a public prefix that finds it, and a secret. Only the SHA-256 of the whole is kept."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from typing import NamedTuple
+
+_FORM = re.compile(r"tq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+_PREFIX_BYTES = 4
+PREFIX_LENGTH = 2 * _PREFIX_BYTES
+_SECRET_BYTES = 32
+
+
+class Fingerprint(NamedTuple):
+    """All of a key that may be stored or sent on: nothing can be called with it."""
+
+    prefix: str
+    digest: bytes
+
+
+def make_key() -> str:
+    """Return a new key."""
+    return f"tq_{secrets.token_hex(_PREFIX_BYTES)}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether a text has the form of a key's prefix."""
+    return re.fullmatch(r"[0-9a-f]{8}", text) is not None
+
+
+def fingerprint_of(key: str) -> Fingerprint | None:
+    """Return the fingerprint of a key, or None for a text that is no key."""
+    form = _FORM.fullmatch(key)
+    return Fingerprint(form[1], hashlib.sha256(key.encode()).digest()) if form else None
+
+
+def presented_key(header: Callable[[str], str | None]) -> str | None:
+    """Return what a caller presents as its key, or None. `header` returns the value of a header by its lower name."""
+    if key := header("x-api-key"):
+        return key.strip()
+    scheme, _, credentials = (header("authorization") or "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else None

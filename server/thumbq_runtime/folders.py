@@ -1,0 +1,28 @@
+"""Folders below a root, opened so that no link leads out of it."""
+
+import os
+from pathlib import Path
+
+
+def open_folder_below(root: Path, folder: Path) -> int:
+    """Return the open folder. Both are resolved, so a link on the way has come since then and is refused.
+
+    Raises OSError; ValueError when the folder is not below the root.
+    """
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        parts = folder.relative_to(root).parts
+    except ValueError:
+        os.close(descriptor)
+        raise
+    for part in parts:
+        descriptor = step_into(descriptor, part, os.O_DIRECTORY)
+    return descriptor
+
+
+def step_into(folder: int, name: str, flags: int) -> int:
+    """Return an open file or folder of an open folder, which is closed. A link is refused. Raises OSError."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
+    finally:
+        os.close(folder)

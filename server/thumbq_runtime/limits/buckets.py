@@ -1,0 +1,42 @@
+"""Token buckets, one for each caller, in the form of one number: when the caller's bucket will be full again."""
+
+import time
+from collections.abc import Callable
+
+BURST_SECONDS = 10.0  # a full bucket holds the tokens of so many seconds, and at least one
+_MOST_CALLERS = 20_000
+
+
+class Buckets:
+    """The buckets of one kind of call. Each gets `rate` tokens a second; a rate of 0 limits nothing."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cost = 1 / rate if rate else 0.0
+        self._size = max(BURST_SECONDS, self._cost)
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+
+    def take(self, caller: str) -> float:
+        """Take a token and return 0.0, or return the seconds until there is one."""
+        if not self._cost:
+            return 0.0
+        now = self._clock()
+        full_at = max(self._full_at.get(caller, now), now) + self._cost
+        missing = full_at - now - self._size
+        if missing > 0:
+            return missing
+        if caller not in self._full_at and len(self._full_at) >= _MOST_CALLERS:
+            self._make_room(now)
+        self._full_at[caller] = full_at
+        return 0.0
+
+    def give_back(self, caller: str) -> None:
+        """Return a token that was taken."""
+        if caller in self._full_at:
+            self._full_at[caller] -= self._cost
+
+    def _make_room(self, now: float) -> None:
+        """Forget callers whose buckets are full; if there are none, the one that is full first."""
+        full = [caller for caller, full_at in self._full_at.items() if full_at <= now]
+        for caller in full or [min(self._full_at, key=self._full_at.__getitem__)]:
+            del self._full_at[caller]

@@ -1,0 +1,131 @@
+"""Refuses callers that call too often, and tells them when to come back."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+
+import structlog
+
+from thumbq_runtime.limits.buckets import Buckets
+from thumbq_runtime.text import printable
+
+_LEAST_PAUSE = 1.0  # seconds; Retry-After knows whole ones only
+_LONGEST_PAUSE = 60.0
+_MOST_HELD = 20_000  # refusals that are held back at the same time
+_MOST_CALLERS = 20_000
+_MOST_LINES = 50  # of the log in a minute, however many callers are refused
+_MINUTE = 60.0
+
+log = structlog.get_logger()
+
+
+class Kind(StrEnum):
+    """What is counted apart."""
+
+    WORKER_POLLS = "worker_polls"
+    POLLS = "polls"
+    ENQUEUES = "enqueues"
+    READS = "reads"
+    STREAMS = "streams"
+
+
+_SENTENCES = {
+    Kind.WORKER_POLLS: "This worker asks too often while no job is due.",
+    Kind.POLLS: "Workers of this address ask too often while no job is due.",
+    Kind.ENQUEUES: "This address enqueues too often.",
+    Kind.READS: "This address reads too often.",
+    Kind.STREAMS: "This address has as many streams as it may have.",
+}
+
+
+class TooOften(Exception):
+    """The call is refused. The same call may succeed after `retry_after` whole seconds."""
+
+    def __init__(self, kind: Kind, seconds: float) -> None:
+        self.kind = kind
+        self.retry_after = math.ceil(min(max(seconds, _LEAST_PAUSE), _LONGEST_PAUSE))
+        super().__init__(f"{_SENTENCES[kind]} Try again after {self.retry_after} s.")
+
+
+class Rates:
+    """The buckets of every kind. `refused` counts refusals."""
+
+    def __init__(self, rates: Mapping[Kind, float], refused: Callable[[Kind], None]) -> None:
+        self._buckets = {kind: Buckets(rate) for kind, rate in rates.items()}
+        self._refused = refused
+        self._lines = Lines()
+        self._may_return_at: dict[tuple[Kind, str], float] = {}
+        self._held = 0
+
+    async def admit(self, *counted: tuple[Kind, str]) -> None:
+        """Take a token for each kind and caller. Raises TooOften.
+
+        A caller that comes back before the time that it was told waits until then: a loop without a pause costs a call
+        a second.
+        """
+        refusal = self._take(counted)
+        if refusal and self._held < _MOST_HELD:
+            early = max(self._may_return_at.get(one, 0.0) for one in counted) - time.monotonic()
+            if early > 0:
+                self._held += 1
+                try:
+                    await asyncio.sleep(min(early, _LEAST_PAUSE))
+                finally:
+                    self._held -= 1
+                refusal = self._take(counted)
+        if refusal:
+            caller = dict(counted)[refusal.kind]
+            self._remember((refusal.kind, caller), refusal.retry_after)
+            self.note(refusal.kind, caller)
+            raise refusal
+
+    def give_back(self, *counted: tuple[Kind, str]) -> None:
+        """Return the tokens of a call that costs none after all."""
+        for kind, caller in counted:
+            self._buckets[kind].give_back(caller)
+
+    def note(self, kind: Kind, caller: str) -> None:
+        """Count and log a refusal."""
+        self._refused(kind)
+        self._lines.write(kind, caller)
+
+    def _take(self, counted: Iterable[tuple[Kind, str]]) -> TooOften | None:
+        taken: list[tuple[Kind, str]] = []
+        for kind, caller in counted:
+            if missing := self._buckets[kind].take(caller):
+                self.give_back(*taken)
+                return TooOften(kind, missing)
+            taken.append((kind, caller))
+        return None
+
+    def _remember(self, one: tuple[Kind, str], seconds: float) -> None:
+        now = time.monotonic()
+        if len(self._may_return_at) >= _MOST_CALLERS:
+            self._may_return_at = {key: at for key, at in self._may_return_at.items() if at > now}
+        if len(self._may_return_at) < _MOST_CALLERS:
+            self._may_return_at[one] = max(self._may_return_at.get(one, 0.0), now + seconds)
+
+
+class Lines:
+    """The log of refusals: one line for a caller and minute, and a bounded number of lines for all of them."""
+
+    def __init__(self) -> None:
+        self._minute_ends = 0.0
+        self._counts: dict[tuple[Kind, str], int] = {}
+        self._last_minute: dict[tuple[Kind, str], int] = {}
+
+    def write(self, kind: Kind, caller: str) -> None:
+        """Log a refusal if it is the caller's first in this minute."""
+        now = time.monotonic()
+        if now >= self._minute_ends:
+            self._minute_ends = now + _MINUTE
+            self._last_minute, self._counts = self._counts, {}
+        key = kind, caller
+        count = self._counts.get(key, 0)
+        if count or len(self._counts) < _MOST_LINES:
+            self._counts[key] = count + 1
+            if not count:
+                before = self._last_minute.get(key, 0)
+                log.warning("call.refused", kind=kind.value, caller=printable(caller), last_minute=before)

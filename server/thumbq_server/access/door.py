@@ -1,0 +1,111 @@
+"""The door before every method: the caller shows its key, and the table of roles decides."""
+
+import contextlib
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+
+from thumbq_runtime.access.api_keys import presented_key
+from thumbq_runtime.access.roles import EVERYONE, KEEPERS, Roles, roles_of_method
+from thumbq_server.access.keyring import NOBODY, Caller, Keyring
+from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
+
+Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
+
+NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-api-key: KEY` (THUMBQ_API_KEY)."
+WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
+
+
+class Refused(Exception):
+    """The caller may not do this; holds the status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.details = details
+
+
+class Door(grpc.aio.ServerInterceptor):
+    """Admits callers, and ends their calls when their key ends."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._calls = OpenCalls(keyring.still_admits)
+        self._guarded: dict[str, Handler] = {}
+        keyring.on_change = self._calls.look
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the guarded method, or None for one that does not exist."""
+        method = handler_call_details.method
+        if method not in self._guarded:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            roles = roles_of_method(method)
+            if roles is None:
+                raise LookupError(f"{method} has no row in the table of roles")
+            self._guarded[method] = handler if roles == EVERYONE else self._with_door(roles, handler)
+        return self._guarded[method]
+
+    def _with_door(self, roles: Roles, handler: Any) -> Handler:
+        stream_in, stream_out = handler.request_streaming, handler.response_streaming
+        kind = f"{'stream' if stream_in else 'unary'}_{'stream' if stream_out else 'unary'}"
+        serve = getattr(handler, kind)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        made: Handler = make(
+            self._guarded_call(roles, _written(serve) if inspect.isasyncgenfunction(serve) else serve),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return made
+
+    def _guarded_call(self, roles: Roles, serve: Any) -> Any:
+        async def guarded(request: Any, context: Any) -> Any:
+            try:
+                caller = self._admit(roles, context)
+                if roles == KEEPERS:  # whoever makes the first key, or ends its own, still gets the answer
+                    return await serve(request, context)
+                with self._calls.under_way(caller):
+                    return await serve(request, context)
+            except Refused as refused:
+                await context.abort(refused.code, refused.details)
+            except CallEnded:
+                await context.abort(*ENDED)
+
+        return guarded
+
+    def _admit(self, roles: Roles, context: Any) -> Caller:
+        """Return who calls. Raises Refused."""
+        keyring = self._keyring
+        headers = dict(context.invocation_metadata() or ())
+        key = presented_key(headers.get)
+        caller = keyring.caller_with(key) if key else None
+        if not keyring.needed:
+            return caller or NOBODY
+        if caller is None:
+            _refuse(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY if key else NO_KEY)
+        if caller.role not in roles:
+            _refuse(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {caller.role} may not do this.")
+        return caller
+
+
+def _refuse(code: grpc.StatusCode, details: str) -> NoReturn:
+    raise Refused(code, details)
+
+
+def _written(serve: Any) -> Any:
+    """Return a generator as a coroutine, so that the end of a key finds it in its own code and not in grpc's."""
+
+    async def write_all(request: Any, context: Any) -> None:
+        answers: AsyncGenerator[Any] = serve(request, context)
+        async with contextlib.aclosing(answers):
+            async for answer in answers:
+                await context.write(answer)
+
+    return write_all

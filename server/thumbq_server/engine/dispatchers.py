@@ -1,0 +1,98 @@
+"""A dispatcher for workers of Models, and one for each other set of kinds that workers take at present."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from thumbq_server.domain.job import Token
+from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+
+Kinds = tuple[str, ...]
+
+
+class Dispatchers:
+    """Signals reach all of them. Those of other kinds than Model share a connection, and end with their last worker."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        kinds_lane: Lane,
+        release: Callable[[Sequence[Token]], Any],
+        on_claimed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._kinds_lane = kinds_lane
+        self._release = release
+        self._on_claimed = on_claimed
+        self.models = Dispatcher(lane, release, on_claimed=on_claimed)
+        self._of_kinds: dict[Kinds, Dispatcher] = {}
+        self._users: dict[Kinds, int] = {}
+        self._claimed_before = 0
+        self._paused = False
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @contextlib.contextmanager
+    def of(self, kinds: Kinds) -> Iterator[Dispatcher]:
+        """Yield the dispatcher for workers of these kinds; () is Models."""
+        if not kinds:
+            yield self.models
+            return
+        dispatcher = self._of_kinds.get(kinds) or self._begin(kinds)
+        self._users[kinds] += 1
+        try:
+            yield dispatcher
+        finally:
+            self._users[kinds] -= 1
+            if not self._users[kinds]:
+                self._end(kinds)
+
+    async def run(self) -> None:
+        """Match until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for dispatcher in (self.models, *self._of_kinds.values()):
+                tasks.create_task(dispatcher.run())
+
+    def wake(self) -> None:
+        """Signal that a job may be due."""
+        self.models.wake()
+        for dispatcher in self._of_kinds.values():
+            dispatcher.wake()
+
+    def wake_in(self, seconds: float) -> None:
+        """Signal that a job will be due in `seconds`."""
+        asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
+
+    def pause(self) -> None:
+        """Start no further claim, and tell those that wait for one (shutdown)."""
+        self._paused = True
+        for dispatcher in (self.models, *self._of_kinds.values()):
+            dispatcher.pause()
+
+    def forget(self, error: Unavailable) -> None:
+        """Drop all claimants, and tell them that no jobs will come: the sessions that they name are gone."""
+        for dispatcher in (self.models, *self._of_kinds.values()):
+            dispatcher.forget(error)
+
+    def jobs_claimed(self) -> int:
+        """Return how many jobs were claimed since the start."""
+        living = sum(dispatcher.jobs_claimed() for dispatcher in self._of_kinds.values())
+        return self.models.jobs_claimed() + living + self._claimed_before
+
+    def _begin(self, kinds: Kinds) -> Dispatcher:
+        dispatcher = Dispatcher(self._kinds_lane, self._release, on_claimed=self._on_claimed, kinds=kinds)
+        if self._paused:
+            dispatcher.pause()
+        self._of_kinds[kinds] = dispatcher
+        self._users[kinds] = 0
+        if self._tasks is not None:
+            self._tasks.create_task(dispatcher.run())
+        return dispatcher
+
+    def _end(self, kinds: Kinds) -> None:
+        dispatcher = self._of_kinds.pop(kinds)
+        del self._users[kinds]
+        self._claimed_before += dispatcher.jobs_claimed()
+        dispatcher.end()

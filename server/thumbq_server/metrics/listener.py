@@ -1,0 +1,57 @@
+"""The port of the metrics: HTTP on threads of its own, which answer while the event loop is busy."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from thumbq_runtime.tls.certificates import Certificates
+from thumbq_runtime.tls.handshakes import context_of_current
+
+_PATIENCE = 10.0  # seconds for a client that sends nothing
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client is gone, or speaks no TLS."""
+
+
+class _ServerOfIPv6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE
+
+    def log_message(self, format: str, *_values: Any) -> None:  # noqa: A002 - the library's name
+        """Say nothing: a scrape is no event."""
+
+
+@contextmanager
+def listening(
+    address: str, port: int, application: Callable[..., Any], certificates: Certificates | None
+) -> Iterator[int]:
+    """Answer requests at the address until the block ends. Yield the port. Raises OSError."""
+    kind = _ServerOfIPv6 if ":" in address else _Server
+    server = make_server(address, port, application, kind, _Handler)
+    if certificates:
+        server.socket = _with_tls(server.socket, context_of_current(certificates))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _with_tls(listener: socket.socket, context: ssl.SSLContext) -> socket.socket:
+    # The handshake waits for the first read, on the connection's own thread: a slow client holds up none other.
+    return context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)

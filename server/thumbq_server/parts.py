@@ -1,0 +1,199 @@
+"""The server, put together: the one place of the wiring."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from thumbq.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    notification_pb2,
+    notification_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+)
+from thumbq_server.access.keyring import Keyring
+from thumbq_server.domain.paths import PathRule
+from thumbq_server.domain.retry import RetryPolicy
+from thumbq_server.engine.duties import (
+    ExpireLeases,
+    PruneJobs,
+    PruneLog,
+    PruneWorkers,
+    RecordSignsOfLife,
+    RecountJobs,
+    VacuumLiveTables,
+)
+from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.engine.measuring import Measure
+from thumbq_server.engine.operator import Operator
+from thumbq_server.engine.queue import Queue
+from thumbq_server.engine.readers.hub import Hub
+from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
+from thumbq_server.engine.readers.subscription import Subscriptions
+from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.removal import ListSuperseded, RemovePictures
+from thumbq_server.engine.sessions.registry import Sessions
+from thumbq_server.engine.sessions.session import SessionTimes
+from thumbq_server.metrics.observer import Observer
+from thumbq_server.rpc.admin_service import AdminService
+from thumbq_server.rpc.health import Health
+from thumbq_server.rpc.notification_service import NotificationService
+from thumbq_server.rpc.queue_service import QueueService
+from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
+from thumbq_server.rpc.streaming.streams import Streams
+from thumbq_server.settings import Settings
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
+from thumbq_server.storage.postgres.notify import listen, pass_on
+
+_SERVICES = (queue_pb2, notification_pb2, admin_pb2)
+_RECONNECT_AFTER = 0.5
+# What remains to be ended after the grace has so long, each time.
+_END_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a server is made of."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    sessions: Sessions
+    producers: ProducerStreams
+    hub: Hub
+    snapshots: QueueSnapshots
+    views: Views
+    operator: Operator
+    keyring: Keyring
+    janitor: Janitor
+
+    def duties(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what the server does by itself."""
+        hints = {JOBS: self.on_jobs, LOG: self.on_log, KEYS: self.keyring.wake}
+        self.database.hints.wake_here(hints)
+        return [
+            self.queue.dispatchers.run(),
+            self.hub.run(),
+            self.snapshots.run(),
+            self.keyring.run(),
+            self.janitor.run(),
+            listen(self.database.dsn, hints, self.sessions.on_broadcast),
+            pass_on(self.database),
+        ]
+
+    def on_jobs(self) -> None:
+        """Take the hint that jobs may be due. Whatever makes them so is also in the log."""
+        self.queue.dispatchers.wake()
+        self.on_log()
+
+    def on_log(self) -> None:
+        """Take the hint that the log may have grown."""
+        self.hub.wake()
+        self.snapshots.wake()
+
+    async def drain(self, server: grpc.aio.Server) -> None:
+        """Stop claiming, let workers report and go, end every call, and commit what is under way."""
+        grace = self.settings.shutdown_grace
+        deadline = time.monotonic() + grace
+        self.queue.dispatchers.pause()
+        await self.sessions.drain(_RECONNECT_AFTER, grace)
+        self.producers.close()
+        self.hub.close()
+        self.snapshots.close()
+        await server.stop(grace=_END_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
+
+
+def build(settings: Settings, database: Database, observer: Observer) -> Parts:
+    """Make the parts of a server."""
+    policy = RetryPolicy(base=settings.retry_base, cap=settings.retry_cap)
+    times = SessionTimes(
+        delivery_lease=settings.delivery_lease_duration,
+        lease=settings.lease_duration,
+        heartbeat=settings.heartbeat_interval,
+        max_age=settings.stream_max_age,
+    )
+    snapshots = QueueSnapshots(database)
+    views = Views(database)
+    signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
+    queue = Queue(
+        database,
+        policy=policy,
+        unary_lease_seconds=settings.unary_lease_duration,
+        on_claimed=snapshots.wake,
+        seen=signs_of_life.hear,
+        observer=observer,
+    )
+    dispatchers = queue.dispatchers
+    keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
+    janitor = Janitor(
+        [
+            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
+            Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
+            Duty("record signs of life", 10.0, signs_of_life),
+            Duty("record used keys", 10.0, keyring),
+            Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
+            Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
+            Duty("count jobs", 3600.0, RecountJobs(database)),
+            Duty("look for versions", 2.0, queue.versions),
+            *_duties_of_files(settings, database),
+            *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
+        ],
+        observer,
+    )
+    return Parts(
+        settings=settings,
+        database=database,
+        queue=queue,
+        sessions=Sessions(database, queue, times, signs_of_life.note),
+        producers=ProducerStreams(queue),
+        hub=Hub(database, observer=observer),
+        snapshots=snapshots,
+        views=views,
+        operator=Operator(database, queue, views),
+        keyring=keyring,
+        janitor=janitor,
+    )
+
+
+def _duties_of_files(settings: Settings, database: Database) -> list[Duty]:
+    """Return what is done for the files of pictures; nothing where the server does not have them."""
+    if settings.thumbnail_root is None:
+        return []
+    return [
+        Duty("list superseded pictures", 60.0, ListSuperseded(database, settings.superseded_grace)),
+        Duty("remove pictures", 2.0, RemovePictures(database, settings.thumbnail_root)),
+    ]
+
+
+def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
+    """Add the services to `server`. Return their names."""
+    paths = PathRule(parts.settings.roots())
+    streams = Streams(parts.sessions, paths)
+    queue_pb2_grpc.add_QueueServiceServicer_to_server(
+        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
+    )
+    subscriptions = Subscriptions(parts.database, parts.hub)
+    notification_pb2_grpc.add_NotificationServiceServicer_to_server(
+        NotificationService(parts.views, subscriptions, parts.snapshots), server
+    )
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    add_reflection([*names, health_name], server)
+    return names

@@ -1,0 +1,153 @@
+"""Stands before every method: callers that call too often are refused, and told when to come back."""
+
+import inspect
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+
+from thumbq_runtime.limits.callers import Network, is_within, site_of
+from thumbq_runtime.limits.calls import POLLS, kind_of
+from thumbq_runtime.limits.rates import Kind, Rates, TooOften
+
+Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
+_OURS = "/thumbq."  # health checks and reflection are not counted
+_TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
+_STREAMS_AGAIN = 5.0  # seconds until one of an address's streams may have ended
+
+
+class Limits(grpc.aio.ServerInterceptor):
+    """Counts calls by the caller's address, and polls by the worker too.
+
+    Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
+    """
+
+    def __init__(self, rates: Rates, gateways: tuple[Network, ...], most_streams: int) -> None:
+        self._rates = rates
+        self._gateways = gateways
+        self._most_streams = most_streams
+        self._streams: Counter[str] = Counter()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the method with the count before it."""
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
+        serve = getattr(handler, kind)
+        counted: Any
+        if inspect.isasyncgenfunction(serve):
+            counted = self._generator(serve)
+        elif handler.request_streaming or handler.response_streaming:
+            counted = self._stream(serve)
+        else:
+            counted = self._call(method.rpartition("/")[2], serve)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        made: Handler = make(
+            counted,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return made
+
+    def _call(self, rpc: str, serve: Any) -> Any:
+        kind = kind_of(rpc)
+        if rpc in POLLS:
+            return self._poll(serve)
+        if rpc == "CallTogether":
+            return self._together(serve)
+        if kind is None:
+            return serve
+
+        async def call(request: Any, context: Any) -> Any:
+            if caller := self._caller(context):
+                await self._rates.admit((kind, caller))
+            return await serve(request, context)
+
+        return call
+
+    def _poll(self, serve: Any) -> Any:
+        async def poll(request: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if not caller:
+                return await serve(request, context)
+            counted = (Kind.WORKER_POLLS, f"{caller} {request.worker_id[:200]}"), (Kind.POLLS, caller)
+            await self._rates.admit(*counted)
+            answer = await serve(request, context)
+            if answer.ListFields():
+                self._rates.give_back(*counted)
+            return answer
+
+        return poll
+
+    def _together(self, serve: Any) -> Any:
+        async def together(request: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if not caller:
+                return await serve(request, context)
+            kinds = [_TOGETHER.get(call.WhichOneof("call") or "") for call in request.calls]
+            await self._rates.admit(*((kind, caller) for kind in kinds if kind))
+            response = await serve(request, context)
+            with_job = sum(answer.dequeue_job.HasField("job") for answer in response.answers)
+            self._rates.give_back(*[(Kind.POLLS, caller)] * with_job)
+            return response
+
+        return together
+
+    def _stream(self, serve: Any) -> Any:
+        async def stream(requests: Any, context: Any) -> Any:
+            caller = self._caller(context)
+            if caller:
+                await self._rates.admit((Kind.READS, caller))
+            with self._counted(caller):
+                return await serve(requests, context)
+
+        return stream
+
+    def _generator(self, serve: Any) -> Any:
+        async def generator(request: Any, context: Any) -> AsyncIterator[Any]:
+            caller = self._caller(context)
+            if caller:
+                await self._rates.admit((Kind.READS, caller))
+            with self._counted(caller):
+                async with aclosing(serve(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+
+        return generator
+
+    @contextmanager
+    def _counted(self, caller: str) -> Iterator[None]:
+        if not caller:
+            yield
+            return
+        if self._streams[caller] >= self._most_streams:
+            self._rates.note(Kind.STREAMS, caller)
+            raise TooOften(Kind.STREAMS, _STREAMS_AGAIN)
+        self._streams[caller] += 1
+        try:
+            yield
+        finally:
+            self._streams[caller] -= 1
+            if not self._streams[caller]:
+                del self._streams[caller]
+
+    def _caller(self, context: Any) -> str:
+        """Return whom a call counts for; "" when it is not counted."""
+        family, _, rest = context.peer().partition(":")
+        if family == "unix":
+            return ""
+        address = unquote(rest.rpartition(":")[0])
+        return "" if is_within(address, self._gateways) else site_of(address)
+
+
+def _word(is_stream: bool) -> str:
+    return "stream" if is_stream else "unary"

@@ -1,0 +1,170 @@
+"""Where the reference worker finds model files, and where it puts pictures."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.support.certificates import Certificates
+from thumbq.render.child import RenderFailed
+from thumbq.render.intake.model import Intake
+from thumbq.render.jobs.model_files import ModelFolder, ModelSource, ModelUrls, model_source
+from thumbq.render.jobs.thumbnails import ThumbnailFolder
+from thumbq.tls import Tls
+
+CUBE = (
+    b"solid cube\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
+    b"endsolid\n"
+)
+HASH = hashlib.sha256(CUBE).hexdigest()
+LIMIT = 1 << 20
+ONE_TRIANGLE = 84 + 50
+
+
+@pytest.mark.parametrize("name", ["7.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
+async def test_a_file_is_found_by_its_name(tmp_path: Path, intake: Intake, name: str):
+    (tmp_path / name).write_bytes(CUBE)
+    (tmp_path / "77.stl").write_bytes(b"another")
+    model = await ModelFolder(tmp_path).take(intake, 7, HASH)
+    assert (model.name, model.format) == (name, "stl")
+    assert model.path.stat().st_size == ONE_TRIANGLE
+
+
+async def test_of_several_files_the_one_with_the_right_hash_is_taken(tmp_path: Path, intake: Intake):
+    (tmp_path / "7-a.glb").write_bytes(b"older")
+    (tmp_path / "7-b.stl").write_bytes(CUBE)
+    (tmp_path / "7-c.png").write_bytes(b"a picture of it")
+    assert (await ModelFolder(tmp_path).take(intake, 7, HASH.upper())).name == "7-b.stl"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "retryable"),
+    [
+        ("8.stl", CUBE, "There is no file for model 7 in the folder of models.", True),
+        ("7.stl", b"other", "The content of 7.stl does not have the hash that the job names.", False),
+        ("7.stl", bytes(LIMIT + 1), "The model file 7.stl is larger than the limit of 1 MB.", False),
+        (
+            "7.png",
+            CUBE,
+            "The file of model 7 (7.png) is of no known format. These formats can be rendered: GLB, ",
+            True,
+        ),
+    ],
+)
+async def test_a_file_that_cannot_be_used_says_why(
+    tmp_path: Path, intake: Intake, name: str, content: bytes, message: str, retryable: bool
+):
+    (tmp_path / name).write_bytes(content)
+    await _refused(ModelFolder(tmp_path), intake, message, retryable)
+
+
+async def test_a_folder_that_is_not_there_may_come_back(tmp_path: Path, intake: Intake):
+    message = "The folder of models cannot be read: No such file or directory."
+    await _refused(ModelFolder(tmp_path / "unmounted"), intake, message, retryable=True)
+
+
+async def test_models_come_from_a_server_with_a_private_authority(tmp_path: Path, intake: Intake):
+    certificates = Certificates(tmp_path / "tls")
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=CUBE)
+
+    app = web.Application()
+    app.router.add_get("/{model}/file.stl", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.of_server()).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}/{{model_id}}/file.stl"
+    try:
+        model = await ModelUrls(url, Tls(certificates.ca)).take(intake, 7, HASH)
+        assert model.path.stat().st_size == ONE_TRIANGLE
+        with pytest.raises(RenderFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await ModelUrls(url, Tls()).take(intake, 7, HASH)
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[str]:
+    """A web server with a model under two names, and all that can go wrong."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        match request.match_info["name"]:
+            case "7.stl" | "file":
+                return web.Response(body=CUBE)
+            case "large":
+                return web.Response(body=bytes(LIMIT + 1))
+            case "other":
+                return web.Response(body=b"other")
+            case "broken":
+                response = web.StreamResponse(headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                await response.write(CUBE)
+                assert request.transport
+                request.transport.close()
+                return response
+            case name:
+                return web.Response(status=int(name))
+
+    app = web.Application()
+    app.router.add_get("/{model}/{name}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("template", ["/{model_id}/{model_id}.stl", "/{model_id}/file?of={model_hash}"])
+async def test_a_fetched_file_is_known_by_its_url_or_its_content(site: str, intake: Intake, template: str):
+    model = await ModelUrls(site + template, Tls()).take(intake, 7, HASH)
+    assert model.path.stat().st_size == ONE_TRIANGLE
+    assert (model.format, model.path.suffix) == ("stl", ".stl")
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "retryable"),
+    [
+        ("404", "The model file's server answered 404.", True),
+        ("403", "The model file's server answered 403.", False),
+        ("503", "The model file's server answered 503.", True),
+        ("large", "The model file, with what it refers to, is larger than the limit of 1 MB.", False),
+        ("other", "The content of other does not have the hash that the job names.", False),
+        ("broken", "The model file could not be fetched", True),
+    ],
+)
+async def test_a_fetch_that_fails_says_why(site: str, intake: Intake, name: str, message: str, retryable: bool):
+    await _refused(ModelUrls(f"{site}/{{model_id}}/{name}", Tls()), intake, message, retryable)
+
+
+async def test_a_server_that_is_away_may_come_back(intake: Intake, unused_tcp_port: int):
+    source = ModelUrls(f"http://127.0.0.1:{unused_tcp_port}/{{model_id}}", Tls())
+    await _refused(source, intake, "The model file could not be fetched", retryable=True)
+
+
+def test_the_source_is_a_folder_or_a_url_for_each_model(tmp_path: Path):
+    assert isinstance(model_source(str(tmp_path)), ModelFolder)
+    assert isinstance(model_source("https://models.example/{model_hash}"), ModelUrls)
+    with pytest.raises(ValueError, match="names the same file for every model"):
+        model_source("https://models.example/one.glb")
+    with pytest.raises(ValueError, match="neither a folder nor"):
+        model_source("ftp://models.example/{model_id}")
+
+
+def test_a_picture_is_stored_under_the_hash_and_replaces_an_older_one(tmp_path: Path):
+    folder = ThumbnailFolder(tmp_path)
+    folder.store(f"{HASH}-512.webp", b"older")
+    path = folder.store(f"{HASH}-512.webp", b"newer")
+    assert path == tmp_path / HASH[:2] / HASH[2:4] / f"{HASH}-512.webp"
+    assert path.read_bytes() == b"newer"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+async def _refused(source: ModelSource, intake: Intake, message: str, retryable: bool) -> None:
+    with pytest.raises(RenderFailed) as refusal:
+        await source.take(intake, 7, HASH)
+    assert str(refusal.value).startswith(message)
+    assert refusal.value.retryable is retryable

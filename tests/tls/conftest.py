@@ -1,0 +1,10 @@
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import Certificates
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path / "tls")

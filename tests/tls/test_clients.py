@@ -1,0 +1,99 @@
+"""Clients of a server that asks for certificates: the SDK, the command line, the gateway, and the render worker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from tests.support.certificates import Certificates
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.operator.test_cli_interventions import thumbq
+from thumbq import (
+    BlockingClient,
+    Client,
+    Job,
+    JobStatus,
+    Notification,
+    Producer,
+    Subscriber,
+    Thumbnail,
+    Worker,
+)
+from thumbq.tls import Tls
+from thumbq_gateway.app import running
+from thumbq_gateway.settings import Settings
+
+pytestmark = pytest.mark.timeout(300)
+HASH = "ab" * 32
+
+
+@pytest.fixture
+async def server(database_url, certificates: Certificates) -> AsyncIterator[str]:
+    """The address of a server that takes only clients with a certificate."""
+    async with running_server(database_url, **certificates.mutual) as address:
+        yield f"grpcs://{address}"
+
+
+@pytest.fixture
+def as_client(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Tls:
+    """What a client has in its environment."""
+    path = certificates.client("render-1")
+    tls = Tls(certificates.ca, path, path.with_suffix(".key"))
+    for name, value in (("CA", tls.ca), ("CERT", tls.cert), ("KEY", tls.key)):
+        monkeypatch.setenv(f"THUMBQ_{name}", str(value))
+    return tls
+
+
+async def picture(_job: Job) -> Thumbnail:
+    return Thumbnail("/thumbnails/7.webp", 100, 1, 1)
+
+
+async def test_every_part_of_the_sdk_shows_its_certificate(server, as_client):
+    async with Subscriber(server) as subscriber, Client(server) as client, Producer(server) as producer:
+        answer = await client.enqueue(model_id=7, model_hash=HASH)
+        async with Worker(server) as worker, asyncio.TaskGroup() as group:
+            group.create_task(worker.run(picture, handle_signals=False))
+            job = await producer.get(answer.job_id, wait=60)
+            assert job.status == JobStatus.JOB_STATUS_COMPLETED
+            worker.stop()
+        assert isinstance(await anext(aiter(subscriber)), Notification)
+    await asyncio.to_thread(read_blocking, server, answer.job_id)
+
+
+def read_blocking(server: str, job_id: int) -> None:
+    with BlockingClient(server) as client:
+        assert client.job(job_id).status == "Completed"
+
+
+async def test_commands_take_the_files_as_options(server, as_client, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    for name in ("CA", "CERT", "KEY"):
+        monkeypatch.delenv(f"THUMBQ_{name}")
+    options = ["--ca", str(as_client.ca), "--cert", str(as_client.cert), "--key", str(as_client.key)]
+    assert await thumbq(server, "health", *options) == (0, f"The server at {server} is ready.\n")
+    _, found = await thumbq(server, "doctor", *options)
+    words = " ".join(found.split())
+    assert f"ok server {server} is ready" in words
+    assert "ok certificate valid until" in words
+    code, refused = await thumbq(server, "stats", "--ca", str(as_client.ca))
+    assert code == 1
+    assert "it may take only clients with a certificate (THUMBQ_CERT, THUMBQ_KEY)" in refused
+
+
+async def test_the_gateway_shows_its_certificate_to_a_remote_server(server, as_client, certificates):
+    chosen = {"ca": as_client.ca, "cert": as_client.cert, "key": as_client.key}
+    settings = Settings(http_port=0, server=server, queue_watch_linger=0, **chosen, **certificates.mutual)
+    connector = aiohttp.TCPConnector(ssl=certificates.context())
+    async with (
+        running(settings, asyncio.Event()) as port,
+        aiohttp.ClientSession(f"https://127.0.0.1:{port}", connector=connector) as http,
+    ):
+
+        async def is_ready() -> bool:
+            return (await http.get("/readyz")).status == 200
+
+        await eventually(is_ready, timeout=60)
+        async with http.post("/api/thumbnail-jobs", json={"modelId": 7, "modelHash": HASH}) as answer:
+            assert answer.status in {200, 201}

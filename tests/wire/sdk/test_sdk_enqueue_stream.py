@@ -1,0 +1,80 @@
+"""Jobs that a program enqueues one by one travel together, and outlive what breaks on the way."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from tests.support.line import Line
+from tests.support.server import running_server
+from tests.wire.sdk.sdk import connected
+from thumbq import Client, InvalidJob, NewJob, Producer, Unavailable
+from thumbq_server.rpc.queue_service import QueueService
+
+HASH = hashlib.sha256(b"model").hexdigest()
+
+
+def job(model_id: int) -> NewJob:
+    return NewJob(model_id=model_id, model_hash=HASH)
+
+
+async def test_calls_that_come_together_get_their_own_answers(server: str):
+    async with Producer(server) as producer:
+        bad = NewJob(model_id=3, model_hash="short")
+        calls = [producer.enqueue_one(each) for each in (job(1), job(2), bad, job(4))]
+        first, second, refusal, fourth = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(refusal, InvalidJob)
+        ids = [answer.job_id for answer in (first, second, fourth) if not isinstance(answer, BaseException)]
+        assert [(await producer.get(job_id)).model_id for job_id in ids] == [1, 2, 4]
+
+
+async def test_a_caller_that_gives_up_harms_no_other(server: str):
+    async with Client(server) as client:
+        impatient = asyncio.create_task(client.enqueue(1, HASH))
+        patient = asyncio.create_task(client.enqueue(2, HASH))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await patient).job_id
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+
+
+async def test_jobs_whose_connection_breaks_are_sent_again(database_url: str):
+    async with (
+        running_server(database_url) as address,
+        Line.to(int(address.rpartition(":")[2])) as line,
+        Producer(f"127.0.0.1:{line.port}") as producer,
+    ):
+        answers = []
+        for start in range(1, 1001, 100):
+            calls = [asyncio.create_task(producer.enqueue_one(job(start + place))) for place in range(100)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            line.go_dead()
+            line.mend()
+            answers += await asyncio.gather(*calls)
+    async with connected(database_url) as database:
+        ids = await database.fetchval("SELECT array_agg(id ORDER BY model_id) FROM jobs")
+    assert [answer.job_id for answer in answers] == ids
+
+
+async def test_a_stream_that_has_nothing_to_do_survives_a_restart(database_url: str, unused_tcp_port: int):
+    async with Producer(f"127.0.0.1:{unused_tcp_port}") as producer:
+        for model_id in (1, 2):
+            async with running_server(database_url, grpc_port=unused_tcp_port):
+                assert (await producer.enqueue_one(job(model_id))).job_id
+
+
+async def test_who_still_waits_when_the_client_is_closed_is_told(unused_tcp_port: int):
+    async with Producer(f"127.0.0.1:{unused_tcp_port}") as producer:
+        waiting = asyncio.create_task(producer.enqueue_one(job(1)))
+        await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="closed"):
+        await waiting
+
+
+async def test_an_older_server_gets_a_call_for_each_job(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(QueueService, "EnqueueStream")
+    async with running_server(database_url) as address, Producer(address) as producer:
+        answers = await asyncio.gather(*(producer.enqueue_one(job(number)) for number in (1, 2, 3)))
+        assert [(await producer.get(answer.job_id)).model_id for answer in answers] == [1, 2, 3]
+        assert (await producer.enqueue_one(job(4))).job_id

@@ -1,0 +1,126 @@
+"""Kinds and options with the SDK: a handler for each kind, and servers that know neither."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.wire.sdk import process_handlers
+from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, reached, working
+from thumbq import BlockingClient, Client, Job, NewJob, Producer, Thumbnail, Unsupported, Worker, options_of
+from thumbq.v1 import queue_pb2, queue_pb2_grpc
+
+OPTIONS = {"size": 512, "light": {"warm": True, "strength": 0.5}, "views": ["front", None]}
+
+
+async def test_each_kind_has_its_handler_and_gets_its_options(server: str, database_url: str):
+    seen: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def render(job: Job) -> Thumbnail:
+        seen.append(("render", job.asset_type, options_of(job)))
+        return PICTURE
+
+    def draw_wave(job: Job) -> Thumbnail:
+        seen.append(("draw wave", job.asset_type, options_of(job)))
+        return PICTURE
+
+    async with Client(server) as client, connected(database_url) as database:
+        await client.enqueue(1, HASH)
+        job_id = (await client.enqueue(2, HASH, kind="Sound", options=OPTIONS)).job_id
+        await client.enqueue(3, HASH, kind="Texture")
+        async with working(server, {"Model": render, "Sound": draw_wave}):
+            await reached(database, Completed=2, Pending=1)
+        job = await client.job(job_id)
+    assert sorted(seen, key=str) == [("draw wave", "Sound", OPTIONS), ("render", "Model", {})]
+    assert (job.kind, job.options) == ("Sound", OPTIONS)
+
+
+async def test_a_function_alone_gets_models(server: str, database_url: str):
+    async def render(job: Job) -> Thumbnail:
+        assert job.asset_type == "Model"
+        return PICTURE
+
+    async with connected(database_url) as database:
+        await enqueue(server, 2)
+        async with Producer(server) as producer:
+            await producer.enqueue_one(NewJob(model_id=9, model_hash=HASH, kind="Sound"))
+        async with working(server, render):
+            await reached(database, Completed=2, Pending=1)
+
+
+async def test_handlers_of_kinds_run_in_processes(server: str, database_url: str):
+    async with connected(database_url) as database, Worker(server, concurrency=1) as worker:
+        async with Producer(server) as producer:
+            await producer.enqueue_one(NewJob(model_id=9, model_hash=HASH, kind="Sound"))
+        handlers = {"Sound": process_handlers.pid_as_width}
+        running = asyncio.create_task(worker.run(handlers, processes=True, handle_signals=False))
+        await reached(database, Completed=1)
+        worker.stop()
+        await running
+
+
+async def test_options_that_matter_start_a_job_again(server: str):
+    def ask(**options: Any) -> str:
+        with BlockingClient(server) as client:
+            return client.enqueue(7, HASH, options=options, options_matter=True).outcome
+
+    outcomes = [await asyncio.to_thread(ask, size=size) for size in (1, 1, 2)]
+    assert outcomes == ["Created", "Existing", "Reset"]
+
+
+async def test_handlers_must_be_functions(server: str):
+    async with Worker(server) as worker:
+        with pytest.raises(TypeError, match="handler of Sound"):
+            await worker.run({"Sound": 5}, handle_signals=False)  # type: ignore[dict-item]
+        with pytest.raises(ValueError, match="at least one kind"):
+            await worker.run({}, handle_signals=False)
+
+
+@asynccontextmanager
+async def older_server(behind: str) -> AsyncIterator[str]:
+    """A server of the version before kinds: what it does not know is taken out of all messages on their way."""
+
+    class Older(queue_pb2_grpc.QueueServiceServicer):
+        async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> Any:  # noqa: N802
+            for job in request.jobs:
+                for unknown in ("kind", "options", "options_matter"):
+                    job.ClearField(unknown)
+            return await stub.EnqueueJobs(request)
+
+        async def StreamJobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+            async def without_kinds() -> AsyncIterator[Any]:
+                async for request in requests:
+                    if request.HasField("hello"):
+                        request.hello.ClearField("kinds")
+                    yield request
+
+            async for answer in stub.StreamJobs(without_kinds()):
+                yield answer
+
+    server = grpc.aio.server()
+    async with grpc.aio.insecure_channel(behind) as channel:
+        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(Older(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            await server.stop(None)
+
+
+async def test_an_older_server_is_named_by_worker_and_producer(server: str):
+    async def render(job: Job) -> Thumbnail:
+        return PICTURE
+
+    async with older_server(server) as older:
+        async with Worker(older) as worker:
+            with pytest.raises(Unsupported, match="does not know kinds of jobs, and cannot send Sound"):
+                await worker.run({"Sound": render}, handle_signals=False)
+        async with Client(older) as client:
+            assert (await client.enqueue(1, HASH)).outcome == "Created"
+            with pytest.raises(Unsupported, match="does not know kinds and options"):
+                await client.enqueue(2, HASH, options={"size": 1})

@@ -1,0 +1,58 @@
+"""The SDK comes back when the server allows it."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.support.server import running_server
+from tests.support.waiting import eventually
+from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
+from thumbq import Job, NewJob, Producer, Subscriber, Thumbnail, Unavailable
+from thumbq.v1.job_pb2 import JobStatus
+
+# So the tests, which call from this machine, count as strangers.
+COUNTED = {"gateways": "192.0.2.1"}
+JOBS = [NewJob(model_id=number, model_hash=HASH) for number in range(1, 7)]
+
+
+async def complete(_job: Job) -> Thumbnail:
+    return PICTURE
+
+
+async def test_a_producer_that_is_refused_repeats_its_call_when_it_may(database_url: str) -> None:
+    async with (
+        running_server(database_url, **COUNTED, rate_of_enqueues=0.4) as server,
+        Producer(server, timeout=60) as producer,
+    ):
+        assert len({(await producer.enqueue_one(job)).job_id for job in JOBS}) == 6
+
+
+async def test_a_producer_without_the_time_to_wait_learns_when_it_may_return(database_url: str) -> None:
+    async with (
+        running_server(database_url, **COUNTED, rate_of_enqueues=0.001) as server,
+        Producer(server, timeout=30) as producer,
+    ):
+        await producer.enqueue_one(JOBS[0])
+        with pytest.raises(Unavailable, match="Try again after 60 s") as refused:
+            await producer.enqueue_one(JOBS[1])
+    assert refused.value.retryable
+    assert refused.value.retry_after == 60
+
+
+async def test_a_worker_that_finds_no_room_for_its_stream_waits_for_it(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused() -> bool:
+        return "as many streams as it may have" in caplog.text
+
+    async with running_server(database_url, **COUNTED, streams_of_address=1) as server:
+        (job_id,) = await enqueue(server, 1)
+        async with AsyncExitStack() as stack:
+            async with Subscriber(server, after="earliest") as subscriber:
+                events = aiter(subscriber)
+                await anext(events)
+                await stack.enter_async_context(working(server, complete))
+                await eventually(refused, 60)
+            async with Producer(server) as producer:
+                ended = await producer.get(job_id, wait=120)
+    assert ended.status == JobStatus.JOB_STATUS_COMPLETED
