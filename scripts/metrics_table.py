@@ -22,8 +22,10 @@ Each program answers Prometheus on `/metrics`. `make metrics` writes this page f
 | gateway | `/metrics` on the port of the page. Of several gateways on one port any answers |
 | render worker | the port in `--metrics-port`, on loopback |
 
-No label is the name of a worker or a model, so the number of series does not grow with the queue. The endpoint of the server has
-no key, like all of its addresses: [security.md](security.md) says who may reach it.
+No label is the name of a worker or a model, so the number of series does not grow with the queue.
+
+Once there are API keys, server and gateway answer a key of any role only ([security.md](security.md)). Prometheus shows one with
+`authorization: {credentials_file: viewer.key}` beside its targets.
 
 The contract asks for these:
 

@@ -104,7 +104,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
     limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies, _key_of)
-    callers = Callers(channel, always_needed=settings.exposed_host() is not None)
+    callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -168,7 +168,8 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         exempt=exempt,
     )
     limit = parts.limits.middleware(parts.transcoder.rpcs())
-    door = Door(parts.callers, roles_of_routes(parts.table), JobsInWork(channel).routes() | parts.hubs.negotiated())
+    unkeyed = JobsInWork(channel).routes() | parts.hubs.negotiated()
+    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles())
     app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies).routes())
@@ -213,7 +214,8 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     certificates = settings.certificates()
     warn_of_plain_text(certificates, settings.http_host, settings.peer_host)
     async with _channel(settings) as channel, aclosing(build(settings, channel)) as parts:
-        await parts.callers.refuse_strangers()
+        if not settings.tls_client_roles:
+            await parts.callers.refuse_strangers()
         app = register(parts, settings, channel)
         vital = (
             parts.callers.run(),

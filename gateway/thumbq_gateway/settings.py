@@ -129,6 +129,10 @@ class Settings(TlsSettings):
         hosts = [host for host in (self.http_host, self.peer_host) if host is not None and not is_loopback(host)]
         return hosts[0] if hosts and not self.insecure else None
 
+    def needs_callers_to_prove(self) -> bool:
+        """Return whether callers have to show who they are, whatever the server says of keys."""
+        return self.exposed_host() is not None or bool(self.tls_client_roles)
+
     def secret_of_gateways(self) -> str | None:
         """Return what this gateway shows the server. Raises ValueError."""
         return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)

@@ -166,6 +166,13 @@ TLS_CLIENT_CA_FILE = Setting[Path | None](
     "Authorities of client certificates, in PEM: the gRPC API then takes only clients that have one, and the JSON API"
     " takes both.",
 )
+TLS_CLIENT_ROLES = Setting(
+    ("THUMBQ_TLS_CLIENT_ROLES",),
+    _TEXT,
+    "",
+    'Roles of clients by the names in their certificates, as "render-*=worker,ci=producer"; they need no API key.'
+    " The first that fits counts. From then on every caller needs a role.",
+)
 TLS_KEY_FILE = Setting[Path | None](
     ("THUMBQ_TLS_KEY_FILE",), _PATH, None, "Private key of the certificate, in PEM and without a password."
 )

@@ -9,7 +9,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import free_port, joined
+from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.rates import Rates
@@ -21,10 +21,10 @@ from thumbq_server.access.keyring import Keyring
 from thumbq_server.engine.readiness import Readiness
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.parts import build, register
-from thumbq_server.rpc.credentials import server_credentials
 from thumbq_server.rpc.guard import Guard
 from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.limits import Limits
+from thumbq_server.rpc.ports import open_ports
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
@@ -83,11 +83,14 @@ async def serving(
         await parts.queue.versions()
         await parts.keyring.look()
         _refuse_strangers(settings, parts.keyring)
+        observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
         limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address, parts.keyring)
-        server = grpc.aio.server(options=options, interceptors=[Door(parts.keyring), Guard(observer), limits])
+        server = grpc.aio.server(
+            options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
+        )
         health = Health()
         names = register(parts, health, server)
 
@@ -99,7 +102,7 @@ async def serving(
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
-            port = _open_ports(server, settings, certificates)
+            port = open_ports(server, settings, certificates)
             await server.start()
             for name in ("", *names):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -108,19 +111,9 @@ async def serving(
             await parts.drain(server)
 
 
-def _open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
-    """Listen where the settings say. Return the port of the API."""
-    if settings.grpc_socket:
-        server.add_insecure_port(f"unix:{settings.grpc_socket}")
-    address = joined(settings.grpc_host, settings.grpc_port)
-    if certificates is None:
-        return server.add_insecure_port(address)
-    return server.add_secure_port(address, server_credentials(certificates))
-
-
 def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
     """Refuse to serve other machines before there is a key. Raises Unsuitable."""
-    if settings.needs_keys() and not keyring.exist:
+    if settings.needs_keys() and not keyring.exist and not settings.tls_client_roles:
         raise Unsuitable(
             f"refusing to listen on {settings.grpc_host or 'every address'} before there is an API key: make one with"
             " `thumbq keys create --role admin --name NAME` (while thumbq listens on 127.0.0.1, or with --database), or"

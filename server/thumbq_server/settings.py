@@ -122,8 +122,12 @@ class Settings(TlsSettings):
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
 
     def needs_keys(self) -> bool:
-        """Return whether other machines reach this server, on a network that is not trusted."""
-        return not self.insecure and not is_loopback(self.grpc_host)
+        """Return whether callers have to show who they are before there is any key.
+
+        So it is where other machines reach this server on a network that is not trusted, and where certificates have
+        roles.
+        """
+        return bool(self.tls_client_roles) or (not self.insecure and not is_loopback(self.grpc_host))
 
     def secret_of_gateways(self) -> str | None:
         """Return what gateways show instead of a key. Raises ValueError."""

@@ -10,7 +10,8 @@ from aiohttp import web
 from thumbq_gateway.access.callers import Callers
 from thumbq_gateway.http.errors import Refusal
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, presented_key
-from thumbq_runtime.access.roles import EVERYONE, Roles
+from thumbq_runtime.access.roles import EVERYONE, Role, Roles
+from thumbq_runtime.tls.roles import ClientRoles, name_in_request
 
 COOKIE = "thumbq_key"
 # The fingerprint of a request's key.
@@ -34,9 +35,17 @@ class Door:
     """The middleware, and the requests under way, which end with their key."""
 
     def __init__(
-        self, callers: Callers, roles: Mapping[RouteKey, Roles], otherwise: Mapping[RouteKey, Otherwise]
+        self,
+        callers: Callers,
+        roles: Mapping[RouteKey, Roles],
+        otherwise: Mapping[RouteKey, Otherwise],
+        client_roles: ClientRoles,
     ) -> None:
-        """`otherwise` asks a route of those in `roles` about a request without a key."""
+        """`otherwise` asks a route of those in `roles` about a request without a key.
+
+        `client_roles` are those of callers that show a certificate and no key.
+        """
+        self._client_roles = client_roles
         self._callers = callers
         self._roles = roles
         self._otherwise = otherwise
@@ -54,7 +63,7 @@ class Door:
         if roles == EVERYONE:
             return await handler(request)
         key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
-        if key is VOUCHED:  # by its job: no key can end this request
+        if key is VOUCHED:  # by its job or its certificate: no key can end this request
             return await handler(request)
         request[KEY] = key
         try:
@@ -70,6 +79,11 @@ class Door:
         """Return the key of a caller that may do this, or VOUCHED. Raises Refusal."""
         shown = presented_key(request.headers.get) or request.cookies.get(COOKIE)
         key = fingerprint_of(shown) if shown else None
+        if not shown and (by_certificate := self._role_by_certificate(request)):
+            if by_certificate not in roles:
+                message = f"A certificate of the role {by_certificate} may not do this."
+                raise Refusal(grpc.StatusCode.PERMISSION_DENIED, message)
+            return VOUCHED
         try:
             role = await self._callers.role_of(key)
         except grpc.aio.AioRpcError:
@@ -87,6 +101,11 @@ class Door:
         if role not in roles:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {role} may not do this.")
         return key
+
+    def _role_by_certificate(self, request: web.Request) -> Role | None:
+        if not self._client_roles.rows or request.transport is None:
+            return None
+        return self._client_roles.role_of(name_in_request(request.transport.get_extra_info("peercert")))
 
     @contextmanager
     def _serving(self, key: Fingerprint | None) -> Iterator[None]:

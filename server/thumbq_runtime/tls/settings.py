@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 from thumbq_runtime import settings as shared
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.tls.certificates import CertificateFiles, Certificates
+from thumbq_runtime.tls.roles import ClientRoles
 
 log = structlog.get_logger()
 
@@ -20,6 +21,7 @@ class TlsSettings(BaseSettings):
     tls_cert_file: Path | None = shared.TLS_CERT_FILE.field()
     tls_key_file: Path | None = shared.TLS_KEY_FILE.field()
     tls_client_ca_file: Path | None = shared.TLS_CLIENT_CA_FILE.field()
+    tls_client_roles: str = shared.TLS_CLIENT_ROLES.field()
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
@@ -27,7 +29,13 @@ class TlsSettings(BaseSettings):
             raise ValueError("THUMBQ_TLS_CERT_FILE and THUMBQ_TLS_KEY_FILE belong together: set both, or neither.")
         if self.tls_client_ca_file and not self.tls_cert_file:
             raise ValueError("THUMBQ_TLS_CLIENT_CA_FILE needs THUMBQ_TLS_CERT_FILE and THUMBQ_TLS_KEY_FILE as well.")
+        if self.client_roles().rows and not self.tls_client_ca_file:
+            raise ValueError("THUMBQ_TLS_CLIENT_ROLES needs THUMBQ_TLS_CLIENT_CA_FILE as well.")
         return self
+
+    def client_roles(self) -> ClientRoles:
+        """Return the roles of clients by their certificates. Raises ValueError."""
+        return ClientRoles.parsed(self.tls_client_roles)
 
     def certificates(self) -> Certificates | None:
         """Return the certificate to show, or None without TLS. Raises InvalidCertificate."""

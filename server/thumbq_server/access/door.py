@@ -9,6 +9,7 @@ import grpc
 
 from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.access.roles import EVERYONE, KEEPERS, Roles, roles_of_method
+from thumbq_runtime.tls.roles import ClientRoles, name_in_call
 from thumbq_server.access.keyring import NOBODY, Caller, Keyring
 from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
 
@@ -30,8 +31,10 @@ class Refused(Exception):
 class Door(grpc.aio.ServerInterceptor):
     """Admits callers, and ends their calls when their key ends."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, client_roles: ClientRoles) -> None:
+        """`client_roles` are those of callers that show a certificate and no key."""
         self._keyring = keyring
+        self._client_roles = client_roles
         self._calls = OpenCalls(keyring.still_admits)
         self._guarded: dict[str, Handler] = {}
         keyring.on_change = self._calls.look
@@ -85,14 +88,25 @@ class Door(grpc.aio.ServerInterceptor):
         keyring = self._keyring
         headers = dict(context.invocation_metadata() or ())
         key = presented_key(headers.get)
-        caller = keyring.caller_with(key) if key else None
+        caller = keyring.caller_with(key) if key else self._caller_by_certificate(context)
         if not keyring.needed:
             return caller or NOBODY
         if caller is None:
             _refuse(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY if key else NO_KEY)
         if caller.role not in roles:
-            _refuse(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {caller.role} may not do this.")
+            _refuse(grpc.StatusCode.PERMISSION_DENIED, f"A {_proof(caller)} of the role {caller.role} may not do this.")
         return caller
+
+    def _caller_by_certificate(self, context: Any) -> Caller | None:
+        if not self._client_roles.rows:
+            return None
+        name = name_in_call(context.auth_context())
+        role = self._client_roles.role_of(name)
+        return Caller(role, certificate=name) if name and role else None
+
+
+def _proof(caller: Caller) -> str:
+    return "certificate" if caller.certificate else "key"
 
 
 def _refuse(code: grpc.StatusCode, details: str) -> NoReturn:

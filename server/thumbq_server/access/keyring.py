@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple, NoReturn
 
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, is_prefix, make_key
-from thumbq_runtime.access.roles import Role
+from thumbq_runtime.access.roles import READERS, Role
 from thumbq_server.domain.keys import MOST_KEYS, KeyRecord, NoSuchKey, check_key_life, check_key_name
 from thumbq_server.domain.refusals import WrongState
 from thumbq_server.engine.outage import Outage, Unavailable
@@ -21,10 +21,14 @@ _LOOK_SECONDS = 1.0
 
 
 class Caller(NamedTuple):
-    """Who calls. `prefix` names its key, and is empty for a gateway and for callers without a key."""
+    """Who calls. `prefix` names its key, and is empty for a gateway and for callers without a key.
+
+    `certificate` is the name in the certificate of a caller that has shown no key.
+    """
 
     role: Role
     prefix: str = ""
+    certificate: str = ""
 
 
 NOBODY = Caller(Role.NOBODY)
@@ -88,6 +92,13 @@ class Keyring:
         role = fingerprint and self.role_of(fingerprint)
         return Caller(role, fingerprint.prefix) if fingerprint and role else None
 
+    def may_read(self, key: str | None) -> bool:
+        """Return whether a caller that shows this key, or none, may read. Other threads may ask."""
+        if not self.needed:
+            return True
+        caller = self.caller_with(key) if key else None
+        return caller is not None and caller.role in READERS
+
     def role_of(self, fingerprint: Fingerprint) -> Role | None:
         """Return the role of a key, or None for one that is not valid, and note that it is used."""
         record = self._valid.get(fingerprint.prefix)
@@ -101,7 +112,7 @@ class Keyring:
         if caller.prefix:
             record = self._valid.get(caller.prefix)
             return record is not None and not _has_expired(record)
-        return caller is GATEWAY or not self.needed
+        return caller is GATEWAY or bool(caller.certificate) or not self.needed
 
     async def create(self, role: Role, name: str, life: timedelta | None) -> tuple[KeyRecord, str]:
         """Make a key. Return it as the database knows it, and its text. Raises Refused."""

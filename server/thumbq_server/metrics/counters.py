@@ -2,12 +2,14 @@
 
 import platform
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
+from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.addresses import bare
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.tls.certificates import Certificates
@@ -25,6 +27,8 @@ class Counters(Observer):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._show = make_wsgi_app(self.registry)
+        self._admits: Callable[[str | None], bool] = lambda _key: False
         self._describe_queue()
         self._describe_work()
         self._describe_server()
@@ -36,8 +40,20 @@ class Counters(Observer):
         A thread of its own does so, which answers while the event loop is busy.
         """
         address = bare(host) or "0.0.0.0"  # noqa: S104 - as for gRPC
-        with listening(address, port, make_wsgi_app(self.registry), certificates) as chosen:
+        with listening(address, port, self._door, certificates) as chosen:
             yield chosen
+
+    def admit_only(self, admits: Callable[[str | None], bool]) -> None:
+        """Show the metrics to callers whose key, or None, is admitted. Before that they are shown to none."""
+        self._admits = admits
+
+    def _door(self, request: dict[str, Any], begin: Callable[..., Any]) -> Iterable[bytes]:
+        key = presented_key(lambda name: request.get(f"HTTP_{name.upper().replace('-', '_')}"))
+        if self._admits(key):
+            shown: Iterable[bytes] = self._show(request, begin)
+            return shown
+        begin("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
+        return [b"This needs an API key.\n"]
 
     def called(self, rpc: str, status: str, seconds: float) -> None:
         """Count a unary call."""

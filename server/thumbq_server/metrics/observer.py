@@ -1,6 +1,6 @@
 """What the parts of a server report as they work. This one forgets it: a server without metrics pays for none."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from thumbq_runtime.limits.rates import Kind
 from thumbq_server.domain.job import Verdict
@@ -9,6 +9,9 @@ from thumbq_server.domain.operations import Condition, Depth, Durations
 
 class Observer:
     """Takes reports. `metrics.counters` counts them."""
+
+    def admit_only(self, admits: Callable[[str | None], bool]) -> None:
+        """Show the metrics to callers whose key, or None, is admitted. Before that they are shown to none."""
 
     def called(self, rpc: str, status: str, seconds: float) -> None:
         """Note a unary call that ended."""

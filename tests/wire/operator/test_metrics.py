@@ -1,6 +1,7 @@
 """What a server tells Prometheus."""
 
 import asyncio
+import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from tests.support.keys import make_key
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.operator.test_admin import dequeue, enqueue
@@ -32,12 +34,13 @@ async def measured_server(database_url: str):
         async with running_server(database_url, metrics_port=0) as address:
             (port,) = (line["port"] for line in logs if line["event"] == "metrics.ready")
 
-            def read() -> str:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            def read(headers: dict[str, str]) -> str:
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+                with urllib.request.urlopen(request, timeout=30) as answer:
                     return str(answer.read(), "utf-8")
 
-            async def scrape() -> Scraped:
-                families = text_string_to_metric_families(await asyncio.to_thread(read))
+            async def scrape(**headers: str) -> Scraped:
+                families = text_string_to_metric_families(await asyncio.to_thread(read, headers))
                 samples = (sample for family in families for sample in family.samples)
                 return Scraped({(one.name, frozenset(one.labels.items())): one.value for one in samples})
 
@@ -105,3 +108,14 @@ async def test_streams_are_counted_while_they_are_open_and_a_pause_is_shown(data
 
 def test_without_a_port_there_are_no_metrics():
     assert Settings(database_url="postgresql://host/name").metrics_port is None
+
+
+async def test_metrics_are_shown_to_keys_once_there_are_keys(database_url):
+    async with measured_server(database_url) as (channel, scrape):
+        assert await scrape()
+        key = await make_key(channel, "admin")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            await scrape()
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            await scrape(Authorization=f"Bearer {key[:-1]}")
+        assert await scrape(Authorization=f"Bearer {key}")

@@ -23,7 +23,8 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
                 os.environ[setting.variable] = str(path)
         command(**given)
 
-    signature = inspect.signature(command)
+    # typer does not evaluate annotations of a signature that is set
+    signature = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter(
             name,

@@ -1,8 +1,20 @@
-"""How the gRPC port proves who it is, and who its clients are."""
+"""The ports of the gRPC API, and how they prove who they are."""
 
 import grpc
 
+from thumbq_runtime.addresses import joined
 from thumbq_runtime.tls.certificates import Certificate, Certificates
+from thumbq_server.settings import Settings
+
+
+def open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
+    """Listen where the settings say. Return the port of the API."""
+    if settings.grpc_socket:
+        server.add_insecure_port(f"unix:{settings.grpc_socket}")
+    address = joined(settings.grpc_host, settings.grpc_port)
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(certificates))
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
