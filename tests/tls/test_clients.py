@@ -67,6 +67,19 @@ def read_blocking(server: str, job_id: int) -> None:
         assert client.job(job_id).status == "Completed"
 
 
+async def test_files_may_be_given_in_the_program(server, as_client, monkeypatch):
+    for name in ("CA", "CERT", "KEY"):
+        monkeypatch.delenv(f"THUMBQ_{name}")
+    async with Client(server, tls=as_client) as client, Subscriber(server, tls=as_client) as subscriber:
+        job_id = (await client.enqueue(model_id=7, model_hash=HASH)).job_id
+        async with Worker(server, tls=as_client) as worker, asyncio.TaskGroup() as group:
+            group.create_task(worker.run(picture, handle_signals=False))
+            assert isinstance(await anext(aiter(subscriber)), Notification)
+            async with Producer(server, tls=as_client) as producer:
+                assert (await producer.get(job_id, wait=60)).status == JobStatus.JOB_STATUS_COMPLETED
+            worker.stop()
+
+
 async def test_commands_take_the_files_as_options(server, as_client, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     for name in ("CA", "CERT", "KEY"):
