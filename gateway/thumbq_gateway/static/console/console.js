@@ -6,6 +6,7 @@ import { refreshFailures } from "./failures.js";
 import { connectJob, refreshJob } from "./job.js";
 import { connectJobs } from "./jobs.js";
 import { connectQueue, refreshQueue, showSnapshot } from "./queue.js";
+import { signedIn } from "./sign_in.js";
 import { refreshWorkers } from "./workers.js";
 
 const soon = 1_000; // milliseconds after a change, so that a burst of changes costs one look
@@ -52,10 +53,12 @@ async function look() {
   isLooking = false;
   // Without a server there is nothing to say beyond the state of the connection.
   const refused = results.find(({ reason }) => reason?.status >= 400 && reason.status < 500);
-  if (refused) complain(refused.reason);
+  if (refused?.reason.status === 401) location.reload(); // the key has ended
+  else if (refused) complain(refused.reason);
   lookIn(hasNews ? soon : often);
 }
 
+await signedIn();
 connectQueue(attempt);
 connectJobs(attempt);
 connectJob(attempt);

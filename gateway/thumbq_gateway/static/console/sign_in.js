@@ -1,0 +1,53 @@
+// Signing in: the gateway keeps the API key in a cookie that no script reads.
+
+import { get, post } from "./api.js";
+import { byId, setText } from "./dom.js";
+
+const dialog = byId("sign-in");
+const key = byId("sign-in-key");
+const refused = byId("sign-in-refused");
+const noted = "thumbq-signed-in"; // tells later visits that there is a cookie to forget
+
+/** Return once the gateway answers this page, if need be after its reader has signed in. */
+export async function signedIn() {
+  connectSignOut();
+  try {
+    await get("admin/stats");
+  } catch (error) {
+    // Anything but a missing key is told by the console itself.
+    if (error.status === 401) await ask();
+  }
+}
+
+function ask() {
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.showModal();
+  return new Promise((resolve) => {
+    byId("sign-in-form").addEventListener("submit", async (event) => {
+      event.preventDefault();
+      refused.hidden = true;
+      try {
+        await post("session", { apiKey: key.value.trim() });
+      } catch (error) {
+        setText(refused, error.message);
+        refused.hidden = false;
+        return;
+      }
+      key.value = "";
+      localStorage.setItem(noted, "yes");
+      byId("sign-out").hidden = false;
+      dialog.close();
+      resolve();
+    });
+  });
+}
+
+function connectSignOut() {
+  const button = byId("sign-out");
+  button.hidden = localStorage.getItem(noted) === null;
+  button.addEventListener("click", async () => {
+    await fetch("/api/session", { method: "DELETE" });
+    localStorage.removeItem(noted);
+    location.reload();
+  });
+}

@@ -1,0 +1,82 @@
+"""Signing in to the console of a queue that has API keys, in a real browser."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, expect
+
+from tests.browser.test_console import Console
+from tests.gateway.access.test_keys import Guarded, guarded
+from tests.support.keys import revoke
+
+
+@dataclass
+class Desk:
+    """An operator before the console, who has not signed in yet."""
+
+    console: Console
+    context: BrowserContext
+    queue: Guarded
+
+    async def sign_in(self, key: str) -> None:
+        await self.console.page.get_by_label("API key").fill(key)
+        await self.console.button("Sign in").click()
+
+    async def is_asked(self) -> None:
+        await expect(self.console.page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+
+@pytest.fixture
+async def desk(browser: Browser, database_url: str) -> AsyncIterator[Desk]:
+    async with guarded(database_url) as queue, await browser.new_context() as context:
+        console = Console(await context.new_page(), str(queue.http._base_url) + "/")
+        await console.page.goto(f"{console.url}console")
+        yield Desk(console, context, queue)
+        # the browser reports each 401 as an error, and nothing else went wrong
+        console.forgive_outage()
+        assert console.complaints == []
+
+
+async def test_a_key_is_asked_for_and_kept_from_scripts(desk: Desk) -> None:
+    console = desk.console
+    await desk.is_asked()
+    assert await console.violations() == []
+    await desk.sign_in("tq_00000000_" + "x" * 43)
+    await expect(console.page.get_by_role("alert").filter(has_text="not valid")).to_be_visible()
+    await desk.sign_in(desk.queue.keys["admin"])
+    await console.expect_connection("Live")
+    await expect(console.figure("pending")).to_have_text("0")
+    (cookie,) = await desk.context.cookies()
+    assert cookie["value"] == desk.queue.keys["admin"]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert await console.page.evaluate("() => document.cookie + JSON.stringify(localStorage)") == (
+        '{"thumbq-signed-in":"yes"}'
+    )
+    await console.open()  # a later visit needs no key
+    await console.button("Pause the queue").click()
+    await console.answer("Pause", "a test")
+    await expect(console.page.locator("#paused")).to_be_visible()
+
+
+async def test_a_viewer_is_told_what_it_may_not_do(desk: Desk) -> None:
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await desk.console.expect_connection("Live")
+    await desk.console.button("Pause the queue").click()
+    await desk.console.answer("Pause", "a test")
+    await expect(desk.console.page.locator("#trouble")).to_contain_text("viewer may not do this")
+
+
+async def test_after_signing_out_the_key_is_asked_for_again(desk: Desk) -> None:
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await desk.console.expect_connection("Live")
+    await desk.console.button("Sign out").click()
+    await desk.is_asked()
+    assert await desk.context.cookies() == []
+
+
+async def test_the_console_of_a_revoked_key_asks_for_another(desk: Desk) -> None:
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await desk.console.expect_connection("Live")
+    await revoke(desk.queue.admins, desk.queue.keys["viewer"])
+    await desk.is_asked()
