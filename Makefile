@@ -92,6 +92,10 @@ bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs
 bench-smoke: $(VENV)/installed-dev  ## Compare a job's commits, statements, rows and WAL with the expected ones
 	$(VENV)/bin/python -m bench smoke $(ARGS)
 
+.PHONY: flood
+flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the callers of another (4 minutes)
+	$(VENV)/bin/python -m bench.flood $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.running import processes
 from bench.running.processes import Failed, Process
 
-_START_LIMIT = 30.0  # seconds
+_START_LIMIT = 120.0  # seconds
 _PYTHON = [sys.executable, "-P", "-m"]
 
 

@@ -14,7 +14,7 @@ from thumbq.keyed_channel import KeyedChannel
 from thumbq.tls import channel_to
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.access.callers import Callers
-from thumbq_gateway.access.door import Door, note_begin
+from thumbq_gateway.access.door import KEY, Door, note_begin
 from thumbq_gateway.access.session import Session
 from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.access.unkeyed import JobsInWork
@@ -103,7 +103,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
-    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies)
+    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies, _key_of)
     callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
@@ -143,6 +143,11 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         forwarder=forwarder,
         hubs=hubs,
     )
+
+
+def _key_of(request: web.Request) -> str:
+    key = request.get(KEY)
+    return key.prefix if key else ""
 
 
 def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web.Application:

@@ -87,7 +87,7 @@ async def serving(
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
-        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address)
+        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address, parts.keyring)
         server = grpc.aio.server(
             options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
         )

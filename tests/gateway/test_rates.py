@@ -3,10 +3,13 @@
 import re
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Answer, Client, digest
+from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key
+from tests.support.server import running_server
 
 DEQUEUE = "/api/thumbnail-jobs/dequeue"
 # One call, and the next after a quarter of an hour.
@@ -101,3 +104,17 @@ async def test_refusals_are_counted_and_logged_once(polls: Client, capfd: pytest
     assert re.search(r'^thumbq_gateway_refused_total\{kind="reads"\} 0.0$', metrics, re.MULTILINE)
     out, err = capfd.readouterr()
     assert (out + err).count("call.refused") == 1
+
+
+async def test_every_key_has_a_rate_of_polls_of_its_own(database_url: str) -> None:
+    async with running_server(database_url, gateway_secret=GATEWAY_SECRET) as server:
+        async with grpc.aio.insecure_channel(server) as strangers:
+            admin = await make_key(strangers, "admin")
+        async with keyed(server, admin) as admins:
+            keys = [await make_key(admins, "worker") for _ in range(2)]
+        async with running_gateway(server, gateway_secret=GATEWAY_SECRET, rate_of_polls=SELDOM) as http:
+            client = Client(http)
+            for key in keys:
+                body = {"workerId": "worker-001"}
+                assert (await client.post(DEQUEUE, body, headers=bearer(key))).status == 204
+                expect_refusal(await client.post(DEQUEUE, body, headers=bearer(key)))

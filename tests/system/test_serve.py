@@ -239,7 +239,7 @@ def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) ->
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("", "PG_VERSION is empty or damaged"), ("99\n", "was made by PostgreSQL 99, which is not installed here.")],
+    [("", "PG_VERSION is empty or damaged"), ("99\n", "was made by PostgreSQL 99, which is not installed here")],
 )
 def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(folder: Path, content: str, sentence: str) -> None:
     (folder / "postgres").mkdir(parents=True)

@@ -31,6 +31,7 @@ export interface Job {
   attemptCount: number;
   createdAt: Timestamp;
   updatedAt: Timestamp;
+  /** The kind of the job: "Model" unless the producer named another. */
   assetType: string;
   /** 0 to 9, higher first. */
   priority: number;
@@ -47,6 +48,8 @@ export interface Job {
   finishedAt?: Timestamp;
   /** The version of the model, when its producer named one. */
   modelVersionId?: number;
+  /** What the producer wants the worker to know. */
+  options?: Record<string, unknown>;
 }
 
 /** The present thumbnail of a model. */
@@ -135,6 +138,12 @@ export interface NewJob {
   delay?: Seconds;
   /** The version of the model whose file this is. A version has a thumbnail of its own. */
   modelVersionId?: number;
+  /** The kind of the job, for workers that name it; "Model" unless given. */
+  assetType?: string;
+  /** A JSON object of up to 4 KiB for the worker. */
+  options?: Record<string, unknown>;
+  /** A job that exists with other options starts again. */
+  optionsMatter?: boolean;
 }
 
 export interface Enqueued {
@@ -147,6 +156,8 @@ export interface Claim {
   workerId: string;
   /** Seconds to wait for a job: 0 (default) to 30. */
   wait?: Seconds;
+  /** The kinds of jobs that the worker takes; "Model" alone unless given. */
+  assetTypes?: readonly string[];
 }
 
 export interface BatchClaim extends Claim {

@@ -57,6 +57,10 @@ class Refusal(Exception):
         self.message = message
         self.http_status = http_status or HTTP_STATUS[code]
 
+    def __copy__(self) -> "Refusal":
+        """Return one for another caller. Exceptions copy themselves from their text alone."""
+        return Refusal(self.code, self.message, self.http_status, self.retry_after)
+
 
 def refused_by_server(error: grpc.RpcError) -> Refusal:
     """Return the server's error as a refusal, without details that are meant for the operator."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 _MOST = 8 << 20  # bytes of an unread body that are received, so that a client that sends first reads its answer later
 _PATIENCE = 5.0  # seconds
+_PAUSE = 0.002  # seconds between pieces, so that a sender as fast as this machine leaves time for others
 
 
 @web.middleware
@@ -37,3 +38,4 @@ async def _receive_rest(request: web.Request) -> None:
         async with asyncio.timeout(_PATIENCE):
             while received < _MOST and not request.content.at_eof():
                 received += len(await request.content.readany())
+                await asyncio.sleep(_PAUSE)

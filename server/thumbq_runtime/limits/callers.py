@@ -34,8 +34,8 @@ def is_within(address: str, networks: tuple[Network, ...]) -> bool:
 def behind_proxies(peer: str, forwarded: Iterable[str], proxies: tuple[Network, ...]) -> str:
     """Return the address of the caller. `forwarded` are the values of X-Forwarded-For.
 
-    Each proxy appends the address that it was called from. So the list is read from its end, for as long as the one
-    who wrote an entry is a proxy that we trust; what stands before that may be invented.
+    Each proxy appends the address that it was called from. So the list is read from its end, as long as a proxy that
+    we trust wrote the entry. The caller may have invented the entries before.
     """
     if not proxies or not is_within(peer, proxies):
         return peer

@@ -5,14 +5,14 @@ from thumbq_runtime.limits.rates import Kind
 # Counted when they are answered without a job, for the worker and for its address.
 POLLS = frozenset({"DequeueJob", "DequeueJobs"})
 ENQUEUES = frozenset({"EnqueueJob", "EnqueueJobs", "PublishTestNotification"})
-# Never refused: work that is done would be lost, and who reports has claimed before.
+# Never refused: the work would be lost, and only a worker that has claimed a job reports.
 REPORTS = frozenset(
     {"CompleteJob", "FailJob", "ReportResults", "ExtendLease", "ReleaseJob", "LogJobEvent", "KeepWorkers"}
 )
 
 
 def kind_of(rpc: str) -> Kind | None:
-    """Return as what a call of this RPC counts; None: as nothing. What is not named above is a read."""
+    """Return as what a call of this RPC counts; None: as nothing. Every RPC without a name above is a read."""
     if rpc in POLLS:
         return Kind.POLLS
     if rpc in ENQUEUES:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Kind(StrEnum):
-    """What is counted apart."""
+    """Each kind has buckets of its own."""
 
     WORKER_POLLS = "worker_polls"
     POLLS = "polls"
@@ -33,10 +34,10 @@ class Kind(StrEnum):
 
 _SENTENCES = {
     Kind.WORKER_POLLS: "This worker asks too often while no job is due.",
-    Kind.POLLS: "Workers of this address ask too often while no job is due.",
-    Kind.ENQUEUES: "This address enqueues too often.",
-    Kind.READS: "This address reads too often.",
-    Kind.STREAMS: "This address has as many streams as it may have.",
+    Kind.POLLS: "Workers of this key or address ask too often while no job is due.",
+    Kind.ENQUEUES: "This caller enqueues too often.",
+    Kind.READS: "This caller reads too often.",
+    Kind.STREAMS: "This caller has as many streams as it may have.",
 }
 
 
@@ -71,7 +72,8 @@ class Rates:
             if early > 0:
                 self._held += 1
                 try:
-                    await asyncio.sleep(min(early, _LEAST_PAUSE))
+                    # Not to the moment: those who were refused together would come back together.
+                    await asyncio.sleep(min(early, _LEAST_PAUSE) * random.uniform(0.5, 1.0))
                 finally:
                     self._held -= 1
                 refusal = self._take(counted)
@@ -80,6 +82,11 @@ class Rates:
             self._remember((refusal.kind, caller), refusal.retry_after)
             self.note(refusal.kind, caller)
             raise refusal
+
+    async def pace(self, kind: Kind, caller: str) -> None:
+        """Take a token as soon as there is one: for what can wait without a refusal."""
+        while missing := self._buckets[kind].take(caller):  # noqa: ASYNC110 - a bucket fills by itself
+            await asyncio.sleep(min(missing, _LEAST_PAUSE))
 
     def give_back(self, *counted: tuple[Kind, str]) -> None:
         """Return the tokens of a call that costs none after all."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from thumbq_server.domain.job import ClaimedJob, Token
@@ -130,6 +130,8 @@ class Dispatcher:
         while True:
             claimants = self._take_turn()
             self._claiming = bool(claimants)
+            # More claimants than one claim is for: what it does not find, there is not for them either.
+            others = self._credits.waiting() if len(claimants) == CLAIM_LIMIT else ()
             in_flight = asyncio.create_task(self._claim(claimants)) if claimants else None
             if in_flight is not None:
                 await asyncio.sleep(0)  # sends the next claim before messages are built for the last one
@@ -139,6 +141,8 @@ class Dispatcher:
             if in_flight is not None:
                 jobs = await in_flight
                 to_hand_out = (claimants, jobs) if jobs is not None else None
+                if jobs is not None and len(jobs) < len(claimants):
+                    _found_nothing(others)
             elif self._ending:
                 return
             elif not (self._may_have_jobs and self._credits) or self._paused:
@@ -202,6 +206,12 @@ class Dispatcher:
             for claimant in dict.fromkeys(claimants):
                 if not claimant.gone:
                     claimant.unavailable(_going_away())
+
+
+def _found_nothing(claimants: Iterable[Claimant]) -> None:
+    for claimant in claimants:
+        if not claimant.gone:
+            claimant.deliver([])
 
 
 def _going_away() -> Unavailable:

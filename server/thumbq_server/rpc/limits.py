@@ -9,9 +9,11 @@ from urllib.parse import unquote
 
 import grpc
 
+from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.limits.callers import Network, is_within, site_of
 from thumbq_runtime.limits.calls import POLLS, kind_of
 from thumbq_runtime.limits.rates import Kind, Rates, TooOften
+from thumbq_server.access.keyring import GATEWAY, Keyring
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # health checks and reflection are not counted
@@ -20,13 +22,14 @@ _STREAMS_AGAIN = 5.0  # seconds until one of an address's streams may have ended
 
 
 class Limits(grpc.aio.ServerInterceptor):
-    """Counts calls by the caller's address, and polls by the worker too.
+    """Counts calls by the caller's key, or else by its address, and polls by the worker too.
 
     Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
     """
 
-    def __init__(self, rates: Rates, gateways: tuple[Network, ...], most_streams: int) -> None:
+    def __init__(self, rates: Rates, gateways: tuple[Network, ...], most_streams: int, keyring: Keyring) -> None:
         self._rates = rates
+        self._keyring = keyring
         self._gateways = gateways
         self._most_streams = most_streams
         self._streams: Counter[str] = Counter()
@@ -47,7 +50,7 @@ class Limits(grpc.aio.ServerInterceptor):
         if inspect.isasyncgenfunction(serve):
             counted = self._generator(serve)
         elif handler.request_streaming or handler.response_streaming:
-            counted = self._stream(serve)
+            counted = self._stream(method.rpartition("/")[2], serve)
         else:
             counted = self._call(method.rpartition("/")[2], serve)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
@@ -102,15 +105,23 @@ class Limits(grpc.aio.ServerInterceptor):
 
         return together
 
-    def _stream(self, serve: Any) -> Any:
+    def _stream(self, rpc: str, serve: Any) -> Any:
         async def stream(requests: Any, context: Any) -> Any:
             caller = self._caller(context)
             if caller:
                 await self._rates.admit((Kind.READS, caller))
+                if rpc == "EnqueueStream":
+                    requests = self._at_its_rate(requests, caller)
             with self._counted(caller):
                 return await serve(requests, context)
 
         return stream
+
+    async def _at_its_rate(self, requests: AsyncIterator[Any], caller: str) -> AsyncIterator[Any]:
+        """Yield requests no faster than the caller may enqueue: it waits until they are read."""
+        async for request in requests:
+            await self._rates.pace(Kind.ENQUEUES, caller)
+            yield request
 
     def _generator(self, serve: Any) -> Any:
         async def generator(request: Any, context: Any) -> AsyncIterator[Any]:
@@ -146,7 +157,13 @@ class Limits(grpc.aio.ServerInterceptor):
         if family == "unix":
             return ""
         address = unquote(rest.rpartition(":")[0])
-        return "" if is_within(address, self._gateways) else site_of(address)
+        if is_within(address, self._gateways):
+            return ""
+        key = presented_key(dict(context.invocation_metadata() or ()).get)
+        caller = self._keyring.caller_with(key) if key else None
+        if caller == GATEWAY:
+            return ""
+        return f"key {caller.prefix}" if caller else site_of(address)
 
 
 def _word(is_stream: bool) -> str:

@@ -179,3 +179,16 @@ async def test_when_the_server_goes_away_every_waiting_call_is_refused_at_once(q
     for late in (in_flight, queue.dequeue("js-3", 1, wait=0)):
         with pytest.raises(Unavailable):
             await asyncio.wait_for(late, 30)
+
+
+async def test_calls_that_wait_keep_no_other_call_from_its_answer(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dispatcher_module, "CLAIM_LIMIT", 3)
+    polls = [asyncio.create_task(queue.dequeue(f"js-{n}", 1, wait=600)) for n in range(10)]
+    await until(lambda: len(queue.dispatcher._credits) == 10)
+    assert await asyncio.wait_for(queue.dequeue("js-in-a-hurry", 1, wait=0), 30) == []
+    (answer,) = await queue.enqueue([new_job(7)])
+    await until(lambda: any(poll.done() for poll in polls))
+    assert [ids_of(poll.result()) for poll in polls if poll.done()] == [[answer.job_id]]
+    for poll in polls:
+        poll.cancel()
+    await asyncio.wait(polls)

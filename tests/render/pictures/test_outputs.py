@@ -1,14 +1,12 @@
-"""The settings of pictures: names of files, refusals, metrics, and how pixels are read."""
+"""The settings of pictures: names of files, refusals, and how pixels are read."""
 
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 from typer.testing import CliRunner
 
 from thumbq.cli import app
-from thumbq.render.jobs.metrics import RenderMetrics
 from thumbq.render.outputs import DEFAULT, Outputs, parse_up
 from thumbq.render.system_libraries import advice, missing_libraries
 
@@ -46,17 +44,6 @@ def test_settings_that_cannot_be_met_are_refused_with_a_sentence(arguments: list
     ended = CliRunner().invoke(app, ["worker", "--models=.", "--thumbnail-root=.", *arguments])
     assert ended.exit_code == 1
     assert sentence in " ".join(ended.output.split())
-
-
-def test_metrics_tell_prometheus_how_long_the_stages_take():
-    metrics = RenderMetrics()
-    port = metrics.serve(0)
-    metrics.rendered({"load": 0.02, "draw": 0.4})
-    metrics.failed()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = answer.read().decode()
-    assert 'thumbq_render_models_total{outcome="failed"} 1.0' in text
-    assert 'thumbq_render_stage_seconds_sum{stage="draw"} 0.4' in text
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from tests.support.keys import GATEWAY_SECRET, keyed, make_key
 from tests.support.server import running_server
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -104,3 +105,20 @@ async def test_a_gateway_is_not_counted(channel: grpc.aio.Channel) -> None:
     queue = QueueServiceStub(channel)
     for _ in range(20):
         await queue.ListJobs(ListJobsRequest())
+
+
+async def test_every_key_has_a_rate_of_its_own_and_a_gateway_has_none(database_url: str) -> None:
+    poll = DequeueJobRequest(worker_id="worker-001")
+    settings = COUNTED | {"rate_of_polls": SELDOM, "gateway_secret": GATEWAY_SECRET}
+    async with running_server(database_url, **settings) as server:
+        async with grpc.aio.insecure_channel(server) as strangers:
+            admin = await make_key(strangers, "admin")
+        async with keyed(server, admin) as admins:
+            keys = [await make_key(admins, "worker") for _ in range(2)]
+        for key in keys:
+            async with keyed(server, key) as workers:
+                await QueueServiceStub(workers).DequeueJob(poll)
+                assert await seconds_told(QueueServiceStub(workers).DequeueJob(poll))
+        async with keyed(server, GATEWAY_SECRET) as gateway:
+            for _ in range(5):
+                await QueueServiceStub(gateway).DequeueJob(poll)

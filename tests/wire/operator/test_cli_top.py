@@ -122,5 +122,6 @@ async def test_a_server_that_is_not_there_is_a_sentence():
 
 
 def rows(shown: str) -> list[str]:
-    """The lines of what was shown, without the codes for the terminal."""
-    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    """The lines of what was shown, without the codes for the terminal. One of them leads to the first line."""
+    lines = re.sub(r"\x1b\[[0-9;]*H", "\n", shown)
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", lines))

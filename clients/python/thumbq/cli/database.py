@@ -1,17 +1,24 @@
 """`thumbq db`: the tables of the database, looked at and renewed by the server's own code."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from thumbq.cli.as_json import JSON_HELP
+from thumbq.cli.errors import fail
+from thumbq.cli.options import DataDir
 from thumbq.cli.serve import SERVER_MODULES, become, require
+from thumbq_runtime import settings
 
 app = typer.Typer(
-    help="Look at the tables in the PostgreSQL that DATABASE_URL names, and bring them to this version.",
+    help="Look at the tables in the PostgreSQL that DATABASE_URL names, and bring them to this version; dump and"
+    " restore the one that `thumbq serve` brings.",
     no_args_is_help=True,
 )
 _COMMAND = "thumbq_server.database_command"
+_BACKUP = "thumbq_launcher.backup"
 
 
 @app.command()
@@ -32,3 +39,34 @@ def upgrade() -> None:
     """
     require(SERVER_MODULES)
     become(_COMMAND, {}, "upgrade")
+
+
+@app.command()
+def dump(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="New file, in pg_dump's own format.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write the database of a data folder into a file. `thumbq serve` may run meanwhile.
+
+    Example: thumbq db dump thumbq.dump --data-dir thumbq-data
+    """
+    _only_embedded("pg_dump --format=custom")
+    become(_BACKUP, {settings.DATA_DIR: data_dir}, "dump", str(file.absolute()))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `thumbq db dump` has written.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Make the database of a new data folder from a file, in the PostgreSQL that is installed now.
+
+    Example: thumbq db restore thumbq.dump --data-dir new-data
+    """
+    _only_embedded("pg_restore")
+    become(_BACKUP, {settings.DATA_DIR: data_dir}, "restore", str(file.absolute()))
+
+
+def _only_embedded(program: str) -> None:
+    if settings.DATABASE_URL.read(os.environ) or settings.DATABASE_URL_FILE.read(os.environ):
+        fail(f"DATABASE_URL names a PostgreSQL of your own: use its {program}, as docs/operations.md shows.")

@@ -1,4 +1,4 @@
-"""`thumbq enqueue --from FILE`: puts the jobs of a list into the queue, and goes on where it was interrupted."""
+"""`thumbq enqueue --from FILE`: puts the jobs of a list into the queue, and continues after an interruption."""
 
 import json
 import sys

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from rich.table import Table
 
 from thumbq.cli.as_json import JSON_HELP, print_json
+from thumbq.cli.client_command import client_command
 from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import format_duration, format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
@@ -26,6 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command()
+@client_command
 def create(
     role: Annotated[RoleName, typer.Option(help="What the owner may do: docs/security.md has the table.")],
     name: Annotated[str, typer.Option(help="Whose key it is, or what for.")],
@@ -50,6 +52,7 @@ def create(
 
 
 @app.command("list")
+@client_command
 def list_keys(
     json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     server: Server = LOCAL,
@@ -62,6 +65,7 @@ def list_keys(
 
 
 @app.command()
+@client_command
 def revoke(
     prefix: Annotated[str, typer.Argument(help="The prefix of the key, as `thumbq keys list` shows it.")],
     server: Server = LOCAL,

@@ -53,7 +53,7 @@ def line(seen: Seen) -> str:
 
 
 def screen(seen: Seen, height: int) -> RenderableType:
-    """Return a look as a screen of so many lines."""
+    """Return a look as a screen with `height` lines."""
     stats = seen.stats or GetStatsResponse()
     room = max(height - _FIXED_LINES, 2)
     for_failures = min(len(seen.dead_letters), max(room // 3, 1))

@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 START_SECONDS = 60.0
 FAREWELL = 5.0
+Reason = Literal["file", "source", "time", "memory", "crash", "storage"]
 _MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = os.cpu_count() or 1
@@ -33,11 +34,15 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class RenderFailed(Exception):
-    """Says in one sentence why there is no picture, and whether trying again may help."""
+    """Says in one sentence why there is no picture, and whether trying again may help.
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    `reason` is the word for it in the metrics: the file is at fault, or its source could not give it, or a limit.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, reason: Reason | None = None) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.reason: Reason = reason or ("source" if retryable else "file")
 
 
 class Crashed(RenderFailed):
@@ -115,7 +120,7 @@ class Child:
         try:
             return await self._start()
         except Crashed as failure:
-            raise RenderFailed(str(failure), retryable=True) from failure
+            raise RenderFailed(str(failure), retryable=True, reason="crash") from failure
 
     async def _start(self) -> dict[str, Any]:
         await self.close()
@@ -137,7 +142,7 @@ class Child:
         except RenderFailed as failure:
             reason = self._last_words().splitlines()[-1:] or [str(failure)]
             kind = Crashed if isinstance(failure, Crashed) else RenderFailed
-            raise kind(f"The renderer cannot start: {reason[0]}", retryable=True) from failure
+            raise kind(f"The renderer cannot start: {reason[0]}", retryable=True, reason="crash") from failure
 
     async def ask(self, request: dict[str, Any], seconds: float | None = None) -> tuple[dict[str, Any], bytes]:
         """Answer and content; starts the process when there is none; raises RenderFailed."""
@@ -198,14 +203,18 @@ class Child:
     def _late(self, seconds: float, use: _Use) -> RenderFailed:
         # A busy machine may be the reason, so another attempt may do.
         spent = f"it used {use.processor:.1f} s of processor time and {use.memory} MB"
-        return RenderFailed(f"{self._doing} took longer than the limit of {seconds:g} s; {spent}.", retryable=True)
+        return RenderFailed(
+            f"{self._doing} took longer than the limit of {seconds:g} s; {spent}.", retryable=True, reason="time"
+        )
 
     def _cause_of_death(self, exit_code: int, use: _Use) -> RenderFailed:
         limit = f"limit of {self._limits.memory} MB"
         if _MEMORY.search(self._last_words()):
             # The same model needs as much the next time.
             used = f"it had {use.memory} MB when it asked for more"
-            return RenderFailed(f"{self._doing} needs more memory than the {limit}; {used}.", retryable=False)
+            return RenderFailed(
+                f"{self._doing} needs more memory than the {limit}; {used}.", retryable=False, reason="memory"
+            )
         how = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
         if exit_code == -signal.SIGKILL:
             why, retryable = ", probably because the machine ran out of memory", True
@@ -213,8 +222,8 @@ class Child:
             # The driver does not check what it is given; a request that fails is often the one that doubles.
             why, retryable = f", most likely at the memory {limit}", False
         else:
-            return Crashed(f"The renderer crashed on this model ({how}).", retryable=True)
-        return RenderFailed(f"The renderer crashed on this model ({how}){why}.", retryable=retryable)
+            return Crashed(f"The renderer crashed on this model ({how}).", retryable=True, reason="crash")
+        return RenderFailed(f"The renderer crashed on this model ({how}){why}.", retryable=retryable, reason="memory")
 
     def _last_words(self) -> str:
         if self._log is None:

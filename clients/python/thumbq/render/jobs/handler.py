@@ -48,10 +48,10 @@ class ThumbnailMaker:
             model, pictures = await self._render(job)
             paths = await asyncio.to_thread(self._store, job.model_hash.lower(), pictures)
         except RenderFailed as error:
-            self._metrics.failed()
+            self._metrics.failed(error.reason)
             raise JobFailed(str(error), retryable=error.retryable) from error
         except OSError as error:
-            self._metrics.failed()
+            self._metrics.failed("storage")
             raise JobFailed(f"The thumbnail could not be stored: {error.strerror}.") from error
         self._metrics.rendered(pictures.seconds)
         await self._tell(job, model)
@@ -64,8 +64,9 @@ class ThumbnailMaker:
     async def _render(self, job: Job) -> tuple[Model, Pictures]:
         renderer = await self._free.get()
         try:
-            model = await self._models.take(renderer.intake, job.model_id, job.model_hash)
-            return model, await renderer.draw(model, self._outputs)
+            with self._metrics.in_slot():
+                model = await self._models.take(renderer.intake, job.model_id, job.model_hash)
+                return model, await renderer.draw(model, self._outputs)
         finally:
             self._free.put_nowait(renderer)
 

@@ -1,0 +1,1 @@
+"""What a flood by one address costs the callers of another."""

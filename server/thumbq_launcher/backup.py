@@ -1,0 +1,98 @@
+"""`python -m thumbq_launcher.backup dump|restore FILE`: the embedded PostgreSQL, as a file of pg_dump.
+
+The file fits any later PostgreSQL: so the database moves to another major version.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from thumbq_launcher.console import inform, warn
+from thumbq_launcher.postgres.cluster import postgres_environment, programs_for
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_runtime.declaration import InvalidSetting
+from thumbq_runtime.settings import DATA_DIR
+from thumbq_runtime.streams import protect_standard_streams
+
+
+class BackupFailed(Exception):
+    """Says in one sentence why the file or the database could not be made."""
+
+
+def dump(postgres: EmbeddedPostgres, file: Path) -> None:
+    """Write the database into a new file. Raises BackupFailed, EmbeddedPostgresError."""
+    if not postgres.cluster.exists():
+        raise BackupFailed(f"{postgres.data_dir} has no database: name another folder with --data-dir.")
+    if file.exists():
+        raise BackupFailed(f"{file} exists already: choose another name.")
+    with _running(postgres):
+        try:
+            _run(postgres, "pg_dump", "--format=custom", "--no-owner", f"--file={file}", postgres.dsn)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+    inform(f"{postgres.data_dir} is in {file}")
+
+
+def restore(postgres: EmbeddedPostgres, file: Path) -> None:
+    """Make the database of a folder that has none. Raises BackupFailed, EmbeddedPostgresError."""
+    if not file.is_file():
+        raise BackupFailed(f"{file} is not there.")
+    if postgres.cluster.exists():
+        raise BackupFailed(f"{postgres.data_dir} has a database already: name a new folder with --data-dir.")
+    try:
+        with postgres:
+            options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres.dsn}")
+            _run(postgres, "pg_restore", *options, str(file))
+    except BaseException:
+        shutil.rmtree(postgres.cluster, ignore_errors=True)
+        raise
+    inform(f"{file} is restored: start it with thumbq serve --data-dir {postgres.data_dir}")
+
+
+@contextlib.contextmanager
+def _running(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Run PostgreSQL for the block, unless a `thumbq serve` has the folder and runs it."""
+    if (postgres.socket_dir / ".s.PGSQL.5432").exists() and _answers(postgres):
+        yield
+        return
+    with postgres:
+        yield
+
+
+def _answers(postgres: EmbeddedPostgres) -> bool:
+    program = programs_for(postgres.cluster).folder / "pg_isready"
+    return not subprocess.run([program, "-d", postgres.dsn], check=False, capture_output=True).returncode
+
+
+def _run(postgres: EmbeddedPostgres, name: str, *arguments: str) -> None:
+    """Run one of PostgreSQL's programs; what it makes is for its owner alone."""
+    program = programs_for(postgres.cluster).folder / name
+    if not program.exists():
+        raise BackupFailed(f"{program} is missing: install the programs of the PostgreSQL clients.")
+    ended = subprocess.run(
+        [program, *arguments], check=False, capture_output=True, text=True, env=postgres_environment(), umask=0o077
+    )
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BackupFailed(f"{name} has failed: {last}")
+
+
+def main() -> None:
+    """Run the verb in the arguments; exit with 1 and a sentence when that fails."""
+    protect_standard_streams()
+    verb, file = sys.argv[1:]
+    try:
+        postgres = EmbeddedPostgres(DATA_DIR.read(os.environ))
+        (dump if verb == "dump" else restore)(postgres, Path(file))
+    except (BackupFailed, EmbeddedPostgresError, InvalidSetting, OSError) as problem:
+        warn(str(problem))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
