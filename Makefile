@@ -145,6 +145,10 @@ hashes:  ## Renew the hashes of the packages in constraints.txt (needs uv)
 	uv pip compile --quiet --generate-hashes --no-deps --python-version 3.11 --no-annotate --no-emit-index-url \
 		--custom-compile-command "make hashes" --output-file constraints.hashed.txt constraints.txt
 
+.PHONY: test-packages
+test-packages: $(VENV)/installed-dev  ## Install the wheel with each extra into an empty environment, and resolve all versions (needs uv)
+	$(VENV)/bin/python scripts/try_packages.py
+
 .PHONY: sbom
 sbom: $(VENV)/installed-dev  ## Write the software bill of materials (CycloneDX) to dist/thumbq.cdx.json
 	@mkdir -p dist

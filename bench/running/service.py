@@ -18,9 +18,9 @@ _PYTHON = [sys.executable, "-P", "-m"]
 
 
 @contextlib.asynccontextmanager
-async def server(dsn: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
+async def server(dsn: str, logs: Path, **variables: str) -> AsyncIterator[tuple[Process, str]]:
     """Start a server on this database; yield its process and address."""
-    environment = {"DATABASE_URL": dsn, "THUMBQ_GRPC_PORT": "0"}
+    environment = {"DATABASE_URL": dsn, "THUMBQ_GRPC_PORT": "0", **variables}
     async with _role("thumbq_server", logs / "server.log", environment) as (process, port):
         yield process, f"127.0.0.1:{port}"
 

@@ -3,13 +3,13 @@
 import os
 import resource
 
-import uvloop
 from pydantic import ValidationError
 
 from thumbq.tls import UnusableCertificate
 from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
+from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import joined
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
@@ -38,7 +38,7 @@ def main() -> None:
         )
     _allow_many_connections()
     try:
-        uvloop.run(run(settings))
+        event_loop.run(run(settings))
     except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:
         refuse("gateway", problem)
     except OSError as error:

@@ -5,9 +5,9 @@ import os
 import sys
 from functools import partial
 
-import uvloop
 from pydantic import ValidationError
 
+from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
@@ -29,7 +29,7 @@ def main() -> None:
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = _settings()
     try:
-        uvloop.run(run_until_signal(partial(serve, settings)))
+        event_loop.run(run_until_signal(partial(serve, settings)))
     except (Unsuitable, InvalidAddress, InvalidCertificate, CannotListen) as problem:
         refuse("server", problem)
     except (Unavailable, OSError) as error:

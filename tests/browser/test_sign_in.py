@@ -13,7 +13,7 @@ from tests.support.keys import revoke
 
 @dataclass
 class Desk:
-    """An operator before the console, who has not signed in yet."""
+    """An operator before the console, not yet signed in."""
 
     console: Console
     context: BrowserContext
@@ -57,6 +57,16 @@ async def test_a_key_is_asked_for_and_kept_from_scripts(desk: Desk) -> None:
     await console.button("Pause the queue").click()
     await console.answer("Pause", "a test")
     await expect(console.page.locator("#paused")).to_be_visible()
+
+
+async def test_the_typescript_client_shows_a_key(desk: Desk) -> None:
+    await desk.is_asked()
+    jobs = """async (apiKey) => {
+        const { Thumbq } = await import("/static/thumbq/index.js");
+        const jobs = (client) => client.jobs().then(({ jobs }) => jobs.length, (error) => error.httpStatus);
+        return [await jobs(new Thumbq()), await jobs(new Thumbq({ apiKey }))];
+    }"""
+    assert await desk.console.page.evaluate(jobs, desk.queue.keys["viewer"]) == [401, 0]
 
 
 async def test_a_viewer_is_told_what_it_may_not_do(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Seconds in which a program must show what is waited for: starting Python alone may take 20 on a busy machine.
-PATIENCE = 60.0
+PATIENCE = 120.0
 # Becomes the program in its arguments, with the terminal as the one whose Ctrl-C reaches it.
 _TAKING_THE_TERMINAL = """
 import fcntl, os, sys, termios

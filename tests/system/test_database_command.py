@@ -15,7 +15,7 @@ from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.migrations.state import OLDEST_CODE
 from thumbq_server.storage.postgres.suitability import Unsuitable
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 NEWER = "9999"
 
 

@@ -12,7 +12,7 @@ from tests.support.served import THUMBQ, data_folder, enqueue, request, serving
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.support.previous_release import unpack
 from tests.support.waiting import eventually
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, Worker
 
-pytestmark = [pytest.mark.previous_release, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.previous_release, pytest.mark.timeout(600)]
 HASH = hashlib.sha256(b"model").hexdigest()
 JOBS = 400
 
@@ -104,14 +104,14 @@ async def test_old_and_new_servers_work_side_by_side_and_nothing_is_lost(empty_d
         await asyncio.gather(load.enqueue_at(old, 2001), load.enqueue_at(new, 3001))
         await load.work_at(f"ipv4:{old},{new}")
         before.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(before.wait(), 60) == 0
+        assert await asyncio.wait_for(before.wait(), 120) == 0
         await load.enqueue_at(new, 4001)
 
         async def all_done():
             query = "SELECT count(*) FROM job_states WHERE status = 'Completed'"
             return await connection.fetchval(query) == 5 * JOBS
 
-        await eventually(all_done, timeout=120)
+        await eventually(all_done, timeout=240)
         assert sorted(set(load.handled)) == [
             model for first in (1, 1001, 2001, 3001, 4001) for model in range(first, first + JOBS)
         ]

@@ -18,6 +18,7 @@ from thumbq.options import options_of
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.producer import Enqueued, JobNotFound, Producer
 from thumbq.subscriber import Reset, Subscriber
+from thumbq.tls import Tls, UnusableCertificate
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, ResetReason
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
@@ -55,9 +56,11 @@ __all__ = [
     "Thumbnail",
     "ThumbnailStatus",
     "ThumbqError",
+    "Tls",
     "Unavailable",
     "Unsuccessful",
     "Unsupported",
+    "UnusableCertificate",
     "Worker",
     "hash_file",
     "is_cancelled",

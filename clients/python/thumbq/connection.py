@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from thumbq.keyed_channel import KeyedChannel
-from thumbq.tls import bare, channel_to, explain
+from thumbq.tls import Tls, bare, channel_to, explain
 
 _logger = logging.getLogger("thumbq")
 
@@ -44,14 +44,14 @@ class UnreadableKey(ValueError):
     """The file that THUMBQ_API_KEY_FILE names holds no key."""
 
 
-def open_channel(target: str, api_key: str | None = None) -> grpc.aio.Channel:
+def open_channel(target: str, api_key: str | None = None, tls: Tls | None = None) -> grpc.aio.Channel:
     """Open a channel to `host:port`, `grpcs://host:port` or `unix:path`; nothing is sent before the first call.
 
-    Calls carry the key, or else the one in the environment. No proxy is asked for a server on this machine, which it
-    could not reach. Raises UnreadableKey.
+    Calls carry the key, and TLS takes the files; without them, those in the environment count. No proxy is asked for a
+    server on this machine, which it could not reach. Raises UnreadableKey, UnusableCertificate.
     """
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
-    channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy])
+    channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy], tls)
     key = api_key or key_in_environment()
     return KeyedChannel(channel, key) if key else channel
 

@@ -13,6 +13,7 @@ import grpc
 from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
+from thumbq.tls import Tls
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.working.ledger import Handlers, Ledger
 
@@ -37,9 +38,12 @@ class Network:
     The caller's loop calls `start`, `stop`, `abandon` and `cancel`; everything else runs on the thread.
     """
 
-    def __init__(self, target: str, hello: StreamJobsRequest.Hello, window: int, api_key: str | None) -> None:
+    def __init__(
+        self, target: str, hello: StreamJobsRequest.Hello, window: int, api_key: str | None, tls: Tls | None
+    ) -> None:
         self._target = target
         self._api_key = api_key
+        self._tls = tls
         self._hello = hello
         self._window = window
         self._link = Link(target)
@@ -126,7 +130,7 @@ class Network:
                 stream.drain()
             self._stream = stream
             try:
-                async with open_channel(self._target, self._api_key) as channel:
+                async with open_channel(self._target, self._api_key, self._tls) as channel:
                     await stream.run(channel)
                 reason, told = "it ended the stream", 0.0
             except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:

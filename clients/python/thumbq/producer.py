@@ -12,6 +12,7 @@ from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
 from thumbq.client.kinds import check_kinds_known
+from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
     EnqueueJobsRequest,
@@ -48,8 +49,10 @@ class Producer:
     Retries are safe, because enqueuing is idempotent. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0, api_key: str | None = None) -> None:
-        self._calls = Calls(target, timeout, api_key)
+    def __init__(
+        self, target: str, *, timeout: float = 30.0, api_key: str | None = None, tls: Tls | None = None
+    ) -> None:
+        self._calls = Calls(target, timeout, api_key, tls)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:

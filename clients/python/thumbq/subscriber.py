@@ -11,6 +11,7 @@ import grpc
 
 from thumbq.client.errors import error_of
 from thumbq.connection import Link, describe, open_channel, told_to_wait
+from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, ResetReason, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -55,9 +56,11 @@ class Subscriber:
         statuses: Iterable[ThumbnailStatus.ValueType] = (),
         after: str = "latest",
         api_key: str | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._target = target
         self._api_key = api_key
+        self._tls = tls
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
         self._link = Link(target)
@@ -66,7 +69,7 @@ class Subscriber:
         self.cursor = after
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target, self._api_key)
+        self._channel = open_channel(self._target, self._api_key, self._tls)
         self._stub = NotificationServiceStub(self._channel)
         if self.cursor in ("", "latest"):
             self.cursor = await self._latest_cursor(self._stub)

@@ -29,7 +29,8 @@ _REASONS = (
     ("WRONG_VERSION_NUMBER", "it has no TLS: leave grpcs:// out of the address"),
     ("UNSUPPORTED_PROTOCOL", "it speaks no version of TLS that is still safe"),
 )
-_CLOSED = "Socket closed"
+# Which of them gRPC says depends on what had arrived when the server gave up.
+_CLOSED = ("Socket closed", "Connection reset", "Broken pipe", "End of TCP stream")
 _CLOSED_PLAIN = "it closes the connection before it answers; if it has TLS, its address begins with grpcs://"
 _CLOSED_SECURE = "it closes the connection; it may take only clients with a certificate (THUMBQ_CERT, THUMBQ_KEY)"
 
@@ -137,7 +138,7 @@ def explain(details: str, target: str) -> str:
     for words, reason in _REASONS:
         if words in details:
             return reason
-    if _CLOSED in details and "failed to connect" in details:
+    if "failed to connect" in details and any(words in details for words in _CLOSED):
         return _CLOSED_SECURE if target.startswith(SECURE) else _CLOSED_PLAIN
     return ""
 

@@ -19,6 +19,7 @@ import grpc
 from thumbq.client.errors import Unsupported, error_of
 from thumbq.network import Network
 from thumbq.stream import ServerTooOld
+from thumbq.tls import Tls
 from thumbq.v1.queue_pb2 import StreamJobsRequest
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
 from thumbq.working.kinds import BlockingHandlerOfKinds, HandlerOfKinds, check_handlers
@@ -65,6 +66,7 @@ class Worker:
         time_limit: float = 3600.0,
         labels: Mapping[str, str] | None = None,
         api_key: str | None = None,
+        tls: Tls | None = None,
     ) -> None:
         if concurrency < 1 or prefetch < 0 or concurrency + prefetch > 10_000:
             raise ValueError("concurrency must be 1 or more, prefetch 0 or more, and both together at most 10,000")
@@ -73,6 +75,7 @@ class Worker:
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}"
         self._target = target
         self._api_key = api_key
+        self._tls = tls
         self._concurrency = concurrency
         self._prefetch = prefetch
         self._grace = grace
@@ -134,7 +137,7 @@ class Worker:
                 self._ended.set()
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
-        network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key)
+        network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key, self._tls)
         slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
         progress = asyncio.create_task(_log_progress(slots, network))

@@ -39,10 +39,15 @@ interface Request extends CallOptions {
 /** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
 export class Thumbq {
   readonly #gateway: URL;
+  readonly #key: Record<string, string>;
 
-  /** @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out */
-  constructor({ url }: { url?: string | URL } = {}) {
+  /**
+   * @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out
+   * @param apiKey the caller's API key; a page that has signed in needs none
+   */
+  constructor({ url, apiKey }: { url?: string | URL; apiKey?: string } = {}) {
     this.#gateway = gatewayAddress(url);
+    this.#key = apiKey === undefined ? {} : { "X-Api-Key": apiKey };
   }
 
   /** Request a thumbnail. A second request for the same model and hash finds the same job. */
@@ -167,7 +172,8 @@ export class Thumbq {
           method,
           cache: "no-store",
           signal: deadline.signal,
-          ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+          headers: { ...this.#key, ...(body && { "Content-Type": "application/json" }) },
+          ...(body && { body: JSON.stringify(body) }),
         }),
       );
       if (!response.ok) throw await deadline.limit(answerTimeout, errorOf(response));

@@ -11,7 +11,7 @@ from thumbq_server.domain.requests import check_at_most
 MAX_KIND, MAX_KINDS = 50, 20
 
 MAX_OPTIONS, MAX_OPTION_LEVELS, MAX_OPTION_VALUES = 4096, 5, 256
-# The bytes of options on the wire: whatever has more has more than MAX_OPTIONS of JSON, or too many values.
+# The most bytes of options on the wire. Larger ones have more than MAX_OPTIONS bytes of JSON, or too many values.
 MAX_OPTIONS_MESSAGE = 16 * 1024
 # Up to here a double tells each whole number from the next.
 _EXACT = 2**53

@@ -9,7 +9,7 @@ from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 async def test_a_wrong_command_line_exits_with_2(server):

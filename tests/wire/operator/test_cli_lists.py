@@ -10,7 +10,7 @@ from tests.support.terminal import on_terminal
 from tests.wire.operator.test_cli_interventions import in_json, thumbq
 from thumbq_runtime.addresses import free_port
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 def digest(number):

@@ -14,7 +14,7 @@ from tests.wire.operator.test_cli_interventions import thumbq
 from tests.wire.operator.test_operator import dead_letter
 from thumbq_runtime.addresses import free_port as is_free
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 LEAVES_THE_SCREEN = "\x1b[?1049l"
 
 

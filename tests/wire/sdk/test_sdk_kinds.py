@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, reached, working
-from thumbq import BlockingClient, Client, Job, NewJob, Producer, Thumbnail, Unsupported, Worker, options_of
+from thumbq import BlockingClient, Client, Job, NewJob, Producer, Request, Thumbnail, Unsupported, Worker, options_of
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
 
 OPTIONS = {"size": 512, "light": {"warm": True, "strength": 0.5}, "views": ["front", None]}
@@ -83,12 +83,17 @@ async def test_handlers_must_be_functions(server: str):
 async def older_server(behind: str) -> AsyncIterator[str]:
     """A server of the version before kinds: what it does not know is taken out of all messages on their way."""
 
+    def without_kind(job: Any) -> Any:
+        for unknown in ("kind", "options", "options_matter"):
+            job.ClearField(unknown)
+        return job
+
     class Older(queue_pb2_grpc.QueueServiceServicer):
+        async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> Any:  # noqa: N802
+            return await stub.EnqueueJob(without_kind(request))
+
         async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> Any:  # noqa: N802
-            for job in request.jobs:
-                for unknown in ("kind", "options", "options_matter"):
-                    job.ClearField(unknown)
-            return await stub.EnqueueJobs(request)
+            return await stub.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=map(without_kind, request.jobs)))
 
         async def StreamJobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
             async def without_kinds() -> AsyncIterator[Any]:
@@ -124,3 +129,5 @@ async def test_an_older_server_is_named_by_worker_and_producer(server: str):
             assert (await client.enqueue(1, HASH)).outcome == "Created"
             with pytest.raises(Unsupported, match="does not know kinds and options"):
                 await client.enqueue(2, HASH, options={"size": 1})
+            with pytest.raises(Unsupported, match="cancel them, and upgrade the server"):
+                await client.enqueue_many([Request(model_id=3, model_hash=HASH, kind="Sound")])

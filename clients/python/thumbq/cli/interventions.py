@@ -1,7 +1,5 @@
 """`thumbq cancel`, `thumbq retry` and `thumbq forget`: correct what happens to jobs."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -20,6 +20,7 @@ from thumbq.client.plain import (
     Seconds,
     ThumbnailStatusWord,
 )
+from thumbq.tls import Tls
 
 _Result = TypeVar("_Result")
 
@@ -34,9 +35,12 @@ class BlockingClient:
     It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
+    def __init__(
+        self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None, tls: Tls | None = None
+    ) -> None:
         self._target = target
         self._api_key = api_key
+        self._tls = tls
         self._timeout = timeout
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
@@ -161,16 +165,16 @@ class BlockingClient:
         with self._lock:
             # A thread does not survive a fork; the child starts its own.
             if self._thread is None or self._thread.process_id != os.getpid():
-                self._thread = _LoopThread(self._target, self._timeout, self._api_key)
+                self._thread = _LoopThread(self._target, self._timeout, self._api_key, self._tls)
             return self._thread
 
 
 class _LoopThread:
     """An event loop in a thread, and the client on it."""
 
-    def __init__(self, target: str, timeout: Seconds, api_key: str | None) -> None:
+    def __init__(self, target: str, timeout: Seconds, api_key: str | None, tls: Tls | None) -> None:
         self.process_id = os.getpid()
-        self.client = Client(target, timeout=timeout, api_key=api_key)
+        self.client = Client(target, timeout=timeout, api_key=api_key, tls=tls)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name="thumbq-client", daemon=True).start()
         self.run(Client.__aenter__)

@@ -12,6 +12,7 @@ import grpc
 
 from thumbq.client.errors import ThumbqError, error_of
 from thumbq.connection import Backoff, open_channel, told_to_wait
+from thumbq.tls import Tls
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
@@ -35,15 +36,16 @@ class Stubs:
 class Calls:
     """A channel that is open within `async with`. `timeout`: seconds in which a call has to succeed."""
 
-    def __init__(self, target: str, timeout: float, api_key: str | None = None) -> None:
+    def __init__(self, target: str, timeout: float, api_key: str | None = None, tls: Tls | None = None) -> None:
         self.target = target
         self._api_key = api_key
+        self._tls = tls
         self.timeout = timeout
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self.target, self._api_key)
+        self._channel = open_channel(self.target, self._api_key, self._tls)
         self._stubs = Stubs(self._channel)
         return self
 

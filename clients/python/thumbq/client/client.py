@@ -14,6 +14,7 @@ from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
 from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
+from thumbq.tls import Tls
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
 JOBS_PER_CALL = 10_000
@@ -32,8 +33,10 @@ class Client:
     While the server is away, a call is repeated for `timeout` seconds. Every exception is a ThumbqError.
     """
 
-    def __init__(self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None) -> None:
-        self._calls = Calls(target, plain.in_seconds(timeout), api_key)
+    def __init__(
+        self, target: str, *, timeout: Seconds = 30.0, api_key: str | None = None, tls: Tls | None = None
+    ) -> None:
+        self._calls = Calls(target, plain.in_seconds(timeout), api_key, tls)
         self._stream = EnqueueStream(self._calls)
 
     async def __aenter__(self) -> Self:

@@ -22,7 +22,10 @@ def missing_libraries() -> tuple[str, ...]:
     # Not with `thumbq` loaded: see drawing/process.py.
     probe = subprocess.run([sys.executable, "-P", "-c", PROBE], check=False, capture_output=True, text=True)
     if "ModuleNotFoundError" in probe.stderr:
-        raise ModuleNotFoundError("The renderer f3d is not installed: pip install 'thumbq[render]'")
+        raise ModuleNotFoundError(
+            "The renderer f3d is not installed: pip install 'thumbq[render]'. It is published for Linux on x86-64,"
+            " macOS 14 on Apple's processors, and Windows."
+        )
     return PACKAGES if probe.returncode else ()
 
 

@@ -19,7 +19,6 @@ from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, time
 
 JOB_STATUS = {status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus}
 _JOB_STATUS_OF = {number: status for status, number in JOB_STATUS.items()}
-ASSET_TYPE = "Model"
 OUTCOME = {
     EnqueueOutcome.CREATED: queue_pb2.ENQUEUE_OUTCOME_CREATED,
     EnqueueOutcome.EXISTING: queue_pb2.ENQUEUE_OUTCOME_EXISTING,

@@ -9,8 +9,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 # Versions of thumbq that know this revision work with the tables that the newest migration leaves. A migration that
-# only adds lets it be; one that takes away what they use puts its own revision here (docs/operations.md).
-OLDEST_CODE = "0005"
+# only adds lets it be; one that takes away what they use puts its own revision here (docs/operations.md). Code from
+# before 0011 would ask nobody for a key, and hand jobs of every kind to every worker.
+OLDEST_CODE = "0011"
 
 _MARK = "works with thumbq from revision "
 _FOUND = "SELECT to_regclass('thumbq_version') IS NOT NULL"

@@ -1,0 +1,71 @@
+"""`thumbq keys` against a real server."""
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+from tests.support.keys import prefix_of
+
+THUMBQ = Path(sys.executable).with_name("thumbq")
+
+
+async def thumbq(*arguments: str, **environment: str) -> tuple[int | None, str]:
+    """Return the exit code of a command and all its output."""
+    process = await asyncio.create_subprocess_exec(
+        THUMBQ,
+        *arguments,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_keys_are_made_listed_and_revoked(server, tmp_path):
+    at = ("--server", server)
+    code, admin = await thumbq("keys", "create", "--role", "admin", "--name", "on call", *at)
+    assert code == 0
+    code, said = await thumbq("keys", "list", *at)
+    assert (code, "needs an API key" in said) == (1, True)
+
+    file = tmp_path / "admin.key"
+    file.touch(stat.S_IRUSR | stat.S_IWUSR)
+    file.write_text(admin)
+    key = {"THUMBQ_API_KEY_FILE": str(file)}
+    made = ("keys", "create", "--role", "worker", "--name", "farm", "--expires-in", "90d", *at)
+    code, worker = await thumbq(*made, **key)
+    assert code == 0
+    code, listed = await thumbq("keys", "list", "--json", *at, **key)
+    assert [(one["role"], one["name"]) for one in json.loads(listed)] == [
+        ("Admin", "on call"),
+        ("Worker", "farm"),
+    ]
+    assert worker.strip() not in listed
+
+    revoked = await thumbq("keys", "revoke", prefix_of(worker), *at, **key)
+    assert revoked == (0, f"The key {prefix_of(worker)} (farm) is revoked.\n")
+    code, listed = await thumbq("keys", "list", *at, **key)
+    assert "revoked at" in listed
+    code, said = await thumbq("stats", *at, THUMBQ_API_KEY=worker.strip())
+    assert (code, "not valid" in said) == (1, True)
+
+
+async def test_what_makes_no_sense_is_refused_in_a_sentence(server):
+    at = ("--server", server)
+    assert await thumbq("keys", "create", "--role", "worker", "--name", "farm", *at) == (
+        1,
+        "thumbq: The first key must be an admin's: from then on, every call needs a key.\n",
+    )
+    code, said = await thumbq("keys", "create", "--role", "admin", "--name", "x", "--expires-in", "soon", *at)
+    assert (code, said) == (1, "thumbq: 'soon' is no time: write 90d, 12h, 30m or 20s.\n")
+
+
+async def test_the_first_key_may_be_written_into_the_database(database_url):
+    code, key = await thumbq(
+        "keys", "create", "--database", "--role", "admin", "--name", "first", DATABASE_URL=database_url
+    )
+    assert (code, key.startswith("tq_")) == (0, True)
