@@ -2,7 +2,7 @@
 
 # One server: its pool, its lanes and its listener. A test counts them.
 POOL_SIZE = 4
-LANES = 6
+LANES = 7
 PER_SERVER = POOL_SIZE + LANES + 1
 # For operators, backups, and the checks and migrations of servers that start.
 SPARE = 10

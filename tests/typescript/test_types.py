@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.struct_pb2 import Struct
 
 from tests.typescript.compiler import PACKAGE
 from thumbq.v1 import job_pb2, notification_pb2, queue_pb2
@@ -36,7 +37,11 @@ REQUESTS = {
     "JobFilter": queue_pb2.ListJobsRequest.DESCRIPTOR,
 }
 NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
-TEXTS = {"google.protobuf.Timestamp": "Timestamp", "google.protobuf.Duration": "Seconds"}
+TEXTS = {
+    "google.protobuf.Timestamp": "Timestamp",
+    "google.protobuf.Duration": "Seconds",
+    "google.protobuf.Struct": "Record<string, unknown>",
+}
 
 
 class Member(NamedTuple):
@@ -66,8 +71,8 @@ def written_type(field: FieldDescriptor) -> str:
 
 
 def says_optional(field: FieldDescriptor) -> bool:
-    """Return whether the proto declares the field optional. Other message fields are always set."""
-    return field.containing_oneof is not None
+    """Return whether the proto declares the field optional, or a job need not have it. Others are always set."""
+    return field.containing_oneof is not None or field.message_type == Struct.DESCRIPTOR
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: enum.name)

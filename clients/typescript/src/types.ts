@@ -149,6 +149,8 @@ export interface NewJob {
 export interface Enqueued {
   jobId: number;
   outcome: EnqueueOutcome;
+  /** Whether the server took the `assetType` and `options` of the job; an older one overlooks them. */
+  kindsKnown?: boolean;
 }
 
 export interface Claim {
@@ -157,7 +159,7 @@ export interface Claim {
   /** Seconds to wait for a job: 0 (default) to 30. */
   wait?: Seconds;
   /** The kinds of jobs that the worker takes; "Model" alone unless given. */
-  assetTypes?: readonly string[];
+  assetTypes?: string[];
 }
 
 export interface BatchClaim extends Claim {

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,17 +42,29 @@ DURATIONS = st.builds(
     NANOS,
 )
 
+STRUCTS = st.dictionaries(
+    TEXTS,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53).map(float) | TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+        max_leaves=5,
+    ),
+    max_size=3,
+)
+
+WELL_KNOWN = {
+    Timestamp.DESCRIPTOR.full_name: TIMESTAMPS,
+    Duration.DESCRIPTOR.full_name: DURATIONS,
+    Struct.DESCRIPTOR.full_name: STRUCTS,
+}
+
 a_busy_machine_is_no_failure = settings(deadline=None)
 
 
 def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     """Return a strategy for one element of the field."""
-    if field.message_type == Timestamp.DESCRIPTOR:
-        return TIMESTAMPS
-    if field.message_type == Duration.DESCRIPTOR:
-        return DURATIONS
     if field.message_type is not None:
-        return messages_of(field.message_type)
+        return WELL_KNOWN.get(field.message_type.full_name) or messages_of(field.message_type)
     if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -82,7 +95,11 @@ def messages_of(draw: st.DrawFn, message_type: Descriptor) -> Message:
 
 
 def has_bytes(message_type: Descriptor) -> bool:
-    inner = [field.message_type for field in message_type.fields if field.message_type is not None]
+    inner = [
+        field.message_type
+        for field in message_type.fields
+        if field.message_type is not None and field.message_type != Struct.DESCRIPTOR
+    ]
     return any(field.type == FieldDescriptor.TYPE_BYTES for field in message_type.fields) or any(map(has_bytes, inner))
 
 
@@ -102,6 +119,8 @@ def with_words(printed: dict[str, Any], message_type: Any) -> dict[str, Any]:
     """Return json_format's output with the documented words instead of enum names."""
 
     def worded(value: Any, field: FieldDescriptor) -> Any:
+        if field.message_type == Struct.DESCRIPTOR:
+            return value
         if isinstance(value, list):
             return [worded(element, field) for element in value]
         if field.enum_type is not None:

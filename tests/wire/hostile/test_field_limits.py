@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ VALUES: dict[int, list[Any]] = {
     FieldDescriptor.CPPTYPE_STRING: TEXTS,
     FieldDescriptor.CPPTYPE_DOUBLE: [0.0, -1.0, 1e300, float("inf"), float("nan")],
 }
+STRUCTS = [{}, {"a": None}, {"": 1e300}, {"deep": [[[[[[[1]]]]]]]}, {"x" * 5000: True}, {str(n): n for n in range(300)}]
 NAMED = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -65,7 +67,11 @@ def requests(descriptor: Any, depth: int = 0) -> st.SearchStrategy[Message]:
 
 
 def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
-    if field.message_type is not None:
+    if field.message_type == Struct.DESCRIPTOR:
+        value = st.sampled_from(STRUCTS)
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        value = st.sampled_from([b"", b"\0", b"x" * 5000])
+    elif field.message_type is not None:
         value: st.SearchStrategy[Any] = requests(field.message_type, depth + 1)
     else:
         value = st.sampled_from(VALUES[field.cpp_type])

@@ -14,10 +14,10 @@ from thumbq_server.storage.postgres.database import Database
 async def test_an_unexpected_error_is_logged_and_the_caller_gets_its_reference_alone(queue, database_url):
     job = await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=1, model_hash=HASH))
     async with Database(database_url) as database:
-        await database.fetch("ALTER VIEW job_states RENAME TO hidden")
+        await database.fetch("ALTER VIEW job_records RENAME TO hidden")
         with capture_logs() as lines:
             code, text = await status_of(queue.GetJob(queue_pb2.GetJobRequest(job_id=job.job_id)))
-        await database.fetch("ALTER VIEW hidden RENAME TO job_states")
+        await database.fetch("ALTER VIEW hidden RENAME TO job_records")
     [line] = [line for line in lines if line["event"] == "call.failed"]
     assert (code, text) == (
         grpc.StatusCode.INTERNAL,

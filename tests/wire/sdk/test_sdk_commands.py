@@ -71,7 +71,7 @@ async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Pr
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Give either model files, or --model-id and --hash."),
+        ([], "Give model files, --model-id and --hash, or --from with a list."),
         (["--hash", HASH], "--hash needs the --model-id that it belongs to."),
         (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),
         (["0-x.glb"], "0-x.glb is not named by a number, so --model-id has to say which model it is."),

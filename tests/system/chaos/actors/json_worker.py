@@ -35,7 +35,8 @@ IDLE_PAUSE = 0.05
 # Share of the /complete calls that the worker gives up before the answer.
 HANGS_UP = 0.03
 _STALE = {"The lease on this job is no longer yours.", "Job is not in processing state."}
-_AWAY = {503, 504}
+# 429: its slots, which share a name, asked too often while nothing was due.
+_AWAY = {429, 503, 504}
 
 
 class Refused(Exception):
