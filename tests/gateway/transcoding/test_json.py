@@ -64,7 +64,8 @@ a_busy_machine_is_no_failure = settings(deadline=None)
 def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     """Return a strategy for one element of the field."""
     if field.message_type is not None:
-        return WELL_KNOWN.get(field.message_type.full_name) or messages_of(field.message_type)
+        known = WELL_KNOWN.get(field.message_type.full_name)
+        return messages_of(field.message_type) if known is None else known
     if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.type == FieldDescriptor.TYPE_BOOL:

@@ -67,12 +67,13 @@ def requests(descriptor: Any, depth: int = 0) -> st.SearchStrategy[Message]:
 
 
 def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
+    value: st.SearchStrategy[Any]
     if field.message_type == Struct.DESCRIPTOR:
         value = st.sampled_from(STRUCTS)
     elif field.type == FieldDescriptor.TYPE_BYTES:
         value = st.sampled_from([b"", b"\0", b"x" * 5000])
     elif field.message_type is not None:
-        value: st.SearchStrategy[Any] = requests(field.message_type, depth + 1)
+        value = requests(field.message_type, depth + 1)
     else:
         value = st.sampled_from(VALUES[field.cpp_type])
     return st.lists(value, max_size=2) if field.is_repeated else value

@@ -24,7 +24,7 @@ async def test_an_unexpected_error_is_logged_and_the_caller_gets_its_reference_a
         f"internal error; the server's log has it under {line['reference']}",
     )
     assert line["method"] == "/thumbq.v1.QueueService/GetJob"
-    assert "job_states" in str(line["exc_info"])
+    assert "job_records" in str(line["exc_info"])
 
 
 async def test_a_stream_of_answers_is_guarded_too(notifications, database_url):
