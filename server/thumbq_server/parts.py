@@ -119,12 +119,7 @@ class Parts:
 def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     """Make the parts of a server."""
     policy = RetryPolicy(base=settings.retry_base, cap=settings.retry_cap)
-    times = SessionTimes(
-        delivery_lease=settings.delivery_lease_duration,
-        lease=settings.lease_duration,
-        heartbeat=settings.heartbeat_interval,
-        max_age=settings.stream_max_age,
-    )
+    times = _session_times(settings)
     snapshots = QueueSnapshots(database)
     views = Views(database)
     signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
@@ -168,6 +163,15 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         operator=Operator(database, queue, views),
         keyring=keyring,
         janitor=janitor,
+    )
+
+
+def _session_times(settings: Settings) -> SessionTimes:
+    return SessionTimes(
+        delivery_lease=settings.delivery_lease_duration,
+        lease=settings.lease_duration,
+        heartbeat=settings.heartbeat_interval,
+        max_age=settings.stream_max_age,
     )
 
 

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-_ODD_DOUBLES = [math.nan, math.inf, -math.inf, -0.0, -1.0, 1.0000001, 5e-324, 1e308]
+_ODD_DOUBLES = [math.nan, math.inf, -math.inf, -0.0, -1.0, 1.0000001, 1.5, 2.0**53 + 2, 5e-324, -1e308, 1e308]
 _ODD_INTEGERS = [0, 1, -1, 9, 10, 11, 100, 1000, 1001, 10_000, 10_001, 2**31 - 1, -(2**31)]
 _ODD_LONGS = [*_ODD_INTEGERS, 2**31, 2**32, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
 ODD_TEXTS = [
@@ -59,8 +59,12 @@ class Values:
     def _fill(self, message: Message, each: FieldDescriptor, depth: int) -> None:
         container = getattr(message, each.name)
         if each.message_type is not None and each.message_type.GetOptions().map_entry:
+            value = each.message_type.fields_by_name["value"]
             for _ in range(self._count()):
-                container[self.text("label")] = self.text("label")
+                if value.message_type is None:
+                    container[self.text("label")] = self.scalar(value)
+                else:
+                    container[self.text("label")].CopyFrom(self.message(value.message_type, depth + 1))
         elif each.is_repeated and each.message_type is not None:
             container.extend(self.message(each.message_type, depth + 1) for _ in range(self._count()))
         elif each.is_repeated:
