@@ -249,6 +249,32 @@ PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload)
   FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
+-- progress_write: $1 job_ids, $2 lease_seqs, $3 fractions, $4 messages
+PREPARE progress_write (bigint[], bigint[], double precision[], text[]) AS
+INSERT INTO job_progress AS p (job_id, lease_seq, fraction, message)
+SELECT t.job_id, t.lease_seq, t.fraction, t.message
+  FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::text[]) AS t (job_id, lease_seq, fraction, message)
+ WHERE EXISTS (SELECT FROM leases l WHERE l.job_id = t.job_id AND l.lease_seq = t.lease_seq)
+ ORDER BY t.job_id
+ON CONFLICT (job_id) DO UPDATE
+   SET lease_seq = excluded.lease_seq, fraction = excluded.fraction, message = excluded.message, reported_at = now()
+ WHERE p.lease_seq <= excluded.lease_seq;
+
+-- progress_read: $1 job_id, $2 lease_seq
+PREPARE progress_read (bigint, bigint) AS
+SELECT fraction, message, reported_at FROM job_progress WHERE job_id = $1 AND lease_seq = $2;
+
+-- progress_prune: $1 limit
+PREPARE progress_prune (bigint) AS
+WITH pruned AS (
+    DELETE FROM job_progress WHERE job_id = ANY (ARRAY (
+        SELECT job_id FROM job_progress p
+         WHERE NOT EXISTS (SELECT FROM leases l WHERE l.job_id = p.job_id AND l.lease_seq = p.lease_seq)
+         LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- condition
 PREPARE condition AS
 SELECT relname, n_dead_tup,

@@ -33,6 +33,7 @@ from thumbq_server.engine.duties import (
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.measuring import Measure
 from thumbq_server.engine.operator import Operator
+from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
@@ -143,6 +144,8 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
+            Duty("record progress", 1.0, queue.progress),
+            Duty("prune progress", 10.0, PruneProgress(database)),
             *_duties_of_files(settings, database),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
         ],

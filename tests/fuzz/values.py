@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+_ODD_DOUBLES = [math.nan, math.inf, -math.inf, -0.0, -1.0, 1.0000001, 1.5, 2.0**53 + 2, 5e-324, -1e308, 1e308]
 _ODD_INTEGERS = [0, 1, -1, 9, 10, 11, 100, 1000, 1001, 10_000, 10_001, 2**31 - 1, -(2**31)]
 _ODD_LONGS = [*_ODD_INTEGERS, 2**31, 2**32, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
 ODD_TEXTS = [
@@ -85,7 +86,7 @@ class Values:
             FieldDescriptor.CPPTYPE_INT64: lambda name: self.integer(name, _ODD_LONGS),
             FieldDescriptor.CPPTYPE_INT32: lambda name: self.integer(name, _ODD_INTEGERS),
             FieldDescriptor.CPPTYPE_DOUBLE: lambda _: self.chance.choice(
-                [0.0, 1.5, -1e308, 2.0**53 + 2, math.inf, math.nan]
+                _ODD_DOUBLES if self.is_odd else [0.0, 0.5, 1.0]
             ),
             FieldDescriptor.CPPTYPE_BOOL: lambda _: self.chance.random() < 0.5,
             FieldDescriptor.CPPTYPE_ENUM: lambda _: self.chance.choice([0, 1, 2, 3, 4, 5, 99, -1]),

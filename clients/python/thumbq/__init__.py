@@ -24,6 +24,7 @@ from thumbq.v1.notification_pb2 import Notification, ResetReason
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
 from thumbq.worker import Worker
 from thumbq.working.handler import Handler
+from thumbq.working.progress import report_progress
 from thumbq.working.threads import is_cancelled
 
 __all__ = [
@@ -65,4 +66,5 @@ __all__ = [
     "hash_file",
     "is_cancelled",
     "options_of",
+    "report_progress",
 ]

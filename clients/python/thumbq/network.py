@@ -16,6 +16,7 @@ from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
 from thumbq.tls import Tls
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.working.ledger import Handlers, Ledger
+from thumbq.working.progress import ProgressOutbox
 
 _logger = logging.getLogger("thumbq")
 
@@ -53,6 +54,7 @@ class Network:
         self._wake = asyncio.Event()
         self.outbox = Outbox(self._wake)
         self.ledger = Ledger(self.outbox, self._wake, self._loop)
+        self.progress = ProgressOutbox(self._wake, self._loop)
         self._stopping = asyncio.Event()
         self._stream: WorkerStream | None = None
         self._task: asyncio.Task[None] | None = None
@@ -125,7 +127,7 @@ class Network:
         ledger, outbox = self.ledger, self.outbox
         while not (self._stopping.is_set() and outbox.empty and not ledger.held):
             outbox.resend()
-            stream = WorkerStream(self._hello, self._window, ledger, outbox, self._wake, self._welcomed)
+            stream = WorkerStream(self._hello, self._window, ledger, outbox, self.progress, self._wake, self._welcomed)
             if self._stopping.is_set():
                 stream.drain()
             self._stream = stream

@@ -16,6 +16,7 @@ from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.column_jobs import from_columns
 from thumbq.working.ledger import Ledger
+from thumbq.working.progress import ProgressOutbox
 
 _logger = logging.getLogger("thumbq")
 
@@ -85,6 +86,7 @@ class WorkerStream:
         window: int,
         slots: Ledger,
         outbox: Outbox,
+        progress: ProgressOutbox,
         wake: asyncio.Event,
         on_welcome: Callable[[StreamJobsResponse.Welcome], None],
     ) -> None:
@@ -92,13 +94,14 @@ class WorkerStream:
         self._window = window
         self._slots = slots
         self._outbox = outbox
+        self._progress = progress
         self._wake = wake
         self._on_welcome = on_welcome
         self._welcomed = asyncio.Event()
         self._heartbeat_interval = 0.0
         self._heard_at = monotonic()
-        # Whether the server knows columns.
-        self._columns = False
+        # Whether the server knows columns, and progress.
+        self._columns = self._takes_progress = False
         self._credited = 0
         self._received = self._confirmed = 0
         self._newest: Sequence[Job] = ()
@@ -193,6 +196,7 @@ class WorkerStream:
         for token in resumed.difference(self._slots.held, self._outbox.tokens()):
             self._outbox.release(token)
         self._columns = welcome.columns
+        self._takes_progress = welcome.progress
         self._heartbeat_interval = welcome.heartbeat_interval.ToMilliseconds() / 1000 or 3.0
         self._on_welcome(welcome)
         self._welcomed.set()
@@ -244,6 +248,9 @@ class WorkerStream:
             self._heartbeat_due = False
             tokens = [*self._slots.held, *self._outbox.tokens()]
             yield StreamJobsRequest(heartbeat=StreamJobsRequest.Heartbeat(lease_tokens=tokens))
+        # A server that does not know progress is not sent it.
+        if self._progress.due and (progress := self._progress.take(self._slots.held)) and self._takes_progress:
+            yield progress
         if self._drain_due:
             self._drain_due = False
             yield StreamJobsRequest(drain=StreamJobsRequest.Drain())

@@ -24,6 +24,7 @@ from thumbq.v1.queue_pb2 import StreamJobsRequest
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
 from thumbq.working.kinds import BlockingHandlerOfKinds, HandlerOfKinds, check_handlers
 from thumbq.working.processes import Processes
+from thumbq.working.progress import told_to
 from thumbq.working.slots import Slots
 from thumbq.working.threads import Threads
 from thumbq.working.watchdog import Watchdog
@@ -138,7 +139,8 @@ class Worker:
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
         network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key, self._tls)
-        slots = Slots(handler, self._concurrency, network.ledger.handover)
+        with told_to(network.progress.tell):
+            slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)
         progress = asyncio.create_task(_log_progress(slots, network))
         network.start(slots, watchdog.watch)

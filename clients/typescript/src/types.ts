@@ -50,6 +50,11 @@ export interface Job {
   modelVersionId?: number;
   /** What the producer wants the worker to know. */
   options?: Record<string, unknown>;
+  /** Processing: how far the worker has come, 0 to 1, while it tells. Set where one job is read alone. */
+  progress?: number;
+  /** What the worker is doing. */
+  progressText?: string;
+  progressAt?: Timestamp;
 }
 
 /** The present thumbnail of a model. */

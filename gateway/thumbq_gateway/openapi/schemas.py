@@ -17,6 +17,7 @@ Schema: TypeAlias = dict[str, Any]
 _SIMPLE: dict[int, Schema] = {
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_INT64: {"type": "integer", "format": "int64"},
     FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "minimum": 0},

@@ -20,6 +20,7 @@ PLAIN_TYPES = {
     FieldDescriptor.CPPTYPE_INT32,
     FieldDescriptor.CPPTYPE_UINT32,
     FieldDescriptor.CPPTYPE_BOOL,
+    FieldDescriptor.CPPTYPE_DOUBLE,
     FieldDescriptor.CPPTYPE_STRING,
 }
 

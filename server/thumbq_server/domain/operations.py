@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus
+from thumbq_server.domain.progress import ProgressRecord
 from thumbq_server.domain.records import Counters, JobRecord
 from thumbq_server.domain.refusals import Invalid
 
@@ -119,6 +120,7 @@ class Explanation(NamedTuple):
     ahead: int
     workers: int
     pause: Pause | None
+    progress: ProgressRecord | None = None
 
 
 def explain(job: JobRecord, now: datetime, depth: Depth, ahead: int) -> Explanation:

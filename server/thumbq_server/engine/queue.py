@@ -27,6 +27,7 @@ from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.versions import Versions
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import job_events, workers
@@ -79,6 +80,7 @@ class Queue:
     ) -> None:
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
+        self.progress = RecordProgress(database)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)

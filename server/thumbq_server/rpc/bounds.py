@@ -50,8 +50,10 @@ BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),
     "/thumbq.v1.QueueService/KeepWorkers": Bound(4 * MIB),
     "/thumbq.v1.QueueService/ReportResults": Bound(4 * MIB),
-    # Hello, Heartbeat and Results.
-    "/thumbq.v1.QueueService/StreamJobs": Bound(4 * MIB, {1: Elements(), 4: Elements(), 5: Elements({3: _COMPLETED})}),
+    # Hello, Heartbeat, Results and Progress.
+    "/thumbq.v1.QueueService/StreamJobs": Bound(
+        4 * MIB, {1: Elements(), 4: Elements(), 5: Elements({3: _COMPLETED}), 7: Elements()}
+    ),
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
     "/thumbq.v1.AdminService/CancelJobs": Bound(256 * KIB),
     "/thumbq.v1.AdminService/RedriveDeadLetters": Bound(256 * KIB),

@@ -118,7 +118,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def GetJob(self, request: queue_pb2.GetJobRequest, context: Any) -> queue_pb2.GetJobResponse:
         wait = check_wait(timedelta_of(request.wait))
         row = await job_when_ended(self._views, self._hub, request.job_id, wait)
-        response = queue_pb2.GetJobResponse(job=codec.job(row))
+        response = queue_pb2.GetJobResponse(job=codec.job(row, await self._views.progress(row)))
         if version_id := (await self._queue.versions.of_jobs([row.id])).get(row.id):
             response.job.model_version_id = version_id
         return response

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -123,10 +124,7 @@ attempts = Table(
     Column("ended_at", Timestamp, server_default=NOW, nullable=False),
     Column("attempt", SmallInteger, CheckConstraint("attempt >= 0"), nullable=False),
     Column(
-        "outcome",
-        Text,
-        CheckConstraint("outcome IN ('Completed', 'Failed', 'Cancelled', 'Released')"),
-        nullable=False,
+        "outcome", Text, CheckConstraint("outcome IN ('Completed', 'Failed', 'Cancelled', 'Released')"), nullable=False
     ),
     Column("session", BigInteger),
     Column("claimed_at", Timestamp),
@@ -251,6 +249,18 @@ job_events = Table(
     Column("metadata", Text),
     Column("error_message", Text),
     Index("job_events_of_job", "job_id", "id"),
+)
+
+# How far jobs have come under a lease. Not worth WAL: after a crash it is empty until workers tell again.
+job_progress = Table(
+    "job_progress",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("lease_seq", BigInteger, nullable=False),
+    Column("fraction", Double, CheckConstraint("fraction BETWEEN 0 AND 1"), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("reported_at", Timestamp, server_default=NOW, nullable=False),
+    prefixes=["UNLOGGED"],
 )
 
 # Files of pictures that no model and no version shows any more. A row goes after its file, so a crash leaves no file.

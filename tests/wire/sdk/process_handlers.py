@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import time
 
-from thumbq import Job, Thumbnail
+from thumbq import Job, Thumbnail, report_progress
 
 
 def pid_as_width(job: Job) -> Thumbnail:
@@ -17,4 +18,10 @@ def pid_as_width(job: Job) -> Thumbnail:
 
 async def pid_as_width_async(job: Job) -> Thumbnail:
     await asyncio.sleep(0)
+    return pid_as_width(job)
+
+
+def tells_and_hangs(job: Job) -> Thumbnail:
+    report_progress(job, 0.5, "in a process")
+    time.sleep(3600)
     return pid_as_width(job)

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from json import dumps
+from math import floor
 from typing import Annotated
 
 import typer
@@ -101,6 +102,8 @@ def _print_job(why: ExplainJobResponse) -> None:
     if job.HasField("options"):
         table.add_row("options", format_text(dumps(options_of(job), ensure_ascii=False)))
     table.add_row("created", format_time(job.created_at))
+    if job.HasField("progress"):
+        table.add_row("progress", format_text(f"{floor(job.progress * 100)} % {job.progress_text}".rstrip()))
     if job.error_message:
         table.add_row("last error", format_text(job.error_message))
     out.print(table)

@@ -107,6 +107,10 @@ class JobInfo:
     model_version_id: int | None
     kind: str
     options: Mapping[str, object]
+    # How far the worker has come (0 to 1), and what it does, while it tells: `report_progress`.
+    progress: float | None = None
+    progress_text: str | None = None
+    progress_at: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -196,6 +200,9 @@ def job_info(job: job_pb2.Job) -> JobInfo:
         model_version_id=job.model_version_id if job.HasField("model_version_id") else None,
         kind=job.asset_type,
         options=options_of(job),
+        progress=job.progress if job.HasField("progress") else None,
+        progress_text=job.progress_text if job.HasField("progress_text") else None,
+        progress_at=_time(job.progress_at) if job.HasField("progress_at") else None,
     )
 
 

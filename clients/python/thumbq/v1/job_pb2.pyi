@@ -137,6 +137,9 @@ class Job(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PROGRESS_TEXT_FIELD_NUMBER: _builtins.int
+    PROGRESS_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Unique and never reused. A job that is reset keeps its id."""
     model_id: _builtins.int
@@ -161,6 +164,12 @@ class Job(_message.Message):
     """The reason why the last attempt failed."""
     model_version_id: _builtins.int
     """The version of the model whose file this is, when the producer named one. Set in answers to unary calls."""
+    progress: _builtins.float
+    """Processing: how far the worker has come, 0 to 1, while it tells; see StreamJobsRequest.Progress. GetJob alone sets it,
+    and the two after it.
+    """
+    progress_text: _builtins.str
+    """What the worker is doing. Unset when it said nothing."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -181,6 +190,8 @@ class Job(_message.Message):
     def options(self) -> _struct_pb2.Struct:
         """What the producer wants the worker to know. Unset when it gave none."""
 
+    @_builtins.property
+    def progress_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -202,10 +213,13 @@ class Job(_message.Message):
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         model_version_id: _builtins.int | None = ...,
         options: _struct_pb2.Struct | None = ...,
+        progress: _builtins.float | None = ...,
+        progress_text: _builtins.str | None = ...,
+        progress_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "options", b"options", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "options", b"options", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "priority", b"priority", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "priority", b"priority", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
     _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
@@ -215,6 +229,12 @@ class Job(_message.Message):
     _WhichOneofArgType__lease_expires_at: _TypeAlias = _typing.Literal["_lease_expires_at", b"_lease_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__model_version_id: _TypeAlias = _typing.Literal["model_version_id"]  # noqa: Y015
     _WhichOneofArgType__model_version_id: _TypeAlias = _typing.Literal["_model_version_id", b"_model_version_id"]  # noqa: Y015
+    _WhichOneofReturnType__progress: _TypeAlias = _typing.Literal["progress"]  # noqa: Y015
+    _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
+    _WhichOneofReturnType__progress_at: _TypeAlias = _typing.Literal["progress_at"]  # noqa: Y015
+    _WhichOneofArgType__progress_at: _TypeAlias = _typing.Literal["_progress_at", b"_progress_at"]  # noqa: Y015
+    _WhichOneofReturnType__progress_text: _TypeAlias = _typing.Literal["progress_text"]  # noqa: Y015
+    _WhichOneofArgType__progress_text: _TypeAlias = _typing.Literal["_progress_text", b"_progress_text"]  # noqa: Y015
     _WhichOneofReturnType__run_at: _TypeAlias = _typing.Literal["run_at"]  # noqa: Y015
     _WhichOneofArgType__run_at: _TypeAlias = _typing.Literal["_run_at", b"_run_at"]  # noqa: Y015
     _WhichOneofReturnType__worker_id: _TypeAlias = _typing.Literal["worker_id"]  # noqa: Y015
@@ -227,6 +247,12 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_expires_at) -> _WhichOneofReturnType__lease_expires_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version_id) -> _WhichOneofReturnType__model_version_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_at) -> _WhichOneofReturnType__progress_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_text) -> _WhichOneofReturnType__progress_text | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_at) -> _WhichOneofReturnType__run_at | None: ...
     @_typing.overload

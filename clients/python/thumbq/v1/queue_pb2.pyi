@@ -1258,12 +1258,63 @@ class StreamJobsRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Progress(_message.Message):
+        """How far jobs have come; only after a Welcome with `progress`. It extends the leases as a heartbeat that names them
+        does. A worker sends at most one a second, for all its jobs together. The server keeps the newest entry of each job
+        and writes it down once a second; entries of leases that the worker has lost are dropped, and answered with LeaseLost.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Entry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+            FRACTION_FIELD_NUMBER: _builtins.int
+            TEXT_FIELD_NUMBER: _builtins.int
+            lease_token: _builtins.str
+            fraction: _builtins.float
+            """0 to 1."""
+            text: _builtins.str
+            """What the worker is doing, for people. At most 200 printable characters."""
+            def __init__(
+                self,
+                *,
+                lease_token: _builtins.str = ...,
+                fraction: _builtins.float = ...,
+                text: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "lease_token", b"lease_token", "text", b"text"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        ENTRIES_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamJobsRequest.Progress.Entry]:
+            """At most 10,000."""
+
+        def __init__(
+            self,
+            *,
+            entries: _abc.Iterable[Global___StreamJobsRequest.Progress.Entry] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HELLO_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___StreamJobsRequest.Hello: ...
     @_builtins.property
@@ -1276,6 +1327,8 @@ class StreamJobsRequest(_message.Message):
     def results(self) -> Global___StreamJobsRequest.Results: ...
     @_builtins.property
     def drain(self) -> Global___StreamJobsRequest.Drain: ...
+    @_builtins.property
+    def progress(self) -> Global___StreamJobsRequest.Progress: ...
     def __init__(
         self,
         *,
@@ -1285,12 +1338,13 @@ class StreamJobsRequest(_message.Message):
         heartbeat: Global___StreamJobsRequest.Heartbeat | None = ...,
         results: Global___StreamJobsRequest.Results | None = ...,
         drain: Global___StreamJobsRequest.Drain | None = ...,
+        progress: Global___StreamJobsRequest.Progress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "drain", b"drain", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "received", b"received", "results", b"results"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "drain", b"drain", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "received", b"received", "results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "drain", b"drain", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "received", b"received", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "drain", b"drain", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "received", b"received", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "received", "heartbeat", "results", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "received", "heartbeat", "results", "drain", "progress"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -1310,6 +1364,7 @@ class StreamJobsResponse(_message.Message):
         RESUMED_LEASE_TOKENS_FIELD_NUMBER: _builtins.int
         COLUMNS_FIELD_NUMBER: _builtins.int
         KINDS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
         session_id: _builtins.str
         columns: _builtins.bool
         """Set when Hello asked for columns and the server knows them."""
@@ -1317,6 +1372,8 @@ class StreamJobsResponse(_message.Message):
         """Set when Hello named kinds and the server knows kinds. A server of an older version sends Models only, and leaves
         it unset.
         """
+        progress: _builtins.bool
+        """Set by servers that take Progress. Others would end the stream."""
         @_builtins.property
         def lease_duration(self) -> _duration_pb2.Duration:
             """A heartbeat extends leases to this time from now (30 s unless configured)."""
@@ -1340,10 +1397,11 @@ class StreamJobsResponse(_message.Message):
             resumed_lease_tokens: _abc.Iterable[_builtins.str] | None = ...,
             columns: _builtins.bool = ...,
             kinds: _builtins.bool = ...,
+            progress: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "lease_duration", b"lease_duration", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "lease_duration", b"lease_duration", "progress", b"progress", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,11 +13,12 @@ import threading
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
 from thumbq.working.handler import Handler
+from thumbq.working.progress import tell_on, told_to
 from thumbq.working.threads import current_cancellation
 
 _logger = logging.getLogger("thumbq")
@@ -72,6 +73,14 @@ class Processes:
         return child
 
 
+class _Progress(NamedTuple):
+    """How far a handler has come: it precedes the handler's outcome in the pipe."""
+
+    token: str
+    fraction: float
+    text: str
+
+
 class _Child:
     """A process, and the pipe to it."""
 
@@ -86,7 +95,9 @@ class _Child:
     def run(self, job: Job) -> Any:
         """Return what the handler returns, or the exception that it raises. Raises EOFError, OSError."""
         self._pipe.send(job)
-        return self._pipe.recv()
+        while isinstance(said := self._pipe.recv(), _Progress):
+            tell_on(*said)
+        return said
 
     def kill(self) -> None:
         self._process.kill()
@@ -105,12 +116,20 @@ def _serve(pipe: Connection, handler: Handler) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_run(handler, job))
+    # A handler may tell its progress from several threads.
+    sending = threading.Lock()
+
+    def say(what: object) -> None:
+        with sending:
+            pipe.send(what)
+
+    with told_to(lambda *progress: say(_Progress(*progress))):
+        while True:
+            try:
+                job = pipe.recv()
+            except EOFError:
+                return
+            say(_run(handler, job))
 
 
 def _end_with_parent() -> None:

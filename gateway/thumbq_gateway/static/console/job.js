@@ -64,6 +64,7 @@ function showFields(job) {
     "Asked for": moment(job.createdAt),
     "Due at": job.runAt && moment(job.runAt),
     Worker: job.workerId,
+    Progress: job.progressAt && `${Math.floor(job.progress * 100)} % ${job.progressText ?? ""}`,
     "Lease until": job.leaseExpiresAt && moment(job.leaseExpiresAt),
     "Last error": job.errorMessage,
     "Ended at": job.finishedAt && moment(job.finishedAt),

@@ -57,4 +57,4 @@ class Inspection:
         job = await self._views.job(job_id)
         depth = await statistics.read_depth(self._database)
         now, ahead = await operations.place_of(self._database, job)
-        return explain(job, now, depth, ahead)
+        return explain(job, now, depth, ahead)._replace(progress=await self._views.progress(job))

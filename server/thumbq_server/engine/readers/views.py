@@ -9,11 +9,12 @@ from typing import NamedTuple
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
 from thumbq_server.domain.job_events import JobEvent
 from thumbq_server.domain.model_versions import UNKNOWN_VERSION, shown
+from thumbq_server.domain.progress import ProgressRecord
 from thumbq_server.domain.records import JobRecord, ThumbnailRecord
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor
-from thumbq_server.storage import notification_log
+from thumbq_server.storage import notification_log, progress
 from thumbq_server.storage.job_events import list_events
 from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.postgres.database import Database
@@ -45,6 +46,12 @@ class Views:
         if job is None:
             raise NotFound(job_id)
         return job
+
+    async def progress(self, job: JobRecord) -> ProgressRecord | None:
+        """Return how far the job has come, None for one that is not under way or whose worker has told nothing."""
+        if job.status is not JobStatus.PROCESSING:
+            return None
+        return await progress.read(self._database, job.id, job.lease_seq)
 
     async def job_events(self, job_id: int) -> list[JobEvent]:
         """Return the log of a job, or raise NotFound."""

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from thumbq_server.domain.job import ClaimedJob, LostReason, Token, Verdict
+from thumbq_server.domain.job import ClaimedJob, Extension, LostReason, Token, Verdict
+from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
@@ -129,6 +130,16 @@ class Session:
 
     async def heartbeat(self, tokens: Sequence[Token]) -> None:
         """Extend the leases that a heartbeat names; tell the worker which of them it has lost."""
+        await self._extend(tokens)
+
+    async def progress(self, told: Sequence[Progress]) -> None:
+        """Note how far jobs have come, of which the worker has the leases; this counts as a heartbeat of them."""
+        answers = await self._extend([entry.token for entry in told])
+        # without answers, nothing is known to be held
+        held = zip(told, answers, strict=False)
+        self._queue.progress.note(entry for entry, answer in held if answer.verdict is Verdict.OK)
+
+    async def _extend(self, tokens: Sequence[Token]) -> Sequence[Extension]:
         self._seen(self.number)
         self._deliveries.confirm_jobs(tokens)
         try:
@@ -136,9 +147,10 @@ class Session:
             lost = [token for token, answer in zip(tokens, answers, strict=True) if answer.verdict is not Verdict.OK]
             reasons = await why_lost(self._database, lost) if lost else {}
         except Unavailable:
-            return  # The next heartbeat tries again.
+            return []  # The next heartbeat tries again.
         for reason in LostReason:
             self.lose([token for token, why in reasons.items() if why is reason], reason)
+        return answers
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """Commit results, and keep trying while PostgreSQL is away. Return those that were not simply taken."""

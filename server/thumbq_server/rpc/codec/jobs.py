@@ -11,6 +11,7 @@ from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobSt
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
 from thumbq_server.domain.kinds import check_kind
 from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.domain.progress import ProgressRecord
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
@@ -142,9 +143,9 @@ def _encoded(
     return job.SerializeToString()
 
 
-def job(row: JobRecord) -> job_pb2.Job:
+def job(row: JobRecord, progress: ProgressRecord | None = None) -> job_pb2.Job:
     """Return a job as everybody may see it: without the token of its lease."""
-    return job_pb2.Job(
+    message = job_pb2.Job(
         id=row.id,
         model_id=row.model_id,
         model_hash=row.model_hash.hex(),
@@ -162,6 +163,12 @@ def job(row: JobRecord) -> job_pb2.Job:
         finished_at=optional_timestamp(row.finished_at),
         options=options_message(row.options) if row.options else None,
     )
+    if progress:
+        message.progress = progress.fraction
+        message.progress_at.CopyFrom(timestamp(progress.reported_at))
+        if progress.message:
+            message.progress_text = progress.message
+    return message
 
 
 def read_event(request: queue_pb2.LogJobEventRequest) -> NewJobEvent:

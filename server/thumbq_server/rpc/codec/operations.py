@@ -72,7 +72,7 @@ def attempt(row: AttemptRecord) -> admin_pb2.Attempt:
 def explanation(found: Explanation) -> admin_pb2.ExplainJobResponse:
     """Return why a job waits."""
     return admin_pb2.ExplainJobResponse(
-        job=job(found.job),
+        job=job(found.job, found.progress),
         reason=_REASON[found.reason],
         sentence=found.sentence,
         ahead=found.ahead,

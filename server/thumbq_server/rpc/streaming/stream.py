@@ -1,7 +1,7 @@
 """One StreamJobs call: one task reads, another writes the outbox in order. `engine.sessions` has the rules."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -18,7 +18,7 @@ from thumbq_server.rpc.codec.columns import Successes, job_columns, successes
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
-from thumbq_server.rpc.streaming import heartbeats
+from thumbq_server.rpc.streaming import heartbeats, progress
 from thumbq_server.rpc.streaming.outbox import Outbox
 
 log = structlog.get_logger()
@@ -101,6 +101,7 @@ class Stream:
                     resumed_lease_tokens=[format_token(*token, session.history) for token in held],
                     columns=self._columns,
                     kinds=self._kinds,
+                    progress=True,
                 )
             )
         )
@@ -151,6 +152,8 @@ class Stream:
             case "heartbeat":
                 check_at_most(request.heartbeat.lease_tokens, "leaseTokens")
                 session.spawn(self._counted(request.ByteSize(), self._heartbeat, request.heartbeat))
+            case "progress":
+                session.spawn(self._counted(request.ByteSize(), self._progress, progress.read(request.progress)))
             case "drain":
                 session.finish()
             case "hello":
@@ -184,6 +187,11 @@ class Stream:
     async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:
         session = self._session
         if unknown := await heartbeats.take(message.lease_tokens, session.history, session.heartbeat):
+            self._send_lost(unknown, LostReason.EXPIRED)
+
+    async def _progress(self, told: Mapping[str, progress.Told]) -> None:
+        session = self._session
+        if unknown := await progress.take(told, session.history, session.progress):
             self._send_lost(unknown, LostReason.EXPIRED)
 
     def _send_lost(self, lease_tokens: Sequence[str], reason: LostReason) -> None:

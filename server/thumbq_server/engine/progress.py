@@ -1,0 +1,46 @@
+"""How far the jobs under way have come: written down once a second, for all jobs of a server in one statement."""
+
+from collections.abc import Iterable
+
+from thumbq_server.domain.progress import Progress
+from thumbq_server.storage import progress
+from thumbq_server.storage.postgres.database import Database
+
+_PRUNE_LIMIT = 1000
+
+
+class RecordProgress:
+    """Keeps the newest entry of each job until it is called. Workers tell again whatever an outage loses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._told: dict[int, Progress] = {}
+        database.history.on_change(self._told.clear)
+
+    def note(self, told: Iterable[Progress]) -> None:
+        """Note what workers tell of leases that they have."""
+        for entry in told:
+            older = self._told.get(entry.token.job_id)
+            if older is None or older.token.lease_seq <= entry.token.lease_seq:
+                self._told[entry.token.job_id] = entry
+
+    async def __call__(self) -> int:
+        """Return 0: progress is not worth a line in the log."""
+        if self._told:
+            told = list(self._told.values())
+            self._told.clear()
+            await progress.write(self._database, told)
+        return 0
+
+
+class PruneProgress:
+    """Forgets what was told of leases that have ended."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(self) -> int:
+        """Return 0: progress is not worth a line in the log."""
+        while await progress.prune(self._database, _PRUNE_LIMIT) == _PRUNE_LIMIT:
+            pass
+        return 0

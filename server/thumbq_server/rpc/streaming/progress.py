@@ -1,0 +1,47 @@
+"""What a worker tells of the jobs that it has: the entries of a Progress message."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from thumbq.v1 import queue_pb2
+from thumbq_runtime.pieces import pieces
+from thumbq_server.domain.job import Token
+from thumbq_server.domain.progress import Progress, check_progress
+from thumbq_server.domain.refusals import Invalid, StaleLease
+from thumbq_server.domain.requests import check_at_most, parse_token
+from thumbq_server.rpc.codec.results import echo
+
+
+class Told(NamedTuple):
+    """An entry without its lease."""
+
+    fraction: float
+    text: str
+
+
+def read(message: queue_pb2.StreamJobsRequest.Progress) -> Mapping[str, Told]:
+    """Return the entries by their lease tokens, the last one of each. Raises Invalid."""
+    check_at_most(message.entries, "entries")
+    told: dict[str, Told] = {}
+    for entry in message.entries:
+        check_progress(entry.fraction, entry.text)
+        told[entry.lease_token] = Told(entry.fraction, entry.text)
+    return told
+
+
+async def take(
+    told: Mapping[str, Told], history: str, note: Callable[[Sequence[Progress]], Awaitable[None]]
+) -> list[str]:
+    """Have `note` note the entries. Return the tokens that no lease can have."""
+    unknown: list[str] = []
+    async for piece in pieces(list(told.items())):
+        entries: list[Progress] = []
+        for text, (fraction, message) in piece:
+            try:
+                token: Token = parse_token(text, history)
+            except (Invalid, StaleLease):
+                unknown.append(echo(text))
+            else:
+                entries.append(Progress(token, fraction, message))
+        await note(entries)
+    return unknown

@@ -1,0 +1,63 @@
+"""How far the jobs under way have come: a narrow table beside `leases`, whose rows count while their lease is there."""
+
+from collections.abc import Sequence
+
+from thumbq_server.domain.progress import Progress, ProgressRecord
+from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.statements import Statement
+
+# Rows are locked in the order of job ids. A server that is late does not overwrite what a newer lease tells.
+WRITE = Statement(
+    "progress_write",
+    "job_ids bigint[], lease_seqs bigint[], fractions double precision[], messages text[]",
+    """
+    INSERT INTO job_progress AS p (job_id, lease_seq, fraction, message)
+    SELECT t.job_id, t.lease_seq, t.fraction, t.message
+      FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::text[]) AS t (job_id, lease_seq, fraction, message)
+     WHERE EXISTS (SELECT FROM leases l WHERE l.job_id = t.job_id AND l.lease_seq = t.lease_seq)
+     ORDER BY t.job_id
+    ON CONFLICT (job_id) DO UPDATE
+       SET lease_seq = excluded.lease_seq, fraction = excluded.fraction, message = excluded.message, reported_at = now()
+     WHERE p.lease_seq <= excluded.lease_seq
+    """,
+)
+
+READ = Statement(
+    "progress_read",
+    "job_id bigint, lease_seq bigint",
+    "SELECT fraction, message, reported_at FROM job_progress WHERE job_id = $1 AND lease_seq = $2",
+)
+
+PRUNE = Statement(
+    "progress_prune",
+    "limit bigint",
+    """
+    WITH pruned AS (
+        DELETE FROM job_progress WHERE job_id = ANY (ARRAY (
+            SELECT job_id FROM job_progress p
+             WHERE NOT EXISTS (SELECT FROM leases l WHERE l.job_id = p.job_id AND l.lease_seq = p.lease_seq)
+             LIMIT $1 FOR UPDATE SKIP LOCKED))
+        RETURNING 1
+    )
+    SELECT count(*) AS count FROM pruned
+    """,
+)
+
+
+async def write(database: Database, told: Sequence[Progress]) -> None:
+    """Keep what each of these leases tells, as far as it is still there; one entry for a job."""
+    rows = [(entry.token.job_id, entry.token.lease_seq, entry.fraction, entry.message) for entry in told]
+    await database.fetch(WRITE, *columns(rows, 4))
+
+
+async def read(database: Database, job_id: int, lease_seq: int) -> ProgressRecord | None:
+    """Return how far the job has come under this lease, None while its worker has told nothing."""
+    rows = await database.fetch(READ, job_id, lease_seq)
+    return ProgressRecord._make(rows[0]) if rows else None
+
+
+async def prune(database: Database, limit: int) -> int:
+    """Delete up to `limit` rows whose lease is gone. Return how many."""
+    count: int = (await database.fetch(PRUNE, limit))[0]["count"]
+    return count
