@@ -451,7 +451,10 @@ PREPARE statistics_depth AS
 SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
        h.completed, h.failed, h.cancelled,
        (SELECT extract(epoch FROM now() - min(run_at))::float8
-          FROM (SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000) next
+          FROM ((SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000)
+                UNION ALL
+                (SELECT run_at FROM ready WHERE kind IS NOT NULL AND kind_rank <= now()
+                  ORDER BY kind, kind_rank, job_id LIMIT 1000)) next
          WHERE run_at <= now()) AS oldest_age,
        (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
        p.paused_at, p.paused_by, p.reason

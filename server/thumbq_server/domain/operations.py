@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
-from thumbq_server.domain.job import JobStatus
+from thumbq_server.domain.job import MODEL, JobStatus
 from thumbq_server.domain.progress import ProgressRecord
 from thumbq_server.domain.records import Counters, JobRecord
 from thumbq_server.domain.refusals import Invalid
@@ -151,8 +151,14 @@ def _explain_pending(job: JobRecord, now: datetime, depth: Depth, ahead: int) ->
         return WaitReason.PAUSED, f"It is due, but the queue is paused{_by(depth.pause)}."
     if not depth.workers:
         return WaitReason.NO_WORKER, "It is due, but no worker is connected."
-    workers = "the one worker" if depth.workers == 1 else f"one of {depth.workers} workers"
     before = f"{_number(ahead)} jobs are ahead of it" if ahead != 1 else "1 job is ahead of it"
+    if job.kind != MODEL:
+        # Which kinds a worker takes is known to its own server alone.
+        return (
+            WaitReason.WORKERS_FULL,
+            f"It is due, and waits for a free slot of a worker that takes {job.kind}; {before}.",
+        )
+    workers = "the one worker" if depth.workers == 1 else f"one of {depth.workers} workers"
     return WaitReason.WORKERS_FULL, f"It is due, and waits until {workers} has a free slot; {before}."
 
 

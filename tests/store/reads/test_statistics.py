@@ -44,6 +44,12 @@ async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
+async def test_the_oldest_due_job_may_be_of_any_kind(queue, database):
+    assert (await read_depth(database)).oldest_age is None
+    await queue.enqueue(new_job(1, kind="Sound"))
+    assert (await read_depth(database)).oldest_age is not None
+
+
 async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, database):
     await queue.enqueued(*map(new_job, range(1, 2000)))
     await database.fetch("VACUUM ANALYZE ready, leases, queue_head")

@@ -185,6 +185,9 @@ async def test_a_job_says_why_it_waits(queue, admin):
     full = await why(admin, third)
     assert (full.reason, full.ahead, full.workers) == (admin_pb2.WAIT_REASON_WORKERS_FULL, 1, 1)
     assert full.sentence == "It is due, and waits until the one worker has a free slot; 1 job is ahead of it."
+    sound = queue_pb2.EnqueueJobRequest(model_id=5, model_hash=hashlib.sha256(b"model").hexdigest(), kind="Sound")
+    other = await why(admin, (await queue.EnqueueJob(sound)).job_id)
+    assert other.sentence.startswith("It is due, and waits for a free slot of a worker that takes Sound; ")
     assert (await why(admin, first)).sentence.startswith("Worker w1 is at work on it (attempt 1 of 3)")
     assert (await status_of(why(admin, 999)))[0] == grpc.StatusCode.NOT_FOUND
 
