@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AnyHttpUrl, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from thumbq.tls import Tls
@@ -13,6 +13,7 @@ from thumbq_runtime.access.secret_files import read_secret
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.numbers import Bytes, Count, Seconds, WholeSeconds
 from thumbq_runtime.tls.settings import TlsSettings
 
 
@@ -54,27 +55,25 @@ class Settings(TlsSettings):
         description='Proxies whose X-Forwarded-For tells who calls, as "10.0.0.5,192.168.0.0/16". Without it, all'
         " callers behind a proxy count as one.",
     )
-    heartbeat: PositiveFloat = Field(
-        default=15.0, description="Seconds between heartbeats on a stream of notifications."
-    )
-    subscriber_limit: PositiveInt = Field(
+    heartbeat: Seconds = Field(default=15.0, description="Seconds between heartbeats on a stream of notifications.")
+    subscriber_limit: Count = Field(
         default=20_000, description="Clients on the stream of notifications; more are answered 503."
     )
-    subscriber_buffer: PositiveInt = Field(
+    subscriber_buffer: Bytes = Field(
         default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
     )
-    subscriber_timeout: PositiveFloat = Field(
+    subscriber_timeout: Seconds = Field(
         default=30.0, description="Seconds after which a client is dropped that takes nothing of what it is sent."
     )
-    idle_timeout: PositiveFloat = Field(
+    idle_timeout: Seconds = Field(
         default=75.0, description="Seconds after which a connection is closed that has not sent a whole request."
     )
-    body_timeout: PositiveFloat = Field(default=60.0, description="Seconds in which the body of a request must arrive.")
-    ring_notifications: PositiveInt = Field(
+    body_timeout: Seconds = Field(default=60.0, description="Seconds in which the body of a request must arrive.")
+    ring_notifications: Count = Field(
         default=10_000, description="Recent notifications kept in memory; older ones come from the server's log."
     )
-    ring_bytes: PositiveInt = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
-    queue_watch_linger: NonNegativeInt = Field(
+    ring_bytes: Bytes = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
+    queue_watch_linger: WholeSeconds = Field(
         default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
     )
 

@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
+# A century: timers and the database take it, and who wants to keep something for ever sets it.
+MOST_SECONDS = 3_153_600_000
+
 
 class InvalidSetting(Exception):
     """Says in one sentence why the settings are not used."""

@@ -5,7 +5,7 @@ Each is an environment variable. docs/settings.md lists them all: `make settings
 
 from pathlib import Path
 
-from thumbq_runtime.declaration import Kind, Setting
+from thumbq_runtime.declaration import MOST_SECONDS, Kind, Setting
 
 MOST_PROCESSES = 64
 
@@ -28,8 +28,8 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
-_RATE = Kind("a number that is not negative", float, minimum=0)
-_SECONDS = Kind("a positive number of seconds", float, above=0)
+_RATE = Kind("a number from 0 to a billion", float, minimum=0, maximum=10**9)
+_SECONDS = Kind("a positive number of seconds, at most a century", float, above=0, maximum=MOST_SECONDS)
 
 CA = Setting[Path | None](
     ("THUMBQ_CA",),
@@ -135,7 +135,7 @@ RATE_OF_WORKER_POLLS = Setting(
 )
 READY_FD = Setting[int | None](
     ("THUMBQ_READY_FD",),
-    Kind("a file descriptor", _whole_number, minimum=0),
+    Kind("a file descriptor", _whole_number, minimum=0, maximum=2**31 - 1),
     None,
     'Pipe, inherited from the parent, that gets {"port": N} when the program serves.',
 )

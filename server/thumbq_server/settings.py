@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
@@ -10,6 +10,7 @@ from thumbq_runtime.access.secret_files import read_secret
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.numbers import Count, LeaseSeconds, Seconds
 from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
@@ -32,7 +33,7 @@ class Settings(TlsSettings):
     gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     ready_fd: int | None = shared.READY_FD.field()
     metrics_port: int | None = shared.METRICS_PORT.field()
-    shutdown_grace: PositiveFloat = shared.SHUTDOWN_GRACE.field()
+    shutdown_grace: float = shared.SHUTDOWN_GRACE.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
@@ -46,47 +47,45 @@ class Settings(TlsSettings):
         description='Addresses of gateways, as "10.0.0.5,192.168.0.0/16". They count their callers themselves, so the'
         " server refuses them nothing. The default is this machine.",
     )
-    streams_of_address: PositiveInt = Field(
+    streams_of_address: Count = Field(
         default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
     )
-    lease_duration: PositiveInt = Field(default=30, description="Seconds of a lease of a worker on a stream.")
-    delivery_lease_duration: PositiveInt = Field(
+    lease_duration: LeaseSeconds = Field(default=30, description="Seconds of a lease of a worker on a stream.")
+    delivery_lease_duration: LeaseSeconds = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
     )
-    heartbeat_interval: PositiveFloat = Field(
+    heartbeat_interval: Seconds = Field(
         default=3.0, description="Seconds between the heartbeats that a worker on a stream is asked for."
     )
-    stream_max_age: PositiveFloat = Field(
+    stream_max_age: Seconds = Field(
         default=3600.0, description="Seconds after which a worker is asked to connect again."
     )
-    unary_lease_duration: PositiveInt = Field(
+    unary_lease_duration: LeaseSeconds = Field(
         default=600,
         description="Seconds of a lease of unary calls and JSON; at most 60 until the worker is heard of again.",
     )
-    statement_timeout: PositiveFloat = Field(
-        default=30.0, description="Seconds that PostgreSQL may take for a statement."
-    )
-    retry_base: PositiveFloat = Field(
+    statement_timeout: Seconds = Field(default=30.0, description="Seconds that PostgreSQL may take for a statement.")
+    retry_base: Seconds = Field(
         default=5.0, description="Seconds until the second attempt of a job; each further pause is longer."
     )
-    retry_cap: PositiveFloat = Field(default=600.0, description="The longest pause in seconds between two attempts.")
-    notification_retention: PositiveFloat = Field(
+    retry_cap: Seconds = Field(default=600.0, description="The longest pause in seconds between two attempts.")
+    notification_retention: Seconds = Field(
         default=86_400.0,
         description="Seconds for which notifications are kept; a subscriber that was away for longer is reset.",
     )
 
-    job_retention: PositiveFloat = Field(
+    job_retention: Seconds = Field(
         default=30 * 86_400.0,
         description="Seconds for which ended jobs are kept that no model and no version shows; then they are deleted,"
         " with their attempts and events.",
     )
-    superseded_grace: PositiveFloat = Field(
+    superseded_grace: Seconds = Field(
         default=86_400.0,
         description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
         " pictures for a day.",
     )
     # Servers remember a worker's number for a day.
-    worker_retention: float = Field(
+    worker_retention: Seconds = Field(
         default=7 * 86_400.0,
         ge=2 * 86_400.0,
         description="Seconds for which workers are kept that are not heard of; at least two days.",

@@ -69,7 +69,10 @@ def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
     [
         ({"THUMBQ_HTTP_PORT": "99999"}, "THUMBQ_HTTP_PORT must be a port number from 0 to 65535, not '99999'."),
         ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number from 0 to 65535, not 'x'."),
-        ({"THUMBQ_SHUTDOWN_GRACE": "x"}, "THUMBQ_SHUTDOWN_GRACE must be a positive number of seconds, not 'x'."),
+        (
+            {"THUMBQ_SHUTDOWN_GRACE": "x"},
+            "THUMBQ_SHUTDOWN_GRACE must be a positive number of seconds, at most a century, not 'x'.",
+        ),
         ({"DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE cannot be read"),
         ({"THUMBQ_THUMBNAIL_ROOT": "/dev/null/x"}, "The folder for thumbnails cannot be made"),
         ({"DATABASE_URL_FILE": "/dev/null"}, "DATABASE_URL_FILE names /dev/null, which is empty."),
