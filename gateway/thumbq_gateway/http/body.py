@@ -22,6 +22,8 @@ MEBIBYTE = 1 << 20
 _OF_FORMS = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
 ROOM = 64 * MEBIBYTE
 _SMALL = 16 * 1024  # bytes; a body takes a place in the room when it is larger
+# aiohttp has undone these; it leaves a body in an encoding that it does not know as it is.
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _LARGE = 64 * 1024  # bytes; a larger body takes more than a few milliseconds to decode
 
 
@@ -47,6 +49,8 @@ class Bodies:
             raise _too_large(limit)
         if request.content_type in _OF_FORMS and not _is_empty(request):
             raise _not_json(request.content_type)
+        if (encoding := request.headers.get("Content-Encoding", "").strip().lower()) not in _ENCODINGS:
+            raise _not_readable(encoding)
         if request.content.is_eof() and request.content.total_bytes <= _SMALL:  # it came with the head, as most do
             return read(parse_json(request.content.read_nowait()))
         async with self.arriving() as arrival:
@@ -116,6 +120,11 @@ def _too_large(limit: int) -> Refusal:
 
 def _is_empty(request: web.Request) -> bool:
     return request.content.is_eof() and request.content.total_bytes == 0
+
+
+def _not_readable(encoding: str) -> Refusal:
+    message = f"The Content-Encoding {encoding[:40]!r} is not understood: send gzip, deflate, or none."
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=415)
 
 
 def _not_json(content_type: str) -> Refusal:

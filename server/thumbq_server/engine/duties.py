@@ -132,7 +132,7 @@ class VacuumLiveTables:
 
 
 class PruneWorkers:
-    """Forgets workers that were not heard of for `keep` seconds, and hold no lease."""
+    """Forgets workers that were silent for `keep` seconds and hold no lease."""
 
     def __init__(self, database: Database, keep: float) -> None:
         self._database = database

@@ -40,9 +40,9 @@ from thumbq_server.storage.transitions.fail import fail
 from thumbq_server.storage.transitions.release import release
 
 KNOWN_WORKERS = 10_000
-# A worker that is not heard of for longer is registered again: it may have been pruned.
+# A worker that was silent for longer is registered again: it may have been pruned.
 KNOWN_SECONDS = 86_400.0
-# Nobody knows whether the answer to a unary claim arrives. So its lease is short until the worker is heard of again.
+# It is unknown whether the answer to a unary claim arrives. So its lease is short until the worker is heard of again.
 FIRST_LEASE_SECONDS = 60
 
 

@@ -40,7 +40,7 @@ class Outcome(Enum):
 
 
 class ListSuperseded:
-    """Lists pictures that others replaced `grace` seconds ago. Each run goes on where the last one ended."""
+    """Lists pictures that others replaced `grace` seconds ago. Each run continues where the last one ended."""
 
     def __init__(self, database: Database, grace: float) -> None:
         self._database = database

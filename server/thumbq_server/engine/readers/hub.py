@@ -15,7 +15,7 @@ from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 
-# A page has at most so many commits and, but for a single larger commit at its start, so many notifications.
+# The most commits of a page, and the most notifications of one that does not begin with a larger commit.
 _PAGE = 200
 _PAGE_EVENTS = 2000
 # Readers that are far behind share the newest pages read.

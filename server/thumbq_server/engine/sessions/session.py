@@ -133,7 +133,7 @@ class Session:
         await self._extend(tokens)
 
     async def progress(self, told: Sequence[Progress]) -> None:
-        """Note how far jobs have come, of which the worker has the leases; this counts as a heartbeat of them."""
+        """Note how far jobs of the worker have come. It counts as a heartbeat of those whose leases it holds."""
         answers = await self._extend([entry.token for entry in told])
         # without answers, nothing is known to be held
         held = zip(told, answers, strict=False)
