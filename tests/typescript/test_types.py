@@ -36,7 +36,7 @@ REQUESTS = {
     "Failure": job_pb2.Result.Fail.DESCRIPTOR,
     "JobFilter": queue_pb2.ListJobsRequest.DESCRIPTOR,
 }
-NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
+NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_DOUBLE}
 TEXTS = {
     "google.protobuf.Timestamp": "Timestamp",
     "google.protobuf.Duration": "Seconds",
