@@ -5,17 +5,17 @@ import contextlib
 import hashlib
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
-import grpc
 
-from thumbq import Job, NewJob, Producer, Thumbnail, Worker
+from thumbq import Job, NewJob, Producer, Thumbnail, ThumbqError, Worker
 
 _PAUSE = 0.02  # seconds between the rounds of a caller
 _PICTURE = {"thumbnailPath": "/var/lib/thumbq/1.png", "sizeBytes": 1, "width": 1, "height": 1}
 _numbers = itertools.count(1)
 Times = dict[str, list[float]]
+Round = Callable[[], Awaitable[None]]
 CALLERS = ("JSON worker", "gRPC worker", "page")
 
 
@@ -35,14 +35,14 @@ class GoodCallers:
             await asyncio.gather(*(self._repeat(rounds[name], times[name], seconds) for name in CALLERS))
         return times
 
-    async def _repeat(self, one, times: list[float], seconds: float) -> None:  # type: ignore[no-untyped-def]
+    async def _repeat(self, one: Round, times: list[float], seconds: float) -> None:
         ends = time.perf_counter() + seconds
         while time.perf_counter() < ends:
             began = time.perf_counter()
             try:
                 async with asyncio.timeout(30):
                     await one()
-            except (aiohttp.ClientError, grpc.aio.AioRpcError, TimeoutError):
+            except (aiohttp.ClientError, ThumbqError, TimeoutError):
                 self.failures += 1
             times.append(time.perf_counter() - began)
             await asyncio.sleep(_PAUSE)
@@ -57,7 +57,7 @@ class GoodCallers:
                 answer.raise_for_status()
 
     @contextlib.asynccontextmanager
-    async def _grpc_worker(self) -> AsyncIterator:  # type: ignore[type-arg]
+    async def _grpc_worker(self) -> AsyncIterator[Round]:
         """Yield a round: from the enqueue to the end of the job."""
         picture = Thumbnail("/var/lib/thumbq/1.png", 1, 1, 1)
 
@@ -78,7 +78,7 @@ class GoodCallers:
             await running
 
     @contextlib.asynccontextmanager
-    async def _page(self) -> AsyncIterator:  # type: ignore[type-arg]
+    async def _page(self) -> AsyncIterator[Round]:
         """Yield a round: from an announcement to its event on the page."""
         model_id = 1_000_000_000
         async with self._http.get(f"/api/notifications?modelId={model_id}", timeout=aiohttp.ClientTimeout()) as stream:
