@@ -65,7 +65,7 @@ ROUTES = [
 ]
 
 
-@pytest.mark.parametrize("encoding", ["compress", "x-gzip", "gzip, gzip", "nonsense"])
+@pytest.mark.parametrize("encoding", ["compress", "x-gzip", "gzip, gzip", "rot13"])
 async def test_a_body_in_an_unknown_encoding_is_refused_and_not_read_as_plain_text(
     client: Client, encoding: str
 ) -> None:
