@@ -165,7 +165,10 @@ def test_a_database_that_is_away_is_told_once(folder: Path, address: str, senten
         ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write %2F for /"),
         ({"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=true"}, "has the parameter 'pgbouncer'"),
         ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number"),
-        ({"THUMBQ_RETRY_BASE": "-1"}, "THUMBQ_RETRY_BASE cannot be '-1': input should be greater than or equal to 0.001."),
+        (
+            {"THUMBQ_RETRY_BASE": "-1"},
+            "THUMBQ_RETRY_BASE cannot be '-1': input should be greater than or equal to 0.001.",
+        ),
         ({}, "DATABASE_URL is not set"),
     ],
 )
