@@ -33,10 +33,22 @@ log = structlog.get_logger()
 class Connection:
     """Written by its handler, by its hub, and by the clock of all connections. There may be thousands."""
 
-    __slots__ = ("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "outlet")
+    __slots__ = (
+        *("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "models"),
+        "outlet",
+    )
 
-    def __init__(self, connection_id: str, hub: Hub, outlet: Outlet, metrics: HubMetrics, buffer_limit: int) -> None:
-        """A client with more than `buffer_limit` bytes unread is cut off."""
+    def __init__(
+        self,
+        connection_id: str,
+        hub: Hub,
+        outlet: Outlet,
+        metrics: HubMetrics,
+        buffer_limit: int,
+        models: frozenset[int] | None,
+    ) -> None:
+        """A client with more than `buffer_limit` bytes unread is cut off. It may see these `models`, None for all."""
+        self.models = models
         self.id = connection_id
         self.hub = hub
         self.outlet = outlet

@@ -11,6 +11,7 @@ from thumbq_gateway.access.door import KEY
 from thumbq_gateway.http.browsers import check_origin
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
+from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.signalr.connection import Connection
@@ -138,7 +139,7 @@ class Endpoint:
         transport = request.transport
         if transport is None:
             return socket
-        connection = self._connection(connection_id, WebSocketOutlet(socket, transport))
+        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), models_of(request))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -162,7 +163,7 @@ class Endpoint:
             if transport is None:
                 return response
             outlet = EventStreamOutlet(transport)
-            connection = self._connection(token.connection_id, outlet)
+            connection = self._connection(token.connection_id, outlet, models_of(request))
             try:
                 await outlet.ended.wait()
             finally:
@@ -175,7 +176,7 @@ class Endpoint:
         connection = self._connections.find(token.connection_id)
         if connection is None:
             self._check_new(token)
-            self._connection(token.connection_id, PollOutlet(request.remote))
+            self._connection(token.connection_id, PollOutlet(request.remote), models_of(request))
             return web.Response()  # tells the client that it is connected
         outlet = connection.outlet
         if not isinstance(outlet, PollOutlet):
@@ -189,8 +190,8 @@ class Endpoint:
             return web.Response(status=204)
         return web.Response(body=records, content_type="text/plain", charset="utf-8")
 
-    def _connection(self, connection_id: str, outlet: Outlet) -> Connection:
-        connection = Connection(connection_id, self._hub, outlet, self._metrics, self._buffer_limit)
+    def _connection(self, connection_id: str, outlet: Outlet, models: frozenset[int] | None) -> Connection:
+        connection = Connection(connection_id, self._hub, outlet, self._metrics, self._buffer_limit, models)
         self._connections.enter(connection)
         return connection
 

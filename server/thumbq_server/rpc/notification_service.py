@@ -7,8 +7,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
+from thumbq_server.access.door import ORIGIN
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import (
     MAX_PAGE,
@@ -18,11 +21,13 @@ from thumbq_server.domain.requests import (
     check_model_id,
     check_thumbnail_url,
 )
+from thumbq_server.domain.tickets import check_ticket_life, check_ticket_models
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc.codec import notifications as codec
+from thumbq_server.rpc.codec.times import timedelta_of
 from thumbq_server.rpc.errors import refusals_as_status
 
 # Larger messages gain nothing, and would reach the limit of gRPC.
@@ -36,10 +41,11 @@ Encoded = list[notification_pb2.Notification]
 class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     """Translates; `engine.readers.subscription` has the rules of a subscriber's cursor."""
 
-    def __init__(self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots) -> None:
+    def __init__(self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots, tickets: Tickets) -> None:
         self._views = views
         self._subscriptions = subscriptions
         self._snapshots = snapshots
+        self._tickets = tickets
         # The first reader encodes a commit for all; it goes when the hub drops the commit.
         self._encoded: WeakKeyDictionary[Commit, Encoded] = WeakKeyDictionary()
 
@@ -107,6 +113,15 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         check_batch(request.model_ids, "modelIds", MAX_PAGE)
         rows, cursor = await self._views.thumbnails(request.model_ids)
         return notification_pb2.GetThumbnailsResponse(thumbnails=map(codec.thumbnail, rows), cursor=str(cursor))
+
+    @refusals_as_status
+    async def CreateTicket(
+        self, request: notification_pb2.CreateTicketRequest, context: Any
+    ) -> notification_pb2.CreateTicketResponse:
+        models = check_ticket_models(request.model_ids)
+        life = check_ticket_life(timedelta_of(request.life) if request.HasField("life") else None)
+        ticket, ends_at = self._tickets.create(ORIGIN.get().prefix, models, life)
+        return notification_pb2.CreateTicketResponse(ticket=ticket, expires_at=Timestamp(seconds=ends_at))
 
     async def _pieces(self, step: Step) -> AsyncIterator[Encoded]:
         """Yield the notifications of a step, some at a time, and let others run in between.
