@@ -80,7 +80,7 @@ class Queue:
     ) -> None:
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
-        self.progress = RecordProgress(database)
+        self.progress = RecordProgress(database, seen)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
