@@ -38,6 +38,7 @@ from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
@@ -74,6 +75,7 @@ class Parts:
     producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
+    progress: ProgressFeed
     views: Views
     operator: Operator
     keyring: Keyring
@@ -88,6 +90,7 @@ class Parts:
             self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
+            self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
@@ -113,6 +116,7 @@ class Parts:
         self.producers.close()
         self.hub.close()
         self.snapshots.close()
+        self.progress.close()
         await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
@@ -134,6 +138,8 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         observer=observer,
     )
     dispatchers = queue.dispatchers
+    progress = ProgressFeed(database)
+    queue.progress.on_written = progress.wake
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     tickets = Tickets(database, keyring)
     janitor = Janitor(
@@ -163,6 +169,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
+        progress=progress,
         views=views,
         operator=Operator(database, queue, views),
         keyring=keyring,
@@ -199,7 +206,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.snapshots, parts.tickets), server
+        NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring, parts.tickets), server
