@@ -16,6 +16,7 @@ from thumbq.cli.worker_options import (
     CameraPreset,
     Front,
     Gpu,
+    MetricsHost,
     MetricsPort,
     PictureFormat,
     Size,
@@ -75,6 +76,7 @@ def worker(
     up: Up = None,
     gpu: Gpu = False,
     metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
@@ -96,7 +98,8 @@ def worker(
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port, gpu))
+    metrics = None if metrics_port is None else (metrics_host, metrics_port)
+    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics, gpu))
 
 
 async def _work(
@@ -107,7 +110,7 @@ async def _work(
     thumbnail_root: Path,
     limits: "Limits",
     outputs: "Outputs",
-    metrics_port: int | None,
+    metrics_at: tuple[str, int] | None,
     gpu: bool,
 ) -> None:
     from thumbq.render.child import RenderFailed
@@ -129,8 +132,9 @@ async def _work(
             fail(advice(missing) if missing else str(failure))
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
-        if metrics_port is not None:
-            _logger.info("Metrics are at http://127.0.0.1:%d/metrics", metrics.serve(metrics_port))
+        if metrics_at is not None:
+            host, port = metrics_at
+            _logger.info("Metrics are at http://%s:%d/metrics", host, metrics.serve(host, port))
         events = await stack.enter_async_context(JobEvents(server))
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
