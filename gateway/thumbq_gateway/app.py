@@ -36,7 +36,8 @@ from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
@@ -91,6 +92,7 @@ class Parts:
     fanout: Fanout
     upstream: Upstream
     queue_relay: QueueRelay
+    progress_relay: ProgressRelay
     forwarder: Forwarder
     hubs: SignalR
 
@@ -116,6 +118,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
+    progress_relay = ProgressRelay(channel, fanout, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
@@ -128,7 +131,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         buffer_limit=settings.subscriber_buffer,
         origins=settings.cors_origins,
     )
-    upstream.listeners.append(hubs)
+    upstream.listeners += [hubs, progress_relay]
     return Parts(
         metrics=metrics,
         bodies=bodies,
@@ -140,6 +143,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
+        progress_relay=progress_relay,
         forwarder=forwarder,
         hubs=hubs,
     )
@@ -156,6 +160,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         parts.upstream,
         parts.fanout,
         parts.queue_relay,
+        parts.progress_relay,
         parts.metrics.notifications,
         bodies=parts.bodies,
         limit=settings.subscriber_limit,
@@ -260,6 +265,7 @@ async def _listening(
         parts.fanout.end()
         parts.hubs.drain()
         parts.queue_relay.end()
+        parts.progress_relay.end()
         parts.transcoder.end_long_polls()
         parts.bodies.close()
         await runner.cleanup()

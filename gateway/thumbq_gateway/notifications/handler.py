@@ -15,7 +15,8 @@ from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
 from thumbq_gateway.notifications.upstream import Upstream
 
@@ -36,6 +37,7 @@ class Notifications:
         upstream: Upstream,
         fanout: Fanout,
         queue_relay: QueueRelay,
+        progress_relay: ProgressRelay,
         metrics: NotificationMetrics,
         *,
         bodies: Bodies,
@@ -45,6 +47,7 @@ class Notifications:
         self._upstream = upstream
         self._fanout = fanout
         self._queue_relay = queue_relay
+        self._progress_relay = progress_relay
         self._metrics = metrics
         self._limit = limit
         self._bodies = bodies
@@ -117,6 +120,8 @@ class Notifications:
         try:
             catch_up = CatchUp(self._upstream, self._fanout, self._metrics, response, connection)
             await catch_up.send(start, send_cursor=request.start is StartFrom.LATEST)
+            if request.wants_progress:
+                self._progress_relay.send_latest(connection)
             del catch_up  # ten thousand handlers sleep in the next line
             await connection.ended
         finally:
@@ -125,6 +130,8 @@ class Notifications:
     def _enter(self, connection: Connection) -> None:
         self._fanout.enter(connection)
         self._named_streams.enter(connection)
+        if connection.request.wants_progress:
+            self._progress_relay.enter()
         if connection.request.watches_queue:
             self._queue_relay.enter()
             if snapshot := self._queue_relay.latest:
@@ -133,5 +140,7 @@ class Notifications:
     def _leave(self, connection: Connection) -> None:
         self._fanout.leave(connection)
         self._named_streams.leave(connection)
+        if connection.request.wants_progress:
+            self._progress_relay.leave()
         if connection.request.watches_queue:
             self._queue_relay.leave()

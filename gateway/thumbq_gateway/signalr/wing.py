@@ -10,7 +10,7 @@ from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.access.door import Otherwise, RouteKey
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.metrics import HubMetrics
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
 from thumbq_gateway.signalr.hubs.hub import Hub
