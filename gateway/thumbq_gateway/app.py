@@ -250,6 +250,7 @@ async def _listening(
         keepalive_timeout=settings.idle_timeout,
         lingering_time=_LINGER,
         max_line_size=_LONGEST_LINE,
+        auto_decompress=False,
     )
     await runner.setup()
     try:

@@ -9,6 +9,7 @@ from yarl import URL
 
 from thumbq_gateway.access.door import KEY
 from thumbq_gateway.http.browsers import check_origin
+from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.metrics import HubMetrics
@@ -113,6 +114,7 @@ class Endpoint:
             if away := self._elsewhere(request, token):
                 return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
             raise _no_connection()
+        refuse_encodings(request)
         if (request.content_length or 0) > LARGEST_MESSAGE or len(body := await request.read()) > LARGEST_MESSAGE:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The message is too large.", http_status=413)
         await connection.take(body.decode(errors="replace"))
