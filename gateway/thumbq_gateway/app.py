@@ -33,6 +33,7 @@ from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
 from thumbq_gateway.limits.calls import Calls
+from thumbq_gateway.limits.connections import bound_connections
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
@@ -50,6 +51,7 @@ from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
@@ -84,6 +86,7 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    bounds: Bounds
     limits: Calls
     callers: Callers
     table: Table
@@ -105,7 +108,9 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
-    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies, _key_of)
+    rates = Rates(settings.rates(), metrics.requests.count_refusal)
+    bounds = Bounds(settings.bounds(), rates.note)
+    limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
     callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
@@ -125,6 +130,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         queue_relay,
         metrics.hubs,
         forwarder,
+        limits,
         secret=settings.key_of_hubs(),
         heartbeat=settings.heartbeat,
         limit=settings.subscriber_limit,
@@ -135,6 +141,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        bounds=bounds,
         limits=limits,
         callers=callers,
         table=table,
@@ -163,6 +170,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         parts.progress_relay,
         parts.metrics.notifications,
         bodies=parts.bodies,
+        limits=parts.limits,
         limit=settings.subscriber_limit,
     )
     exempt = _BEHIND if settings.upstream else None
@@ -253,6 +261,8 @@ async def _listening(
         auto_decompress=False,
     )
     await runner.setup()
+    assert runner.server
+    bound_connections(runner.server, parts.bounds, settings.trusted_proxies)
     try:
         context = context_of_current(certificates) if certificates else None
         await open_doors(settings, runner, context)
