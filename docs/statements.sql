@@ -617,6 +617,24 @@ DELETE FROM removals WHERE id = ANY ($1);
 PREPARE removals_postpone (bigint[], double precision) AS
 UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
 
+-- signing_keys_list: $1 key_life
+PREPARE signing_keys_list (interval) AS
+SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
+  FROM signing_keys ORDER BY created_at DESC, id;
+
+-- signing_key_create: $1 id, $2 seed
+PREPARE signing_key_create (text, bytea) AS
+INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
+
+-- signing_keys_prune: $1 retention
+PREPARE signing_keys_prune (interval) AS
+WITH pruned AS (
+    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
+        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
 SELECT r.ctid

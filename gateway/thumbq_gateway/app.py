@@ -182,7 +182,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     )
     limit = parts.limits.middleware(parts.transcoder.rpcs())
     unkeyed = JobsInWork(channel).routes() | parts.hubs.negotiated()
-    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles())
+    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles(), parts.limits.address)
     app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies).routes())

@@ -83,6 +83,7 @@ async def serving(
         parts = build(settings, database, observer)
         await parts.queue.versions()
         await parts.keyring.look()
+        await parts.tickets.look()
         _refuse_strangers(settings, parts.keyring)
         observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
