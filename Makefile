@@ -81,7 +81,7 @@ serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
 	@$(VENV)/bin/thumbq serve $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other queues (5 minutes)
+bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other queues (8 minutes)
 	$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: bench-full

@@ -249,6 +249,10 @@ PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload)
   FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
+-- job_states_of: $1 job_ids
+PREPARE job_states_of (bigint[]) AS
+SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1);
+
 -- progress_write: $1 job_ids, $2 lease_seqs, $3 fractions, $4 messages
 PREPARE progress_write (bigint[], bigint[], double precision[], text[]) AS
 INSERT INTO job_progress AS p (job_id, lease_seq, fraction, message)
@@ -260,9 +264,26 @@ ON CONFLICT (job_id) DO UPDATE
    SET lease_seq = excluded.lease_seq, fraction = excluded.fraction, message = excluded.message, reported_at = now()
  WHERE p.lease_seq <= excluded.lease_seq;
 
+-- progress_sign_of_life: $1 job_id, $2 lease_seq, $3 lease_seconds
+PREPARE progress_sign_of_life (bigint, bigint, double precision) AS
+UPDATE leases l
+   SET expires_at = CASE WHEN w.session_id = '' THEN greatest(l.expires_at, now() + $3 * interval '1 second')
+                         ELSE l.expires_at END
+  FROM workers w
+ WHERE l.job_id = $1 AND ($2::bigint = 0 OR l.lease_seq = $2) AND w.id = l.session
+RETURNING l.lease_seq, l.session, l.expires_at;
+
 -- progress_read: $1 job_id, $2 lease_seq
 PREPARE progress_read (bigint, bigint) AS
 SELECT fraction, message, reported_at FROM job_progress WHERE job_id = $1 AND lease_seq = $2;
+
+-- progress_current: $1 limit
+PREPARE progress_current (bigint) AS
+SELECT * FROM (
+    SELECT l.model_id, l.job_id, l.attempt, p.fraction, p.message, p.reported_at
+      FROM job_progress p JOIN leases l ON l.job_id = p.job_id AND l.lease_seq = p.lease_seq
+     ORDER BY p.reported_at DESC LIMIT $1) AS newest
+ ORDER BY reported_at, job_id;
 
 -- progress_prune: $1 limit
 PREPARE progress_prune (bigint) AS
@@ -1383,10 +1404,6 @@ WITH input AS (
       FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
 )
 SELECT job_id FROM renewed;
-
--- job_states_of: $1 job_ids
-PREPARE job_states_of (bigint[]) AS
-SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1);
 
 -- workers_register: $1 worker_id, $2 session_id, $3 version, $4 labels
 PREPARE workers_register (text, text, text, jsonb) AS

@@ -1,7 +1,7 @@
 """The gateway, put together: build the parts, register their routes, run them, and end them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -276,7 +276,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     log.info("gateway.stopped")
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, on_hangup: Callable[[], object] = lambda: None) -> None:
     """Run a gateway until a signal. Raises SystemExit with 1 when it ends by itself, OSError when it cannot listen."""
-    if not await run_until_signal(lambda stop: serve(settings, stop)):
+    if not await run_until_signal(lambda stop: serve(settings, stop), on_hangup):
         raise SystemExit(1)

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from thumbq.tls import Tls
 from thumbq_runtime import settings as shared
-from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
@@ -115,12 +115,7 @@ class Settings(TlsSettings):
     @model_validator(mode="after")
     def _take_secret_from_file(self) -> Self:
         if self.hub_secret_file and not self.hub_secret:
-            try:
-                self.hub_secret = self.hub_secret_file.read_text().strip()
-            except OSError as problem:
-                raise ValueError(f"THUMBQ_HUB_SECRET_FILE cannot be read: {problem}.") from problem
-            if not self.hub_secret:
-                raise ValueError("The file of THUMBQ_HUB_SECRET_FILE is empty.")
+            self.hub_secret = read_secret_file(self.hub_secret_file, "THUMBQ_HUB_SECRET_FILE")
         return self
 
     def exposed_host(self) -> str | None:

@@ -37,6 +37,7 @@ from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
@@ -73,6 +74,7 @@ class Parts:
     producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
+    progress: ProgressFeed
     views: Views
     operator: Operator
     keyring: Keyring
@@ -86,6 +88,7 @@ class Parts:
             self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
+            self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
@@ -111,6 +114,7 @@ class Parts:
         self.producers.close()
         self.hub.close()
         self.snapshots.close()
+        self.progress.close()
         await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
@@ -132,6 +136,8 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         observer=observer,
     )
     dispatchers = queue.dispatchers
+    progress = ProgressFeed(database)
+    queue.progress.on_written = progress.wake
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     janitor = Janitor(
         [
@@ -159,6 +165,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
+        progress=progress,
         views=views,
         operator=Operator(database, queue, views),
         keyring=keyring,
@@ -194,7 +201,7 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.snapshots), server
+        NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
-from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
@@ -135,10 +135,7 @@ class Settings(TlsSettings):
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""
         if self.database_url_file is not None:
-            address = self.database_url_file.read_text().strip()
-            if not address:
-                raise ValueError(f"DATABASE_URL_FILE names {self.database_url_file}, which is empty")
-            return address
+            return read_secret_file(self.database_url_file, "DATABASE_URL_FILE")
         if not self.database_url:
             raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
         return self.database_url

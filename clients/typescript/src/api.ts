@@ -106,6 +106,16 @@ export class Thumbq {
     return (await this.#post<{ leaseExpiresAt: Timestamp }>(path, lease, options)).leaseExpiresAt;
   }
 
+  /** Tell how far a job has come. It extends the lease: returns its new end. */
+  async reportProgress(
+    jobId: number,
+    told: Leased & { progress: number; progressText?: string },
+    options?: CallOptions,
+  ): Promise<Timestamp> {
+    const path = `api/thumbnail-jobs/${jobId}/progress`;
+    return (await this.#post<{ leaseExpiresAt: Timestamp }>(path, told, options)).leaseExpiresAt;
+  }
+
   /** Give a job back. The attempt does not count. */
   async release(jobId: number, lease: Required<Leased>, options?: CallOptions): Promise<void> {
     await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);

@@ -58,6 +58,9 @@ EXAMPLES: dict[str, Example] = {
     "ReportResults": Example(
         {"exceptions": []}, {"results": [{"leaseToken": _JOB["leaseToken"], "complete": _PICTURE}]}
     ),
+    "ReportProgress": Example(
+        {"leaseExpiresAt": _TIME}, {"leaseToken": _JOB["leaseToken"], "progress": 0.4, "progressText": "meshing"}
+    ),
     "ExtendLease": Example({"leaseExpiresAt": _TIME}, {"leaseToken": _JOB["leaseToken"], "duration": "60s"}),
     "ReleaseJob": Example({}, {"leaseToken": _JOB["leaseToken"]}),
     "GetJob": Example(_WAITING),

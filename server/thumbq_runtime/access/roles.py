@@ -46,6 +46,7 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
         "FailJob": WORKERS,
         "ReportResults": WORKERS,
         "ExtendLease": WORKERS,
+        "ReportProgress": WORKERS,
         "ReleaseJob": WORKERS,
         "LogJobEvent": WORKERS,
         "ListJobEvents": READERS,

@@ -1,7 +1,7 @@
 """NotificationService: what pages and other programs learn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Set
 from contextlib import aclosing
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import grpc
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
+from thumbq_server.domain.progress import JobProgress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import (
     MAX_PAGE,
@@ -19,6 +20,8 @@ from thumbq_server.domain.requests import (
     check_thumbnail_url,
 )
 from thumbq_server.engine.readers.hub import Commit
+from thumbq_server.engine.readers.merging import merged
+from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
 from thumbq_server.engine.readers.views import Views
@@ -36,10 +39,13 @@ Encoded = list[notification_pb2.Notification]
 class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     """Translates; `engine.readers.subscription` has the rules of a subscriber's cursor."""
 
-    def __init__(self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots) -> None:
+    def __init__(
+        self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots, progress: ProgressFeed
+    ) -> None:
         self._views = views
         self._subscriptions = subscriptions
         self._snapshots = snapshots
+        self._progress = progress
         # The first reader encodes a commit for all; it goes when the hub drops the commit.
         self._encoded: WeakKeyDictionary[Commit, Encoded] = WeakKeyDictionary()
 
@@ -50,21 +56,25 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         models, statuses = frozenset(request.model_ids), frozenset(request.statuses)
         if not statuses <= codec.THUMBNAIL_STATUS_OF.keys():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "statuses must be statuses of thumbnails")
-        async with aclosing(self._subscriptions.follow(request.after)) as steps:
-            async for step in steps:
-                sent = ""
-                async for notifications in self._pieces(step):
-                    news = [
+        cursor = ""
+        async with aclosing(self._news(request, models)) as all_news:
+            async for news in all_news:
+                if isinstance(news, list):
+                    yield notification_pb2.SubscribeResponse(progress=codec.progress(news), cursor=cursor)
+                    continue
+                async for notifications in self._pieces(news):
+                    wanted = [
                         notification
                         for notification in notifications
                         if (not models or notification.model_id in models)
                         and (not statuses or notification.status in statuses)
                     ]
-                    if news:
-                        sent = news[-1].cursor
-                        yield notification_pb2.SubscribeResponse(notifications=news, cursor=sent)
-                if sent != str(step.cursor):
-                    yield codec.moved(step.cursor, step.reset)
+                    if wanted:
+                        cursor = wanted[-1].cursor
+                        yield notification_pb2.SubscribeResponse(notifications=wanted, cursor=cursor)
+                if news.reset or cursor != str(news.cursor):
+                    cursor = str(news.cursor)
+                    yield codec.moved(news.cursor, news.reset)
 
     async def WatchQueue(
         self, request: notification_pb2.WatchQueueRequest, context: Any
@@ -107,6 +117,13 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         check_batch(request.model_ids, "modelIds", MAX_PAGE)
         rows, cursor = await self._views.thumbnails(request.model_ids)
         return notification_pb2.GetThumbnailsResponse(thumbnails=map(codec.thumbnail, rows), cursor=str(cursor))
+
+    def _news(
+        self, request: notification_pb2.SubscribeRequest, models: Set[int]
+    ) -> AsyncGenerator[Step | list[JobProgress], None]:
+        """Return the steps through the log and, if the subscriber asks for it, the progress of jobs."""
+        steps = self._subscriptions.follow(request.after)
+        return merged(steps, self._progress.follow(models)) if request.progress else steps
 
     async def _pieces(self, step: Step) -> AsyncIterator[Encoded]:
         """Yield the notifications of a step, some at a time, and let others run in between.

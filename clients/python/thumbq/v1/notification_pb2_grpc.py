@@ -77,6 +77,9 @@ class NotificationServiceServicer(object):
 
         The stream stays open while PostgreSQL is away. It ends with OK when the server shuts down, and with INVALID_ARGUMENT
         for an unknown status in the filter. To resume after any end, subscribe again from the last cursor that arrived.
+
+        With `progress`, the stream also tells how far the jobs under way have come. Progress is not in the log: it has no
+        cursor, and may be lost or come late.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

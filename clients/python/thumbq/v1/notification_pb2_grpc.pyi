@@ -39,6 +39,9 @@ class NotificationServiceStub:
 
     The stream stays open while PostgreSQL is away. It ends with OK when the server shuts down, and with INVALID_ARGUMENT
     for an unknown status in the filter. To resume after any end, subscribe again from the last cursor that arrived.
+
+    With `progress`, the stream also tells how far the jobs under way have come. Progress is not in the log: it has no
+    cursor, and may be lost or come late.
     """
     GetNotificationCursor: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetNotificationCursorRequest, _notification_pb2.GetNotificationCursorResponse]
     """Reads the end of the log. To miss no change: read it, load your state, then subscribe from it."""
@@ -64,6 +67,9 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
 
     The stream stays open while PostgreSQL is away. It ends with OK when the server shuts down, and with INVALID_ARGUMENT
     for an unknown status in the filter. To resume after any end, subscribe again from the last cursor that arrived.
+
+    With `progress`, the stream also tells how far the jobs under way have come. Progress is not in the log: it has no
+    cursor, and may be lost or come late.
     """
     GetNotificationCursor: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetNotificationCursorRequest, _notification_pb2.GetNotificationCursorResponse]  # type: ignore[assignment]
     """Reads the end of the log. To miss no change: read it, load your state, then subscribe from it."""
@@ -91,6 +97,9 @@ class NotificationServiceServicer:
 
         The stream stays open while PostgreSQL is away. It ends with OK when the server shuts down, and with INVALID_ARGUMENT
         for an unknown status in the filter. To resume after any end, subscribe again from the last cursor that arrived.
+
+        With `progress`, the stream also tells how far the jobs under way have come. Progress is not in the log: it has no
+        cursor, and may be lost or come late.
         """
 
     def GetNotificationCursor(

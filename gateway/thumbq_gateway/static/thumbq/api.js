@@ -57,6 +57,11 @@ export class Thumbq {
         const path = `api/thumbnail-jobs/${jobId}/extend`;
         return (await this.#post(path, lease, options)).leaseExpiresAt;
     }
+    /** Tell how far a job has come. It extends the lease: returns its new end. */
+    async reportProgress(jobId, told, options) {
+        const path = `api/thumbnail-jobs/${jobId}/progress`;
+        return (await this.#post(path, told, options)).leaseExpiresAt;
+    }
     /** Give a job back. The attempt does not count. */
     async release(jobId, lease, options) {
         await this.#post(`api/thumbnail-jobs/${jobId}/release`, lease, options);
