@@ -134,8 +134,8 @@ export class Leader {
   }
 }
 
-function filterOf({ modelIds, statuses, queue }: StreamRequest): string {
-  return JSON.stringify([modelIds, statuses, queue]);
+function filterOf({ modelIds, statuses, queue, progress }: StreamRequest): string {
+  return JSON.stringify([modelIds, statuses, queue, progress]);
 }
 
 function shared(error: unknown): SharedError {
