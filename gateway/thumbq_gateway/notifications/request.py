@@ -45,6 +45,7 @@ class SubscriptionRequest:
     statuses: frozenset[int]  # empty: all
     start: Cursor | StartFrom
     watches_queue: bool
+    wants_progress: bool
     stream: str  # the name under which the client may change its models; "": none
 
     @property
@@ -90,7 +91,8 @@ def _from_query(request: web.Request) -> SubscriptionRequest:
         model_ids=_model_ids(_several(request, "modelId", _read_model_id), "modelId"),
         statuses=frozenset(_several(request, "status", _read_status)),
         start=_start(request, request.query.get("after")),
-        watches_queue=_watches_queue(request),
+        watches_queue=_flag(request, "queue"),
+        wants_progress=_flag(request, "progress"),
         stream=_stream(request.query.get("stream", "")),
     )
 
@@ -108,6 +110,7 @@ def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
         statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
         start=_start(request, fields.get("after")),
         watches_queue=watches_queue,
+        wants_progress=fields.get("progress", False),
         stream=_stream(request.query.get("stream", "")),
     )
 
@@ -165,11 +168,11 @@ def _several(request: web.Request, name: str, read: Reader) -> Iterator[Any]:
                 raise invalid.within(name) from None
 
 
-def _watches_queue(request: web.Request) -> bool:
+def _flag(request: web.Request, name: str) -> bool:
     try:
-        return read_flag_text(request.query.get("queue") or "false")
+        return read_flag_text(request.query.get(name) or "false")
     except InvalidValue as invalid:
-        raise invalid.within("queue") from None
+        raise invalid.within(name) from None
 
 
 def _start(request: web.Request, after: str | None) -> Cursor | StartFrom:

@@ -25,6 +25,7 @@ _NOTIFICATIONS: Document = {
         _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
         _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
         _query("queue", {"type": "boolean"}),
+        _query("progress", {"type": "boolean"}),
         _query("stream", {"type": "string", "pattern": "^[0-9A-Za-z-]{16,64}$"}),
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
     ],
@@ -50,6 +51,7 @@ POSTED_SUBSCRIPTION: Document = {
                         "statuses": {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}},
                         "after": {"type": "string"},
                         "queue": {"type": "boolean"},
+                        "progress": {"type": "boolean"},
                     },
                 }
             }

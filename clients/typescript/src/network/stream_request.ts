@@ -14,6 +14,7 @@ export interface StreamRequest {
   /** Empty: all statuses. */
   statuses: readonly ThumbnailStatus[];
   queue: boolean;
+  progress: boolean;
 }
 
 /** Return a name for a stream, with which its models can be changed. Nobody else guesses it. */
@@ -31,6 +32,7 @@ export function streamAddress(gateway: URL, name: string, request: StreamRequest
   address.searchParams.set("after", request.after);
   if (modelIds) address.searchParams.set("modelId", modelIds);
   if (request.statuses.length > 0) address.searchParams.set("status", request.statuses.join(","));
+  if (request.progress) address.searchParams.set("progress", "true");
   if (request.queue) address.searchParams.set("queue", "true");
   return { address };
 }

@@ -143,8 +143,8 @@ export class Leader {
   }
 }
 
-function filterOf({ modelIds, statuses, queue }: StreamRequest): string {
-  return JSON.stringify([modelIds, statuses, queue]);
+function filterOf({ modelIds, statuses, queue, progress }: StreamRequest): string {
+  return JSON.stringify([modelIds, statuses, queue, progress]);
 }
 
 function shared(error: unknown): SharedError {

@@ -22,6 +22,7 @@ class Follower {
     #models;
     #pictures = new Map();
     #positions = new Map(); // of what is shown of each model
+    #ended = new Map(); // the newest of each model, if it ended an attempt
     #added = new Set(); // models that are not loaded yet
     #isAdding = false;
     constructor(options) {
@@ -34,6 +35,7 @@ class Follower {
             ...options,
             modelIds: [...this.#models],
             onThumbnail: this.#change.bind(this),
+            ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
             onReset: (_reset, signal) => this.#load([...this.#models], signal),
         };
         this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
@@ -66,6 +68,7 @@ class Follower {
             this.#added.delete(modelId);
             this.#pictures.delete(modelId);
             this.#positions.delete(modelId);
+            this.#ended.delete(modelId);
         }
         if (this.#models.size === 0)
             void this.#listener.changeModels(this.#models);
@@ -116,11 +119,22 @@ class Follower {
         if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId)))
             return undefined;
         this.#positions.set(modelId, cursor);
+        if (status === "Ready" || status === "Failed")
+            this.#ended.set(modelId, notification);
+        else
+            this.#ended.delete(modelId);
         if (status === "None")
             this.#pictures.delete(modelId); // the model was forgotten
         if (thumbnailUrl !== null)
             this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
         return this.#show(modelId, status, errorMessage);
+    }
+    #tell(progress) {
+        const ended = this.#ended.get(progress.modelId);
+        // It may have been under way when its attempt ended.
+        if (ended?.jobId === progress.jobId && progress.attemptCount <= ended.attemptCount)
+            return undefined;
+        return this.#options.onProgress?.(progress);
     }
     async #show(modelId, status, errorMessage) {
         const picture = this.#pictures.get(modelId);

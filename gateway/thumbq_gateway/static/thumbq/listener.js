@@ -92,8 +92,9 @@ export class Listener {
     }
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
-        const { statuses = [], onQueue } = this.#options;
-        const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+        const { statuses = [], onQueue, onProgress } = this.#options;
+        const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
+        const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
         const { signal } = this.#connection;
         const longest = this.#options.silence ?? silence;
         const frames = openStream(this.#gateway, request, longest, signal, this.#stream, this.#credentials);
@@ -125,21 +126,28 @@ export class Listener {
         return false;
     }
     async #deliver(frame, data) {
-        const { onThumbnail, onQueue } = this.#options;
+        const { onThumbnail, onQueue, onProgress } = this.#options;
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
-            const isFiltered = this.#needsModels || this.#modelIds.size > 0;
-            if (isFiltered && !this.#modelIds.has(notification.modelId))
+            if (!this.#wants(notification.modelId))
                 return;
             await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }
         else if (frame.event === "queue") {
             await runCallback(() => onQueue?.(content));
         }
+        else if (frame.event === "progress") {
+            const progress = content;
+            if (this.#wants(progress.modelId))
+                await runCallback(() => onProgress?.(progress));
+        }
         else if (frame.event === "heartbeat") {
             this.#setState(content.connected ? "live" : "away");
         }
+    }
+    #wants(modelId) {
+        return (!this.#needsModels && this.#modelIds.size === 0) || this.#modelIds.has(modelId);
     }
     async #reset(frame) {
         try {

@@ -140,8 +140,8 @@ export class Leader {
         this.#channel.postMessage(message);
     }
 }
-function filterOf({ modelIds, statuses, queue }) {
-    return JSON.stringify([modelIds, statuses, queue]);
+function filterOf({ modelIds, statuses, queue, progress }) {
+    return JSON.stringify([modelIds, statuses, queue, progress]);
 }
 function shared(error) {
     if (!(error instanceof ThumbqError))
