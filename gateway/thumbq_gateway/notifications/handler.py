@@ -9,6 +9,7 @@ from aiohttp import HttpVersion11, web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.catch_up import CatchUp
 from thumbq_gateway.notifications.connection import Connection
@@ -17,7 +18,7 @@ from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
 from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
 from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
-from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
+from thumbq_gateway.notifications.request import SubscriptionRequest, read_request, within_ticket
 from thumbq_gateway.notifications.upstream import Upstream
 
 _HEADERS = {
@@ -41,6 +42,7 @@ class Notifications:
         metrics: NotificationMetrics,
         *,
         bodies: Bodies,
+        limits: Calls,
         limit: int,
     ) -> None:
         """Serve at most `limit` clients."""
@@ -49,6 +51,7 @@ class Notifications:
         self._queue_relay = queue_relay
         self._progress_relay = progress_relay
         self._metrics = metrics
+        self._limits = limits
         self._limit = limit
         self._bodies = bodies
         self._clients = 0
@@ -65,17 +68,18 @@ class Notifications:
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects, is cut off, or the gateway stops."""
-        request = await read_request(http_request, self._bodies)
+        request = within_ticket(http_request, await read_request(http_request, self._bodies))
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
-        self._clients += 1
-        self._named_streams.models += models
-        try:
-            return await self._stream(http_request, request)
-        finally:
-            self._clients -= 1
-            self._named_streams.models -= models
+        with self._limits.subscribe(http_request):
+            self._clients += 1
+            self._named_streams.models += models
+            try:
+                return await self._stream(http_request, request)
+            finally:
+                self._clients -= 1
+                self._named_streams.models -= models
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
