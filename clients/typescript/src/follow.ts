@@ -4,6 +4,7 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
 import { BackOff, pause } from "./network/back_off.js";
+import { Credentials } from "./network/credentials.js";
 import type { ConnectionOptions, Subscription } from "./subscription.js";
 import type { Cursor, JobProgress, Notification, ThumbnailStatus } from "./types.js";
 
@@ -45,6 +46,7 @@ class Follower implements Following {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #api: Thumbq;
+  readonly #credentials: Credentials;
   readonly #options: FollowOptions;
   readonly #listener: Listener;
   readonly #closing = new AbortController();
@@ -57,7 +59,8 @@ class Follower implements Following {
 
   constructor(options: FollowOptions) {
     this.#gateway = gatewayAddress(options.url);
-    this.#api = new Thumbq({ url: this.#gateway });
+    this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
+    this.#credentials = new Credentials(this.#gateway, options);
     this.#options = options;
     this.#models = new Set(options.modelIds);
     const events = {
@@ -67,7 +70,7 @@ class Follower implements Following {
       ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
       onReset: (_reset: unknown, signal: AbortSignal) => this.#load([...this.#models], signal),
     };
-    this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+    this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
     this.closed = this.#listener.closed;
   }
 
@@ -158,10 +161,11 @@ class Follower implements Following {
     return this.#options.onProgress?.(progress);
   }
 
-  #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
-    const pictureUrl = this.#pictures.get(modelId);
+  async #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
+    const picture = this.#pictures.get(modelId);
+    const pictureUrl = picture && (await this.#credentials.inAddress(picture));
     const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
-    return runCallback(() => this.#options.onThumbnail(thumbnail));
+    await runCallback(() => this.#options.onThumbnail(thumbnail));
   }
 }
 

@@ -1,6 +1,7 @@
 import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { BackOff, pause } from "./network/back_off.js";
+import type { Credentials } from "./network/credentials.js";
 import type { Frame } from "./network/event_stream.js";
 import { openStream, type OpenStream } from "./sharing/shared_stream.js";
 import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
@@ -13,6 +14,7 @@ const longestPause = 30_000; // milliseconds
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
+  readonly #credentials: Credentials;
   readonly #options: SubscribeOptions;
   readonly #start: (signal: AbortSignal) => Promise<Cursor>;
   readonly #needsModels: boolean;
@@ -31,11 +33,13 @@ export class Listener implements Subscription {
    */
   constructor(
     gateway: URL,
+    credentials: Credentials,
     options: SubscribeOptions,
     start: (signal: AbortSignal) => Promise<Cursor>,
     needsModels = false,
   ) {
     this.#gateway = gateway;
+    this.#credentials = credentials;
     this.#options = options;
     this.#start = start;
     this.#needsModels = needsModels;
@@ -85,7 +89,8 @@ export class Listener implements Subscription {
         if (await this.#connect(this.#position)) continue;
       } catch (error) {
         if (error instanceof ThumbqError && !this.#isClosed) {
-          if (error.isFinal) throw error;
+          const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
+          if (error.isFinal && !isOver) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
       } finally {
@@ -103,7 +108,8 @@ export class Listener implements Subscription {
     const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
     const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
     const { signal } = this.#connection;
-    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
+    const longest = this.#options.silence ?? silence;
+    const frames = openStream(this.#gateway, request, longest, signal, this.#stream, this.#credentials);
     let isKnown = false; // whether the gateway has its server
     let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {

@@ -1,3 +1,4 @@
+import type { Access } from "./network/credentials.js";
 import type { Cursor, JobProgress, Notification, QueueSnapshot, Reset, ThumbnailStatus } from "./types.js";
 
 /**
@@ -7,7 +8,7 @@ import type { Cursor, JobProgress, Notification, QueueSnapshot, Reset, Thumbnail
 export type ConnectionState = "connecting" | "live" | "away" | "reconnecting";
 
 /** How to connect to the gateway. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends Access {
   /** The gateway, such as "http://localhost:5009". A page that the gateway serves can leave it out. */
   url?: string | URL;
   /** Called after each change of the state. */

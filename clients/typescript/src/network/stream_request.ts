@@ -1,4 +1,5 @@
 import type { Cursor, ThumbnailStatus } from "../types.js";
+import type { Credentials } from "./credentials.js";
 import { Deadline } from "./deadline.js";
 
 const mostModels = 10_000; // of one subscription, at the gateway; the events of more are sorted out here
@@ -45,15 +46,17 @@ export async function changeModels(
   stream: string,
   modelIds: readonly number[],
   signal: AbortSignal,
+  credentials: Credentials,
 ): Promise<boolean> {
   if (modelIds.length === 0 || modelIds.length > mostModels) return false;
   const deadline = new Deadline(signal);
   try {
+    const headers = { "Content-Type": "application/json", ...(await deadline.limit(answerTimeout, credentials.headers())) };
     const response = await deadline.limit(
       answerTimeout,
       fetch(new URL("api/notifications/models", gateway), {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers,
         body: JSON.stringify({ stream, modelIds }),
         signal: deadline.signal,
       }),

@@ -5,6 +5,7 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
 import { BackOff, pause } from "./network/back_off.js";
+import { Credentials } from "./network/credentials.js";
 const mostAtOnce = 1_000; // models that one request reads
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options) {
@@ -14,6 +15,7 @@ class Follower {
     closed;
     #gateway;
     #api;
+    #credentials;
     #options;
     #listener;
     #closing = new AbortController();
@@ -25,7 +27,8 @@ class Follower {
     #isAdding = false;
     constructor(options) {
         this.#gateway = gatewayAddress(options.url);
-        this.#api = new Thumbq({ url: this.#gateway });
+        this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
+        this.#credentials = new Credentials(this.#gateway, options);
         this.#options = options;
         this.#models = new Set(options.modelIds);
         const events = {
@@ -35,7 +38,7 @@ class Follower {
             ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
             onReset: (_reset, signal) => this.#load([...this.#models], signal),
         };
-        this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+        this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
         this.closed = this.#listener.closed;
     }
     get cursor() {
@@ -133,10 +136,11 @@ class Follower {
             return undefined;
         return this.#options.onProgress?.(progress);
     }
-    #show(modelId, status, errorMessage) {
-        const pictureUrl = this.#pictures.get(modelId);
+    async #show(modelId, status, errorMessage) {
+        const picture = this.#pictures.get(modelId);
+        const pictureUrl = picture && (await this.#credentials.inAddress(picture));
         const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
-        return runCallback(() => this.#options.onThumbnail(thumbnail));
+        await runCallback(() => this.#options.onThumbnail(thumbnail));
     }
 }
 /** Return whether an event is newer than what is shown. An event of another log counts as newer. */

@@ -9,6 +9,7 @@ const longestPause = 30_000; // milliseconds
 export class Listener {
     closed;
     #gateway;
+    #credentials;
     #options;
     #start;
     #needsModels;
@@ -24,8 +25,9 @@ export class Listener {
      * @param start returns the first position; called until it succeeds
      * @param needsModels without any models, there is no connection; otherwise there are events of all models
      */
-    constructor(gateway, options, start, needsModels = false) {
+    constructor(gateway, credentials, options, start, needsModels = false) {
         this.#gateway = gateway;
+        this.#credentials = credentials;
         this.#options = options;
         this.#start = start;
         this.#needsModels = needsModels;
@@ -73,7 +75,8 @@ export class Listener {
             }
             catch (error) {
                 if (error instanceof ThumbqError && !this.#isClosed) {
-                    if (error.isFinal)
+                    const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
+                    if (error.isFinal && !isOver)
                         throw error;
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }
@@ -93,7 +96,8 @@ export class Listener {
         const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
         const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
         const { signal } = this.#connection;
-        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
+        const longest = this.#options.silence ?? silence;
+        const frames = openStream(this.#gateway, request, longest, signal, this.#stream, this.#credentials);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
