@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from thumbq_runtime.access.secret_files import read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.declaration import InvalidSetting, Setting
 from thumbq_runtime.private_files import make_data_folder, make_private_folder
@@ -119,10 +120,7 @@ def _database_url(environment: Mapping[str, str]) -> str | None:
             return url
         if path := environment.get(file_variable):
             try:
-                url = Path(path).read_text().strip()
-            except (OSError, ValueError) as problem:
-                raise InvalidSetting(f"{file_variable} cannot be read: {problem}.") from problem
-            if not url:
-                raise InvalidSetting(f"{file_variable} names {path}, which is empty.")
-            return url
+                return read_secret_file(Path(path), file_variable)
+            except ValueError as problem:
+                raise InvalidSetting(str(problem)) from problem
     return None

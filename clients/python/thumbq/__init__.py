@@ -21,7 +21,7 @@ from thumbq.producer import JobNotFound, Producer
 from thumbq.subscriber import Reset, Subscriber
 from thumbq.tls import Tls, UnusableCertificate
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus
-from thumbq.v1.notification_pb2 import Notification, ResetReason
+from thumbq.v1.notification_pb2 import JobProgress, Notification, ResetReason
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
 from thumbq.worker import Worker
 from thumbq.working.handler import Handler
@@ -44,6 +44,7 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "JobProgress",
     "JobReleased",
     "JobStatus",
     "NewJob",

@@ -7,7 +7,10 @@ POLLS = frozenset({"DequeueJob", "DequeueJobs"})
 ENQUEUES = frozenset({"EnqueueJob", "EnqueueJobs", "EnqueueColumns", "PublishTestNotification"})
 # Never refused: the work would be lost, and only a worker that has claimed a job reports.
 REPORTS = frozenset(
-    {"CompleteJob", "FailJob", "ReportResults", "ExtendLease", "ReleaseJob", "LogJobEvent", "KeepWorkers"}
+    {
+        *("CompleteJob", "FailJob", "ReportResults", "ExtendLease", "ReportProgress", "ReleaseJob", "LogJobEvent"),
+        "KeepWorkers",
+    }
 )
 
 

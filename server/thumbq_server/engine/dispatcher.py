@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from thumbq_server.domain.job import ClaimedJob, Token
+from thumbq_server.engine import job_lines
 from thumbq_server.engine.credits import Claimant, Credits
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.wakeup import WakeUp
@@ -194,6 +195,7 @@ class Dispatcher:
             elif share:
                 self._release([job.token for job in share])
         if jobs:
+            job_lines.claimed(jobs)
             self._jobs_claimed += len(jobs)
             self._on_claimed()
 

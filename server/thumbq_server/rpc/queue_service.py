@@ -117,6 +117,16 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         return queue_pb2.ExtendLeaseResponse(lease_expires_at=timestamp(expires_at))
 
     @refusals_as_status
+    async def ReportProgress(
+        self, request: queue_pb2.ReportProgressRequest, context: Any
+    ) -> queue_pb2.ReportProgressResponse:
+        told = codec.read_progress(request, self._queue.history.epoch)
+        verdict, expires_at = await self._queue.progress.report(told, self._queue.unary_lease_seconds)
+        expect_ok(verdict, told.token)
+        assert expires_at is not None
+        return queue_pb2.ReportProgressResponse(lease_expires_at=timestamp(expires_at))
+
+    @refusals_as_status
     async def ReleaseJob(self, request: queue_pb2.ReleaseJobRequest, context: Any) -> queue_pb2.ReleaseJobResponse:
         token = codec.read_token(request, self._queue.history.epoch)
         (verdict,) = await self._queue.release([token])

@@ -175,6 +175,15 @@ class Client:
             pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
         return pictures
 
+    async def create_ticket(self, model_ids: Iterable[int] = (), *, life: Seconds = 600.0) -> str:
+        """Return a ticket with which a page reads the thumbnails of these models, or of all, from a gateway.
+
+        It ends after `life`, at most an hour, and with the API key of this client. Raises Conflict without a key.
+        """
+        request = notification_pb2.CreateTicketRequest(model_ids=model_ids)
+        request.life.FromMilliseconds(round(plain.in_seconds(life) * 1000))
+        return (await self._calls.call(lambda stubs: stubs.notifications.CreateTicket, request)).ticket
+
     async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Add a line to the log of a job, as a worker may while it renders. Raises NotFound."""
         request = queue_pb2.LogJobEventRequest(job_id=job_id, event_type=event_type, message=message)

@@ -105,6 +105,11 @@ class QueueServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
                 _registered_method=True)
+        self.ReportProgress = channel.unary_unary(
+                '/thumbq.v1.QueueService/ReportProgress',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.FromString,
+                _registered_method=True)
         self.ListJobEvents = channel.unary_unary(
                 '/thumbq.v1.QueueService/ListJobEvents',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsRequest.SerializeToString,
@@ -248,6 +253,15 @@ class QueueServiceServicer(object):
 
     def LogJobEvent(self, request, context):
         """Adds a line to the job's log, and extends its lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportProgress(self, request, context):
+        """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
+        stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
+        kept. FAILED_PRECONDITION when the caller no longer holds the lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -423,6 +437,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.LogJobEvent,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.SerializeToString,
+            ),
+            'ReportProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.SerializeToString,
             ),
             'ListJobEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobEvents,
@@ -790,6 +809,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/LogJobEvent',
             thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/ReportProgress',
+            thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,

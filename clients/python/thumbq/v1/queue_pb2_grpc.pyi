@@ -95,6 +95,11 @@ class QueueServiceStub:
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _grpc.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]
     """Adds a line to the job's log, and extends its lease."""
+    ReportProgress: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReportProgressRequest, _queue_pb2.ReportProgressResponse]
+    """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
+    stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
+    kept. FAILED_PRECONDITION when the caller no longer holds the lease.
+    """
     ListJobEvents: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]
     """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
     KeepWorkers: _grpc.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]
@@ -239,6 +244,11 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _aio.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]  # type: ignore[assignment]
     """Adds a line to the job's log, and extends its lease."""
+    ReportProgress: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReportProgressRequest, _queue_pb2.ReportProgressResponse]  # type: ignore[assignment]
+    """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
+    stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
+    kept. FAILED_PRECONDITION when the caller no longer holds the lease.
+    """
     ListJobEvents: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]  # type: ignore[assignment]
     """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
     KeepWorkers: _aio.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]  # type: ignore[assignment]
@@ -440,6 +450,16 @@ class QueueServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.LogJobEventResponse, _abc.Awaitable[_queue_pb2.LogJobEventResponse]]:
         """Adds a line to the job's log, and extends its lease."""
+
+    def ReportProgress(
+        self,
+        request: _queue_pb2.ReportProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.ReportProgressResponse, _abc.Awaitable[_queue_pb2.ReportProgressResponse]]:
+        """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
+        stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
+        kept. FAILED_PRECONDITION when the caller no longer holds the lease.
+        """
 
     def ListJobEvents(
         self,

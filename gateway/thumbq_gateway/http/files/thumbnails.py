@@ -18,6 +18,7 @@ from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
+from thumbq_gateway.http.tickets import TICKET, check_models, check_sees_all
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_runtime.file_threads import FileThreads, Stalled
 from thumbq_runtime.folders import open_folder_below, step_into
@@ -62,6 +63,10 @@ class ThumbnailFiles:
             number = _read_id(text)
         except InvalidValue:
             raise web.HTTPNotFound from None
+        if name == "model_id":
+            check_models(request, [number])
+        else:
+            check_sees_all(request)
         asked = GetThumbnailRequest(**{name: number})
         answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
         path = answer.thumbnail.path
@@ -69,6 +74,8 @@ class ThumbnailFiles:
             raise _no_file(name, number)
         is_of_this_picture = request.query.get("v") == _version(answer.thumbnail.processed_at)
         keep = _KEEP if is_of_this_picture else _KEEP_SHORTLY
+        if TICKET in request:  # only the page keeps a copy, and no cache on the way
+            keep = keep.replace("public", "private")
         saved_as = f"{name.removesuffix('_id').replace('_', '-')}-{number}"
         try:
             step = partial(_open_picture, self._root, path, saved_as, keep)

@@ -13,6 +13,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from thumbq_gateway.http.body import Arrival, Bodies
+from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
@@ -79,6 +80,7 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
     """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
+    refuse_encodings(request)
     try:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
