@@ -42,6 +42,7 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
     "thumbq.v1.QueueService": {
         "EnqueueJob": PRODUCERS,
         "EnqueueJobs": PRODUCERS,
+        "EnqueueColumns": PRODUCERS,
         "EnqueueStream": PRODUCERS,
         "DequeueJob": WORKERS,
         "DequeueJobs": WORKERS,
