@@ -21,7 +21,7 @@ from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, open
 from thumbq_gateway.http.tickets import TICKET, check_models, check_sees_all
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_runtime.file_threads import FileThreads, Stalled
-from thumbq_runtime.folders import open_folder_below, step_into
+from thumbq_runtime.folders import open_folder_below, resolved, step_into
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
@@ -101,8 +101,8 @@ def open_below(root: Path, path: str) -> BinaryIO:
 
     Raises OSError, ValueError.
     """
-    real_root = root.resolve(strict=True)
-    place = (real_root / path).resolve(strict=True)
+    real_root = resolved(root)
+    place = resolved(real_root / path)
     # a symbolic link that is swapped in from here on is refused
     folder = open_folder_below(real_root, place.parent)
     descriptor = step_into(folder, place.name, os.O_NONBLOCK)  # opening a pipe would block
