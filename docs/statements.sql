@@ -1,6 +1,36 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- audit_begin: $1 who, $2 address, $3 action, $4 outcome, $5 detail, $6 reference
+PREPARE audit_begin (text, text, text, text, text, text) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- audit_end: $1 id, $2 outcome, $3 detail, $4 reference
+PREPARE audit_end (bigint, text, text, text) AS
+UPDATE audit SET outcome = $2, detail = $3, reference = $4 WHERE id = $1;
+
+-- audit_write: $1 whos, $2 addresses, $3 actions, $4 outcomes, $5 details, $6 refs
+PREPARE audit_write (text[], text[], text[], text[], text[], text[]) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]);
+
+-- audit_list: $1 below, $2 who, $3 action, $4 outcome, $5 limit
+PREPARE audit_list (bigint, text, text, text, bigint) AS
+SELECT id, at, who, address, action, outcome, detail, reference FROM audit
+ WHERE id < $1 AND ($2 = '' OR who = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR outcome = $4)
+ ORDER BY id DESC LIMIT $5;
+
+-- audit_prune: $1 keep_seconds, $2 limit
+PREPARE audit_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM audit WHERE id = ANY (ARRAY (
+        SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) AS oldest
+         WHERE at < now() - make_interval(secs => $1)))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
 PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
 WITH input AS (

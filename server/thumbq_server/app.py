@@ -92,7 +92,8 @@ async def serving(
         bounds = Bounds(settings.bounds(), rates.note)
         limits = Limits(rates, bounds, settings.networks_of_gateways(), parts.keyring)
         server = grpc.aio.server(
-            options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
+            options=options,
+            interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit), Guard(observer), limits],
         )
         health = Health()
         names = register(parts, health, server)
