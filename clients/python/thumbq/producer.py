@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from time import monotonic
@@ -12,6 +13,7 @@ from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
 from thumbq.client.kinds import check_kinds_known
+from thumbq.client.pressure import pause_of
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import (
@@ -74,12 +76,14 @@ class Producer:
         called with the number of answers so far.
         """
         enqueued: list[Enqueued] = []
-        rest = iter(jobs)
+        rest, pause = iter(jobs), 0.0
         while messages := list(islice(rest, JOBS_PER_CALL)):
+            await asyncio.sleep(pause)
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
             check_kinds_known(messages, response.jobs)
+            pause = pause_of(response)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
             if progress:
                 progress(len(enqueued))

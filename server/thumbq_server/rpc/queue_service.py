@@ -56,11 +56,13 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
         jobs = await codec.read_new_jobs(request)
+        await self._queue.pressure.admit(jobs)
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
         response = queue_pb2.EnqueueJobsResponse()
         async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
             response.jobs.extend(starmap(codec.enqueued, piece))
+        codec.set_pressure(response, self._queue.pressure.level)
         return response
 
     async def EnqueueStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
@@ -14,6 +15,7 @@ from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
 from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
+from thumbq.client.pressure import pause_of
 from thumbq.tls import Tls
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
@@ -94,12 +96,14 @@ class Client:
         number of answers so far.
         """
         answers: list[Answer] = []
-        rest = iter(requests)
+        rest, pause = iter(requests), 0.0
         while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
+            await asyncio.sleep(pause)
             response = await self._calls.call(
                 lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
             )
             check_kinds_known(messages, response.jobs)
+            pause = pause_of(response)
             answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
             if progress:
                 progress(len(answers))

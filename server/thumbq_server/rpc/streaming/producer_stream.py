@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from thumbq.v1 import queue_pb2
+from thumbq_runtime.limits.rates import TooOften
 from thumbq_server.domain.job import NewJob
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
@@ -122,6 +123,7 @@ class ProducerStream:
         answer = Response(number=request.number, job_ids=[0] * len(request.jobs))
         asked = _read(request, answer)
         try:
+            asked = await self._admitted(asked, answer)
             await self._queue.versions.write([each.version for each in asked])
             answers = await self._queue.enqueue([each.job for each in asked])
         except Exception as error:  # noqa: BLE001 - it belongs to these jobs alone
@@ -133,7 +135,15 @@ class ProducerStream:
                 answer.job_ids[each.place] = enqueued.job_id
                 outcomes[each.place] = codec.OUTCOME[enqueued.outcome]
             answer.outcomes.extend(outcomes[:1] if len(set(outcomes)) == 1 else outcomes)
+        codec.set_pressure(answer, self._queue.pressure.level)
         self._outbox.send(answer)
+
+    async def _admitted(self, asked: list[_Asked], answer: Response) -> list[_Asked]:
+        """Return the jobs for which the queue has room; the others become exceptions of the answer."""
+        refusals = await self._queue.pressure.refusal_of([each.job for each in asked])
+        for at, refusal in refusals.items():
+            _add_exception(answer, asked[at].place, refusal)
+        return [each for at, each in enumerate(asked) if at not in refusals] if refusals else asked
 
     def _give_up(self, why: str) -> None:
         log.info("stream.broken", error=why)
@@ -157,4 +167,6 @@ def _read(request: Request, answer: Response) -> list[_Asked]:
 
 def _add_exception(answer: Response, place: int, error: Exception) -> None:
     code, message = status_of_any(_METHOD, error)
-    answer.exceptions.add(place=place, code=code.value[0], message=message)
+    exception = answer.exceptions.add(place=place, code=code.value[0], message=message)
+    if isinstance(error, TooOften):
+        exception.retry_after.FromSeconds(error.retry_after)
