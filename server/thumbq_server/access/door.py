@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import grpc
@@ -17,6 +18,14 @@ Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker on
 
 NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-api-key: KEY` (THUMBQ_API_KEY)."
 WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller_of_call() -> Caller:
+    """Return who makes the present call, as the door has admitted it."""
+    return _caller.get()
 
 
 class Refused(Exception):
@@ -72,6 +81,7 @@ class Door(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: Any) -> Any:
             try:
                 caller = self._admit(roles, context)
+                _caller.set(caller)  # each call has a context of its own
                 if roles == KEEPERS:  # whoever makes the first key, or ends its own, still gets the answer
                     return await serve(request, context)
                 with self._calls.under_way(caller):
