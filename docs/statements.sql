@@ -511,6 +511,11 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 
+-- statistics_pending
+PREPARE statistics_pending AS
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
+
 -- statistics_activity
 PREPARE statistics_activity AS
 WITH RECURSIVE since AS MATERIALIZED (
@@ -728,10 +733,33 @@ WITH due AS (
         SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
          ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING *
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[1], now(),
+           now() + ($3::int[])[1] * interval '1 second', $4, attempt + 1
+      FROM due
+)
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
+
+-- claim_for_several: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id
+PREPARE claim_for_several (bigint, bigint[], integer[], bigint) AS
+WITH due AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
+         ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING *
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -741,9 +769,10 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
 
 -- claim_of_kinds: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id, $5 kinds, $6 models
 PREPARE claim_of_kinds (bigint, bigint[], integer[], bigint, text[], boolean) AS
@@ -764,7 +793,7 @@ WITH due AS (
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY coalesce(kind_rank, rank), job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -774,9 +803,10 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY coalesce(kind_rank, rank), job_id) n;
 
 -- complete: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 tell_models
 PREPARE complete (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], boolean) AS

@@ -91,7 +91,7 @@ async def serving(
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates() | {Kind.WRONG_KEYS: _WRONG_KEYS}, observer.refused)
         bounds = Bounds(settings.bounds(), rates.note)
-        limits = Limits(rates, bounds, settings.networks_of_gateways(), parts.keyring)
+        limits = Limits(rates, bounds, settings.networks_of_gateways())
         server = grpc.aio.server(
             options=options,
             interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit, rates), Guard(observer), limits],

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.columns import Completions
+from thumbq_server.domain.columns import Claimed, Completions
 from thumbq_server.domain.job import (
     MODEL,
     CancelVerdict,
-    ClaimedJob,
     Completion,
     Enqueued,
     Failure,
@@ -156,7 +155,7 @@ class QueueUnderTest:
         claimed = await claim(self.lane, ClaimRequest([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
-    async def claim_of(self, *kinds: str, count: int = 10) -> list[ClaimedJob]:
+    async def claim_of(self, *kinds: str, count: int = 10) -> Claimed:
         """Claim as a worker of these kinds does."""
         return await claim(self.lane, ClaimRequest([self.worker] * count, [30] * count), kinds)
 

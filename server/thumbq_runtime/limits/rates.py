@@ -35,6 +35,7 @@ class Kind(StrEnum):
     ENQUEUE_STREAMS = "enqueue_streams"
     SUBSCRIPTIONS = "subscriptions"
     CONNECTIONS = "connections"
+    QUEUE_DEPTH = "queue_depth"
 
 
 _SENTENCES = {

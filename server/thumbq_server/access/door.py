@@ -28,6 +28,14 @@ NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-ap
 WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
 
 
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller_of_call() -> Caller:
+    """Return who makes the present call, as the door has admitted it."""
+    return _caller.get()
+
+
 class Refused(Exception):
     """The caller may not do this; holds the status."""
 
@@ -83,6 +91,7 @@ class Door(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: Any) -> Any:
             try:
                 caller = self._admit(roles, context)
+                _caller.set(caller)  # each call has a context of its own
                 if roles == KEEPERS:  # whoever makes the first key, or ends its own, still gets the answer
                     return await serve(request, context)
                 with self._calls.under_way(caller):
