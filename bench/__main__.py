@@ -34,7 +34,7 @@ PARTS: dict[str, Measured] = {
     "start": start.start,
 }
 _TIME_BUDGET = 22 * 60.0  # seconds
-HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up")
+HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up", "json", "streams")
 
 
 def main() -> None:

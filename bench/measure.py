@@ -36,8 +36,10 @@ async def single(session: Session, jobs: int, in_flight: int) -> Figures:
 
 async def drain(session: Session, jobs: int) -> Figures:
     """Drain a backlog. The clock runs from the first handler call until the database has no unfinished job."""
+    empty = await session.database.table_bytes()
     await session.fill(jobs)
     await session.database.settle()
+    wal = await session.database.wal_bytes()
     service = session.pids()
     before = _cpu(service)
     async with session.workers(session.contender.drains) as workers:
@@ -53,6 +55,8 @@ async def drain(session: Session, jobs: int) -> Figures:
         figures |= {f"{who}_us_per_job": (after[who] - before[who]) / jobs * 1e6 for who in after}
         figures |= {f"{who}_mib": memory_mib(pid) for who, pid in service.items()}
         figures["worker_mib"] = sum(memory_mib(pid) for pid in crew.values())
+    figures["wal_b_per_job"] = (await session.database.wal_bytes() - wal) / jobs
+    figures["disk_b_per_job"] = (await session.database.table_bytes() - empty) / jobs
     return figures
 
 

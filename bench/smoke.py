@@ -22,7 +22,6 @@ _TOLERANCES = {"commits": 0.25, "statements": 0.3, "rows written": 0.1, "WAL byt
 _DRAIN_TOLERANCES = {"commits": 1.5, "statements": 1.5, "rows written": 0.15, "WAL bytes": 0.25}
 _ROWS_WRITTEN = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows FROM pg_stat_user_tables"
 _COMMITS = "SELECT count(*) AS commits FROM notifications"
-_WAL = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes"
 # Log every statement. Keep the WAL to what the jobs write: no full pages after a checkpoint, no vacuum.
 _SETTINGS = {
     "log_min_duration_statement": "0",
@@ -92,7 +91,7 @@ async def _totals(postgres: Cluster, queue: Session) -> Counts:
         "commits": (await queue.database.row(_COMMITS))["commits"],
         "statements": len(_STATEMENT.findall(log)),
         "rows written": (await queue.database.row(_ROWS_WRITTEN))["rows"],
-        "WAL bytes": (await queue.database.row(_WAL))["bytes"],
+        "WAL bytes": await queue.database.wal_bytes(),
     }
 
 

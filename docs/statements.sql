@@ -1,6 +1,36 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- audit_begin: $1 who, $2 address, $3 action, $4 outcome, $5 detail, $6 reference
+PREPARE audit_begin (text, text, text, text, text, text) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- audit_end: $1 id, $2 outcome, $3 detail, $4 reference
+PREPARE audit_end (bigint, text, text, text) AS
+UPDATE audit SET outcome = $2, detail = $3, reference = $4 WHERE id = $1;
+
+-- audit_write: $1 whos, $2 addresses, $3 actions, $4 outcomes, $5 details, $6 refs
+PREPARE audit_write (text[], text[], text[], text[], text[], text[]) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]);
+
+-- audit_list: $1 below, $2 who, $3 action, $4 outcome, $5 limit
+PREPARE audit_list (bigint, text, text, text, bigint) AS
+SELECT id, at, who, address, action, outcome, detail, reference FROM audit
+ WHERE id < $1 AND ($2 = '' OR who = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR outcome = $4)
+ ORDER BY id DESC LIMIT $5;
+
+-- audit_prune: $1 keep_seconds, $2 limit
+PREPARE audit_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM audit WHERE id = ANY (ARRAY (
+        SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) AS oldest
+         WHERE at < now() - make_interval(secs => $1)))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
 PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
 WITH input AS (
@@ -249,6 +279,10 @@ PREPARE notify_broadcast (text[]) AS
 SELECT pg_notify('thumbq', payload)
   FROM unnest($1::text[]) AS payload, set_config('synchronous_commit', 'off', true);
 
+-- job_states_of: $1 job_ids
+PREPARE job_states_of (bigint[]) AS
+SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1);
+
 -- progress_write: $1 job_ids, $2 lease_seqs, $3 fractions, $4 messages
 PREPARE progress_write (bigint[], bigint[], double precision[], text[]) AS
 INSERT INTO job_progress AS p (job_id, lease_seq, fraction, message)
@@ -260,9 +294,26 @@ ON CONFLICT (job_id) DO UPDATE
    SET lease_seq = excluded.lease_seq, fraction = excluded.fraction, message = excluded.message, reported_at = now()
  WHERE p.lease_seq <= excluded.lease_seq;
 
+-- progress_sign_of_life: $1 job_id, $2 lease_seq, $3 lease_seconds
+PREPARE progress_sign_of_life (bigint, bigint, double precision) AS
+UPDATE leases l
+   SET expires_at = CASE WHEN w.session_id = '' THEN greatest(l.expires_at, now() + $3 * interval '1 second')
+                         ELSE l.expires_at END
+  FROM workers w
+ WHERE l.job_id = $1 AND ($2::bigint = 0 OR l.lease_seq = $2) AND w.id = l.session
+RETURNING l.lease_seq, l.session, l.expires_at;
+
 -- progress_read: $1 job_id, $2 lease_seq
 PREPARE progress_read (bigint, bigint) AS
 SELECT fraction, message, reported_at FROM job_progress WHERE job_id = $1 AND lease_seq = $2;
+
+-- progress_current: $1 limit
+PREPARE progress_current (bigint) AS
+SELECT * FROM (
+    SELECT l.model_id, l.job_id, l.attempt, p.fraction, p.message, p.reported_at
+      FROM job_progress p JOIN leases l ON l.job_id = p.job_id AND l.lease_seq = p.lease_seq
+     ORDER BY p.reported_at DESC LIMIT $1) AS newest
+ ORDER BY reported_at, job_id;
 
 -- progress_prune: $1 limit
 PREPARE progress_prune (bigint) AS
@@ -595,6 +646,24 @@ DELETE FROM removals WHERE id = ANY ($1);
 -- removals_postpone: $1 ids, $2 seconds
 PREPARE removals_postpone (bigint[], double precision) AS
 UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
+
+-- signing_keys_list: $1 key_life
+PREPARE signing_keys_list (interval) AS
+SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
+  FROM signing_keys ORDER BY created_at DESC, id;
+
+-- signing_key_create: $1 id, $2 seed
+PREPARE signing_key_create (text, bytea) AS
+INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
+
+-- signing_keys_prune: $1 retention
+PREPARE signing_keys_prune (interval) AS
+WITH pruned AS (
+    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
+        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
 
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
@@ -1411,10 +1480,6 @@ WITH input AS (
       FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
 )
 SELECT job_id FROM renewed;
-
--- job_states_of: $1 job_ids
-PREPARE job_states_of (bigint[]) AS
-SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1);
 
 -- workers_register: $1 worker_id, $2 session_id, $3 version, $4 labels
 PREPARE workers_register (text, text, text, jsonb) AS

@@ -14,6 +14,7 @@ import thumbq_gateway.settings
 import thumbq_launcher.settings
 import thumbq_server.settings
 from thumbq.cli import app
+from thumbq_runtime import log_settings
 from thumbq_runtime import settings as shared
 from thumbq_runtime.declaration import Setting
 
@@ -54,6 +55,8 @@ def rows() -> list[Row]:
             if reader not in readers:
                 readers.append(reader)
 
+    for program in ("serve", "server", "gateway", "worker"):
+        add(program, map(_declared, _settings_in(log_settings)))
     add("", map(_declared, _settings_in(shared)))
     add("serve", map(_declared, _settings_in(thumbq_launcher.settings)))
     add("server", _fields(thumbq_server.settings.Settings))

@@ -17,12 +17,18 @@ from bench.subjects.contenders import (
     PROCRASTINATE,
     RIVALS,
     THUMBQ,
+    THUMBQ_UNARY,
     Contender,
     Crew,
 )
 
 _Measure = Callable[[Session], Awaitable[Figures]]
 _TWO_SERVERS = THUMBQ.with_processes(2)
+_PLAIN_JOBS = THUMBQ.with_crew(Crew({"credits": 2_000, "columns": False}))
+# Of 200 streams with one credit each, on the machine of docs/performance.md on 2026-11-23.
+_STREAMS200_BEFORE = 4_007  # jobs/s
+# Peers that were never the fastest with single jobs; `make bench` leaves them out.
+_NEVER_BEST = (GRAPHILE, PG_BOSS, AWA)
 
 
 async def drain(lab: Lab, part: Part) -> None:
@@ -33,14 +39,20 @@ async def drain(lab: Lab, part: Part) -> None:
         return _entrant(lab, contender, setting or str(contender.drains), partial(measure.drain, jobs=jobs))
 
     ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))
-    entrants = [ours, pgqueuer, graphile]
+    plain = entrant(_PLAIN_JOBS, f"{THUMBQ.drains}, plain Job messages")
+    two_servers = entrant(_TWO_SERVERS, f"2 servers, {_TWO_SERVERS.drains}")
+    entrants = [ours, plain, pgqueuer, graphile, two_servers]
     if not lab.brief:
         more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE, OBAN, AWA]
         entrants += [rarely(entrant(one)) for one in more]
-        entrants.append(entrant(_TWO_SERVERS, f"2 servers, {_TWO_SERVERS.drains}"))
     await lab.compare(part, entrants)
-    lab.results.ratio("drain_vs_pgqueuer", part.ratio(ours.row, pgqueuer.row, "jobs_per_s"))
     lab.results.ratio("drain_vs_graphile", part.ratio(ours.row, graphile.row, "jobs_per_s"))
+    lab.results.ratio("drain_plain_vs_graphile", part.ratio(plain.row, graphile.row, "jobs_per_s"))
+    lab.results.ratio("drain_vs_pgqueuer", part.ratio(ours.row, pgqueuer.row, "jobs_per_s"))
+    lab.results.ratio("two_servers_vs_one", part.ratio(two_servers.row, ours.row, "jobs_per_s"))
+    # Bytes a job are megabytes a million jobs.
+    lab.results.ratio("disk_mb_per_million", part.values(ours.row, "disk_b_per_job"))
+    lab.results.ratio("wal_bytes_per_job", part.values(ours.row, "wal_b_per_job"))
 
 
 async def enqueue(lab: Lab, part: Part) -> None:
@@ -67,30 +79,30 @@ async def enqueue(lab: Lab, part: Part) -> None:
 
 
 async def enqueue_one(lab: Lab, part: Part) -> None:
-    """Enqueue one job a call."""
-    entrants = [_single(lab, contender, 64) for contender in (THUMBQ, *RIVALS)]
-    ours, peers = entrants[0], entrants[1:]
-    if not lab.brief:
-        entrants += [rarely(_single(lab, contender, 1)) for contender in (THUMBQ, *RIVALS)]
-        entrants.append(_single(lab, _TWO_SERVERS, 64))
-    await lab.compare(part, entrants)
-    if best := _best(part, peers, "jobs_per_s", max):
-        lab.results.ratio("enqueue64_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
+    """Enqueue one job a call. The ratios are those of the SDK, which uses the producer's stream."""
+    rivals = [one for one in RIVALS if not (lab.brief and one in _NEVER_BEST)]
+    measured = {in_flight: [_single(lab, one, in_flight) for one in (THUMBQ, *rivals)] for in_flight in (64, 1)}
+    unary = [_single(lab, THUMBQ_UNARY, in_flight) for in_flight in (64, 1)]
+    more = [] if lab.brief else [_single(lab, _TWO_SERVERS, 64)]
+    await lab.compare(part, [*measured[64], *map(rarely, [*measured[1], *unary]), *more])
+    for in_flight, (ours, *peers) in measured.items():
+        if best := _best(part, peers, "jobs_per_s", max):
+            lab.results.ratio(f"enqueue{in_flight}_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
 
 
 async def pick_up(lab: Lab, part: Part) -> None:
     """Time the way from the enqueue call to the handler of a waiting worker."""
-    contenders = (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS)
-    jobs = 200 if lab.brief else 300
-    entrants = [
-        _entrant(lab, contender, str(contender.picks_up), partial(measure.pick_up, jobs=jobs))
-        for contender in contenders
-    ]
-    await lab.compare(part, entrants)
+
+    def entrant(contender: Contender) -> Entrant:
+        measured = partial(measure.pick_up, jobs=200 if lab.brief else 300)
+        return _entrant(lab, contender, f"{contender.picks_up}{_way(contender)}", measured)
+
+    ours, *peers = map(entrant, (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS))
+    more = [] if lab.brief else [rarely(entrant(THUMBQ_UNARY))]
+    await lab.compare(part, [ours, *peers, *more])
     for figure in ("p50", "p99"):
-        if best := _best(part, entrants[1:], f"{figure}_ms", min):
-            ratios = part.ratio(entrants[0].row, best.row, f"{figure}_ms")
-            lab.results.ratio(f"pickup_{figure}_vs_best", ratios)
+        if best := _best(part, peers, f"{figure}_ms", min):
+            lab.results.ratio(f"pickup_{figure}_vs_best", part.ratio(ours.row, best.row, f"{figure}_ms"))
 
 
 async def mixed(lab: Lab, part: Part) -> None:
@@ -116,7 +128,7 @@ async def credit(lab: Lab, part: Part) -> None:
 
 async def streams(lab: Lab, part: Part) -> None:
     """Compare 200 workers with one job each at a time with one worker that has 200."""
-    jobs = lab.jobs(30_000)
+    jobs = lab.jobs(15_000 if lab.brief else 30_000)
     crews = {
         "200 streams, 1 credit each": Crew({"credits": 1, "streams": 200}),
         "1 stream, 200 credits": Crew({"credits": 200, "concurrency": 200}),
@@ -127,6 +139,8 @@ async def streams(lab: Lab, part: Part) -> None:
     )
     await lab.compare(part, [many, one])
     lab.results.ratio("streams200_vs_one", part.ratio(many.row, one.row, "jobs_per_s"))
+    rates = part.values(many.row, "jobs_per_s")
+    lab.results.ratio("streams200_vs_before", [rate / _STREAMS200_BEFORE for rate in rates])
 
 
 def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -> Entrant:
@@ -139,12 +153,21 @@ def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -
 
 def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
     jobs = (8_000 if in_flight > 1 else 2_000) if lab.scale >= 1 else 1_000
-    setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight"
+    if contender.is_ours and contender is not THUMBQ_UNARY and in_flight > 1:
+        jobs *= 5  # so that a run takes seconds as well
+    setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight" + _way(contender)
     return _entrant(lab, contender, setting, partial(measure.single, jobs=jobs, in_flight=in_flight))
 
 
 def _servers(contender: Contender) -> str:
     return f"{contender.processes} servers, " if contender.processes > 1 else ""
+
+
+def _way(contender: Contender) -> str:
+    """Return how a single job travels to our server."""
+    if not contender.is_ours:
+        return ""
+    return ", a call for each job" if contender is THUMBQ_UNARY else ", the SDK's stream"
 
 
 def _best(

@@ -41,6 +41,9 @@ async def sse(lab: Lab, part: Part) -> None:
     await lab.compare(part, entrants)
     ours, peer = entrants[:2]
     lab.results.ratio("sse_vs_nchan", part.ratio(ours.row, peer.row, "deliveries_per_cpu_s"))
+    lab.results.ratio("sse_kib_each", part.values(ours.row, "memory_each_kib"))
+    lab.results.ratio("sse_deliveries_per_cpu_s", part.values(ours.row, "deliveries_per_cpu_s"))
+    lab.results.ratio("sse_p99_ms", part.values(ours.row, "p99_ms"))
 
 
 async def storm(lab: Lab, part: Part) -> None:

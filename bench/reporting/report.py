@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
 _UNITS = (
     ("_us_per_job", " µs/job"),
+    ("_b_per_job", " B/job"),
     ("_us_per_request", " µs/request"),
     ("_per_cpu_s", "/CPU-s"),
     ("_per_s", "/s"),
@@ -69,11 +70,12 @@ def write_part(part: Part, arguments: str) -> None:
 
 def write_ratios(results: Results) -> None:
     """Write the ratios so far and their targets into the page."""
-    ratios = ["| ratio | target | median | runs |", "|---|---|---:|---|"]
+    lines = ["| ratio | floor | moonshot | median | runs |", "|---|---|---|---:|---|"]
     for name, target in RATIOS.items():
         values = results.ratios.get(name)
-        ratios.append(f"| `{name}` | {target} | {statistics.median(values):.2f} | {_runs(values)} |" if values else "")
-    _put("ratios", filter(None, ratios))
+        figures = f"{_ratio(statistics.median(values))} | {_runs(values)}" if values else "not measured |"
+        lines.append(f"| `{name}` | {target.floor} | {target.moonshot} | {figures} |")
+    _put("ratios", lines)
 
 
 def _when(part: Part) -> str:
@@ -131,11 +133,15 @@ def _number(value: float) -> str:
 
 
 def _runs(values: list[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)
+    return ", ".join(map(_ratio, values))
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _ratio_line(name: str, values: list[float]) -> str:
-    return f"{name:22} {statistics.median(values):6.2f}   ({_runs(values)})"
+    return f"{name:24} {_ratio(statistics.median(values)):>7}   ({_runs(values)})"
 
 
 def _chart(part: Part) -> str:

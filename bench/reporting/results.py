@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -15,20 +16,37 @@ from bench.drivers.program import Figures
 from bench.running.processes import cpu_seconds
 from bench.subjects.contenders import version
 
-# Every ratio with its target.
+
+class Target(NamedTuple):
+    """What a ratio or a figure has to reach, and what would be very good."""
+
+    floor: str = ""
+    moonshot: str = ""
+
+
+# Every ratio with its target, and the few figures that have targets themselves.
 RATIOS = {
-    "drain_vs_pgqueuer": "≥ 2",
-    "drain_vs_graphile": "≥ 1",
-    "enqueue_vs_pgqueuer": "≥ 1.3",
-    "enqueue64_vs_best": "≥ 1",
-    "pickup_p50_vs_best": "≤ 0.8",
-    "pickup_p99_vs_best": "≤ 0.7",
-    "flat_pending": "≥ 0.9",
-    "flat_finished": "≥ 0.9",
-    "flat_sustained": "≥ 0.9",
-    "json_vs_proxy": "≥ 0.8",
-    "streams200_vs_one": "≥ 0.5",
-    "sse_vs_nchan": "≥ 0.9",
+    "drain_vs_graphile": Target("≥ 1.7", "2.1"),
+    "drain_plain_vs_graphile": Target("≥ 1.15", "1.3"),
+    "drain_vs_pgqueuer": Target("≥ 4", "5"),
+    "enqueue_vs_pgqueuer": Target("≥ 1.3", "1.7"),
+    "enqueue64_vs_best": Target("≥ 8", "12"),
+    "enqueue1_vs_best": Target("≥ 0.5", "0.8"),
+    "pickup_p50_vs_best": Target("≤ 0.8", "0.6"),
+    "pickup_p99_vs_best": Target("≤ 0.7", "0.5"),
+    "flat_pending": Target("≥ 0.9", "0.97"),
+    "flat_finished": Target("≥ 0.9", "0.97"),
+    "flat_sustained": Target("≥ 0.9", "0.97"),
+    "json_vs_proxy": Target("≥ 2.5", "4"),
+    "streams200_vs_before": Target("≥ 1.2", "1.5"),
+    "streams200_vs_one": Target(),
+    "two_servers_vs_one": Target("≥ 0.9", "1.2"),
+    "disk_mb_per_million": Target("≤ 400", "300"),
+    "wal_bytes_per_job": Target("≤ 800", "740"),
+    "sse_vs_nchan": Target("≥ 0.9"),
+    "sse_kib_each": Target("≤ 13", "10"),
+    "sse_deliveries_per_cpu_s": Target("≥ 99,000", "120,000"),
+    "sse_p99_ms": Target("< 200"),
 }
 
 _MOST_FAILURES = 2
@@ -133,7 +151,7 @@ class Results:
         self._append(part, row, {"error": reason})
 
     def ratio(self, name: str, values: Sequence[float]) -> None:
-        """Write down a ratio: the median of `values`."""
+        """Write down a ratio, or a figure with a target: the median of `values`."""
         if values:
             self.ratios[name] = list(values)
             self._known[name] = round(statistics.median(values), 4)

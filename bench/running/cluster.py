@@ -12,6 +12,11 @@ import asyncpg
 
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
+_TABLES = """
+    SELECT coalesce(sum(pg_table_size(oid) + pg_indexes_size(oid)), 0)::bigint AS bytes
+      FROM pg_class WHERE relkind = 'r' AND oid >= 16384
+"""
+
 
 class Database:
     """The database of one measurement."""
@@ -46,6 +51,15 @@ class Database:
                 return int(await statement.fetchval())
 
             yield ask
+
+    async def wal_bytes(self) -> int:
+        """Return the bytes of WAL that were ever written."""
+        return (await self.row("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes"))["bytes"]
+
+    async def table_bytes(self) -> int:
+        """Return the bytes of all tables and indexes, without what a vacuum gives back."""
+        await self.execute("VACUUM")
+        return (await self.row(_TABLES))["bytes"]
 
     async def any(self, query: str) -> bool:
         """Return whether the query finds a row."""

@@ -74,6 +74,8 @@ THUMBQ = Contender(
     drains=Crew({"credits": 2_000}),
     picks_up=Crew({"credits": 10}),
 )
+# For single jobs only: each has a call of its own.
+THUMBQ_UNARY = replace(THUMBQ, environment={"BENCH_UNARY": "yes"})
 PGQUEUER = Contender(
     "PgQueuer",
     [str(PEERS_PYTHON / "bin/python"), "-m", "bench.drivers.pgqueuer"],

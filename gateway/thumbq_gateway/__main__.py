@@ -11,6 +11,7 @@ from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
 from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import joined
+from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
@@ -19,14 +20,14 @@ from thumbq_runtime.tls.certificates import InvalidCertificate
 
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
-    configure_logging()
-    warn_of_strangers(os.environ)
     try:
+        level = configure_logging("gateway")
+        warn_of_strangers(os.environ)
         settings = Settings()
         secret = settings.secret_of_gateways()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
-    except ValueError as error:
+    except (ValueError, InvalidSetting) as error:
         refuse("gateway", error)
     host = settings.exposed_host()
     if host is not None and not secret:
@@ -38,7 +39,7 @@ def main() -> None:
         )
     _allow_many_connections()
     try:
-        event_loop.run(run(settings))
+        event_loop.run(run(settings, level.toggle))
     except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:
         refuse("gateway", problem)
     except OSError as error:

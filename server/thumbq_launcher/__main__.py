@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from thumbq_launcher.console import inform, warn
@@ -22,8 +23,10 @@ from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
 from thumbq_runtime.declaration import InvalidSetting, Setting
 from thumbq_runtime.environment import warn_of_strangers
-from thumbq_runtime.lifecycle import on_signals
-from thumbq_runtime.refusal import EXIT_REFUSED
+from thumbq_runtime.lifecycle import on_hangups, on_signals
+from thumbq_runtime.lines import is_json
+from thumbq_runtime.log_settings import LOG_LEVEL
+from thumbq_runtime.refusal import EXIT_REFUSED, refuse
 from thumbq_runtime.settings import (
     DATABASE_URL,
     GATEWAY_SECRET,
@@ -91,6 +94,7 @@ async def _run(
     inform(f"page and JSON API  {'https' if settings.tls else 'http'}://{page}/")
     inform(f"gRPC               {'grpcs://' if settings.tls else ''}{address}")
     inform(f"data folder        {settings.data_dir}")
+    on_hangups(partial(_pass_on_hangup, [*servers, *gateways]))
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
 
@@ -122,6 +126,12 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     return servers, several("gateway", HTTP_PORT, settings.http_port)
 
 
+def _pass_on_hangup(programs: list[Program]) -> None:
+    for program in programs:
+        if program.process:
+            program.process.send_signal(signal.SIGHUP)
+
+
 def _join_by_sockets(servers: list[Program], gateways: list[Program], folder: Path) -> None:
     """Let each gateway reach a server of its own by a Unix socket."""
     for number, (server, gateway) in enumerate(zip(servers, gateways, strict=True), 1):
@@ -143,6 +153,11 @@ async def _stop_postgres(postgres: EmbeddedPostgres, at_once: asyncio.Event) -> 
 def main() -> None:
     """Serve with the settings in the environment; exit with 2 if they are refused, with 1 if the start fails."""
     protect_standard_streams()
+    try:
+        LOG_LEVEL.read(os.environ)
+        is_json(os.environ)
+    except InvalidSetting as problem:
+        refuse("serve", problem)
     warn_of_strangers(os.environ)
     try:
         asyncio.run(serve(LauncherSettings.read(os.environ)))

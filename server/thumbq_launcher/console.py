@@ -1,24 +1,31 @@
 """Lines that the operator of `thumbq serve` reads."""
 
 import contextlib
+import os
 import sys
+from datetime import UTC, datetime
 from typing import TextIO
 
+from thumbq_runtime.lines import as_json, is_json
 from thumbq_runtime.text import printable
 
 
 def inform(sentence: str) -> None:
     """Write a line to standard output."""
-    _write(sys.stdout, sentence)
+    _write(sys.stdout, f"thumbq: {printable(sentence)}")
 
 
 def warn(sentence: str) -> None:
-    """Write a line about a problem to standard error."""
-    _write(sys.stderr, sentence)
+    """Write a line about a problem to standard error, in the form of the log. Raises InvalidSetting."""
+    if is_json(os.environ):
+        line = {"timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "level": "warning"}
+        _write(sys.stderr, as_json({**line, "program": "serve", "event": "serve.warning", "message": sentence}))
+    else:
+        _write(sys.stderr, f"thumbq: {printable(sentence)}")
 
 
-def _write(stream: TextIO, sentence: str) -> None:
+def _write(stream: TextIO, line: str) -> None:
     # A closed terminal is no reason to stop serving.
     with contextlib.suppress(OSError):
-        stream.write(f"thumbq: {printable(sentence)}\n")
+        stream.write(f"{line}\n")
         stream.flush()

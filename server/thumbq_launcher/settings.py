@@ -1,9 +1,11 @@
 """The settings of `thumbq serve`, read from its environment."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from thumbq_runtime.access.secret_files import read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.declaration import InvalidSetting, Setting
 from thumbq_runtime.private_files import make_data_folder, make_private_folder
@@ -83,7 +85,7 @@ class LauncherSettings:
 
 def _plain(path: Path) -> Path:
     """Return the path if it can be written in a message of the protocol and in a line of a file."""
-    resolved = str(path.resolve())
+    resolved = os.path.realpath(path)
     try:
         resolved.encode()
     except UnicodeEncodeError:
@@ -105,7 +107,7 @@ def _roots(environment: Mapping[str, str], own: Path) -> str:
     if all(is_loopback(_host(environment, setting)) for setting in (HTTP_HOST, GRPC_HOST)):
         return ""
     # Uploads are reported under the real path, and workers may know the folder by a link.
-    names = dict.fromkeys([str(own), str(own.resolve())])
+    names = dict.fromkeys([str(own), os.path.realpath(own)])
     if any(":" in name for name in names):
         raise InvalidSetting(f"The folder of the thumbnails {own} has a colon in it: rename it, or choose another.")
     return ":".join(names)
@@ -119,10 +121,7 @@ def _database_url(environment: Mapping[str, str]) -> str | None:
             return url
         if path := environment.get(file_variable):
             try:
-                url = Path(path).read_text().strip()
-            except (OSError, ValueError) as problem:
-                raise InvalidSetting(f"{file_variable} cannot be read: {problem}.") from problem
-            if not url:
-                raise InvalidSetting(f"{file_variable} names {path}, which is empty.")
-            return url
+                return read_secret_file(Path(path), file_variable)
+            except ValueError as problem:
+                raise InvalidSetting(str(problem)) from problem
     return None

@@ -8,10 +8,12 @@ import signal
 from collections.abc import Awaitable, Callable
 
 
-async def run_until_signal(serve: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
+async def run_until_signal(
+    serve: Callable[[asyncio.Event], Awaitable[None]], on_hangup: Callable[[], object] = lambda: None
+) -> bool:
     """Run `serve` until SIGTERM or SIGINT sets the event that it gets; a second signal exits at once with 1.
 
-    Return whether a signal has asked for the end: False when `serve` returned by itself.
+    SIGHUP calls `on_hangup`. Return whether a signal has asked for the end: False when `serve` returned by itself.
     """
     prefer_reference_counts()
     stop = asyncio.Event()
@@ -23,6 +25,7 @@ async def run_until_signal(serve: Callable[[asyncio.Event], Awaitable[None]]) ->
         stop.set()
 
     on_signals(end_in_order, lambda: os._exit(1))
+    on_hangups(on_hangup)
     await serve(stop)
     return signalled
 
@@ -39,6 +42,14 @@ def on_signals(first: Callable[[], object], later: Callable[[], object]) -> None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
+
+
+def on_hangups(action: Callable[[], object]) -> None:
+    """Call `action` at each SIGHUP. A program on a terminal still ends with its terminal, which sends SIGHUP too."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
 
 
 def prefer_reference_counts() -> None:

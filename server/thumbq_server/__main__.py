@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import CannotListen
+from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal
 from thumbq_runtime.logging import configure_logging
@@ -23,13 +24,16 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 
 def main() -> None:
     """Run a server. Exit with a sentence: with 2 when it is set up wrongly, with 1 when PostgreSQL is away."""
-    configure_logging()
+    try:
+        level = configure_logging("server")
+    except InvalidSetting as problem:
+        refuse("server", problem)
     warn_of_strangers(os.environ)
     # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = _settings()
     try:
-        event_loop.run(run_until_signal(partial(serve, settings)))
+        event_loop.run(run_until_signal(partial(serve, settings), level.toggle))
     except (Unsuitable, InvalidAddress, InvalidCertificate, CannotListen) as problem:
         refuse("server", problem)
     except (Unavailable, OSError) as error:

@@ -18,7 +18,9 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
+from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -37,6 +39,7 @@ from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
@@ -73,9 +76,12 @@ class Parts:
     producers: ProducerStreams
     hub: Hub
     snapshots: QueueSnapshots
+    progress: ProgressFeed
     views: Views
     operator: Operator
     keyring: Keyring
+    tickets: Tickets
+    audit: Audit
     janitor: Janitor
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
@@ -86,6 +92,7 @@ class Parts:
             self.queue.dispatchers.run(),
             self.hub.run(),
             self.snapshots.run(),
+            self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
             listen(self.database.dsn, hints, self.sessions.on_broadcast),
@@ -111,6 +118,7 @@ class Parts:
         self.producers.close()
         self.hub.close()
         self.snapshots.close()
+        self.progress.close()
         await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
@@ -132,7 +140,11 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         observer=observer,
     )
     dispatchers = queue.dispatchers
+    progress = ProgressFeed(database)
+    queue.progress.on_written = progress.wake
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
+    tickets = Tickets(database, keyring)
+    audit = Audit(database, settings.audit_retention)
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
@@ -140,6 +152,9 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("record used keys", 10.0, keyring),
+            Duty("renew signing keys", 5.0, tickets),
+            Duty("write audit log", 1.0, audit.write),
+            Duty("prune audit log", 600.0, audit.prune),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -159,9 +174,12 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         producers=ProducerStreams(queue),
         hub=Hub(database, observer=observer),
         snapshots=snapshots,
+        progress=progress,
         views=views,
         operator=Operator(database, queue, views),
         keyring=keyring,
+        tickets=tickets,
+        audit=audit,
         janitor=janitor,
     )
 
@@ -194,10 +212,13 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.snapshots), server
+        NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server
+        AdminService(
+            parts.operator, Inspection(parts.database, parts.views), parts.keyring, parts.tickets, parts.audit
+        ),
+        server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

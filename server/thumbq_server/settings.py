@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from thumbq_runtime import settings as shared
-from thumbq_runtime.access.secret_files import read_secret
+from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
@@ -48,8 +48,15 @@ class Settings(TlsSettings):
         " server refuses them nothing. The default is this machine.",
     )
     streams_of_address: Count = Field(
-        default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
+        default=10_000, description="Streams of every sort that one key or address may have on a server."
     )
+    work_streams_of_address: Count = Field(
+        default=8_000, description="Streams of workers that one key or address may have on a server."
+    )
+    enqueue_streams_of_address: Count = Field(
+        default=5_000, description="Streams of producers that one key or address may have on a server."
+    )
+    subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
     lease_duration: LeaseSeconds = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: LeaseSeconds = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -84,6 +91,9 @@ class Settings(TlsSettings):
         description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
         " pictures for a day.",
     )
+    audit_retention: Seconds = Field(
+        default=90 * 86_400.0, description="Seconds for which the audit log is kept (`thumbq audit`)."
+    )
     # Servers remember a worker's number for a day.
     worker_retention: Seconds = Field(
         default=7 * 86_400.0,
@@ -116,6 +126,15 @@ class Settings(TlsSettings):
             Kind.READS: self.rate_of_reads,
         }
 
+    def bounds(self) -> dict[Kind, int]:
+        """Return how much a caller may have at the same time."""
+        return {
+            Kind.STREAMS: self.streams_of_address,
+            Kind.WORK_STREAMS: self.work_streams_of_address,
+            Kind.ENQUEUE_STREAMS: self.enqueue_streams_of_address,
+            Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
+        }
+
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
@@ -135,10 +154,7 @@ class Settings(TlsSettings):
     def dsn(self) -> str:
         """Return the address of PostgreSQL. Raises ValueError when there is none."""
         if self.database_url_file is not None:
-            address = self.database_url_file.read_text().strip()
-            if not address:
-                raise ValueError(f"DATABASE_URL_FILE names {self.database_url_file}, which is empty")
-            return address
+            return read_secret_file(self.database_url_file, "DATABASE_URL_FILE")
         if not self.database_url:
             raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
         return self.database_url

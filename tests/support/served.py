@@ -78,6 +78,8 @@ def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            # A terminal of whoever runs the tests would make SIGHUP the end of it.
+            start_new_session=True,
             env=clean | variables,
         )
 

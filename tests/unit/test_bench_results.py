@@ -1,10 +1,11 @@
 import importlib.metadata
+import json
 from pathlib import Path
 
 import pytest
 
 from bench.reporting import plot, report
-from bench.reporting.results import Entrant, Results, take_turns
+from bench.reporting.results import RATIOS, Entrant, Results, take_turns
 from bench.subjects import contenders
 
 OURS, THEIRS = ("thumbq", "1 worker"), ("PgQueuer", "2 workers")
@@ -63,6 +64,26 @@ def test_a_part_replaces_what_stands_between_its_markers(results: Results, tmp_p
     assert "100 (90.0–110)" in text
     assert "not installed" in text
     assert (tmp_path / "performance-drain.svg").exists()
+
+
+def test_the_page_has_every_ratio_with_its_target_and_the_runs_it_is_the_median_of(
+    results: Results, tmp_path: Path, monkeypatch
+):
+    # The committed page has the same rows, with the same targets.
+    committed = report.PAGE.read_text()
+    for name, target in RATIOS.items():
+        assert f"| `{name}` | {target.floor} | {target.moonshot} | " in committed
+    page = tmp_path / "performance.md"
+    page.write_text("<!-- ratios: written by make bench-full -->\n<!-- ratios ends -->\n")
+    monkeypatch.setattr(report, "PAGE", page)
+    results.ratio("drain_vs_graphile", [1.9, 2.2, 2.05])
+    results.ratio("wal_bytes_per_job", [790.2])
+    report.write_ratios(results)
+    lines = page.read_text().splitlines()
+    assert "| `drain_vs_graphile` | ≥ 1.7 | 2.1 | 2.05 | 1.90, 2.20, 2.05 |" in lines
+    assert "| `wal_bytes_per_job` | ≤ 800 | 740 | 790 | 790 |" in lines
+    assert "| `json_vs_proxy` | ≥ 2.5 | 4 | not measured | |" in lines
+    assert list(json.loads((tmp_path / "ratios.json").read_text())) == list(RATIOS)
 
 
 def test_a_chart_shows_each_label_as_text():

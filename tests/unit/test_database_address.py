@@ -1,4 +1,8 @@
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thumbq_server.storage.postgres.address import Address, InvalidAddress, parse_address
 
@@ -18,6 +22,7 @@ def test_a_plain_address():
         "postgresql+psycopg://queue:s%2Fc%40t@db:5432/thumbs",
         "host=db user=queue password='s/c@t' dbname=thumbs",
         "host = db port=5432 user=queue password = s/c@t dbname=thumbs",
+        "host=db\n  user=queue\n  password=s/c@t\n  dbname=thumbs",
         "postgresql:///thumbs?host=db&user=queue&password=s%2Fc%40t",
         "  postgresql://queue:s%2Fc%40t@db/thumbs\n",
     ],
@@ -34,7 +39,23 @@ def test_a_password_with_special_characters_is_taken_where_its_end_is_clear(pass
     assert parse_address(f"postgresql://queue:{password}@db/thumbs").password == meant
 
 
-@pytest.mark.parametrize("password", ["pa/ss", "pa?ss", "1234/5", "a/b@c"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("it's", "it's"),
+        ("'it\\'s'", "it's"),
+        ("it\\'s", "it's"),
+        ("'a = b'", "a = b"),
+        ('a"b', 'a"b'),
+        ("a://b", "a://b"),
+    ],
+)
+def test_a_password_between_pairs_is_taken_to_the_letter(written: str, meant: str):
+    assert parse_address(f"host=db password={written} user=queue").password == meant
+    assert parse_address("postgresql://db/thumbs?password=a+b").password == "a+b"
+
+
+@pytest.mark.parametrize("password", ["pa/ss", "pa?ss", "1234/5", "a/b@c", "p@ss/word"])
 def test_a_password_that_ends_an_address_too_early_is_answered_with_the_escapes(password: str):
     with pytest.raises(InvalidAddress, match=r"%2F") as refusal:
         parse_address(f"postgresql://queue:{password}@db/thumbs")
@@ -70,27 +91,112 @@ def test_parameters_of_libpq_are_honoured():
     assert parse_address("postgresql://db/thumbs?connect_timeout=1").connect_timeout == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("mysql://db/thumbs", "begins with mysql://"),
-        ("db.example:5432/thumbs", "must look like postgresql://"),
-        ("", "must look like postgresql://"),
-        ("postgresql://db/thumbs?pgbouncer=true", "'pgbouncer'"),
-        ("postgresql://db/thumbs?connection_limit=5", "'connection_limit'"),
-        ("postgresql://db/thumbs?channel_binding=require", "channel_binding=require"),
-        ("postgresql://db/thumbs?target_session_attrs=read-only", "target_session_attrs=read-only"),
-        ("postgresql://db/thumbs?sslmod=require", "'sslmod'"),
-        ("postgresql://db/thumbs?connect_timeout=soon", "connect_timeout"),
-        ("postgresql://db/thumbs?verbose", "name=value"),
-        ("postgresql://db:70000/thumbs", "port"),
-        ("host=db password='open", "quote"),
-        ("host=db thumbs", "keyword=value"),
-    ],
-)
+def test_a_port_without_a_host_is_that_of_the_host_in_the_environment():
+    for text in ("postgresql://:6543/thumbs", "port=6543 dbname=thumbs"):
+        assert parse_address(text).arguments(None)["port"] == 6543
+
+
+_REFUSED = {
+    "mysql://db/thumbs": "begins with mysql://",
+    "db.example:5432/thumbs": "must look like postgresql://",
+    "": "must look like postgresql://",
+    '"postgresql://db/thumbs"': "quotes",
+    "postgresql://db/thumbs?pgbouncer=true": "'pgbouncer'",
+    "postgresql://db/thumbs?connection_limit=5": "'connection_limit'",
+    "postgresql://db/thumbs?keepalives=1": "'keepalives'",
+    "postgresql://db/thumbs?channel_binding=require": "channel_binding=require",
+    "postgresql://db/thumbs?target_session_attrs=read-only": "target_session_attrs=read-only",
+    "postgresql://db/thumbs?sslmod=require": "did you mean 'sslmode'",
+    "postgresql://db/thumbs?sslmode=nonsense": "sslmode .* must be one of",
+    "postgresql://db/thumbs?sslnegotiation=x": "sslnegotiation .* must be one of",
+    "postgresql://db/thumbs?ssl_min_protocol_version=2": "ssl_min_protocol_version .* must be one of",
+    "postgresql://db/thumbs?ssl=maybe": "ssl .* must be true, false",
+    "postgresql://db/thumbs?verbose": "name=value",
+    "postgresql://db/thumbs?sslmode=require&sslmode=disable": "two values for sslmode",
+    "postgresql://db/thumbs?dbname=a&database=b": "two values for dbname",
+    "host=a host=b": "two values for host",
+    "host=db password='open": "quote",
+    "host=db thumbs": "keyword=value",
+    # hosts
+    "postgresql://[::1/thumbs": r"\[::1\]:5432",
+    "postgresql://::1/thumbs": r"\[::1\]:5432",
+    "postgresql://[::1]x/thumbs": r"\[::1\]:5432",
+    "postgresql://[]/thumbs": r"\[::1\]:5432",
+    "postgresql://a,,b/thumbs": "comma",
+    "postgresql://,/thumbs": "comma",
+    "host=a, port=1": "comma",
+    "postgresql://a..b/thumbs": "no name that a host can have",
+    f"postgresql://{'a' * 300}/thumbs": "no name that a host can have",
+    "postgresql://a%20b/thumbs": "no name that a host can have",
+    "host= dbname=thumbs": "no name that a host can have",
+    f"host=/{'a' * 100}": "too long a name",
+    "hostaddr=nonsense": "IP address",
+    "host=a,b hostaddr=127.0.0.1": "as many in hostaddr",
+    "port=1,2": "2 ports and no host",
+    # numbers
+    **{
+        f"postgresql://db:{port}/thumbs": "port" for port in ("0", "65536", "70000", "abc", "-1", "+1", "²", "1" * 5000)
+    },
+    **{
+        f"postgresql://db/thumbs?connect_timeout={seconds}": "connect_timeout .* 0 to 3600"
+        for seconds in ("soon", "-1", "1.5", "3601", 10**20, "1_0", "٣", "1" * 5000)
+    },
+    # characters
+    "postgresql://db/thumbs#x": "'#'",
+    "postgresql://db/thumbs?application_name=a#x": "'#'",
+    "postgresql://a b/thumbs": "space",
+    "postgresql://queue:p w@db/thumbs": "space",
+    "postgresql://db/thumbs\0": "control character",
+    "postgresql://db/thumbs?options=%00": "control character",
+    "host=db password='a\nb'": "control character",
+    **{
+        f"postgresql://{place}".replace("*", "%00", 1): "control character"
+        for place in ("a*:b@db/c", "a:b*@db/c", "a:b@db*/c", "a:b@db/c*")
+    },
+    **{
+        f"postgresql://{place}".replace("*", "%FF", 1): "not UTF-8"
+        for place in ("a*:b@db/c", "a:b*@db/c", "a:b@db*/c", "a:b@db/c*", "db/c?application_name=*")
+    },
+    "postgresql://db/\udcff": "not UTF-8",
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), _REFUSED.items(), ids=lambda text: ascii(text)[:60])
 def test_what_cannot_be_honoured_is_named(text: str, sentence: str):
     with pytest.raises(InvalidAddress, match=sentence):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user=queue password=tell://no-one host=db x=y",
+        "host=db password=two tell=words",
+        "password=tell://no-one port=x",
+        "psql://queue:tell@db",
+        "postgresql://queue:1?tell=x@db/thumbs",
+        "postgresql://queue:tell?a@db/thumbs",
+        "postgresql://queue:tell@db:tell/thumbs",
+        "postgresql://queue:a,tell:@b:tell/thumbs",
+    ],
+)
+def test_no_refusal_shows_a_part_of_a_password(text: str):
+    with pytest.raises(InvalidAddress) as refusal:
+        parse_address(text)
+    assert "tell" not in str(refusal.value)
+
+
+@given(
+    st.text(alphabet=st.sampled_from("ab:/?#@[],=&%0F+ '\\\"\0\n\udcffé²"), max_size=40),
+    st.sampled_from(
+        ["", "postgresql://", "postgresql://u:p@", "postgresql://db/", "postgresql://db?", "host=", "host=a x="]
+    ),
+)
+def test_any_text_is_an_address_or_refused(text: str, start: str):
+    with suppress(InvalidAddress):
+        address = parse_address(start + text)
+        for host in address.hosts or [None]:
+            assert address.arguments(host)["target_session_attrs"] == "read-write"
 
 
 def test_an_address_does_not_print_its_password():

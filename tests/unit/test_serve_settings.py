@@ -3,12 +3,14 @@
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from thumbq_launcher.__main__ import _programs
 from thumbq_launcher.settings import LauncherSettings
+from thumbq_runtime.access import secret_files
 from thumbq_runtime.addresses import CannotListen, free_port, is_loopback, reachable_address
 from thumbq_runtime.declaration import InvalidSetting
 
@@ -76,6 +78,7 @@ def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
         ({"DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE cannot be read"),
         ({"THUMBQ_THUMBNAIL_ROOT": "/dev/null/x"}, "The folder for thumbnails cannot be made"),
         ({"DATABASE_URL_FILE": "/dev/null"}, "DATABASE_URL_FILE names /dev/null, which is empty."),
+        ({"DATABASE_URL_FILE": "/dev/zero"}, "DATABASE_URL_FILE names /dev/zero, which is longer than 65536 bytes."),
         ({"THUMBQ_DATA_DIR": "data-\udcff"}, "The path "),
         ({"THUMBQ_DATA_DIR": "data\nfolder"}, "The path "),
         ({"THUMBQ_DATA_DIR": "/dev/null"}, "The folder for thumbnails cannot be made"),
@@ -88,6 +91,44 @@ def test_unusable_settings_are_refused_with_a_sentence(
     with pytest.raises(InvalidSetting) as refused:
         LauncherSettings.read(data_dir | variables)
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_data_folder_that_is_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    for place in ("circle", "circle/data"):
+        with pytest.raises(InvalidSetting, match="folder for thumbnails cannot be made"):
+            LauncherSettings.read({"THUMBQ_DATA_DIR": str(tmp_path / place)})
+
+
+@pytest.mark.parametrize(("held", "problem"), [(b"\xff", "not UTF-8"), (b"a\0b", "holds a NUL"), (b" \n", "empty")])
+def test_a_file_of_an_address_that_is_no_text_is_refused(
+    data_dir: dict[str, str], tmp_path: Path, held: bytes, problem: str
+) -> None:
+    file = tmp_path / "address"
+    file.write_bytes(held)
+    with pytest.raises(InvalidSetting, match=problem):
+        LauncherSettings.read(data_dir | {"DATABASE_URL_FILE": str(file)})
+
+
+def test_an_address_may_come_through_a_pipe_but_is_not_awaited_for_ever(
+    data_dir: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(secret_files, "_SECONDS", 0.1)
+        with pytest.raises(InvalidSetting, match="gave nothing within"):
+            LauncherSettings.read(data_dir | {"DATABASE_URL_FILE": str(pipe)})
+    # The first reader has given up and still waits. This is for it.
+    pipe.write_text("")
+    other = tmp_path / "other"
+    os.mkfifo(other)
+    writer = threading.Thread(target=other.write_text, args=("postgresql://db/thumbs",))
+    writer.start()
+    for _ in range(2):
+        settings = LauncherSettings.read(data_dir | {"DATABASE_URL_FILE": str(other)})
+        assert settings.database_url == "postgresql://db/thumbs"
+    writer.join()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])

@@ -1,10 +1,12 @@
 """Text of strangers in the terminal and in the log of an operator."""
 
+import json
 import logging
 
 import pytest
 
-from thumbq_runtime.lines import LineFormatter
+from thumbq_runtime.lines import JsonFormatter, LineFormatter
+from thumbq_runtime.log_level import LogLevel
 from thumbq_runtime.text import printable
 
 
@@ -38,3 +40,22 @@ def test_a_message_stays_on_its_line_and_a_traceback_keeps_its_own() -> None:
     lines = formatter.format(record).splitlines()
     assert lines[1].startswith("Traceback")
     assert lines[-1] == r"ValueError: \x1b[0m"
+
+
+def test_a_line_as_json_has_its_fields_and_no_control_character_of_any_alphabet() -> None:
+    record = logging.LogRecord("thumbq", logging.INFO, __file__, 1, "failed: %s", ("\x1b\x7f\x9b\u202e\u2028",), None)
+    record.event, record.job_id = "job.failed", 7
+    text = JsonFormatter("worker").format(record)
+    assert text.isascii()
+    assert text.isprintable()
+    line = json.loads(text)
+    assert line["message"] == "failed: \x1b\x7f\x9b\u202e\u2028"
+    assert (line["program"], line["level"], line["event"], line["job_id"]) == ("worker", "info", "job.failed", 7)
+
+
+def test_the_level_goes_to_debug_and_back() -> None:
+    levels: list[int] = []
+    level = LogLevel("error", levels.append)
+    level.toggle()
+    level.toggle()
+    assert levels == [logging.ERROR, logging.DEBUG, logging.ERROR]

@@ -38,12 +38,14 @@ class Subscriber:
         self.call = notifications.Subscribe(notification_pb2.SubscribeRequest(**request))
         self.cursor = ""
         self.resets = 0
+        self.progress = 0
 
     async def message(self):
         message = await asyncio.wait_for(self.call.read(), 30)
         assert message is not grpc.aio.EOF
         self.cursor = message.cursor
         self.resets += message.reset
+        self.progress += len(message.progress)
         return message
 
     async def next(self, count):

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from thumbq.keyed_channel import KeyedChannel
+from thumbq.log_events import event
 from thumbq.tls import Tls, bare, channel_to, explain
 
 _logger = logging.getLogger("thumbq")
@@ -145,14 +146,18 @@ class Link:
         """Note that the server answers."""
         self._up_since = monotonic()
         if self._down_since is not None:
-            _logger.warning("%s is back after %.1f s", self._target, self._up_since - self._down_since)
+            _logger.warning(
+                "%s is back after %.1f s", self._target, self._up_since - self._down_since, extra=event("server.back")
+            )
             self._down_since = None
 
     def down(self, reason: str) -> float:
         """Note a broken connection or a failed attempt, and return the seconds to wait before the next one."""
         if self._down_since is None:
             self._down_since = monotonic()
-            _logger.warning("%s is away (%s); trying again until it is back", self._target, reason)
+            _logger.warning(
+                "%s is away (%s); trying again until it is back", self._target, reason, extra=event("server.away")
+            )
         return self.pause()
 
     def pause(self) -> float:

@@ -11,6 +11,7 @@ from contextlib import suppress
 import grpc
 
 from thumbq.connection import Link, describe, open_channel, told_to_wait
+from thumbq.log_events import event
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
 from thumbq.tls import Tls
@@ -144,7 +145,7 @@ class Network:
             finally:
                 self._stream = None
             if stream.reconnect_after is not None:
-                _logger.info("%s asked to reconnect", self._target)
+                _logger.info("%s asked to reconnect", self._target, extra=event("server.leaving"))
                 await self._pause(max(stream.reconnect_after, self._link.pause()))
             elif not self._stopping.is_set():
                 await self._pause(max(told, self._link.down(reason)))
@@ -160,7 +161,9 @@ class Network:
 
     def _welcomed(self, welcome: StreamJobsResponse.Welcome) -> None:
         if not self._hello.session_id:
-            _logger.info("Connected to %s as %s", self._target, self._hello.worker_id)
+            worker_id = self._hello.worker_id
+            about = event("worker.connected", worker_id=worker_id)
+            _logger.info("Connected to %s as %s", self._target, worker_id, extra=about)
         self._hello.session_id = welcome.session_id
         self._link.up()
 

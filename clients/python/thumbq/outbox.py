@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from thumbq import results
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.queue_pb2 import ResultCode, ResultException, StreamJobsRequest
 
@@ -161,17 +162,26 @@ class Outbox:
         token = exception.lease_token
         if token not in self._corrected:
             self.refused.add(exception, ending)
+        job_id = exception.job_id or None
         if exception.code != ResultCode.RESULT_CODE_INVALID:
-            _logger.warning("The result of %s came too late: %s", _job(exception), exception.message)
+            _logger.warning(
+                "The result of %s came too late: %s",
+                _job(exception),
+                exception.message,
+                extra=event("result.stale", job_id=job_id),
+            )
         elif isinstance(ending, Thumbnail):
             _logger.warning(
-                "The result of %s was refused, and its attempt fails: %s", _job(exception), exception.message
+                "The result of %s was refused, and its attempt fails: %s",
+                _job(exception),
+                exception.message,
+                extra=event("result.refused", job_id=job_id),
             )
             self._corrected.add(token)
             self.fail(token, JobFailed(f"The worker's result was refused: {exception.message}"))
         else:
             why = "The report on %s was refused and is dropped; its lease will run out: %s"
-            _logger.error(why, _job(exception), exception.message)
+            _logger.error(why, _job(exception), exception.message, extra=event("report.refused", job_id=job_id))
 
 
 def _job(exception: ResultException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -13,7 +13,13 @@ from thumbq.client.errors import error_of
 from thumbq.connection import Link, describe, open_channel, told_to_wait
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import ThumbnailStatus
-from thumbq.v1.notification_pb2 import GetNotificationCursorRequest, Notification, ResetReason, SubscribeRequest
+from thumbq.v1.notification_pb2 import (
+    GetNotificationCursorRequest,
+    JobProgress,
+    Notification,
+    ResetReason,
+    SubscribeRequest,
+)
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 if TYPE_CHECKING:
@@ -46,6 +52,9 @@ class Subscriber:
 
     `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away,
     the subscriber waits for it without a limit. Other errors raise a ThumbqError.
+
+    `on_progress` is called with the JobProgress of the jobs under way of these models, whatever the statuses are: first
+    with what is known, then with what changes. It must return at once. Progress has no cursor and may be lost.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Subscriber:
         model_ids: Iterable[int] = (),
         statuses: Iterable[ThumbnailStatus.ValueType] = (),
         after: str = "latest",
+        on_progress: Callable[[JobProgress], object] | None = None,
         api_key: str | None = None,
         tls: Tls | None = None,
     ) -> None:
@@ -63,6 +73,7 @@ class Subscriber:
         self._tls = tls
         self._model_ids = list(model_ids)
         self._statuses = list(statuses)
+        self._on_progress = on_progress
         self._link = Link(target)
         self._stub: NotificationServiceAsyncStub | None = None
         # Where to continue: everything up to here has been yielded.
@@ -84,7 +95,12 @@ class Subscriber:
         if self._stub is None:
             raise RuntimeError("not connected: use it inside `async with`")
         while True:
-            request = SubscribeRequest(model_ids=self._model_ids, statuses=self._statuses, after=self.cursor)
+            request = SubscribeRequest(
+                model_ids=self._model_ids,
+                statuses=self._statuses,
+                after=self.cursor,
+                progress=self._on_progress is not None,
+            )
             call = self._stub.Subscribe(request)
             try:
                 async for response in call:
@@ -96,6 +112,9 @@ class Subscriber:
                         self.cursor = notification.cursor
                         yield notification
                     self.cursor = response.cursor
+                    if self._on_progress:
+                        for progress in response.progress:
+                            self._on_progress(progress)
                 reason = "it ended the stream"
                 told = 0.0
             except grpc.aio.AioRpcError as error:

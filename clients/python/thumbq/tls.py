@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from thumbq.log_events import event
+
 _logger = logging.getLogger("thumbq")
 
 SECURE = "grpcs://"
@@ -86,7 +88,9 @@ class Tls:
         _check_readable("THUMBQ_CERT", cert)
         _check_readable("THUMBQ_KEY", key)
         if key.stat().st_mode & _READ_BY_OTHERS:
-            _logger.warning("Other users of this machine can read the key %s: chmod 600", key)
+            _logger.warning(
+                "Other users of this machine can read the key %s: chmod 600", key, extra=event("tls.key_exposed")
+            )
 
         def refuse_password() -> NoReturn:
             raise UnusableCertificate(f"THUMBQ_KEY names {key}, which has a password: thumbq needs one without")

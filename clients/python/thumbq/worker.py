@@ -17,6 +17,7 @@ from typing import Any, Self, cast
 import grpc
 
 from thumbq.client.errors import Unsupported, error_of
+from thumbq.log_events import event
 from thumbq.network import Network
 from thumbq.stream import ServerTooOld
 from thumbq.tls import Tls
@@ -157,9 +158,16 @@ class Worker:
             await network.cancel()
             await asyncio.gather(progress, return_exceptions=True)
             if lost := network.outbox.unacknowledged:
-                _logger.warning("%d results were not confirmed by the server; their leases will run out", lost)
+                _logger.warning(
+                    "%d results were not confirmed by the server; their leases will run out",
+                    lost,
+                    extra=event("results.unconfirmed", count=lost),
+                )
             _logger.info(
-                "Worker ended: %d jobs completed, %d failed, %s", *_counts(slots, network), network.outbox.refused
+                "Worker ended: %d jobs completed, %d failed, %s",
+                *_counts(slots, network),
+                network.outbox.refused,
+                extra=event("worker.ended"),
             )
 
     def _signalled(self) -> None:
@@ -169,7 +177,7 @@ class Worker:
 
     async def _work(self, slots: Slots, network: Network) -> None:
         await _first(self._stopping.wait(), network.ended, slots.crashed)
-        _logger.info("Stopping with %d jobs in hand", len(slots.held))
+        _logger.info("Stopping with %d jobs in hand", len(slots.held), extra=event("worker.stopping"))
         slots.close()
         network.stop()
         await _first(slots.finished(), self._aborting.wait(), slots.crashed, timeout=self._grace)
@@ -229,7 +237,9 @@ async def _log_progress(slots: Slots, network: Network) -> None:
         await asyncio.sleep(_PROGRESS_INTERVAL)
         if logged != (counts := _counts(slots, network)):
             logged = counts
-            _logger.info("%d jobs completed, %d failed, %d in hand", *logged, len(slots.held))
+            _logger.info(
+                "%d jobs completed, %d failed, %d in hand", *logged, len(slots.held), extra=event("worker.progress")
+            )
 
 
 @contextmanager

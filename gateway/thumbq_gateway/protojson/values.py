@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
+from math import isfinite
 from typing import Any, TypeAlias, cast
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -16,6 +17,7 @@ from thumbq_gateway.protojson.objects import plain
 Reader: TypeAlias = Callable[[Any], Any]
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
+_FRACTION = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
 _NANOSECOND = Decimal("1e-9")
 # The server takes fewer.
@@ -54,6 +56,8 @@ def scalar_reader(field: FieldDescriptor) -> Reader | None:
         return read_flag
     if field.cpp_type in _RANGES:
         return whole_number_reader(*_RANGES[field.cpp_type])
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return read_fraction
     if field.enum_type is not None:
         return enum_reader(field.enum_type)
     return _MESSAGE_READERS.get(field.message_type)
@@ -98,6 +102,18 @@ def whole_number_reader(lowest: int, highest: int) -> Reader:
         return int(value)
 
     return read_whole_number
+
+
+def read_fraction(value: object) -> float:
+    """Return a finite number, written as a number or as a string."""
+    if isinstance(value, str) and _FRACTION.fullmatch(value):
+        value = float(value)
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
+        raise InvalidValue("must be a number")
+    fraction = float(value)
+    if not isfinite(fraction):
+        raise InvalidValue("must be a number that fits into 64 bits")
+    return fraction
 
 
 def enum_reader(enum: EnumDescriptor) -> Reader:

@@ -7,6 +7,7 @@ from typing import Any
 
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import Token
+from thumbq_server.engine import job_lines
 from thumbq_server.engine.credits import Claimant, Credits
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.wakeup import WakeUp
@@ -195,6 +196,7 @@ class Dispatcher:
             elif share:
                 self._release(share.tokens())
         if jobs:
+            job_lines.claimed(jobs)
             self._jobs_claimed += len(jobs)
             self._on_claimed()
 

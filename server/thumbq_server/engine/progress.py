@@ -1,7 +1,8 @@
 """How far the jobs under way have come: written down once a second, for all jobs of a server in one statement."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from thumbq_server.domain.job import Extension, Token, Verdict
 from thumbq_server.domain.progress import Progress
 from thumbq_server.storage import progress
 from thumbq_server.storage.postgres.database import Database
@@ -12,8 +13,11 @@ _PRUNE_LIMIT = 1000
 class RecordProgress:
     """Keeps the newest entry of each job until it is called. Workers tell again whatever an outage loses."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, seen: Callable[[int], None] = lambda _: None) -> None:
+        """`seen` is called with the session of a worker that tells something without a stream."""
         self._database = database
+        self._seen = seen
+        self.on_written: Callable[[], None] = lambda: None
         self._told: dict[int, Progress] = {}
         database.history.on_change(self._told.clear)
 
@@ -24,12 +28,22 @@ class RecordProgress:
             if older is None or older.token.lease_seq <= entry.token.lease_seq:
                 self._told[entry.token.job_id] = entry
 
+    async def report(self, told: Progress, seconds: float) -> Extension:
+        """Note what a worker without a stream tells, and let its lease last `seconds` from now."""
+        held = await progress.sign_of_life(self._database, told.token, seconds)
+        if isinstance(held, Verdict):
+            return Extension(held, None)
+        self._seen(held.session)
+        self.note([told._replace(token=Token(told.token.job_id, held.lease_seq))])
+        return Extension(Verdict.OK, held.expires_at)
+
     async def __call__(self) -> int:
         """Return 0: progress is not worth a line in the log."""
         if self._told:
             told = list(self._told.values())
             self._told.clear()
             await progress.write(self._database, told)
+            self.on_written()
         return 0
 
 

@@ -25,6 +25,7 @@ from thumbq_server.domain.job import (
 )
 from thumbq_server.domain.job_events import LivingWorker, NewJobEvent
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
+from thumbq_server.engine import job_lines
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
@@ -68,7 +69,7 @@ class Queue:
     ) -> None:
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
-        self.progress = RecordProgress(database)
+        self.progress = RecordProgress(database, seen)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
@@ -206,6 +207,7 @@ class Queue:
             raise
         finally:
             self._enqueue_lanes.append(lane)
+        job_lines.enqueued(items, answers)
         self.dispatcher.accept(reservation, claimed)
         if sum(answer.outcome is not EnqueueOutcome.EXISTING for answer in answers) > len(claimed):
             self.dispatchers.wake()
@@ -216,12 +218,14 @@ class Queue:
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
         answers = await complete(self._report_lane, items)
         self._observer.results("complete", Tally(answer.verdict for answer in answers))
+        job_lines.completed(items, answers)
         return answers
 
     async def _complete_columns(self, groups: Sequence[Completions]) -> Sequence[Sequence[tuple[Token, Verdict]]]:
         answers = await complete_columns(self._report_lane, groups)
         refused = [verdict for answer in answers for _, verdict in answer]
         self._observer.results("complete", {Verdict.OK: _jobs_in(groups) - len(refused), **Tally(refused)})
+        job_lines.completed_columns(groups, answers)
         return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
@@ -232,7 +236,9 @@ class Queue:
         self._observer.results("fail", Tally(answer.verdict for answer in answers))
         dead = sum(answer.verdict is Verdict.OK and answer.due_in is None for answer in answers)
         self._observer.dead_letters(dead)
-        return [Reported(answer.verdict, answer.model_id) for answer in answers]
+        reported = [Reported(answer.verdict, answer.model_id) for answer in answers]
+        job_lines.failed(items, reported)
+        return reported
 
     async def keep(self, living: Sequence[LivingWorker]) -> None:
         """Extend what workers of unary calls have claimed on connections that they still hold."""
@@ -244,6 +250,7 @@ class Queue:
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
         self._observer.results("release", Tally(verdicts))
+        job_lines.released(tokens, verdicts)
         self.dispatchers.wake()
         return verdicts
 

@@ -145,7 +145,9 @@ class Counters(Observer):
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
         self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
         self._refused = self._counter(
-            "refused", "Calls that were refused because they came too often, by what they counted as.", "kind"
+            "refused",
+            "Calls that were refused because they came too often or were too many, by what they counted as.",
+            "kind",
         )
         for kind in Kind:
             self._refused.labels(kind)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from thumbq_server.domain.progress import Progress, ProgressRecord
+from thumbq_server.domain.job import Token, Verdict
+from thumbq_server.domain.progress import HeldLease, JobProgress, Progress, ProgressRecord
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.verdicts import STATES, State, verdict_on
 
 # Rows are locked in the order of job ids. A server that is late does not overwrite what a newer lease tells.
 WRITE = Statement(
@@ -23,10 +25,37 @@ WRITE = Statement(
     """,
 )
 
+# Without a number, whatever lease the job has. A worker on a stream has heartbeats, so its lease stays as it is.
+SIGN_OF_LIFE = Statement(
+    "progress_sign_of_life",
+    "job_id bigint, lease_seq bigint, lease_seconds double precision",
+    """
+    UPDATE leases l
+       SET expires_at = CASE WHEN w.session_id = '' THEN greatest(l.expires_at, now() + $3 * interval '1 second')
+                             ELSE l.expires_at END
+      FROM workers w
+     WHERE l.job_id = $1 AND ($2::bigint = 0 OR l.lease_seq = $2) AND w.id = l.session
+    RETURNING l.lease_seq, l.session, l.expires_at
+    """,
+)
+
 READ = Statement(
     "progress_read",
     "job_id bigint, lease_seq bigint",
     "SELECT fraction, message, reported_at FROM job_progress WHERE job_id = $1 AND lease_seq = $2",
+)
+
+# The oldest change comes first. The columns stand in the order of JobProgress.
+CURRENT = Statement(
+    "progress_current",
+    "limit bigint",
+    """
+    SELECT * FROM (
+        SELECT l.model_id, l.job_id, l.attempt, p.fraction, p.message, p.reported_at
+          FROM job_progress p JOIN leases l ON l.job_id = p.job_id AND l.lease_seq = p.lease_seq
+         ORDER BY p.reported_at DESC LIMIT $1) AS newest
+     ORDER BY reported_at, job_id
+    """,
 )
 
 PRUNE = Statement(
@@ -51,10 +80,24 @@ async def write(database: Database, told: Sequence[Progress]) -> None:
     await database.fetch(WRITE, *columns(rows, 4))
 
 
+async def sign_of_life(database: Database, token: Token, seconds: float) -> HeldLease | Verdict:
+    """Let the lease last so long from now, unless it lasts longer. Return it as it is then, or why it is not there."""
+    rows = await database.fetch(SIGN_OF_LIFE, *token, seconds)
+    if rows:
+        return HeldLease._make(rows[0])
+    states = await database.fetch(STATES, [token.job_id])
+    return verdict_on(token, State._make(states[0]) if states else None, done=None)
+
+
 async def read(database: Database, job_id: int, lease_seq: int) -> ProgressRecord | None:
     """Return how far the job has come under this lease, None while its worker has told nothing."""
     rows = await database.fetch(READ, job_id, lease_seq)
     return ProgressRecord._make(rows[0]) if rows else None
+
+
+async def current(database: Database, limit: int) -> list[JobProgress]:
+    """Return how far the jobs under way have come: those that changed last, the oldest change first."""
+    return [JobProgress._make(row) for row in await database.fetch(CURRENT, limit)]
 
 
 async def prune(database: Database, limit: int) -> int:

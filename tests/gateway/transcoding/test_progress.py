@@ -1,4 +1,4 @@
-"""Progress in JSON: of a job that a worker on a stream has."""
+"""Progress in JSON: of a job that a worker on a stream has, and from a JSON worker."""
 
 import asyncio
 from datetime import datetime
@@ -33,3 +33,31 @@ async def test_a_job_shows_how_far_its_worker_has_come(server: str, client: Clie
         assert ended["status"] == "Completed"
         assert not [name for name in ended if name.startswith("progress")]
         worker.stop()
+
+
+async def test_a_json_worker_tells_how_far_its_job_has_come(client: Client) -> None:
+    await client.post("/api/thumbnail-jobs", {"modelId": 1, "modelHash": digest(1)})
+    job = (await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w1"})).json
+    path = f"/api/thumbnail-jobs/{job['id']}/progress"
+    told = {"progress": 0.4, "progressText": "meshing", "leaseToken": job["leaseToken"]}
+    answer = await client.post(path, told)
+    # a sign of life: a dequeued job has a minute at first
+    assert datetime.fromisoformat(answer.json["leaseExpiresAt"]) > datetime.fromisoformat(job["leaseExpiresAt"])
+
+    async def is_told() -> bool:
+        shown = await client.job(job["id"])
+        return (shown.get("progress"), shown.get("progressText")) == (0.4, "meshing")
+
+    await eventually(is_told, 60)
+    for body, problem in [
+        ('{"progressText": "no number"}', "progress is required"),
+        ('{"progress": 1.01}', "progress must be a number from 0 to 1"),
+        ('{"progress": 1e999}', "progress must be a number that fits into 64 bits."),
+        ('{"progress": true}', "progress must be a number."),
+        ('{"progress": "half"}', "progress must be a number."),
+    ]:
+        refused = await client.post(path, data=body.encode())
+        assert (refused.status, refused.json["message"]) == (400, problem)
+    await client.post(f"/api/thumbnail-jobs/{job['id']}/fail", {"errorMessage": "no"})
+    late = await client.post(path, told)
+    assert (late.status, late.json["status"]) == (400, "FAILED_PRECONDITION")

@@ -126,6 +126,23 @@ async def test_a_missing_certificate_is_named(postgres):
         await check_database("postgresql://db.example/thumbs?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", ENOUGH)
 
 
+async def test_a_service_that_is_not_there_is_named(monkeypatch, tmp_path):
+    services = tmp_path / "services"
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    with pytest.raises(Unsuitable, match=f"service thumbs, and {services} has none"):
+        await check_database("service=thumbs", ENOUGH)
+    services.write_text("[thumbs")
+    with pytest.raises(Unsuitable, match=f"{services} cannot be read"):
+        await check_database("service=thumbs", ENOUGH)
+
+
+@pytest.mark.parametrize("variable", ["PGPORT=many", "PGHOST=a..b", "PGSSLMODE=nonsense"])
+async def test_variables_of_libpq_that_cannot_be_used_are_refused(monkeypatch, variable):
+    monkeypatch.setenv(*variable.split("="))
+    with pytest.raises(Unsuitable, match=r"cannot be used|PostgreSQL refuses"):
+        await check_database("postgresql:///thumbs", ENOUGH)
+
+
 @pytest.mark.parametrize(
     "setting",
     ["default_transaction_isolation = 'serializable'", "lock_timeout = 1", "statement_timeout = 1"],

@@ -1,15 +1,25 @@
 """Jobs that came as columns, as handlers see them."""
 
 import copy
+import json
 import pickle
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thumbq import Job, JobFailed, JobStatus, Thumbnail
 from thumbq.results import Entry, message
+from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
+from thumbq_server.domain.columns import Claimed, one_or_all
+from thumbq_server.rpc.codec.columns import job_columns
+from thumbq_server.rpc.codec.jobs import add_claimed
+
+T = TypeVar("T")
 
 HASHES = [bytes([number]) * 32 for number in (1, 2)]
 
@@ -82,3 +92,45 @@ def test_a_server_without_columns_gets_none():
     results = message([("1-5-h", Thumbnail("/a.png", 1, 2, 3))], columns=False)[0].results
     assert [result.lease_token for result in results.results] == ["1-5-h"]
     assert not results.completed
+
+
+KINDS = st.sampled_from(["Model", "Sound", "x" * 50, "漢字", "😀"])
+# As the server keeps them: canonical JSON that is never empty.
+OPTIONS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers(-9, 9) | st.text(), min_size=1)
+LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> Claimed:
+    longest = 4 * 10**15  # microseconds, up to the year 2096
+    micros = st.integers(0, longest)
+    moments = micros.map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
+    count = draw(st.integers(1, 4))
+
+    def column(entries: st.SearchStrategy[T]) -> list[T]:
+        return list(one_or_all(draw(st.lists(entries, min_size=count, max_size=count))))
+
+    job_ids, model_ids = (draw(st.lists(LIMITS, min_size=count, max_size=count)) for _ in range(2))
+    hashes = draw(st.binary(min_size=32 * count, max_size=32 * count))
+    return Claimed(
+        draw(LIMITS),
+        draw(moments),
+        job_ids,
+        model_ids,
+        hashes,
+        [draw(moments)],
+        column(st.integers(1, 10)),
+        column(st.integers(0, 9)),
+        column(st.integers(1, 10)),
+        column(micros),
+        column(KINDS),
+        draw(st.dictionaries(st.sampled_from(job_ids), OPTIONS.map(json.dumps))),
+    )
+
+
+@given(claims())
+def test_jobs_are_the_same_as_columns_and_as_messages(claimed: Claimed):
+    columns = JobColumns.FromString(job_columns(claimed, "8c0f").SerializeToString())
+    messages = queue_pb2.DequeueJobsResponse()
+    add_claimed(messages.jobs, claimed, "8c0f")
+    assert list(from_columns(columns)) == list(messages.jobs)

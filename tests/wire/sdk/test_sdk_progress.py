@@ -13,7 +13,19 @@ import pytest
 from tests.support.waiting import eventually
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
-from thumbq import Client, Job, JobInfo, Thumbnail, Worker, report_progress
+from thumbq import (
+    Client,
+    Job,
+    JobInfo,
+    JobProgress,
+    Notification,
+    Reset,
+    Subscriber,
+    Thumbnail,
+    ThumbnailStatus,
+    Worker,
+    report_progress,
+)
 from thumbq.v1 import queue_pb2_grpc
 
 
@@ -171,3 +183,34 @@ def test_a_text_that_is_long_or_not_printable_is_refused(text: str):
 
 def test_outside_a_worker_it_does_nothing():
     report_progress(Job(), 0.5, "meshing")
+
+
+async def test_a_subscriber_is_told_if_it_asks(server: str):
+    seen = asyncio.Event()
+    told: list[JobProgress] = []
+
+    async def render(job: Job) -> Thumbnail:
+        report_progress(job, 0.4, "meshing")
+        await seen.wait()
+        return PICTURE
+
+    def show(progress: JobProgress) -> None:
+        told.append(progress)
+        seen.set()
+
+    async with Subscriber(server, on_progress=show) as subscriber, working(server, render):
+        (job_id,) = await enqueue(server, 1)
+        async with asyncio.timeout(60):
+            # the worker ends its job only after the subscriber was told
+            news = [item async for item in _until_ready(subscriber)]
+    assert [(item.model_id, item.job_id, item.progress, item.progress_text) for item in told] == [
+        (1, job_id, 0.4, "meshing")
+    ]
+    assert all(isinstance(item, Notification) for item in news)
+
+
+async def _until_ready(subscriber: Subscriber) -> AsyncIterator[Notification | Reset]:
+    async for item in subscriber:
+        yield item
+        if isinstance(item, Notification) and item.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
+            return

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,14 +15,20 @@ from thumbq.cli.worker_options import (
     CameraPreset,
     Front,
     Gpu,
+    MetricsHost,
     MetricsPort,
     PictureFormat,
     Size,
     Turntable,
     Up,
 )
+from thumbq.log_events import event
 from thumbq.render.formats import CAN_BE_DRAWN
-from thumbq_runtime.lines import LineFormatter
+from thumbq_runtime.declaration import InvalidSetting
+from thumbq_runtime.lifecycle import on_hangups
+from thumbq_runtime.lines import LineFormatter, is_json, lines_handler
+from thumbq_runtime.log_level import LogLevel
+from thumbq_runtime.log_settings import LOG_LEVEL
 from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
@@ -75,6 +80,7 @@ def worker(
     up: Up = None,
     gpu: Gpu = False,
     metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
@@ -91,12 +97,11 @@ def worker(
     except ValueError as error:
         fail(str(error))
     protect_standard_streams()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    level = _configure_log()
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port, gpu))
+    metrics = None if metrics_port is None else (metrics_host, metrics_port)
+    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics, gpu, level))
 
 
 async def _work(
@@ -107,8 +112,9 @@ async def _work(
     thumbnail_root: Path,
     limits: "Limits",
     outputs: "Outputs",
-    metrics_port: int | None,
+    metrics_at: tuple[str, int] | None,
     gpu: bool,
+    level: LogLevel,
 ) -> None:
     from thumbq.render.child import RenderFailed
     from thumbq.render.drawing.renderer import Renderer
@@ -119,6 +125,7 @@ async def _work(
     from thumbq.render.system_libraries import advice, missing_libraries
     from thumbq.worker import Worker
 
+    on_hangups(level.toggle)
     threads = max(1, len(os.sched_getaffinity(0)) // concurrency)
     async with AsyncExitStack() as stack:
         renderers = [await stack.enter_async_context(Renderer(limits, threads, gpu=gpu)) for _ in range(concurrency)]
@@ -129,19 +136,32 @@ async def _work(
             fail(advice(missing) if missing else str(failure))
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
-        if metrics_port is not None:
-            _logger.info("Metrics are at http://127.0.0.1:%d/metrics", metrics.serve(metrics_port))
+        if metrics_at is not None:
+            host, port = metrics_at[0], metrics.serve(*metrics_at)
+            _logger.info("Metrics are at http://%s:%d/metrics", host, port, extra=event("metrics.ready"))
         events = await stack.enter_async_context(JobEvents(server))
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
 
 
+def _configure_log() -> LogLevel:
+    text = LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        handler = lines_handler("worker", text, json_lines=is_json(os.environ))
+        name = LOG_LEVEL.read(os.environ)
+    except InvalidSetting as problem:
+        fail(str(problem))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    return LogLevel(name, logging.getLogger("thumbq").setLevel)
+
+
 def _say_how_confined(confined: tuple[str, ...]) -> None:
     if confined[:1] in {("landlock",), ("namespaces",)}:
-        _logger.info("The renderers are confined by %s", " and ".join(confined))
+        _logger.info("The renderers are confined by %s", " and ".join(confined), extra=event("renderers.confined"))
     else:
         _logger.warning(
             "This system allows neither Landlock nor namespaces: that the renderers read no other files rests on the"
-            " checks of the models alone (see docs/security.md)"
+            " checks of the models alone (see docs/security.md)",
+            extra=event("renderers.unconfined"),
         )

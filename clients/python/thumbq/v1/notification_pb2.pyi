@@ -5,6 +5,7 @@ The notification log: pages and other programs follow the thumbnails of models."
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -128,8 +129,13 @@ class SubscribeRequest(_message.Message):
     MODEL_IDS_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     after: _builtins.str
     """A cursor; or "latest" (also empty): what is committed from now on; or "earliest": everything that the log still has."""
+    progress: _builtins.bool
+    """Also send the progress of the jobs of these models, whatever the statuses are: first what is known now, then what
+    changes, at most twice a second. A server of an older version sends none.
+    """
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Models to follow, at most 10,000; empty: all."""
@@ -144,10 +150,11 @@ class SubscribeRequest(_message.Message):
         model_ids: _abc.Iterable[_builtins.int] | None = ...,
         after: _builtins.str = ...,
         statuses: _abc.Iterable[_job_pb2.ThumbnailStatus.ValueType] | None = ...,
+        progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "model_ids", b"model_ids", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "model_ids", b"model_ids", "progress", b"progress", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,6 +168,7 @@ class SubscribeResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
     RESET_REASON_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Resume from this cursor after the message."""
     reset: _builtins.bool
@@ -171,6 +179,10 @@ class SubscribeResponse(_message.Message):
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notification]:
         """In order, at most 1000. Empty when only the cursor moved past notifications outside the filter."""
 
+    @_builtins.property
+    def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobProgress]:
+        """The newest of each job, at most 1000, in messages without notifications. Only when asked for."""
+
     def __init__(
         self,
         *,
@@ -178,14 +190,56 @@ class SubscribeResponse(_message.Message):
         cursor: _builtins.str = ...,
         reset: _builtins.bool = ...,
         reset_reason: Global___ResetReason.ValueType = ...,
+        progress: _abc.Iterable[Global___JobProgress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "notifications", b"notifications", "reset", b"reset", "reset_reason", b"reset_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "notifications", b"notifications", "progress", b"progress", "reset", b"reset", "reset_reason", b"reset_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubscribeResponse: _TypeAlias = SubscribeResponse  # noqa: Y015
+
+@_typing.final
+class JobProgress(_message.Message):
+    """How far a job has come, as its worker tells. It may come just after the notification of its attempt's end, which has the
+    same job_id and attempt_count: drop it then.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PROGRESS_TEXT_FIELD_NUMBER: _builtins.int
+    PROGRESS_AT_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.int
+    job_id: _builtins.int
+    attempt_count: _builtins.int
+    progress: _builtins.float
+    """0 to 1."""
+    progress_text: _builtins.str
+    """What the worker is doing; empty when it said nothing."""
+    @_builtins.property
+    def progress_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.int = ...,
+        job_id: _builtins.int = ...,
+        attempt_count: _builtins.int = ...,
+        progress: _builtins.float = ...,
+        progress_text: _builtins.str = ...,
+        progress_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress_at", b"progress_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "job_id", b"job_id", "model_id", b"model_id", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobProgress: _TypeAlias = JobProgress  # noqa: Y015
 
 @_typing.final
 class GetNotificationCursorRequest(_message.Message):
@@ -475,3 +529,55 @@ class GetThumbnailsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetThumbnailsResponse: _TypeAlias = GetThumbnailsResponse  # noqa: Y015
+
+@_typing.final
+class CreateTicketRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The models that the ticket is for, at most 200; none: all."""
+
+    @_builtins.property
+    def life(self) -> _duration_pb2.Duration:
+        """10 seconds to 1 hour; 10 minutes if it is not set."""
+
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.int] | None = ...,
+        life: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["life", b"life"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["life", b"life", "model_ids", b"model_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTicketRequest: _TypeAlias = CreateTicketRequest  # noqa: Y015
+
+@_typing.final
+class CreateTicketResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.str
+    """Show it to a gateway as `?ticket=…`, or as `Authorization: Bearer …`. It is secret."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTicketResponse: _TypeAlias = CreateTicketResponse  # noqa: Y015

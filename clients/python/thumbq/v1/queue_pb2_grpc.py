@@ -35,7 +35,7 @@ class QueueServiceStub(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -54,6 +54,11 @@ class QueueServiceStub(object):
                 '/thumbq.v1.QueueService/EnqueueJobs',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+                _registered_method=True)
+        self.EnqueueColumns = channel.unary_unary(
+                '/thumbq.v1.QueueService/EnqueueColumns',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.FromString,
                 _registered_method=True)
         self.EnqueueStream = channel.stream_stream(
                 '/thumbq.v1.QueueService/EnqueueStream',
@@ -100,6 +105,11 @@ class QueueServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
                 _registered_method=True)
+        self.ReportProgress = channel.unary_unary(
+                '/thumbq.v1.QueueService/ReportProgress',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.FromString,
+                _registered_method=True)
         self.ListJobEvents = channel.unary_unary(
                 '/thumbq.v1.QueueService/ListJobEvents',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.ListJobEventsRequest.SerializeToString,
@@ -142,7 +152,7 @@ class QueueServiceServicer(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -156,6 +166,13 @@ class QueueServiceServicer(object):
     def EnqueueJobs(self, request, context):
         """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
         requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnqueueColumns(self, request, context):
+        """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,6 +253,15 @@ class QueueServiceServicer(object):
 
     def LogJobEvent(self, request, context):
         """Adds a line to the job's log, and extends its lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportProgress(self, request, context):
+        """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
+        stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
+        kept. FAILED_PRECONDITION when the caller no longer holds the lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -362,6 +388,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.SerializeToString,
             ),
+            'EnqueueColumns': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnqueueColumns,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.SerializeToString,
+            ),
             'EnqueueStream': grpc.stream_stream_rpc_method_handler(
                     servicer.EnqueueStream,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamRequest.FromString,
@@ -406,6 +437,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.LogJobEvent,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.SerializeToString,
+            ),
+            'ReportProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.SerializeToString,
             ),
             'ListJobEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobEvents,
@@ -455,7 +491,7 @@ class QueueService(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -503,6 +539,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/EnqueueJobs',
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnqueueColumns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/EnqueueColumns',
+            thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -746,6 +809,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/LogJobEvent',
             thumbq_dot_v1_dot_queue__pb2.LogJobEventRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.LogJobEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/ReportProgress',
+            thumbq_dot_v1_dot_queue__pb2.ReportProgressRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.ReportProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeGuard
 
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.job_pb2 import Job
 
@@ -47,13 +48,14 @@ def run_to_its_end(
 
 def as_failure(job: Job, outcome: object) -> JobFailed:
     """Return the failure that a handler's exception, or a result of a wrong type, stands for; log it."""
+    about = event("job.failed", job)
     if isinstance(outcome, JobFailed):
-        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message)
+        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message, extra=about)
         return outcome
     if isinstance(outcome, BaseException):
         text = f"{type(outcome).__name__}: {outcome}" if str(outcome) else type(outcome).__name__
-        _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome)
+        _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome, extra=about)
         return JobFailed(text)
     text = f"TypeError: the handler returned {type(outcome).__name__}, not a Thumbnail"
-    _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text)
+    _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text, extra=about)
     return JobFailed(text)

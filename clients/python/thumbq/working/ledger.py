@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from thumbq import results
+from thumbq.log_events import event
 from thumbq.outbox import Outbox
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.job_pb2 import Job
@@ -76,7 +77,13 @@ class Ledger:
         lost = [token for token in tokens if token in self.held]
         for token in lost:
             job = self.held[token]
-            _logger.warning("Job %d (model %d): the lease is lost (%s)", job.id, job.model_id, reason)
+            _logger.warning(
+                "Job %d (model %d): the lease is lost (%s)",
+                job.id,
+                job.model_id,
+                reason,
+                extra=event("lease.lost", job),
+            )
         self._break_off(lost)
 
     def fail(self, token: str, failure: JobFailed) -> None:

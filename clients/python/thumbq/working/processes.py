@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
 from thumbq.working.handler import Handler
@@ -149,7 +150,9 @@ def _run(handler: Handler, job: Job) -> object:
     except (JobFailed, JobReleased) as error:
         return error
     except BaseException as error:
-        _logger.warning("Job %d (model %d) failed", job.id, job.model_id, exc_info=error)
+        _logger.warning(
+            "Job %d (model %d) failed", job.id, job.model_id, exc_info=error, extra=event("job.failed", job)
+        )
         # The exception itself may not go through a pipe.
         return JobFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     return outcome

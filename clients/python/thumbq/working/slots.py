@@ -11,6 +11,7 @@ from enum import IntEnum, auto
 from time import monotonic
 from typing import Any, Protocol
 
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
 from thumbq.working.handler import AsyncHandler, as_failure, run_to_its_end
@@ -148,7 +149,11 @@ class Slots:
         if self._tasks:
             _, resisting = await asyncio.wait(self._tasks, timeout=1)
             if resisting:
-                _logger.warning("%d handlers did not end when they were cancelled", len(resisting))
+                _logger.warning(
+                    "%d handlers did not end when they were cancelled",
+                    len(resisting),
+                    extra=event("handler.resisting", count=len(resisting)),
+                )
 
     def _advance(self, phase: Phase) -> None:
         self._phase = max(self._phase, phase)

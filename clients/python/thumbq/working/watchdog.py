@@ -13,6 +13,7 @@ from pathlib import PurePath
 from time import monotonic
 from types import FrameType
 
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed
 from thumbq.working.ledger import Ledger
 from thumbq.working.slots import Slots
@@ -85,6 +86,7 @@ class Watchdog:
                 blocked,
                 place,
                 "".join(traceback.format_stack(self._frame())).rstrip(),
+                extra=event("worker.blocked", job),
             )
         if blocked >= self._time_limit and ledger.held:
             why = f"The handler has blocked its worker's event loop for {self._time_limit:g} s, at {place}"

@@ -13,7 +13,7 @@ from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobSt
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event
 from thumbq_server.domain.kinds import check_kind
 from thumbq_server.domain.model_versions import NewVersion
-from thumbq_server.domain.progress import ProgressRecord
+from thumbq_server.domain.progress import Progress, ProgressRecord, check_progress
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
@@ -29,7 +29,11 @@ OUTCOME = {
 }
 
 NamesALease = (
-    queue_pb2.CompleteJobRequest | queue_pb2.FailJobRequest | queue_pb2.ExtendLeaseRequest | queue_pb2.ReleaseJobRequest
+    queue_pb2.CompleteJobRequest
+    | queue_pb2.FailJobRequest
+    | queue_pb2.ExtendLeaseRequest
+    | queue_pb2.ReportProgressRequest
+    | queue_pb2.ReleaseJobRequest
 )
 
 
@@ -175,6 +179,14 @@ def job(row: JobRecord, progress: ProgressRecord | None = None) -> job_pb2.Job:
         if progress.message:
             message.progress_text = progress.message
     return message
+
+
+def read_progress(request: queue_pb2.ReportProgressRequest, history: str) -> Progress:
+    """Return what a worker without a stream tells of its job. Raises Invalid, StaleLease."""
+    if not request.HasField("progress"):
+        raise Invalid("progress is required")
+    check_progress(request.progress, request.progress_text, ("progress", "progressText"))
+    return Progress(read_token(request, history), request.progress, request.progress_text)
 
 
 def read_event(request: queue_pb2.LogJobEventRequest) -> NewJobEvent:

@@ -1,11 +1,12 @@
 """Notifications, thumbnails, and the state of the queue: what pages and other programs see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from thumbq.v1 import job_pb2, notification_pb2
 from thumbq.v1.notification_pb2 import ResetReason as ResetReasonNumber
 from thumbq_server.domain.job import ThumbnailStatus
+from thumbq_server.domain.progress import JobProgress
 from thumbq_server.domain.records import CommitRecord, Snapshot, ThumbnailRecord
 from thumbq_server.engine.readers.cursor import Cursor, ResetReason
 from thumbq_server.rpc.codec.times import optional_timestamp, timestamp
@@ -56,6 +57,21 @@ def notifications(row: CommitRecord, epoch: str, start: int, most: int) -> list[
             next_attempt_ats,
             strict=True,
         )
+    ]
+
+
+def progress(rows: Iterable[JobProgress]) -> list[notification_pb2.JobProgress]:
+    """Return how far jobs have come."""
+    return [
+        notification_pb2.JobProgress(
+            model_id=row.model_id,
+            job_id=row.job_id,
+            attempt_count=row.attempt,
+            progress=row.fraction,
+            progress_text=row.message,
+            progress_at=timestamp(row.reported_at),
+        )
+        for row in rows
     ]
 
 

@@ -1,5 +1,8 @@
 """What a database must be like, looked at once when a server starts."""
 
+import os
+from configparser import ConfigParser
+from configparser import Error as UnreadableConfiguration
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ async def check_database(dsn: str, connections_needed: int) -> None:
     """
     hosts = hosts_of(dsn)
     _check_files(hosts)
+    _check_service(hosts)
     async with as_unavailable():
         try:
             await _check(hosts, connections_needed)
@@ -56,6 +60,9 @@ async def check_database(dsn: str, connections_needed: int) -> None:
             if isinstance(error, AWAY) and not isinstance(error, _FINAL):
                 raise
             raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
+        except (ValueError, UnreadableConfiguration) as problem:
+            # asyncpg reads some variables by itself.
+            raise Unsuitable(f"PGHOST, PGPORT or the service in DATABASE_URL cannot be used: {problem}.") from problem
 
 
 def _check_files(hosts: Hosts) -> None:
@@ -64,6 +71,20 @@ def _check_files(hosts: Hosts) -> None:
     for name, path in files.items():
         if not Path(path).is_file():
             raise Unsuitable(f"DATABASE_URL names {name}={path}, and there is no such file.")
+
+
+def _check_service(hosts: Hosts) -> None:
+    """Name the service that is missing: asyncpg would go on without it."""
+    if not (service := hosts.address.asyncpg.get("service")):
+        return
+    file = Path(os.environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf")
+    services = ConfigParser()
+    try:
+        known = services.read(file) and services.has_section(service)
+    except (OSError, ValueError, UnreadableConfiguration) as problem:
+        raise Unsuitable(f"The file of services {file} cannot be read: {' '.join(str(problem).split())}.") from None
+    if not known:
+        raise Unsuitable(f"DATABASE_URL names the service {service}, and {file} has none of that name.")
 
 
 async def _check(hosts: Hosts, connections_needed: int) -> None:

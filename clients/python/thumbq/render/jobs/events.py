@@ -8,6 +8,7 @@ from typing import Self
 import grpc
 
 from thumbq.connection import describe, open_channel
+from thumbq.log_events import event
 from thumbq.v1.queue_pb2 import LogJobEventRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
@@ -40,4 +41,9 @@ class JobEvents:
                 await self._stub.LogJobEvent(request, timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                _logger.warning("Job %d: its events could not be sent (%s)", job_id, describe(error, self._target))
+                _logger.warning(
+                    "Job %d: its events could not be sent (%s)",
+                    job_id,
+                    describe(error, self._target),
+                    extra=event("job.events_not_sent", job_id=job_id),
+                )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
+from thumbq.log_events import event
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.render.child import RenderFailed
 from thumbq.render.drawing.renderer import Pictures, Renderer
@@ -57,7 +58,13 @@ class ThumbnailMaker:
         await self._tell(job, model)
         took, size = monotonic() - started, len(pictures.files[0])
         _logger.info(
-            "Job %d (model %d): %s drawn in %.1f s, %.0f kB", job.id, job.model_id, model.format, took, size / 1000
+            "Job %d (model %d): %s drawn in %.1f s, %.0f kB",
+            job.id,
+            job.model_id,
+            model.format,
+            took,
+            size / 1000,
+            extra=event("job.drawn", job),
         )
         return Thumbnail(str(paths[0]), size, self._outputs.sizes[0], self._outputs.sizes[0])
 
@@ -76,6 +83,6 @@ class ThumbnailMaker:
 
     async def _tell(self, job: Job, model: Model) -> None:
         for remark in model.remarks:
-            _logger.warning("Job %d (model %d): %s", job.id, job.model_id, remark)
+            _logger.warning("Job %d (model %d): %s", job.id, job.model_id, remark, extra=event("job.remark", job))
         if self._events and model.remarks:
             await self._events.remark(job.id, model.remarks)
