@@ -12,6 +12,7 @@ FROM python AS build
 WORKDIR /source
 RUN apt-get update --quiet --quiet \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/thumbq
 COPY pyproject.toml constraints.txt README.md LICENSE ./

@@ -83,6 +83,7 @@ async def serving(
         parts = build(settings, database, observer)
         await parts.queue.versions()
         await parts.keyring.look()
+        await parts.tickets.look()
         _refuse_strangers(settings, parts.keyring)
         observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
@@ -91,7 +92,8 @@ async def serving(
         bounds = Bounds(settings.bounds(), rates.note)
         limits = Limits(rates, bounds, settings.networks_of_gateways())
         server = grpc.aio.server(
-            options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
+            options=options,
+            interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit), Guard(observer), limits],
         )
         health = Health()
         names = register(parts, health, server)

@@ -96,6 +96,9 @@ class Settings(TlsSettings):
         description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
         " pictures for a day.",
     )
+    audit_retention: Seconds = Field(
+        default=90 * 86_400.0, description="Seconds for which the audit log is kept (`thumbq audit`)."
+    )
     # Servers remember a worker's number for a day.
     worker_retention: Seconds = Field(
         default=7 * 86_400.0,

@@ -39,10 +39,14 @@ class Calls:
         self._bounds = bounds
         self._proxies = proxies
 
+    def address(self, request: web.Request) -> str:
+        """Return the address that a request comes from."""
+        forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
+        return behind_proxies(request.remote or "", forwarded, self._proxies)
+
     def caller(self, request: web.Request) -> str:
         """Return the address that a request counts for."""
-        forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
-        return site_of(behind_proxies(request.remote or "", forwarded, self._proxies))
+        return site_of(self.address(request))
 
     async def poll(self, request: web.Request, worker: str, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Return the answer to a worker that asks for jobs. Only an answer without one counts."""

@@ -18,7 +18,7 @@ from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
 from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
 from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
-from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
+from thumbq_gateway.notifications.request import SubscriptionRequest, read_request, within_ticket
 from thumbq_gateway.notifications.upstream import Upstream
 
 _HEADERS = {
@@ -68,7 +68,7 @@ class Notifications:
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects, is cut off, or the gateway stops."""
-        request = await read_request(http_request, self._bodies)
+        request = within_ticket(http_request, await read_request(http_request, self._bodies))
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, SubscribeRequest
 from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
 from thumbq_gateway.notifications.ring import Event
@@ -71,6 +72,17 @@ async def read_request(request: web.Request, bodies: Bodies) -> SubscriptionRequ
         return _from_query(request)
     except InvalidValue as invalid:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
+
+
+def within_ticket(request: web.Request, asked: SubscriptionRequest) -> SubscriptionRequest:
+    """Return what a request gets: without models of its own, those of its ticket. Raises Refusal."""
+    models = models_of(request)
+    if models is None:
+        return asked
+    if asked.watches_queue:
+        check_sees_all(request)
+    check_models(request, asked.model_ids)
+    return asked if asked.model_ids else replace(asked, model_ids=models)
 
 
 def _from_query(request: web.Request) -> SubscriptionRequest:

@@ -86,6 +86,8 @@ CHANGED_SUBSCRIPTION: Document = {
         "404": {"description": "The stream has ended, or is at another gateway: open a new one."},
     },
 }
+# The last is there for generators of clients, which know no pictures.
+_PICTURES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
 _FILE: Document = {
     "operationId": "ThumbnailFile",
     "summary": "The picture",
@@ -94,7 +96,10 @@ _FILE: Document = {
         {"name": "modelId", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}
     ],
     "responses": {
-        "200": {"description": "The file.", "content": {"image/*": {}}},
+        "200": {
+            "description": "The file.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
+        },
         "206": {"description": "A range of it."},
         "304": {"description": "The caller's copy is current."},
         "404": {"description": "There is none."},

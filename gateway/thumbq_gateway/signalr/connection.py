@@ -35,23 +35,25 @@ class Connection:
     """Written by its handler, by its hub, and by the clock of all connections. There may be thousands."""
 
     __slots__ = (
-        "_buffer_limit",
-        "_metrics",
-        "_rest",
-        "ended",
-        "groups",
-        "heard_at",
-        "hub",
-        "id",
-        "is_open",
-        "outlet",
-        "place",
+        *("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "models"),
+        *("outlet", "place"),
     )
 
     def __init__(
-        self, connection_id: str, hub: Hub, outlet: Outlet, place: Place, metrics: HubMetrics, buffer_limit: int
+        self,
+        connection_id: str,
+        hub: Hub,
+        outlet: Outlet,
+        place: Place,
+        metrics: HubMetrics,
+        buffer_limit: int,
+        models: frozenset[int] | None,
     ) -> None:
-        """A client with more than `buffer_limit` bytes unread is cut off. `place` is given up when it leaves."""
+        """A client with more than `buffer_limit` bytes unread is cut off. It may see these `models`, None for all.
+
+        `place` is given up when it leaves.
+        """
+        self.models = models
         self.id = connection_id
         self.hub = hub
         self.outlet = outlet

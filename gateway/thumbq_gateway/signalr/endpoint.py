@@ -12,6 +12,7 @@ from thumbq_gateway.http.browsers import check_origin
 from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
+from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
@@ -148,7 +149,7 @@ class Endpoint:
         transport = request.transport
         if transport is None:
             return socket
-        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), place)
+        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), place, models_of(request))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -172,7 +173,7 @@ class Endpoint:
             if transport is None:
                 return response
             outlet = EventStreamOutlet(transport)
-            connection = self._connection(token.connection_id, outlet, place)
+            connection = self._connection(token.connection_id, outlet, place, models_of(request))
             try:
                 await outlet.ended.wait()
             finally:
@@ -185,7 +186,8 @@ class Endpoint:
         connection = self._connections.find(token.connection_id)
         if connection is None:
             self._check_new(token)
-            self._connection(token.connection_id, PollOutlet(request.remote), self._limits.subscribe(request))
+            place = self._limits.subscribe(request)
+            self._connection(token.connection_id, PollOutlet(request.remote), place, models_of(request))
             return web.Response()  # tells the client that it is connected
         outlet = connection.outlet
         if not isinstance(outlet, PollOutlet):
@@ -199,8 +201,11 @@ class Endpoint:
             return web.Response(status=204)
         return web.Response(body=records, content_type="text/plain", charset="utf-8")
 
-    def _connection(self, connection_id: str, outlet: Outlet, place: Place) -> Connection:
-        connection = Connection(connection_id, self._hub, outlet, place, self._metrics, self._buffer_limit)
+    def _connection(
+        self, connection_id: str, outlet: Outlet, place: Place, models: frozenset[int] | None
+    ) -> Connection:
+        hub, metrics, limit = self._hub, self._metrics, self._buffer_limit
+        connection = Connection(connection_id, hub, outlet, place, metrics, limit, models)
         self._connections.enter(connection)
         return connection
 

@@ -1,8 +1,7 @@
 """The metrics of a server for Prometheus. No label is the name of a worker or a model: the series stay few."""
 
 import platform
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -72,9 +71,9 @@ class Counters(Observer):
         """Count the jobs of a statement."""
         self._batches.labels(verb).observe(size)
 
-    def results(self, verb: str, verdicts: Iterable[Verdict]) -> None:
+    def results(self, verb: str, verdicts: Mapping[Verdict, int]) -> None:
         """Count results."""
-        for verdict, count in Tally(verdicts).items():
+        for verdict, count in verdicts.items():
             self._results.labels(verb, verdict.value).inc(count)
 
     def dead_letters(self, count: int) -> None:

@@ -137,8 +137,7 @@ async def _work(
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
         if metrics_at is not None:
-            host, port = metrics_at
-            port = metrics.serve(host, port)
+            host, port = metrics_at[0], metrics.serve(*metrics_at)
             _logger.info("Metrics are at http://%s:%d/metrics", host, port, extra=event("metrics.ready"))
         events = await stack.enter_async_context(JobEvents(server))
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)

@@ -17,6 +17,7 @@ from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_runtime.folders import resolved
 from thumbq_runtime.private_files import make_private_folder
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
@@ -110,7 +111,7 @@ def _keep(root: Path, content: bytes, picture: Picture) -> Path:
     place = (_FOLDER, digest[:2], digest[2:4])
     name, unfinished = f"{digest}.{picture.extension}", f".upload-{secrets.token_hex(8)}"
     make_private_folder(root)
-    real_root = root.resolve(strict=True)
+    real_root = resolved(root)
     folder = _entered(real_root, place)
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)

@@ -6,46 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
-from pydantic import AliasChoices
-from pydantic_settings import BaseSettings
 
-import thumbq_gateway.settings
-import thumbq_server.settings
-from thumbq.cli import app
+from tests.deploy.declared import SETTINGS, command, variables
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("thumbq-")}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SETTINGS: dict[str, type[BaseSettings]] = {
-    "migrate": thumbq_server.settings.Settings,
-    "server": thumbq_server.settings.Settings,
-    "server-2": thumbq_server.settings.Settings,
-    "gateway": thumbq_gateway.settings.Settings,
-}
+PROGRAMS = {"migrate": "server", "server": "server", "server-2": "server", "gateway": "gateway"}
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_container_runs_a_command_with_options_that_it_has(name):
-    assert_command_exists(OURS[name]["command"])
+    command(OURS[name]["command"])
 
 
 def test_each_image_runs_a_command_with_options_that_it_has():
     commands = [json.loads(line) for line in re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)]
-    assert [command[0] for command in commands] == ["worker", "gateway", "server"]
-    for command in commands:
-        assert_command_exists(command)
+    assert [words[0] for words in commands] == ["worker", "gateway", "server"]
+    for words in commands:
+        command(words)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_each_variable_is_one_that_is_read_and_understood(name, monkeypatch):
     environment = OURS[name]["environment"]
-    assert environment.keys() <= variables(SETTINGS[name])
+    assert environment.keys() <= variables(SETTINGS[PROGRAMS[name]])
     for variable, value in environment.items():
         monkeypatch.setenv(variable, str(value))
-    SETTINGS[name]()
+    SETTINGS[PROGRAMS[name]]()
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -110,22 +100,3 @@ def test_every_file_that_a_container_reads_is_there():
     files = [ROOT / volume.split(":")[0] for volume in mounted if volume.startswith("./")]
     assert len(files) == 3
     assert [file for file in files if not file.exists()] == []
-
-
-def assert_command_exists(words: list[str]) -> None:
-    command: Any = typer.main.get_group(app)
-    while hasattr(command, "commands"):
-        command = command.commands[words[0]]
-        words = words[1:]
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word.split("=")[0] for word in words} <= known
-
-
-def variables(settings: type[BaseSettings]) -> set[str]:
-    names = set()
-    for name, field in settings.model_fields.items():
-        if isinstance(field.validation_alias, AliasChoices):
-            names |= {str(choice) for choice in field.validation_alias.choices}
-        else:
-            names.add(f"THUMBQ_{name.upper()}")
-    return names
