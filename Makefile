@@ -6,7 +6,7 @@ GENERATED := clients/python/thumbq/v1
 PROTOCOL_COMMENTS := gateway/thumbq_gateway/openapi/comments.json
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
-NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker examples/node)
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/compatibility/generators tests/typed/checker examples/node)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
@@ -29,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 	@$(VENV)/bin/thumbq demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/installed-dev  ## Run the tests
+test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	@scripts/system_packages.sh || true
 	@$(VENV)/bin/python -m thumbq.render.system_libraries --install || true
 	@{ command -v npm >/dev/null && $(MAKE) $(NODE_PACKAGES); } || echo "The tests with node are skipped: npm is missing or failed."
@@ -173,7 +173,7 @@ audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data
-	rm -rf .coverage $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .coverage $(VENV) .venv-generators .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
@@ -186,6 +186,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 
 .venv-proto/installed: proto/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
+	@touch $@
+
+.venv-generators/installed: tests/compatibility/generators/requirements.txt scripts/install.sh
+	@scripts/install.sh .venv-generators --requirement $<
 	@touch $@
 
 $(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json

@@ -1,6 +1,36 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- audit_begin: $1 who, $2 address, $3 action, $4 outcome, $5 detail, $6 reference
+PREPARE audit_begin (text, text, text, text, text, text) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- audit_end: $1 id, $2 outcome, $3 detail, $4 reference
+PREPARE audit_end (bigint, text, text, text) AS
+UPDATE audit SET outcome = $2, detail = $3, reference = $4 WHERE id = $1;
+
+-- audit_write: $1 whos, $2 addresses, $3 actions, $4 outcomes, $5 details, $6 refs
+PREPARE audit_write (text[], text[], text[], text[], text[], text[]) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]);
+
+-- audit_list: $1 below, $2 who, $3 action, $4 outcome, $5 limit
+PREPARE audit_list (bigint, text, text, text, bigint) AS
+SELECT id, at, who, address, action, outcome, detail, reference FROM audit
+ WHERE id < $1 AND ($2 = '' OR who = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR outcome = $4)
+ ORDER BY id DESC LIMIT $5;
+
+-- audit_prune: $1 keep_seconds, $2 limit
+PREPARE audit_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM audit WHERE id = ANY (ARRAY (
+        SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) AS oldest
+         WHERE at < now() - make_interval(secs => $1)))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
 PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
 WITH input AS (
@@ -481,6 +511,11 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 
+-- statistics_pending
+PREPARE statistics_pending AS
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
+
 -- statistics_activity
 PREPARE statistics_activity AS
 WITH RECURSIVE since AS MATERIALIZED (
@@ -617,6 +652,24 @@ DELETE FROM removals WHERE id = ANY ($1);
 PREPARE removals_postpone (bigint[], double precision) AS
 UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
 
+-- signing_keys_list: $1 key_life
+PREPARE signing_keys_list (interval) AS
+SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
+  FROM signing_keys ORDER BY created_at DESC, id;
+
+-- signing_key_create: $1 id, $2 seed
+PREPARE signing_key_create (text, bytea) AS
+INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
+
+-- signing_keys_prune: $1 retention
+PREPARE signing_keys_prune (interval) AS
+WITH pruned AS (
+    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
+        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
 SELECT r.ctid
@@ -680,10 +733,33 @@ WITH due AS (
         SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
          ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING *
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[1], now(),
+           now() + ($3::int[])[1] * interval '1 second', $4, attempt + 1
+      FROM due
+)
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
+
+-- claim_for_several: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id
+PREPARE claim_for_several (bigint, bigint[], integer[], bigint) AS
+WITH due AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
+         ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING *
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -693,9 +769,10 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
 
 -- claim_of_kinds: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id, $5 kinds, $6 models
 PREPARE claim_of_kinds (bigint, bigint[], integer[], bigint, text[], boolean) AS
@@ -716,7 +793,7 @@ WITH due AS (
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY coalesce(kind_rank, rank), job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -726,16 +803,17 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY coalesce(kind_rank, rank), job_id) n;
 
--- complete: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
-PREPARE complete (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+-- complete: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 tell_models
+PREPARE complete (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], boolean) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last)
      WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.rerun_request_no IS NULL AND NOT l.contested
-    RETURNING l.*, g.lease_seq AS named_seq
+    RETURNING l.job_id, l.lease_seq, l.model_id, l.session, l.claimed_at, l.expires_at, l.claim_id, l.attempt
 ), contested AS MATERIALIZED (
     SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
      GROUP BY model_id HAVING count(*) > 1
@@ -746,9 +824,11 @@ WITH gone AS (
 ), number AS MATERIALIZED (
     SELECT nextval('end_seq') AS end_no
 ), ended AS MATERIALIZED (
-    SELECT g.*, i.path, i.size_bytes, i.width, i.height
-      FROM gone g JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+    SELECT g.job_id, g.lease_seq, g.model_id, g.session, g.claimed_at, g.attempt, i.path, i.size_bytes,
+           CASE WHEN cardinality($7) = 1 THEN ($7::int[])[1] ELSE i.width END AS width,
+           CASE WHEN cardinality($8) = 1 THEN ($8::int[])[1] ELSE i.height END AS height
+      FROM gone g JOIN unnest($1::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+        AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
      WHERE g.model_id NOT IN (SELECT model_id FROM contested)
 ), recorded AS (
     INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
@@ -773,14 +853,15 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_agg(model_id) AS model_ids
+SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_agg(job_id) END AS job_ids,
+       CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
   FROM ended;
 
--- complete_contested: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
-PREPARE complete_contested (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+-- complete_contested: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 lease_seqs
+PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], bigint[]) AS
 WITH gone AS (
 
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 
 ), ended AS MATERIALIZED (
 
@@ -789,8 +870,9 @@ WITH gone AS (
            CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, i.path, i.size_bytes, i.width, i.height,
            NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
-      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+      JOIN unnest($1::bigint[], $9::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+        AS i (job_id, lease_seq, path, size_bytes, width, height)
+        ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
 ), newest AS (
     SELECT DISTINCT ON (model_id) * FROM ended ORDER BY model_id, request_no DESC
@@ -847,10 +929,10 @@ SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
--- end_lock_models: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
-PREPARE end_lock_models (bigint[], bigint[], bigint[], integer[], integer[]) AS
+-- end_lock_models: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts
+PREPARE end_lock_models (bigint[], bigint[], integer[], integer[]) AS
 WITH held AS MATERIALIZED (
-    SELECT l.job_id, l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+    SELECT l.job_id, l.model_id FROM leases l, unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 ), locked AS MATERIALIZED (
     SELECT l.job_id FROM leases l
      WHERE l.job_id = ANY (ARRAY (
@@ -995,10 +1077,10 @@ UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
  WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 RETURNING l.job_id, l.lease_seq, l.expires_at;
 
--- fail: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
-PREPARE fail (bigint[], bigint[], bigint[], integer[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
+-- fail: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 lease_seqs, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
+PREPARE fail (bigint[], bigint[], integer[], integer[], bigint[], text[], boolean[], double precision[], double precision[], double precision[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
@@ -1008,7 +1090,7 @@ WITH gone AS (
            g.rerun_request_no IS NOT NULL OR (i.retryable AND g.attempt < j.max_attempts) AS will_retry,
            now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter)) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id 
-      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
+      JOIN unnest($1::bigint[], $5::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
         AS i (job_id, lease_seq, error_message, retryable, retry_delay, jitter)
         ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
@@ -1072,11 +1154,10 @@ PREPARE expire_find (bigint) AS
 SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
  ORDER BY lease_seq, job_id LIMIT $1 FOR UPDATE SKIP LOCKED;
 
--- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
-PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
+-- expire: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 backoffs, $6 jitter
+PREPARE expire (bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
-       AND l.expires_at <= now()
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.expires_at <= now()
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
@@ -1085,7 +1166,7 @@ WITH gone AS (
            CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, NULL::text AS path, NULL::bigint AS size_bytes,
            NULL::int AS width, NULL::int AS height, 'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding' AS error_message,
            g.rerun_request_no IS NOT NULL OR (true AND g.attempt < j.max_attempts) AS will_retry,
-           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($6::float8[])[g.attempt] * $7) ELSE '0' END AS next_run_at
+           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($5::float8[])[g.attempt] * $6) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id LEFT JOIN workers w ON w.id = g.session
 
 ), newest AS (
@@ -1191,10 +1272,10 @@ SELECT id, session, lease_seq, (SELECT count(*) FROM listed) AS pictures FROM go
 PREPARE held_numbers (bigint[]) AS
 SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
 
--- release: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
-PREPARE release (bigint[], bigint[], bigint[], integer[], integer[]) AS
+-- release: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts
+PREPARE release (bigint[], bigint[], integer[], integer[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,

@@ -48,8 +48,15 @@ class Settings(TlsSettings):
         " server refuses them nothing. The default is this machine.",
     )
     streams_of_address: Count = Field(
-        default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
+        default=10_000, description="Streams of every sort that one key or address may have on a server."
     )
+    work_streams_of_address: Count = Field(
+        default=8_000, description="Streams of workers that one key or address may have on a server."
+    )
+    enqueue_streams_of_address: Count = Field(
+        default=5_000, description="Streams of producers that one key or address may have on a server."
+    )
+    subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
     lease_duration: LeaseSeconds = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: LeaseSeconds = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -63,6 +70,11 @@ class Settings(TlsSettings):
     unary_lease_duration: LeaseSeconds = Field(
         default=600,
         description="Seconds of a lease of unary calls and JSON; at most 60 until the worker is heard of again.",
+    )
+    queue_limit: Count | None = Field(
+        default=None,
+        description="Pending jobs with which the queue is full: then jobs that add work are refused. The default is no"
+        " limit.",
     )
     statement_timeout: Seconds = Field(default=30.0, description="Seconds that PostgreSQL may take for a statement.")
     retry_base: Seconds = Field(
@@ -83,6 +95,9 @@ class Settings(TlsSettings):
         default=86_400.0,
         description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
         " pictures for a day.",
+    )
+    audit_retention: Seconds = Field(
+        default=90 * 86_400.0, description="Seconds for which the audit log is kept (`thumbq audit`)."
     )
     # Servers remember a worker's number for a day.
     worker_retention: Seconds = Field(
@@ -114,6 +129,15 @@ class Settings(TlsSettings):
             Kind.POLLS: self.rate_of_polls,
             Kind.ENQUEUES: self.rate_of_enqueues,
             Kind.READS: self.rate_of_reads,
+        }
+
+    def bounds(self) -> dict[Kind, int]:
+        """Return how much a caller may have at the same time."""
+        return {
+            Kind.STREAMS: self.streams_of_address,
+            Kind.WORK_STREAMS: self.work_streams_of_address,
+            Kind.ENQUEUE_STREAMS: self.enqueue_streams_of_address,
+            Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
         }
 
     def roots(self) -> tuple[str, ...]:

@@ -97,6 +97,18 @@ export interface Notification {
   test?: true;
 }
 
+/** How far a job under way has come, as its worker tells. */
+export interface JobProgress {
+  modelId: number;
+  jobId: number;
+  attemptCount: number;
+  /** 0 to 1. */
+  progress: number;
+  /** What the worker is doing; "" when it said nothing. */
+  progressText: string;
+  progressAt: Timestamp;
+}
+
 /** Why a subscription could not continue from its cursor. */
 export type ResetReason = "TooOld" | "OtherLog" | "Future" | "Malformed";
 
@@ -156,6 +168,8 @@ export interface Enqueued {
   outcome: EnqueueOutcome;
   /** Whether the server took the `assetType` and `options` of the job; an older one overlooks them. */
   kindsKnown?: boolean;
+  /** How full the queue is, from 0 to 1; missing when it has no limit. From 1 on, it refuses jobs that add work. */
+  pressure?: number;
 }
 
 export interface Claim {

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from thumbq.v1.admin_pb2 import CheckKeysRequest, CheckKeysResponse, KeyFingerprint
+from thumbq.v1.admin_pb2 import AuditEntry, CheckKeysRequest, CheckKeysResponse, KeyFingerprint
 from thumbq.v1.admin_pb2 import Role as RoleMessage
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq_gateway.access.noted import Noted
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_runtime.access.roles import KEY_ROLES, Role
+from thumbq_runtime.access.tickets import Ticket, key_id_of, read
 
 log = LimitedLog()
 
@@ -49,6 +52,8 @@ class Callers:
         self.always_needed = always_needed
         self._needed: bool | None = None
         self._known: dict[Fingerprint, _Known] = {}
+        self.noted = Noted()
+        self._ticket_keys: dict[str, Ed25519PublicKey] = {}
 
     async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
         """Return the role of a key, or None for one that is not valid. Every caller is an admin while no key is needed.
@@ -69,6 +74,13 @@ class Callers:
             known = self._known[fingerprint] = _Known(role, 0.0)
         known.used = time.monotonic()
         return known.role
+
+    async def ticket(self, text: str) -> Ticket | None:
+        """Return what a ticket says, or None for one that is not valid. Raises AioRpcError and Refusal."""
+        key_id = key_id_of(text)
+        if key_id is not None and key_id not in self._ticket_keys:
+            await self._ask([])
+        return read(text, self._ticket_keys.get)
 
     async def refuse_strangers(self) -> None:
         """Refuse to start when keys are needed and there is none. Raises Unprotected.
@@ -104,9 +116,11 @@ class Callers:
         since = time.monotonic() - _IN_USE
         self._known = {one: known for one, known in self._known.items() if known.used >= since}
         asked = list(self._known)
+        noted = self.noted.take()
         try:
-            roles = await self._ask(asked)
+            roles = await self._ask(asked, noted)
         except grpc.aio.AioRpcError:
+            self.noted.give_back(noted)
             return  # it is away, which others log
         except Refusal:
             log.failure("gateway.unknown", hint=_NO_SECRET)
@@ -116,11 +130,11 @@ class Callers:
                 known.role = role
         self.on_change()
 
-    async def _ask(self, fingerprints: Sequence[Fingerprint]) -> list[Role | None]:
+    async def _ask(self, fingerprints: Sequence[Fingerprint], noted: Sequence[AuditEntry] = ()) -> list[Role | None]:
         """Return the roles of the keys. Raises AioRpcError, and Refusal when the server does not know this gateway."""
         shown = [KeyFingerprint(prefix=one.prefix, digest=one.digest) for one in fingerprints]
         try:
-            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown), timeout=_TIMEOUT)
+            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown, noted=noted), timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a server that knows no keys yet
                 answer = CheckKeysResponse(roles=[RoleMessage.ROLE_UNSPECIFIED] * len(shown))
@@ -130,4 +144,8 @@ class Callers:
             else:
                 raise
         self._needed = answer.keys_needed
+        if {key.id for key in answer.ticket_keys} != self._ticket_keys.keys():
+            self._ticket_keys = {
+                key.id: Ed25519PublicKey.from_public_bytes(key.public_key) for key in answer.ticket_keys
+            }
         return [_ROLES.get(role) for role in answer.roles]

@@ -1,15 +1,26 @@
 """Jobs that came as columns, as handlers see them."""
 
 import copy
+import json
 import pickle
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thumbq import Job, JobFailed, JobStatus, Thumbnail
 from thumbq.results import Entry, message
+from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
+from thumbq_server.domain.columns import Claimed
+from thumbq_server.rpc.codec.columns import job_columns
+from thumbq_server.rpc.codec.jobs import add_claimed
+
+T = TypeVar("T")
 
 HASHES = [bytes([number]) * 32 for number in (1, 2)]
 
@@ -82,3 +93,43 @@ def test_a_server_without_columns_gets_none():
     results = message([("1-5-h", Thumbnail("/a.png", 1, 2, 3))], columns=False)[0].results
     assert [result.lease_token for result in results.results] == ["1-5-h"]
     assert not results.completed
+
+
+KINDS = st.sampled_from(["Model", "Sound", "x" * 50, "漢字", "😀"])
+# As the server keeps them: canonical JSON that is never empty.
+OPTIONS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers(-9, 9) | st.text(), min_size=1)
+LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> Claimed:
+    moments = st.integers(0, 4 * 10**15)  # microseconds, up to the year 2096
+    at = moments.map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
+    job_ids = draw(st.lists(LIMITS, min_size=1, max_size=4, unique=True))
+
+    def column(values: st.SearchStrategy[T]) -> Sequence[T]:
+        """An entry a job, or one that says it of all."""
+        return draw(st.one_of(*(st.lists(values, min_size=n, max_size=n) for n in {1, len(job_ids)})))
+
+    return Claimed(
+        lease_seq=draw(LIMITS),
+        claimed_at=draw(at),
+        job_ids=job_ids,
+        model_ids=[draw(LIMITS) for _ in job_ids],
+        model_hashes=b"".join(draw(st.binary(min_size=32, max_size=32)) for _ in job_ids),
+        expires_at=[draw(at)],
+        attempts=column(st.integers(1, 10)),
+        priorities=column(st.integers(0, 9)),
+        max_attempts=column(st.integers(1, 10)),
+        created_at=column(moments),
+        kinds=column(KINDS),
+        options={job_id: json.dumps(draw(OPTIONS)) for job_id in job_ids if draw(st.booleans())},
+    )
+
+
+@given(claims())
+def test_jobs_are_the_same_as_columns_and_as_messages(claimed: Claimed):
+    columns = JobColumns.FromString(job_columns(claimed, "8c0f").SerializeToString())
+    messages = queue_pb2.DequeueJobsResponse()
+    add_claimed(messages.jobs, claimed, "8c0f")
+    assert list(from_columns(columns)) == list(messages.jobs)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from thumbq.cli import (
+    audit,
     database,
     demo,
     doctor,
@@ -26,6 +27,7 @@ from thumbq.cli import (
     worker,
 )
 from thumbq.cli.client_command import client_command
+from thumbq.cli.errors import output_is_written
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
@@ -74,6 +76,7 @@ app.command("cancel")(client_command(interventions.cancel))
 app.command("retry")(client_command(interventions.retry))
 app.command("forget")(client_command(interventions.forget))
 app.add_typer(keys.app, name="keys")
+app.command("audit")(client_command(audit.audit))
 app.command("watch")(client_command(observe.watch))
 app.command("health")(client_command(observe.health))
 app.command("doctor")(client_command(doctor.doctor))
@@ -84,4 +87,5 @@ app.add_typer(database.app, name="db")
 def main() -> None:
     """Run the command line."""
     warn_of_strangers(os.environ)
-    app()
+    with output_is_written():
+        app()

@@ -206,26 +206,79 @@ class EnqueueJobResponse(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     KINDS_KNOWN_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.int
     outcome: Global___EnqueueOutcome.ValueType
     kinds_known: _builtins.bool
     """True when the request named a kind or options. A server of an older version, which overlooks them, leaves it unset."""
+    pressure: _builtins.float
+    """How full the queue is, from 0 to 1; unset when it has no limit (THUMBQ_QUEUE_LIMIT), and in EnqueueJobsResponse.jobs.
+    From 1 on, jobs that add work are refused with RESOURCE_EXHAUSTED. Slow down before that.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.int = ...,
         outcome: Global___EnqueueOutcome.ValueType = ...,
         kinds_known: _builtins.bool | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "kinds_known", b"kinds_known"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "_pressure", b"_pressure", "kinds_known", b"kinds_known", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "job_id", b"job_id", "kinds_known", b"kinds_known", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "_pressure", b"_pressure", "job_id", b"job_id", "kinds_known", b"kinds_known", "outcome", b"outcome", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__kinds_known: _TypeAlias = _typing.Literal["kinds_known"]  # noqa: Y015
     _WhichOneofArgType__kinds_known: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known"]  # noqa: Y015
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__kinds_known) -> _WhichOneofReturnType__kinds_known | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueJobResponse: _TypeAlias = EnqueueJobResponse  # noqa: Y015
+
+@_typing.final
+class NewJobColumns(_message.Message):
+    """New jobs as columns: the entries of one job have the same place in each. They save most of the work of coding many jobs,
+    and hold all that most jobs say; jobs that say more go into messages. A column marked "one or all" may have a single
+    entry, which holds for all jobs. Columns of other lengths are refused, with the whole message. Otherwise a job is
+    taken or refused as if it stood in a NewJob.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    MODEL_HASHES_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    model_hashes: _builtins.bytes
+    """32 bytes a job: those that NewJob.model_hash has as digits."""
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all; none at all while every job has the default."""
+
+    @_builtins.property
+    def max_attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all; none at all while every job has the default."""
+
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.int] | None = ...,
+        model_hashes: _builtins.bytes = ...,
+        priorities: _abc.Iterable[_builtins.int] | None = ...,
+        max_attempts: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "priorities", b"priorities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewJobColumns: _TypeAlias = NewJobColumns  # noqa: Y015
 
 @_typing.final
 class EnqueueJobsRequest(_message.Message):
@@ -254,6 +307,9 @@ class EnqueueJobsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOBS_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueJobResponse]:
         """The answers have the order of the requests."""
@@ -262,14 +318,73 @@ class EnqueueJobsResponse(_message.Message):
         self,
         *,
         jobs: _abc.Iterable[Global___EnqueueJobResponse] | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "jobs", b"jobs", "pressure", b"pressure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
+
+Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
+
+@_typing.final
+class EnqueueColumnsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def columns(self) -> Global___NewJobColumns:
+        """1 to 10,000 jobs."""
+
+    def __init__(
+        self,
+        *,
+        columns: Global___NewJobColumns | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
+Global___EnqueueColumnsRequest: _TypeAlias = EnqueueColumnsRequest  # noqa: Y015
+
+@_typing.final
+class EnqueueColumnsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of the jobs."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnqueueOutcome.ValueType]:
+        """In the order of the jobs, or a single one that holds for all of them."""
+
+    def __init__(
+        self,
+        *,
+        job_ids: _abc.Iterable[_builtins.int] | None = ...,
+        outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
+        pressure: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "job_ids", b"job_ids", "outcomes", b"outcomes", "pressure", b"pressure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
+
+Global___EnqueueColumnsResponse: _TypeAlias = EnqueueColumnsResponse  # noqa: Y015
 
 @_typing.final
 class EnqueueStreamRequest(_message.Message):
@@ -277,21 +392,29 @@ class EnqueueStreamRequest(_message.Message):
 
     NUMBER_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Chosen by the producer, usually 1, 2, 3 …"""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewJob]:
         """1 to 1,000."""
 
+    @_builtins.property
+    def columns(self) -> Global___NewJobColumns:
+        """In place of `jobs`; the answer has the same form. A server of an older version overlooks them, and ends the stream,
+        since it sees no jobs.
+        """
+
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         jobs: _abc.Iterable[Global___NewJob] | None = ...,
+        columns: Global___NewJobColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "jobs", b"jobs", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,8 +428,11 @@ class EnqueueStreamResponse(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Of the message that this answers."""
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """In the order of the jobs; 0 for a job that was not taken."""
@@ -326,12 +452,15 @@ class EnqueueStreamResponse(_message.Message):
         job_ids: _abc.Iterable[_builtins.int] | None = ...,
         outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
         exceptions: _abc.Iterable[Global___EnqueueException] | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueStreamResponse: _TypeAlias = EnqueueStreamResponse  # noqa: Y015
 
@@ -344,21 +473,27 @@ class EnqueueException(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
     place: _builtins.int
     """The place of the job in its message, from 0."""
     code: _builtins.int
     """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT. After 14 (UNAVAILABLE), send the job again."""
     message: _builtins.str
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """After 8 (RESOURCE_EXHAUSTED): the time until the job may be sent again."""
+
     def __init__(
         self,
         *,
         place: _builtins.int = ...,
         code: _builtins.int = ...,
         message: _builtins.str = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place", "retry_after", b"retry_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1852,18 +1987,24 @@ class CallTogetherResponse(_message.Message):
 
         CODE_FIELD_NUMBER: _builtins.int
         MESSAGE_FIELD_NUMBER: _builtins.int
+        RETRY_AFTER_FIELD_NUMBER: _builtins.int
         code: _builtins.int
         """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT."""
         message: _builtins.str
+        @_builtins.property
+        def retry_after(self) -> _duration_pb2.Duration:
+            """After 8 (RESOURCE_EXHAUSTED): the time until the same call may succeed."""
+
         def __init__(
             self,
             *,
             code: _builtins.int = ...,
             message: _builtins.str = ...,
+            retry_after: _duration_pb2.Duration | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "retry_after", b"retry_after"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,10 +39,12 @@ class QueueServiceStub:
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -56,6 +58,8 @@ class QueueServiceStub:
     """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
     requests.
     """
+    EnqueueColumns: _grpc.UnaryUnaryMultiCallable[_queue_pb2.EnqueueColumnsRequest, _queue_pb2.EnqueueColumnsResponse]
+    """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server."""
     EnqueueStream: _grpc.StreamStreamMultiCallable[_queue_pb2.EnqueueStreamRequest, _queue_pb2.EnqueueStreamResponse]
     """The producer's stream, for programs that enqueue one job after the other.
 
@@ -189,10 +193,12 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -203,6 +209,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
     requests.
     """
+    EnqueueColumns: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueColumnsRequest, _queue_pb2.EnqueueColumnsResponse]  # type: ignore[assignment]
+    """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server."""
     EnqueueStream: _aio.StreamStreamMultiCallable[_queue_pb2.EnqueueStreamRequest, _queue_pb2.EnqueueStreamResponse]  # type: ignore[assignment]
     """The producer's stream, for programs that enqueue one job after the other.
 
@@ -335,10 +343,12 @@ class QueueServiceServicer:
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -357,6 +367,13 @@ class QueueServiceServicer:
         """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
         requests.
         """
+
+    def EnqueueColumns(
+        self,
+        request: _queue_pb2.EnqueueColumnsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.EnqueueColumnsResponse, _abc.Awaitable[_queue_pb2.EnqueueColumnsResponse]]:
+        """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server."""
 
     def EnqueueStream(
         self,

@@ -1,12 +1,15 @@
 """Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.domain.columns import NOTHING, Claimed
+from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
@@ -14,8 +17,9 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
 from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, stored_kind
 
+_key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "model_hash", "delay")
 # The ids of the jobs that are new, and those jobs of them that workers have now.
-_Created = tuple[dict[JobKey, int], list[ClaimedJob]]
+_Created = tuple[dict[JobKey, int], Claimed]
 
 _PARAMETERS = (
     "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
@@ -114,22 +118,25 @@ async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
 
 async def enqueue_and_claim(
     lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
-) -> tuple[list[Enqueued], list[ClaimedJob]]:
+) -> tuple[list[Enqueued], Claimed]:
     """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
     The claimed jobs never enter the queue, so use it only while nothing in there is due.
     """
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
-    batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
+    batch = sorted(jobs, key=_order)
     create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
     history = lane.history.version
     created, claimed = await create(lane, batch, request)
     if claimed:
-        lane.history.has_claimed(claimed[0].lease_seq, history)
+        lane.history.has_claimed(claimed.lease_seq, history)
     if created:
         lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
-    missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
+    if len(created) == len(batch):
+        job_ids = map(created.__getitem__, map(_key, jobs))
+        return list(map(Enqueued._make, zip(job_ids, repeat(EnqueueOutcome.CREATED), strict=False))), claimed
+    missing = [job for job in batch if key_of(job) not in created]
     known = await revive(lane, missing) if missing else {}
     if gone := [job for job in missing if key_of(job) not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
@@ -157,11 +164,11 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
         CREATE_ONE, *_row(job), stored_kind(job.kind), job.options, session, lease_seconds, request.claim_id
     )
     if not rows:
-        return {}, []
+        return {}, NOTHING
     ((job_id, claimed_at, lease_seq),) = rows
     fields = (job_id, job.model_id, job.model_hash, 1, job.priority, job.max_attempts, claimed_at)
     if not lease_seq:
-        return {key_of(job): job_id}, []
+        return {key_of(job): job_id}, NOTHING
     options = {job_id: job.options} if job.options else NO_OPTIONS
     return {key_of(job): job_id}, request.claimed(
         claimed_at, lease_seq, [(field,) for field in fields], options=options
@@ -170,13 +177,13 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
 
 async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE, *_columns(batch))
-    return _ids(row), []
+    return _ids(row), NOTHING
 
 
 async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE_AND_CLAIM, *_columns(batch), *request)
     if not row["due"]:
-        return _ids(row), []
+        return _ids(row), NOTHING
     options = dict(zip(row["with_options"], row["options"], strict=True)) if row["options"] else NO_OPTIONS
     return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row), options=options)
 
@@ -196,10 +203,9 @@ def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
 
 def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
     """Return the parameters of a batch. Where no job has a kind or options, NULL stands for the whole column."""
-    kinds = [stored_kind(job.kind) for job in batch]
-    options = [job.options for job in batch]
-    found = columns([_row(job) for job in batch], 5)
-    return [*found, kinds if any(kinds) else None, options if any(options) else None]
+    model_ids, model_hashes, priorities, max_attempts, _, delays, kinds, options, _ = columns(batch, 9)
+    stored_kinds = None if kinds.count(MODEL) == len(kinds) else list(map(stored_kind, kinds))
+    return [model_ids, model_hashes, priorities, max_attempts, delays, stored_kinds, options if any(options) else None]
 
 
 def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:
