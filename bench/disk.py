@@ -17,14 +17,15 @@ from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 _PICTURE = Thumbnail("/var/lib/thumbq/thumbnails/ab/abcdef0123456789-512.webp", 21_345, 512, 512)
 _TABLES = """
-SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+SELECT relname, pg_total_relation_size(oid) AS size
+  FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
 
 
 async def sizes(connection: asyncpg.Connection) -> dict[str, int]:
     """Return the bytes of each table with its indexes, after dead rows are cleared away."""
     await connection.execute("VACUUM")
-    return dict(await connection.fetch(_TABLES))
+    return {row["relname"]: row["size"] for row in await connection.fetch(_TABLES)}
 
 
 def show(what: str, before: dict[str, int], after: dict[str, int], jobs: int) -> None:

@@ -511,6 +511,11 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 
+-- statistics_pending
+PREPARE statistics_pending AS
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
+
 -- statistics_activity
 PREPARE statistics_activity AS
 WITH RECURSIVE since AS MATERIALIZED (

@@ -138,6 +138,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         on_claimed=snapshots.wake,
         seen=signs_of_life.hear,
         observer=observer,
+        limit=settings.queue_limit,
     )
     dispatchers = queue.dispatchers
     progress = ProgressFeed(database)
@@ -214,11 +215,9 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
+    inspection = Inspection(parts.database, parts.views, parts.queue.pressure)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(
-            parts.operator, Inspection(parts.database, parts.views), parts.keyring, parts.tickets, parts.audit
-        ),
-        server,
+        AdminService(parts.operator, inspection, parts.keyring, parts.tickets, parts.audit), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -30,6 +30,7 @@ from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.versions import Versions
 from thumbq_server.metrics.observer import Observer
@@ -66,10 +67,13 @@ class Queue:
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
         observer: Observer | None = None,
+        limit: int | None = None,
     ) -> None:
+        """`limit`: the Pending jobs with which the queue is full."""
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
         self.progress = RecordProgress(database, seen)
+        self.pressure = Pressure(database, limit, observer.refused)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from thumbq.results import Entry, message
 from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
-from thumbq_server.domain.columns import Claimed, one_or_all
+from thumbq_server.domain.columns import Claimed
 from thumbq_server.rpc.codec.columns import job_columns
 from thumbq_server.rpc.codec.jobs import add_claimed
 
@@ -102,29 +103,27 @@ LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
 
 @st.composite
 def claims(draw: st.DrawFn) -> Claimed:
-    longest = 4 * 10**15  # microseconds, up to the year 2096
-    micros = st.integers(0, longest)
-    moments = micros.map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
-    count = draw(st.integers(1, 4))
+    moments = st.integers(0, 4 * 10**15)  # microseconds, up to the year 2096
+    at = moments.map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
+    job_ids = draw(st.lists(LIMITS, min_size=1, max_size=4, unique=True))
 
-    def column(entries: st.SearchStrategy[T]) -> list[T]:
-        return list(one_or_all(draw(st.lists(entries, min_size=count, max_size=count))))
+    def column(values: st.SearchStrategy[T]) -> Sequence[T]:
+        """An entry a job, or one that says it of all."""
+        return draw(st.one_of(*(st.lists(values, min_size=n, max_size=n) for n in {1, len(job_ids)})))
 
-    job_ids, model_ids = (draw(st.lists(LIMITS, min_size=count, max_size=count)) for _ in range(2))
-    hashes = draw(st.binary(min_size=32 * count, max_size=32 * count))
     return Claimed(
-        draw(LIMITS),
-        draw(moments),
-        job_ids,
-        model_ids,
-        hashes,
-        [draw(moments)],
-        column(st.integers(1, 10)),
-        column(st.integers(0, 9)),
-        column(st.integers(1, 10)),
-        column(micros),
-        column(KINDS),
-        draw(st.dictionaries(st.sampled_from(job_ids), OPTIONS.map(json.dumps))),
+        lease_seq=draw(LIMITS),
+        claimed_at=draw(at),
+        job_ids=job_ids,
+        model_ids=[draw(LIMITS) for _ in job_ids],
+        model_hashes=b"".join(draw(st.binary(min_size=32, max_size=32)) for _ in job_ids),
+        expires_at=[draw(at)],
+        attempts=column(st.integers(1, 10)),
+        priorities=column(st.integers(0, 9)),
+        max_attempts=column(st.integers(1, 10)),
+        created_at=column(moments),
+        kinds=column(KINDS),
+        options={job_id: json.dumps(draw(OPTIONS)) for job_id in job_ids if draw(st.booleans())},
     )
 
 

@@ -124,6 +124,8 @@ class GetStatsResponse(_message.Message):
     WAIT_TIME_FIELD_NUMBER: _builtins.int
     PROCESSING_TIME_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
+    QUEUE_LIMIT_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     pending: _builtins.int
     processing: _builtins.int
     completed: _builtins.int
@@ -132,6 +134,10 @@ class GetStatsResponse(_message.Message):
     paused: _builtins.bool
     workers: _builtins.int
     """Sessions of workers that were heard of in the last minute."""
+    queue_limit: _builtins.int
+    """How many Pending jobs the queue takes (THUMBQ_QUEUE_LIMIT); 0: any number."""
+    pressure: _builtins.float
+    """How full it is, from 0 to 1; unset without a limit."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
         """How long the oldest due job has been due. Only the next 1,000 jobs are looked at: one with a low priority may be
@@ -169,12 +175,16 @@ class GetStatsResponse(_message.Message):
         wait_time: Global___Quantiles | None = ...,
         processing_time: Global___Quantiles | None = ...,
         workers: _builtins.int = ...,
+        queue_limit: _builtins.int = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "processing_time", b"processing_time", "wait_time", b"wait_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "pressure", b"pressure", "processing_time", b"processing_time", "wait_time", b"wait_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "processing", b"processing", "processing_time", b"processing_time", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "pressure", b"pressure", "processing", b"processing", "processing_time", b"processing_time", "queue_limit", b"queue_limit", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
 

@@ -28,6 +28,12 @@ OUTCOME = {
     EnqueueOutcome.RESET: queue_pb2.ENQUEUE_OUTCOME_RESET,
 }
 
+TellsPressure = (
+    queue_pb2.EnqueueJobResponse
+    | queue_pb2.EnqueueJobsResponse
+    | queue_pb2.EnqueueColumnsResponse
+    | queue_pb2.EnqueueStreamResponse
+)
 NamesALease = (
     queue_pb2.CompleteJobRequest
     | queue_pb2.FailJobRequest
@@ -85,6 +91,12 @@ def enqueued(answer: Enqueued, request: queue_pb2.EnqueueJobRequest | queue_pb2.
     if _names_kind_or_options(request):
         response.kinds_known = True
     return response
+
+
+def set_pressure(response: TellsPressure, level: float | None) -> None:
+    """Tell a producer how full the queue is, unless it has no limit."""
+    if level is not None:
+        response.pressure = level
 
 
 def read_status(number: job_pb2.JobStatus.ValueType) -> JobStatus | None:
