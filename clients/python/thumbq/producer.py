@@ -8,6 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from thumbq.client.asking import asking
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, NotFound
@@ -76,9 +77,10 @@ class Producer:
         enqueued: list[Enqueued] = []
         rest = iter(jobs)
         while messages := list(islice(rest, JOBS_PER_CALL)):
-            response = await self._calls.call(
-                lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
-            )
+            with asking(messages) as sent:
+                response = await self._calls.call(
+                    lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=sent), invalid=InvalidJob
+                )
             check_kinds_known(messages, response.jobs)
             enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
             if progress:

@@ -12,6 +12,7 @@ from thumbq_gateway.http.errors import Refusal, refused_by_server
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
+from thumbq_gateway.transcoding.call_spans import HEADER
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.unary_call import UnaryCall
@@ -71,7 +72,7 @@ class Endpoint:
             call, values = await self._bodies.decoded(request, self._clause.body_limit, self._read_body)
         else:
             call, values = self._call, self._call.decoder.query(request.query.items())
-        ask = partial(call, values | path_values)
+        ask = partial(call, values | path_values, request.headers.get(HEADER, ""))
         if self._is_poll:
             response = await self._limits.poll(request, values.get("worker_id", ""), ask)
         else:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from thumbq.client import plain
+from thumbq.client.asking import asking
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import InvalidJob, Unsuccessful
@@ -96,9 +97,10 @@ class Client:
         answers: list[Answer] = []
         rest = iter(requests)
         while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
-            response = await self._calls.call(
-                lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=messages), invalid=InvalidJob
-            )
+            with asking(messages) as sent:
+                response = await self._calls.call(
+                    lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=sent), invalid=InvalidJob
+                )
             check_kinds_known(messages, response.jobs)
             answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
             if progress:

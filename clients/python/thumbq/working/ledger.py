@@ -112,6 +112,8 @@ class Ledger:
         for token, ending in self.handover.take_all():
             if held.pop(token, None) is None:
                 self._lost.discard(token)
+                if outbox.attempts:
+                    outbox.attempts.lost(token)
             elif isinstance(ending, Thumbnail):
                 outbox.complete(token, ending)
             elif isinstance(ending, JobFailed):

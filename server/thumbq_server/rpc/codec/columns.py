@@ -22,10 +22,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumns:
     """Return jobs that one claim gave to one worker, so that they share the number and the end of their lease."""
-    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, created_at, kinds, options, _, _ = (
-        zip(*jobs, strict=True)
-    )
+    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, *others = zip(*jobs, strict=True)
+    created_at, kinds, options, _, _, traces = others
     with_options = [place for place, text in enumerate(options) if text] if any(options) else ()
+    with_traces = [place for place, trace in enumerate(traces) if trace] if any(traces) else ()
     return queue_pb2.JobColumns(
         lease=f"{lease_seqs[0]}-{history}",
         ids=ids,
@@ -40,6 +40,9 @@ def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumn
         asset_types=() if kinds.count(MODEL) == len(kinds) else _one_or_all(kinds),
         with_options=with_options,
         options=[options[place] for place in with_options],
+        with_traces=with_traces,
+        traceparents=[traces[place].traceparent for place in with_traces],
+        earlier_attempts=[traces[place].earlier_attempt or "" for place in with_traces],
     )
 
 

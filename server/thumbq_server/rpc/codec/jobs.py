@@ -15,6 +15,7 @@ from thumbq_server.domain.progress import Progress, ProgressRecord, check_progre
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
+from thumbq_server.domain.traces import Trace, read_traceparent
 from thumbq_server.rpc.codec.options import options_message, read_options
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
 
@@ -45,6 +46,8 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
+    if request.traceparent:
+        job = job._replace(traceparent=read_traceparent(request.traceparent))
     if not _names_kind_or_options(request):
         return job
     options = read_options(request.options) if request.HasField("options") else None
@@ -132,6 +135,7 @@ def _encoded(
     options: str | None,
     claimed_at: datetime,
     expires_at: datetime,
+    trace: Trace | None,
 ) -> bytes:
     job = job_pb2.Job(
         status=job_pb2.JOB_STATUS_PROCESSING,
@@ -143,6 +147,8 @@ def _encoded(
         max_attempts=max_attempts,
         lease_expires_at=timestamp(expires_at),
         options=options_message(options) if options else None,
+        traceparent=trace.traceparent if trace else None,
+        earlier_attempt=trace.earlier_attempt if trace else None,
     )
     return job.SerializeToString()
 

@@ -103,7 +103,10 @@ class ClaimRequest(NamedTuple):
         expires_at = map(ends.__getitem__, self.lease_seconds)
         job_ids, *others = columns
         of_each = map(options.get, job_ids) if options else repeat(None)
-        rows = zip(job_ids, repeat(lease_seq), *others, kinds, of_each, repeat(claimed_at), expires_at, strict=False)
+        moments = (repeat(claimed_at), expires_at)
+        # traces are read afterwards, if there are any
+        untraced = repeat(None)
+        rows = zip(job_ids, repeat(lease_seq), *others, kinds, of_each, *moments, untraced, strict=False)
         return list(map(ClaimedJob._make, rows))
 
 

@@ -1,5 +1,6 @@
 """Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import asyncpg
 
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
@@ -41,6 +43,23 @@ CREATE = Statement(
     _PARAMETERS,
     f"""
     WITH {_CREATED}, queued AS ({put_in_queue("created", "due_at")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
+    SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
+      FROM created
+    """,
+)
+
+# The same with the traces of jobs, by model and hash. An object is searched quickly, where a join back would be a loop.
+CREATE_TRACED = Statement(
+    "enqueue_traced",
+    f"{_PARAMETERS}, traceparents jsonb",
+    f"""
+    WITH {_CREATED}, traced AS (
+        INSERT INTO job_traces (job_id, traceparent)
+        SELECT * FROM (
+            SELECT job_id, $8::jsonb ->> (model_id || '-' || encode(model_hash, 'hex')) AS traceparent FROM created) t
+         WHERE traceparent IS NOT NULL
+    ), queued AS ({put_in_queue("created", "due_at")}
     ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
@@ -121,7 +140,16 @@ async def enqueue_and_claim(
     """
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
-    create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    is_traced = any(job.traceparent for job in batch)
+    create = (
+        _create_traced
+        if is_traced
+        else _create_one
+        if len(batch) == 1
+        else _create_and_claim
+        if request.sessions
+        else _create
+    )
     history = lane.history.version
     created, claimed = await create(lane, batch, request)
     if claimed:
@@ -130,6 +158,9 @@ async def enqueue_and_claim(
         lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
     missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
+    if is_traced:
+        # Before they are due again.
+        await traces.renew(lane, missing)
     known = await revive(lane, missing) if missing else {}
     if gone := [job for job in missing if key_of(job) not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
@@ -170,6 +201,12 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
 
 async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE, *_columns(batch))
+    return _ids(row), []
+
+
+async def _create_traced(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
+    by_key = {f"{job.model_id}-{job.model_hash.hex()}": job.traceparent for job in batch if job.traceparent}
+    (row,) = await lane.fetch(CREATE_TRACED, *_columns(batch), json.dumps(by_key))
     return _ids(row), []
 
 

@@ -86,7 +86,7 @@ async def fail(
     factors = dict(zip(((item.lease_seq, item.job_id) for item in numbered), jitters, strict=True))
 
     def parameters(failures: Sequence[Failure]) -> list[Sequence[object]]:
-        _, _, *report = columns(failures, 5)
+        _, _, *report, _ = columns(failures, 6)
         return [*named(failures), *report, [factors[item.lease_seq, item.job_id] for item in failures], backoffs]
 
     rows = await end_under_lock(lane, FAIL, in_order(numbered), parameters)
