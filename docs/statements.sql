@@ -619,6 +619,24 @@ DELETE FROM removals WHERE id = ANY ($1);
 PREPARE removals_postpone (bigint[], double precision) AS
 UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
 
+-- signing_keys_list: $1 key_life
+PREPARE signing_keys_list (interval) AS
+SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
+  FROM signing_keys ORDER BY created_at DESC, id;
+
+-- signing_key_create: $1 id, $2 seed
+PREPARE signing_key_create (text, bytea) AS
+INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
+
+-- signing_keys_prune: $1 retention
+PREPARE signing_keys_prune (interval) AS
+WITH pruned AS (
+    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
+        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- traces_exist
 PREPARE traces_exist AS
 SELECT EXISTS (SELECT FROM job_traces) AS exist;
@@ -759,12 +777,12 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS k
        array_agg(priority), array_agg(max_attempts), array_agg(created_at)
   FROM (SELECT * FROM numbered ORDER BY position) n;
 
--- complete: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
-PREPARE complete (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+-- complete: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 tell_models
+PREPARE complete (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], boolean) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last)
      WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.rerun_request_no IS NULL AND NOT l.contested
-    RETURNING l.*, g.lease_seq AS named_seq
+    RETURNING l.job_id, l.lease_seq, l.model_id, l.session, l.claimed_at, l.expires_at, l.claim_id, l.attempt
 ), contested AS MATERIALIZED (
     SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
      GROUP BY model_id HAVING count(*) > 1
@@ -775,9 +793,11 @@ WITH gone AS (
 ), number AS MATERIALIZED (
     SELECT nextval('end_seq') AS end_no
 ), ended AS MATERIALIZED (
-    SELECT g.*, i.path, i.size_bytes, i.width, i.height
-      FROM gone g JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+    SELECT g.job_id, g.lease_seq, g.model_id, g.session, g.claimed_at, g.attempt, i.path, i.size_bytes,
+           CASE WHEN cardinality($7) = 1 THEN ($7::int[])[1] ELSE i.width END AS width,
+           CASE WHEN cardinality($8) = 1 THEN ($8::int[])[1] ELSE i.height END AS height
+      FROM gone g JOIN unnest($1::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+        AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
      WHERE g.model_id NOT IN (SELECT model_id FROM contested)
 ), recorded AS (
     INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
@@ -802,14 +822,15 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_agg(model_id) AS model_ids
+SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_agg(job_id) END AS job_ids,
+       CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
   FROM ended;
 
--- complete_contested: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 paths, $7 sizes, $8 widths, $9 heights
-PREPARE complete_contested (bigint[], bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[]) AS
+-- complete_contested: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 lease_seqs
+PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], bigint[]) AS
 WITH gone AS (
 
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 
 ), ended AS MATERIALIZED (
 
@@ -818,8 +839,9 @@ WITH gone AS (
            CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, i.path, i.size_bytes, i.width, i.height,
            NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
-      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height) ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+      JOIN unnest($1::bigint[], $9::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+        AS i (job_id, lease_seq, path, size_bytes, width, height)
+        ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
 ), newest AS (
     SELECT DISTINCT ON (model_id) * FROM ended ORDER BY model_id, request_no DESC
@@ -876,10 +898,10 @@ SELECT job_id, named_seq, model_id,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
--- end_lock_models: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
-PREPARE end_lock_models (bigint[], bigint[], bigint[], integer[], integer[]) AS
+-- end_lock_models: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts
+PREPARE end_lock_models (bigint[], bigint[], integer[], integer[]) AS
 WITH held AS MATERIALIZED (
-    SELECT l.job_id, l.model_id FROM leases l, unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+    SELECT l.job_id, l.model_id FROM leases l, unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 ), locked AS MATERIALIZED (
     SELECT l.job_id FROM leases l
      WHERE l.job_id = ANY (ARRAY (
@@ -1065,10 +1087,10 @@ UPDATE leases l SET expires_at = now() + g.seconds * interval '1 second'
  WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
 RETURNING l.job_id, l.lease_seq, l.expires_at;
 
--- fail: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
-PREPARE fail (bigint[], bigint[], bigint[], integer[], integer[], text[], boolean[], double precision[], double precision[], double precision[]) AS
+-- fail: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 lease_seqs, $6 error_messages, $7 retryable, $8 retry_delays, $9 jitters, $10 backoffs
+PREPARE fail (bigint[], bigint[], integer[], integer[], bigint[], text[], boolean[], double precision[], double precision[], double precision[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash,
@@ -1078,7 +1100,7 @@ WITH gone AS (
            g.rerun_request_no IS NOT NULL OR (i.retryable AND g.attempt < j.max_attempts) AS will_retry,
            now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter)) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id 
-      JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
+      JOIN unnest($1::bigint[], $5::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
         AS i (job_id, lease_seq, error_message, retryable, retry_delay, jitter)
         ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
@@ -1142,11 +1164,10 @@ PREPARE expire_find (bigint) AS
 SELECT job_id, lease_seq FROM leases WHERE expires_at <= now()
  ORDER BY lease_seq, job_id LIMIT $1 FOR UPDATE SKIP LOCKED;
 
--- expire: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts, $6 backoffs, $7 jitter
-PREPARE expire (bigint[], bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
+-- expire: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 backoffs, $6 jitter
+PREPARE expire (bigint[], bigint[], integer[], integer[], double precision[], double precision) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
-       AND l.expires_at <= now()
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.expires_at <= now()
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
 
@@ -1155,7 +1176,7 @@ WITH gone AS (
            CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, NULL::text AS path, NULL::bigint AS size_bytes,
            NULL::int AS width, NULL::int AS height, 'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding' AS error_message,
            g.rerun_request_no IS NOT NULL OR (true AND g.attempt < j.max_attempts) AS will_retry,
-           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($6::float8[])[g.attempt] * $7) ELSE '0' END AS next_run_at
+           now() + CASE WHEN g.rerun_request_no IS NULL THEN make_interval(secs => ($5::float8[])[g.attempt] * $6) ELSE '0' END AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id LEFT JOIN workers w ON w.id = g.session
 
 ), newest AS (
@@ -1263,10 +1284,10 @@ SELECT id, session, lease_seq, (SELECT count(*) FROM listed) AS pictures FROM go
 PREPARE held_numbers (bigint[]) AS
 SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
 
--- release: $1 job_ids, $2 lease_seqs, $3 group_lease_seqs, $4 group_firsts, $5 group_lasts
-PREPARE release (bigint[], bigint[], bigint[], integer[], integer[]) AS
+-- release: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts
+PREPARE release (bigint[], bigint[], integer[], integer[]) AS
 WITH gone AS (
-    DELETE FROM leases l USING unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND ($2::bigint[]) IS NOT NULL
+    DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])
     RETURNING l.*, g.lease_seq AS named_seq
 ), ended AS MATERIALIZED (
     SELECT g.*, j.request_no, j.priority, j.max_attempts, j.created_at, j.model_hash, CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.rerun_kind END AS kind,

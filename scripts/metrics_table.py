@@ -20,7 +20,7 @@ Each program answers Prometheus on `/metrics`. `make metrics` writes this page f
 |---|---|
 | server | the port in `THUMBQ_METRICS_PORT`, at the address of the gRPC API; without one there are no metrics. `thumbq serve --processes 3` with 9464 takes 9464, 9465 and 9466 |
 | gateway | `/metrics` on the port of the page. Of several gateways on one port any answers |
-| render worker | the port in `--metrics-port`, on loopback |
+| render worker | the port in `--metrics-port`, at the address in `--metrics-host`, which is loopback |
 
 No label is the name of a worker or a model, so the number of series does not grow with the queue.
 

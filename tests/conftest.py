@@ -8,10 +8,16 @@ import asyncpg
 import pytest
 
 from tests.support.databases import database_at
+from tests.support.left_out import left_out
 from tests.support.ports import free_port
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
+
+
+def pytest_report_header() -> list[str]:
+    """Say which tests are left out, and why."""
+    return [f"left out: tests marked {marker}, because {reason}" for marker, reason in left_out().items()]
 
 
 @pytest.fixture

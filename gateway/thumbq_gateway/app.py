@@ -33,10 +33,12 @@ from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
 from thumbq_gateway.limits.calls import Calls
+from thumbq_gateway.limits.connections import bound_connections
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
@@ -49,6 +51,7 @@ from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
@@ -83,6 +86,7 @@ class Parts:
 
     metrics: Metrics
     bodies: Bodies
+    bounds: Bounds
     limits: Calls
     callers: Callers
     table: Table
@@ -91,6 +95,7 @@ class Parts:
     fanout: Fanout
     upstream: Upstream
     queue_relay: QueueRelay
+    progress_relay: ProgressRelay
     forwarder: Forwarder
     hubs: SignalR
 
@@ -103,7 +108,9 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
     bodies = Bodies(timeout=settings.body_timeout)
-    limits = Calls(Rates(settings.rates(), metrics.requests.count_refusal), settings.trusted_proxies, _key_of)
+    rates = Rates(settings.rates(), metrics.requests.count_refusal)
+    bounds = Bounds(settings.bounds(), rates.note)
+    limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
     callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
@@ -116,22 +123,25 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
     )
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
+    progress_relay = ProgressRelay(channel, fanout, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
         queue_relay,
         metrics.hubs,
         forwarder,
+        limits,
         secret=settings.key_of_hubs(),
         heartbeat=settings.heartbeat,
         limit=settings.subscriber_limit,
         buffer_limit=settings.subscriber_buffer,
         origins=settings.cors_origins,
     )
-    upstream.listeners.append(hubs)
+    upstream.listeners += [hubs, progress_relay]
     return Parts(
         metrics=metrics,
         bodies=bodies,
+        bounds=bounds,
         limits=limits,
         callers=callers,
         table=table,
@@ -140,6 +150,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         fanout=fanout,
         upstream=upstream,
         queue_relay=queue_relay,
+        progress_relay=progress_relay,
         forwarder=forwarder,
         hubs=hubs,
     )
@@ -156,8 +167,10 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         parts.upstream,
         parts.fanout,
         parts.queue_relay,
+        parts.progress_relay,
         parts.metrics.notifications,
         bodies=parts.bodies,
+        limits=parts.limits,
         limit=settings.subscriber_limit,
     )
     exempt = _BEHIND if settings.upstream else None
@@ -169,7 +182,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     )
     limit = parts.limits.middleware(parts.transcoder.rpcs())
     unkeyed = JobsInWork(channel).routes() | parts.hubs.negotiated()
-    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles())
+    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles(), parts.limits.address)
     app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies).routes())
@@ -245,8 +258,11 @@ async def _listening(
         keepalive_timeout=settings.idle_timeout,
         lingering_time=_LINGER,
         max_line_size=_LONGEST_LINE,
+        auto_decompress=False,
     )
     await runner.setup()
+    assert runner.server
+    bound_connections(runner.server, parts.bounds, settings.trusted_proxies)
     try:
         context = context_of_current(certificates) if certificates else None
         await open_doors(settings, runner, context)
@@ -260,6 +276,7 @@ async def _listening(
         parts.fanout.end()
         parts.hubs.drain()
         parts.queue_relay.end()
+        parts.progress_relay.end()
         parts.transcoder.end_long_polls()
         parts.bodies.close()
         await runner.cleanup()

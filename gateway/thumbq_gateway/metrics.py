@@ -46,7 +46,7 @@ class RequestMetrics:
         )
         self.refused = Counter(
             "thumbq_gateway_refused",
-            "Calls that were refused because they came too often, by what they counted as.",
+            "Calls that were refused because they came too often or were too many, by what they counted as.",
             ["kind"],
             registry=registry,
         )

@@ -36,6 +36,7 @@ class Settings(TlsSettings):
     rate_of_polls: float = shared.RATE_OF_POLLS.field()
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
     rate_of_reads: float = shared.RATE_OF_READS.field()
+    subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
     gateway_secret: str | None = shared.GATEWAY_SECRET.field()
     gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
@@ -58,6 +59,10 @@ class Settings(TlsSettings):
     heartbeat: Seconds = Field(default=15.0, description="Seconds between heartbeats on a stream of notifications.")
     subscriber_limit: Count = Field(
         default=20_000, description="Clients on the stream of notifications; more are answered 503."
+    )
+    connections_of_address: Count = Field(
+        default=50_000,
+        description="Connections that one address may have to a gateway; those of trusted proxies are not counted.",
     )
     subscriber_buffer: Bytes = Field(
         default=256 * 1024, description="Bytes that a client may leave unread before it is cut off."
@@ -147,6 +152,10 @@ class Settings(TlsSettings):
             Kind.ENQUEUES: self.rate_of_enqueues,
             Kind.READS: self.rate_of_reads,
         }
+
+    def bounds(self) -> dict[Kind, int]:
+        """Return how much a caller may have at the same time."""
+        return {Kind.SUBSCRIPTIONS: self.subscriptions_of_address, Kind.CONNECTIONS: self.connections_of_address}
 
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""

@@ -1,5 +1,6 @@
 """The settings of `thumbq serve`, read from its environment."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class LauncherSettings:
 
 def _plain(path: Path) -> Path:
     """Return the path if it can be written in a message of the protocol and in a line of a file."""
-    resolved = str(path.resolve())
+    resolved = os.path.realpath(path)
     try:
         resolved.encode()
     except UnicodeEncodeError:
@@ -106,7 +107,7 @@ def _roots(environment: Mapping[str, str], own: Path) -> str:
     if all(is_loopback(_host(environment, setting)) for setting in (HTTP_HOST, GRPC_HOST)):
         return ""
     # Uploads are reported under the real path, and workers may know the folder by a link.
-    names = dict.fromkeys([str(own), str(own.resolve())])
+    names = dict.fromkeys([str(own), os.path.realpath(own)])
     if any(":" in name for name in names):
         raise InvalidSetting(f"The folder of the thumbnails {own} has a colon in it: rename it, or choose another.")
     return ":".join(names)

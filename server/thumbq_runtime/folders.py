@@ -4,6 +4,12 @@ import os
 from pathlib import Path
 
 
+def resolved(path: Path) -> Path:
+    """Return the path without links. Raises OSError, also for links that lead in a circle."""
+    # Path.resolve raises RuntimeError for those before Python 3.13.
+    return Path(os.path.realpath(path, strict=True))
+
+
 def open_folder_below(root: Path, folder: Path) -> int:
     """Return the open folder. Both are resolved, so a link on the way has come since then and is refused.
 

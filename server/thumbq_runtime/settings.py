@@ -28,6 +28,7 @@ _TEXT = Kind("a text", str)
 _PATH = Kind("a path", Path)
 _FLAG = Kind("true or false", _flag)
 _PORT = Kind("a port number from 0 to 65535", _whole_number, minimum=0, maximum=65535)
+_COUNT = Kind("a number from 1 to 2147483647", _whole_number, minimum=1, maximum=2**31 - 1)
 _RATE = Kind("a number from 0 to a billion", float, minimum=0, maximum=10**9)
 _SECONDS = Kind("a positive number of seconds, at most a century", float, above=0, maximum=MOST_SECONDS)
 
@@ -151,6 +152,13 @@ SERVER = Setting(
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
+)
+SUBSCRIPTIONS_OF_ADDRESS = Setting(
+    ("THUMBQ_SUBSCRIPTIONS_OF_ADDRESS",),
+    _COUNT,
+    15_000,
+    "Subscriptions that one key or address may have on a server (gRPC), and on a gateway (event streams and"
+    " connections to hubs).",
 )
 TLS_CERT_FILE = Setting[Path | None](
     ("THUMBQ_TLS_CERT_FILE",),

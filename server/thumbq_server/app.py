@@ -12,6 +12,7 @@ from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
+from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
@@ -83,12 +84,14 @@ async def serving(
         await parts.queue.versions()
         await parts.queue.traces()
         await parts.keyring.look()
+        await parts.tickets.look()
         _refuse_strangers(settings, parts.keyring)
         observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
-        limits = Limits(rates, settings.networks_of_gateways(), settings.streams_of_address, parts.keyring)
+        bounds = Bounds(settings.bounds(), rates.note)
+        limits = Limits(rates, bounds, settings.networks_of_gateways(), parts.keyring)
         server = grpc.aio.server(
             options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
         )

@@ -19,6 +19,7 @@ from thumbq.v1 import (
     queue_pb2_grpc,
 )
 from thumbq_server.access.keyring import Keyring
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.engine.duties import (
@@ -79,6 +80,7 @@ class Parts:
     views: Views
     operator: Operator
     keyring: Keyring
+    tickets: Tickets
     janitor: Janitor
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
@@ -141,6 +143,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     progress = ProgressFeed(database)
     queue.progress.on_written = progress.wake
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
+    tickets = Tickets(database, keyring)
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
@@ -148,6 +151,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("record used keys", 10.0, keyring),
+            Duty("renew signing keys", 5.0, tickets),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -172,6 +176,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         views=views,
         operator=Operator(database, queue, views),
         keyring=keyring,
+        tickets=tickets,
         janitor=janitor,
     )
 
@@ -204,10 +209,10 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     )
     subscriptions = Subscriptions(parts.database, parts.hub)
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
-        NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress), server
+        NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring), server
+        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring, parts.tickets), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

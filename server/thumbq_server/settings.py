@@ -48,8 +48,15 @@ class Settings(TlsSettings):
         " server refuses them nothing. The default is this machine.",
     )
     streams_of_address: Count = Field(
-        default=10_000, description="Streams that one address may have on a server: of workers and of subscribers."
+        default=10_000, description="Streams of every sort that one key or address may have on a server."
     )
+    work_streams_of_address: Count = Field(
+        default=8_000, description="Streams of workers that one key or address may have on a server."
+    )
+    enqueue_streams_of_address: Count = Field(
+        default=5_000, description="Streams of producers that one key or address may have on a server."
+    )
+    subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
     lease_duration: LeaseSeconds = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: LeaseSeconds = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."
@@ -114,6 +121,15 @@ class Settings(TlsSettings):
             Kind.POLLS: self.rate_of_polls,
             Kind.ENQUEUES: self.rate_of_enqueues,
             Kind.READS: self.rate_of_reads,
+        }
+
+    def bounds(self) -> dict[Kind, int]:
+        """Return how much a caller may have at the same time."""
+        return {
+            Kind.STREAMS: self.streams_of_address,
+            Kind.WORK_STREAMS: self.work_streams_of_address,
+            Kind.ENQUEUE_STREAMS: self.enqueue_streams_of_address,
+            Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
         }
 
     def roots(self) -> tuple[str, ...]:

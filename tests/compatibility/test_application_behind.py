@@ -1,6 +1,8 @@
 """A gateway in front of an application: requests for other paths are passed on unchanged."""
 
 import asyncio
+import gzip
+import hashlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +24,13 @@ async def application() -> AsyncIterator[str]:
 
     async def echo(request: web.Request) -> web.Response:
         body = await request.read()
-        told = {"method": request.method, "path": request.raw_path, "size": len(body), **request.headers}
+        told = {
+            "method": request.method,
+            "path": request.raw_path,
+            "size": len(body),
+            "digest": hashlib.sha256(body).hexdigest(),
+            **request.headers,
+        }
         return web.json_response(
             told, status=207, headers={"X-Of-Application": "1", "Connection": "X-Hop", "X-Hop": "1"}
         )
@@ -64,7 +72,7 @@ async def application() -> AsyncIterator[str]:
     app.router.add_get("/moved", moved)
     app.router.add_post("/go-on", go_on)
     app.router.add_route("*", "/{path:.*}", echo)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -102,6 +110,15 @@ async def test_bodies_of_any_size_and_headers_come_through(in_front: Client) -> 
     sent = await ask(in_front.http, "POST", "/files", data=io.BytesIO(LARGE))
     assert sent.json["size"] == len(LARGE)
     assert (await ask(in_front.http, "HEAD", "/models/42/file")).headers["Content-Length"] == str(len(LARGE))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, br", "unknown"])
+async def test_a_compressed_body_is_passed_on_as_it_comes(in_front: Client, encoding: str) -> None:
+    body = gzip.compress(LARGE)
+    headers = {"Content-Encoding": encoding}
+    sent = await ask(in_front.http, "POST", "/files", data=io.BytesIO(body), headers=headers, compress=False)
+    told = sent.json
+    assert (told["digest"], told["Content-Encoding"]) == (hashlib.sha256(body).hexdigest(), encoding)
 
 
 async def test_an_answer_is_passed_on_as_it_comes(in_front: Client) -> None:

@@ -113,6 +113,10 @@ async def test_nothing_outside_the_folder_is_removed(others, root, tmp_path):
     (root / "9.webp").symlink_to(outside / "7.webp")
     (token,) = await others.claimed(new_job(7, file=3))
     await others.complete(picture(token, str(root / "9.webp")))
+    await rendered(others, root / "circle" / "6.webp", file=4)
+    (root / "circle" / "6.webp").unlink()
+    (root / "circle").rmdir()
+    (root / "circle").symlink_to("circle")
     await forget(others.lane, 7)
     assert await remove(others, root) == 0
     assert {path.name for path in outside.iterdir()} == {"7.webp", "8.webp"}

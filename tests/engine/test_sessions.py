@@ -8,8 +8,9 @@ import pytest
 
 from tests.engine.parts import WatchedDatabase, until
 from tests.support.queue_under_test import QueueUnderTest, new_job, picture
+from thumbq_server.domain.columns import Report
 from thumbq_server.domain.job import ClaimedJob, LostReason, Token
-from thumbq_server.engine.queue import Queue, Report
+from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.phase import Phase
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened, encode

@@ -59,6 +59,27 @@ def test_photos_get_thumbnails_and_a_text_file_its_reason(service: PrivateServic
     assert third == "3.txt: 3.txt is no picture"
 
 
+def test_each_kind_has_its_handler_and_its_options(service: PrivateService, tmp_path: Path):
+    (tmp_path / "51.obj").write_text("v 0 0 0\nv 1 -1 0\n")
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "52.png")
+    colour, tiles = {"colour": "red"}, {"tiles": 3}
+    with (
+        BlockingClient(service.address) as client,
+        running(sys.executable, EXAMPLES / "kinds/worker.py", tmp_path, service.thumbnails, service.address),
+    ):
+        model = client.enqueue(51, DIGEST, options=colour).job_id
+        texture = client.enqueue(52, DIGEST, kind="Texture", options=tiles).job_id
+        missing = client.enqueue(53, DIGEST, kind="Texture").job_id
+        drawn, tiled = client.wait_for(model, timeout=60), client.wait_for(texture, timeout=60)
+        with pytest.raises(Unsuccessful, match=r"there is no 53\.png"):
+            client.wait_for(missing, timeout=60)
+    assert (drawn.width, tiled.width) == (512, 510)
+    assert drawn.path
+    assert tiled.path
+    assert Image.open(drawn.path).getpixel((256, 256)) == (255, 0, 0)
+    assert Image.open(tiled.path).getpixel((500, 10)) == (0, 128, 128)
+
+
 @needs("curl", "jq")
 def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_path: Path):
     render = tmp_path / "render.sh"

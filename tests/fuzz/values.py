@@ -109,6 +109,9 @@ class Values:
             "page_token": [""],
             "session_id": ["", *self.known.sessions],
             "service": [""],
+            "kind": ["", "Model", "Texture", "Sound"],
+            "kinds": ["Model", "Texture", "Sound"],
+            "progress_text": ["", "meshing"],
         }.get(name, ["text"])
         return self.chance.choice(choices or ["1-1"])
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import gzip
 import time
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,33 +131,6 @@ async def test_a_refused_upload_of_500_megabytes_is_answered_and_not_received(cl
                 sent += 1_000_000
     assert answer.startswith(b"HTTP/1.1 "), answer
     assert sent < 50_000_000
-
-
-UNDECODABLE = {
-    "gzip that is none": (b"gzip", b"{}"),
-    "deflate that is none": (b"deflate", b"\xff\xff\xff\xff"),
-    "gzip that is cut off": (b"gzip", gzip.compress(b'{"modelId": 1}' + b" " * 5_000)[:-20]),
-    "deflate that is cut off": (b"deflate", zlib.compress(b'{"modelId": 1}' + b" " * 5_000)[:-6]),
-}
-
-
-@pytest.mark.parametrize(("encoding", "body"), UNDECODABLE.values(), ids=UNDECODABLE)
-async def test_a_body_that_cannot_be_decoded_is_the_clients_fault(client: Client, encoding: bytes, body: bytes) -> None:
-    request = b"Connection: close\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
-    answer = await exchange(client, POST + request)
-    assert answer[8:11] == b" 40", answer
-
-
-async def test_an_encoded_body_is_read(client: Client) -> None:
-    body = gzip.compress(b'{"modelId": 1, "modelHash": "%b"}' % (b"a" * 64))
-    answer = await client.post("/api/thumbnail-jobs", data=body, headers={"Content-Encoding": "gzip"})
-    assert answer.status == 200, answer.text
-
-
-async def test_a_small_body_that_decodes_to_much_is_refused(client: Client) -> None:
-    body = gzip.compress(b" " * 100_000_000)
-    answer = await client.post("/api/thumbnail-jobs", data=body, headers={"Content-Encoding": "gzip"})
-    assert (answer.status, answer.json["message"]) == (413, "The request body is larger than 4 MiB.")
 
 
 async def test_a_broken_chunk_is_the_clients_fault(client: Client) -> None:

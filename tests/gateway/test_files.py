@@ -148,12 +148,15 @@ async def test_no_open_file_is_left_behind(client: Client, picture: Path) -> Non
     assert open_pictures() == []
 
 
-@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "/etc/passwd", "", ".", "a\0b", "folder", "pipe"])
+@pytest.mark.parametrize(
+    "path", ["../secret", "a/../../secret", "/etc/passwd", "", ".", "a\0b", "folder", "pipe", "circle", "circle/x"]
+)
 def test_only_regular_files_below_the_root_are_opened(tmp_path: Path, path: str) -> None:
     root = tmp_path / "root"
     (root / "folder").mkdir(parents=True)
     (root / "a").mkdir()
     os.mkfifo(root / "pipe")
+    (root / "circle").symlink_to("circle")
     (tmp_path / "secret").write_text("secret")
     with pytest.raises((OSError, ValueError)):
         open_below(root, path)

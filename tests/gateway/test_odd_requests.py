@@ -65,17 +65,6 @@ ROUTES = [
 ]
 
 
-@pytest.mark.parametrize("encoding", ["compress", "x-gzip", "gzip, gzip", "rot13"])
-async def test_a_body_in_an_unknown_encoding_is_refused_and_not_read_as_plain_text(
-    client: Client, encoding: str
-) -> None:
-    answer = await client.post(
-        "/api/thumbnail-jobs/dequeue", data=b'{"workerId": "w1"}', headers={"Content-Encoding": encoding}
-    )
-    assert answer.status == 415
-    assert "is not understood: send gzip, deflate, or none" in answer.text
-
-
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 async def test_a_header_that_makes_no_sense_is_no_internal_error(client: Client, header: bytes) -> None:
     for route in ROUTES:

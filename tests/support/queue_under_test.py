@@ -1,13 +1,15 @@
 """The store under test: each verb with its usual arguments, and a look into every table."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import asyncpg
 
+from thumbq_server.domain.columns import Completions
 from thumbq_server.domain.job import (
     MODEL,
     CancelVerdict,
@@ -41,7 +43,7 @@ DELAYS = delays(RetryPolicy())
 UNCLAIMED = 2**50
 TABLES = (
     *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),
-    *("notifications", "queue_head", "queue_pause", "removals", "keys", "job_progress", "job_traces"),
+    *("notifications", "queue_head", "queue_pause", "removals", "keys", "signing_keys", "job_progress", "job_traces"),
 )
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
@@ -93,6 +95,13 @@ def new_job(
 def picture(token: Token, path: str = "") -> Completion:
     """A picture for a lease, by default at a path of its own."""
     return Completion(*token, path or f"/thumbnails/{token.job_id}-{token.lease_seq}.webp", 1234, 512, 256)
+
+
+def in_columns(items: Iterable[Completion]) -> list[Completions]:
+    """The same pictures as columns, a group for each run of one lease_seq."""
+    runs = (list(run) for _, run in groupby(items, key=lambda item: item.lease_seq))
+    columns = (list(zip(*run, strict=True)) for run in runs)
+    return [Completions(lease_seqs[0], job_ids, *pictures) for job_ids, lease_seqs, *pictures in columns]
 
 
 def failure(

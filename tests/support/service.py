@@ -64,13 +64,13 @@ class Service:
     async def stop_server(self) -> None:
         await self._server.stop()
 
-    async def start_gateway(self) -> None:
+    async def start_gateway(self, **more_settings: Any) -> None:
         """Start the gateway, first on a free port, then always on the same one."""
         settings = Settings(
             server=self._server.address,
             http_port=self.port or free_port(),
             thumbnail_root=self._thumbnails,
-            **self._gateway_settings,
+            **self._gateway_settings | more_settings,
         )
         self.port = await self._gateway.enter_async_context(running(settings, asyncio.Event()))
 

@@ -51,8 +51,11 @@ def prometheus(folder: Path, server: int, gateway: str) -> Iterator[str]:
     settings = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     settings["rule_files"] = [str(ALERTS)]
-    for scraped, address in zip(settings["scrape_configs"], (f"127.0.0.1:{server}", gateway), strict=True):
-        scraped["static_configs"] = [{"targets": [address]}]
+    # A render worker has its own test in tests/render.
+    addresses = {"thumbq-server": f"127.0.0.1:{server}", "thumbq-gateway": gateway}
+    settings["scrape_configs"] = [
+        {"job_name": job, "static_configs": [{"targets": [address]}]} for job, address in addresses.items()
+    ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
     address = f"127.0.0.1:{free_port()}"
     command = [
@@ -110,7 +113,8 @@ def test_every_query_of_the_dashboard_finds_data_in_a_real_run(tmp_path: Path) -
 
 
 def test_promtool_accepts_the_files_and_the_alerts_ring_when_they_must() -> None:
-    for command in (("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")):
+    configurations = [("check", "config", name) for name in ("prometheus.yml", "compose.yml")]
+    for command in (*configurations, ("test", "rules", "alerts_test.yml")):
         made = subprocess.run(
             [str(PROMTOOL), *command], cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False
         )

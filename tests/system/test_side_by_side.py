@@ -1,4 +1,4 @@
-"""A server of the previous release and one of this release serve one queue under load, and nothing is lost."""
+"""Servers of an earlier release and of this one serve one queue, beside and after each other, and nothing is lost."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.previous_release import unpack
+from tests.support.previous_release import TO_GO_BACK_TO, TO_RENEW, install
 from tests.support.waiting import eventually
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, Worker
 
@@ -85,7 +85,7 @@ class Load:
 async def test_old_and_new_servers_work_side_by_side_and_nothing_is_lost(empty_database_url, tmp_path):
     old_port, new_port = free_port(), free_port()
     old, new = f"127.0.0.1:{old_port}", f"127.0.0.1:{new_port}"
-    previous = {"PYTHONPATH": unpack(tmp_path / "previous"), "THUMBQ_RETRY_BASE": "0.1"}
+    previous = {"PYTHONPATH": install(TO_RENEW, tmp_path / "previous"), "THUMBQ_RETRY_BASE": "0.1"}
     async with AsyncExitStack() as stack:
         log = stack.enter_context((tmp_path / "servers.log").open("wb"))
         before = await stack.enter_async_context(server(empty_database_url, old_port, log, **previous))
@@ -116,6 +116,47 @@ async def test_old_and_new_servers_work_side_by_side_and_nothing_is_lost(empty_d
             model for first in (1, 1001, 2001, 3001, 4001) for model in range(first, first + JOBS)
         ]
         await load.end()
+
+
+async def test_code_goes_back_by_a_release_and_forth_again_while_the_tables_stay(empty_database_url, tmp_path):
+    port = free_port()
+    before = {"PYTHONPATH": install(TO_GO_BACK_TO, tmp_path / "before")}
+    async with AsyncExitStack() as stack:
+        log = stack.enter_context((tmp_path / "servers.log").open("wb"))
+        connection = await asyncpg.connect(empty_database_url)
+        stack.push_async_callback(connection.close)
+        tables = set()
+        for number, variables in enumerate(({}, before, {}), 1):
+            async with server(empty_database_url, port, log, **variables) as process:
+                # Each completes a job that the release before it took in; the last one leaves none.
+                await enqueue(f"127.0.0.1:{port}", number)
+                if number > 1:
+                    assert await complete_one(f"127.0.0.1:{port}") == number - 1
+                tables.add(await revision(connection))
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.wait_for(process.wait(), 120) == 0
+        assert len(tables) == 1
+        statuses = await connection.fetch("SELECT status FROM job_states ORDER BY model_id")
+        assert [status for (status,) in statuses] == ["Completed", "Completed", "Pending"]
+
+
+async def enqueue(address, model):
+    async with Producer(address, timeout=60) as producer:
+        await producer.enqueue([NewJob(model_id=model, model_hash=HASH)])
+
+
+async def complete_one(address):
+    """Complete the oldest job, and return its model."""
+    done = asyncio.get_running_loop().create_future()
+
+    async def handle(job: Job) -> Thumbnail:
+        worker.stop()
+        done.set_result(job.model_id)
+        return Thumbnail(path="/a", size_bytes=1, width=1, height=1)
+
+    async with Worker(address, worker_id="one", concurrency=1) as worker:
+        await asyncio.wait_for(worker.run(handle, handle_signals=False), 60)
+    return await done
 
 
 async def revision(connection):

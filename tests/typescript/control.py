@@ -19,6 +19,9 @@ async def control(service: Service, line: Line, other_database: str) -> AsyncIte
     async def mend_line() -> None:
         line.mend()
 
+    async def start_for_one() -> None:
+        await service.start_gateway(subscriptions_of_address=1)
+
     async def another_queue() -> None:
         await service.stop_server()
         await service.start_server(other_database)
@@ -26,6 +29,7 @@ async def control(service: Service, line: Line, other_database: str) -> AsyncIte
     actions: dict[str, Callable[[], Awaitable[None]]] = {
         "/gateway/stop": service.stop_gateway,
         "/gateway/start": service.start_gateway,
+        "/gateway/start-for-one": start_for_one,
         "/server/stop": service.stop_server,
         "/server/start": service.start_server,
         "/server/another-queue": another_queue,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.service import Service
 from tests.typescript.compiler import sentences_of
 from tests.typescript.conftest import RunTest, node
 
@@ -26,3 +27,8 @@ async def test_subscribe(run_in_node: RunTest, sentence: str) -> None:
 @pytest.mark.parametrize("sentence", sentences_of("follow"))
 async def test_follow(run_in_node: RunTest, sentence: str) -> None:
     await run_in_node("follow", sentence)
+
+
+async def test_a_caller_that_is_refused_comes_back(compiled_tests: Path, database_url: str, tmp_path: Path) -> None:
+    async with Service.started(database_url, tmp_path, rate_of_reads=2) as service:
+        await node(compiled_tests / "rates.test.js", {"THUMBQ_URL": service.url})

@@ -28,6 +28,7 @@ ANSWERS = {
     "JobPage": queue_pb2.ListJobsResponse.DESCRIPTOR,
     "QueueSnapshot": notification_pb2.QueueSnapshot.DESCRIPTOR,
     "Rendering": notification_pb2.QueueSnapshot.Rendering.DESCRIPTOR,
+    "JobProgress": notification_pb2.JobProgress.DESCRIPTOR,
 }
 REQUESTS = {
     "NewJob": queue_pb2.NewJob.DESCRIPTOR,

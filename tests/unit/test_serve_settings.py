@@ -93,6 +93,13 @@ def test_unusable_settings_are_refused_with_a_sentence(
     assert str(refused.value).startswith(sentence)
 
 
+def test_a_data_folder_that_is_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    for place in ("circle", "circle/data"):
+        with pytest.raises(InvalidSetting, match="folder for thumbnails cannot be made"):
+            LauncherSettings.read({"THUMBQ_DATA_DIR": str(tmp_path / place)})
+
+
 @pytest.mark.parametrize(("held", "problem"), [(b"\xff", "not UTF-8"), (b"a\0b", "holds a NUL"), (b" \n", "empty")])
 def test_a_file_of_an_address_that_is_no_text_is_refused(
     data_dir: dict[str, str], tmp_path: Path, held: bytes, problem: str

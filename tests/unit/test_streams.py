@@ -79,3 +79,18 @@ def test_a_log_whose_reader_stands_still_for_ever_does_not_keep_the_program_from
     os.close(readable)
     os.close(writable)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"), [("", "The output cannot be written: No space left on device."), ("&1", "")]
+)
+def test_a_command_whose_output_a_full_disk_does_not_take_says_so_in_one_sentence(stderr: str, said: str) -> None:
+    words = 'exec "$0" --version >/dev/full' + (f" 2>{stderr}" if stderr else "")
+    done = subprocess.run(
+        ["sh", "-c", words, str(Path(sys.executable).with_name("thumbq"))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, f"thumbq: {said}\n" if said else "")

@@ -1,5 +1,6 @@
 """Client of thumbq, a durable queue that hands thumbnail jobs to workers."""
 
+from thumbq.client.batches import Enqueued
 from thumbq.client.blocking import BlockingClient
 from thumbq.client.client import Client
 from thumbq.client.errors import (
@@ -16,7 +17,7 @@ from thumbq.client.errors import (
 from thumbq.client.plain import Answer, JobEvent, JobInfo, Picture, Request, hash_file
 from thumbq.options import options_of
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
-from thumbq.producer import Enqueued, JobNotFound, Producer
+from thumbq.producer import JobNotFound, Producer
 from thumbq.subscriber import Reset, Subscriber
 from thumbq.tls import Tls, UnusableCertificate
 from thumbq.v1.job_pb2 import Job, JobStatus, ThumbnailStatus

@@ -38,16 +38,20 @@ class KeyedChannel(grpc.aio.Channel):
 
     def unary_unary(self, *method: Any, **options: Any) -> Any:
         """Return a method that can be called."""
-        return partial(self._channel.unary_unary(*method, **options), metadata=self._metadata)
+        return partial(_keyed, self._channel.unary_unary(*method, **options), self._metadata)
 
     def unary_stream(self, *method: Any, **options: Any) -> Any:
         """Return a method that can be called."""
-        return partial(self._channel.unary_stream(*method, **options), metadata=self._metadata)
+        return partial(_keyed, self._channel.unary_stream(*method, **options), self._metadata)
 
     def stream_unary(self, *method: Any, **options: Any) -> Any:
         """Return a method that can be called."""
-        return partial(self._channel.stream_unary(*method, **options), metadata=self._metadata)
+        return partial(_keyed, self._channel.stream_unary(*method, **options), self._metadata)
 
     def stream_stream(self, *method: Any, **options: Any) -> Any:
         """Return a method that can be called."""
-        return partial(self._channel.stream_stream(*method, **options), metadata=self._metadata)
+        return partial(_keyed, self._channel.stream_stream(*method, **options), self._metadata)
+
+
+def _keyed(call: Any, key: tuple[tuple[str, str], ...], *request: Any, metadata: Any = None, **options: Any) -> Any:
+    return call(*request, metadata=(*key, *metadata) if metadata else key, **options)

@@ -6,34 +6,20 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from thumbq.client.asking import asking
+from thumbq.client.batches import JOBS_PER_CALL, Batches, Enqueued
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
-from thumbq.client.errors import InvalidJob, NotFound
+from thumbq.client.errors import NotFound
 from thumbq.client.kinds import check_kinds_known
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import Job, JobStatus
-from thumbq.v1.queue_pb2 import (
-    EnqueueJobsRequest,
-    EnqueueOutcome,
-    GetJobRequest,
-    ListJobsRequest,
-    NewJob,
-)
+from thumbq.v1.queue_pb2 import GetJobRequest, ListJobsRequest, NewJob
 
-JOBS_PER_CALL = 10_000
 # The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
 _UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
-
-
-class Enqueued(NamedTuple):
-    """The answer to a NewJob: the job's id, and whether it was created, existed, or was reset."""
-
-    job_id: int
-    outcome: EnqueueOutcome.ValueType
 
 
 class JobNotFound(NotFound):
@@ -55,6 +41,7 @@ class Producer:
     ) -> None:
         self._calls = Calls(target, timeout, api_key, tls)
         self._stream = EnqueueStream(self._calls)
+        self._batches = Batches(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -77,12 +64,7 @@ class Producer:
         enqueued: list[Enqueued] = []
         rest = iter(jobs)
         while messages := list(islice(rest, JOBS_PER_CALL)):
-            with asking(messages) as sent:
-                response = await self._calls.call(
-                    lambda stubs: stubs.queue.EnqueueJobs, EnqueueJobsRequest(jobs=sent), invalid=InvalidJob
-                )
-            check_kinds_known(messages, response.jobs)
-            enqueued += [Enqueued(job.job_id, job.outcome) for job in response.jobs]
+            enqueued += await self._batches.enqueue(messages)
             if progress:
                 progress(len(enqueued))
         return enqueued

@@ -1,5 +1,7 @@
 import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
+import { pause } from "./network/back_off.js";
+import { Credentials, type Access } from "./network/credentials.js";
 import { Deadline } from "./network/deadline.js";
 import type {
   BatchClaim,
@@ -23,6 +25,7 @@ import type {
   Timestamp,
 } from "./types.js";
 
+const patience = 30_000; // milliseconds in which a call that came too often is tried again
 const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
 
 export interface CallOptions {
@@ -36,18 +39,21 @@ interface Request extends CallOptions {
   wait?: Seconds | undefined;
 }
 
-/** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
+/**
+ * The JSON interface of a gateway. A call throws ThumbqError unless the answer is 2xx. One that comes too often (429) is
+ * tried again for half a minute, when the gateway says so: nothing was done.
+ */
 export class Thumbq {
   readonly #gateway: URL;
-  readonly #key: Record<string, string>;
+  readonly #credentials: Credentials;
 
   /**
    * @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out
-   * @param apiKey the caller's API key; a page that has signed in needs none
+   * @param access the caller's API key, or a function that fetches a ticket; a page that has signed in needs neither
    */
-  constructor({ url, apiKey }: { url?: string | URL; apiKey?: string } = {}) {
+  constructor({ url, ...access }: Access & { url?: string | URL | undefined } = {}) {
     this.#gateway = gatewayAddress(url);
-    this.#key = apiKey === undefined ? {} : { "X-Api-Key": apiKey };
+    this.#credentials = new Credentials(this.#gateway, access);
   }
 
   /** Request a thumbnail. A second request for the same model and hash finds the same job. */
@@ -174,22 +180,31 @@ export class Thumbq {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) address.searchParams.set(name, String(value));
     }
-    const deadline = new Deadline(signal);
-    try {
-      const response = await deadline.limit(
-        answerTimeout + wait * 1_000,
-        fetch(address, {
-          method,
-          cache: "no-store",
-          signal: deadline.signal,
-          headers: { ...this.#key, ...(body && { "Content-Type": "application/json" }) },
-          ...(body && { body: JSON.stringify(body) }),
-        }),
-      );
-      if (!response.ok) throw await deadline.limit(answerTimeout, errorOf(response));
-      return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json())) as T;
-    } finally {
-      deadline.end();
+    const init = { method, ...(body && { body: JSON.stringify(body) }) };
+    const limit = answerTimeout + wait * 1_000;
+    const until = performance.now() + patience;
+    for (;;) {
+      const deadline = new Deadline(signal);
+      try {
+        const response = await deadline.limit(limit, this.#fetch(address, init, deadline.signal));
+        if (response.ok) {
+          this.#credentials.accepted();
+          return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json())) as T;
+        }
+        const error = await deadline.limit(answerTimeout, errorOf(response));
+        if (response.status === 401 && this.#credentials.refused()) continue;
+        const longer = response.status === 429 ? (error.retryAfter ?? 1) * 1_000 : Infinity;
+        if (performance.now() + longer > until) throw error;
+        await pause(longer, deadline.signal);
+        signal?.throwIfAborted();
+      } finally {
+        deadline.end();
+      }
     }
+  }
+
+  async #fetch(address: URL, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    const headers = { ...(await this.#credentials.headers()), ...(init.body && { "Content-Type": "application/json" }) };
+    return fetch(address, { ...init, headers, cache: "no-store", signal });
   }
 }

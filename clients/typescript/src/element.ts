@@ -1,3 +1,4 @@
+import type { Access } from "./network/credentials.js";
 import { follow, type Following, type ModelThumbnail } from "./follow.js";
 
 /** The elements of one page that show models of one gateway. They share one subscription. */
@@ -6,12 +7,25 @@ class Gallery {
   readonly #elements = new Map<number, Set<ThumbnailElement>>();
   readonly #shown = new Map<number, ModelThumbnail>();
   readonly #followed = new Set<number>();
-  readonly #following: Following;
+  readonly #url: string | undefined;
+  #following: Following;
 
   private constructor(url: string | undefined) {
-    this.#following = follow({
-      ...(url !== undefined && { url }),
-      modelIds: [],
+    this.#url = url;
+    this.#following = this.#follow({});
+  }
+
+  /** Connect anew, with other credentials. */
+  setAccess(access: Access): void {
+    this.#following.close();
+    this.#following = this.#follow(access);
+  }
+
+  #follow(access: Access): Following {
+    return follow({
+      ...(this.#url !== undefined && { url: this.#url }),
+      ...access,
+      modelIds: this.#followed,
       onThumbnail: (thumbnail) => {
         this.#shown.set(thumbnail.modelId, thumbnail);
         for (const element of this.#elements.get(thumbnail.modelId) ?? []) element.show(thumbnail);
@@ -78,6 +92,11 @@ export class ThumbnailElement extends HTMLElement {
     const gallery = Gallery.at(this.getAttribute("url") ?? undefined);
     this.#leave = () => gallery.leave(modelId, this);
     gallery.enter(modelId, this);
+  }
+
+  /** Have the elements of a gateway show an API key, or the tickets that a function fetches. */
+  static setAccess(access: Access, url?: string): void {
+    Gallery.at(url).setAccess(access);
   }
 
   disconnectedCallback(): void {

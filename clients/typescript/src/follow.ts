@@ -4,8 +4,9 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
 import { BackOff, pause } from "./network/back_off.js";
+import { Credentials } from "./network/credentials.js";
 import type { ConnectionOptions, Subscription } from "./subscription.js";
-import type { Cursor, Notification, ThumbnailStatus } from "./types.js";
+import type { Cursor, JobProgress, Notification, ThumbnailStatus } from "./types.js";
 
 const mostAtOnce = 1_000; // models that one request reads
 
@@ -24,6 +25,8 @@ export interface FollowOptions extends ConnectionOptions {
   modelIds: Iterable<number>;
   /** Called with the present state of each model first, then after each change. */
   onThumbnail: (thumbnail: ModelThumbnail) => unknown;
+  /** Called with the progress of the jobs under way of these models, at most twice a second for each job. */
+  onProgress?: (progress: JobProgress) => unknown;
 }
 
 /** A subscription to models that may change. */
@@ -43,27 +46,31 @@ class Follower implements Following {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #api: Thumbq;
+  readonly #credentials: Credentials;
   readonly #options: FollowOptions;
   readonly #listener: Listener;
   readonly #closing = new AbortController();
   readonly #models: Set<number>;
   readonly #pictures = new Map<number, string>();
   readonly #positions = new Map<number, Cursor>(); // of what is shown of each model
+  readonly #ended = new Map<number, Notification>(); // the newest of each model, if it ended an attempt
   readonly #added = new Set<number>(); // models that are not loaded yet
   #isAdding = false;
 
   constructor(options: FollowOptions) {
     this.#gateway = gatewayAddress(options.url);
-    this.#api = new Thumbq({ url: this.#gateway });
+    this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
+    this.#credentials = new Credentials(this.#gateway, options);
     this.#options = options;
     this.#models = new Set(options.modelIds);
     const events = {
       ...options,
       modelIds: [...this.#models],
       onThumbnail: this.#change.bind(this),
+      ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
       onReset: (_reset: unknown, signal: AbortSignal) => this.#load([...this.#models], signal),
     };
-    this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+    this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
     this.closed = this.#listener.closed;
   }
 
@@ -93,6 +100,7 @@ class Follower implements Following {
       this.#added.delete(modelId);
       this.#pictures.delete(modelId);
       this.#positions.delete(modelId);
+      this.#ended.delete(modelId);
     }
     if (this.#models.size === 0) void this.#listener.changeModels(this.#models);
   }
@@ -139,15 +147,25 @@ class Follower implements Following {
     const { modelId, status, thumbnailUrl, errorMessage, timestamp } = notification;
     if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId))) return undefined;
     this.#positions.set(modelId, cursor);
+    if (status === "Ready" || status === "Failed") this.#ended.set(modelId, notification);
+    else this.#ended.delete(modelId);
     if (status === "None") this.#pictures.delete(modelId); // the model was forgotten
     if (thumbnailUrl !== null) this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
     return this.#show(modelId, status, errorMessage);
   }
 
-  #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
-    const pictureUrl = this.#pictures.get(modelId);
+  #tell(progress: JobProgress): unknown {
+    const ended = this.#ended.get(progress.modelId);
+    // It may have been under way when its attempt ended.
+    if (ended?.jobId === progress.jobId && progress.attemptCount <= ended.attemptCount) return undefined;
+    return this.#options.onProgress?.(progress);
+  }
+
+  async #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
+    const picture = this.#pictures.get(modelId);
+    const pictureUrl = picture && (await this.#credentials.inAddress(picture));
     const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
-    return runCallback(() => this.#options.onThumbnail(thumbnail));
+    await runCallback(() => this.#options.onThumbnail(thumbnail));
   }
 }
 

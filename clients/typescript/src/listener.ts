@@ -1,10 +1,11 @@
 import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { BackOff, pause } from "./network/back_off.js";
+import type { Credentials } from "./network/credentials.js";
 import type { Frame } from "./network/event_stream.js";
 import { openStream, type OpenStream } from "./sharing/shared_stream.js";
 import type { ConnectionState, SubscribeOptions, Subscription } from "./subscription.js";
-import type { Cursor, Notification, QueueSnapshot, Reset } from "./types.js";
+import type { Cursor, JobProgress, Notification, QueueSnapshot, Reset } from "./types.js";
 
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
@@ -13,6 +14,7 @@ const longestPause = 30_000; // milliseconds
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
+  readonly #credentials: Credentials;
   readonly #options: SubscribeOptions;
   readonly #start: (signal: AbortSignal) => Promise<Cursor>;
   readonly #needsModels: boolean;
@@ -31,11 +33,13 @@ export class Listener implements Subscription {
    */
   constructor(
     gateway: URL,
+    credentials: Credentials,
     options: SubscribeOptions,
     start: (signal: AbortSignal) => Promise<Cursor>,
     needsModels = false,
   ) {
     this.#gateway = gateway;
+    this.#credentials = credentials;
     this.#options = options;
     this.#start = start;
     this.#needsModels = needsModels;
@@ -85,7 +89,8 @@ export class Listener implements Subscription {
         if (await this.#connect(this.#position)) continue;
       } catch (error) {
         if (error instanceof ThumbqError && !this.#isClosed) {
-          if (error.isFinal) throw error;
+          const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
+          if (error.isFinal && !isOver) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
       } finally {
@@ -99,10 +104,12 @@ export class Listener implements Subscription {
 
   /** Follow one connection to its end. Returns true if the next connection may start at once. */
   async #connect(position: Cursor): Promise<boolean> {
-    const { statuses = [], onQueue } = this.#options;
-    const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+    const { statuses = [], onQueue, onProgress } = this.#options;
+    const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
+    const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
     const { signal } = this.#connection;
-    const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
+    const longest = this.#options.silence ?? silence;
+    const frames = openStream(this.#gateway, request, longest, signal, this.#stream, this.#credentials);
     let isKnown = false; // whether the gateway has its server
     let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
     for await (const frame of frames) {
@@ -130,18 +137,24 @@ export class Listener implements Subscription {
   }
 
   async #deliver(frame: Frame, data: string): Promise<void> {
-    const { onThumbnail, onQueue } = this.#options;
+    const { onThumbnail, onQueue, onProgress } = this.#options;
     const content = JSON.parse(data) as unknown;
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
-      const isFiltered = this.#needsModels || this.#modelIds.size > 0;
-      if (isFiltered && !this.#modelIds.has(notification.modelId)) return;
+      if (!this.#wants(notification.modelId)) return;
       await runCallback(() => onThumbnail(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
       await runCallback(() => onQueue?.(content as QueueSnapshot));
+    } else if (frame.event === "progress") {
+      const progress = content as JobProgress;
+      if (this.#wants(progress.modelId)) await runCallback(() => onProgress?.(progress));
     } else if (frame.event === "heartbeat") {
       this.#setState((content as { connected: boolean }).connected ? "live" : "away");
     }
+  }
+
+  #wants(modelId: number): boolean {
+    return (!this.#needsModels && this.#modelIds.size === 0) || this.#modelIds.has(modelId);
   }
 
   async #reset(frame: Frame): Promise<Cursor | undefined> {

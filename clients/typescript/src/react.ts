@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 
+import type { Access } from "./network/credentials.js";
 import { follow, type Following, type ModelThumbnail } from "./follow.js";
 
 /**
@@ -7,8 +8,17 @@ import { follow, type Following, type ModelThumbnail } from "./follow.js";
  * be another one each time: what stays in it misses nothing.
  *
  * @param url the gateway; a page that the gateway serves can leave it out
+ * @param access an API key, or a function that fetches a ticket; a page that has signed in needs neither
  */
-export function useThumbnails(modelIds: readonly number[], url?: string): ReadonlyMap<number, ModelThumbnail> {
+export function useThumbnails(
+  modelIds: readonly number[],
+  url?: string,
+  access: Access = {},
+): ReadonlyMap<number, ModelThumbnail> {
+  const latest = useRef(access);
+  latest.current = access;
+  const { apiKey } = access;
+  const hasTicket = access.ticket !== undefined;
   const [shown, setShown] = useState<ReadonlyMap<number, ModelThumbnail>>(new Map());
   const following = useRef<Following>(null);
   const followed = useRef(new Set<number>());
@@ -17,6 +27,8 @@ export function useThumbnails(modelIds: readonly number[], url?: string): Readon
   useEffect(() => {
     following.current = follow({
       ...(url !== undefined && { url }),
+      apiKey,
+      ticket: hasTicket ? () => latest.current.ticket?.() ?? "" : undefined,
       modelIds: [],
       onThumbnail: (thumbnail) => setShown((before) => new Map(before).set(thumbnail.modelId, thumbnail)),
     });
@@ -25,7 +37,7 @@ export function useThumbnails(modelIds: readonly number[], url?: string): Readon
       following.current?.close();
       setShown(new Map());
     };
-  }, [url]);
+  }, [url, apiKey, hasTicket]);
 
   useEffect(() => {
     const wanted = new Set(key === "" ? [] : key.split(",").map(Number));
@@ -36,7 +48,7 @@ export function useThumbnails(modelIds: readonly number[], url?: string): Readon
       setShown((before) => new Map([...before].filter(([modelId]) => wanted.has(modelId))));
     }
     followed.current = wanted;
-  }, [url, key]);
+  }, [url, apiKey, hasTicket, key]);
 
   return shown;
 }

@@ -1,8 +1,12 @@
 import { gatewayAddress } from "./addresses.js";
 import { Listener } from "./listener.js";
+import { Credentials } from "./network/credentials.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
+import type { Cursor } from "./types.js";
 
 /** Delivers each change of a thumbnail at least once and in order, through every interruption of the network. */
 export function subscribe(options: SubscribeOptions): Subscription {
-  return new Listener(gatewayAddress(options.url), options, () => Promise.resolve(options.after ?? "latest"));
+  const gateway = gatewayAddress(options.url);
+  const start = (): Promise<Cursor> => Promise.resolve(options.after ?? "latest");
+  return new Listener(gateway, new Credentials(gateway, options), options, start);
 }

@@ -1,4 +1,5 @@
-import type { Cursor, Notification, QueueSnapshot, Reset, ThumbnailStatus } from "./types.js";
+import type { Access } from "./network/credentials.js";
+import type { Cursor, JobProgress, Notification, QueueSnapshot, Reset, ThumbnailStatus } from "./types.js";
 
 /**
  * The state of the connection. "live": events arrive. "away": the gateway answers, but has lost its server (reported
@@ -7,7 +8,7 @@ import type { Cursor, Notification, QueueSnapshot, Reset, ThumbnailStatus } from
 export type ConnectionState = "connecting" | "live" | "away" | "reconnecting";
 
 /** How to connect to the gateway. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends Access {
   /** The gateway, such as "http://localhost:5009". A page that the gateway serves can leave it out. */
   url?: string | URL;
   /** Called after each change of the state. */
@@ -38,6 +39,11 @@ export interface SubscribeOptions extends ConnectionOptions {
   onReset: (reset: Reset, signal: AbortSignal) => unknown;
   /** Called with the counters of the whole queue: at once, then after each change. */
   onQueue?: (snapshot: QueueSnapshot) => unknown;
+  /**
+   * Called with the progress of the jobs of these models, whatever `statuses` says, at most twice a second for each job.
+   * It may be lost, and may come just after the event that ends its attempt: that has the same jobId and attemptCount.
+   */
+  onProgress?: (progress: JobProgress) => unknown;
 }
 
 /** An open subscription. */

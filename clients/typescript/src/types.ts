@@ -101,6 +101,18 @@ export interface Notification {
   test?: true;
 }
 
+/** How far a job under way has come, as its worker tells. */
+export interface JobProgress {
+  modelId: number;
+  jobId: number;
+  attemptCount: number;
+  /** 0 to 1. */
+  progress: number;
+  /** What the worker is doing; "" when it said nothing. */
+  progressText: string;
+  progressAt: Timestamp;
+}
+
 /** Why a subscription could not continue from its cursor. */
 export type ResetReason = "TooOld" | "OtherLog" | "Future" | "Malformed";
 

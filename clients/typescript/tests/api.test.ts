@@ -88,6 +88,18 @@ test("a lease is extended, and given back with its attempt", async () => {
   assert.deepEqual(await thumbq.cancelModelJobs(7), [id]);
 });
 
+test("progress keeps a job, and shows how far it is", async () => {
+  const { jobId } = await thumbq.enqueue({ modelId: 80, modelHash: hashOf(80) });
+  const job = await thumbq.dequeue({ workerId: "worker-1", wait: 10 });
+  assert.equal(job?.id, jobId);
+  const { leaseToken } = job;
+  const end = await thumbq.reportProgress(jobId, { leaseToken, progress: 0.4, progressText: "meshing" });
+  assert.ok(end > job.leaseExpiresAt!);
+  let shown = await thumbq.job(jobId);
+  while (shown.progress === undefined) shown = await thumbq.job(jobId);
+  assert.deepEqual([shown.progress, shown.progressText], [0.4, "meshing"]);
+});
+
 test("a model is forgotten with its jobs", async () => {
   const { id } = await claimed(8);
   assert.deepEqual(await thumbq.forget(8), [id]);

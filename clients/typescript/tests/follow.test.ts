@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
-import { follow, type Following, type FollowOptions, type ModelThumbnail } from "thumbq";
+import { follow, type Following, type FollowOptions, type JobProgress, type ModelThumbnail } from "thumbq";
 
 import { Recorder } from "./recorder.js";
 import { control, folder, hashOf, thumbq, url } from "./service.js";
@@ -57,6 +57,26 @@ test("a page sees what is there, and then what comes", async (t) => {
   await rendered(2, "second");
   await page.status(2, "Ready");
   assert.equal(await fetched(page.shown.get(2)?.pictureUrl), "second");
+});
+
+test("a page that asks is told how far the jobs of its models have come", async (t) => {
+  const page = new Page();
+  const told: JobProgress[] = [];
+  const tell = (progress: JobProgress): void => {
+    told.push(progress);
+    page.changed();
+  };
+  open(t, page, [1], { onProgress: tell });
+  await page.state("live");
+  for (const modelId of [1, 2]) await thumbq.enqueue({ modelId, modelHash: hashOf(modelId) });
+  const jobs = await thumbq.dequeueMany({ workerId: "worker-1", wait: 10, maxJobs: 2 });
+  for (const { id, leaseToken } of jobs) await thumbq.reportProgress(id, { leaseToken, progress: 0.4, progressText: "meshing" });
+  await page.until(() => told.length > 0);
+  for (const { id, leaseToken } of jobs) await thumbq.reportProgress(id, { leaseToken, progress: 1 });
+  await page.until(() => told.at(-1)?.progress === 1);
+  const first = jobs.find(({ modelId }) => modelId === 1);
+  for (const { modelId, jobId, attemptCount } of told) assert.deepEqual([modelId, jobId, attemptCount], [1, first?.id, 1]);
+  assert.equal(told[0]?.progressText, "meshing");
 });
 
 test("a model that is forgotten has no picture any more", async (t) => {

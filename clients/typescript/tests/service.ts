@@ -14,6 +14,7 @@ export const thumbq = new Thumbq({ url: url || "http://none.invalid" });
 type Action =
   | "gateway/stop"
   | "gateway/start"
+  | "gateway/start-for-one"
   | "server/stop"
   | "server/start"
   | "server/another-queue"

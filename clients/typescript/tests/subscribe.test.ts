@@ -249,6 +249,19 @@ test("a gateway that is full is asked again, not before the time that it names",
   assert.deepEqual(recorder.states, ["connecting", "reconnecting"]);
 });
 
+test("an address that has all its subscriptions gets the next one when another ends", async (t) => {
+  await control("gateway/stop");
+  await control("gateway/start-for-one");
+  const [first, second] = [new Recorder(), new Recorder()];
+  const subscription = listen(t, first);
+  await first.state("live");
+  listen(t, second);
+  await second.state("reconnecting");
+  subscription.close();
+  await second.state("live");
+  assert.deepEqual(second.states, ["connecting", "reconnecting", "live"]);
+});
+
 test("an answer that is no event stream is not taken for one", async (t) => {
   const gateway = createServer((_request, response) => response.end("<title>Please log in</title>"));
   await new Promise<void>((resolve) => gateway.listen(0, "127.0.0.1", resolve));

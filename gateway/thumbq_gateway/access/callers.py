@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from thumbq.v1.admin_pb2 import CheckKeysRequest, CheckKeysResponse, KeyFingerprint
 from thumbq.v1.admin_pb2 import Role as RoleMessage
@@ -16,6 +17,7 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_runtime.access.roles import KEY_ROLES, Role
+from thumbq_runtime.access.tickets import Ticket, key_id_of, read
 
 log = LimitedLog()
 
@@ -49,6 +51,7 @@ class Callers:
         self.always_needed = always_needed
         self._needed: bool | None = None
         self._known: dict[Fingerprint, _Known] = {}
+        self._ticket_keys: dict[str, Ed25519PublicKey] = {}
 
     async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
         """Return the role of a key, or None for one that is not valid. Every caller is an admin while no key is needed.
@@ -69,6 +72,13 @@ class Callers:
             known = self._known[fingerprint] = _Known(role, 0.0)
         known.used = time.monotonic()
         return known.role
+
+    async def ticket(self, text: str) -> Ticket | None:
+        """Return what a ticket says, or None for one that is not valid. Raises AioRpcError and Refusal."""
+        key_id = key_id_of(text)
+        if key_id is not None and key_id not in self._ticket_keys:
+            await self._ask([])
+        return read(text, self._ticket_keys.get)
 
     async def refuse_strangers(self) -> None:
         """Refuse to start when keys are needed and there is none. Raises Unprotected.
@@ -130,4 +140,8 @@ class Callers:
             else:
                 raise
         self._needed = answer.keys_needed
+        if {key.id for key in answer.ticket_keys} != self._ticket_keys.keys():
+            self._ticket_keys = {
+                key.id: Ed25519PublicKey.from_public_bytes(key.public_key) for key in answer.ticket_keys
+            }
         return [_ROLES.get(role) for role in answer.roles]

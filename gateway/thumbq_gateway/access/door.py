@@ -1,6 +1,7 @@
 """The door before every route: the caller shows its key, and the table of roles decides."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -8,9 +9,13 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.access.callers import Callers
+from thumbq_gateway.http.caller import note_caller
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.tickets import TICKET, ticket_in_address
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, presented_key
+from thumbq_runtime.access.on_behalf import Origin
 from thumbq_runtime.access.roles import EVERYONE, Role, Roles
+from thumbq_runtime.access.tickets import Ticket, is_ticket
 from thumbq_runtime.tls.roles import ClientRoles, name_in_request
 
 COOKIE = "thumbq_key"
@@ -23,7 +28,9 @@ _BEGUN = web.RequestKey("begun", bool)
 _MAY_COME_EARLY = {("GET", "/api/notifications"), ("POST", "/api/notifications")}
 _NO_KEY = "This needs an API key: send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`."
 _WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
-_ENDED = "The API key of this request has ended."
+_ENDED = "The API key or the ticket of this request has ended."
+_WRONG_TICKET = "The ticket is not valid: it is forged or over, or the key that it was made with has ended."
+_NOT_BY_TICKET = "A ticket is for reading thumbnails and their changes, and for nothing else."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RouteKey = tuple[str, str]
@@ -32,7 +39,7 @@ Otherwise = Callable[[web.Request], Awaitable[Fingerprint | bool]]
 
 
 class Door:
-    """The middleware, and the requests under way, which end with their key."""
+    """The middleware, and the requests under way, which end with their key or their ticket."""
 
     def __init__(
         self,
@@ -40,12 +47,14 @@ class Door:
         roles: Mapping[RouteKey, Roles],
         otherwise: Mapping[RouteKey, Otherwise],
         client_roles: ClientRoles,
+        address_of: Callable[[web.Request], str],
     ) -> None:
         """`otherwise` asks a route of those in `roles` about a request without a key.
 
         `client_roles` are those of callers that show a certificate and no key.
         """
         self._client_roles = client_roles
+        self._address_of = address_of
         self._callers = callers
         self._roles = roles
         self._otherwise = otherwise
@@ -63,11 +72,15 @@ class Door:
         if roles == EVERYONE:
             return await handler(request)
         key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
+        certificate = self._name_in_certificate(request) if key is VOUCHED else None
+        note_caller(Origin(key.prefix if key else "", certificate or "", self._address_of(request)))
         if key is VOUCHED:  # by its job or its certificate: no key can end this request
             return await handler(request)
-        request[KEY] = key
+        ticket = request.get(TICKET)
+        if ticket is None:
+            request[KEY] = key
         try:
-            with self._serving(key):
+            with self._serving(key, ticket):
                 return await handler(request)
         except _KeyEnded:
             if request.get(_BEGUN):  # too late for a status: the connection ends, and the next attempt gets one
@@ -77,7 +90,11 @@ class Door:
 
     async def _admitted(self, request: web.Request, roles: Roles, otherwise: Otherwise | None) -> Fingerprint | None:
         """Return the key of a caller that may do this, or VOUCHED. Raises Refusal."""
-        shown = presented_key(request.headers.get) or request.cookies.get(COOKIE)
+        shown = presented_key(request.headers.get)
+        ticket = shown if shown and is_ticket(shown) else shown is None and ticket_in_address(request)
+        if ticket:
+            return await self._admitted_by_ticket(request, ticket, roles)
+        shown = shown or request.cookies.get(COOKIE)
         key = fingerprint_of(shown) if shown else None
         if not shown and (by_certificate := self._role_by_certificate(request)):
             if by_certificate not in roles:
@@ -102,15 +119,32 @@ class Door:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {role} may not do this.")
         return key
 
+    async def _admitted_by_ticket(self, request: web.Request, text: str, roles: Roles) -> Fingerprint | None:
+        """Return the key with which the ticket of a request was made. Raises Refusal."""
+        ticket = await self._callers.ticket(text)
+        if ticket is None or await self._callers.role_of(ticket.key) is None:
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _WRONG_TICKET)
+        if Role.TICKET not in roles:
+            raise Refusal(grpc.StatusCode.PERMISSION_DENIED, _NOT_BY_TICKET)
+        request[TICKET] = ticket
+        return ticket.key
+
     def _role_by_certificate(self, request: web.Request) -> Role | None:
+        return self._client_roles.role_of(self._name_in_certificate(request))
+
+    def _name_in_certificate(self, request: web.Request) -> str | None:
         if not self._client_roles.rows or request.transport is None:
             return None
-        return self._client_roles.role_of(name_in_request(request.transport.get_extra_info("peercert")))
+        return name_in_request(request.transport.get_extra_info("peercert"))
 
     @contextmanager
-    def _serving(self, key: Fingerprint | None) -> Iterator[None]:
+    def _serving(self, key: Fingerprint | None, ticket: Ticket | None) -> Iterator[None]:
         task = asyncio.current_task()
         assert task
+        end = None
+        if ticket:
+            life = max(0.0, ticket.ends_at - time.time())
+            end = asyncio.get_running_loop().call_later(life, self._end, task)
         tasks = self._under_way.setdefault(key, set())
         tasks.add(task)
         try:
@@ -123,6 +157,8 @@ class Door:
         finally:
             tasks.discard(task)
             self._ended.discard(task)
+            if end:
+                end.cancel()
             if not tasks:
                 self._under_way.pop(key, None)
 
@@ -130,13 +166,17 @@ class Door:
         """End the requests of keys that are no longer valid."""
         for key, tasks in list(self._under_way.items()):
             if not self._callers.still_admits(key):
-                for task in tasks - self._ended:
-                    self._ended.add(task)
-                    task.cancel()
+                for task in list(tasks):
+                    self._end(task)
+
+    def _end(self, task: asyncio.Task[object]) -> None:
+        if task not in self._ended:
+            self._ended.add(task)
+            task.cancel()
 
 
 class _KeyEnded(Exception):
-    """The key of a request under way is no longer valid."""
+    """The key or the ticket of a request under way is no longer valid."""
 
 
 def route_key(request: web.Request) -> RouteKey | None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import grpc
 from aiohttp import web
 
+from thumbq_gateway.http.encodings import Decompressor, encoding_of
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.room import NoRoom, Place, Room
 from thumbq_gateway.protojson.text import parse_json
@@ -22,8 +23,6 @@ MEBIBYTE = 1 << 20
 _OF_FORMS = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
 ROOM = 64 * MEBIBYTE
 _SMALL = 16 * 1024  # bytes; a body takes a place in the room when it is larger
-# aiohttp has undone these; it leaves a body in an encoding that it does not know as it is.
-_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _LARGE = 64 * 1024  # bytes; a larger body takes more than a few milliseconds to decode
 
 
@@ -49,21 +48,15 @@ class Bodies:
             raise _too_large(limit)
         if request.content_type in _OF_FORMS and not _is_empty(request):
             raise _not_json(request.content_type)
-        if (encoding := request.headers.get("Content-Encoding", "").strip().lower()) not in _ENCODINGS:
-            raise _not_readable(encoding)
-        if request.content.is_eof() and request.content.total_bytes <= _SMALL:  # it came with the head, as most do
+        encoding = encoding_of(request)
+        at_once = request.content.is_eof() and request.content.total_bytes <= _SMALL
+        if at_once and encoding is None:  # it came with the head, as most do
             return read(parse_json(request.content.read_nowait()))
         async with self.arriving() as arrival:
-            body = bytearray()
-            while piece := await request.content.readany():
-                body += piece
-                if len(body) > limit:
-                    raise _too_large(limit)
-                arrival.has(len(body))
-            arrival.is_whole()
+            body = await _received(request, limit, encoding, arrival)
             if len(body) <= _LARGE:
-                return read(parse_json(bytes(body)))
-            decode = partial(_decode, bytes(body), read)
+                return read(parse_json(body))
+            decode = partial(_decode, body, read)
             return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
 
     @asynccontextmanager
@@ -105,6 +98,21 @@ class Arrival:
         self._room.arrived(self._place)
 
 
+async def _received(request: web.Request, limit: int, encoding: str | None, arrival: Arrival) -> bytes:
+    decompressor = Decompressor(encoding) if encoding else None
+    body, received = bytearray(), 0
+    while piece := await request.content.readany():
+        received += len(piece)
+        body += decompressor.decompress(piece, limit + 1 - len(body)) if decompressor else piece
+        if max(len(body), received) > limit:
+            raise _too_large(limit)
+        arrival.has(len(body))
+    if decompressor:
+        decompressor.end()
+    arrival.is_whole()
+    return bytes(body)
+
+
 def _decode(body: bytes, read: Callable[[object], T]) -> T:
     return read(parse_json(body))
 
@@ -120,11 +128,6 @@ def _too_large(limit: int) -> Refusal:
 
 def _is_empty(request: web.Request) -> bool:
     return request.content.is_eof() and request.content.total_bytes == 0
-
-
-def _not_readable(encoding: str) -> Refusal:
-    message = f"The Content-Encoding {encoding[:40]!r} is not understood: send gzip, deflate, or none."
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=415)
 
 
 def _not_json(content_type: str) -> Refusal:

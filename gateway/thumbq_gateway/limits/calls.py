@@ -9,6 +9,7 @@ from aiohttp.typedefs import Middleware
 from google.protobuf.message import Message
 
 from thumbq_gateway.http.errors import Refusal
+from thumbq_runtime.limits.bounds import Bounds, Place
 from thumbq_runtime.limits.callers import Network, behind_proxies, site_of
 from thumbq_runtime.limits.calls import kind_of
 from thumbq_runtime.limits.rates import Kind, Rates, TooOften
@@ -27,29 +28,42 @@ _UNCOUNTED_METHODS = {"OPTIONS"}  # a browser asks before it reads
 
 
 class Calls:
-    """Admits the calls of each address, and the polls of each key and worker. Raises Refusal for too many."""
+    """Admits calls by address, polls by key and worker, and subscriptions by key. Raises Refusal for too many."""
 
-    def __init__(self, rates: Rates, proxies: tuple[Network, ...], key_of: Callable[[web.Request], str]) -> None:
+    def __init__(
+        self, rates: Rates, bounds: Bounds, proxies: tuple[Network, ...], key_of: Callable[[web.Request], str]
+    ) -> None:
         """`key_of` returns the prefix of the key with which a request was admitted, or ""."""
         self._key_of = key_of
         self._rates = rates
+        self._bounds = bounds
         self._proxies = proxies
+
+    def address(self, request: web.Request) -> str:
+        """Return the address that a request comes from."""
+        forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
+        return behind_proxies(request.remote or "", forwarded, self._proxies)
 
     def caller(self, request: web.Request) -> str:
         """Return the address that a request counts for."""
-        forwarded = request.headers.getall("X-Forwarded-For", ()) if self._proxies else ()
-        return site_of(behind_proxies(request.remote or "", forwarded, self._proxies))
+        return site_of(self.address(request))
 
     async def poll(self, request: web.Request, worker: str, ask: Callable[[], Awaitable[Response]]) -> Response:
         """Return the answer to a worker that asks for jobs. Only an answer without one counts."""
-        key = self._key_of(request)
-        caller = f"key {key}" if key else self.caller(request)
+        caller = self._key_or_address(request)
         counted = (Kind.WORKER_POLLS, f"{caller} {worker}"), (Kind.POLLS, caller)
         await self._admit(*counted)
         answer = await ask()
         if answer.ListFields():
             self._rates.give_back(*counted)
         return answer
+
+    def subscribe(self, request: web.Request) -> Place:
+        """Return the place of a subscription, which its holder gives up in the end."""
+        try:
+            return self._bounds.take(self._key_or_address(request), Kind.SUBSCRIPTIONS)
+        except TooOften as too_many:
+            raise _refusal(too_many) from None
 
     def middleware(self, rpcs: Mapping[tuple[str, str], str]) -> Middleware:
         """Return the middleware that counts everything but polls. `rpcs` has the RPC behind a method and path."""
@@ -71,6 +85,12 @@ class Calls:
         try:
             await self._rates.admit(*counted)
         except TooOften as too_often:
-            raise Refusal(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, str(too_often), retry_after=too_often.retry_after
-            ) from None
+            raise _refusal(too_often) from None
+
+    def _key_or_address(self, request: web.Request) -> str:
+        key = self._key_of(request)
+        return f"key {key}" if key else self.caller(request)
+
+
+def _refusal(too_often: TooOften) -> Refusal:
+    return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, str(too_often), retry_after=too_often.retry_after)

@@ -1,12 +1,16 @@
 """Clients with the same framing and statuses. They receive the same bytes, which are encoded once."""
 
+import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from thumbq_gateway.notifications.connection import Connection
-from thumbq_gateway.notifications.framing import Framing, heartbeat_data
+from thumbq_gateway.notifications.framing import Framing, ProgressEvent, heartbeat_data
 from thumbq_gateway.notifications.ring import Event
+
+# Of more jobs that change within half a second, a client is told of some.
+_MOST_PROGRESS = 200
 
 Write: TypeAlias = Callable[[Collection[Connection], bytes], None]
 
@@ -60,6 +64,24 @@ class Audience:
                 delivered += self._write_events(connections, matches)
         return delivered
 
+    def publish_progress(self, events: Sequence[ProgressEvent], write: Write) -> None:
+        """Send progress to the connections that asked for it."""
+        wanted: defaultdict[Connection, list[ProgressEvent]] = defaultdict(list)
+        for event in events if self._by_model else ():
+            for connection in self._by_model.get(event.model_id, ()):
+                if connection.request.wants_progress:
+                    wanted[connection].append(event)
+        for connection, matches in wanted.items():
+            self._write_progress([connection], matches, write)
+        of_all = [connection for connection in self._of_all_models if connection.request.wants_progress]
+        self._write_progress(of_all, events, write)
+
+    def send_progress(self, connection: Connection, events: Sequence[ProgressEvent], write: Write) -> None:
+        """Send one connection the progress of its models."""
+        models = connection.request.model_ids
+        matches = [event for event in events if not models or event.model_id in models]
+        self._write_progress([connection], matches, write)
+
     def publish_reset(self, data: bytes, cursor: str) -> int:
         """Send a reset to every connection that receives events. Returns their number."""
         joined = len(self._joined)
@@ -106,6 +128,13 @@ class Audience:
         frames = [self._framing.encoded(event) for event in events]
         self._write(connections, self._packed(b"".join(frames)))
         return len(connections) * len(frames)
+
+    def _write_progress(
+        self, connections: Collection[Connection], events: Sequence[ProgressEvent], write: Write
+    ) -> None:
+        if connections and events:
+            some = events if len(events) <= _MOST_PROGRESS else random.sample(events, _MOST_PROGRESS)
+            write(connections, self._packed(b"".join(map(self._framing.encoded, some))))
 
     def _packed(self, frame: bytes) -> bytes:
         """Return the frame as the transport needs it: in HTTP/1.1, a chunk with its length."""

@@ -13,7 +13,7 @@ from thumbq_gateway.metrics import CutOff, NotificationMetrics
 from thumbq_gateway.notifications.audience import Audience
 from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor
-from thumbq_gateway.notifications.framing import Framing, reset_data
+from thumbq_gateway.notifications.framing import Framing, ProgressEvent, reset_data
 from thumbq_gateway.notifications.ring import Event
 
 _WHEEL_SLOTS = 15  # each beat of the heartbeat wheel serves one slot, a fifteenth of the connections
@@ -102,6 +102,15 @@ class Fanout:
         """Send the queue's state, as JSON, to one new connection."""
         self._audience_of(connection).send_queue([connection], snapshot)
 
+    def publish_progress(self, events: Sequence[ProgressEvent]) -> None:
+        """Send progress to every connection that asked for it, and that has taken what was sent before."""
+        for audience in self._audiences.values():
+            audience.publish_progress(events, _write_where_idle)
+
+    def send_progress(self, connection: Connection, events: Sequence[ProgressEvent]) -> None:
+        """Send progress to one new connection."""
+        self._audience_of(connection).send_progress(connection, events, _write_where_idle)
+
     async def beat(self, head: Callable[[], Cursor | None]) -> NoReturn:
         """Turn the heartbeat wheel. Filtered clients get the log's head, so that they resume from there."""
         for slot in itertools.cycle(self._wheel):
@@ -153,3 +162,11 @@ class Fanout:
                 transport.write(data)
         for connection in slow:
             self.cut_off(connection, CutOff.UNREAD)
+
+
+def _write_where_idle(connections: Collection[Connection], data: bytes) -> None:
+    """Write to those that have no unsent bytes: progress keeps nothing else waiting, and cuts nobody off."""
+    for connection in connections:
+        transport = connection.transport
+        if not transport.get_write_buffer_size() and not transport.is_closing():
+            transport.write(data)

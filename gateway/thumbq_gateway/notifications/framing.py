@@ -1,16 +1,25 @@
 """The bytes that clients receive: Server-Sent Events, or one JSON object a line."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from thumbq.v1.notification_pb2 import Notification, ResetReason
+from thumbq.v1.notification_pb2 import JobProgress, Notification, ResetReason
 from thumbq_gateway.http.files.thumbnails import versioned
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.ring import Event
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
 from thumbq_runtime.enum_words import words_of
 
+_print_progress = encoder_of(JobProgress.DESCRIPTOR)
 _print_notification = encoder_of(Notification.DESCRIPTOR)
 _REASONS = words_of(ResetReason.DESCRIPTOR)
+
+
+class ProgressEvent(NamedTuple):
+    """How far a job has come, encoded once for each framing."""
+
+    model_id: int
+    event_stream: bytes
+    json_lines: bytes
 
 
 class Framing(Protocol):
@@ -18,7 +27,7 @@ class Framing(Protocol):
 
     content_type: str
 
-    def encoded(self, event: Event) -> bytes:
+    def encoded(self, event: Event | ProgressEvent) -> bytes:
         """Return the bytes of an event that is encoded already."""
 
     def opening(self, retry: int) -> bytes:
@@ -39,7 +48,7 @@ class EventStreamFraming:
 
     content_type = "text/event-stream"
 
-    def encoded(self, event: Event) -> bytes:
+    def encoded(self, event: Event | ProgressEvent) -> bytes:
         """Return the event's frame."""
         return event.event_stream
 
@@ -66,7 +75,7 @@ class JsonLinesFraming:
 
     content_type = "application/x-ndjson"
 
-    def encoded(self, event: Event) -> bytes:
+    def encoded(self, event: Event | ProgressEvent) -> bytes:
         """Return the event's line."""
         return event.json_lines
 
@@ -102,6 +111,16 @@ def event_of(notification: Notification) -> Event:
         status=notification.status,
         event_stream=EVENT_STREAM.event("thumbnail", data, cursor),
         json_lines=JSON_LINES.event("thumbnail", data, cursor),
+    )
+
+
+def progress_event_of(told: JobProgress) -> ProgressEvent:
+    """Encode how far a job has come, without a cursor: it is not in the log."""
+    data = json_bytes(_print_progress(told))
+    return ProgressEvent(
+        model_id=told.model_id,
+        event_stream=EVENT_STREAM.event("progress", data, None),
+        json_lines=JSON_LINES.event("progress", data, None),
     )
 
 

@@ -9,14 +9,16 @@ from aiohttp import HttpVersion11, web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.catch_up import CatchUp
 from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
-from thumbq_gateway.notifications.queue_relay import QueueRelay
-from thumbq_gateway.notifications.request import SubscriptionRequest, read_request
+from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
+from thumbq_gateway.notifications.request import SubscriptionRequest, read_request, within_ticket
 from thumbq_gateway.notifications.upstream import Upstream
 
 _HEADERS = {
@@ -36,16 +38,20 @@ class Notifications:
         upstream: Upstream,
         fanout: Fanout,
         queue_relay: QueueRelay,
+        progress_relay: ProgressRelay,
         metrics: NotificationMetrics,
         *,
         bodies: Bodies,
+        limits: Calls,
         limit: int,
     ) -> None:
         """Serve at most `limit` clients."""
         self._upstream = upstream
         self._fanout = fanout
         self._queue_relay = queue_relay
+        self._progress_relay = progress_relay
         self._metrics = metrics
+        self._limits = limits
         self._limit = limit
         self._bodies = bodies
         self._clients = 0
@@ -62,17 +68,18 @@ class Notifications:
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects, is cut off, or the gateway stops."""
-        request = await read_request(http_request, self._bodies)
+        request = within_ticket(http_request, await read_request(http_request, self._bodies))
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
-        self._clients += 1
-        self._named_streams.models += models
-        try:
-            return await self._stream(http_request, request)
-        finally:
-            self._clients -= 1
-            self._named_streams.models -= models
+        with self._limits.subscribe(http_request):
+            self._clients += 1
+            self._named_streams.models += models
+            try:
+                return await self._stream(http_request, request)
+            finally:
+                self._clients -= 1
+                self._named_streams.models -= models
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -117,6 +124,8 @@ class Notifications:
         try:
             catch_up = CatchUp(self._upstream, self._fanout, self._metrics, response, connection)
             await catch_up.send(start, send_cursor=request.start is StartFrom.LATEST)
+            if request.wants_progress:
+                self._progress_relay.send_latest(connection)
             del catch_up  # ten thousand handlers sleep in the next line
             await connection.ended
         finally:
@@ -125,6 +134,8 @@ class Notifications:
     def _enter(self, connection: Connection) -> None:
         self._fanout.enter(connection)
         self._named_streams.enter(connection)
+        if connection.request.wants_progress:
+            self._progress_relay.enter()
         if connection.request.watches_queue:
             self._queue_relay.enter()
             if snapshot := self._queue_relay.latest:
@@ -133,5 +144,7 @@ class Notifications:
     def _leave(self, connection: Connection) -> None:
         self._fanout.leave(connection)
         self._named_streams.leave(connection)
+        if connection.request.wants_progress:
+            self._progress_relay.leave()
         if connection.request.watches_queue:
             self._queue_relay.leave()

@@ -5,6 +5,7 @@ from aiohttp import web
 
 from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.tickets import check_models
 from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.request import read_change
@@ -49,6 +50,7 @@ class NamedStreams:
             name, model_ids = await self._bodies.decoded(request, MEBIBYTE, read_change)
         except InvalidValue as invalid:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
+        check_models(request, model_ids)
         connection = self._by_name.get(name)
         if connection is None:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "This gateway has no stream of that name.")

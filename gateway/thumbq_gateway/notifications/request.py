@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, SubscribeRequest
 from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
 from thumbq_gateway.notifications.ring import Event
@@ -44,6 +45,7 @@ class SubscriptionRequest:
     statuses: frozenset[int]  # empty: all
     start: Cursor | StartFrom
     watches_queue: bool
+    wants_progress: bool
     stream: str  # the name under which the client may change its models; "": none
 
     @property
@@ -72,13 +74,25 @@ async def read_request(request: web.Request, bodies: Bodies) -> SubscriptionRequ
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)) from None
 
 
+def within_ticket(request: web.Request, asked: SubscriptionRequest) -> SubscriptionRequest:
+    """Return what a request gets: without models of its own, those of its ticket. Raises Refusal."""
+    models = models_of(request)
+    if models is None:
+        return asked
+    if asked.watches_queue:
+        check_sees_all(request)
+    check_models(request, asked.model_ids)
+    return asked if asked.model_ids else replace(asked, model_ids=models)
+
+
 def _from_query(request: web.Request) -> SubscriptionRequest:
     return SubscriptionRequest(
         framing=_framing(request),
         model_ids=_model_ids(_several(request, "modelId", _read_model_id), "modelId"),
         statuses=frozenset(_several(request, "status", _read_status)),
         start=_start(request, request.query.get("after")),
-        watches_queue=_watches_queue(request),
+        watches_queue=_flag(request, "queue"),
+        wants_progress=_flag(request, "progress"),
         stream=_stream(request.query.get("stream", "")),
     )
 
@@ -96,6 +110,7 @@ def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
         statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
         start=_start(request, fields.get("after")),
         watches_queue=watches_queue,
+        wants_progress=fields.get("progress", False),
         stream=_stream(request.query.get("stream", "")),
     )
 
@@ -153,11 +168,11 @@ def _several(request: web.Request, name: str, read: Reader) -> Iterator[Any]:
                 raise invalid.within(name) from None
 
 
-def _watches_queue(request: web.Request) -> bool:
+def _flag(request: web.Request, name: str) -> bool:
     try:
-        return read_flag_text(request.query.get("queue") or "false")
+        return read_flag_text(request.query.get(name) or "false")
     except InvalidValue as invalid:
-        raise invalid.within("queue") from None
+        raise invalid.within(name) from None
 
 
 def _start(request: web.Request, after: str | None) -> Cursor | StartFrom:

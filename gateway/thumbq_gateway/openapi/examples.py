@@ -70,6 +70,9 @@ EXAMPLES: dict[str, Example] = {
     "CancelModelJobs": Example({"jobIds": [1]}, {}),
     "GetThumbnail": Example(_PRESENT | {"cursor": _CURSOR}),
     "GetThumbnails": Example({"thumbnails": [{"modelId": 42} | _PRESENT], "cursor": _CURSOR}, {"modelIds": [42]}),
+    "CreateTicket": Example(
+        {"ticket": "tt1.5f0c21ab.1764000000.600.…", "expiresAt": _TIME}, {"modelIds": [42], "life": "600s"}
+    ),
     "GetNotificationCursor": Example({"cursor": _CURSOR}),
     "PublishTestNotification": Example(
         {"message": "Test notification sent successfully"}, {"status": "Failed", "errorMessage": "Only a test."}

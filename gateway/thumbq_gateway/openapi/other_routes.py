@@ -25,6 +25,7 @@ _NOTIFICATIONS: Document = {
         _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
         _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
         _query("queue", {"type": "boolean"}),
+        _query("progress", {"type": "boolean"}),
         _query("stream", {"type": "string", "pattern": "^[0-9A-Za-z-]{16,64}$"}),
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
     ],
@@ -50,6 +51,7 @@ POSTED_SUBSCRIPTION: Document = {
                         "statuses": {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}},
                         "after": {"type": "string"},
                         "queue": {"type": "boolean"},
+                        "progress": {"type": "boolean"},
                     },
                 }
             }
@@ -84,6 +86,8 @@ CHANGED_SUBSCRIPTION: Document = {
         "404": {"description": "The stream has ended, or is at another gateway: open a new one."},
     },
 }
+# The last is there for generators of clients, which know no pictures.
+_PICTURES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
 _FILE: Document = {
     "operationId": "ThumbnailFile",
     "summary": "The picture",
@@ -92,7 +96,10 @@ _FILE: Document = {
         {"name": "modelId", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}
     ],
     "responses": {
-        "200": {"description": "The file.", "content": {"image/*": {}}},
+        "200": {
+            "description": "The file.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
+        },
         "206": {"description": "A range of it."},
         "304": {"description": "The caller's copy is current."},
         "404": {"description": "There is none."},

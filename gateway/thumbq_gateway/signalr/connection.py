@@ -24,6 +24,7 @@ from thumbq_gateway.signalr.protocol import (
     read_invocation,
     read_message,
 )
+from thumbq_runtime.limits.bounds import Place
 
 _LOOK_AGAIN = 0.02  # seconds
 
@@ -33,13 +34,30 @@ log = structlog.get_logger()
 class Connection:
     """Written by its handler, by its hub, and by the clock of all connections. There may be thousands."""
 
-    __slots__ = ("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "outlet")
+    __slots__ = (
+        *("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "models"),
+        *("outlet", "place"),
+    )
 
-    def __init__(self, connection_id: str, hub: Hub, outlet: Outlet, metrics: HubMetrics, buffer_limit: int) -> None:
-        """A client with more than `buffer_limit` bytes unread is cut off."""
+    def __init__(
+        self,
+        connection_id: str,
+        hub: Hub,
+        outlet: Outlet,
+        place: Place,
+        metrics: HubMetrics,
+        buffer_limit: int,
+        models: frozenset[int] | None,
+    ) -> None:
+        """A client with more than `buffer_limit` bytes unread is cut off. It may see these `models`, None for all.
+
+        `place` is given up when it leaves.
+        """
+        self.models = models
         self.id = connection_id
         self.hub = hub
         self.outlet = outlet
+        self.place = place
         self.groups: set[str] = set()  # written by the hub
         self.is_open = False  # whether the handshake is done
         self.ended = False

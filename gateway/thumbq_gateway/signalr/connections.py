@@ -50,6 +50,7 @@ class Connections:
         """Remove a connection; harmless when it has left already."""
         if self._by_id.pop(connection.id, None) is None:
             return
+        connection.place.give_up()
         for spoke in self._wheel:
             spoke.discard(connection)
         connection.hub.leave(connection)

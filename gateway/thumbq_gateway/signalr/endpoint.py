@@ -9,8 +9,11 @@ from yarl import URL
 
 from thumbq_gateway.access.door import KEY
 from thumbq_gateway.http.browsers import check_origin
+from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
+from thumbq_gateway.http.tickets import models_of
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.signalr.connection import Connection
@@ -20,6 +23,7 @@ from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
 from thumbq_gateway.signalr.tokens import Token, Tokens
 from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_runtime.limits.bounds import Place
 
 _TRANSPORTS = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
@@ -45,6 +49,7 @@ class Endpoint:
         tokens: Tokens,
         metrics: HubMetrics,
         forwarder: Forwarder,
+        limits: Calls,
         *,
         buffer_limit: int,
         origins: frozenset[str],
@@ -56,6 +61,7 @@ class Endpoint:
         self._tokens = tokens
         self._metrics = metrics
         self._forwarder = forwarder
+        self._limits = limits
         self._buffer_limit = buffer_limit
         self._origins = origins
 
@@ -113,6 +119,7 @@ class Endpoint:
             if away := self._elsewhere(request, token):
                 return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
             raise _no_connection()
+        refuse_encodings(request)
         if (request.content_length or 0) > LARGEST_MESSAGE or len(body := await request.read()) > LARGEST_MESSAGE:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The message is too large.", http_status=413)
         await connection.take(body.decode(errors="replace"))
@@ -133,12 +140,16 @@ class Endpoint:
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         check_origin(request, self._origins)  # a browser opens a WebSocket for any page, without a preflight
         connection_id = self._id_of_socket(request)
+        with self._limits.subscribe(request) as place:
+            return await self._talk(request, connection_id, place)
+
+    async def _talk(self, request: web.Request, connection_id: str, place: Place) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
             return socket
-        connection = self._connection(connection_id, WebSocketOutlet(socket, transport))
+        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), place, models_of(request))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -155,14 +166,14 @@ class Endpoint:
         if request.version < HttpVersion11:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Event streams need HTTP/1.1.")
         response = web.StreamResponse(headers=_STREAM_HEADERS)
-        with contextlib.suppress(ConnectionError):
+        with self._limits.subscribe(request) as place, contextlib.suppress(ConnectionError):
             await response.prepare(request)
             await response.write(b":\r\n\r\n")
             transport = request.transport
             if transport is None:
                 return response
             outlet = EventStreamOutlet(transport)
-            connection = self._connection(token.connection_id, outlet)
+            connection = self._connection(token.connection_id, outlet, place, models_of(request))
             try:
                 await outlet.ended.wait()
             finally:
@@ -175,7 +186,8 @@ class Endpoint:
         connection = self._connections.find(token.connection_id)
         if connection is None:
             self._check_new(token)
-            self._connection(token.connection_id, PollOutlet(request.remote))
+            place = self._limits.subscribe(request)
+            self._connection(token.connection_id, PollOutlet(request.remote), place, models_of(request))
             return web.Response()  # tells the client that it is connected
         outlet = connection.outlet
         if not isinstance(outlet, PollOutlet):
@@ -189,8 +201,11 @@ class Endpoint:
             return web.Response(status=204)
         return web.Response(body=records, content_type="text/plain", charset="utf-8")
 
-    def _connection(self, connection_id: str, outlet: Outlet) -> Connection:
-        connection = Connection(connection_id, self._hub, outlet, self._metrics, self._buffer_limit)
+    def _connection(
+        self, connection_id: str, outlet: Outlet, place: Place, models: frozenset[int] | None
+    ) -> Connection:
+        hub, metrics, limit = self._hub, self._metrics, self._buffer_limit
+        connection = Connection(connection_id, hub, outlet, place, metrics, limit, models)
         self._connections.enter(connection)
         return connection
 

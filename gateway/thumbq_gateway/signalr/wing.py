@@ -9,8 +9,9 @@ from aiohttp import web
 from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.access.door import Otherwise, RouteKey
 from thumbq_gateway.http.forwarding import Forwarder
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
 from thumbq_gateway.signalr.hubs.hub import Hub
@@ -32,6 +33,7 @@ class SignalR:
         queue_relay: QueueRelay,
         metrics: HubMetrics,
         forwarder: Forwarder,
+        limits: Calls,
         *,
         secret: bytes,
         heartbeat: float,
@@ -53,6 +55,7 @@ class SignalR:
                 Tokens(secret, hub.path),
                 metrics,
                 forwarder,
+                limits,
                 buffer_limit=buffer_limit,
                 origins=origins,
             )

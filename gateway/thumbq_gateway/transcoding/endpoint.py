@@ -9,6 +9,7 @@ from aiohttp import web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server
+from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
@@ -72,6 +73,7 @@ class Endpoint:
             call, values = await self._bodies.decoded(request, self._clause.body_limit, self._read_body)
         else:
             call, values = self._call, self._call.decoder.query(request.query.items())
+        _check_ticket(request, values | path_values)
         ask = partial(call, values | path_values, request.headers.get(HEADER, ""))
         if self._is_poll:
             response = await self._limits.poll(request, values.get("worker_id", ""), ask)
@@ -84,6 +86,17 @@ class Endpoint:
         is_batch = self._clause.batch and _has_field(body, self._clause.batch.field)
         call = self._batch_call if self._batch_call and is_batch else self._call
         return call, call.decoder.fields(body)
+
+
+def _check_ticket(request: web.Request, values: dict[str, Any]) -> None:
+    """Refuse what the ticket of a request is not for. Raises Refusal."""
+    if models_of(request) is None:
+        return
+    if values.get("model_version_id"):
+        check_sees_all(request)
+    check_models(request, values.get("model_ids", ()))
+    if "model_id" in values:
+        check_models(request, [values["model_id"]])
 
 
 def _has_field(body: object, field: str) -> bool:

@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from thumbq_gateway.http.caller import metadata_of_caller
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.decoder import decoder_of
@@ -18,6 +19,8 @@ from thumbq_gateway.transcoding.call_spans import TRACED, CallSpans
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.together import TIMEOUT, Together
 
+# Beside those of operators, the calls whose server asks who has made them.
+_TOLD = {"CreateTicket"}
 _LONGEST_WAIT = 30.0  # seconds, as in the protocol
 
 
@@ -78,6 +81,7 @@ class UnaryCall:
         )
         self._long_polls = long_polls
         self._kind = together.kind_of(route.request_type)
+        self._tells_caller = route.rpc.containing_service.name == "AdminService" or route.rpc.name in _TOLD
         self._wait_field = wait_field
         self._spans = spans if spans and issubclass(self.decoder.message_class, TRACED) else None
         self._response_field = route.response_field
@@ -96,7 +100,8 @@ class UnaryCall:
         if self._kind and not wait:
             together: Message = await self._kind(request)
             return together
-        call = self._ask(request, timeout=TIMEOUT + max(0.0, min(wait, _LONGEST_WAIT)))
+        metadata = metadata_of_caller() if self._tells_caller else None
+        call = self._ask(request, timeout=TIMEOUT + max(0.0, min(wait, _LONGEST_WAIT)), metadata=metadata)
         answer: Message = await (self._long_polls.hold(call) if wait else call)
         return answer
 

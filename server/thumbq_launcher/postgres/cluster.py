@@ -39,7 +39,8 @@ def programs_for(cluster: Path) -> PostgresPrograms:
 
 def _version_in(version_file: Path) -> int:
     try:
-        return int(version_file.read_text())
+        # A pipe would never end.
+        return int(version_file.read_text() if version_file.is_file() else "")
     except ValueError:
         raise EmbeddedPostgresError(
             f"{version_file} is empty or damaged, so the files beside it may be, too: restore the folder from a backup,"

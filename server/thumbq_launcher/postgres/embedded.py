@@ -71,7 +71,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, data_dir: Path, *, max_connections: int = 100) -> None:
-        self.data_dir = data_dir.resolve()
+        self.data_dir = Path(os.path.realpath(data_dir))
         self.cluster = self.data_dir / "postgres"
         self.log = self.data_dir / "postgres.log"
         self.max_connections = max_connections
@@ -230,7 +230,7 @@ class EmbeddedPostgres:
             identity=identity,
             directory=self.data_dir,
         )
-        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK), "ab") as log:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

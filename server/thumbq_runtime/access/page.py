@@ -8,7 +8,7 @@ from thumbq_runtime.access.roles import GATEWAYS, HUBS, KEY_ROLES, ROUTES, RPCS,
 
 def roles_page() -> str:
     """Return the table."""
-    heading = ["what", *KEY_ROLES, "no key"]
+    heading = ["what", *KEY_ROLES, "ticket", "no key"]
     lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
     return "\n".join([*lines, *(_row(name, roles) for name, roles in _rows())]) + "\n"
 
@@ -25,8 +25,8 @@ def _rows() -> Iterator[tuple[str, Roles]]:
 
 def _row(name: str, roles: Roles) -> str:
     if roles == GATEWAYS:
-        return f"| {name} (gateways only) |{' – |' * (len(KEY_ROLES) + 1)}"
-    cells = ["yes" if role in roles else "–" for role in (*KEY_ROLES, Role.NOBODY)]
+        return f"| {name} (gateways only) |{' – |' * (len(KEY_ROLES) + 2)}"
+    cells = ["yes" if role in roles else "–" for role in (*KEY_ROLES, Role.TICKET, Role.NOBODY)]
     return f"| {' | '.join([name, *cells])} |"
 
 

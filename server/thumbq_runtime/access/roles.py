@@ -18,6 +18,8 @@ class Role(StrEnum):
     ADMIN = "admin"
     # Knows THUMBQ_GATEWAY_SECRET. It has checked the key of each caller before it calls.
     GATEWAY = "gateway"
+    # A page with a ticket, at a gateway: it sees the models that its ticket names.
+    TICKET = "ticket"
     # Shows no key.
     NOBODY = "nobody"
 
@@ -33,12 +35,14 @@ GATEWAYS: Roles = frozenset({Role.GATEWAY})
 WORKERS: Roles = ADMINS | {Role.WORKER}
 PRODUCERS: Roles = ADMINS | {Role.PRODUCER}
 READERS: Roles = ADMINS | {Role.WORKER, Role.PRODUCER, Role.VIEWER}
+PAGES: Roles = READERS | {Role.TICKET}
 EVERYONE: Roles = frozenset(Role)
 
 RPCS: Mapping[str, Mapping[str, Roles]] = {
     "thumbq.v1.QueueService": {
         "EnqueueJob": PRODUCERS,
         "EnqueueJobs": PRODUCERS,
+        "EnqueueColumns": PRODUCERS,
         "EnqueueStream": PRODUCERS,
         "DequeueJob": WORKERS,
         "DequeueJobs": WORKERS,
@@ -58,11 +62,12 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
     },
     "thumbq.v1.NotificationService": {
         "Subscribe": READERS,
-        "GetNotificationCursor": READERS,
+        "GetNotificationCursor": PAGES,
         "WatchQueue": READERS,
         "PublishTestNotification": ADMINS,
-        "GetThumbnail": READERS,
-        "GetThumbnails": READERS,
+        "GetThumbnail": PAGES,
+        "GetThumbnails": PAGES,
+        "CreateTicket": READERS,
     },
     "thumbq.v1.AdminService": {
         "GetStats": READERS,
@@ -106,11 +111,11 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
     ("GET", "/healthz"): EVERYONE,
     ("GET", "/readyz"): EVERYONE,
     ("GET", "/metrics"): READERS,
-    ("GET", "/api/notifications"): READERS,
-    ("POST", "/api/notifications"): READERS,
-    ("POST", "/api/notifications/models"): READERS,
-    ("GET", "/models/{model_id}/thumbnail/file"): READERS,
-    ("GET", "/model-versions/{model_version_id}/thumbnail/file"): READERS,
+    ("GET", "/api/notifications"): PAGES,
+    ("POST", "/api/notifications"): PAGES,
+    ("POST", "/api/notifications/models"): PAGES,
+    ("GET", "/models/{model_id}/thumbnail/file"): PAGES,
+    ("GET", "/model-versions/{model_version_id}/thumbnail/file"): PAGES,
     ("GET", "/models/{model_id}/file"): WORKERS,
     ("GET", "/models/{model_id}/versions/{version_id}/file"): WORKERS,
     ("POST", "/models/{model_id}/thumbnail/upload"): WORKERS,
@@ -127,7 +132,7 @@ ROUTES: Mapping[tuple[str, str], Roles] = {
 
 # Each hub with who may connect. A connection may call every method of its hub.
 HUBS: Mapping[str, Roles] = {
-    "/thumbnailHub": READERS,
+    "/thumbnailHub": PAGES,
     "/thumbnailJobHub": WORKERS,
     "/jobProcessingHub": WORKERS,
 }

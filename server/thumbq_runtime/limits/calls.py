@@ -4,7 +4,7 @@ from thumbq_runtime.limits.rates import Kind
 
 # Counted when they are answered without a job, for the worker and for its address.
 POLLS = frozenset({"DequeueJob", "DequeueJobs"})
-ENQUEUES = frozenset({"EnqueueJob", "EnqueueJobs", "PublishTestNotification"})
+ENQUEUES = frozenset({"EnqueueJob", "EnqueueJobs", "EnqueueColumns", "PublishTestNotification"})
 # Never refused: the work would be lost, and only a worker that has claimed a job reports.
 REPORTS = frozenset(
     {

@@ -23,13 +23,17 @@ log = structlog.get_logger()
 
 
 class Kind(StrEnum):
-    """Each kind has buckets of its own."""
+    """What a caller does too often (each kind has buckets of its own), or has too much of."""
 
     WORKER_POLLS = "worker_polls"
     POLLS = "polls"
     ENQUEUES = "enqueues"
     READS = "reads"
     STREAMS = "streams"
+    WORK_STREAMS = "work_streams"
+    ENQUEUE_STREAMS = "enqueue_streams"
+    SUBSCRIPTIONS = "subscriptions"
+    CONNECTIONS = "connections"
 
 
 _SENTENCES = {
@@ -37,17 +41,16 @@ _SENTENCES = {
     Kind.POLLS: "Workers of this key or address ask too often while no job is due.",
     Kind.ENQUEUES: "This caller enqueues too often.",
     Kind.READS: "This caller reads too often.",
-    Kind.STREAMS: "This caller has as many streams as it may have.",
 }
 
 
 class TooOften(Exception):
     """The call is refused. The same call may succeed after `retry_after` whole seconds."""
 
-    def __init__(self, kind: Kind, seconds: float) -> None:
+    def __init__(self, kind: Kind, seconds: float, sentence: str = "") -> None:
         self.kind = kind
         self.retry_after = math.ceil(min(max(seconds, _LEAST_PAUSE), _LONGEST_PAUSE))
-        super().__init__(f"{_SENTENCES[kind]} Try again after {self.retry_after} s.")
+        super().__init__(f"{sentence or _SENTENCES[kind]} Try again after {self.retry_after} s.")
 
 
 class Rates:

@@ -2,17 +2,21 @@
 
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import grpc
 
 from thumbq_runtime.access.api_keys import presented_key
+from thumbq_runtime.access.on_behalf import Origin, heard
 from thumbq_runtime.access.roles import EVERYONE, KEEPERS, Roles, roles_of_method
 from thumbq_runtime.tls.roles import ClientRoles, name_in_call
-from thumbq_server.access.keyring import NOBODY, Caller, Keyring
+from thumbq_server.access.keyring import GATEWAY, NOBODY, Caller, Keyring
 from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
 
+# Who makes the call that the present task serves.
+ORIGIN: ContextVar[Origin] = ContextVar("origin")
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 
 NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-api-key: KEY` (THUMBQ_API_KEY)."
@@ -89,6 +93,7 @@ class Door(grpc.aio.ServerInterceptor):
         headers = dict(context.invocation_metadata() or ())
         key = presented_key(headers.get)
         caller = keyring.caller_with(key) if key else self._caller_by_certificate(context)
+        ORIGIN.set(_origin(caller, headers, context))
         if not keyring.needed:
             return caller or NOBODY
         if caller is None:
@@ -103,6 +108,14 @@ class Door(grpc.aio.ServerInterceptor):
         name = name_in_call(context.auth_context())
         role = self._client_roles.role_of(name)
         return Caller(role, certificate=name) if name and role else None
+
+
+def _origin(caller: Caller | None, headers: Mapping[str, object], context: Any) -> Origin:
+    """Return who calls. A gateway tells for whom it calls."""
+    if caller is GATEWAY and (behind := heard(headers)):
+        return behind
+    prefix, certificate = (caller.prefix, caller.certificate) if caller else ("", "")
+    return Origin(prefix, certificate, context.peer())
 
 
 def _proof(caller: Caller) -> str:

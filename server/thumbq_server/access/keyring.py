@@ -107,6 +107,11 @@ class Keyring:
         self._used[record.prefix] = time.monotonic()
         return Role(record.role)
 
+    def fingerprint_of(self, prefix: str) -> Fingerprint | None:
+        """Return the fingerprint of the valid key of this prefix, or None."""
+        record = self._valid.get(prefix)
+        return Fingerprint(prefix, record.digest) if record and not _has_expired(record) else None
+
     def still_admits(self, caller: Caller) -> bool:
         """Return whether a call that has begun may go on."""
         if caller.prefix:

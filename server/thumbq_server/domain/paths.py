@@ -2,7 +2,7 @@
 
 import posixpath
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -15,6 +15,9 @@ NO_PICTURE = "/default/path"
 
 # No thumbnail is in these folders, so a report of one is a mistake or worse, even where no roots are set.
 _OF_THE_SYSTEM = ("/boot/", "/etc/", "/proc/", "/sys/")
+
+# In a path without these, ".." is nowhere and the spelling is that of a root.
+_NOT_PLAIN = ("..", "%", "//", "/.", "/ ")
 
 # Control characters, and marks that change the order or the look of the letters around them.
 _UNSEEN = {"Cc", "Cf"}
@@ -43,6 +46,22 @@ class PathRule:
         if not self._is_inside(path):
             raise Invalid("thumbnailPath is outside the thumbnail roots")
         return path
+
+    def check_all(self, paths: Sequence[str]) -> None:
+        """Raise Invalid when one of some paths is not valid.
+
+        What none of them contains need not be looked for in each.
+        """
+        together = f"{' '.join(paths)} "
+        if not (together.isascii() and together.isprintable()) or any(part in together for part in _NOT_PLAIN):
+            for path in paths:
+                self.check(path)
+            return
+        inside = tuple(f"{root}/" for root in self.roots)
+        for path in paths:
+            is_inside = path.startswith(inside) if inside else not f"{path}/".startswith(_OF_THE_SYSTEM)
+            if not is_inside or len(path) > MAX_THUMBNAIL_PATH or path[:1] != "/":
+                self.check(path)
 
     def _is_inside(self, path: str) -> bool:
         # Two slashes at the start stay two: POSIX gives them a meaning of their own.

@@ -104,6 +104,16 @@ def check_new_job(
 ) -> NewJob:
     """A valid NewJob from what a producer sent; raise Invalid with a sentence otherwise."""
     check_model_id(model_id)
+    digest = check_model_hash(model_hash)
+    check_priority(priority)
+    max_attempts = DEFAULT_MAX_ATTEMPTS if max_attempts is None else check_max_attempts(max_attempts)
+    if not timedelta(0) <= delay <= MAX_DELAY:
+        raise Invalid(f"delay must be between 0 and {MAX_DELAY.days} days")
+    return NewJob(model_id, digest, priority, max_attempts, force, delay.total_seconds())
+
+
+def check_model_hash(model_hash: str) -> bytes:
+    """Return the bytes of a hash; raise Invalid unless it has 64 hexadecimal digits."""
     if len(model_hash) != 64:
         raise Invalid("modelHash must be a SHA-256 in 64 hexadecimal digits")
     try:
@@ -112,15 +122,21 @@ def check_new_job(
         digest = b""
     if len(digest) != 32:
         raise Invalid("modelHash must be a SHA-256 in 64 hexadecimal digits")
+    return digest
+
+
+def check_priority(priority: int) -> int:
+    """Return the priority; raise Invalid outside 0 to MAX_PRIORITY."""
     if not 0 <= priority <= MAX_PRIORITY:
         raise Invalid(f"priority must be between 0 and {MAX_PRIORITY}")
-    if max_attempts is None:
-        max_attempts = DEFAULT_MAX_ATTEMPTS
-    elif not 1 <= max_attempts <= MAX_ATTEMPTS:
+    return priority
+
+
+def check_max_attempts(max_attempts: int) -> int:
+    """Return the number of attempts; raise Invalid outside 1 to MAX_ATTEMPTS."""
+    if not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise Invalid(f"maxAttempts must be between 1 and {MAX_ATTEMPTS}")
-    if not timedelta(0) <= delay <= MAX_DELAY:
-        raise Invalid(f"delay must be between 0 and {MAX_DELAY.days} days")
-    return NewJob(model_id, digest, priority, max_attempts, force, delay.total_seconds())
+    return max_attempts
 
 
 def check_completion(

@@ -16,8 +16,8 @@ class Batcher(Generic[T, R]):
 
     One statement is in flight at a time (or `at_once` many); calls that arrive meanwhile form the next batch. So an
     idle queue answers after one statement, and a busy one commits hundreds of calls at once. The items of one call
-    are never split. `run` takes the items of a batch and returns as many results, in their order. `observe` gets the
-    size of each batch.
+    are never split. `run` takes the items of a batch and returns as many results, in their order. `weigh` counts what
+    is in the items, and `observe` gets the weight of each batch.
     """
 
     def __init__(
@@ -26,7 +26,9 @@ class Batcher(Generic[T, R]):
         limit: int = 1000,
         at_once: int = 1,
         observe: Callable[[int], None] = lambda _: None,
+        weigh: Callable[[Sequence[T]], int] = len,
     ) -> None:
+        self._weigh = weigh
         self._observe = observe
         self._run = run
         self._limit = limit
@@ -60,10 +62,10 @@ class Batcher(Generic[T, R]):
         try:
             while self._waiting:
                 batch = [self._waiting.popleft()]
-                size = len(batch[0][0])
-                while self._waiting and size + len(self._waiting[0][0]) <= self._limit:
+                size = self._weigh(batch[0][0])
+                while self._waiting and size + (more := self._weigh(self._waiting[0][0])) <= self._limit:
                     batch.append(self._waiting.popleft())
-                    size += len(batch[-1][0])
+                    size += more
                 await self._run_batch(batch)
         finally:
             # Here, not when the task is done: a call that comes in between has to start another task.
@@ -71,7 +73,7 @@ class Batcher(Generic[T, R]):
 
     async def _run_batch(self, batch: list[tuple[Sequence[T], asyncio.Future[Sequence[R]]]]) -> None:
         items = batch[0][0] if len(batch) == 1 else [item for items, _ in batch for item in items]
-        self._observe(len(items))
+        self._observe(self._weigh(items))
         try:
             results = await self._run(items)
         except Exception as error:  # noqa: BLE001 - every error belongs to the callers

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from thumbq_server.domain.columns import Completions
 from thumbq_server.domain.job import ClaimedJob, Completion, Enqueued, Failure, NewJob, Reported, Token, Verdict
 
 log = structlog.get_logger()
@@ -33,6 +34,15 @@ def completed(items: Sequence[Completion], answers: Sequence[Reported]) -> None:
     if _level.isEnabledFor(logging.DEBUG):
         for item, (verdict, model_id) in zip(items, answers, strict=True):
             log.debug("job.completed", job_id=item.job_id, model_id=model_id, verdict=verdict.value)
+
+
+def completed_columns(groups: Sequence[Completions], answers: Sequence[Sequence[tuple[Token, Verdict]]]) -> None:
+    """Name the jobs that workers report as done in columns, where the answers name only what was refused."""
+    if _level.isEnabledFor(logging.DEBUG):
+        for group, refused in zip(groups, answers, strict=True):
+            verdicts = {token.job_id: verdict for token, verdict in refused}
+            for job_id in group.job_ids:
+                log.debug("job.completed", job_id=job_id, verdict=verdicts.get(job_id, Verdict.OK).value)
 
 
 def failed(items: Sequence[Failure], answers: Sequence[Reported]) -> None:

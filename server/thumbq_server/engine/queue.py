@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter as Tally
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+from thumbq_server.domain.columns import Completions, Report
 from thumbq_server.domain.job import (
     MODEL,
     ClaimedJob,
@@ -35,7 +38,7 @@ from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import job_events, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
-from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.complete import complete, complete_columns
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import fail
@@ -51,26 +54,12 @@ KNOWN_SECONDS = 86_400.0
 FIRST_LEASE_SECONDS = 60
 
 
-class Report(NamedTuple):
-    """What workers report together, by verb."""
-
-    completions: Sequence[Completion]
-    failures: Sequence[Failure]
-    releases: Sequence[Token]
-
-    def tokens(self) -> list[Token]:
-        """Return the leases that it speaks of, verb by verb."""
-        completed = [Token(item.job_id, item.lease_seq) for item in self.completions]
-        failed = [Token(item.job_id, item.lease_seq) for item in self.failures]
-        return [*completed, *failed, *self.releases]
-
-
 class Queue:
     """One server's way into the queue. Every verb answers after its commit, or raises Unavailable.
 
-    The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids), `release`
-    (verdicts), `extend` (seconds from now; verdicts and the new ends of the leases) and `log_event` (ids, None for an
-    unknown job).
+    The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids),
+    `complete_columns` (for each group the leases whose results were not simply taken), `release` (verdicts), `extend`
+    (seconds from now; verdicts and the new ends of the leases) and `log_event` (ids, None for an unknown job).
     """
 
     def __init__(
@@ -106,6 +95,9 @@ class Queue:
         self.complete: Batcher[Completion, Reported] = Batcher(
             self._complete, observe=partial(observer.batch, "complete")
         )
+        self.complete_columns: Batcher[Completions, Sequence[tuple[Token, Verdict]]] = Batcher(
+            self._complete_columns, observe=partial(observer.batch, "complete"), weigh=_jobs_in
+        )
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail, observe=partial(observer.batch, "fail"))
         self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
@@ -118,14 +110,20 @@ class Queue:
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """End attempts in every way. Return the tokens whose results were not simply taken, and why."""
-        completed, failed, released = await asyncio.gather(
-            self.complete(report.completions), self.fail(report.failures), self.release(report.releases)
+        if not (report.completions or report.failures or report.releases):
+            return list(chain(*await self.complete_columns(report.columns)))
+        completed, failed, released, in_columns = await asyncio.gather(
+            self.complete(report.completions),
+            self.fail(report.failures),
+            self.release(report.releases),
+            self.complete_columns(report.columns),
         )
         verdicts = (*(verdict for verdict, _ in completed), *(verdict for verdict, _ in failed), *released)
+        refused = list(chain(*in_columns))
         if verdicts.count(Verdict.OK) == len(verdicts):
-            return []
-        pairs = zip(report.tokens(), verdicts, strict=True)
-        return [(token, verdict) for token, verdict in pairs if verdict is not Verdict.OK]
+            return refused
+        pairs = zip(report.tokens(), verdicts, strict=False)
+        return [*((token, verdict) for token, verdict in pairs if verdict is not Verdict.OK), *refused]
 
     def release_soon(self, tokens: Sequence[Token]) -> None:
         """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead."""
@@ -191,17 +189,20 @@ class Queue:
         """Drop what belongs to a history that is over: the numbers of workers, and all that waits to be done."""
         self._known_workers.clear()
         error = Unavailable("the database has another history")
-        for verb in (self.enqueue, self.complete, self.fail, self.release, self.extend, self.log_event):
+        for verb in (*self._verbs(), self.release):
             verb.refuse_waiting(error)
         self.dispatchers.forget(error)
 
     async def drained(self) -> None:
         """Wait until everything under way is committed (shutdown)."""
-        for verb in (self.enqueue, self.complete, self.fail, self.extend, self.log_event):
+        for verb in self._verbs():
             await verb.drained()
         while self._background:
             await asyncio.wait(self._background)
         await self.release.drained()
+
+    def _verbs(self) -> tuple[Batcher[Any, Any], ...]:
+        return self.enqueue, self.complete, self.complete_columns, self.fail, self.extend, self.log_event
 
     async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
         self.traces.expect(items)
@@ -224,8 +225,15 @@ class Queue:
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
         answers = await complete(self._report_lane, items)
-        self._observer.results("complete", (answer.verdict for answer in answers))
+        self._observer.results("complete", Tally(answer.verdict for answer in answers))
         job_lines.completed(items, answers)
+        return answers
+
+    async def _complete_columns(self, groups: Sequence[Completions]) -> Sequence[Sequence[tuple[Token, Verdict]]]:
+        answers = await complete_columns(self._report_lane, groups)
+        refused = [verdict for answer in answers for _, verdict in answer]
+        self._observer.results("complete", {Verdict.OK: _jobs_in(groups) - len(refused), **Tally(refused)})
+        job_lines.completed_columns(groups, answers)
         return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
@@ -234,7 +242,7 @@ class Queue:
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatchers.wake_in(due_in)
-        self._observer.results("fail", (answer.verdict for answer in answers))
+        self._observer.results("fail", Tally(answer.verdict for answer in answers))
         dead = sum(answer.verdict is Verdict.OK and answer.due_in is None for answer in answers)
         self._observer.dead_letters(dead)
         reported = [Reported(answer.verdict, answer.model_id) for answer in answers]
@@ -250,10 +258,14 @@ class Queue:
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
-        self._observer.results("release", verdicts)
+        self._observer.results("release", Tally(verdicts))
         job_lines.released(tokens, verdicts)
         self.dispatchers.wake()
         return verdicts
+
+
+def _jobs_in(groups: Sequence[Completions]) -> int:
+    return sum(len(group.job_ids) for group in groups)
 
 
 async def _quietly(call: Awaitable[object]) -> None:

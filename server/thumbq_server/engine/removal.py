@@ -5,6 +5,7 @@ file that an end of any job names stays. So does one that has changed since it w
 have written it for a job that it has not reported yet.
 """
 
+import errno
 import os
 import stat
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from thumbq_runtime.file_threads import FileThreads, Stalled
-from thumbq_runtime.folders import open_folder_below
+from thumbq_runtime.folders import open_folder_below, resolved
 from thumbq_server.storage import removals
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.removals import Removal
@@ -28,6 +29,8 @@ _FILE_TIMEOUT = 5.0
 _LIST_SECONDS = 0.5  # The other duties wait meanwhile.
 # The look into the table of ends may take this part of the time.
 _SHARE = 0.05
+# A path that says this leads to no file, now and later.
+_NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class Outcome(Enum):
@@ -100,11 +103,13 @@ class RemovePictures:
 
 def remove(root: Path, path: str, reported_at: float) -> Outcome:
     """Remove the file of a picture, unless it was changed after `reported_at` and in the last hour. Raises OSError."""
-    real_root = root.resolve(strict=True)
+    real_root = resolved(root)
     place = Path(path)
     try:
-        folder = open_folder_below(real_root, place.parent.resolve(strict=True))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        folder = open_folder_below(real_root, resolved(place.parent))
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno not in _NO_SUCH_PLACE:
+            raise
         return Outcome.NOT_OURS
     try:
         found = os.stat(place.name, dir_fd=folder, follow_symlinks=False)

@@ -1,6 +1,7 @@
 """The traces of jobs. A queue in which no job was ever traced pays nothing for them."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from thumbq_server.domain.job import ClaimedJob, Failure, NewJob
@@ -11,6 +12,8 @@ from thumbq_server.storage.postgres.lane import Lane
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
+
+_traceparent = attrgetter("traceparent")
 
 
 class Traces:
@@ -31,7 +34,7 @@ class Traces:
 
     def expect(self, jobs: Sequence[NewJob]) -> None:
         """Note that these are enqueued, before one of them can be claimed."""
-        self._exist = self._exist or any(job.traceparent for job in jobs)
+        self._exist = self._exist or any(map(_traceparent, jobs))
 
     async def failed(self, lane: Lane, failures: Sequence[Failure]) -> None:
         """Keep the spans of failed attempts, before the jobs are due again."""

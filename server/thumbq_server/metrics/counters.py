@@ -1,8 +1,7 @@
 """The metrics of a server for Prometheus. No label is the name of a worker or a model: the series stay few."""
 
 import platform
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -72,9 +71,9 @@ class Counters(Observer):
         """Count the jobs of a statement."""
         self._batches.labels(verb).observe(size)
 
-    def results(self, verb: str, verdicts: Iterable[Verdict]) -> None:
+    def results(self, verb: str, verdicts: Mapping[Verdict, int]) -> None:
         """Count results."""
-        for verdict, count in Tally(verdicts).items():
+        for verdict, count in verdicts.items():
             self._results.labels(verb, verdict.value).inc(count)
 
     def dead_letters(self, count: int) -> None:
@@ -146,7 +145,9 @@ class Counters(Observer):
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
         self._calls = self._counter("rpcs", "Unary calls that ended, by method and status.", "rpc", "status")
         self._refused = self._counter(
-            "refused", "Calls that were refused because they came too often, by what they counted as.", "kind"
+            "refused",
+            "Calls that were refused because they came too often or were too many, by what they counted as.",
+            "kind",
         )
         for kind in Kind:
             self._refused.labels(kind)

@@ -1,6 +1,6 @@
 """What the parts of a server report as they work. This one forgets it: a server without metrics pays for none."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from thumbq_runtime.limits.rates import Kind
 from thumbq_server.domain.job import Verdict
@@ -25,8 +25,8 @@ class Observer:
     def batch(self, verb: str, size: int) -> None:
         """Note how many jobs one statement is for."""
 
-    def results(self, verb: str, verdicts: Iterable[Verdict]) -> None:
-        """Note how reports of workers were answered."""
+    def results(self, verb: str, verdicts: Mapping[Verdict, int]) -> None:
+        """Note how many reports of workers were answered in each way."""
 
     def dead_letters(self, count: int) -> None:
         """Note attempts that failed, and whose jobs get no other."""

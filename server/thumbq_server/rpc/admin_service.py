@@ -5,6 +5,7 @@ from typing import Any
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_server.access.keyring import Keyring
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.operations import (
     MAX_DEAD_LETTER_REASON,
     MAX_PAUSE_REASON,
@@ -26,10 +27,11 @@ from thumbq_server.rpc.errors import refusals_as_status
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Translates; `engine.operator` and `engine.readers.inspection` have the rules."""
 
-    def __init__(self, operator: Operator, inspection: Inspection, keyring: Keyring) -> None:
+    def __init__(self, operator: Operator, inspection: Inspection, keyring: Keyring, tickets: Tickets) -> None:
         self._operator = operator
         self._inspection = inspection
         self._keyring = keyring
+        self._tickets = tickets
 
     @refusals_as_status
     async def CancelJob(self, request: admin_pb2.CancelJobRequest, context: Any) -> admin_pb2.CancelJobResponse:
@@ -140,7 +142,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def CheckKeys(self, request: admin_pb2.CheckKeysRequest, context: Any) -> admin_pb2.CheckKeysResponse:
         keyring = self._keyring
         roles = [keyring.role_of(Fingerprint(shown.prefix, shown.digest)) for shown in request.keys]
-        return admin_pb2.CheckKeysResponse(keys_needed=keyring.needed, roles=map(keys.role_message, roles))
+        return admin_pb2.CheckKeysResponse(
+            keys_needed=keyring.needed,
+            roles=map(keys.role_message, roles),
+            ticket_keys=[
+                admin_pb2.TicketKey(id=key_id, public_key=public) for key_id, public in self._tickets.public_keys()
+            ],
+        )
 
 
 def _token(job_id: int | None) -> str:

@@ -41,10 +41,12 @@ class Bound(NamedTuple):
 
 _DEFAULT = Bound(64 * KIB)
 _COMPLETED = Columns(packed=frozenset({2, 4, 5, 6}))
+_NEW_JOBS = Columns(packed=frozenset({1, 3, 4}))
 BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB),
     "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB),
-    "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB),
+    "/thumbq.v1.QueueService/EnqueueColumns": Bound(4 * MIB, {1: _NEW_JOBS}),
+    "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB, {3: _NEW_JOBS}),
     # An error message may be long: it is cut, and not refused.
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),

@@ -1,38 +1,38 @@
 """Stands before every method: callers that call too often are refused, and told when to come back."""
 
 import inspect
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 
 from thumbq_runtime.access.api_keys import presented_key
+from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.callers import Network, is_within, site_of
 from thumbq_runtime.limits.calls import POLLS, kind_of
-from thumbq_runtime.limits.rates import Kind, Rates, TooOften
+from thumbq_runtime.limits.rates import Kind, Rates
 from thumbq_server.access.keyring import GATEWAY, Keyring
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # health checks and reflection are not counted
 _TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
-_STREAMS_AGAIN = 5.0  # seconds until one of an address's streams may have ended
+# Every stream that is not named here is a subscription.
+_STREAMS = {"StreamJobs": Kind.WORK_STREAMS, "EnqueueStream": Kind.ENQUEUE_STREAMS}
 
 
 class Limits(grpc.aio.ServerInterceptor):
-    """Counts calls by the caller's key, or else by its address, and polls by the worker too.
+    """Counts calls and streams by the caller's key, or else by its address, and polls by the worker too.
 
     Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
     """
 
-    def __init__(self, rates: Rates, gateways: tuple[Network, ...], most_streams: int, keyring: Keyring) -> None:
+    def __init__(self, rates: Rates, bounds: Bounds, gateways: tuple[Network, ...], keyring: Keyring) -> None:
         self._rates = rates
+        self._bounds = bounds
         self._keyring = keyring
         self._gateways = gateways
-        self._most_streams = most_streams
-        self._streams: Counter[str] = Counter()
 
     async def intercept_service(
         self,
@@ -48,7 +48,7 @@ class Limits(grpc.aio.ServerInterceptor):
         serve = getattr(handler, kind)
         counted: Any
         if inspect.isasyncgenfunction(serve):
-            counted = self._generator(serve)
+            counted = self._generator(method.rpartition("/")[2], serve)
         elif handler.request_streaming or handler.response_streaming:
             counted = self._stream(method.rpartition("/")[2], serve)
         else:
@@ -112,7 +112,7 @@ class Limits(grpc.aio.ServerInterceptor):
                 await self._rates.admit((Kind.READS, caller))
                 if rpc == "EnqueueStream":
                     requests = self._at_its_rate(requests, caller)
-            with self._counted(caller):
+            with self._place(rpc, caller):
                 return await serve(requests, context)
 
         return stream
@@ -123,33 +123,23 @@ class Limits(grpc.aio.ServerInterceptor):
             await self._rates.pace(Kind.ENQUEUES, caller)
             yield request
 
-    def _generator(self, serve: Any) -> Any:
+    def _generator(self, rpc: str, serve: Any) -> Any:
         async def generator(request: Any, context: Any) -> AsyncIterator[Any]:
             caller = self._caller(context)
             if caller:
                 await self._rates.admit((Kind.READS, caller))
-            with self._counted(caller):
+            with self._place(rpc, caller):
                 async with aclosing(serve(request, context)) as answers:
                     async for answer in answers:
                         yield answer
 
         return generator
 
-    @contextmanager
-    def _counted(self, caller: str) -> Iterator[None]:
+    def _place(self, rpc: str, caller: str) -> AbstractContextManager[object]:
+        """Return what holds the caller's place for a stream. Raises TooMany."""
         if not caller:
-            yield
-            return
-        if self._streams[caller] >= self._most_streams:
-            self._rates.note(Kind.STREAMS, caller)
-            raise TooOften(Kind.STREAMS, _STREAMS_AGAIN)
-        self._streams[caller] += 1
-        try:
-            yield
-        finally:
-            self._streams[caller] -= 1
-            if not self._streams[caller]:
-                del self._streams[caller]
+            return nullcontext()
+        return self._bounds.take(caller, Kind.STREAMS, _STREAMS.get(rpc, Kind.SUBSCRIPTIONS))
 
     def _caller(self, context: Any) -> str:
         """Return whom a call counts for; "" when it is not counted."""

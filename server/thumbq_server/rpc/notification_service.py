@@ -7,8 +7,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
+from thumbq_server.access.door import ORIGIN
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.progress import JobProgress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import (
@@ -19,6 +22,7 @@ from thumbq_server.domain.requests import (
     check_model_id,
     check_thumbnail_url,
 )
+from thumbq_server.domain.tickets import check_ticket_life, check_ticket_models
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.merging import merged
 from thumbq_server.engine.readers.progress_feed import ProgressFeed
@@ -26,6 +30,7 @@ from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc.codec import notifications as codec
+from thumbq_server.rpc.codec.times import timedelta_of
 from thumbq_server.rpc.errors import refusals_as_status
 
 # Larger messages gain nothing, and would reach the limit of gRPC.
@@ -40,12 +45,18 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     """Translates; `engine.readers.subscription` has the rules of a subscriber's cursor."""
 
     def __init__(
-        self, views: Views, subscriptions: Subscriptions, snapshots: QueueSnapshots, progress: ProgressFeed
+        self,
+        views: Views,
+        subscriptions: Subscriptions,
+        snapshots: QueueSnapshots,
+        progress: ProgressFeed,
+        tickets: Tickets,
     ) -> None:
         self._views = views
         self._subscriptions = subscriptions
         self._snapshots = snapshots
         self._progress = progress
+        self._tickets = tickets
         # The first reader encodes a commit for all; it goes when the hub drops the commit.
         self._encoded: WeakKeyDictionary[Commit, Encoded] = WeakKeyDictionary()
 
@@ -117,6 +128,15 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
         check_batch(request.model_ids, "modelIds", MAX_PAGE)
         rows, cursor = await self._views.thumbnails(request.model_ids)
         return notification_pb2.GetThumbnailsResponse(thumbnails=map(codec.thumbnail, rows), cursor=str(cursor))
+
+    @refusals_as_status
+    async def CreateTicket(
+        self, request: notification_pb2.CreateTicketRequest, context: Any
+    ) -> notification_pb2.CreateTicketResponse:
+        models = check_ticket_models(request.model_ids)
+        life = check_ticket_life(timedelta_of(request.life) if request.HasField("life") else None)
+        ticket, ends_at = self._tickets.create(ORIGIN.get().prefix, models, life)
+        return notification_pb2.CreateTicketResponse(ticket=ticket, expires_at=Timestamp(seconds=ends_at))
 
     def _news(
         self, request: notification_pb2.SubscribeRequest, models: Set[int]

@@ -22,6 +22,7 @@ from thumbq_server.rpc import results
 from thumbq_server.rpc.calls.single import SingleCalls, expect_ok
 from thumbq_server.rpc.calls.together import Together
 from thumbq_server.rpc.codec import jobs as codec
+from thumbq_server.rpc.codec import new_jobs
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
 from thumbq_server.rpc.errors import refusals_as_status
 from thumbq_server.rpc.metadata import take_traceparent
@@ -65,6 +66,14 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
             response.jobs.extend(starmap(codec.enqueued, piece))
         return response
+
+    @refusals_as_status
+    async def EnqueueColumns(
+        self, request: queue_pb2.EnqueueColumnsRequest, context: Any
+    ) -> queue_pb2.EnqueueColumnsResponse:
+        answers = await self._queue.enqueue(new_jobs.read_all(request.columns))
+        job_ids = [answer.job_id for answer in answers]
+        return queue_pb2.EnqueueColumnsResponse(job_ids=job_ids, outcomes=new_jobs.outcomes(answers))
 
     async def EnqueueStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._producers.serve(request_iterator, context)

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import Completion, Token, Verdict
+from thumbq_runtime.pieces import PIECE, pieces
+from thumbq_server.domain.columns import Report
+from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.domain.paths import PathRule
-from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec import columns
 from thumbq_server.rpc.codec import results as codec
 
@@ -30,16 +30,18 @@ async def take_successes(
 ) -> list[queue_pb2.ResultException]:
     """Do the same with successes that came as columns; those of several leases are committed together."""
     exceptions: list[queue_pb2.ResultException] = []
-    completions: list[Completion] = []
+    report, size = Report([], [], [], []), 0
     async for some in pieces(groups):
         for group in some:
             async for places in pieces(range(len(group.job_ids))):
-                report, malformed = columns.read_successes(group.part(places), paths, history)
-                completions += report.completions
+                if size and size + len(places) > PIECE:
+                    exceptions += await _refused(report, history, commit)
+                    report, size = Report([], [], [], []), 0
+                read, malformed = columns.read_successes(group.part(places), paths, history)
+                report = Report([*report.completions, *read.completions], [], [], [*report.columns, *read.columns])
+                size += len(places)
                 exceptions += malformed
-    async for piece in pieces(completions):
-        exceptions += await _refused(Report(piece, [], []), history, commit)
-    return exceptions
+    return [*exceptions, *(await _refused(report, history, commit) if size else [])]
 
 
 async def _refused(report: Report, history: str, commit: Commit) -> list[queue_pb2.ResultException]:

@@ -279,6 +279,15 @@ keys = Table(
     Column("revoked_at", Timestamp),
 )
 
+# The keys that sign tickets of pages: Ed25519. Each is replaced after a day.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seed", LargeBinary, CheckConstraint("octet_length(seed) = 32"), nullable=False),
+    Column("created_at", Timestamp, server_default=NOW, nullable=False),
+)
+
 
 def create(connection: Connection) -> None:
     """Make everything that is described here in an empty database. The migrations do so step by step."""

@@ -10,6 +10,8 @@ import pytest
 from tests.engine.parts import WatchedDatabase
 from tests.engine.readers.reader import caught_up, following, write
 from tests.support.queue_under_test import QueueUnderTest
+from thumbq_server.access.keyring import Keyring
+from thumbq_server.access.tickets import Tickets
 from thumbq_server.engine.readers import cursor as cursors
 from thumbq_server.engine.readers.cursor import Cursor, ResetReason
 from thumbq_server.engine.readers.hub import Hub
@@ -70,7 +72,10 @@ async def test_a_subscription_ends_with_the_hub(steps: AsyncGenerator[Step, None
 async def test_a_commit_is_encoded_once_for_all_subscribers_and_forgotten_with_the_ring(
     subscriptions: Subscriptions, hub: Hub, watched: WatchedDatabase, others: QueueUnderTest
 ):
-    service = NotificationService(Views(watched), subscriptions, QueueSnapshots(watched), ProgressFeed(watched))
+    tickets = Tickets(watched, Keyring(watched, None))
+    service = NotificationService(
+        Views(watched), subscriptions, QueueSnapshots(watched), ProgressFeed(watched), tickets
+    )
     with hub.reading():
         await following(hub)
         await caught_up(hub, await write(others, [3]))

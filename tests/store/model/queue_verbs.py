@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tests.store.model.model_comparison import Observation
 from tests.store.model.queue_model import BACKOFF, QueueModel
+from tests.support.queue_under_test import in_columns
 from thumbq_server.domain.job import (
     MODEL,
     Completion,
@@ -19,7 +20,7 @@ from thumbq_server.domain.job import (
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
-from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.complete import complete, complete_columns
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import expire, fail
@@ -132,6 +133,18 @@ class Complete:
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
         return with_models(model, self.items, model.complete(self.items))
+
+
+@dataclass(frozen=True)
+class CompleteColumns:
+    items: tuple[Completion, ...]
+
+    async def say(self, lane: Lane) -> Any:
+        return [refused for group in await complete_columns(lane, in_columns(self.items)) for refused in group]
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        verdicts = zip(self.items, model.complete(self.items), strict=True)
+        return [(Token(*item[:2]), verdict) for item, verdict in verdicts if verdict is not Verdict.OK]
 
 
 @dataclass(frozen=True)

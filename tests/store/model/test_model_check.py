@@ -23,6 +23,7 @@ from tests.store.model.queue_verbs import (
     Cancel,
     Claim,
     Complete,
+    CompleteColumns,
     Enqueue,
     EnqueueAndClaim,
     Expire,
@@ -99,10 +100,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.say(Claim(self.worker(index), count, seconds, kinds))
 
     @precondition(lambda self: self.model.jobs)
-    @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans())
-    def complete(self, picked: list[tuple[int, str]], twice: bool) -> None:
+    @rule(picked=st.lists(picks, min_size=1, max_size=4), twice=st.booleans(), columns=st.booleans())
+    def complete(self, picked: list[tuple[int, str]], twice: bool, columns: bool) -> None:
         items = [self.completion(token) for token in self.tokens(picked)]
-        self.say(Complete(tuple(items + items[:twice])))
+        self.say((CompleteColumns if columns else Complete)(tuple(items + items[:twice])))
 
     @precondition(lambda self: self.model.jobs)
     @rule(
@@ -225,7 +226,7 @@ class QueueMachine(RuleBasedStateMachine):
             "enqueue": partial(Enqueue, (request,)),
             "enqueue and claim": partial(EnqueueAndClaim, (request,), self.worker(index), 1),
             "claim": partial(Claim, self.worker(index), 1 + index, LATER * yes, (MODEL, "Sound") if also else ()),
-            "complete": lambda: Complete((self.completion(token),)),
+            "complete": lambda: (CompleteColumns if also else Complete)((self.completion(token),)),
             "fail": lambda: Fail((self.failure(token, yes, 0.0 if also else None),)),
             "expire": partial(Expire, 1 + index),
             "release": partial(Release, (token,)),

@@ -209,6 +209,13 @@ def test_a_cluster_of_another_version_is_refused(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
+def test_a_version_that_is_a_pipe_is_not_awaited(folder: Path) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    os.mkfifo(folder / "postgres/PG_VERSION")
+    with pytest.raises(EmbeddedPostgresError, match="PG_VERSION is empty or damaged"):
+        EmbeddedPostgres(folder).start()
+
+
 def test_a_folder_that_is_no_cluster_is_refused(folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     with pytest.raises(EmbeddedPostgresError, match="is not a PostgreSQL cluster"):

@@ -1,8 +1,8 @@
 """Completing: an attempt ends with a picture."""
 
-from tests.support.queue_under_test import Event, model_file, new_job, picture, untold
+from tests.support.queue_under_test import Event, in_columns, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage.transitions.complete import complete
+from thumbq_server.storage.transitions.complete import complete, complete_columns
 
 OK, ALREADY_DONE, STALE = Verdict.OK, Verdict.ALREADY_DONE, Verdict.STALE
 
@@ -79,3 +79,43 @@ async def test_a_thousand_pictures_are_one_commit_and_answered_in_order(queue):
     assert await queue.value("count(*) FROM notifications WHERE status = 'Ready'") == 1
     assert len(await queue.news()) == 1000
     assert await queue.value("completed FROM queue_head") == 1000
+
+
+async def test_columns_end_what_is_held_and_tell_why_of_the_rest(queue):
+    """Two claims, each reported in two groups; one job is done before, one lease is stale, and one job is unknown."""
+    first, second = [await queue.claimed(*map(new_job, models)) for models in ((1, 2, 3), (4, 5, 6))]
+    (done,) = await queue.claimed(new_job(7))
+    await queue.complete(done)
+    await queue.news()
+    stale, unknown = Token(second[2].job_id, first[0].lease_seq), Token(999_999_999, 1)
+    tokens = [second[0], *first[1:], unknown, stale, done, first[0], second[1]]
+
+    answers = await complete_columns(queue.lane, in_columns(map(picture, tokens)))
+    assert [len(group) for group in answers] == [0, 0, 1, 1, 1, 0, 0]
+    assert [*answers[2], *answers[3], *answers[4]] == [
+        (unknown, Verdict.NOT_FOUND),
+        (stale, STALE),
+        (done, ALREADY_DONE),
+    ]
+    assert [event.model_id for event in await queue.news()] == [2, 3, 1, 4, 5]
+    for token in (*first, *second[:2]):
+        (row,) = await queue.sql("SELECT path, width, height FROM attempts WHERE job_id = $1", token.job_id)
+        assert tuple(row) == picture(token)[2:3] + picture(token)[4:]
+    assert await queue.status(stale.job_id) == "Processing"
+
+
+async def test_columns_keep_the_measures_of_each_picture(queue):
+    tokens = await queue.claimed(*map(new_job, range(1, 5)))
+    pictures = [picture(token)._replace(width=1 + n, height=9 - n, size_bytes=n) for n, token in enumerate(tokens)]
+    assert await complete_columns(queue.lane, in_columns(pictures)) == [[]]
+    rows = await queue.sql("SELECT job_id, path, size_bytes, width, height FROM attempts ORDER BY job_id")
+    assert [tuple(row) for row in rows] == [(item.job_id, *item[2:]) for item in pictures]
+
+
+async def test_columns_that_name_a_job_twice_or_jobs_of_one_model_are_taken_job_by_job(queue):
+    first, second, third = await queue.claimed(new_job(7), new_job(7, file=2), new_job(8))
+    await queue.news()
+    twice = [picture(token) for token in (first, third, second, third)]
+    assert await complete_columns(queue.lane, in_columns(twice)) == [[(third, ALREADY_DONE)]]
+    assert {(event.status, event.model_id) for event in await queue.news()} == {("Ready", 7), ("Ready", 8)}
+    assert await queue.value("count(*) FROM attempts WHERE outcome = 'Completed'") == 3

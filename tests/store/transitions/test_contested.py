@@ -6,7 +6,7 @@ import pytest
 from tests.support.conditions import locked, until_blocked
 from tests.support.queue_under_test import Event, failure, new_job, picture
 from thumbq_server.domain.job import Verdict
-from thumbq_server.storage.transitions.complete import COMPLETE, _parameters
+from thumbq_server.storage.transitions.complete import COMPLETE
 
 OK = Verdict.OK
 A, B = 1, 2
@@ -81,7 +81,8 @@ async def test_a_put_back_lease_is_the_same_lease(queue):
     before = await queue.sql("SELECT * FROM leases WHERE job_id = $1", a.job_id)
     connection = await asyncpg.connect(queue.database.dsn)
     try:
-        rows = await connection.fetch(COMPLETE.text, *_parameters([picture(a)]))
+        picture_of_a = [["/a.webp"], [1234], [512], [256]]
+        rows = await connection.fetch(COMPLETE.text, [a.job_id], [a.lease_seq], [1], [1], *picture_of_a, True)
     finally:
         await connection.close()
     assert rows[0]["job_ids"] is None

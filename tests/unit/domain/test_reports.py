@@ -1,6 +1,8 @@
 """The limits of a worker's report, and one step beyond each."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -118,6 +120,27 @@ def test_roots_are_compared_in_their_plain_form() -> None:
 def test_a_root_that_says_too_little_is_refused(root: str) -> None:
     with pytest.raises(ValueError, match="is not an absolute path"):
         plain_roots([root])
+
+
+_PARTS = st.sampled_from(["/", "//", "a", "thumbs", ".", "..", "%2e", "etc", "\0", "\n", "ä", "x" * 251, " ", ""])
+
+
+@given(
+    paths=st.lists(st.lists(_PARTS, max_size=5).map(lambda parts: "/" + "/".join(parts)) | st.just(""), min_size=1),
+    roots=st.sampled_from([(), ("/thumbs",), ("/a", "/thumbs/a"), ("",)]),
+)
+def test_many_paths_at_once_are_judged_as_one_by_one(paths: list[str], roots: tuple[str, ...]) -> None:
+    rule = PathRule(roots)
+
+    def refusal(check: Callable[[], object]) -> str:
+        try:
+            check()
+        except Invalid as error:
+            return str(error)
+        return ""
+
+    one_by_one = [refusal(partial(rule.check, path)) for path in paths]
+    assert refusal(partial(rule.check_all, paths)) == next(filter(None, one_by_one), "")
 
 
 def test_a_failure_keeps_its_words_and_wishes():

@@ -1,15 +1,23 @@
 """Jobs that came as columns, as handlers see them."""
 
 import copy
+import json
 import pickle
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thumbq import Job, JobFailed, JobStatus, Thumbnail
 from thumbq.results import Entry, message
+from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
+from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.domain.traces import Trace
+from thumbq_server.rpc.codec.columns import job_columns
+from thumbq_server.rpc.codec.jobs import add_claimed
 
 HASHES = [bytes([number]) * 32 for number in (1, 2)]
 
@@ -82,3 +90,33 @@ def test_a_server_without_columns_gets_none():
     results = message([("1-5-h", Thumbnail("/a.png", 1, 2, 3))], columns=False)[0].results
     assert [result.lease_token for result in results.results] == ["1-5-h"]
     assert not results.completed
+
+
+KINDS = st.sampled_from(["Model", "Sound", "x" * 50, "漢字", "😀"])
+# As the server keeps them: canonical JSON that is never empty.
+OPTIONS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers(-9, 9) | st.text(), min_size=1)
+LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> list[ClaimedJob]:
+    longest = 4 * 10**15  # microseconds, up to the year 2096
+    moments = st.integers(0, longest).map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
+    claimed_at, expires_at = draw(moments), draw(moments)
+    seq = draw(LIMITS)
+    fields = (LIMITS, st.just(seq), LIMITS, st.binary(min_size=32, max_size=32), st.integers(1, 10), st.integers(0, 9))
+    rest = (st.integers(1, 10), moments, KINDS, st.none() | OPTIONS.map(json.dumps))
+    traces = st.none() | st.builds(Trace, st.just(f"00-{1:032x}-{2:016x}-01"), st.sampled_from([None, "earlier"]))
+    count = draw(st.integers(1, 4))
+    return [
+        ClaimedJob._make([*(draw(field) for field in (*fields, *rest)), claimed_at, expires_at, draw(traces)])
+        for _ in range(count)
+    ]
+
+
+@given(claims())
+def test_jobs_are_the_same_as_columns_and_as_messages(claimed: list[ClaimedJob]):
+    columns = JobColumns.FromString(job_columns(claimed, "8c0f").SerializeToString())
+    messages = queue_pb2.DequeueJobsResponse()
+    add_claimed(messages.jobs, claimed, "8c0f")
+    assert list(from_columns(columns)) == list(messages.jobs)

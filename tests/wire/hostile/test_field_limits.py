@@ -32,6 +32,8 @@ TEXTS = [
     f"{2**63 - 1}-{2**31 - 1}",
     f"{2**63}-{2**31}",
     "/a.png",
+    "k" * 50,
+    "k" * 51,
 ]
 VALUES: dict[int, list[Any]] = {
     FieldDescriptor.CPPTYPE_INT32: INT32,

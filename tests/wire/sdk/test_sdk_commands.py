@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
-from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail
+from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, options_of, report_progress
 from thumbq.v1.queue_pb2 import LogJobEventRequest
 
 PROGRAM = """
@@ -24,6 +24,10 @@ for command in (enqueue.enqueue, jobs.jobs, jobs.job, observe.watch, observe.hea
     app.command()(command)
 app()
 """
+
+
+FROM_ALONE = "--from takes everything from the list: give no files and no options of jobs beside it."
+NO_OBJECT = "--options must be a JSON object, such as '{{\"size\": 512}}', and not {}."
 
 
 async def start(*arguments: str, server: str, **variables: str) -> asyncio.subprocess.Process:
@@ -68,9 +72,53 @@ async def test_files_are_enqueued_by_what_they_contain(server: str, producer: Pr
     assert (code, output) == (0, "job 1 for model 7: existing\n")
 
 
+async def test_a_job_has_a_kind_and_options_and_is_shown_with_them_and_with_its_progress(
+    server: str, producer: Producer, tmp_path: Path
+):
+    texture, lists = tmp_path / "7.png", tmp_path / "jobs.csv"
+    texture.write_bytes(b"texture")
+    options = '{"size": 512, "faces": ["front"]}'
+    code, output, _ = await run("enqueue", str(texture), "--kind", "Texture", "--options", options, server=server)
+    assert (code, output) == (0, "job 1 for model 7: created\n")
+    again = ("enqueue", str(texture), "--kind", "Texture", "--options", "{}")
+    assert (await run(*again, server=server))[1] == "job 1 for model 7: existing\n"
+    assert (await run(*again, "--options-matter", server=server))[1] == "job 1 for model 7: reset\n"
+    assert not options_of(await producer.get(1))
+
+    lists.write_text(f'modelId,modelHash,assetType,options\n8,{HASH},Texture,"{{""size"": 64}}"\n9,{HASH},,\n')
+    assert (await run("enqueue", "--from", str(lists), server=server))[1] == "2 jobs: 2 created\n"
+    (job,) = [job async for job in producer.jobs(model_id=8)]
+    assert (job.asset_type, options_of(job)) == ("Texture", {"size": 64})
+
+    _, listed, _ = await run("jobs", server=server)
+    heading, model, *textures = [line.split() for line in listed.splitlines()]
+    assert heading == ["job", "model", "status", "attempts", "created", "kind"]
+    assert [model[-1], *(row[-1] for row in textures)] == ["Model", "Texture", "Texture"]
+
+    seen = asyncio.Event()
+
+    async def render(job: Job) -> Thumbnail:
+        report_progress(job, 0.999, "packing")
+        await seen.wait()
+        return PICTURE
+
+    async def shows_progress() -> str | None:
+        shown = (await run("job", str(job.id), server=server))[1]
+        return shown if re.search(r"^progress +99 % packing *$", shown, re.MULTILINE) else None
+
+    async with working(server, {"Texture": render}):
+        shown = await eventually(shows_progress, 120)
+        seen.set()
+    assert re.search(r"^kind +Texture *$", shown, re.MULTILINE)
+    assert re.search(r'^options +\{"size": 64\} *$', shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["7.glb", "--from", "x", "--kind", "Sound"], FROM_ALONE),
+        (["--hash", HASH, "--model-id", "1", "--options", "[1]"], NO_OBJECT.format("[1]")),
+        (["--hash", HASH, "--model-id", "1", "--options", "{"], NO_OBJECT.format("{")),
         ([], "Give model files, --model-id and --hash, or --from with a list."),
         (["--hash", HASH], "--hash needs the --model-id that it belongs to."),
         (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),

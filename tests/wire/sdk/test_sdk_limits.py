@@ -1,5 +1,6 @@
 """The SDK comes back when the server allows it."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -67,3 +68,29 @@ async def test_a_worker_that_finds_no_room_for_its_stream_waits_for_it(
             async with Producer(server) as producer:
                 ended = await producer.get(job_id, wait=120)
     assert ended.status == JobStatus.JOB_STATUS_COMPLETED
+
+
+async def test_whoever_finds_no_room_for_a_stream_waits_until_another_ends(
+    database_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    async def refused() -> bool:
+        said.extend(capfd.readouterr())
+        return all(kind in "".join(said) for kind in ("kind=subscriptions", "kind=enqueue_streams"))
+
+    bounds = {"subscriptions_of_address": 1, "enqueue_streams_of_address": 1}
+    async with running_server(database_url, **COUNTED, **bounds) as server, AsyncExitStack() as stack:
+        late_page = await stack.enter_async_context(Subscriber(server, after="earliest"))
+        late_producer = await stack.enter_async_context(Producer(server, timeout=120))
+        async with Subscriber(server, after="earliest") as page, Producer(server) as producer:
+            first = await producer.enqueue_one(JOBS[0])
+            events = aiter(page)
+            await anext(events)
+            event = asyncio.ensure_future(anext(aiter(late_page)))
+            answer = asyncio.ensure_future(late_producer.enqueue_one(JOBS[0]))
+            await eventually(refused, 60)
+            assert not event.done()
+            assert not answer.done()
+        assert await event
+        assert (await answer).job_id == first.job_id

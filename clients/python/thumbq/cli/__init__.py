@@ -26,6 +26,7 @@ from thumbq.cli import (
     worker,
 )
 from thumbq.cli.client_command import client_command
+from thumbq.cli.errors import output_is_written
 from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
@@ -84,4 +85,5 @@ app.add_typer(database.app, name="db")
 def main() -> None:
     """Run the command line."""
     warn_of_strangers(os.environ)
-    app()
+    with output_is_written():
+        app()

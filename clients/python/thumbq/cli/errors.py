@@ -1,8 +1,11 @@
 """How a command fails: with one sentence, and exit code 1."""
 
 import asyncio
+import errno
 import os
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -17,6 +20,7 @@ from thumbq_runtime.text import printable
 
 # Seconds for an answer before the server counts as unreachable.
 TIMEOUT = 5.0
+_OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
@@ -54,6 +58,23 @@ def _advice(server: str) -> str:
     if proxy is None or is_local(server):
         return "Is `thumbq serve` running?"
     return f"The way there leads through the proxy that {proxy} names, unless no_proxy names the server's host."
+
+
+@contextmanager
+def output_is_written() -> Iterator[None]:
+    """Exit with one sentence when what the block prints cannot be written, because a disk is full for instance."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in _OF_OUTPUT or problem.filename is not None:
+            raise
+        # Nothing that is left may be tried again at the end of the process.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        with suppress(OSError):
+            os.write(2, f"thumbq: The output cannot be written: {problem.strerror}.\n".encode())
+        os.dup2(nowhere, 2)
+        sys.exit(1)
 
 
 def fail(sentence: str) -> NoReturn:

@@ -15,6 +15,7 @@ from thumbq.cli.worker_options import (
     CameraPreset,
     Front,
     Gpu,
+    MetricsHost,
     MetricsPort,
     PictureFormat,
     Size,
@@ -79,6 +80,7 @@ def worker(
     up: Up = None,
     gpu: Gpu = False,
     metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
     try:
@@ -98,7 +100,8 @@ def worker(
     level = _configure_log()
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics_port, gpu, level))
+    metrics = None if metrics_port is None else (metrics_host, metrics_port)
+    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics, gpu, level))
 
 
 async def _work(
@@ -109,7 +112,7 @@ async def _work(
     thumbnail_root: Path,
     limits: "Limits",
     outputs: "Outputs",
-    metrics_port: int | None,
+    metrics_at: tuple[str, int] | None,
     gpu: bool,
     level: LogLevel,
 ) -> None:
@@ -133,9 +136,9 @@ async def _work(
             fail(advice(missing) if missing else str(failure))
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
-        if metrics_port is not None:
-            port = metrics.serve(metrics_port)
-            _logger.info("Metrics are at http://127.0.0.1:%d/metrics", port, extra=event("metrics.ready"))
+        if metrics_at is not None:
+            host, port = metrics_at[0], metrics.serve(*metrics_at)
+            _logger.info("Metrics are at http://%s:%d/metrics", host, port, extra=event("metrics.ready"))
         events = await stack.enter_async_context(JobEvents(server))
         maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:

@@ -33,5 +33,6 @@ Gpu = Annotated[
 ]
 MetricsPort = Annotated[
     int | None,
-    typer.Option(min=0, max=65535, show_default="none", help="Port on loopback that answers Prometheus with metrics."),
+    typer.Option(min=0, max=65535, show_default="none", help="Port that answers Prometheus with metrics."),
 ]
+MetricsHost = Annotated[str, typer.Option(help="Address that this port binds; 0.0.0.0 lets other machines read.")]

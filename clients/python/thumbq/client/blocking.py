@@ -142,6 +142,10 @@ class BlockingClient:
         """Do as Client.thumbnails."""
         return self._run(lambda client: client.thumbnails(model_ids))
 
+    def create_ticket(self, model_ids: Iterable[int] = (), *, life: Seconds = 600.0) -> str:
+        """Do as Client.create_ticket."""
+        return self._run(lambda client: client.create_ticket(model_ids, life=life))
+
     def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Do as Client.log_event."""
         self._run(lambda client: client.log_event(job_id, event_type, message))

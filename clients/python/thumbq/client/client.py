@@ -9,16 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from thumbq.client import plain
-from thumbq.client.asking import asking
+from thumbq.client.batches import JOBS_PER_CALL, Batches
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
-from thumbq.client.errors import InvalidJob, Unsuccessful
+from thumbq.client.errors import Unsuccessful
 from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.tls import Tls
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
-JOBS_PER_CALL = 10_000
 THUMBNAILS_PER_CALL = 1_000
 # The longest wait of one GetJob call, in seconds.
 _WAIT_LIMIT = 30.0
@@ -39,6 +38,7 @@ class Client:
     ) -> None:
         self._calls = Calls(target, plain.in_seconds(timeout), api_key, tls)
         self._stream = EnqueueStream(self._calls)
+        self._batches = Batches(self._calls)
 
     async def __aenter__(self) -> Self:
         await self._calls.__aenter__()
@@ -97,12 +97,8 @@ class Client:
         answers: list[Answer] = []
         rest = iter(requests)
         while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
-            with asking(messages) as sent:
-                response = await self._calls.call(
-                    lambda stubs: stubs.queue.EnqueueJobs, queue_pb2.EnqueueJobsRequest(jobs=sent), invalid=InvalidJob
-                )
-            check_kinds_known(messages, response.jobs)
-            answers += [Answer(job.job_id, plain.outcome(job.outcome)) for job in response.jobs]
+            enqueued = await self._batches.enqueue(messages)
+            answers += [Answer(job_id, plain.outcome(outcome)) for job_id, outcome in enqueued]
             if progress:
                 progress(len(answers))
         return answers
@@ -178,6 +174,15 @@ class Client:
             response = await self._calls.call(lambda stubs: stubs.notifications.GetThumbnails, request)
             pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
         return pictures
+
+    async def create_ticket(self, model_ids: Iterable[int] = (), *, life: Seconds = 600.0) -> str:
+        """Return a ticket with which a page reads the thumbnails of these models, or of all, from a gateway.
+
+        It ends after `life`, at most an hour, and with the API key of this client. Raises Conflict without a key.
+        """
+        request = notification_pb2.CreateTicketRequest(model_ids=model_ids)
+        request.life.FromMilliseconds(round(plain.in_seconds(life) * 1000))
+        return (await self._calls.call(lambda stubs: stubs.notifications.CreateTicket, request)).ticket
 
     async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Add a line to the log of a job, as a worker may while it renders. Raises NotFound."""

@@ -12,7 +12,7 @@ from thumbq import spans
 from thumbq.client.asking import asking
 from thumbq.client.calls import AWAY, Calls
 from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
-from thumbq.connection import Backoff
+from thumbq.connection import Backoff, told_to_wait
 from thumbq.v1.queue_pb2 import (
     EnqueueJobRequest,
     EnqueueJobResponse,
@@ -107,11 +107,11 @@ class EnqueueStream:
         """Keep a stream open, until it breaks and nothing waits for another one."""
         try:
             while True:
-                call = open_stream()
+                call, told = open_stream(), 0.0
                 try:
                     await self._exchange(call)
                 except grpc.aio.AioRpcError as error:
-                    self._broken_by = error.details() or error.code().name
+                    self._broken_by, told = error.details() or error.code().name, told_to_wait(error)
                     if error.code() in _FINAL:
                         self._send_again()
                         self._refuse_waiting(error.code(), self._broken_by)
@@ -120,7 +120,7 @@ class EnqueueStream:
                     self._send_again()
                 if not self._waiting:
                     return
-                await asyncio.sleep(self._backoff.pause())
+                await asyncio.sleep(max(told, self._backoff.pause()))
         finally:
             self._task = None
 

@@ -1182,22 +1182,51 @@ class CheckKeysResponse(_message.Message):
 
     KEYS_NEEDED_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    TICKET_KEYS_FIELD_NUMBER: _builtins.int
     keys_needed: _builtins.bool
     """Whether every call needs a key."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """The role of each key of the request, in its order; ROLE_UNSPECIFIED for one that is not valid."""
 
+    @_builtins.property
+    def ticket_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___TicketKey]:
+        """They check the signatures of tickets."""
+
     def __init__(
         self,
         *,
         keys_needed: _builtins.bool = ...,
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        ticket_keys: _abc.Iterable[Global___TicketKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys_needed", b"keys_needed", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys_needed", b"keys_needed", "roles", b"roles", "ticket_keys", b"ticket_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckKeysResponse: _TypeAlias = CheckKeysResponse  # noqa: Y015
+
+@_typing.final
+class TicketKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    public_key: _builtins.bytes
+    """An Ed25519 key."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TicketKey: _TypeAlias = TicketKey  # noqa: Y015

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from thumbq.v1 import job_pb2 as thumbq_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cthumbq/v1/notification.proto\x12\tthumbq.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13thumbq/v1/job.proto\"\xfe\x02\n\x0cNotification\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\x03\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x1a\n\rthumbnail_url\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rerror_message\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x12\n\nwill_retry\x18\x08 \x01(\x08\x12\x38\n\x0fnext_attempt_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04test\x18\x0b \x01(\x08\x42\x10\n\x0e_thumbnail_urlB\x10\n\x0e_error_messageB\x12\n\x10_next_attempt_at\"t\n\x10SubscribeRequest\x12\x11\n\tmodel_ids\x18\x01 \x03(\x03\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12,\n\x08statuses\x18\x03 \x03(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x10\n\x08progress\x18\x04 \x01(\x08\"\xba\x01\n\x11SubscribeResponse\x12.\n\rnotifications\x18\x01 \x03(\x0b\x32\x17.thumbq.v1.Notification\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05reset\x18\x03 \x01(\x08\x12,\n\x0creset_reason\x18\x04 \x01(\x0e\x32\x16.thumbq.v1.ResetReason\x12(\n\x08progress\x18\x05 \x03(\x0b\x32\x16.thumbq.v1.JobProgress\"\xa0\x01\n\x0bJobProgress\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x0e\n\x06job_id\x18\x02 \x01(\x03\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x15\n\rprogress_text\x18\x05 \x01(\t\x12/\n\x0bprogress_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1e\n\x1cGetNotificationCursorRequest\"/\n\x1dGetNotificationCursorResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x13\n\x11WatchQueueRequest\"@\n\x12WatchQueueResponse\x12*\n\x08snapshot\x18\x01 \x01(\x0b\x32\x18.thumbq.v1.QueueSnapshot\"\xda\x02\n\rQueueSnapshot\x12\x0f\n\x07pending\x18\x01 \x01(\x03\x12\x12\n\nprocessing\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x11\n\tcancelled\x18\x05 \x01(\x03\x12\x35\n\trendering\x18\x06 \x03(\x0b\x32\".thumbq.v1.QueueSnapshot.Rendering\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x87\x01\n\tRendering\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x0e\n\x06job_id\x18\x02 \x01(\x03\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12.\n\nclaimed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x01\n\x1ePublishTestNotificationRequest\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x1a\n\rthumbnail_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rerror_message\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_thumbnail_urlB\x10\n\x0e_error_message\"2\n\x1fPublishTestNotificationResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"A\n\x13GetThumbnailRequest\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x18\n\x10model_version_id\x18\x02 \x01(\x03\"?\n\x14GetThumbnailResponse\x12\'\n\tthumbnail\x18\x01 \x01(\x0b\x32\x14.thumbq.v1.Thumbnail\")\n\x14GetThumbnailsRequest\x12\x11\n\tmodel_ids\x18\x01 \x03(\x03\"Q\n\x15GetThumbnailsResponse\x12(\n\nthumbnails\x18\x01 \x03(\x0b\x32\x14.thumbq.v1.Thumbnail\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*\x96\x01\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14RESET_REASON_TOO_OLD\x10\x01\x12\x1a\n\x16RESET_REASON_OTHER_LOG\x10\x02\x12\x17\n\x13RESET_REASON_FUTURE\x10\x03\x12\x1a\n\x16RESET_REASON_MALFORMED\x10\x04\x32\x94\x06\n\x13NotificationService\x12H\n\tSubscribe\x12\x1b.thumbq.v1.SubscribeRequest\x1a\x1c.thumbq.v1.SubscribeResponse0\x01\x12\x8d\x01\n\x15GetNotificationCursor\x12\'.thumbq.v1.GetNotificationCursorRequest\x1a(.thumbq.v1.GetNotificationCursorResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/notifications/cursor\x12K\n\nWatchQueue\x12\x1c.thumbq.v1.WatchQueueRequest\x1a\x1d.thumbq.v1.WatchQueueResponse0\x01\x12\xa4\x01\n\x17PublishTestNotification\x12).thumbq.v1.PublishTestNotificationRequest\x1a*.thumbq.v1.PublishTestNotificationResponse\"2\x82\xd3\xe4\x93\x02,\"\'/api/test/thumbnail-complete/{model_id}:\x01*\x12\xbb\x01\n\x0cGetThumbnail\x12\x1e.thumbq.v1.GetThumbnailRequest\x1a\x1f.thumbq.v1.GetThumbnailResponse\"j\x82\xd3\xe4\x93\x02\x64\x12\x1c/models/{model_id}/thumbnailZ9\x12,/model-versions/{model_version_id}/thumbnailb\tthumbnailb\tthumbnail\x12q\n\rGetThumbnails\x12\x1f.thumbq.v1.GetThumbnailsRequest\x1a .thumbq.v1.GetThumbnailsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/models/thumbnails:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cthumbq/v1/notification.proto\x12\tthumbq.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13thumbq/v1/job.proto\"\xfe\x02\n\x0cNotification\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\x03\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x1a\n\rthumbnail_url\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rerror_message\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x12\n\nwill_retry\x18\x08 \x01(\x08\x12\x38\n\x0fnext_attempt_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04test\x18\x0b \x01(\x08\x42\x10\n\x0e_thumbnail_urlB\x10\n\x0e_error_messageB\x12\n\x10_next_attempt_at\"t\n\x10SubscribeRequest\x12\x11\n\tmodel_ids\x18\x01 \x03(\x03\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12,\n\x08statuses\x18\x03 \x03(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x10\n\x08progress\x18\x04 \x01(\x08\"\xba\x01\n\x11SubscribeResponse\x12.\n\rnotifications\x18\x01 \x03(\x0b\x32\x17.thumbq.v1.Notification\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05reset\x18\x03 \x01(\x08\x12,\n\x0creset_reason\x18\x04 \x01(\x0e\x32\x16.thumbq.v1.ResetReason\x12(\n\x08progress\x18\x05 \x03(\x0b\x32\x16.thumbq.v1.JobProgress\"\xa0\x01\n\x0bJobProgress\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x0e\n\x06job_id\x18\x02 \x01(\x03\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x15\n\rprogress_text\x18\x05 \x01(\t\x12/\n\x0bprogress_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1e\n\x1cGetNotificationCursorRequest\"/\n\x1dGetNotificationCursorResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x13\n\x11WatchQueueRequest\"@\n\x12WatchQueueResponse\x12*\n\x08snapshot\x18\x01 \x01(\x0b\x32\x18.thumbq.v1.QueueSnapshot\"\xda\x02\n\rQueueSnapshot\x12\x0f\n\x07pending\x18\x01 \x01(\x03\x12\x12\n\nprocessing\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x11\n\tcancelled\x18\x05 \x01(\x03\x12\x35\n\trendering\x18\x06 \x03(\x0b\x32\".thumbq.v1.QueueSnapshot.Rendering\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x87\x01\n\tRendering\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x0e\n\x06job_id\x18\x02 \x01(\x03\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12.\n\nclaimed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x01\n\x1ePublishTestNotificationRequest\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.thumbq.v1.ThumbnailStatus\x12\x1a\n\rthumbnail_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rerror_message\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_thumbnail_urlB\x10\n\x0e_error_message\"2\n\x1fPublishTestNotificationResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"A\n\x13GetThumbnailRequest\x12\x10\n\x08model_id\x18\x01 \x01(\x03\x12\x18\n\x10model_version_id\x18\x02 \x01(\x03\"?\n\x14GetThumbnailResponse\x12\'\n\tthumbnail\x18\x01 \x01(\x0b\x32\x14.thumbq.v1.Thumbnail\")\n\x14GetThumbnailsRequest\x12\x11\n\tmodel_ids\x18\x01 \x03(\x03\"Q\n\x15GetThumbnailsResponse\x12(\n\nthumbnails\x18\x01 \x03(\x0b\x32\x14.thumbq.v1.Thumbnail\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"Q\n\x13\x43reateTicketRequest\x12\x11\n\tmodel_ids\x18\x01 \x03(\x03\x12\'\n\x04life\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"V\n\x14\x43reateTicketResponse\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x96\x01\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14RESET_REASON_TOO_OLD\x10\x01\x12\x1a\n\x16RESET_REASON_OTHER_LOG\x10\x02\x12\x17\n\x13RESET_REASON_FUTURE\x10\x03\x12\x1a\n\x16RESET_REASON_MALFORMED\x10\x04\x32\xfe\x06\n\x13NotificationService\x12H\n\tSubscribe\x12\x1b.thumbq.v1.SubscribeRequest\x1a\x1c.thumbq.v1.SubscribeResponse0\x01\x12\x8d\x01\n\x15GetNotificationCursor\x12\'.thumbq.v1.GetNotificationCursorRequest\x1a(.thumbq.v1.GetNotificationCursorResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/notifications/cursor\x12K\n\nWatchQueue\x12\x1c.thumbq.v1.WatchQueueRequest\x1a\x1d.thumbq.v1.WatchQueueResponse0\x01\x12\xa4\x01\n\x17PublishTestNotification\x12).thumbq.v1.PublishTestNotificationRequest\x1a*.thumbq.v1.PublishTestNotificationResponse\"2\x82\xd3\xe4\x93\x02,\"\'/api/test/thumbnail-complete/{model_id}:\x01*\x12\xbb\x01\n\x0cGetThumbnail\x12\x1e.thumbq.v1.GetThumbnailRequest\x1a\x1f.thumbq.v1.GetThumbnailResponse\"j\x82\xd3\xe4\x93\x02\x64\x12\x1c/models/{model_id}/thumbnailZ9\x12,/model-versions/{model_version_id}/thumbnailb\tthumbnailb\tthumbnail\x12q\n\rGetThumbnails\x12\x1f.thumbq.v1.GetThumbnailsRequest\x1a .thumbq.v1.GetThumbnailsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/models/thumbnails:\x01*\x12h\n\x0c\x43reateTicket\x12\x1e.thumbq.v1.CreateTicketRequest\x1a\x1f.thumbq.v1.CreateTicketResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/api/tickets:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,40 +43,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetThumbnail']._serialized_options = b'\202\323\344\223\002d\022\034/models/{model_id}/thumbnailZ9\022,/model-versions/{model_version_id}/thumbnailb\tthumbnailb\tthumbnail'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetThumbnails']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetThumbnails']._serialized_options = b'\202\323\344\223\002\027\"\022/models/thumbnails:\001*'
-  _globals['_RESETREASON']._serialized_start=1999
-  _globals['_RESETREASON']._serialized_end=2149
-  _globals['_NOTIFICATION']._serialized_start=128
-  _globals['_NOTIFICATION']._serialized_end=510
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=512
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=628
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=631
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=817
-  _globals['_JOBPROGRESS']._serialized_start=820
-  _globals['_JOBPROGRESS']._serialized_end=980
-  _globals['_GETNOTIFICATIONCURSORREQUEST']._serialized_start=982
-  _globals['_GETNOTIFICATIONCURSORREQUEST']._serialized_end=1012
-  _globals['_GETNOTIFICATIONCURSORRESPONSE']._serialized_start=1014
-  _globals['_GETNOTIFICATIONCURSORRESPONSE']._serialized_end=1061
-  _globals['_WATCHQUEUEREQUEST']._serialized_start=1063
-  _globals['_WATCHQUEUEREQUEST']._serialized_end=1082
-  _globals['_WATCHQUEUERESPONSE']._serialized_start=1084
-  _globals['_WATCHQUEUERESPONSE']._serialized_end=1148
-  _globals['_QUEUESNAPSHOT']._serialized_start=1151
-  _globals['_QUEUESNAPSHOT']._serialized_end=1497
-  _globals['_QUEUESNAPSHOT_RENDERING']._serialized_start=1362
-  _globals['_QUEUESNAPSHOT_RENDERING']._serialized_end=1497
-  _globals['_PUBLISHTESTNOTIFICATIONREQUEST']._serialized_start=1500
-  _globals['_PUBLISHTESTNOTIFICATIONREQUEST']._serialized_end=1686
-  _globals['_PUBLISHTESTNOTIFICATIONRESPONSE']._serialized_start=1688
-  _globals['_PUBLISHTESTNOTIFICATIONRESPONSE']._serialized_end=1738
-  _globals['_GETTHUMBNAILREQUEST']._serialized_start=1740
-  _globals['_GETTHUMBNAILREQUEST']._serialized_end=1805
-  _globals['_GETTHUMBNAILRESPONSE']._serialized_start=1807
-  _globals['_GETTHUMBNAILRESPONSE']._serialized_end=1870
-  _globals['_GETTHUMBNAILSREQUEST']._serialized_start=1872
-  _globals['_GETTHUMBNAILSREQUEST']._serialized_end=1913
-  _globals['_GETTHUMBNAILSRESPONSE']._serialized_start=1915
-  _globals['_GETTHUMBNAILSRESPONSE']._serialized_end=1996
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=2152
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=2940
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['CreateTicket']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['CreateTicket']._serialized_options = b'\202\323\344\223\002\021\"\014/api/tickets:\001*'
+  _globals['_RESETREASON']._serialized_start=2202
+  _globals['_RESETREASON']._serialized_end=2352
+  _globals['_NOTIFICATION']._serialized_start=160
+  _globals['_NOTIFICATION']._serialized_end=542
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=544
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=660
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=663
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=849
+  _globals['_JOBPROGRESS']._serialized_start=852
+  _globals['_JOBPROGRESS']._serialized_end=1012
+  _globals['_GETNOTIFICATIONCURSORREQUEST']._serialized_start=1014
+  _globals['_GETNOTIFICATIONCURSORREQUEST']._serialized_end=1044
+  _globals['_GETNOTIFICATIONCURSORRESPONSE']._serialized_start=1046
+  _globals['_GETNOTIFICATIONCURSORRESPONSE']._serialized_end=1093
+  _globals['_WATCHQUEUEREQUEST']._serialized_start=1095
+  _globals['_WATCHQUEUEREQUEST']._serialized_end=1114
+  _globals['_WATCHQUEUERESPONSE']._serialized_start=1116
+  _globals['_WATCHQUEUERESPONSE']._serialized_end=1180
+  _globals['_QUEUESNAPSHOT']._serialized_start=1183
+  _globals['_QUEUESNAPSHOT']._serialized_end=1529
+  _globals['_QUEUESNAPSHOT_RENDERING']._serialized_start=1394
+  _globals['_QUEUESNAPSHOT_RENDERING']._serialized_end=1529
+  _globals['_PUBLISHTESTNOTIFICATIONREQUEST']._serialized_start=1532
+  _globals['_PUBLISHTESTNOTIFICATIONREQUEST']._serialized_end=1718
+  _globals['_PUBLISHTESTNOTIFICATIONRESPONSE']._serialized_start=1720
+  _globals['_PUBLISHTESTNOTIFICATIONRESPONSE']._serialized_end=1770
+  _globals['_GETTHUMBNAILREQUEST']._serialized_start=1772
+  _globals['_GETTHUMBNAILREQUEST']._serialized_end=1837
+  _globals['_GETTHUMBNAILRESPONSE']._serialized_start=1839
+  _globals['_GETTHUMBNAILRESPONSE']._serialized_end=1902
+  _globals['_GETTHUMBNAILSREQUEST']._serialized_start=1904
+  _globals['_GETTHUMBNAILSREQUEST']._serialized_end=1945
+  _globals['_GETTHUMBNAILSRESPONSE']._serialized_start=1947
+  _globals['_GETTHUMBNAILSRESPONSE']._serialized_end=2028
+  _globals['_CREATETICKETREQUEST']._serialized_start=2030
+  _globals['_CREATETICKETREQUEST']._serialized_end=2111
+  _globals['_CREATETICKETRESPONSE']._serialized_start=2113
+  _globals['_CREATETICKETRESPONSE']._serialized_end=2199
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=2355
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=3249
 # @@protoc_insertion_point(module_scope)

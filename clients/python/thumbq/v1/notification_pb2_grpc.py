@@ -64,6 +64,11 @@ class NotificationServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.FromString,
                 _registered_method=True)
+        self.CreateTicket = channel.unary_unary(
+                '/thumbq.v1.NotificationService/CreateTicket',
+                request_serializer=thumbq_dot_v1_dot_notification__pb2.CreateTicketRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_notification__pb2.CreateTicketResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationServiceServicer(object):
@@ -121,6 +126,15 @@ class NotificationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTicket(self, request, context):
+        """Makes a ticket with which a page reads thumbnails and their changes from a gateway, without an API key. It ends with
+        its life, and with the key of the caller that made it. FAILED_PRECONDITION for a caller without a key, where keys are
+        needed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -153,6 +167,11 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.GetThumbnails,
                     request_deserializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.SerializeToString,
+            ),
+            'CreateTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTicket,
+                    request_deserializer=thumbq_dot_v1_dot_notification__pb2.CreateTicketRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_notification__pb2.CreateTicketResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -317,6 +336,33 @@ class NotificationService(object):
             '/thumbq.v1.NotificationService/GetThumbnails',
             thumbq_dot_v1_dot_notification__pb2.GetThumbnailsRequest.SerializeToString,
             thumbq_dot_v1_dot_notification__pb2.GetThumbnailsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.NotificationService/CreateTicket',
+            thumbq_dot_v1_dot_notification__pb2.CreateTicketRequest.SerializeToString,
+            thumbq_dot_v1_dot_notification__pb2.CreateTicketResponse.FromString,
             options,
             channel_credentials,
             insecure,

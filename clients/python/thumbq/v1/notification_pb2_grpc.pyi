@@ -55,6 +55,11 @@ class NotificationServiceStub:
     """Reads what a page can show for a model now. A model without any job has the status None."""
     GetThumbnails: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]
     """Reads what a page can show for many models now, in one call."""
+    CreateTicket: _grpc.UnaryUnaryMultiCallable[_notification_pb2.CreateTicketRequest, _notification_pb2.CreateTicketResponse]
+    """Makes a ticket with which a page reads thumbnails and their changes from a gateway, without an API key. It ends with
+    its life, and with the key of the caller that made it. FAILED_PRECONDITION for a caller without a key, where keys are
+    needed.
+    """
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
@@ -83,6 +88,11 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     """Reads what a page can show for a model now. A model without any job has the status None."""
     GetThumbnails: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetThumbnailsRequest, _notification_pb2.GetThumbnailsResponse]  # type: ignore[assignment]
     """Reads what a page can show for many models now, in one call."""
+    CreateTicket: _aio.UnaryUnaryMultiCallable[_notification_pb2.CreateTicketRequest, _notification_pb2.CreateTicketResponse]  # type: ignore[assignment]
+    """Makes a ticket with which a page reads thumbnails and their changes from a gateway, without an API key. It ends with
+    its life, and with the key of the caller that made it. FAILED_PRECONDITION for a caller without a key, where keys are
+    needed.
+    """
 
 class NotificationServiceServicer:
     def Subscribe(
@@ -138,5 +148,15 @@ class NotificationServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_notification_pb2.GetThumbnailsResponse, _abc.Awaitable[_notification_pb2.GetThumbnailsResponse]]:
         """Reads what a page can show for many models now, in one call."""
+
+    def CreateTicket(
+        self,
+        request: _notification_pb2.CreateTicketRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_pb2.CreateTicketResponse, _abc.Awaitable[_notification_pb2.CreateTicketResponse]]:
+        """Makes a ticket with which a page reads thumbnails and their changes from a gateway, without an API key. It ends with
+        its life, and with the key of the caller that made it. FAILED_PRECONDITION for a caller without a key, where keys are
+        needed.
+        """
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

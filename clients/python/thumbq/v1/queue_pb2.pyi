@@ -237,6 +237,48 @@ class EnqueueJobResponse(_message.Message):
 Global___EnqueueJobResponse: _TypeAlias = EnqueueJobResponse  # noqa: Y015
 
 @_typing.final
+class NewJobColumns(_message.Message):
+    """New jobs as columns: the entries of one job have the same place in each. They save most of the work of coding many jobs,
+    and hold all that most jobs say; jobs that say more go into messages. A column marked "one or all" may have a single
+    entry, which holds for all jobs. Columns of other lengths are refused, with the whole message. Otherwise a job is
+    taken or refused as if it stood in a NewJob.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    MODEL_HASHES_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    model_hashes: _builtins.bytes
+    """32 bytes a job: those that NewJob.model_hash has as digits."""
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all; none at all while every job has the default."""
+
+    @_builtins.property
+    def max_attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One or all; none at all while every job has the default."""
+
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.int] | None = ...,
+        model_hashes: _builtins.bytes = ...,
+        priorities: _abc.Iterable[_builtins.int] | None = ...,
+        max_attempts: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "priorities", b"priorities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewJobColumns: _TypeAlias = NewJobColumns  # noqa: Y015
+
+@_typing.final
 class EnqueueJobsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -281,26 +323,84 @@ class EnqueueJobsResponse(_message.Message):
 Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
 
 @_typing.final
+class EnqueueColumnsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def columns(self) -> Global___NewJobColumns:
+        """1 to 10,000 jobs."""
+
+    def __init__(
+        self,
+        *,
+        columns: Global___NewJobColumns | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueColumnsRequest: _TypeAlias = EnqueueColumnsRequest  # noqa: Y015
+
+@_typing.final
+class EnqueueColumnsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of the jobs."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnqueueOutcome.ValueType]:
+        """In the order of the jobs, or a single one that holds for all of them."""
+
+    def __init__(
+        self,
+        *,
+        job_ids: _abc.Iterable[_builtins.int] | None = ...,
+        outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_ids", b"job_ids", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnqueueColumnsResponse: _TypeAlias = EnqueueColumnsResponse  # noqa: Y015
+
+@_typing.final
 class EnqueueStreamRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Chosen by the producer, usually 1, 2, 3 …"""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewJob]:
         """1 to 1,000."""
 
+    @_builtins.property
+    def columns(self) -> Global___NewJobColumns:
+        """In place of `jobs`; the answer has the same form. A server of an older version overlooks them, and ends the stream,
+        since it sees no jobs.
+        """
+
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         jobs: _abc.Iterable[Global___NewJob] | None = ...,
+        columns: Global___NewJobColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "jobs", b"jobs", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

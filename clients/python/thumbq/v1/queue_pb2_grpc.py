@@ -35,7 +35,7 @@ class QueueServiceStub(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -54,6 +54,11 @@ class QueueServiceStub(object):
                 '/thumbq.v1.QueueService/EnqueueJobs',
                 request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+                _registered_method=True)
+        self.EnqueueColumns = channel.unary_unary(
+                '/thumbq.v1.QueueService/EnqueueColumns',
+                request_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.FromString,
                 _registered_method=True)
         self.EnqueueStream = channel.stream_stream(
                 '/thumbq.v1.QueueService/EnqueueStream',
@@ -147,7 +152,7 @@ class QueueServiceServicer(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -161,6 +166,13 @@ class QueueServiceServicer(object):
     def EnqueueJobs(self, request, context):
         """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
         requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnqueueColumns(self, request, context):
+        """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -376,6 +388,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.SerializeToString,
             ),
+            'EnqueueColumns': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnqueueColumns,
+                    request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.SerializeToString,
+            ),
             'EnqueueStream': grpc.stream_stream_rpc_method_handler(
                     servicer.EnqueueStream,
                     request_deserializer=thumbq_dot_v1_dot_queue__pb2.EnqueueStreamRequest.FromString,
@@ -474,7 +491,7 @@ class QueueService(object):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
     RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
@@ -522,6 +539,33 @@ class QueueService(object):
             '/thumbq.v1.QueueService/EnqueueJobs',
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsRequest.SerializeToString,
             thumbq_dot_v1_dot_queue__pb2.EnqueueJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnqueueColumns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.QueueService/EnqueueColumns',
+            thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsRequest.SerializeToString,
+            thumbq_dot_v1_dot_queue__pb2.EnqueueColumnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

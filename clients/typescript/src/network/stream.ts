@@ -1,4 +1,5 @@
 import { errorOf } from "../errors.js";
+import type { Credentials } from "./credentials.js";
 import { Deadline } from "./deadline.js";
 import { EventStreamParser, type Frame } from "./event_stream.js";
 
@@ -13,11 +14,16 @@ export async function* readStream(
   address: URL,
   silence: number,
   signal: AbortSignal,
+  credentials?: Credentials,
   body?: string,
 ): AsyncGenerator<Frame> {
   const deadline = new Deadline(signal);
-  const headers = { Accept: "text/event-stream", ...(body && { "Content-Type": "application/json" }) };
   try {
+    const headers = {
+      Accept: "text/event-stream",
+      ...(body && { "Content-Type": "application/json" }),
+      ...(credentials && (await deadline.limit(answerTimeout, credentials.headers()))),
+    };
     const response = await deadline.limit(
       Math.min(silence, answerTimeout),
       fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }),
@@ -26,6 +32,7 @@ export async function* readStream(
     if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw new TypeError(`There is no event stream at ${address.href}`);
     }
+    credentials?.accepted();
     const reader = response.body.getReader();
     const decoder = new TextDecoder();
     const parser = new EventStreamParser();

@@ -1,4 +1,5 @@
 import type { Cursor, ThumbnailStatus } from "../types.js";
+import type { Credentials } from "./credentials.js";
 import { Deadline } from "./deadline.js";
 
 const mostModels = 10_000; // of one subscription, at the gateway; the events of more are sorted out here
@@ -13,6 +14,7 @@ export interface StreamRequest {
   /** Empty: all statuses. */
   statuses: readonly ThumbnailStatus[];
   queue: boolean;
+  progress: boolean;
 }
 
 /** Return a name for a stream, with which its models can be changed. Nobody else guesses it. */
@@ -30,6 +32,7 @@ export function streamAddress(gateway: URL, name: string, request: StreamRequest
   address.searchParams.set("after", request.after);
   if (modelIds) address.searchParams.set("modelId", modelIds);
   if (request.statuses.length > 0) address.searchParams.set("status", request.statuses.join(","));
+  if (request.progress) address.searchParams.set("progress", "true");
   if (request.queue) address.searchParams.set("queue", "true");
   return { address };
 }
@@ -43,15 +46,17 @@ export async function changeModels(
   stream: string,
   modelIds: readonly number[],
   signal: AbortSignal,
+  credentials: Credentials,
 ): Promise<boolean> {
   if (modelIds.length === 0 || modelIds.length > mostModels) return false;
   const deadline = new Deadline(signal);
   try {
+    const headers = { "Content-Type": "application/json", ...(await deadline.limit(answerTimeout, credentials.headers())) };
     const response = await deadline.limit(
       answerTimeout,
       fetch(new URL("api/notifications/models", gateway), {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers,
         body: JSON.stringify({ stream, modelIds }),
         signal: deadline.signal,
       }),

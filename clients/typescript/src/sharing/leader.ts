@@ -1,5 +1,6 @@
 import { ThumbqError } from "../errors.js";
 import type { Frame } from "../network/event_stream.js";
+import { Credentials } from "../network/credentials.js";
 import { readStream } from "../network/stream.js";
 import { changeModels, newStreamName, streamAddress, type StreamRequest } from "../network/stream_request.js";
 import type { Cursor } from "../types.js";
@@ -11,6 +12,7 @@ import { union } from "./union.js";
 export class Leader {
   readonly #id = crypto.randomUUID();
   readonly #gateway: URL;
+  readonly #credentials: Credentials; // none: only pages without share a connection
   readonly #channel: BroadcastChannel;
   readonly #members = new Map<string, StreamRequest>();
   readonly #waiting = new Set<string>(); // members that the present connection does not serve yet
@@ -25,6 +27,7 @@ export class Leader {
 
   constructor(gateway: URL) {
     this.#gateway = gateway;
+    this.#credentials = new Credentials(gateway, {});
     this.#channel = openChannel(gateway);
   }
 
@@ -52,7 +55,7 @@ export class Leader {
     const { address, body } = streamAddress(this.#gateway, this.#name, { ...request, after });
     let error: SharedError = { message: "The gateway ended the stream." };
     try {
-      for await (const frame of readStream(address, this.#silence, connection.signal, body)) {
+      for await (const frame of readStream(address, this.#silence, connection.signal, this.#credentials, body)) {
         if (connection.signal.aborted) return;
         this.#pass(frame);
       }
@@ -94,7 +97,13 @@ export class Leader {
     const connection = this.#connection;
     const wanted = union(this.#members.values());
     if (filterOf(wanted) !== this.#served) {
-      const isDone = await changeModels(this.#gateway, this.#name, wanted.modelIds, connection.signal);
+      const isDone = await changeModels(
+        this.#gateway,
+        this.#name,
+        wanted.modelIds,
+        connection.signal,
+        this.#credentials,
+      );
       // A connection that was made meanwhile has asked for them itself; a new one replays what came after the position.
       if (connection === this.#connection && isDone) this.#served = filterOf(wanted);
       else if (connection === this.#connection) this.#restart();
@@ -134,8 +143,8 @@ export class Leader {
   }
 }
 
-function filterOf({ modelIds, statuses, queue }: StreamRequest): string {
-  return JSON.stringify([modelIds, statuses, queue]);
+function filterOf({ modelIds, statuses, queue, progress }: StreamRequest): string {
+  return JSON.stringify([modelIds, statuses, queue, progress]);
 }
 
 function shared(error: unknown): SharedError {

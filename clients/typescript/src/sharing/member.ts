@@ -111,6 +111,7 @@ export class Member {
     if (event === undefined) return bare;
     if (event === "reset") return isReset(this.#position, JSON.parse(data) as Reset) ? frame : bare;
     if (event === "thumbnail") return id !== undefined && this.#isNew(id) && this.#passes(data) ? frame : bare;
+    if (event === "progress") return this.#request.progress && this.#isOfModels(data) ? frame : bare;
     if (!this.#request.queue) return bare;
     return { ...bare, event, data };
   }
@@ -122,9 +123,12 @@ export class Member {
   #passes(data: string): boolean {
     const { statuses } = this.#request;
     if (this.#models.size === 0 && statuses.length === 0) return true;
-    const { modelId, status } = JSON.parse(data) as Notification;
-    const isModel = this.#models.size === 0 || this.#models.has(modelId);
-    return isModel && (statuses.length === 0 || statuses.includes(status));
+    const { status } = JSON.parse(data) as Notification;
+    return this.#isOfModels(data) && (statuses.length === 0 || statuses.includes(status));
+  }
+
+  #isOfModels(data: string): boolean {
+    return this.#models.size === 0 || this.#models.has((JSON.parse(data) as { modelId: number }).modelId);
   }
 
   #fail(error: Error): void {

@@ -1,5 +1,6 @@
 import { Thumbq } from "../api.js";
 import type { Frame } from "../network/event_stream.js";
+import type { Credentials } from "../network/credentials.js";
 import { readStream } from "../network/stream.js";
 import { changeModels, newStreamName, streamAddress, type StreamRequest } from "../network/stream_request.js";
 import { isVisible, onVisibility, visible } from "../network/visibility.js";
@@ -13,22 +14,24 @@ export interface OpenStream {
   changeModels?: (modelIds: readonly number[]) => Promise<boolean>;
 }
 
-/** Read a stream. In a page, all tabs of the origin share one connection, and a hidden tab holds none. */
+/** Read a stream. In a page without credentials, all tabs of the origin share one connection. A hidden one holds none. */
 export async function* openStream(
   gateway: URL,
   request: StreamRequest,
   silence: number,
   signal: AbortSignal,
   open: OpenStream,
+  credentials: Credentials,
 ): AsyncGenerator<Frame> {
-  if (!canShare()) {
-    yield* ownStream(gateway, request, silence, signal, open);
+  // What one tab may see, another may not.
+  if (!canShare() || credentials.areGiven) {
+    yield* ownStream(gateway, request, silence, signal, open, credentials);
     return;
   }
   // "latest" is a place that each tab has to itself, so it becomes a cursor first.
   const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
   if (isPosition(after)) yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
-  else yield* ownStream(gateway, request, silence, signal, open);
+  else yield* ownStream(gateway, request, silence, signal, open, credentials);
 }
 
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
@@ -77,6 +80,7 @@ async function* ownStream(
   silence: number,
   signal: AbortSignal,
   open: OpenStream,
+  credentials: Credentials,
 ): AsyncGenerator<Frame> {
   let { after, modelIds } = request;
   while (!signal.aborted) {
@@ -89,11 +93,11 @@ async function* ownStream(
     open.changeModels = (changed) => {
       modelIds = changed;
       // A hidden page asks for them when it connects again, from where it was.
-      return isVisible() ? changeModels(gateway, name, changed, connection.signal) : Promise.resolve(true);
+      return isVisible() ? changeModels(gateway, name, changed, connection.signal, credentials) : Promise.resolve(true);
     };
     try {
       const { address, body } = streamAddress(gateway, name, { ...request, modelIds, after });
-      for await (const frame of readStream(address, silence, connection.signal, body)) {
+      for await (const frame of readStream(address, silence, connection.signal, credentials, body)) {
         after = frame.id ?? after;
         yield frame;
       }

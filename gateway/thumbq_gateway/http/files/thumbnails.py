@@ -18,9 +18,10 @@ from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
+from thumbq_gateway.http.tickets import TICKET, check_models, check_sees_all
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_runtime.file_threads import FileThreads, Stalled
-from thumbq_runtime.folders import open_folder_below, step_into
+from thumbq_runtime.folders import open_folder_below, resolved, step_into
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
@@ -62,6 +63,10 @@ class ThumbnailFiles:
             number = _read_id(text)
         except InvalidValue:
             raise web.HTTPNotFound from None
+        if name == "model_id":
+            check_models(request, [number])
+        else:
+            check_sees_all(request)
         asked = GetThumbnailRequest(**{name: number})
         answer = await self._service.GetThumbnail(asked, timeout=_TIMEOUT)
         path = answer.thumbnail.path
@@ -69,6 +74,8 @@ class ThumbnailFiles:
             raise _no_file(name, number)
         is_of_this_picture = request.query.get("v") == _version(answer.thumbnail.processed_at)
         keep = _KEEP if is_of_this_picture else _KEEP_SHORTLY
+        if TICKET in request:  # only the page keeps a copy, and no cache on the way
+            keep = keep.replace("public", "private")
         saved_as = f"{name.removesuffix('_id').replace('_', '-')}-{number}"
         try:
             step = partial(_open_picture, self._root, path, saved_as, keep)
@@ -94,8 +101,8 @@ def open_below(root: Path, path: str) -> BinaryIO:
 
     Raises OSError, ValueError.
     """
-    real_root = root.resolve(strict=True)
-    place = (real_root / path).resolve(strict=True)
+    real_root = resolved(root)
+    place = resolved(real_root / path)
     # a symbolic link that is swapped in from here on is refused
     folder = open_folder_below(real_root, place.parent)
     descriptor = step_into(folder, place.name, os.O_NONBLOCK)  # opening a pipe would block

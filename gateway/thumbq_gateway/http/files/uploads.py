@@ -13,9 +13,11 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from thumbq_gateway.http.body import Arrival, Bodies
+from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
 from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_runtime.folders import resolved
 from thumbq_runtime.private_files import make_private_folder
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
@@ -79,6 +81,7 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
     """Return the content of the part named `file`, or of the first one with a file name. Raises Refusal."""
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
+    refuse_encodings(request)
     try:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
@@ -108,7 +111,7 @@ def _keep(root: Path, content: bytes, picture: Picture) -> Path:
     place = (_FOLDER, digest[:2], digest[2:4])
     name, unfinished = f"{digest}.{picture.extension}", f".upload-{secrets.token_hex(8)}"
     make_private_folder(root)
-    real_root = root.resolve(strict=True)
+    real_root = resolved(root)
     folder = _entered(real_root, place)
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)

@@ -13,6 +13,8 @@ class Member(Protocol):
     """A connection, as its hub sees it."""
 
     groups: set[str]
+    # The models that it may see, None for all.
+    models: frozenset[int] | None
 
     def send(self, record: Record) -> None:
         """Send a record."""

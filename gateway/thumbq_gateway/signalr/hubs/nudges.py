@@ -19,7 +19,7 @@ from thumbq.v1.notification_pb2 import Notification, QueueSnapshot
 from thumbq.v1.queue_pb2 import ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.metrics import HubMetrics
-from thumbq_gateway.notifications.queue_relay import QueueRelay
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.upstream import back_off
 from thumbq_gateway.signalr.hubs.worker_hub import Worker, Workers, job_enqueued, job_status_changed
 

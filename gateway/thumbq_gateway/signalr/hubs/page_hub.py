@@ -14,7 +14,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
-from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method
+from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method, Refused
 from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 from thumbq_gateway.signalr.protocol import Record, invocation, now
 from thumbq_gateway.transcoding.contract import thumbnail_for_pages
@@ -95,8 +95,10 @@ class PageHub(Hub):
 
     async def _join_model(self, connection: Member, model_id: Any) -> None:
         group = _group("model", model_id)
-        self.join_group(connection, group)
         number = _number(model_id)
+        if connection.models is not None and number not in connection.models:
+            raise Refused("The ticket of this connection is for other models.")
+        self.join_group(connection, group)
         if number is None:
             return  # ASP.NET lets a page join a group of any name
         try:
@@ -108,6 +110,7 @@ class PageHub(Hub):
         await connection.drained()
 
     async def _join_version(self, connection: Member, version_id: Any) -> None:
+        _check_sees_all(connection)
         self.join_group(connection, _group("version", version_id))
         number = _number(version_id)
         if not number:
@@ -128,6 +131,7 @@ class PageHub(Hub):
         self._events.inc(self.publish([f"version {thumbnail.model_version_id}"], _status(thumbnail)))
 
     async def _join_all_models(self, connection: Member) -> None:
+        _check_sees_all(connection)
         self.join_group(connection, ALL_MODELS)
         for model_id, told in list(self._recent.items()):
             if self._recent.get(model_id) is told:  # a newer one has been sent meanwhile, as to every member
@@ -189,6 +193,11 @@ class PageHub(Hub):
             self.leave_group(connection, group)
 
         return leave
+
+
+def _check_sees_all(connection: Member) -> None:
+    if connection.models is not None:
+        raise Refused("The ticket of this connection is for some models only.")
 
 
 def _status(thumbnail: Thumbnail) -> Record:

@@ -1,19 +1,25 @@
 // Generated from clients/typescript/src/api.ts by `make typescript`. Change it there.
 import { gatewayAddress } from "./addresses.js";
 import { errorOf } from "./errors.js";
+import { pause } from "./network/back_off.js";
+import { Credentials } from "./network/credentials.js";
 import { Deadline } from "./network/deadline.js";
+const patience = 30_000; // milliseconds in which a call that came too often is tried again
 const answerTimeout = 30_000; // milliseconds, added to the time that the caller asks to wait
-/** The JSON interface of a gateway. Each call is one request, and throws ThumbqError unless the answer is 2xx. */
+/**
+ * The JSON interface of a gateway. A call throws ThumbqError unless the answer is 2xx. One that comes too often (429) is
+ * tried again for half a minute, when the gateway says so: nothing was done.
+ */
 export class Thumbq {
     #gateway;
-    #key;
+    #credentials;
     /**
      * @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out
-     * @param apiKey the caller's API key; a page that has signed in needs none
+     * @param access the caller's API key, or a function that fetches a ticket; a page that has signed in needs neither
      */
-    constructor({ url, apiKey } = {}) {
+    constructor({ url, ...access } = {}) {
         this.#gateway = gatewayAddress(url);
-        this.#key = apiKey === undefined ? {} : { "X-Api-Key": apiKey };
+        this.#credentials = new Credentials(this.#gateway, access);
     }
     /** Request a thumbnail. A second request for the same model and hash finds the same job. */
     enqueue(job, options) {
@@ -107,21 +113,33 @@ export class Thumbq {
             if (value !== undefined)
                 address.searchParams.set(name, String(value));
         }
-        const deadline = new Deadline(signal);
-        try {
-            const response = await deadline.limit(answerTimeout + wait * 1_000, fetch(address, {
-                method,
-                cache: "no-store",
-                signal: deadline.signal,
-                headers: { ...this.#key, ...(body && { "Content-Type": "application/json" }) },
-                ...(body && { body: JSON.stringify(body) }),
-            }));
-            if (!response.ok)
-                throw await deadline.limit(answerTimeout, errorOf(response));
-            return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json()));
+        const init = { method, ...(body && { body: JSON.stringify(body) }) };
+        const limit = answerTimeout + wait * 1_000;
+        const until = performance.now() + patience;
+        for (;;) {
+            const deadline = new Deadline(signal);
+            try {
+                const response = await deadline.limit(limit, this.#fetch(address, init, deadline.signal));
+                if (response.ok) {
+                    this.#credentials.accepted();
+                    return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json()));
+                }
+                const error = await deadline.limit(answerTimeout, errorOf(response));
+                if (response.status === 401 && this.#credentials.refused())
+                    continue;
+                const longer = response.status === 429 ? (error.retryAfter ?? 1) * 1_000 : Infinity;
+                if (performance.now() + longer > until)
+                    throw error;
+                await pause(longer, deadline.signal);
+                signal?.throwIfAborted();
+            }
+            finally {
+                deadline.end();
+            }
         }
-        finally {
-            deadline.end();
-        }
+    }
+    async #fetch(address, init, signal) {
+        const headers = { ...(await this.#credentials.headers()), ...(init.body && { "Content-Type": "application/json" }) };
+        return fetch(address, { ...init, headers, cache: "no-store", signal });
     }
 }

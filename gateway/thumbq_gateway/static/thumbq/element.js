@@ -6,11 +6,22 @@ class Gallery {
     #elements = new Map();
     #shown = new Map();
     #followed = new Set();
+    #url;
     #following;
     constructor(url) {
-        this.#following = follow({
-            ...(url !== undefined && { url }),
-            modelIds: [],
+        this.#url = url;
+        this.#following = this.#follow({});
+    }
+    /** Connect anew, with other credentials. */
+    setAccess(access) {
+        this.#following.close();
+        this.#following = this.#follow(access);
+    }
+    #follow(access) {
+        return follow({
+            ...(this.#url !== undefined && { url: this.#url }),
+            ...access,
+            modelIds: this.#followed,
             onThumbnail: (thumbnail) => {
                 this.#shown.set(thumbnail.modelId, thumbnail);
                 for (const element of this.#elements.get(thumbnail.modelId) ?? [])
@@ -77,6 +88,10 @@ export class ThumbnailElement extends HTMLElement {
         const gallery = Gallery.at(this.getAttribute("url") ?? undefined);
         this.#leave = () => gallery.leave(modelId, this);
         gallery.enter(modelId, this);
+    }
+    /** Have the elements of a gateway show an API key, or the tickets that a function fetches. */
+    static setAccess(access, url) {
+        Gallery.at(url).setAccess(access);
     }
     disconnectedCallback() {
         this.#leave?.();

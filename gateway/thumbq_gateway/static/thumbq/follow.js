@@ -5,6 +5,7 @@ import { runCallback } from "./callback.js";
 import { ThumbqError } from "./errors.js";
 import { Listener } from "./listener.js";
 import { BackOff, pause } from "./network/back_off.js";
+import { Credentials } from "./network/credentials.js";
 const mostAtOnce = 1_000; // models that one request reads
 /** Report the state of models and each change: load, subscribe, and reload when events are missing. */
 export function follow(options) {
@@ -14,26 +15,30 @@ class Follower {
     closed;
     #gateway;
     #api;
+    #credentials;
     #options;
     #listener;
     #closing = new AbortController();
     #models;
     #pictures = new Map();
     #positions = new Map(); // of what is shown of each model
+    #ended = new Map(); // the newest of each model, if it ended an attempt
     #added = new Set(); // models that are not loaded yet
     #isAdding = false;
     constructor(options) {
         this.#gateway = gatewayAddress(options.url);
-        this.#api = new Thumbq({ url: this.#gateway });
+        this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
+        this.#credentials = new Credentials(this.#gateway, options);
         this.#options = options;
         this.#models = new Set(options.modelIds);
         const events = {
             ...options,
             modelIds: [...this.#models],
             onThumbnail: this.#change.bind(this),
+            ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
             onReset: (_reset, signal) => this.#load([...this.#models], signal),
         };
-        this.#listener = new Listener(this.#gateway, events, this.#start.bind(this), true);
+        this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
         this.closed = this.#listener.closed;
     }
     get cursor() {
@@ -63,6 +68,7 @@ class Follower {
             this.#added.delete(modelId);
             this.#pictures.delete(modelId);
             this.#positions.delete(modelId);
+            this.#ended.delete(modelId);
         }
         if (this.#models.size === 0)
             void this.#listener.changeModels(this.#models);
@@ -113,16 +119,28 @@ class Follower {
         if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId)))
             return undefined;
         this.#positions.set(modelId, cursor);
+        if (status === "Ready" || status === "Failed")
+            this.#ended.set(modelId, notification);
+        else
+            this.#ended.delete(modelId);
         if (status === "None")
             this.#pictures.delete(modelId); // the model was forgotten
         if (thumbnailUrl !== null)
             this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
         return this.#show(modelId, status, errorMessage);
     }
-    #show(modelId, status, errorMessage) {
-        const pictureUrl = this.#pictures.get(modelId);
+    #tell(progress) {
+        const ended = this.#ended.get(progress.modelId);
+        // It may have been under way when its attempt ended.
+        if (ended?.jobId === progress.jobId && progress.attemptCount <= ended.attemptCount)
+            return undefined;
+        return this.#options.onProgress?.(progress);
+    }
+    async #show(modelId, status, errorMessage) {
+        const picture = this.#pictures.get(modelId);
+        const pictureUrl = picture && (await this.#credentials.inAddress(picture));
         const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
-        return runCallback(() => this.#options.onThumbnail(thumbnail));
+        await runCallback(() => this.#options.onThumbnail(thumbnail));
     }
 }
 /** Return whether an event is newer than what is shown. An event of another log counts as newer. */

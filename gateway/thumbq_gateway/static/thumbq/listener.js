@@ -9,6 +9,7 @@ const longestPause = 30_000; // milliseconds
 export class Listener {
     closed;
     #gateway;
+    #credentials;
     #options;
     #start;
     #needsModels;
@@ -24,8 +25,9 @@ export class Listener {
      * @param start returns the first position; called until it succeeds
      * @param needsModels without any models, there is no connection; otherwise there are events of all models
      */
-    constructor(gateway, options, start, needsModels = false) {
+    constructor(gateway, credentials, options, start, needsModels = false) {
         this.#gateway = gateway;
+        this.#credentials = credentials;
         this.#options = options;
         this.#start = start;
         this.#needsModels = needsModels;
@@ -73,7 +75,8 @@ export class Listener {
             }
             catch (error) {
                 if (error instanceof ThumbqError && !this.#isClosed) {
-                    if (error.isFinal)
+                    const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
+                    if (error.isFinal && !isOver)
                         throw error;
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }
@@ -89,10 +92,12 @@ export class Listener {
     }
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
-        const { statuses = [], onQueue } = this.#options;
-        const request = { after: position, modelIds: [...this.#modelIds], statuses, queue: onQueue !== undefined };
+        const { statuses = [], onQueue, onProgress } = this.#options;
+        const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
+        const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
         const { signal } = this.#connection;
-        const frames = openStream(this.#gateway, request, this.#options.silence ?? silence, signal, this.#stream);
+        const longest = this.#options.silence ?? silence;
+        const frames = openStream(this.#gateway, request, longest, signal, this.#stream, this.#credentials);
         let isKnown = false; // whether the gateway has its server
         let hasEvent = !this.#options.onQueue; // with onQueue, the first event says whether the gateway has its server
         for await (const frame of frames) {
@@ -121,21 +126,28 @@ export class Listener {
         return false;
     }
     async #deliver(frame, data) {
-        const { onThumbnail, onQueue } = this.#options;
+        const { onThumbnail, onQueue, onProgress } = this.#options;
         const content = JSON.parse(data);
         if (frame.event === "thumbnail") {
             const notification = content;
-            const isFiltered = this.#needsModels || this.#modelIds.size > 0;
-            if (isFiltered && !this.#modelIds.has(notification.modelId))
+            if (!this.#wants(notification.modelId))
                 return;
             await runCallback(() => onThumbnail(notification, frame.id ?? ""));
         }
         else if (frame.event === "queue") {
             await runCallback(() => onQueue?.(content));
         }
+        else if (frame.event === "progress") {
+            const progress = content;
+            if (this.#wants(progress.modelId))
+                await runCallback(() => onProgress?.(progress));
+        }
         else if (frame.event === "heartbeat") {
             this.#setState(content.connected ? "live" : "away");
         }
+    }
+    #wants(modelId) {
+        return (!this.#needsModels && this.#modelIds.size === 0) || this.#modelIds.has(modelId);
     }
     async #reset(frame) {
         try {

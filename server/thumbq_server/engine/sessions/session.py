@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from thumbq_server.domain.columns import Report
 from thumbq_server.domain.job import ClaimedJob, Extension, LostReason, Token, Verdict
 from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.outage import RateLimitedLog
-from thumbq_server.engine.queue import Queue, Report
+from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.deliveries import Deliveries
 from thumbq_server.engine.sessions.phase import NEXT, Phase
 from thumbq_server.engine.sessions.returns import Returns

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from thumbq.v1 import queue_pb2
+from thumbq_server.domain.columns import Completions, Report, one_or_all
 from thumbq_server.domain.job import MODEL, ClaimedJob, Completion, Token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
-from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.results import ReadResults, malformed_exception, stale_exception
 from thumbq_server.rpc.codec.times import timestamp
-
-T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,23 +28,19 @@ def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumn
         ids=ids,
         model_ids=model_ids,
         model_hashes=b"".join(model_hashes),
-        attempt_counts=_one_or_all(attempts),
-        priorities=_one_or_all(priorities),
-        max_attempts=_one_or_all(max_attempts),
-        created_at=[(moment - _EPOCH) // _MICROSECOND for moment in _one_or_all(created_at)],
+        attempt_counts=one_or_all(attempts),
+        priorities=one_or_all(priorities),
+        max_attempts=one_or_all(max_attempts),
+        created_at=[(moment - _EPOCH) // _MICROSECOND for moment in one_or_all(created_at)],
         claimed_at=timestamp(jobs[0].claimed_at),
         lease_expires_at=timestamp(jobs[0].expires_at),
-        asset_types=() if kinds.count(MODEL) == len(kinds) else _one_or_all(kinds),
+        asset_types=() if kinds.count(MODEL) == len(kinds) else one_or_all(kinds),
         with_options=with_options,
         options=[options[place] for place in with_options],
         with_traces=with_traces,
         traceparents=[traces[place].traceparent for place in with_traces],
         earlier_attempts=[traces[place].earlier_attempt or "" for place in with_traces],
     )
-
-
-def _one_or_all(column: Sequence[T]) -> Sequence[T]:
-    return column[:1] if column.count(column[0]) == len(column) else column
 
 
 class Successes(NamedTuple):
@@ -91,17 +84,14 @@ def read_successes(group: Successes, paths: PathRule, history: str) -> ReadResul
         _check_all(group, paths)
     except (Invalid, StaleLease):
         return _read_one_by_one(group, paths, history)
-    _, job_ids, *pictures = group
-    completions = map(Completion._make, zip(job_ids, repeat(lease_seq), *pictures, strict=False))
-    return ReadResults(Report(list(completions), [], []), [])
+    return ReadResults(Report([], [], [], [Completions(lease_seq, *group[1:])]), [])
 
 
 def _check_all(group: Successes, paths: PathRule) -> None:
     """Raise Invalid if an entry is malformed: the smallest numbers are valid only if all are."""
     _, job_ids, thumbnail_paths, *numbers = group
     _check(Token(min(job_ids), 1), (thumbnail_paths[0], *map(min, numbers)), paths)
-    for path in thumbnail_paths:
-        paths.check(path)
+    paths.check_all(thumbnail_paths)
 
 
 def _read_one_by_one(group: Successes, paths: PathRule, history: str) -> ReadResults:

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from thumbq.v1 import job_pb2, queue_pb2
+from thumbq_server.domain.columns import Report
 from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Verdict, format_token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import check_completion, check_failure, parse_token
 from thumbq_server.domain.traces import read_traceparent
-from thumbq_server.engine.queue import Report
 from thumbq_server.rpc.codec.jobs import read_token
 from thumbq_server.rpc.codec.times import timedelta_of
 

@@ -1,18 +1,20 @@
 """One EnqueueStream call: many messages under way at once, each answered after its commit."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import grpc
 import structlog
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.job import NewJob
+from thumbq_server.domain.job import Enqueued, NewJob
 from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc.codec import jobs as codec
+from thumbq_server.rpc.codec import new_jobs
 from thumbq_server.rpc.errors import status_of_any
 from thumbq_server.rpc.streaming.outbox import Outbox
 from thumbq_server.rpc.streaming.stream import StreamEnded
@@ -32,11 +34,11 @@ _LAST_SECONDS = 2.0
 
 
 class _Asked(NamedTuple):
-    """A job, and its place in the message."""
+    """The jobs of a message that may be taken, and the place of each in it."""
 
-    place: int
-    job: NewJob
-    version: NewVersion | None
+    places: Sequence[int]
+    jobs: Sequence[NewJob]
+    versions: Sequence[NewVersion | None] = ()
 
 
 class ProducerStreams:
@@ -102,8 +104,14 @@ class ProducerStream:
 
     async def _read(self, requests: AsyncIterator[Request]) -> None:
         async for request in requests:
-            check_batch(request.jobs, "jobs", MAX_TOGETHER)
-            answering = asyncio.create_task(self._answer(request))
+            columns = None
+            if request.HasField("columns"):
+                if request.jobs:
+                    raise Invalid("a message has jobs or columns, not both")
+                columns = new_jobs.read_columns(request.columns, MAX_TOGETHER)
+            else:
+                check_batch(request.jobs, "jobs", MAX_TOGETHER)
+            answering = asyncio.create_task(self._answer(request, columns))
             self._unanswered[answering] = request.ByteSize()
             answering.add_done_callback(self._answered)
             while self._is_busy():
@@ -118,21 +126,19 @@ class ProducerStream:
         del self._unanswered[answering]
         self._outbox.relieved.set()
 
-    async def _answer(self, request: Request) -> None:
-        answer = Response(number=request.number, job_ids=[0] * len(request.jobs))
-        asked = _read(request, answer)
+    async def _answer(self, request: Request, columns: new_jobs.NewJobs | None) -> None:
+        answer = Response(number=request.number)
+        asked = _read_columns(columns, answer) if columns else _read(request, answer)
+        count = len(columns.model_ids) if columns else len(request.jobs)
         try:
-            await self._queue.versions.write([each.version for each in asked])
-            answers = await self._queue.enqueue([each.job for each in asked])
+            await self._queue.versions.write(asked.versions)
+            answers = await self._queue.enqueue(asked.jobs)
         except Exception as error:  # noqa: BLE001 - it belongs to these jobs alone
-            for each in asked:
-                _add_exception(answer, each.place, error)
+            for place in asked.places:
+                _add_exception(answer, place, error)
+            answer.job_ids.extend([0] * count)
         else:
-            outcomes = [queue_pb2.ENQUEUE_OUTCOME_UNSPECIFIED] * len(request.jobs)
-            for each, enqueued in zip(asked, answers, strict=True):
-                answer.job_ids[each.place] = enqueued.job_id
-                outcomes[each.place] = codec.OUTCOME[enqueued.outcome]
-            answer.outcomes.extend(outcomes[:1] if len(set(outcomes)) == 1 else outcomes)
+            _add_answers(answer, asked.places, answers, count)
         self._outbox.send(answer)
 
     def _give_up(self, why: str) -> None:
@@ -144,15 +150,42 @@ class ProducerStream:
             self._end.set_result(StreamEnded(code, why))
 
 
-def _read(request: Request, answer: Response) -> list[_Asked]:
+def _read(request: Request, answer: Response) -> _Asked:
     """Return the jobs that may be taken; the others become exceptions of the answer."""
-    asked: list[_Asked] = []
+    places, jobs, versions = [], [], []
     for place, job in enumerate(request.jobs):
         try:
-            asked.append(_Asked(place, codec.read_new_job(job), codec.read_version(job)))
+            read, version = codec.read_new_job(job), codec.read_version(job)
         except Exception as error:  # noqa: BLE001 - it belongs to this job alone
             _add_exception(answer, place, error)
-    return asked
+        else:
+            places.append(place)
+            jobs.append(read)
+            versions.append(version)
+    return _Asked(places, jobs, versions)
+
+
+def _read_columns(columns: new_jobs.NewJobs, answer: Response) -> _Asked:
+    """Do as _read does for messages."""
+    jobs, refusals = columns.jobs(), columns.refusals()
+    for place, why in refusals.items():
+        _add_exception(answer, place, why)
+    places = [place for place in range(len(jobs)) if place not in refusals]
+    return _Asked(places, [jobs[place] for place in places] if refusals else jobs)
+
+
+def _add_answers(answer: Response, places: Sequence[int], answers: Sequence[Enqueued], count: int) -> None:
+    """Add what became of the jobs at `places` of `count`. The others were refused."""
+    if len(answers) == count:
+        answer.job_ids.extend([enqueued.job_id for enqueued in answers])
+        answer.outcomes.extend(new_jobs.outcomes(answers))
+        return
+    job_ids, outcomes = [0] * count, [queue_pb2.ENQUEUE_OUTCOME_UNSPECIFIED] * count
+    for place, enqueued in zip(places, answers, strict=True):
+        job_ids[place] = enqueued.job_id
+        outcomes[place] = codec.OUTCOME[enqueued.outcome]
+    answer.job_ids.extend(job_ids)
+    answer.outcomes.extend(outcomes)
 
 
 def _add_exception(answer: Response, place: int, error: Exception) -> None:

@@ -4,34 +4,45 @@ It deletes the lease where job_id *and* lease_seq are its own, and only what tha
 named verdict, never an error.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import cast
 
+import asyncpg
+
+from thumbq_server.domain.columns import Completions, one_or_all
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
 from thumbq_server.storage.fragments import KIND_AND_OPTIONS, announce, columns
 from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.endings import end_attempts, end_under_lock
-from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, in_order, named, with_numbers
+from thumbq_server.storage.transitions.held import (
+    GROUPS,
+    NAMED,
+    PARAMETERS,
+    Named,
+    grouped,
+    in_order,
+    named,
+    with_numbers,
+)
 from thumbq_server.storage.transitions.verdicts import State, states_of, verdict_on
 
-_PARAMETERS = f"{PARAMETERS}, paths text[], sizes bigint[], widths integer[], heights integer[]"
-
-_PICTURES = """unnest($1::bigint[], $2::bigint[], $6::text[], $7::bigint[], $8::int[], $9::int[])
-            AS i (job_id, lease_seq, path, size_bytes, width, height)"""
+_PICTURE_PARAMETERS = "paths text[], sizes bigint[], widths integer[], heights integer[]"
 
 # The only job of its model shows its picture, whatever other statements do. A model with several jobs is contested:
 # its leases are put back as they were, and marked, and COMPLETE_CONTESTED ends them
-# (docs/decisions/0013-contested-models.md). A marked lease is left alone.
+# (docs/decisions/0013-contested-models.md). A marked lease is left alone. Each job is named once; a width or a height
+# that stands alone is that of all pictures (docs/decisions/0024-a-drain-in-columns.md).
 COMPLETE = Statement(
     "complete",
-    _PARAMETERS,
+    f"{PARAMETERS}, {_PICTURE_PARAMETERS}, tell_models boolean",
     f"""
     WITH gone AS (
         DELETE FROM leases l USING {GROUPS}
          WHERE {NAMED} AND l.rerun_request_no IS NULL AND NOT l.contested
-        RETURNING l.*, g.lease_seq AS named_seq
+        RETURNING l.job_id, l.lease_seq, l.model_id, l.session, l.claimed_at, l.expires_at, l.claim_id, l.attempt
     ), contested AS MATERIALIZED (
         SELECT model_id FROM jobs WHERE model_id = ANY ((SELECT array_agg(model_id) FROM gone)::bigint[])
          GROUP BY model_id HAVING count(*) > 1
@@ -42,8 +53,11 @@ COMPLETE = Statement(
     ), number AS MATERIALIZED (
         SELECT nextval('end_seq') AS end_no
     ), ended AS MATERIALIZED (
-        SELECT g.*, i.path, i.size_bytes, i.width, i.height
-          FROM gone g JOIN {_PICTURES} ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+        SELECT g.job_id, g.lease_seq, g.model_id, g.session, g.claimed_at, g.attempt, i.path, i.size_bytes,
+               CASE WHEN cardinality($7) = 1 THEN ($7::int[])[1] ELSE i.width END AS width,
+               CASE WHEN cardinality($8) = 1 THEN ($8::int[])[1] ELSE i.height END AS height
+          FROM gone g JOIN unnest($1::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+            AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
          WHERE g.model_id NOT IN (SELECT model_id FROM contested)
     ), recorded AS (
         INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
@@ -52,14 +66,15 @@ COMPLETE = Statement(
                size_bytes, width, height
           FROM ended
     ), {announce("Ready", "ended", moves={"completed": "SELECT count(*) FROM ended"})}
-    SELECT array_agg(job_id) AS job_ids, array_agg(named_seq) AS named_seqs, array_agg(model_id) AS model_ids
+    SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_agg(job_id) END AS job_ids,
+           CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
       FROM ended
     """,
 )
 
 COMPLETE_CONTESTED = Statement(
     "complete_contested",
-    _PARAMETERS,
+    f"{PARAMETERS}, {_PICTURE_PARAMETERS}, lease_seqs bigint[]",
     end_attempts(
         "Completed",
         f"""
@@ -70,7 +85,9 @@ COMPLETE_CONTESTED = Statement(
                {KIND_AND_OPTIONS}, i.path, i.size_bytes, i.width, i.height,
                NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
           FROM gone g JOIN jobs j ON j.id = g.job_id
-          JOIN {_PICTURES} ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
+          JOIN unnest($1::bigint[], $9::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
+            AS i (job_id, lease_seq, path, size_bytes, width, height)
+            ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
         """,
     ),
 )
@@ -80,10 +97,14 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     """End attempts with a picture. The answers are in the order of `items`."""
     answers: list[Reported | None] = [None] * len(items)
     numbered = await with_numbers(lane, items)
-    (row,) = await lane.fetch(COMPLETE, *_parameters(in_order(numbered)))
-    if row["job_ids"]:
-        lane.hints.tell(LOG)
-        _answer(answers, numbered, zip(row["job_ids"], row["named_seqs"], row["model_ids"], strict=True))
+    # one for each job: of several leases of a job, the newest
+    named_once = in_order({item.job_id: item for item in in_order(numbered)}.values())
+    lease_seqs = {item.job_id: item.lease_seq for item in named_once}
+    _, _, *pictures = columns(named_once, 6)
+    row = await _end(lane, named(named_once), pictures, tell_models=True)
+    if row["count"]:
+        ended = zip(row["job_ids"], map(lease_seqs.__getitem__, row["job_ids"]), row["model_ids"], strict=True)
+        _answer(answers, numbered, ended)
     if None not in answers:
         return cast("list[Reported]", answers)
     states = await _states_of_open(lane, answers, items)
@@ -95,9 +116,52 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     return [answer or _refusal(item, states.get(item.job_id)) for answer, item in zip(answers, items, strict=True)]
 
 
+async def complete_columns(lane: Lane, groups: Sequence[Completions]) -> list[list[tuple[Token, Verdict]]]:
+    """End attempts with a picture, many at once. Return for each group those that were not simply taken, and why."""
+    job_ids = {job_id for group in groups for job_id in group.job_ids}
+    ended: Collection[int] = ()
+    # A job that is reported twice goes the way of single reports.
+    if len(job_ids) == sum(len(group.job_ids) for group in groups):
+        row = await _end(lane, *_merged(groups), tell_models=False)
+        if row["count"] == len(job_ids):
+            return [[] for _ in groups]
+        ended = frozenset(row["job_ids"] or ())
+    left = [[item for item in group.rows() if item.job_id not in ended] for group in groups]
+    answers = iter(await complete(lane, list(chain(*left))))
+    return [
+        [
+            (Token(item.job_id, item.lease_seq), verdict)
+            for item, (verdict, _) in zip(items, answers, strict=False)
+            if verdict is not Verdict.OK
+        ]
+        for items in left
+    ]
+
+
+async def _end(lane: Lane, names: Named, pictures: Sequence[Sequence[object]], *, tell_models: bool) -> asyncpg.Record:
+    paths, sizes, *measures = pictures
+    widths, heights = map(one_or_all, measures) if paths else measures
+    (row,) = await lane.fetch(COMPLETE, *names, paths, sizes, widths, heights, tell_models)
+    if row["count"]:
+        lane.hints.tell(LOG)
+    return row
+
+
+def _merged(groups: Sequence[Completions]) -> tuple[Named, Sequence[Sequence[object]]]:
+    """Return the groups by their numbers, each number once: how leases are named, and the pictures."""
+    by_number: dict[int, list[Completions]] = {}
+    for group in groups:
+        by_number.setdefault(group.lease_seq, []).append(group)
+    ordered = [group for lease_seq in sorted(by_number) for group in by_number[lease_seq]]
+    sizes = [(lease_seq, sum(len(same.job_ids) for same in by_number[lease_seq])) for lease_seq in sorted(by_number)]
+    _, *merged = zip(*ordered, strict=True)
+    job_ids, *pictures = (list(chain(*column)) for column in merged)
+    return grouped(job_ids, sizes), pictures
+
+
 def _parameters(items: Sequence[Completion]) -> list[Sequence[object]]:
-    _, _, *picture = columns(items, 6)
-    return [*named(items), *picture]
+    _, lease_seqs, *picture = columns(items, 6)
+    return [*named(items), *picture, lease_seqs]
 
 
 def _answer(answers: list[Reported | None], items: Sequence[Completion], ended: Iterable[tuple[int, int, int]]) -> None:

@@ -26,7 +26,7 @@ LOCK_MODELS = Statement(
     PARAMETERS,
     f"""
     WITH held AS MATERIALIZED (
-        SELECT l.job_id, l.model_id FROM leases l, {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+        SELECT l.job_id, l.model_id FROM leases l, {GROUPS} WHERE {NAMED}
     ), locked AS MATERIALIZED (
         SELECT l.job_id FROM leases l
          WHERE l.job_id = ANY (ARRAY (

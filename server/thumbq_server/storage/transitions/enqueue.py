@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.domain.job import MODEL, ClaimedJob, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
@@ -16,6 +18,8 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
 from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, stored_kind
 
+_traceparent = attrgetter("traceparent")
+_key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "model_hash", "delay")
 # The ids of the jobs that are new, and those jobs of them that workers have now.
 _Created = tuple[dict[JobKey, int], list[ClaimedJob]]
 
@@ -139,17 +143,11 @@ async def enqueue_and_claim(
     The claimed jobs never enter the queue, so use it only while nothing in there is due.
     """
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
-    batch = sorted(jobs, key=lambda job: (job.model_id, job.model_hash, job.delay))
-    is_traced = any(job.traceparent for job in batch)
-    create = (
-        _create_traced
-        if is_traced
-        else _create_one
-        if len(batch) == 1
-        else _create_and_claim
-        if request.sessions
-        else _create
-    )
+    batch = sorted(jobs, key=_order)
+    is_traced = any(map(_traceparent, batch))
+    create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    if is_traced:
+        create = _create_traced
     history = lane.history.version
     created, claimed = await create(lane, batch, request)
     if claimed:
@@ -157,7 +155,10 @@ async def enqueue_and_claim(
     if created:
         lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
-    missing = [job for job in batch if key_of(job) not in created] if len(created) < len(batch) else []
+    if len(created) == len(batch):
+        job_ids = map(created.__getitem__, map(_key, jobs))
+        return list(map(Enqueued._make, zip(job_ids, repeat(EnqueueOutcome.CREATED), strict=False))), claimed
+    missing = [job for job in batch if key_of(job) not in created]
     if is_traced:
         # Before they are due again.
         await traces.renew(lane, missing)
@@ -233,10 +234,9 @@ def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
 
 def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
     """Return the parameters of a batch. Where no job has a kind or options, NULL stands for the whole column."""
-    kinds = [stored_kind(job.kind) for job in batch]
-    options = [job.options for job in batch]
-    found = columns([_row(job) for job in batch], 5)
-    return [*found, kinds if any(kinds) else None, options if any(options) else None]
+    model_ids, model_hashes, priorities, max_attempts, _, delays, kinds, options, *_ = columns(batch, 10)
+    stored_kinds = None if kinds.count(MODEL) == len(kinds) else list(map(stored_kind, kinds))
+    return [model_ids, model_hashes, priorities, max_attempts, delays, stored_kinds, options if any(options) else None]
 
 
 def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:

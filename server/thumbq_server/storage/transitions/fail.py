@@ -27,7 +27,7 @@ _ENDED = """
 
 FAIL = Statement(
     "fail",
-    f"{PARAMETERS}, error_messages text[], retryable boolean[], retry_delays double precision[],"
+    f"{PARAMETERS}, lease_seqs bigint[], error_messages text[], retryable boolean[], retry_delays double precision[],"
     " jitters double precision[], backoffs double precision[]",
     end_attempts(
         "Failed",
@@ -38,7 +38,7 @@ FAIL = Statement(
             retryable="i.retryable",
             backoff="make_interval(secs => coalesce(i.retry_delay, ($10::float8[])[g.attempt] * i.jitter))",
             join="""
-          JOIN unnest($1::bigint[], $2::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
+          JOIN unnest($1::bigint[], $5::bigint[], $6::text[], $7::bool[], $8::float8[], $9::float8[])
             AS i (job_id, lease_seq, error_message, retryable, retry_delay, jitter)
             ON i.job_id = g.job_id AND i.lease_seq = g.named_seq""",
         ),
@@ -61,14 +61,13 @@ EXPIRE = Statement(
     f"{PARAMETERS}, backoffs double precision[], jitter double precision",
     end_attempts(
         "Failed",
-        f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
-           AND l.expires_at <= now()
+        f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND l.expires_at <= now()
         RETURNING l.*, g.lease_seq AS named_seq""",
         _ENDED.format(
             kind_and_options=KIND_AND_OPTIONS,
             error_message="'Lease expired: worker ' || coalesce(w.worker_id, '?') || ' stopped responding'",
             retryable="true",
-            backoff="make_interval(secs => ($6::float8[])[g.attempt] * $7)",
+            backoff="make_interval(secs => ($5::float8[])[g.attempt] * $6)",
             join="LEFT JOIN workers w ON w.id = g.session",
         ),
     ),
@@ -86,8 +85,14 @@ async def fail(
     factors = dict(zip(((item.lease_seq, item.job_id) for item in numbered), jitters, strict=True))
 
     def parameters(failures: Sequence[Failure]) -> list[Sequence[object]]:
-        _, _, *report, _ = columns(failures, 6)
-        return [*named(failures), *report, [factors[item.lease_seq, item.job_id] for item in failures], backoffs]
+        _, lease_seqs, *report, _ = columns(failures, 6)
+        return [
+            *named(failures),
+            lease_seqs,
+            *report,
+            [factors[item.lease_seq, item.job_id] for item in failures],
+            backoffs,
+        ]
 
     rows = await end_under_lock(lane, FAIL, in_order(numbered), parameters)
     ended = {(row["job_id"], row["named_seq"]): row for row in rows}

@@ -9,17 +9,15 @@ locked out of order.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
-PARAMETERS = (
-    "job_ids bigint[], lease_seqs bigint[], group_lease_seqs bigint[], group_firsts integer[], group_lasts integer[]"
-)
+PARAMETERS = "job_ids bigint[], group_lease_seqs bigint[], group_firsts integer[], group_lasts integer[]"
 # The leases `l` that the groups `g` name. With a plain `=` the planner may join by lease_seq, and scan all leases.
-GROUPS = "unnest($3::bigint[], $4::int[], $5::int[]) AS g (lease_seq, first, last)"
+GROUPS = "unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last)"
 NAMED = "l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq])"
 
 NUMBERS = Statement("held_numbers", "job_ids bigint[]", "SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1)")
@@ -47,7 +45,6 @@ class Named(NamedTuple):
     """The parameters of PARAMETERS, in their order."""
 
     job_ids: Sequence[int]
-    lease_seqs: Sequence[int]
     group_lease_seqs: Sequence[int]
     group_firsts: Sequence[int]
     group_lasts: Sequence[int]
@@ -77,11 +74,16 @@ def in_order(reports: Iterable[R]) -> list[R]:
 
 def named(reports: Sequence[Report]) -> Named:
     """Return the parameters that name these leases; `reports` are in_order."""
-    job_ids = [report.job_id for report in reports]
-    lease_seqs = [report.lease_seq for report in reports]
-    groups: list[tuple[int, int, int]] = []
-    for lease_seq, group in groupby(lease_seqs):
-        first = groups[-1][2] + 1 if groups else 1
-        groups.append((lease_seq, first, first + len(list(group)) - 1))
-    seqs, firsts, lasts = map(list, zip(*groups, strict=True)) if groups else ([], [], [])
-    return Named(job_ids, lease_seqs, seqs, firsts, lasts)
+    sizes = [(lease_seq, len(list(group))) for lease_seq, group in groupby(report.lease_seq for report in reports)]
+    return grouped([report.job_id for report in reports], sizes)
+
+
+def grouped(job_ids: Sequence[int], sizes: Iterable[tuple[int, int]]) -> Named:
+    """Return the parameters that name these leases; `sizes` has each lease_seq, and how many of the jobs are its own.
+
+    The jobs stand lease_seq by lease_seq, and these in their order.
+    """
+    lease_seqs, counts = zip(*sizes, strict=True) if job_ids else ((), ())
+    lasts = list(accumulate(counts))
+    firsts = [last - count + 1 for last, count in zip(lasts, counts, strict=True)]
+    return Named(job_ids, lease_seqs, firsts, lasts)

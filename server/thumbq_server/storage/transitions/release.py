@@ -47,7 +47,7 @@ def _give_back(gone: str) -> str:
 RELEASE = Statement(
     "release",
     PARAMETERS,
-    _give_back(f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED} AND ($2::bigint[]) IS NOT NULL
+    _give_back(f"""DELETE FROM leases l USING {GROUPS} WHERE {NAMED}
         RETURNING l.*, g.lease_seq AS named_seq"""),
 )
 

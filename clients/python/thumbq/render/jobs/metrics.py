@@ -71,7 +71,7 @@ class RenderMetrics:
         self._models.labels("failed").inc()
         self._failures.labels(reason).inc()
 
-    def serve(self, port: int) -> int:
-        """Answer on loopback from a thread of its own until the process ends; returns the port."""
-        server, _ = start_http_server(port, "127.0.0.1", self.registry)
+    def serve(self, host: str, port: int) -> int:
+        """Answer from a thread of its own until the process ends; returns the port."""
+        server, _ = start_http_server(port, host, self.registry)
         return server.server_port

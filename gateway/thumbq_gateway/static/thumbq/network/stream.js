@@ -8,16 +8,21 @@ const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a 
  * heartbeats: each one is an empty frame. Throws when the stream is refused, breaks, or sends nothing for `silence`
  * milliseconds. The time in which the reader is busy with a frame does not count. A `body` is posted.
  */
-export async function* readStream(address, silence, signal, body) {
+export async function* readStream(address, silence, signal, credentials, body) {
     const deadline = new Deadline(signal);
-    const headers = { Accept: "text/event-stream", ...(body && { "Content-Type": "application/json" }) };
     try {
+        const headers = {
+            Accept: "text/event-stream",
+            ...(body && { "Content-Type": "application/json" }),
+            ...(credentials && (await deadline.limit(answerTimeout, credentials.headers()))),
+        };
         const response = await deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }));
         if (!response.ok)
             throw await deadline.limit(silence, errorOf(response));
         if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
             throw new TypeError(`There is no event stream at ${address.href}`);
         }
+        credentials?.accepted();
         const reader = response.body.getReader();
         const decoder = new TextDecoder();
         const parser = new EventStreamParser();

@@ -20,6 +20,8 @@ export function streamAddress(gateway, name, request) {
         address.searchParams.set("modelId", modelIds);
     if (request.statuses.length > 0)
         address.searchParams.set("status", request.statuses.join(","));
+    if (request.progress)
+        address.searchParams.set("progress", "true");
     if (request.queue)
         address.searchParams.set("queue", "true");
     return { address };
@@ -28,14 +30,15 @@ export function streamAddress(gateway, name, request) {
  * Have an open stream send the events of these models from now on, and of no others. Returns false when it cannot: it
  * has ended, or it is at another gateway. A new connection helps then.
  */
-export async function changeModels(gateway, stream, modelIds, signal) {
+export async function changeModels(gateway, stream, modelIds, signal, credentials) {
     if (modelIds.length === 0 || modelIds.length > mostModels)
         return false;
     const deadline = new Deadline(signal);
     try {
+        const headers = { "Content-Type": "application/json", ...(await deadline.limit(answerTimeout, credentials.headers())) };
         const response = await deadline.limit(answerTimeout, fetch(new URL("api/notifications/models", gateway), {
             method: "POST",
-            headers: { "Content-Type": "application/json" },
+            headers,
             body: JSON.stringify({ stream, modelIds }),
             signal: deadline.signal,
         }));

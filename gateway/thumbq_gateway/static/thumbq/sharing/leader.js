@@ -1,5 +1,6 @@
 // Generated from clients/typescript/src/sharing/leader.ts by `make typescript`. Change it there.
 import { ThumbqError } from "../errors.js";
+import { Credentials } from "../network/credentials.js";
 import { readStream } from "../network/stream.js";
 import { changeModels, newStreamName, streamAddress } from "../network/stream_request.js";
 import { isEarlier } from "./cursors.js";
@@ -9,6 +10,7 @@ import { union } from "./union.js";
 export class Leader {
     #id = crypto.randomUUID();
     #gateway;
+    #credentials; // none: only pages without share a connection
     #channel;
     #members = new Map();
     #waiting = new Set(); // members that the present connection does not serve yet
@@ -22,6 +24,7 @@ export class Leader {
     #latest = new Map(); // the last queue and heartbeat, for members that come later
     constructor(gateway) {
         this.#gateway = gateway;
+        this.#credentials = new Credentials(gateway, {});
         this.#channel = openChannel(gateway);
     }
     /** Lead until the signal is aborted. */
@@ -49,7 +52,7 @@ export class Leader {
         const { address, body } = streamAddress(this.#gateway, this.#name, { ...request, after });
         let error = { message: "The gateway ended the stream." };
         try {
-            for await (const frame of readStream(address, this.#silence, connection.signal, body)) {
+            for await (const frame of readStream(address, this.#silence, connection.signal, this.#credentials, body)) {
                 if (connection.signal.aborted)
                     return;
                 this.#pass(frame);
@@ -98,7 +101,7 @@ export class Leader {
         const connection = this.#connection;
         const wanted = union(this.#members.values());
         if (filterOf(wanted) !== this.#served) {
-            const isDone = await changeModels(this.#gateway, this.#name, wanted.modelIds, connection.signal);
+            const isDone = await changeModels(this.#gateway, this.#name, wanted.modelIds, connection.signal, this.#credentials);
             // A connection that was made meanwhile has asked for them itself; a new one replays what came after the position.
             if (connection === this.#connection && isDone)
                 this.#served = filterOf(wanted);
@@ -137,8 +140,8 @@ export class Leader {
         this.#channel.postMessage(message);
     }
 }
-function filterOf({ modelIds, statuses, queue }) {
-    return JSON.stringify([modelIds, statuses, queue]);
+function filterOf({ modelIds, statuses, queue, progress }) {
+    return JSON.stringify([modelIds, statuses, queue, progress]);
 }
 function shared(error) {
     if (!(error instanceof ThumbqError))

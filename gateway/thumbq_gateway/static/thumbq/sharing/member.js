@@ -112,6 +112,8 @@ export class Member {
             return isReset(this.#position, JSON.parse(data)) ? frame : bare;
         if (event === "thumbnail")
             return id !== undefined && this.#isNew(id) && this.#passes(data) ? frame : bare;
+        if (event === "progress")
+            return this.#request.progress && this.#isOfModels(data) ? frame : bare;
         if (!this.#request.queue)
             return bare;
         return { ...bare, event, data };
@@ -123,9 +125,11 @@ export class Member {
         const { statuses } = this.#request;
         if (this.#models.size === 0 && statuses.length === 0)
             return true;
-        const { modelId, status } = JSON.parse(data);
-        const isModel = this.#models.size === 0 || this.#models.has(modelId);
-        return isModel && (statuses.length === 0 || statuses.includes(status));
+        const { status } = JSON.parse(data);
+        return this.#isOfModels(data) && (statuses.length === 0 || statuses.includes(status));
+    }
+    #isOfModels(data) {
+        return this.#models.size === 0 || this.#models.has(JSON.parse(data).modelId);
     }
     #fail(error) {
         this.#error = error;

@@ -6,10 +6,11 @@ import { isVisible, onVisibility, visible } from "../network/visibility.js";
 import { isPosition } from "./cursors.js";
 import { Member } from "./member.js";
 import { Tab } from "./tab.js";
-/** Read a stream. In a page, all tabs of the origin share one connection, and a hidden tab holds none. */
-export async function* openStream(gateway, request, silence, signal, open) {
-    if (!canShare()) {
-        yield* ownStream(gateway, request, silence, signal, open);
+/** Read a stream. In a page without credentials, all tabs of the origin share one connection. A hidden one holds none. */
+export async function* openStream(gateway, request, silence, signal, open, credentials) {
+    // What one tab may see, another may not.
+    if (!canShare() || credentials.areGiven) {
+        yield* ownStream(gateway, request, silence, signal, open, credentials);
         return;
     }
     // "latest" is a place that each tab has to itself, so it becomes a cursor first.
@@ -17,7 +18,7 @@ export async function* openStream(gateway, request, silence, signal, open) {
     if (isPosition(after))
         yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
     else
-        yield* ownStream(gateway, request, silence, signal, open);
+        yield* ownStream(gateway, request, silence, signal, open, credentials);
 }
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
 function canShare() {
@@ -54,7 +55,7 @@ async function* sharedStream(gateway, request, silence, signal, open) {
     }
 }
 /** Read a stream over a connection of this page alone, which it gives back while it is hidden. */
-async function* ownStream(gateway, request, silence, signal, open) {
+async function* ownStream(gateway, request, silence, signal, open, credentials) {
     let { after, modelIds } = request;
     while (!signal.aborted) {
         await visible(signal);
@@ -66,11 +67,11 @@ async function* ownStream(gateway, request, silence, signal, open) {
         open.changeModels = (changed) => {
             modelIds = changed;
             // A hidden page asks for them when it connects again, from where it was.
-            return isVisible() ? changeModels(gateway, name, changed, connection.signal) : Promise.resolve(true);
+            return isVisible() ? changeModels(gateway, name, changed, connection.signal, credentials) : Promise.resolve(true);
         };
         try {
             const { address, body } = streamAddress(gateway, name, { ...request, modelIds, after });
-            for await (const frame of readStream(address, silence, connection.signal, body)) {
+            for await (const frame of readStream(address, silence, connection.signal, credentials, body)) {
                 after = frame.id ?? after;
                 yield frame;
             }

@@ -6,7 +6,7 @@ A table is added and nothing else: servers of an older version do not know it.
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:

@@ -1,0 +1,91 @@
+"""Many jobs at once: as columns where these hold all that the jobs say, and else as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+from thumbq.client.asking import asking
+from thumbq.client.calls import Calls
+from thumbq.client.errors import InvalidJob, Unsupported
+from thumbq.client.kinds import check_kinds_known
+from thumbq.v1.queue_pb2 import EnqueueColumnsRequest, EnqueueJobsRequest, EnqueueOutcome, NewJob, NewJobColumns
+
+JOBS_PER_CALL = 10_000
+_HASH_DIGITS = 64
+# Bytes of a field in a message: its tag, and for the hash also its length.
+_OF_HASH, _OF_NUMBER = 2 + _HASH_DIGITS, 2
+
+
+class Enqueued(NamedTuple):
+    """The answer to a NewJob: the job's id, and whether it was created, existed, or was reset."""
+
+    job_id: int
+    outcome: EnqueueOutcome.ValueType
+
+
+class Batches:
+    """Enqueues up to JOBS_PER_CALL jobs with a call. A server that does not know columns gets messages."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._columns = True
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """Enqueue all of the jobs or none, and return the answers in their order. Raises InvalidJob."""
+        with asking(jobs) as sent:
+            return await self._enqueue(sent)
+
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        if self._columns and (columns := columns_of(jobs)):
+            try:
+                return await self._as_columns(columns)
+            except Unsupported:
+                self._columns = False
+        return await self._as_messages(jobs)
+
+    async def _as_columns(self, columns: NewJobColumns) -> list[Enqueued]:
+        request = EnqueueColumnsRequest(columns=columns)
+        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueColumns, request, invalid=InvalidJob)
+        outcomes = response.outcomes if len(response.outcomes) > 1 else repeat(response.outcomes[0])
+        return list(map(Enqueued._make, zip(response.job_ids, outcomes, strict=False)))
+
+    async def _as_messages(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        request = EnqueueJobsRequest(jobs=jobs)
+        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJobs, request, invalid=InvalidJob)
+        check_kinds_known(jobs, response.jobs)
+        return [Enqueued(job.job_id, job.outcome) for job in response.jobs]
+
+
+def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:
+    """Return the jobs as columns; None when one says what these do not hold, or is malformed."""
+    model_ids = [job.model_id for job in jobs]
+    priorities = [job.priority for job in jobs]
+    max_attempts = [job.max_attempts for job in jobs if job.HasField("max_attempts")]
+    if min(model_ids) < 1 or len(max_attempts) not in (0, len(jobs)):
+        return None
+    # A look at each field costs more than the whole call. With 64 digits, a job that says nothing else has just this
+    # size. Else it is larger, or its hash is shorter; then the digits of all are too few.
+    beside = _OF_HASH + (_OF_NUMBER if max_attempts else 0)
+    for job, model_id, priority in zip(jobs, model_ids, priorities, strict=True):
+        size = beside + 1 + (model_id.bit_length() + 6) // 7
+        if job.ByteSize() != (size + _OF_NUMBER if priority else size):
+            return None
+    digits = "".join([job.model_hash for job in jobs])
+    if len(digits) != len(jobs) * _HASH_DIGITS:
+        return None
+    try:
+        model_hashes = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return NewJobColumns(
+        model_ids=model_ids,
+        model_hashes=model_hashes,
+        priorities=_one_or_all(priorities),
+        max_attempts=_one_or_all(max_attempts),
+    )
+
+
+def _one_or_all(column: Sequence[int]) -> Sequence[int]:
+    return column[:1] if column and column.count(column[0]) == len(column) else column

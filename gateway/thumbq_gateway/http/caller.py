@@ -1,0 +1,17 @@
+"""The caller of the request that the present task answers: the server is told of it where it asks."""
+
+from contextvars import ContextVar
+
+from thumbq_runtime.access.on_behalf import Origin, told
+
+_CALLER: ContextVar[Origin] = ContextVar("caller")
+
+
+def note_caller(origin: Origin) -> None:
+    """Remember who makes the present request."""
+    _CALLER.set(origin)
+
+
+def metadata_of_caller() -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call that is made for the present request."""
+    return told(_CALLER.get(Origin()))

@@ -1,0 +1,72 @@
+"""A stream of the server that the gateway reads only while a client wants it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import grpc
+
+from thumbq_gateway.notifications.upstream import back_off
+
+
+class OnDemand:
+    """Opens the stream for the first client, and again whenever it ends. Closes it some time after the last."""
+
+    def __init__(
+        self, open_stream: Callable[[], Any], take: Callable[[Any], None], end: Callable[[], None], *, linger: float
+    ) -> None:
+        """`take` gets each message, `end` is called when the stream is closed for want of clients.
+
+        The stream is kept for `linger` seconds after the last client has left, since pages are often reloaded.
+        """
+        self._open_stream = open_stream
+        self._take = take
+        self._ended = end
+        self._linger = linger
+        self._clients = 0
+        self._task: asyncio.Task[NoReturn] | None = None
+        self._closing: asyncio.TimerHandle | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the stream is open, or is being opened."""
+        return self._task is not None
+
+    def enter(self) -> None:
+        """Count one client more, and open the stream for the first."""
+        self._clients += 1
+        if self._closing:
+            self._closing.cancel()
+            self._closing = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._follow())
+
+    def leave(self) -> None:
+        """Count one client less, and close the stream some time after the last."""
+        self._clients -= 1
+        if not self._clients:
+            self._closing = asyncio.get_running_loop().call_later(self._linger, self.end)
+
+    def end(self) -> None:
+        """Close the stream."""
+        if self._closing:
+            self._closing.cancel()
+            self._closing = None
+        if self._task:
+            self._task.cancel()
+            self._task = None
+        self._ended()
+
+    async def _follow(self) -> NoReturn:
+        while True:
+            pauses = back_off()
+            stream = self._open_stream()
+            try:
+                async for response in stream:
+                    pauses = back_off()
+                    self._take(response)
+            except grpc.aio.AioRpcError:
+                pass  # Upstream reports the outage
+            finally:
+                stream.cancel()
+            await asyncio.sleep(next(pauses))

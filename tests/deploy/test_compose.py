@@ -1,0 +1,102 @@
+"""docker-compose.yml and the Dockerfile use only commands, options and variables that exist."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.declared import SETTINGS, command, variables
+
+ROOT = Path(__file__).parents[2]
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("thumbq-")}
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+PROGRAMS = {"migrate": "server", "server": "server", "server-2": "server", "gateway": "gateway"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_container_runs_a_command_with_options_that_it_has(name):
+    command(OURS[name]["command"])
+
+
+def test_each_image_runs_a_command_with_options_that_it_has():
+    commands = [json.loads(line) for line in re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)]
+    assert [words[0] for words in commands] == ["worker", "gateway", "server"]
+    for words in commands:
+        command(words)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_each_variable_is_one_that_is_read_and_understood(name, monkeypatch):
+    environment = OURS[name]["environment"]
+    assert environment.keys() <= variables(SETTINGS[PROGRAMS[name]])
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, str(value))
+    SETTINGS[PROGRAMS[name]]()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_port_is_published_for_this_machine_only_and_is_the_one_listened_on(name):
+    service = OURS[name]
+    listened_on = {value for variable, value in service.get("environment", {}).items() if variable.endswith("_PORT")}
+    for published in service.get("ports", ()):
+        host, outside, inside = published.split(":")
+        assert host == "127.0.0.1"
+        assert int(outside) == int(inside)
+        assert int(inside) in listened_on
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_container_can_change_nothing_but_its_volumes(name):
+    service = OURS[name]
+    assert service["read_only"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_each_image_is_built_once_from_a_stage_that_exists():
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    built = [(service["image"], service["build"]["target"]) for service in OURS.values() if "build" in service]
+    assert sorted(built) == [(f"thumbq-{stage}", stage) for stage in ("gateway", "server", "worker")]
+    assert {target for _, target in built} <= stages
+    assert {service["image"] for service in OURS.values()} == {image for image, _ in built}
+
+
+def test_the_images_expose_the_ports_that_are_listened_on():
+    exposed = {int(port) for line in re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE) for port in line.split()}
+    listened_on = {
+        value
+        for service in OURS.values()
+        for variable, value in service.get("environment", {}).items()
+        if variable.endswith("_PORT")
+    }
+    assert exposed == listened_on | {9465}
+    assert "--metrics-port=9465" in OURS["worker"]["command"]
+
+
+def test_the_gateway_and_the_worker_reach_the_servers_where_they_listen():
+    for name in ("server", "server-2"):
+        [alias] = OURS[name]["networks"]["default"]["aliases"]
+        address = f"{alias}:{OURS[name]['environment']['THUMBQ_GRPC_PORT']}"
+        assert OURS["gateway"]["environment"]["THUMBQ_SERVER"] == address
+        assert f"--server={address}" in OURS["worker"]["command"]
+
+
+def test_prometheus_scrapes_every_program_where_it_has_metrics():
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/compose.yml").read_text())["scrape_configs"]
+    targets = [target for job in scraped for entry in job["static_configs"] for target in entry["targets"]]
+    assert targets == ["server:9464", "server-2:9464", "gateway:5009", "worker:9465"]
+    assert {OURS[name]["environment"]["THUMBQ_METRICS_PORT"] for name in ("server", "server-2")} == {9464}
+    here = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert [job["job_name"] for job in here] == [job["job_name"] for job in scraped]
+
+
+def test_every_file_that_a_container_reads_is_there():
+    mounted = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
+    files = [ROOT / volume.split(":")[0] for volume in mounted if volume.startswith("./")]
+    assert len(files) == 3
+    assert [file for file in files if not file.exists()] == []

@@ -1,0 +1,108 @@
+"""An address has as many subscriptions and connections as it may have; the next one is told when to come back."""
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
+from tests.support.gateway import running_gateway
+from tests.support.http_client import Client
+from tests.support.waiting import eventually
+
+PAGES = "/thumbnailHub"
+MOST = 3
+
+
+async def test_pages_and_hub_clients_share_a_number_and_make_room_however_they_end(server: str) -> None:
+    chance = random.Random(1)
+    async with running_gateway(server, subscriptions_of_address=MOST) as http:
+        client = Client(http)
+
+        async def page(stack: AsyncExitStack) -> bool:
+            answer = await stack.enter_async_context(http.get("/api/notifications"))
+            return _is_served(answer.status, answer.headers)
+
+        async def events_of_hub(stack: AsyncExitStack) -> bool:
+            token = (await negotiate(http, PAGES))["connectionToken"]
+            headers = {"Accept": "text/event-stream"}
+            answer = await stack.enter_async_context(http.get(PAGES, params={"id": token}, headers=headers))
+            return _is_served(answer.status, answer.headers)
+
+        async def polls_of_hub(stack: AsyncExitStack) -> bool:
+            token = (await negotiate(http, PAGES))["connectionToken"]
+            answer = await stack.enter_async_context(http.get(PAGES, params={"id": token}))
+            stack.push_async_callback(client.http.delete, PAGES, params={"id": token})
+            return _is_served(answer.status, answer.headers)
+
+        async def socket(stack: AsyncExitStack) -> bool:
+            try:
+                hub = await stack.enter_async_context(Hub.opened(http, PAGES))
+            except aiohttp.WSServerHandshakeError as refused:
+                return _is_served(refused.status, refused.headers)
+            await hub.send(HANDSHAKE)
+            return True
+
+        openers = [page, events_of_hub, polls_of_hub, socket]
+        for opener in (*openers, chance.choice(openers), chance.choice(openers)):
+            async with AsyncExitStack() as stack:
+
+                async def one_more() -> bool:
+                    return await chance.choice(openers)(stack)
+
+                for _ in range(MOST):
+                    await eventually(one_more, 60)
+                assert not await opener(stack)
+        assert int((re.findall(r'refused_total\{kind="subscriptions"\} (\d+)', await _metrics(client)))[0]) >= 6
+
+
+def _is_served(status: int, headers: Mapping[str, str] | None) -> bool:
+    if status == 429:
+        assert headers
+        assert headers["Retry-After"] == "5"
+        return False
+    assert status == 200, status
+    return True
+
+
+async def _metrics(client: Client) -> str:
+    return (await client.get("/metrics")).text
+
+
+async def test_one_connection_more_is_answered_429_before_it_sends_anything(server: str) -> None:
+    async with running_gateway(server, connections_of_address=MOST) as http:
+        base = http._base_url
+        assert base is not None
+
+        async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await asyncio.open_connection(base.host, base.port)
+
+        opened = [await connect() for _ in range(MOST)]
+        reader, one_more = await connect()
+        answer = (await reader.read()).decode()
+        assert answer.startswith("HTTP/1.1 429 ")
+        assert "Retry-After: 5\r\n" in answer
+        assert "has 3 connections, as many as it may have (THUMBQ_CONNECTIONS_OF_ADDRESS)" in answer
+        for writer in (one_more, *(writer for _, writer in opened)):
+            writer.close()
+            await writer.wait_closed()
+
+        async def is_served() -> bool:
+            async with http.get("/healthz") as health:
+                return health.status == 200
+
+        await eventually(is_served, 60)
+        assert re.search(r'refused_total\{kind="connections"\} [1-9]', await _metrics(Client(http)))
+
+
+async def test_the_connections_of_a_trusted_proxy_are_not_counted(server: str) -> None:
+    async with (
+        running_gateway(server, connections_of_address=1, trusted_proxies="127.0.0.1") as http,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(MOST):
+            answer = await stack.enter_async_context(http.get("/api/notifications"))
+            assert answer.status == 200

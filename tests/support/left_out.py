@@ -1,0 +1,22 @@
+"""Which tests need more than this machine gives, and no package would help: rights, or the history of the code."""
+
+import subprocess
+from functools import cache
+
+from tests.support.previous_release import are_at_hand
+
+
+@cache
+def left_out() -> dict[str, str]:
+    """Return the markers of the tests that cannot run here, each with the reason."""
+    reasons = {}
+    if not _can_mount():
+        reasons["small_disk"] = "this process may not mount file systems"
+    if not are_at_hand():
+        reasons["previous_release"] = "the commits of earlier releases are missing here"
+    return reasons
+
+
+def _can_mount() -> bool:
+    """Return whether this process may mount a file system; containers usually may not."""
+    return not subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode
