@@ -1,6 +1,36 @@
 -- Every statement of the server, as `make sql` renders it from server/thumbq_server/storage.
 -- psql accepts this file: each block prepares one statement, which EXECUTE then runs.
 
+-- audit_begin: $1 who, $2 address, $3 action, $4 outcome, $5 detail, $6 reference
+PREPARE audit_begin (text, text, text, text, text, text) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- audit_end: $1 id, $2 outcome, $3 detail, $4 reference
+PREPARE audit_end (bigint, text, text, text) AS
+UPDATE audit SET outcome = $2, detail = $3, reference = $4 WHERE id = $1;
+
+-- audit_write: $1 whos, $2 addresses, $3 actions, $4 outcomes, $5 details, $6 refs
+PREPARE audit_write (text[], text[], text[], text[], text[], text[]) AS
+INSERT INTO audit (who, address, action, outcome, detail, reference)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]);
+
+-- audit_list: $1 below, $2 who, $3 action, $4 outcome, $5 limit
+PREPARE audit_list (bigint, text, text, text, bigint) AS
+SELECT id, at, who, address, action, outcome, detail, reference FROM audit
+ WHERE id < $1 AND ($2 = '' OR who = $2) AND ($3 = '' OR action = $3) AND ($4 = '' OR outcome = $4)
+ ORDER BY id DESC LIMIT $5;
+
+-- audit_prune: $1 keep_seconds, $2 limit
+PREPARE audit_prune (double precision, bigint) AS
+WITH pruned AS (
+    DELETE FROM audit WHERE id = ANY (ARRAY (
+        SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) AS oldest
+         WHERE at < now() - make_interval(secs => $1)))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
 PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
 WITH input AS (
@@ -483,6 +513,11 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 
+-- statistics_pending
+PREPARE statistics_pending AS
+SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
+           h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
+
 -- statistics_activity
 PREPARE statistics_activity AS
 WITH RECURSIVE since AS MATERIALIZED (
@@ -727,10 +762,33 @@ WITH due AS (
         SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
          ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING *
+), number AS MATERIALIZED (
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
+), leased AS (
+    INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
+    SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[1], now(),
+           now() + ($3::int[])[1] * interval '1 second', $4, attempt + 1
+      FROM due
+)
+SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
+       array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
+       array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
+
+-- claim_for_several: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id
+PREPARE claim_for_several (bigint, bigint[], integer[], bigint) AS
+WITH due AS (
+    DELETE FROM ready WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND NOT EXISTS (SELECT FROM queue_pause WHERE only_row)
+         ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING *
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY rank, job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -740,9 +798,10 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), NULL::text[] AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY rank, job_id) n;
 
 -- claim_of_kinds: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id, $5 kinds, $6 models
 PREPARE claim_of_kinds (bigint, bigint[], integer[], bigint, text[], boolean) AS
@@ -763,7 +822,7 @@ WITH due AS (
 ), numbered AS MATERIALIZED (
     SELECT *, (row_number() OVER (ORDER BY coalesce(kind_rank, rank), job_id))::int AS position FROM due
 ), number AS MATERIALIZED (
-    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
 ), leased AS (
     INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
     SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
@@ -773,9 +832,10 @@ WITH due AS (
 SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS kinds,
        array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
        array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-       array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-       array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-  FROM (SELECT * FROM numbered ORDER BY position) n;
+       array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+       array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+       string_agg(timestamptz_send(created_at), '') AS created_at
+  FROM (SELECT * FROM due ORDER BY coalesce(kind_rank, rank), job_id) n;
 
 -- complete: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 tell_models
 PREPARE complete (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], boolean) AS

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from thumbq import BlockingClient, Client, Job, JobFailed, Thumbnail, hash_file
+from thumbq import BlockingClient, Client, Job, JobFailed, Thumbnail, hash_file, options_of
 from thumbq.testing import PrivateService, Recorder, drain
 
 
@@ -23,6 +23,20 @@ def test_a_model_gets_its_picture(thumbq_service: PrivateService, tmp_path: Path
         asyncio.run(drain(thumbq_service.address, render))
         picture = client.wait_for(job_id, timeout=5)
     assert (picture.status, picture.width) == ("Ready", 512)
+
+
+def test_each_kind_has_its_handler(thumbq_service: PrivateService) -> None:
+    """Work with the handlers that `Worker.run` gets, and look at what each of them did."""
+
+    def fail(job: Job) -> Thumbnail:
+        raise JobFailed(f"there is no sound {options_of(job)['name']}", retryable=False)
+
+    with BlockingClient(thumbq_service.address) as client:
+        client.enqueue(8, b"\1" * 32)
+        client.enqueue(9, b"\2" * 32, kind="Sound", options={"name": "rain"})
+        drained = asyncio.run(drain(thumbq_service.address, {"Model": render, "Sound": fail}))
+        assert {job.model_id: str(outcome) for job, outcome in drained}[9] == "there is no sound rain"
+        assert [picture.status for picture in client.thumbnails([8, 9])] == ["Ready", "Failed"]
 
 
 def test_a_page_hears_that_a_model_is_missing(thumbq_service: PrivateService) -> None:

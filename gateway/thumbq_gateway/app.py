@@ -185,7 +185,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles(), parts.limits.address)
     app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
     app.on_response_prepare.append(note_begin)
-    app.add_routes(Session(parts.callers, parts.bodies).routes())
+    app.add_routes(Session(parts.callers, parts.bodies, parts.limits.address).routes())
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics.registry).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))

@@ -91,9 +91,10 @@ async def serving(
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates(), observer.refused)
         bounds = Bounds(settings.bounds(), rates.note)
-        limits = Limits(rates, bounds, settings.networks_of_gateways(), parts.keyring)
+        limits = Limits(rates, bounds, settings.networks_of_gateways())
         server = grpc.aio.server(
-            options=options, interceptors=[Door(parts.keyring, settings.client_roles()), Guard(observer), limits]
+            options=options,
+            interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit), Guard(observer), limits],
         )
         health = Health()
         names = register(parts, health, server)

@@ -18,6 +18,7 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
+from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.paths import PathRule
@@ -81,6 +82,7 @@ class Parts:
     operator: Operator
     keyring: Keyring
     tickets: Tickets
+    audit: Audit
     janitor: Janitor
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
@@ -138,12 +140,14 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         seen=signs_of_life.hear,
         observer=observer,
         tracer=tracer(),
+        limit=settings.queue_limit,
     )
     dispatchers = queue.dispatchers
     progress = ProgressFeed(database)
     queue.progress.on_written = progress.wake
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     tickets = Tickets(database, keyring)
+    audit = Audit(database, settings.audit_retention)
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
@@ -152,6 +156,8 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("record signs of life", 10.0, signs_of_life),
             Duty("record used keys", 10.0, keyring),
             Duty("renew signing keys", 5.0, tickets),
+            Duty("write audit log", 1.0, audit.write),
+            Duty("prune audit log", 600.0, audit.prune),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -177,6 +183,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         operator=Operator(database, queue, views),
         keyring=keyring,
         tickets=tickets,
+        audit=audit,
         janitor=janitor,
     )
 
@@ -211,8 +218,9 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
+    inspection = Inspection(parts.database, parts.views, parts.queue.pressure)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, Inspection(parts.database, parts.views), parts.keyring, parts.tickets), server
+        AdminService(parts.operator, inspection, parts.keyring, parts.tickets, parts.audit), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -71,6 +71,11 @@ class Settings(TlsSettings):
         default=600,
         description="Seconds of a lease of unary calls and JSON; at most 60 until the worker is heard of again.",
     )
+    queue_limit: Count | None = Field(
+        default=None,
+        description="Pending jobs with which the queue is full: then jobs that add work are refused. The default is no"
+        " limit.",
+    )
     statement_timeout: Seconds = Field(default=30.0, description="Seconds that PostgreSQL may take for a statement.")
     retry_base: Seconds = Field(
         default=5.0, description="Seconds until the second attempt of a job; each further pause is longer."
@@ -90,6 +95,9 @@ class Settings(TlsSettings):
         default=86_400.0,
         description="Seconds for which the file of a picture is kept after its model has another one; browsers keep"
         " pictures for a day.",
+    )
+    audit_retention: Seconds = Field(
+        default=90 * 86_400.0, description="Seconds for which the audit log is kept (`thumbq audit`)."
     )
     # Servers remember a worker's number for a day.
     worker_retention: Seconds = Field(

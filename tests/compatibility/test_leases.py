@@ -11,7 +11,7 @@ from tests.support.http_client import Client, ask
 from tests.support.server import running_server
 from thumbq_gateway.signalr import wing
 
-LEASE = 2  # seconds
+LEASE = 4  # seconds
 PRESENCE_INTERVAL = 0.4  # seconds
 EVENT = {"eventType": "ModelLoaded", "message": "12 triangles", "metadata": '{"memory": 1}', "errorMessage": None}
 
@@ -57,7 +57,7 @@ async def test_an_event_of_any_length_is_taken_and_one_without_a_job_or_type_is_
 
 @pytest.mark.node
 async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
-    """Thirty jobs of 0.3 s, held by one worker for several times the lease."""
+    """Thirty jobs of 0.3 s, held by one worker for more than two leases."""
     async with running_gateway(short_leases) as http:
         client = Client(http)
         job_ids = [await client.enqueue(model_id) for model_id in range(1, 31)]

@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.parts import WatchedDatabase, until
 from tests.support.queue_under_test import QueueUnderTest, new_job, picture
-from thumbq_server.domain.columns import Report
-from thumbq_server.domain.job import ClaimedJob, LostReason, Token
+from thumbq_server.domain.columns import Claimed, Report
+from thumbq_server.domain.job import LostReason, Token
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.phase import Phase
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
@@ -29,7 +29,7 @@ class Peer:
     def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
         self.held = list(held)
 
-    def send_jobs(self, number: int, jobs: Sequence[ClaimedJob]) -> None:
+    def send_jobs(self, number: int, jobs: Claimed) -> None:
         self.jobs.append((number, [job.job_id for job in jobs]))
 
     def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:

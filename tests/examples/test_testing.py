@@ -17,4 +17,4 @@ def test_the_example_of_tests_passes(tmp_path: Path):
         timeout=50,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 passed" in ran.stdout
+    assert "3 passed" in ran.stdout

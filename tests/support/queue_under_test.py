@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_server.domain.columns import Completions
+from thumbq_server.domain.columns import Claimed, Completions
 from thumbq_server.domain.job import (
     MODEL,
     CancelVerdict,
-    ClaimedJob,
     Completion,
     Enqueued,
     Failure,
@@ -43,7 +42,8 @@ DELAYS = delays(RetryPolicy())
 UNCLAIMED = 2**50
 TABLES = (
     *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),
-    *("notifications", "queue_head", "queue_pause", "removals", "keys", "signing_keys", "job_progress", "job_traces"),
+    *("notifications", "queue_head", "queue_pause", "removals", "keys", "signing_keys", "audit", "job_progress"),
+    "job_traces",
 )
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")
@@ -156,7 +156,7 @@ class QueueUnderTest:
         claimed = await claim(self.lane, ClaimRequest([self.worker] * count, [seconds] * count))
         return [job.token for job in claimed]
 
-    async def claim_of(self, *kinds: str, count: int = 10) -> list[ClaimedJob]:
+    async def claim_of(self, *kinds: str, count: int = 10) -> Claimed:
         """Claim as a worker of these kinds does."""
         return await claim(self.lane, ClaimRequest([self.worker] * count, [30] * count), kinds)
 

@@ -44,7 +44,7 @@ def test_it_answers_where_it_says(service: Service) -> None:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-        answer = check(health_pb2.HealthCheckRequest(), timeout=5)
+        answer = check(health_pb2.HealthCheckRequest(), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -104,14 +104,14 @@ def test_killing_the_parent_leaves_no_process_and_loses_nothing(folder: Path) ->
 
 
 def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
-    with serving(folder) as service:
+    with serving(folder, THUMBQ_SHUTDOWN_GRACE="600") as service:
         processes = descendants(service.parent.pid)
         os.kill(service.child("thumbq_server"), signal.SIGSTOP)
         gateway = service.child("thumbq_gateway")
         service.parent.send_signal(signal.SIGINT)
         wait_for_end({gateway})
         service.parent.send_signal(signal.SIGINT)
-        assert service.parent.wait(timeout=5) == 0
+        assert service.parent.wait(timeout=60) == 0
         assert not any(map(is_running, processes))
 
 

@@ -98,7 +98,7 @@ def test_a_job_goes_from_its_producer_to_a_worker_and_back(grpc_stub: Stub, mode
 def test_twenty_requests_at_once_are_one_job(grpc_stub: Stub, model_id: int):
     request = queue_pb2.EnqueueJobRequest(model_id=model_id, model_hash=HASH, delay=Duration(seconds=60))
     calls = [grpc_stub.EnqueueJob.future(request) for _ in range(20)]
-    answers = [call.result(timeout=10) for call in calls]
+    answers = [call.result(timeout=60) for call in calls]
     assert len({answer.job_id for answer in answers}) == 1
     created = [answer for answer in answers if answer.outcome == queue_pb2.ENQUEUE_OUTCOME_CREATED]
     assert len(created) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from time import monotonic
@@ -62,9 +63,11 @@ class Producer:
         called with the number of answers so far.
         """
         enqueued: list[Enqueued] = []
-        rest = iter(jobs)
+        rest, pause = iter(jobs), 0.0
         while messages := list(islice(rest, JOBS_PER_CALL)):
-            enqueued += await self._batches.enqueue(messages)
+            await asyncio.sleep(pause)
+            answers, pause = await self._batches.enqueue(messages)
+            enqueued += answers
             if progress:
                 progress(len(enqueued))
         return enqueued

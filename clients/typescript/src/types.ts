@@ -174,6 +174,8 @@ export interface Enqueued {
   outcome: EnqueueOutcome;
   /** Whether the server took the `assetType` and `options` of the job; an older one overlooks them. */
   kindsKnown?: boolean;
+  /** How full the queue is, from 0 to 1; missing when it has no limit. From 1 on, it refuses jobs that add work. */
+  pressure?: number;
 }
 
 export interface Claim {

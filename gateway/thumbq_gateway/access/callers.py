@@ -10,9 +10,10 @@ from typing import NoReturn
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from thumbq.v1.admin_pb2 import CheckKeysRequest, CheckKeysResponse, KeyFingerprint
+from thumbq.v1.admin_pb2 import AuditEntry, CheckKeysRequest, CheckKeysResponse, KeyFingerprint
 from thumbq.v1.admin_pb2 import Role as RoleMessage
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq_gateway.access.noted import Noted
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_runtime.access.api_keys import Fingerprint
@@ -51,6 +52,7 @@ class Callers:
         self.always_needed = always_needed
         self._needed: bool | None = None
         self._known: dict[Fingerprint, _Known] = {}
+        self.noted = Noted()
         self._ticket_keys: dict[str, Ed25519PublicKey] = {}
 
     async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
@@ -114,9 +116,11 @@ class Callers:
         since = time.monotonic() - _IN_USE
         self._known = {one: known for one, known in self._known.items() if known.used >= since}
         asked = list(self._known)
+        noted = self.noted.take()
         try:
-            roles = await self._ask(asked)
+            roles = await self._ask(asked, noted)
         except grpc.aio.AioRpcError:
+            self.noted.give_back(noted)
             return  # it is away, which others log
         except Refusal:
             log.failure("gateway.unknown", hint=_NO_SECRET)
@@ -126,11 +130,11 @@ class Callers:
                 known.role = role
         self.on_change()
 
-    async def _ask(self, fingerprints: Sequence[Fingerprint]) -> list[Role | None]:
+    async def _ask(self, fingerprints: Sequence[Fingerprint], noted: Sequence[AuditEntry] = ()) -> list[Role | None]:
         """Return the roles of the keys. Raises AioRpcError, and Refusal when the server does not know this gateway."""
         shown = [KeyFingerprint(prefix=one.prefix, digest=one.digest) for one in fingerprints]
         try:
-            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown), timeout=_TIMEOUT)
+            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown, noted=noted), timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a server that knows no keys yet
                 answer = CheckKeysResponse(roles=[RoleMessage.ROLE_UNSPECIFIED] * len(shown))

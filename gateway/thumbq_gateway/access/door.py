@@ -71,7 +71,11 @@ class Door:
             raise LookupError(f"{route} has no row in the table of roles")
         if roles == EVERYONE:
             return await handler(request)
-        key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
+        try:
+            key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
+        except Refusal as refusal:
+            self._note(request, refusal)
+            raise
         certificate = self._name_in_certificate(request) if key is VOUCHED else None
         note_caller(Origin(key.prefix if key else "", certificate or "", self._address_of(request)))
         if key is VOUCHED:  # by its job or its certificate: no key can end this request
@@ -118,6 +122,16 @@ class Door:
         if role not in roles:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {role} may not do this.")
         return key
+
+    def _note(self, request: web.Request, refusal: Refusal) -> None:
+        """Record a refusal. Only a key that is valid is named."""
+        if refusal.http_status not in {401, 403}:
+            return
+        shown = presented_key(request.headers.get) or request.cookies.get(COOKIE)
+        key = fingerprint_of(shown) if shown and refusal.http_status == 403 else None
+        resource = request.match_info.route.resource
+        action = f"{request.method} {resource.canonical if resource else ''}"
+        self._callers.noted.refusal(key.prefix if key else "", self._address_of(request), action, refusal.message)
 
     async def _admitted_by_ticket(self, request: web.Request, text: str, roles: Roles) -> Fingerprint | None:
         """Return the key with which the ticket of a request was made. Raises Refusal."""

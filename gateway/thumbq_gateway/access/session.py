@@ -1,5 +1,7 @@
 """A key in a cookie, for pages of the gateway's own site: their scripts never see it, and no other site can use it."""
 
+from collections.abc import Callable
+
 import grpc
 from aiohttp import web
 
@@ -9,6 +11,7 @@ from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_runtime.access.api_keys import fingerprint_of
 
+_WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
 _LARGEST_BODY = 4096
 _LONGEST = 30 * 86_400  # seconds
 
@@ -16,9 +19,10 @@ _LONGEST = 30 * 86_400  # seconds
 class Session:
     """The handlers."""
 
-    def __init__(self, callers: Callers, bodies: Bodies) -> None:
+    def __init__(self, callers: Callers, bodies: Bodies, address_of: Callable[[web.Request], str]) -> None:
         self._callers = callers
         self._bodies = bodies
+        self._address_of = address_of
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -29,9 +33,9 @@ class Session:
         key = await self._bodies.decoded(request, _LARGEST_BODY, _key_in)
         fingerprint = fingerprint_of(key)
         if fingerprint is None or await self._callers.role_of(fingerprint) is None:
-            raise Refusal(
-                grpc.StatusCode.UNAUTHENTICATED, "The API key is not valid: it is unknown, revoked or expired."
-            )
+            self._callers.noted.refusal("", self._address_of(request), "sign in", _WRONG_KEY)
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _WRONG_KEY)
+        self._callers.noted.sign_in(fingerprint.prefix, self._address_of(request))
         response = web.Response(status=204)
         is_secure = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"
         response.set_cookie(COOKIE, key, max_age=_LONGEST, httponly=True, samesite="Strict", secure=is_secure, path="/")

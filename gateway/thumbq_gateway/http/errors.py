@@ -3,9 +3,13 @@
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import grpc
 from aiohttp import web
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.protojson.encoder import json_bytes
@@ -65,17 +69,29 @@ class Refusal(Exception):
 def refused_by_server(error: grpc.RpcError) -> Refusal:
     """Return the server's error as a refusal, without details that are meant for the operator."""
     assert isinstance(error, grpc.aio.AioRpcError)
-    return refused(error.code(), error.details() or "")
+    return refused(error.code(), error.details() or "", _seconds_told(error))
 
 
-def refused(code: grpc.StatusCode, details: str) -> Refusal:
+def _seconds_told(error: grpc.aio.AioRpcError) -> int:
+    """Return the seconds after which the server allows another attempt."""
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            with suppress(DecodeError):
+                for detail in Status.FromString(value).details:
+                    info = RetryInfo()
+                    if detail.Unpack(info):
+                        return max(1, info.retry_delay.seconds)
+    return 1
+
+
+def refused(code: grpc.StatusCode, details: str, retry_after: int = 1) -> Refusal:
     """Return the status that a call has ended with as a refusal."""
     if code is grpc.StatusCode.CANCELLED:
         # Our caller is still there, so the server has cancelled the call: it is stopping.
         code = grpc.StatusCode.UNAVAILABLE
     if code in _UNEXPECTED:
         return _internal(_reference_in(details) or _logged(rpc_code=code.name, rpc_details=details))
-    return Refusal(code, _MESSAGES.get(code) or details or code.value[1])
+    return Refusal(code, _MESSAGES.get(code) or details or code.value[1], retry_after=retry_after)
 
 
 def _internal(reference: str) -> Refusal:

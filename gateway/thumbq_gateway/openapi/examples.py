@@ -70,6 +70,23 @@ EXAMPLES: dict[str, Example] = {
     "CancelModelJobs": Example({"jobIds": [1]}, {}),
     "GetThumbnail": Example(_PRESENT | {"cursor": _CURSOR}),
     "GetThumbnails": Example({"thumbnails": [{"modelId": 42} | _PRESENT], "cursor": _CURSOR}, {"modelIds": [42]}),
+    "ListAudit": Example(
+        {
+            "entries": [
+                {
+                    "id": 1,
+                    "at": _TIME,
+                    "who": "key 3fa94c01",
+                    "address": "10.0.0.5",
+                    "action": "PauseQueue",
+                    "outcome": "done",
+                    "detail": 'reason: "new release"',
+                    "reference": "",
+                }
+            ],
+            "nextPageToken": "",
+        }
+    ),
     "CreateTicket": Example(
         {"ticket": "tt1.5f0c21ab.1764000000.600.…", "expiresAt": _TIME}, {"modelIds": [42], "life": "600s"}
     ),

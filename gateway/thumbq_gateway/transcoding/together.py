@@ -171,7 +171,9 @@ class Kind:
             if caller.answer.done():
                 in_vain.append(answer)
             elif answer.HasField("error"):
-                caller.answer.set_exception(refused(_CODES[answer.error.code], answer.error.message))
+                error = answer.error
+                told = max(1, error.retry_after.seconds)
+                caller.answer.set_exception(refused(_CODES[error.code], error.message, told))
             else:
                 caller.answer.set_result(getattr(answer, self._verb))
         if self._claims and in_vain:

@@ -87,6 +87,7 @@ RPCS: Mapping[str, Mapping[str, Roles]] = {
         "CreateKey": KEEPERS,
         "ListKeys": KEEPERS,
         "RevokeKey": KEEPERS,
+        "ListAudit": ADMINS,
         "CheckKeys": GATEWAYS,
     },
     # Probes of orchestrators have no key, and learn nothing but whether the server is there.

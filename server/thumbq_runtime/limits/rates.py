@@ -34,6 +34,7 @@ class Kind(StrEnum):
     ENQUEUE_STREAMS = "enqueue_streams"
     SUBSCRIPTIONS = "subscriptions"
     CONNECTIONS = "connections"
+    QUEUE_DEPTH = "queue_depth"
 
 
 _SENTENCES = {

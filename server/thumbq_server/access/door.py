@@ -12,6 +12,7 @@ from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.access.on_behalf import Origin, heard
 from thumbq_runtime.access.roles import EVERYONE, KEEPERS, Roles, roles_of_method
 from thumbq_runtime.tls.roles import ClientRoles, name_in_call
+from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import GATEWAY, NOBODY, Caller, Keyring
 from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
 
@@ -21,6 +22,14 @@ Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker on
 
 NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-api-key: KEY` (THUMBQ_API_KEY)."
 WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller_of_call() -> Caller:
+    """Return who makes the present call, as the door has admitted it."""
+    return _caller.get()
 
 
 class Refused(Exception):
@@ -35,10 +44,11 @@ class Refused(Exception):
 class Door(grpc.aio.ServerInterceptor):
     """Admits callers, and ends their calls when their key ends."""
 
-    def __init__(self, keyring: Keyring, client_roles: ClientRoles) -> None:
+    def __init__(self, keyring: Keyring, client_roles: ClientRoles, audit: Audit) -> None:
         """`client_roles` are those of callers that show a certificate and no key."""
         self._keyring = keyring
         self._client_roles = client_roles
+        self._audit = audit
         self._calls = OpenCalls(keyring.still_admits)
         self._guarded: dict[str, Handler] = {}
         keyring.on_change = self._calls.look
@@ -57,30 +67,32 @@ class Door(grpc.aio.ServerInterceptor):
             roles = roles_of_method(method)
             if roles is None:
                 raise LookupError(f"{method} has no row in the table of roles")
-            self._guarded[method] = handler if roles == EVERYONE else self._with_door(roles, handler)
+            self._guarded[method] = handler if roles == EVERYONE else self._with_door(method, roles, handler)
         return self._guarded[method]
 
-    def _with_door(self, roles: Roles, handler: Any) -> Handler:
+    def _with_door(self, method: str, roles: Roles, handler: Any) -> Handler:
         stream_in, stream_out = handler.request_streaming, handler.response_streaming
         kind = f"{'stream' if stream_in else 'unary'}_{'stream' if stream_out else 'unary'}"
         serve = getattr(handler, kind)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         made: Handler = make(
-            self._guarded_call(roles, _written(serve) if inspect.isasyncgenfunction(serve) else serve),
+            self._guarded_call(method, roles, _written(serve) if inspect.isasyncgenfunction(serve) else serve),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         return made
 
-    def _guarded_call(self, roles: Roles, serve: Any) -> Any:
+    def _guarded_call(self, method: str, roles: Roles, serve: Any) -> Any:
         async def guarded(request: Any, context: Any) -> Any:
             try:
                 caller = self._admit(roles, context)
+                _caller.set(caller)  # each call has a context of its own
                 if roles == KEEPERS:  # whoever makes the first key, or ends its own, still gets the answer
                     return await serve(request, context)
                 with self._calls.under_way(caller):
                     return await serve(request, context)
             except Refused as refused:
+                self._audit.note_refusal(ORIGIN.get(), method.rpartition("/")[2], refused.details)
                 await context.abort(refused.code, refused.details)
             except CallEnded:
                 await context.abort(*ENDED)

@@ -80,11 +80,7 @@ class NewJob(NamedTuple):
 
 
 class ClaimedJob(NamedTuple):
-    """A claimed job and its lease. A tuple, since thousands a second pass through.
-
-    The order matters: claims answer in columns of this order, and the server encodes what follows model_hash once for
-    all jobs that share it.
-    """
+    """A claimed job and its lease. Many at once are columns (`domain.columns`)."""
 
     job_id: int
     lease_seq: int

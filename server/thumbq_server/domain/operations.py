@@ -63,6 +63,9 @@ class Statistics(NamedTuple):
     depth: Depth
     minutes: Sequence[MinuteActivity]
     durations: Durations
+    # How many Pending jobs the queue takes, and how full it is; None without a limit.
+    limit: int | None = None
+    pressure: float | None = None
 
 
 class Condition(NamedTuple):

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.storage.postgres.errors import Unavailable
 
 
@@ -21,7 +21,7 @@ class Claimant:
         self,
         session: int,
         lease_seconds: int,
-        deliver: Callable[[Sequence[ClaimedJob]], None],
+        deliver: Callable[[Claimed], None],
         unavailable: Callable[[Unavailable], None] = lambda _: None,
     ) -> None:
         self.session = session
@@ -86,17 +86,19 @@ class Credits:
                 claimant.credits += 1
                 self._waiting.setdefault(claimant)
 
-    def spend(self, reserved: Sequence[Claimant], jobs: Sequence[ClaimedJob]) -> dict[Claimant, list[ClaimedJob]]:
+    def spend(self, reserved: Sequence[Claimant], jobs: Claimed) -> dict[Claimant, Claimed]:
         """Spend one reserved credit per job and give the rest back. Return the share of each claimant.
 
         Shares may be empty. A claimant that got jobs goes to the end of the line.
         """
-        shares: dict[Claimant, list[ClaimedJob]] = {claimant: [] for claimant in dict.fromkeys(reserved)}
+        shares = dict.fromkeys(reserved, NOTHING)
         if len(shares) == 1:
-            shares[reserved[0]] = list(jobs)
+            shares[reserved[0]] = jobs
         else:
-            for claimant, job in zip(reserved, jobs, strict=False):
-                shares[claimant].append(job)
+            places: dict[Claimant, list[int]] = {}
+            for place, claimant in enumerate(reserved[: len(jobs)]):
+                places.setdefault(claimant, []).append(place)
+            shares |= {claimant: jobs.at(of_one) for claimant, of_one in places.items()}
         self.give_back(reserved[len(jobs) :])
         for claimant, share in shares.items():
             if share and claimant in self._waiting:

@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from thumbq_server.domain.job import ClaimedJob, Token
+from thumbq_server.domain.columns import NOTHING, Claimed
+from thumbq_server.domain.job import Token
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.credits import Claimant, Credits
 from thumbq_server.engine.outage import Outage
@@ -117,7 +118,7 @@ class Dispatcher:
         """
         return Reservation([] if self._may_have_jobs or self._claiming else self._reserve(min(count, CLAIM_LIMIT)))
 
-    def accept(self, reservation: Reservation, jobs: Sequence[ClaimedJob]) -> None:
+    def accept(self, reservation: Reservation, jobs: Claimed) -> None:
         """Hand out the jobs that an enqueue claimed for a reservation; there may be fewer jobs than credits."""
         self._hand_out(reservation.claimants, jobs)
 
@@ -130,7 +131,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Match until cancelled, or until `end` was called and nothing is left to hand out."""
-        to_hand_out: tuple[list[Claimant], list[ClaimedJob]] | None = None
+        to_hand_out: tuple[list[Claimant], Claimed] | None = None
         while True:
             claimants = self._take_turn()
             self._claiming = bool(claimants)
@@ -163,7 +164,7 @@ class Dispatcher:
     def _reserve(self, limit: int) -> list[Claimant]:
         return [] if self._paused else self._credits.reserve(limit)
 
-    async def _claim(self, claimants: list[Claimant]) -> list[ClaimedJob] | None:
+    async def _claim(self, claimants: list[Claimant]) -> Claimed | None:
         """Return the jobs for `claimants`; None when PostgreSQL was away, and the credits are given back.
 
         Release what broken-off claims may have taken before the next one.
@@ -190,7 +191,7 @@ class Dispatcher:
         self._may_have_jobs |= len(jobs) == len(claimants)
         return jobs
 
-    def _hand_out(self, claimants: Sequence[Claimant], jobs: Sequence[ClaimedJob]) -> None:
+    def _hand_out(self, claimants: Sequence[Claimant], jobs: Claimed) -> None:
         """Give each claimant its jobs in one call."""
         shares = self._credits.spend(claimants, jobs)
         self._tell_if_paused(claimants[len(jobs) :])
@@ -198,7 +199,7 @@ class Dispatcher:
             if not claimant.gone:
                 claimant.deliver(share)
             elif share:
-                self._release([job.token for job in share])
+                self._release(share.tokens())
         if jobs:
             job_lines.claimed(jobs)
             self._jobs_claimed += len(jobs)
@@ -218,7 +219,7 @@ class Dispatcher:
 def _found_nothing(claimants: Iterable[Claimant]) -> None:
     for claimant in claimants:
         if not claimant.gone:
-            claimant.deliver([])
+            claimant.deliver(NOTHING)
 
 
 def _going_away() -> Unavailable:

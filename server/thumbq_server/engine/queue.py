@@ -10,10 +10,9 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from thumbq_server.domain.columns import Completions, Report
+from thumbq_server.domain.columns import NOTHING, Claimed, Completions, Report
 from thumbq_server.domain.job import (
     MODEL,
-    ClaimedJob,
     Completion,
     Enqueued,
     EnqueueOutcome,
@@ -31,6 +30,7 @@ from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.traces import Traces
 from thumbq_server.engine.versions import Versions
@@ -72,11 +72,14 @@ class Queue:
         seen: Callable[[int], None] = lambda _: None,
         observer: Observer | None = None,
         tracer: "Tracer | None" = None,
+        limit: int | None = None,
     ) -> None:
+        """`limit`: the Pending jobs with which the queue is full."""
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
         self.traces = Traces(database, tracer)
         self.progress = RecordProgress(database, seen)
+        self.pressure = Pressure(database, limit, observer.refused)
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
@@ -148,19 +151,19 @@ class Queue:
                 self._known_workers.popitem(last=False)
         return session
 
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = ()) -> Sequence[ClaimedJob]:
+    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = ()) -> Claimed:
         """Claim up to `max_jobs` of these kinds; when nothing is due, wait up to `wait` seconds for the first."""
         session = await self.session_of(worker_id)
         self._seen(session)
         with self.dispatchers.of(kinds) as dispatcher:
             return await self._dequeue(dispatcher, session, max_jobs, wait)
 
-    async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Sequence[ClaimedJob]:
-        answer: asyncio.Future[Sequence[ClaimedJob]] = asyncio.get_running_loop().create_future()
+    async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Claimed:
+        answer: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
 
-        def deliver(claimed: Sequence[ClaimedJob]) -> None:
+        def deliver(claimed: Claimed) -> None:
             if answer.done():
-                self.release_soon([job.token for job in claimed])
+                self.release_soon(claimed.tokens())
             elif claimed or not wait:
                 answer.set_result(claimed)
                 dispatcher.remove(claimant)
@@ -176,10 +179,10 @@ class Queue:
             async with asyncio.timeout(wait or None):
                 return await asyncio.shield(answer)
         except TimeoutError:
-            return answer.result() if answer.done() else []
+            return answer.result() if answer.done() else NOTHING
         except asyncio.CancelledError:
             if answer.done() and not answer.exception():
-                self.release_soon([job.token for job in answer.result()])
+                self.release_soon(answer.result().tokens())
             raise
         finally:
             dispatcher.remove(claimant)

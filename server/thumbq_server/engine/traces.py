@@ -1,10 +1,12 @@
 """The traces of jobs. A queue in which no job was ever traced pays nothing for them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from thumbq_server.domain.job import ClaimedJob, Failure, NewJob
+from thumbq_server.domain.columns import Claimed
+from thumbq_server.domain.job import Failure, NewJob
 from thumbq_server.engine.wait_spans import after_wait
 from thumbq_server.storage import traces
 from thumbq_server.storage.postgres.database import Database
@@ -41,12 +43,12 @@ class Traces:
         if self._exist:
             await traces.note_attempts(lane, failures)
 
-    async def of_claimed(self, lane: Lane, jobs: list[ClaimedJob]) -> list[ClaimedJob]:
+    async def of_claimed(self, lane: Lane, jobs: Claimed) -> Claimed:
         """Return the jobs with their traces; where the server traces, with a span of how long each has waited."""
         if not self._exist or not jobs:
             return jobs
-        found = await traces.of_jobs(lane, [job.job_id for job in jobs])
-        if not found:
-            return jobs
-        traced = [job._replace(trace=found.get(job.job_id)) for job in jobs]
-        return [after_wait(self._tracer, job) for job in traced] if self._tracer else traced
+        traced = replace(jobs, traces=await traces.of_jobs(lane, jobs.job_ids))
+        if self._tracer and traced.traces:
+            after = [after_wait(self._tracer, job) for job in traced]
+            traced = replace(jobs, traces={job.job_id: job.trace for job in after if job.trace})
+        return traced

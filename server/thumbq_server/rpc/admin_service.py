@@ -4,8 +4,10 @@ from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
+from thumbq_server.domain.audit import MAX_ACTION, MAX_WHO
 from thumbq_server.domain.operations import (
     MAX_DEAD_LETTER_REASON,
     MAX_PAUSE_REASON,
@@ -17,27 +19,36 @@ from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_model_id, check_page_size, check_page_token
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.rpc.audited import audited
+from thumbq_server.rpc.codec import audit as audit_codec
 from thumbq_server.rpc.codec import keys
 from thumbq_server.rpc.codec import operations as codec
 from thumbq_server.rpc.codec.jobs import job
 from thumbq_server.rpc.codec.times import timedelta_of
 from thumbq_server.rpc.errors import refusals_as_status
 
+# Of one gateway, in half a second.
+MOST_NOTED = 100
+
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Translates; `engine.operator` and `engine.readers.inspection` have the rules."""
 
-    def __init__(self, operator: Operator, inspection: Inspection, keyring: Keyring, tickets: Tickets) -> None:
+    def __init__(
+        self, operator: Operator, inspection: Inspection, keyring: Keyring, tickets: Tickets, audit: Audit
+    ) -> None:
         self._operator = operator
         self._inspection = inspection
         self._keyring = keyring
         self._tickets = tickets
+        self.audit = audit
 
     @refusals_as_status
     async def CancelJob(self, request: admin_pb2.CancelJobRequest, context: Any) -> admin_pb2.CancelJobResponse:
         return admin_pb2.CancelJobResponse(job=job(await self._operator.cancel(request.job_id)))
 
     @refusals_as_status
+    @audited
     async def CancelModelJobs(
         self, request: admin_pb2.CancelModelJobsRequest, context: Any
     ) -> admin_pb2.CancelModelJobsResponse:
@@ -45,6 +56,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.CancelModelJobsResponse(job_ids=job_ids)
 
     @refusals_as_status
+    @audited
     async def ForgetThumbnail(
         self, request: admin_pb2.ForgetThumbnailRequest, context: Any
     ) -> admin_pb2.ForgetThumbnailResponse:
@@ -56,21 +68,25 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.RetryJobResponse(job=job(await self._operator.retry(request.job_id)))
 
     @refusals_as_status
+    @audited
     async def CancelJobs(self, request: admin_pb2.CancelJobsRequest, context: Any) -> admin_pb2.CancelJobsResponse:
         check_batch(request.job_ids, "jobIds")
         return admin_pb2.CancelJobsResponse(job_ids=await self._operator.cancel_jobs(request.job_ids))
 
     @refusals_as_status
+    @audited
     async def PauseQueue(self, request: admin_pb2.PauseQueueRequest, context: Any) -> admin_pb2.PauseQueueResponse:
         paused_by = check_text(request.paused_by, MAX_PAUSED_BY, "pausedBy")
         reason = check_text(request.reason, MAX_PAUSE_REASON, "reason")
         return admin_pb2.PauseQueueResponse(pause=codec.pause(await self._operator.pause(paused_by, reason)))
 
     @refusals_as_status
+    @audited
     async def ResumeQueue(self, request: admin_pb2.ResumeQueueRequest, context: Any) -> admin_pb2.ResumeQueueResponse:
         return admin_pb2.ResumeQueueResponse(pause=codec.pause(await self._operator.resume()))
 
     @refusals_as_status
+    @audited
     async def RedriveDeadLetters(
         self, request: admin_pb2.RedriveDeadLettersRequest, context: Any
     ) -> admin_pb2.RedriveDeadLettersResponse:
@@ -84,6 +100,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.RedriveDeadLettersResponse(redriven=await self._operator.redrive(request.job_ids))
 
     @refusals_as_status
+    @audited
     async def PruneJobs(self, request: admin_pb2.PruneJobsRequest, context: Any) -> admin_pb2.PruneJobsResponse:
         keep = check_retention(timedelta_of(request.finished_before))
         after = check_page_token(request.page_token) if request.page_token else 0
@@ -125,6 +142,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return codec.explanation(await self._inspection.explain(request.job_id))
 
     @refusals_as_status
+    @audited
     async def CreateKey(self, request: admin_pb2.CreateKeyRequest, context: Any) -> admin_pb2.CreateKeyResponse:
         life = timedelta_of(request.expires_after) if request.HasField("expires_after") else None
         record, secret = await self._keyring.create(keys.role(request.role), request.name, life)
@@ -135,12 +153,26 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.ListKeysResponse(keys=map(keys.key, await self._keyring.list()))
 
     @refusals_as_status
+    @audited
     async def RevokeKey(self, request: admin_pb2.RevokeKeyRequest, context: Any) -> admin_pb2.RevokeKeyResponse:
         return admin_pb2.RevokeKeyResponse(key=keys.key(await self._keyring.revoke(request.prefix)))
 
     @refusals_as_status
+    async def ListAudit(self, request: admin_pb2.ListAuditRequest, context: Any) -> admin_pb2.ListAuditResponse:
+        rows, next_below = await self.audit.list(
+            check_page_token(request.page_token),
+            check_page_size(request.page_size),
+            check_text(request.who, MAX_WHO, "who"),
+            check_text(request.action, MAX_ACTION, "action"),
+            check_text(request.outcome, MAX_ACTION, "outcome"),
+        )
+        return admin_pb2.ListAuditResponse(entries=map(audit_codec.entry, rows), next_page_token=_token(next_below))
+
+    @refusals_as_status
     async def CheckKeys(self, request: admin_pb2.CheckKeysRequest, context: Any) -> admin_pb2.CheckKeysResponse:
         keyring = self._keyring
+        for noted in request.noted[:MOST_NOTED]:
+            self.audit.note(audit_codec.deed(noted))
         roles = [keyring.role_of(Fingerprint(shown.prefix, shown.digest)) for shown in request.keys]
         return admin_pb2.CheckKeysResponse(
             keys_needed=keyring.needed,

@@ -8,12 +8,12 @@ from urllib.parse import unquote
 
 import grpc
 
-from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.callers import Network, is_within, site_of
 from thumbq_runtime.limits.calls import POLLS, kind_of
 from thumbq_runtime.limits.rates import Kind, Rates
-from thumbq_server.access.keyring import GATEWAY, Keyring
+from thumbq_server.access.door import caller_of_call
+from thumbq_server.access.keyring import GATEWAY
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # health checks and reflection are not counted
@@ -28,10 +28,10 @@ class Limits(grpc.aio.ServerInterceptor):
     Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
     """
 
-    def __init__(self, rates: Rates, bounds: Bounds, gateways: tuple[Network, ...], keyring: Keyring) -> None:
+    def __init__(self, rates: Rates, bounds: Bounds, gateways: tuple[Network, ...]) -> None:
+        """`gateways`: where calls come from that are not counted. The door stands before this."""
         self._rates = rates
         self._bounds = bounds
-        self._keyring = keyring
         self._gateways = gateways
 
     async def intercept_service(
@@ -149,11 +149,10 @@ class Limits(grpc.aio.ServerInterceptor):
         address = unquote(rest.rpartition(":")[0])
         if is_within(address, self._gateways):
             return ""
-        key = presented_key(dict(context.invocation_metadata() or ()).get)
-        caller = self._keyring.caller_with(key) if key else None
-        if caller == GATEWAY:
+        caller = caller_of_call()
+        if caller is GATEWAY:
             return ""
-        return f"key {caller.prefix}" if caller else site_of(address)
+        return f"key {caller.prefix}" if caller.prefix else site_of(address)
 
 
 def _word(is_stream: bool) -> str:

@@ -60,20 +60,26 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
         take_traceparent(request.jobs, context)
         jobs = await codec.read_new_jobs(request)
+        await self._queue.pressure.admit(jobs)
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
         answers = await self._queue.enqueue(jobs)
         response = queue_pb2.EnqueueJobsResponse()
         async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
             response.jobs.extend(starmap(codec.enqueued, piece))
+        codec.set_pressure(response, self._queue.pressure.level)
         return response
 
     @refusals_as_status
     async def EnqueueColumns(
         self, request: queue_pb2.EnqueueColumnsRequest, context: Any
     ) -> queue_pb2.EnqueueColumnsResponse:
-        answers = await self._queue.enqueue(new_jobs.read_all(request.columns))
+        jobs = new_jobs.read_all(request.columns)
+        await self._queue.pressure.admit(jobs)
+        answers = await self._queue.enqueue(jobs)
         job_ids = [answer.job_id for answer in answers]
-        return queue_pb2.EnqueueColumnsResponse(job_ids=job_ids, outcomes=new_jobs.outcomes(answers))
+        response = queue_pb2.EnqueueColumnsResponse(job_ids=job_ids, outcomes=new_jobs.outcomes(answers))
+        codec.set_pressure(response, self._queue.pressure.level)
+        return response
 
     async def EnqueueStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         await self._producers.serve(request_iterator, context)

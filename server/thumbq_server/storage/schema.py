@@ -279,6 +279,20 @@ keys = Table(
     Column("revoked_at", Timestamp),
 )
 
+# Who did what: rows of actions begin as "begun", and are changed once when they end.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", Timestamp, server_default=NOW, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, CheckConstraint("outcome IN ('begun', 'done', 'refused', 'failed')"), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+)
+
 # The keys that sign tickets of pages: Ed25519. Each is replaced after a day.
 signing_keys = Table(
     "signing_keys",

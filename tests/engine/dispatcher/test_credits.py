@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbq_server.domain.job import MODEL, ClaimedJob
+from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.engine.credits import Claimant, Credits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,8 +16,8 @@ def claimants(count: int) -> list[Claimant]:
     return [Claimant(session, 30, lambda _: None) for session in range(count)]
 
 
-def jobs(*job_ids: int) -> list[ClaimedJob]:
-    return [ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, MODEL, None, NOW, NOW) for job_id in job_ids]
+def jobs(*job_ids: int) -> Claimed:
+    return Claimed(1, NOW, job_ids, job_ids, bytes(32 * len(job_ids)), [NOW], [1], [0], [3], [0])
 
 
 def sessions(reserved: Sequence[Claimant]) -> list[int]:
@@ -68,7 +68,7 @@ def test_a_claimant_that_got_nothing_has_an_empty_share():
     line = Credits()
     (only,) = claimants(1)
     line.add(only, 2)
-    assert line.spend(line.reserve(10), []) == {only: []}
+    assert line.spend(line.reserve(10), NOTHING) == {only: NOTHING}
     assert only.credits == 2
 
 

@@ -2,24 +2,25 @@
 
 from datetime import UTC, datetime
 
-from thumbq_server.domain.job import MODEL, ClaimedJob, Token
+from thumbq_server.domain.columns import Claimed
+from thumbq_server.domain.job import Token
 from thumbq_server.engine.sessions.deliveries import Deliveries
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def job(job_id: int) -> ClaimedJob:
-    return ClaimedJob(job_id, 1, job_id, b"", 1, 0, 3, NOW, MODEL, None, NOW, NOW)
+def jobs(*job_ids: int) -> Claimed:
+    return Claimed(1, NOW, job_ids, job_ids, bytes(32 * len(job_ids)), [NOW], [1], [0], [3], [0])
 
 
 def test_messages_are_numbered_from_one():
     deliveries = Deliveries()
-    assert [deliveries.add([job(1)]), deliveries.add([job(2)])] == [1, 2]
+    assert [deliveries.add(jobs(1)), deliveries.add(jobs(2))] == [1, 2]
 
 
 def test_jobs_have_not_arrived_until_their_message_is_confirmed():
     deliveries = Deliveries()
-    deliveries.add([job(1), job(2)])
+    deliveries.add(jobs(1, 2))
     assert deliveries.unreceived() == [Token(1, 1), Token(2, 1)]
     deliveries.confirm(1)
     assert deliveries.unreceived() == []
@@ -28,28 +29,28 @@ def test_jobs_have_not_arrived_until_their_message_is_confirmed():
 def test_a_confirmation_is_also_one_for_the_messages_before():
     deliveries = Deliveries()
     for number in (1, 2, 3):
-        deliveries.add([job(number)])
+        deliveries.add(jobs(number))
     deliveries.confirm(2)
     assert deliveries.unreceived() == [Token(3, 1)]
 
 
 def test_a_heartbeat_that_names_a_job_confirms_that_job_alone():
     deliveries = Deliveries()
-    deliveries.add([job(1), job(2)])
+    deliveries.add(jobs(1, 2))
     deliveries.confirm_jobs([Token(1, 1)])
     assert deliveries.unreceived() == [Token(2, 1)]
 
 
 def test_a_heartbeat_with_another_lease_confirms_nothing():
     deliveries = Deliveries()
-    deliveries.add([job(1)])
+    deliveries.add(jobs(1))
     deliveries.confirm_jobs([Token(1, 2)])
     assert deliveries.unreceived() == [Token(1, 1)]
 
 
 def test_what_is_confirmed_is_forgotten():
     deliveries = Deliveries()
-    deliveries.add([job(1)])
+    deliveries.add(jobs(1))
     deliveries.confirm_jobs([Token(1, 1)])
     deliveries.confirm(1)
     deliveries.confirm(7)

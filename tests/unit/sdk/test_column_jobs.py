@@ -3,7 +3,9 @@
 import copy
 import json
 import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -14,10 +16,12 @@ from thumbq.results import Entry, message
 from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
-from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.domain.columns import Claimed
 from thumbq_server.domain.traces import Trace
 from thumbq_server.rpc.codec.columns import job_columns
 from thumbq_server.rpc.codec.jobs import add_claimed
+
+T = TypeVar("T")
 
 HASHES = [bytes([number]) * 32 for number in (1, 2)]
 
@@ -98,24 +102,38 @@ OPTIONS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.in
 LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
 
 
+TRACES = st.builds(Trace, st.just(f"00-{1:032x}-{2:016x}-01"), st.sampled_from([None, "earlier"]))
+
+
 @st.composite
-def claims(draw: st.DrawFn) -> list[ClaimedJob]:
-    longest = 4 * 10**15  # microseconds, up to the year 2096
-    moments = st.integers(0, longest).map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
-    claimed_at, expires_at = draw(moments), draw(moments)
-    seq = draw(LIMITS)
-    fields = (LIMITS, st.just(seq), LIMITS, st.binary(min_size=32, max_size=32), st.integers(1, 10), st.integers(0, 9))
-    rest = (st.integers(1, 10), moments, KINDS, st.none() | OPTIONS.map(json.dumps))
-    traces = st.none() | st.builds(Trace, st.just(f"00-{1:032x}-{2:016x}-01"), st.sampled_from([None, "earlier"]))
-    count = draw(st.integers(1, 4))
-    return [
-        ClaimedJob._make([*(draw(field) for field in (*fields, *rest)), claimed_at, expires_at, draw(traces)])
-        for _ in range(count)
-    ]
+def claims(draw: st.DrawFn) -> Claimed:
+    moments = st.integers(0, 4 * 10**15)  # microseconds, up to the year 2096
+    at = moments.map(lambda some: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=some))
+    job_ids = draw(st.lists(LIMITS, min_size=1, max_size=4, unique=True))
+
+    def column(values: st.SearchStrategy[T]) -> Sequence[T]:
+        """An entry a job, or one that says it of all."""
+        return draw(st.one_of(*(st.lists(values, min_size=n, max_size=n) for n in {1, len(job_ids)})))
+
+    return Claimed(
+        lease_seq=draw(LIMITS),
+        claimed_at=draw(at),
+        job_ids=job_ids,
+        model_ids=[draw(LIMITS) for _ in job_ids],
+        model_hashes=b"".join(draw(st.binary(min_size=32, max_size=32)) for _ in job_ids),
+        expires_at=[draw(at)],
+        attempts=column(st.integers(1, 10)),
+        priorities=column(st.integers(0, 9)),
+        max_attempts=column(st.integers(1, 10)),
+        created_at=column(moments),
+        kinds=column(KINDS),
+        options={job_id: json.dumps(draw(OPTIONS)) for job_id in job_ids if draw(st.booleans())},
+        traces={job_id: draw(TRACES) for job_id in job_ids if draw(st.booleans())},
+    )
 
 
 @given(claims())
-def test_jobs_are_the_same_as_columns_and_as_messages(claimed: list[ClaimedJob]):
+def test_jobs_are_the_same_as_columns_and_as_messages(claimed: Claimed):
     columns = JobColumns.FromString(job_columns(claimed, "8c0f").SerializeToString())
     messages = queue_pb2.DequeueJobsResponse()
     add_claimed(messages.jobs, claimed, "8c0f")

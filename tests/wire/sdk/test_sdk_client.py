@@ -62,7 +62,7 @@ async def test_waiting_ends_with_what_went_wrong(server: str):
         async with working(server, complete):
             failing = await client.enqueue(13, DIGEST)
             with pytest.raises(Unsuccessful, match="no such model") as failed:
-                await client.wait_for(failing.job_id, timeout=10)
+                await client.wait_for(failing.job_id, timeout=60)
         assert (failed.value.job_id, failed.value.status) == (failing.job_id, "Failed")
         with pytest.raises(NotFound, match="999"):
             await client.wait_for(999)
@@ -150,9 +150,9 @@ async def test_a_program_without_asyncio_has_the_same_calls(server: str):
             answers = client.enqueue_many([Request(model_id=1, model_hash=DIGEST)], progress=counts.append)
             answers.append(client.enqueue(13, DIGEST.hex()))
             assert counts == [1]
-            assert client.wait_for(answers[0].job_id, timeout=10).path == PICTURE.path
+            assert client.wait_for(answers[0].job_id, timeout=60).path == PICTURE.path
             with pytest.raises(Unsuccessful):
-                client.wait_for(answers[1].job_id, timeout=10)
+                client.wait_for(answers[1].job_id, timeout=60)
             assert [job.id for job in client.jobs()] == [answers[1].job_id, answers[0].job_id]
             assert client.retry(answers[0].job_id).id == answers[0].job_id
             client.log_event(answers[0].job_id, "Note")

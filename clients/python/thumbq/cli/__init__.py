@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from thumbq.cli import (
+    audit,
     database,
     demo,
     doctor,
@@ -75,6 +76,7 @@ app.command("cancel")(client_command(interventions.cancel))
 app.command("retry")(client_command(interventions.retry))
 app.command("forget")(client_command(interventions.forget))
 app.add_typer(keys.app, name="keys")
+app.command("audit")(client_command(audit.audit))
 app.command("watch")(client_command(observe.watch))
 app.command("health")(client_command(observe.health))
 app.command("doctor")(client_command(doctor.doctor))

@@ -99,7 +99,8 @@ def _print_stats(found: GetStatsResponse) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("pending", str(found.pending))
+    full = f"{found.pending}, {found.pressure:.0%} of the limit of {found.queue_limit}"
+    table.add_row("pending", full if found.queue_limit else str(found.pending))
     for name in ("processing", "completed", "failed", "cancelled"):
         table.add_row(name, str(getattr(found, name)))
     if found.HasField("oldest_pending_age"):

@@ -10,6 +10,7 @@ from thumbq.client.asking import asking
 from thumbq.client.calls import Calls
 from thumbq.client.errors import InvalidJob, Unsupported
 from thumbq.client.kinds import check_kinds_known
+from thumbq.client.pressure import pause_of
 from thumbq.v1.queue_pb2 import EnqueueColumnsRequest, EnqueueJobsRequest, EnqueueOutcome, NewJob, NewJobColumns
 
 JOBS_PER_CALL = 10_000
@@ -32,12 +33,15 @@ class Batches:
         self._calls = calls
         self._columns = True
 
-    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Enqueue all of the jobs or none, and return the answers in their order. Raises InvalidJob."""
+    async def enqueue(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
+        """Enqueue all of the jobs or none. Raises InvalidJob.
+
+        Return the answers in their order, and the seconds to wait before more are sent.
+        """
         with asking(jobs) as sent:
             return await self._enqueue(sent)
 
-    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
         if self._columns and (columns := columns_of(jobs)):
             try:
                 return await self._as_columns(columns)
@@ -45,17 +49,17 @@ class Batches:
                 self._columns = False
         return await self._as_messages(jobs)
 
-    async def _as_columns(self, columns: NewJobColumns) -> list[Enqueued]:
+    async def _as_columns(self, columns: NewJobColumns) -> tuple[list[Enqueued], float]:
         request = EnqueueColumnsRequest(columns=columns)
         response = await self._calls.call(lambda stubs: stubs.queue.EnqueueColumns, request, invalid=InvalidJob)
         outcomes = response.outcomes if len(response.outcomes) > 1 else repeat(response.outcomes[0])
-        return list(map(Enqueued._make, zip(response.job_ids, outcomes, strict=False)))
+        return list(map(Enqueued._make, zip(response.job_ids, outcomes, strict=False))), pause_of(response)
 
-    async def _as_messages(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    async def _as_messages(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
         request = EnqueueJobsRequest(jobs=jobs)
         response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJobs, request, invalid=InvalidJob)
         check_kinds_known(jobs, response.jobs)
-        return [Enqueued(job.job_id, job.outcome) for job in response.jobs]
+        return [Enqueued(job.job_id, job.outcome) for job in response.jobs], pause_of(response)
 
 
 def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
@@ -95,9 +96,10 @@ class Client:
         number of answers so far.
         """
         answers: list[Answer] = []
-        rest = iter(requests)
+        rest, pause = iter(requests), 0.0
         while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
-            enqueued = await self._batches.enqueue(messages)
+            await asyncio.sleep(pause)
+            enqueued, pause = await self._batches.enqueue(messages)
             answers += [Answer(job_id, plain.outcome(outcome)) for job_id, outcome in enqueued]
             if progress:
                 progress(len(answers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import NamedTuple
 
 import grpc
@@ -12,8 +13,10 @@ from thumbq import spans
 from thumbq.client.asking import asking
 from thumbq.client.calls import AWAY, Calls
 from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
+from thumbq.client.pressure import pause_of
 from thumbq.connection import Backoff, told_to_wait
 from thumbq.v1.queue_pb2 import (
+    EnqueueException,
     EnqueueJobRequest,
     EnqueueJobResponse,
     EnqueueStreamRequest,
@@ -64,6 +67,8 @@ class EnqueueStream:
         self._supported = True
         # Whether the server is there, and its database is not.
         self._away = False
+        # No message leaves before this moment: the queue is full, or nearly so.
+        self._not_before = 0.0
 
     async def enqueue(self, job: NewJob) -> EnqueueJobResponse:
         """Enqueue one job, and return the answer after its commit. Raises InvalidJob, Unavailable."""
@@ -140,6 +145,8 @@ class EnqueueStream:
             if self._away:
                 await asyncio.sleep(self._backoff.pause())
                 self._away = False
+            if (early := self._not_before - monotonic()) > 0:
+                await asyncio.sleep(early)
             while callers := self._next():
                 self._number += 1
                 self._unanswered[self._number] = callers
@@ -157,24 +164,32 @@ class EnqueueStream:
 
     def _take(self, answer: EnqueueStreamResponse) -> None:
         callers = self._unanswered.pop(answer.number)
+        self._wait(pause_of(answer))
         refused = {exception.place: exception for exception in answer.exceptions}
         for place, (caller, job_id) in enumerate(zip(callers, answer.job_ids, strict=True)):
             if exception := refused.get(place):
-                self._refuse(caller, _CODES[exception.code], exception.message)
+                self._refuse(caller, exception)
             elif not caller.answer.done():
                 outcome = answer.outcomes[place if len(answer.outcomes) > 1 else 0]
                 # Every server that has this stream knows kinds.
                 caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=True))
                 self._backoff.reset()
 
-    def _refuse(self, caller: _Caller, code: grpc.StatusCode, message: str) -> None:
-        if code in AWAY:
-            self._away = True
+    def _refuse(self, caller: _Caller, exception: EnqueueException) -> None:
+        code, message = _CODES[exception.code], exception.message
+        told = exception.retry_after.ToTimedelta().total_seconds()
+        if code in AWAY or told:
+            self._away = self._away or code in AWAY
+            self._wait(told)
             self._broken_by = message
             self._waiting.append(caller)
             self._wake.set()
         elif not caller.answer.done():
             caller.answer.set_exception(error_for(code, message, self._calls.target, InvalidJob))
+
+    def _wait(self, seconds: float) -> None:
+        if seconds:
+            self._not_before = max(self._not_before, monotonic() + seconds)
 
     def _refuse_waiting(self, code: grpc.StatusCode, message: str) -> None:
         while self._waiting:

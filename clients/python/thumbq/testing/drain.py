@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from thumbq.connection import open_channel
@@ -11,6 +12,7 @@ from thumbq.v1.job_pb2 import Job, Result
 from thumbq.v1.queue_pb2 import DequeueJobRequest, ReportResultsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.handler import Handler, as_failure, is_async
+from thumbq.working.kinds import check_handlers
 
 
 class Drained(NamedTuple):
@@ -20,20 +22,24 @@ class Drained(NamedTuple):
     outcome: Thumbnail | BaseException
 
 
-async def drain(address: str, handler: Handler, *, worker_id: str = "drain") -> list[Drained]:
+async def drain(address: str, handler: Handler | Mapping[str, Handler], *, worker_id: str = "drain") -> list[Drained]:
     """Run the handler on each job that is due, one after another, and report the results as a worker does.
 
-    Returns when no job is due. A job that failed and is due again after a back-off stays in the queue; a job that the
-    handler released is not asked for again, and raises RuntimeError, since it would come back without an end. Raises
-    ValueError for a result that the queue refuses.
+    With a handler for each kind, jobs of these kinds are taken; with one alone, Models. Returns when no job is due. A
+    job that failed and is due again after a back-off stays in the queue; a job that the handler released is not asked
+    for again, and raises RuntimeError, since it would come back without an end. Raises ValueError for a result that the
+    queue refuses.
     """
+    handlers = handler if isinstance(handler, Mapping) else {"Model": handler}
+    check_handlers(handlers)
+    request = DequeueJobRequest(worker_id=worker_id, kinds=handlers)
     drained: list[Drained] = []
     released: set[int] = set()
     async with open_channel(address) as channel:
         queue = QueueServiceStub(channel)
-        while (response := await queue.DequeueJob(DequeueJobRequest(worker_id=worker_id))).HasField("job"):
+        while (response := await queue.DequeueJob(request)).HasField("job"):
             job = response.job
-            outcome = JobReleased() if job.id in released else await _run(handler, job)
+            outcome = JobReleased() if job.id in released else await _run(handlers[job.asset_type or "Model"], job)
             answer = await queue.ReportResults(ReportResultsRequest(results=[_result(job, outcome)]))
             if job.id in released:
                 raise RuntimeError(f"job {job.id} was released, and is due again")

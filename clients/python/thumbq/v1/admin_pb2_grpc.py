@@ -119,6 +119,11 @@ class AdminServiceStub(object):
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
                 response_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/thumbq.v1.AdminService/ListAudit',
+                request_serializer=thumbq_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=thumbq_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
         self.CheckKeys = channel.unary_unary(
                 '/thumbq.v1.AdminService/CheckKeys',
                 request_serializer=thumbq_dot_v1_dot_admin__pb2.CheckKeysRequest.SerializeToString,
@@ -258,6 +263,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """Lists who did what, and which calls were refused, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckKeys(self, request, context):
         """Tells a gateway which of the keys that its callers present are valid.
         """
@@ -352,6 +364,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RevokeKey,
                     request_deserializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.FromString,
                     response_serializer=thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=thumbq_dot_v1_dot_admin__pb2.ListAuditRequest.FromString,
+                    response_serializer=thumbq_dot_v1_dot_admin__pb2.ListAuditResponse.SerializeToString,
             ),
             'CheckKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckKeys,
@@ -818,6 +835,33 @@ class AdminService(object):
             '/thumbq.v1.AdminService/RevokeKey',
             thumbq_dot_v1_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
             thumbq_dot_v1_dot_admin__pb2.RevokeKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/thumbq.v1.AdminService/ListAudit',
+            thumbq_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
+            thumbq_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

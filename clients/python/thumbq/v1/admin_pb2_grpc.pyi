@@ -84,6 +84,8 @@ class AdminServiceStub:
     """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
     revoked already, FAILED_PRECONDITION when there is none.
     """
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditRequest, _admin_pb2.ListAuditResponse]
+    """Lists who did what, and which calls were refused, the newest first."""
     CheckKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CheckKeysRequest, _admin_pb2.CheckKeysResponse]
     """Tells a gateway which of the keys that its callers present are valid."""
 
@@ -143,6 +145,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
     revoked already, FAILED_PRECONDITION when there is none.
     """
+    ListAudit: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditRequest, _admin_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """Lists who did what, and which calls were refused, the newest first."""
     CheckKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.CheckKeysRequest, _admin_pb2.CheckKeysResponse]  # type: ignore[assignment]
     """Tells a gateway which of the keys that its callers present are valid."""
 
@@ -284,6 +288,13 @@ class AdminServiceServicer:
         """Ends an API key on every server within two seconds, with the streams that were opened with it. OK for one that is
         revoked already, FAILED_PRECONDITION when there is none.
         """
+
+    def ListAudit(
+        self,
+        request: _admin_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListAuditResponse, _abc.Awaitable[_admin_pb2.ListAuditResponse]]:
+        """Lists who did what, and which calls were refused, the newest first."""
 
     def CheckKeys(
         self,

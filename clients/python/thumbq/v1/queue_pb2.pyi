@@ -215,24 +215,35 @@ class EnqueueJobResponse(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     KINDS_KNOWN_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.int
     outcome: Global___EnqueueOutcome.ValueType
     kinds_known: _builtins.bool
     """True when the request named a kind or options. A server of an older version, which overlooks them, leaves it unset."""
+    pressure: _builtins.float
+    """How full the queue is, from 0 to 1; unset when it has no limit (THUMBQ_QUEUE_LIMIT), and in EnqueueJobsResponse.jobs.
+    From 1 on, jobs that add work are refused with RESOURCE_EXHAUSTED. Slow down before that.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.int = ...,
         outcome: Global___EnqueueOutcome.ValueType = ...,
         kinds_known: _builtins.bool | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "kinds_known", b"kinds_known"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "_pressure", b"_pressure", "kinds_known", b"kinds_known", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "job_id", b"job_id", "kinds_known", b"kinds_known", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known", "_pressure", b"_pressure", "job_id", b"job_id", "kinds_known", b"kinds_known", "outcome", b"outcome", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__kinds_known: _TypeAlias = _typing.Literal["kinds_known"]  # noqa: Y015
     _WhichOneofArgType__kinds_known: _TypeAlias = _typing.Literal["_kinds_known", b"_kinds_known"]  # noqa: Y015
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__kinds_known) -> _WhichOneofReturnType__kinds_known | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueJobResponse: _TypeAlias = EnqueueJobResponse  # noqa: Y015
 
@@ -305,6 +316,9 @@ class EnqueueJobsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOBS_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueJobResponse]:
         """The answers have the order of the requests."""
@@ -313,12 +327,15 @@ class EnqueueJobsResponse(_message.Message):
         self,
         *,
         jobs: _abc.Iterable[Global___EnqueueJobResponse] | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "jobs", b"jobs", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueJobsResponse: _TypeAlias = EnqueueJobsResponse  # noqa: Y015
 
@@ -350,6 +367,9 @@ class EnqueueColumnsResponse(_message.Message):
 
     JOB_IDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """In the order of the jobs."""
@@ -363,12 +383,15 @@ class EnqueueColumnsResponse(_message.Message):
         *,
         job_ids: _abc.Iterable[_builtins.int] | None = ...,
         outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_ids", b"job_ids", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "job_ids", b"job_ids", "outcomes", b"outcomes", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueColumnsResponse: _TypeAlias = EnqueueColumnsResponse  # noqa: Y015
 
@@ -414,8 +437,11 @@ class EnqueueStreamResponse(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Of the message that this answers."""
+    pressure: _builtins.float
+    """As in EnqueueJobResponse."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """In the order of the jobs; 0 for a job that was not taken."""
@@ -435,12 +461,15 @@ class EnqueueStreamResponse(_message.Message):
         job_ids: _abc.Iterable[_builtins.int] | None = ...,
         outcomes: _abc.Iterable[Global___EnqueueOutcome.ValueType] | None = ...,
         exceptions: _abc.Iterable[Global___EnqueueException] | None = ...,
+        pressure: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "pressure", b"pressure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "exceptions", b"exceptions", "job_ids", b"job_ids", "number", b"number", "outcomes", b"outcomes", "pressure", b"pressure"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
+    _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pressure) -> _WhichOneofReturnType__pressure | None: ...
 
 Global___EnqueueStreamResponse: _TypeAlias = EnqueueStreamResponse  # noqa: Y015
 
@@ -453,21 +482,27 @@ class EnqueueException(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
     place: _builtins.int
     """The place of the job in its message, from 0."""
     code: _builtins.int
     """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT. After 14 (UNAVAILABLE), send the job again."""
     message: _builtins.str
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """After 8 (RESOURCE_EXHAUSTED): the time until the job may be sent again."""
+
     def __init__(
         self,
         *,
         place: _builtins.int = ...,
         code: _builtins.int = ...,
         message: _builtins.str = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "place", b"place", "retry_after", b"retry_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1979,18 +2014,24 @@ class CallTogetherResponse(_message.Message):
 
         CODE_FIELD_NUMBER: _builtins.int
         MESSAGE_FIELD_NUMBER: _builtins.int
+        RETRY_AFTER_FIELD_NUMBER: _builtins.int
         code: _builtins.int
         """The number of a gRPC status code, such as 3 for INVALID_ARGUMENT."""
         message: _builtins.str
+        @_builtins.property
+        def retry_after(self) -> _duration_pb2.Duration:
+            """After 8 (RESOURCE_EXHAUSTED): the time until the same call may succeed."""
+
         def __init__(
             self,
             *,
             code: _builtins.int = ...,
             message: _builtins.str = ...,
+            retry_after: _duration_pb2.Duration | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "retry_after", b"retry_after"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,8 @@ class QueueServiceStub:
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
@@ -191,6 +193,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
@@ -339,6 +343,8 @@ class QueueServiceServicer:
     - FAILED_PRECONDITION: the job, or the lease on it, is in another state. Nothing was changed.
     - UNAVAILABLE: PostgreSQL is away, or the server is. The request may have been committed or not; repeat it. A server
       that shuts down may answer CANCELLED with the same meaning.
+    - RESOURCE_EXHAUSTED: the caller calls too often or has too much at the same time, or the queue is full. RetryInfo in the
+      status says when to come back.
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from thumbq_server.domain.operations import Explanation, Statistics, WorkerState, explain
 from thumbq_server.domain.records import AttemptRecord, JobRecord
+from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads import operations, statistics
@@ -18,9 +19,10 @@ FRESH_SECONDS = 1.0
 class Inspection:
     """Reads for operators. Every method raises Unavailable while PostgreSQL is away."""
 
-    def __init__(self, database: Database, views: Views) -> None:
+    def __init__(self, database: Database, views: Views, pressure: Pressure) -> None:
         self._database = database
         self._views = views
+        self._pressure = pressure
         self._lock = asyncio.Lock()
         self._statistics: Statistics | None = None
         self._read_at = 0.0
@@ -34,7 +36,9 @@ class Inspection:
                 durations = await statistics.read_durations(self._database)
                 self._statistics = Statistics(depth, minutes, durations)
                 self._read_at = time.monotonic()
-            return self._statistics._replace(depth=depth)
+            return self._statistics._replace(
+                depth=depth, limit=self._pressure.limit, pressure=self._pressure.level_with(depth.counters.pending)
+            )
 
     async def workers(self) -> list[WorkerState]:
         """Return the sessions of workers, the one heard of last first."""

@@ -1,9 +1,10 @@
 """The jobs that a stream was sent, until they are known to have arrived. Synchronous, without I/O."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from thumbq_server.domain.job import ClaimedJob, Token
+from thumbq_server.domain.columns import Claimed
+from thumbq_server.domain.job import Token
 
 
 class Deliveries:
@@ -11,13 +12,13 @@ class Deliveries:
 
     def __init__(self) -> None:
         self._count = 0
-        self._unconfirmed: OrderedDict[int, Sequence[ClaimedJob]] = OrderedDict()
+        self._unconfirmed: OrderedDict[int, Claimed] = OrderedDict()
         # The tokens of unconfirmed messages, as soon as a heartbeat asks for them.
         self._tokens: dict[int, frozenset[Token]] = {}
         # Tokens in unconfirmed messages that a heartbeat has confirmed.
         self._named: set[Token] = set()
 
-    def add(self, jobs: Sequence[ClaimedJob]) -> int:
+    def add(self, jobs: Claimed) -> int:
         """Note a message with these jobs. Return its number."""
         self._count += 1
         self._unconfirmed[self._count] = jobs
@@ -33,9 +34,9 @@ class Deliveries:
         """Note that these jobs arrived: a heartbeat names them."""
         for number, jobs in self._unconfirmed.items():
             if number not in self._tokens:
-                self._tokens[number] = frozenset(job.token for job in jobs)
+                self._tokens[number] = frozenset(jobs.tokens())
             self._named |= self._tokens[number].intersection(tokens)
 
     def unreceived(self) -> list[Token]:
         """Return the leases of all jobs that are not known to have arrived."""
-        return [job.token for jobs in self._unconfirmed.values() for job in jobs if job.token not in self._named]
+        return [token for jobs in self._unconfirmed.values() for token in jobs.tokens() if token not in self._named]

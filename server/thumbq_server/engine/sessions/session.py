@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from thumbq_server.domain.columns import Report
-from thumbq_server.domain.job import ClaimedJob, Extension, LostReason, Token, Verdict
+from thumbq_server.domain.columns import Claimed, Report
+from thumbq_server.domain.job import Extension, LostReason, Token, Verdict
 from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
@@ -59,7 +59,7 @@ class Peer(Protocol):
     def send_welcome(self, session: "Session", held: Sequence[Token]) -> None:
         """Begin: `held` are the leases that the worker still has from an older stream."""
 
-    def send_jobs(self, number: int, jobs: Sequence[ClaimedJob]) -> None:
+    def send_jobs(self, number: int, jobs: Claimed) -> None:
         """Send message `number` of jobs."""
 
     def send_lease_lost(self, tokens: Sequence[Token], reason: LostReason) -> None:
@@ -237,7 +237,7 @@ class Session:
     def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, call))
 
-    def _deliver(self, jobs: Sequence[ClaimedJob]) -> None:
+    def _deliver(self, jobs: Claimed) -> None:
         if jobs:
             self._peer.send_jobs(self._deliveries.add(jobs), jobs)
 

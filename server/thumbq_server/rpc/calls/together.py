@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse
+from thumbq_runtime.limits.rates import TooOften
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
 from thumbq_server.rpc.calls.single import SingleCalls
@@ -49,4 +50,7 @@ class Together:
             return Answer(**{verb: await self._verbs[verb](getattr(call, verb))})
         except Exception as error:  # noqa: BLE001 - it belongs to this call alone
             code, message = status_of_any(_METHOD, error)
-            return Answer(error=CallTogetherResponse.Error(code=code.value[0], message=message))
+            answer = Answer(error=CallTogetherResponse.Error(code=code.value[0], message=message))
+            if isinstance(error, TooOften):
+                answer.error.retry_after.FromSeconds(error.retry_after)
+            return answer

@@ -1,45 +1,41 @@
 """Jobs and successes as columns: an entry of each column for a job. Thousands of jobs a second go through here."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from thumbq.v1 import queue_pb2
-from thumbq_server.domain.columns import Completions, Report, one_or_all
-from thumbq_server.domain.job import MODEL, ClaimedJob, Completion, Token
+from thumbq_server.domain.columns import Claimed, Completions, Report
+from thumbq_server.domain.job import MODEL, Completion, Token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
 from thumbq_server.rpc.codec.results import ReadResults, malformed_exception, stale_exception
 from thumbq_server.rpc.codec.times import timestamp
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
-
-def job_columns(jobs: Sequence[ClaimedJob], history: str) -> queue_pb2.JobColumns:
-    """Return jobs that one claim gave to one worker, so that they share the number and the end of their lease."""
-    ids, lease_seqs, model_ids, model_hashes, attempts, priorities, max_attempts, *others = zip(*jobs, strict=True)
-    created_at, kinds, options, _, _, traces = others
-    with_options = [place for place, text in enumerate(options) if text] if any(options) else ()
-    with_traces = [place for place, trace in enumerate(traces) if trace] if any(traces) else ()
+def job_columns(jobs: Claimed, history: str) -> queue_pb2.JobColumns:
+    """Return jobs that one claim gave to one worker, so that their leases end together."""
+    options, traces = jobs.options, jobs.traces
+    with_options = [place for place, job_id in enumerate(jobs.job_ids) if job_id in options] if options else ()
+    with_traces = [place for place, job_id in enumerate(jobs.job_ids) if job_id in traces] if traces else ()
+    traced = [traces[jobs.job_ids[place]] for place in with_traces]
     return queue_pb2.JobColumns(
-        lease=f"{lease_seqs[0]}-{history}",
-        ids=ids,
-        model_ids=model_ids,
-        model_hashes=b"".join(model_hashes),
-        attempt_counts=one_or_all(attempts),
-        priorities=one_or_all(priorities),
-        max_attempts=one_or_all(max_attempts),
-        created_at=[(moment - _EPOCH) // _MICROSECOND for moment in one_or_all(created_at)],
-        claimed_at=timestamp(jobs[0].claimed_at),
-        lease_expires_at=timestamp(jobs[0].expires_at),
-        asset_types=() if kinds.count(MODEL) == len(kinds) else one_or_all(kinds),
+        lease=f"{jobs.lease_seq}-{history}",
+        ids=jobs.job_ids,
+        model_ids=jobs.model_ids,
+        model_hashes=jobs.model_hashes,
+        attempt_counts=jobs.attempts,
+        priorities=jobs.priorities,
+        max_attempts=jobs.max_attempts,
+        created_at=jobs.created_at,
+        claimed_at=timestamp(jobs.claimed_at),
+        lease_expires_at=timestamp(jobs.expires_at[0]),
+        asset_types=() if set(jobs.kinds) == {MODEL} else jobs.kinds,
         with_options=with_options,
-        options=[options[place] for place in with_options],
+        options=[options[jobs.job_ids[place]] for place in with_options],
         with_traces=with_traces,
-        traceparents=[traces[place].traceparent for place in with_traces],
-        earlier_attempts=[traces[place].earlier_attempt or "" for place in with_traces],
+        traceparents=[trace.traceparent for trace in traced],
+        earlier_attempts=[trace.earlier_attempt or "" for trace in traced],
     )
 
 

@@ -32,6 +32,8 @@ def statistics(found: Statistics) -> admin_pb2.GetStatsResponse:
         wait_time=_quantiles(durations.wait, durations.samples),
         processing_time=_quantiles(durations.processing, durations.samples),
         workers=depth.workers,
+        queue_limit=found.limit or 0,
+        pressure=found.pressure,
     )
 
 

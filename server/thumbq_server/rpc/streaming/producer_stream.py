@@ -1,13 +1,15 @@
 """One EnqueueStream call: many messages under way at once, each answered after its commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import grpc
 import structlog
 
 from thumbq.v1 import queue_pb2
+from thumbq_runtime.limits.rates import TooOften
 from thumbq_server.domain.job import Enqueued, NewJob
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.refusals import Invalid
@@ -38,7 +40,14 @@ class _Asked(NamedTuple):
 
     places: Sequence[int]
     jobs: Sequence[NewJob]
+    # Empty where no job says any.
     versions: Sequence[NewVersion | None] = ()
+
+    def without(self, refused: Container[int]) -> "_Asked":
+        """Return the same without the entries that are refused."""
+        kept = [at not in refused for at in range(len(self.jobs))]
+        places, jobs, versions = self
+        return _Asked(list(compress(places, kept)), list(compress(jobs, kept)), list(compress(versions, kept)))
 
 
 class ProducerStreams:
@@ -131,6 +140,7 @@ class ProducerStream:
         asked = _read_columns(columns, answer) if columns else _read(request, answer)
         count = len(columns.model_ids) if columns else len(request.jobs)
         try:
+            asked = await self._admitted(asked, answer)
             await self._queue.versions.write(asked.versions)
             answers = await self._queue.enqueue(asked.jobs)
         except Exception as error:  # noqa: BLE001 - it belongs to these jobs alone
@@ -139,7 +149,15 @@ class ProducerStream:
             answer.job_ids.extend([0] * count)
         else:
             _add_answers(answer, asked.places, answers, count)
+        codec.set_pressure(answer, self._queue.pressure.level)
         self._outbox.send(answer)
+
+    async def _admitted(self, asked: _Asked, answer: Response) -> _Asked:
+        """Return the jobs for which the queue has room; the others become exceptions of the answer."""
+        refusals = await self._queue.pressure.refusal_of(asked.jobs)
+        for at, refusal in refusals.items():
+            _add_exception(answer, asked.places[at], refusal)
+        return asked.without(refusals) if refusals else asked
 
     def _give_up(self, why: str) -> None:
         log.info("stream.broken", error=why)
@@ -190,4 +208,6 @@ def _add_answers(answer: Response, places: Sequence[int], answers: Sequence[Enqu
 
 def _add_exception(answer: Response, place: int, error: Exception) -> None:
     code, message = status_of_any(_METHOD, error)
-    answer.exceptions.add(place=place, code=code.value[0], message=message)
+    exception = answer.exceptions.add(place=place, code=code.value[0], message=message)
+    if isinstance(error, TooOften):
+        exception.retry_after.FromSeconds(error.retry_after)

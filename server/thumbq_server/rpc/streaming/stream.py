@@ -8,7 +8,8 @@ import grpc
 import structlog
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_server.domain.job import ClaimedJob, LostReason, Token, format_token
+from thumbq_server.domain.columns import Claimed
+from thumbq_server.domain.job import LostReason, Token, format_token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_at_most
@@ -106,7 +107,7 @@ class Stream:
             )
         )
 
-    def send_jobs(self, number: int, jobs: Sequence[ClaimedJob]) -> None:
+    def send_jobs(self, number: int, jobs: Claimed) -> None:
         """Send message `number` of jobs."""
         message = Message()
         message.jobs.number = number

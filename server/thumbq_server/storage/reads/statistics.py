@@ -28,6 +28,8 @@ DEPTH = Statement(
     """,
 )
 
+PENDING = Statement("statistics_pending", "", f"SELECT {COUNTERS} FROM {COUNTED_IN}")
+
 # Commits are nearly in the order of time, so halving finds the first of the last five minutes. With both bounds the
 # planner expects few rows, and takes the index.
 ACTIVITY = Statement(
@@ -97,6 +99,13 @@ async def read_depth(database: Database) -> Depth:
     ((*counters, oldest_age, workers, paused_at, paused_by, reason),) = await database.fetch(DEPTH)
     pause = Pause(paused_at, paused_by, reason) if paused_at else None
     return Depth(Counters._make(counters), oldest_age, workers, pause)
+
+
+async def count_pending(database: Database) -> int:
+    """Return how many jobs are Pending."""
+    (row,) = await database.fetch(PENDING)
+    pending: int = row["pending"]
+    return pending
 
 
 async def read_activity(database: Database) -> list[MinuteActivity]:

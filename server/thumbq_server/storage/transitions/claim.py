@@ -1,58 +1,67 @@
 """Claims: jobs that are due go from `ready` to workers. Each is one guarded statement."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import repeat
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from thumbq_server.domain.job import MODEL, ClaimedJob
+import asyncpg
+
+from thumbq_server.domain.columns import NOTHING, Claimed, microseconds, one_or_all
+from thumbq_server.domain.job import MODEL
 from thumbq_server.storage.fragments import NOT_PAUSED
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
 NO_OPTIONS: Mapping[int, str] = MappingProxyType({})
+# PostgreSQL counts microseconds from here.
+_EPOCH_OF_POSTGRES = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 
 
 # `= ANY (ARRAY (... FOR UPDATE SKIP LOCKED))` and not `USING cte`: the latter was 40 % slower on a backlog
-# (docs/decisions/0003-lanes.md). All jobs of a claim share one lease_seq. After that the columns stand in the
-# order of ClaimedJob, up to created_at; few jobs have options, so those name their jobs.
-def _claim(due: str, place: str, kinds: str) -> str:
+# (docs/decisions/0003-lanes.md). All jobs of a claim share one lease_seq. The answer has a column for each field of
+# Claimed, packed where that is cheaper to read; few jobs have options, so those name their jobs.
+def _claim(due: str, place: str, kinds: str, takers: str = "") -> str:
+    taker = "position" if takers else "1"
     return f"""
     WITH due AS (
         DELETE FROM ready WHERE ctid = ANY (ARRAY ({due}))
         RETURNING *
-    ), numbered AS MATERIALIZED (
-        SELECT *, (row_number() OVER (ORDER BY {place}, job_id))::int AS position FROM due
-    ), number AS MATERIALIZED (
-        SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM numbered)
+    ), {takers}number AS MATERIALIZED (
+        SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
     ), leased AS (
         INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
-        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[position], now(),
-               now() + ($3::int[])[position] * interval '1 second', $4, attempt + 1
-          FROM numbered
+        SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[{taker}], now(),
+               now() + ($3::int[])[{taker}] * interval '1 second', $4, attempt + 1
+          FROM {"numbered" if takers else "due"}
     )
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number), {kinds} AS kinds,
            array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
            array_agg(options) FILTER (WHERE options IS NOT NULL) AS options,
-           array_agg(job_id), array_agg(model_id), array_agg(model_hash), array_agg((attempt + 1)::smallint),
-           array_agg(priority), array_agg(max_attempts), array_agg(created_at)
-      FROM (SELECT * FROM numbered ORDER BY position) n
+           array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, string_agg(model_hash, '') AS model_hashes,
+           array_agg(attempt) AS attempts, array_agg(priority) AS priorities, array_agg(max_attempts) AS max_attempts,
+           string_agg(timestamptz_send(created_at), '') AS created_at
+      FROM (SELECT * FROM due ORDER BY {place}, job_id) n
     """
 
 
-_PARAMETERS = "limit bigint, sessions bigint[], lease_seconds integer[], claim_id bigint"
+def _numbered(place: str) -> str:
+    return f"""numbered AS MATERIALIZED (
+        SELECT *, (row_number() OVER (ORDER BY {place}, job_id))::int AS position FROM due
+    ), """
 
-CLAIM = Statement(
-    "claim",
-    _PARAMETERS,
-    _claim(
-        f"""
+
+_PARAMETERS = "limit bigint, sessions bigint[], lease_seconds integer[], claim_id bigint"
+_MODELS = f"""
             SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND {NOT_PAUSED}
-             ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED""",
-        place="rank",
-        kinds="NULL::text[]",
-    ),
+             ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED"""
+
+# For one worker. To number the jobs, and to look each up among the takers, would cost a tenth of the claim.
+CLAIM = Statement("claim", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]"))
+
+CLAIM_FOR_SEVERAL = Statement(
+    "claim_for_several", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]", _numbered("rank"))
 )
 
 # Each kind is one short walk through its index, however many jobs of others wait. Rows that are locked here and not
@@ -75,6 +84,7 @@ CLAIM_OF_KINDS = Statement(
              ORDER BY place, job_id LIMIT $1""",
         place="coalesce(kind_rank, rank)",
         kinds="array_agg(kind)",
+        takers=_numbered("coalesce(kind_rank, rank)"),
     ),
 )
 
@@ -95,45 +105,74 @@ class ClaimRequest(NamedTuple):
         lease_seq: int,
         columns: Sequence[Sequence[Any]],
         *,
-        kinds: Iterable[str] = repeat(MODEL),
         options: Mapping[int, str] = NO_OPTIONS,
-    ) -> list[ClaimedJob]:
-        """Return the claimed jobs; `columns` are the fields of ClaimedJob up to created_at, without the lease_seq."""
-        ends = {seconds: claimed_at + timedelta(seconds=seconds) for seconds in set(self.lease_seconds)}
-        expires_at = map(ends.__getitem__, self.lease_seconds)
-        job_ids, *others = columns
-        of_each = map(options.get, job_ids) if options else repeat(None)
-        moments = (repeat(claimed_at), expires_at)
-        # traces are read afterwards, if there are any
-        untraced = repeat(None)
-        rows = zip(job_ids, repeat(lease_seq), *others, kinds, of_each, *moments, untraced, strict=False)
-        return list(map(ClaimedJob._make, rows))
+    ) -> Claimed:
+        """Return claimed jobs; `columns` are job_ids, model_ids, hashes, attempts, and so on, up to created_at.
+
+        There may be more due jobs in them than credits.
+        """
+        count = min(len(columns[0]), len(self.sessions))
+        job_ids, model_ids, hashes, attempts, priorities, max_attempts, created_at = (
+            column[:count] for column in columns
+        )
+        return Claimed(
+            lease_seq,
+            claimed_at,
+            job_ids,
+            model_ids,
+            b"".join(hashes),
+            self.expiries(claimed_at, count),
+            one_or_all(attempts),
+            one_or_all(priorities),
+            one_or_all(max_attempts),
+            [microseconds(moment) for moment in one_or_all(created_at)],
+            options=options,
+        )
+
+    def expiries(self, claimed_at: datetime, count: int) -> Sequence[datetime]:
+        """Return when the leases of `count` jobs end; one entry when all end together."""
+        seconds = one_or_all(self.lease_seconds[:count])
+        ends = {some: claimed_at + timedelta(seconds=some) for some in set(seconds)}
+        return [ends[some] for some in seconds]
 
 
 NO_CLAIM = ClaimRequest((), ())
 
 
-async def claim(lane: Lane, request: ClaimRequest, kinds: Collection[str] = ()) -> list[ClaimedJob]:
+async def claim(lane: Lane, request: ClaimRequest, kinds: Collection[str] = ()) -> Claimed:
     """Claim one due job for each credit of `request`, in the order of rank. Each attempt is counted.
 
     Without `kinds` the jobs are Models.
     """
-    # columns instead of rows, and each time only once: a third of the CPU that rows cost here
     history = lane.history.version
     limit = len(request.sessions)
     if kinds:
         others = [kind for kind in kinds if kind != MODEL]
-        rows = await lane.fetch(CLAIM_OF_KINDS, limit, *request, others, MODEL in kinds)
+        (row,) = await lane.fetch(CLAIM_OF_KINDS, limit, *request, others, MODEL in kinds)
+    elif limit and len(set(zip(request.sessions, request.lease_seconds, strict=True))) == 1:
+        (row,) = await lane.fetch(CLAIM, limit, request.sessions[:1], request.lease_seconds[:1], request.claim_id)
     else:
-        rows = await lane.fetch(CLAIM, limit, *request)
-    ((claimed_at, lease_seq, found_kinds, with_options, options, *found),) = rows
-    if lease_seq is None:
-        return []
-    lane.history.has_claimed(lease_seq, history)
-    return request.claimed(
+        (row,) = await lane.fetch(CLAIM_FOR_SEVERAL, limit, *request)
+    if row["lease_seq"] is None:
+        return NOTHING
+    lane.history.has_claimed(row["lease_seq"], history)
+    return _claimed(row, request)
+
+
+def _claimed(row: asyncpg.Record, request: ClaimRequest) -> Claimed:
+    claimed_at, count = row["claimed_at"], len(row["job_ids"])
+    created_at = one_or_all(struct.unpack(f"!{count}q", row["created_at"]))
+    return Claimed(
+        row["lease_seq"],
         claimed_at,
-        lease_seq,
-        found,
-        kinds=[kind or MODEL for kind in found_kinds] if found_kinds else repeat(MODEL),
-        options=dict(zip(with_options, options, strict=True)) if with_options else NO_OPTIONS,
+        row["job_ids"],
+        row["model_ids"],
+        row["model_hashes"],
+        request.expiries(claimed_at, count),
+        [attempt + 1 for attempt in one_or_all(row["attempts"])],
+        one_or_all(row["priorities"]),
+        one_or_all(row["max_attempts"]),
+        [_EPOCH_OF_POSTGRES + moment for moment in created_at],
+        one_or_all([kind or MODEL for kind in row["kinds"]]) if row["kinds"] else (MODEL,),
+        dict(zip(row["with_options"], row["options"], strict=True)) if row["options"] else NO_OPTIONS,
     )

@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 
 from thumbq_runtime.pieces import pieces
-from thumbq_server.domain.job import MODEL, ClaimedJob, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.domain.columns import NOTHING, Claimed
+from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
@@ -21,7 +22,7 @@ from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, sto
 _traceparent = attrgetter("traceparent")
 _key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "model_hash", "delay")
 # The ids of the jobs that are new, and those jobs of them that workers have now.
-_Created = tuple[dict[JobKey, int], list[ClaimedJob]]
+_Created = tuple[dict[JobKey, int], Claimed]
 
 _PARAMETERS = (
     "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
@@ -137,7 +138,7 @@ async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
 
 async def enqueue_and_claim(
     lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
-) -> tuple[list[Enqueued], list[ClaimedJob]]:
+) -> tuple[list[Enqueued], Claimed]:
     """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
     The claimed jobs never enter the queue, so use it only while nothing in there is due.
@@ -151,7 +152,7 @@ async def enqueue_and_claim(
     history = lane.history.version
     created, claimed = await create(lane, batch, request)
     if claimed:
-        lane.history.has_claimed(claimed[0].lease_seq, history)
+        lane.history.has_claimed(claimed.lease_seq, history)
     if created:
         lane.history.has_created(max(created.values()), history)
         lane.hints.tell(JOBS if len(created) > len(claimed) else LOG)
@@ -189,11 +190,11 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
         CREATE_ONE, *_row(job), stored_kind(job.kind), job.options, session, lease_seconds, request.claim_id
     )
     if not rows:
-        return {}, []
+        return {}, NOTHING
     ((job_id, claimed_at, lease_seq),) = rows
     fields = (job_id, job.model_id, job.model_hash, 1, job.priority, job.max_attempts, claimed_at)
     if not lease_seq:
-        return {key_of(job): job_id}, []
+        return {key_of(job): job_id}, NOTHING
     options = {job_id: job.options} if job.options else NO_OPTIONS
     return {key_of(job): job_id}, request.claimed(
         claimed_at, lease_seq, [(field,) for field in fields], options=options
@@ -202,19 +203,19 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
 
 async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE, *_columns(batch))
-    return _ids(row), []
+    return _ids(row), NOTHING
 
 
 async def _create_traced(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
     by_key = {f"{job.model_id}-{job.model_hash.hex()}": job.traceparent for job in batch if job.traceparent}
     (row,) = await lane.fetch(CREATE_TRACED, *_columns(batch), json.dumps(by_key))
-    return _ids(row), []
+    return _ids(row), NOTHING
 
 
 async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE_AND_CLAIM, *_columns(batch), *request)
     if not row["due"]:
-        return _ids(row), []
+        return _ids(row), NOTHING
     options = dict(zip(row["with_options"], row["options"], strict=True)) if row["options"] else NO_OPTIONS
     return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row), options=options)
 

@@ -9,6 +9,7 @@ import asyncpg
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
 from thumbq_server.storage.fragments import announce, columns, put_in_queue, rank
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
@@ -217,6 +218,22 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
     raise Unavailable("jobs kept changing while they were enqueued")
 
 
+async def add_nothing(database: Database, jobs: Sequence[NewJob]) -> set[JobKey]:
+    """Return the jobs that exist, and that an enqueue would leave with as much work to do as they have."""
+    wanted = {key_of(job): job for job in jobs}
+    known: set[JobKey] = set()
+    async for piece in pieces(await database.fetch(FIND, *columns(list(wanted), 2))):
+        for row in map(_Known._make, piece):
+            if _plan(row, wanted[row.key]) in {Revival.KEEP, Revival.RESTART}:
+                known.add(row.key)
+    return known
+
+
+def _plan(row: _Known, job: NewJob) -> Revival:
+    differs = job.differs_from(row.kind, row.options)
+    return revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=job.force, differs=differs)
+
+
 async def _plans(
     rows: Sequence[asyncpg.Record], wanted: dict[JobKey, NewJob], answers: dict[JobKey, Enqueued]
 ) -> dict[Revival, list[_Known]]:
@@ -225,8 +242,7 @@ async def _plans(
     async for piece in pieces(rows):
         for row in map(_Known._make, piece):
             job = wanted[row.key]
-            differs = job.differs_from(row.kind, row.options)
-            plan = revival(JobStatus(row.status), row.attempt_count, shown=row.shown, force=job.force, differs=differs)
+            plan = _plan(row, job)
             if plan is Revival.KEEP and row.newest:
                 answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
                 del wanted[row.key]

@@ -1,6 +1,6 @@
-"""The keys that sign the tickets of pages.
+"""The audit log, and the keys that sign the tickets of pages.
 
-A table is added and nothing else: servers of an older version do not know it.
+Tables are added and nothing else: servers of an older version do not know them.
 """
 
 from alembic import op
@@ -15,5 +15,17 @@ CREATE TABLE signing_keys (
     id         text PRIMARY KEY,
     seed       bytea NOT NULL CHECK (octet_length(seed) = 32),
     created_at timestamptz NOT NULL DEFAULT now()
+)
+""")
+    op.execute("""
+CREATE TABLE audit (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at        timestamptz NOT NULL DEFAULT now(),
+    who       text NOT NULL,
+    address   text NOT NULL,
+    action    text NOT NULL,
+    outcome   text NOT NULL CHECK (outcome IN ('begun', 'done', 'refused', 'failed')),
+    detail    text NOT NULL,
+    reference text NOT NULL
 )
 """)

@@ -1,0 +1,39 @@
+"""Methods of operators that leave a row in the audit log."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.text_format import MessageToString
+
+from thumbq_server.access.audit import Audit
+from thumbq_server.access.door import ORIGIN
+from thumbq_server.domain.audit import MAX_DETAIL
+
+
+class _Audited(Protocol):
+    audit: Audit
+
+
+Service = TypeVar("Service", bound=_Audited)
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response")
+
+
+def audited(
+    method: Callable[[Service, Request, Any], Awaitable[Response]],
+) -> Callable[[Service, Request, Any], Awaitable[Response]]:
+    """Record each call of a method, with its request: those of operators hold no secret."""
+
+    @functools.wraps(method)
+    async def call(self: Service, request: Request, context: Any) -> Response:
+        detail = MessageToString(request, as_one_line=True)[:MAX_DETAIL]
+        async with self.audit.action(ORIGIN.get(), method.__name__, detail) as name:
+            response = await method(self, request, context)
+            key = getattr(response, "key", None)
+            if key is not None:
+                name(key.prefix)
+            return response
+
+    return call
