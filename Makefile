@@ -30,7 +30,9 @@ demo: $(VENV)/installed  ## Watch thumbnails of sample models appear in a browse
 
 .PHONY: test
 test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
-	@$(if $(NPM),$(MAKE) $(NODE_PACKAGES) ||) echo "The tests with node are skipped, because npm is missing or failed."
+	@scripts/system_packages.sh || true
+	@$(VENV)/bin/python -m thumbq.render.system_libraries --install || true
+	@{ command -v npm >/dev/null && $(MAKE) $(NODE_PACKAGES); } || echo "The tests with node are skipped: npm is missing or failed."
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: coverage

@@ -5,6 +5,7 @@ import resource
 
 from pydantic import ValidationError
 
+import thumbq_runtime.plain_structlog  # noqa: F401 - before all that logs
 from thumbq.tls import UnusableCertificate
 from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run

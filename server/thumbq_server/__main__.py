@@ -7,6 +7,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
+import thumbq_runtime.plain_structlog  # noqa: F401 - before all that logs
 from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.declaration import InvalidSetting

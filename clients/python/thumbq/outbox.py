@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from thumbq import results
@@ -104,6 +104,18 @@ class Outbox:
     def release(self, token: str) -> None:
         """Add a released job; its attempt does not count."""
         self._add((token, None))
+
+    def add_all(self, entries: Sequence[results.Entry]) -> None:
+        """Add many results at once."""
+        start = 0
+        while start < len(entries):
+            if len(self._open) >= RESULTS_PER_MESSAGE or self._open_text > _TEXT_PER_MESSAGE:
+                self._close()
+            some = entries[start : start + RESULTS_PER_MESSAGE - len(self._open)]
+            self._open += some
+            start += len(some)
+        self._unacknowledged += len(entries)
+        self._wake.set()
 
     def take(self, *, columns: bool = False) -> StreamJobsRequest | None:
         """Return the next Results message, numbered, or None when there is nothing to send.

@@ -5,10 +5,12 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 log = structlog.get_logger()
 
@@ -96,14 +98,19 @@ def _read(path: Path, what: str) -> bytes:
         raise InvalidCertificate(f"The {what} {path} cannot be read: {problem.strerror}.") from problem
 
 
-def _certificates(path: Path, content: bytes) -> list[x509.Certificate]:
+def _certificates(path: Path, content: bytes) -> "list[x509.Certificate]":
+    # Loaded where there is TLS, because it takes a tenth of a start.
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError:
         raise InvalidCertificate(f"{path} holds no certificate in PEM.") from None
 
 
-def _check_key(files: CertificateFiles, leaf: x509.Certificate, content: bytes) -> None:
+def _check_key(files: CertificateFiles, leaf: "x509.Certificate", content: bytes) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError:

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from tests.support.conditions import at_once
 from tests.support.queue_under_test import TABLES, model_file, new_job
 from thumbq_server.storage import migrations
-from thumbq_server.storage.migrations import upgrade
+from thumbq_server.storage.migrations import state, upgrade
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.views import VIEWS
 
@@ -30,6 +30,10 @@ async def schema_of(database):
 def test_the_revisions_are_one_line():
     assert len(revisions().get_heads()) == 1
     assert len(revisions().get_bases()) == 1
+
+
+def test_the_names_of_the_files_are_the_line_of_revisions():
+    assert state.revisions() == [script.revision for script in revisions().walk_revisions()]
 
 
 async def test_an_empty_database_becomes_a_queue(empty_database_url):

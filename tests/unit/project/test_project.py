@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -47,3 +48,10 @@ def ci_pytest_options() -> str:
     options = re.search(r'PYTEST_ADDOPTS="([^"]*)"', (ROOT / ".ci/run").read_text())
     assert options
     return options[1]
+
+
+@pytest.mark.parametrize("program", ["thumbq_server", "thumbq_gateway"])
+def test_a_start_loads_nothing_that_only_some_starts_need(program: str):
+    code = f"import sys, {program}.__main__; print(*sorted({{'alembic', 'cryptography', 'rich'}} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []

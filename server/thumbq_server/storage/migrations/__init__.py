@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from alembic import command
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -47,8 +45,6 @@ async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.begin() as connection:
             yield connection
-    except CommandError as error:
-        raise Unsuitable(f"The tables of thumbq cannot be made or renewed: {error}.") from error
     except DBAPIError as error:
         cause = error.orig.__cause__ if error.orig else None
         if isinstance(cause, AWAY):
@@ -64,8 +60,19 @@ def _upgrade(connection: Connection, revision: str) -> SchemaState:
     if before.state is State.TOO_NEW:
         raise Unsuitable(before.sentence)
     if not before.fits:
-        config = scripts()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        _migrate(connection, revision)
         mark(connection)
     return before
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    # A start that migrates nothing does without alembic.
+    from alembic import command
+    from alembic.util.exc import CommandError
+
+    config = scripts()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise Unsuitable(f"The tables of thumbq cannot be made or renewed: {error}.") from error

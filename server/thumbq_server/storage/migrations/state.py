@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Versions of thumbq that know this revision work with the tables that the newest migration leaves. A migration that
 # only adds lets it be; one that takes away what they use puts its own revision here (docs/operations.md). Code from
@@ -67,17 +69,26 @@ class SchemaState:
                 )
 
 
-def scripts() -> Config:
+def scripts() -> "Config":
     """Return alembic's configuration of our migrations."""
+    # A start that migrates nothing does without alembic.
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
     return config
 
 
+def revisions() -> list[str]:
+    """Return all revisions of this version, the newest first. The names of the files begin with them."""
+    files = (Path(__file__).parent / "versions").glob("[0-9]*.py")
+    return sorted((file.stem.partition("_")[0] for file in files), reverse=True)
+
+
 def read_state(connection: Connection) -> SchemaState:
     """Return how the tables of a database stand to this version of thumbq."""
-    known = [script.revision for script in ScriptDirectory.from_config(scripts()).walk_revisions()]
+    known = revisions()
     found, mark = _revision(connection)
     oldest_code = mark.removeprefix(_MARK) if mark and mark.startswith(_MARK) else None
     if found is None:
