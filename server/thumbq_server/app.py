@@ -83,6 +83,7 @@ async def serving(
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
+        await parts.queue.traces()
         await parts.keyring.look()
         await parts.tickets.look()
         _refuse_strangers(settings, parts.keyring)

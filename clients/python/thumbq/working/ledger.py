@@ -114,6 +114,8 @@ class Ledger:
         for token, ending in self.handover.take_all():
             if held.pop(token, None) is None:
                 self._lost.discard(token)
+                if outbox.attempts:
+                    outbox.attempts.lost(token)
             elif isinstance(ending, Thumbnail):
                 successes.append((token, ending))
             elif isinstance(ending, JobFailed):
