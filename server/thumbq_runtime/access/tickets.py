@@ -3,6 +3,8 @@
 A ticket is text that fits into an address: `tt1.ID.ISSUED.LIFE.KEY.MODELS.SIGNATURE`. ID names the key that has signed
 it, ISSUED and LIFE are seconds, KEY is the fingerprint of the API key that it was made with, and MODELS are ids or
 `all`. The signature is Ed25519 over everything before it. There is no other algorithm, and the text names none.
+
+Keys are raw bytes here. The library that signs and checks is loaded with the first ticket, since it slows the start.
 """
 
 import base64
@@ -10,10 +12,8 @@ import binascii
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from thumbq_runtime.access.api_keys import PREFIX_LENGTH, Fingerprint
 
@@ -52,12 +52,23 @@ def is_ticket(text: str) -> bool:
     return text.startswith(_BEGIN)
 
 
-def sign(ticket: Ticket, key_id: str, private_key: Ed25519PrivateKey) -> str:
-    """Return a ticket as text."""
+@lru_cache(maxsize=16)
+def public_key_of(seed: bytes) -> bytes:
+    """Return what checks the signatures that are made with the private key `seed`."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def sign(ticket: Ticket, key_id: str, seed: bytes) -> str:
+    """Return a ticket as text, signed with the private key `seed` of 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     key = f"{ticket.key.prefix}{_encoded(ticket.key.digest)}" if ticket.key else "-"
     models = _ALL if ticket.model_ids is None else "~".join(map(str, sorted(ticket.model_ids)))
     stated = f"{_BEGIN}{key_id}.{ticket.issued_at}.{ticket.life}.{key}.{models}"
-    return f"{stated}.{_encoded(private_key.sign(_SIGNED_FOR + stated.encode()))}"
+    signature = Ed25519PrivateKey.from_private_bytes(seed).sign(_SIGNED_FOR + stated.encode())
+    return f"{stated}.{_encoded(signature)}"
 
 
 def key_id_of(text: str) -> str | None:
@@ -66,16 +77,18 @@ def key_id_of(text: str) -> str | None:
     return form["id"] if form else None
 
 
-def read(
-    text: str, public_key: Callable[[str], Ed25519PublicKey | None], now: Callable[[], float] = time.time
-) -> Ticket | None:
+def read(text: str, public_key: Callable[[str], bytes | None], now: Callable[[], float] = time.time) -> Ticket | None:
     """Return what a ticket says; None when it is not signed with a key that `public_key` finds by its id, or over."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     key = form and public_key(form["id"])
     if not form or not key:
         return None
     try:
-        key.verify(_decoded(form["signature"]), _SIGNED_FOR + text.rpartition(".")[0].encode())
+        signature, signed = _decoded(form["signature"]), _SIGNED_FOR + text.rpartition(".")[0].encode()
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
     except (InvalidSignature, binascii.Error):
         return None
     ticket = Ticket(_fingerprint(form["key"]), _models(form["models"]), int(form["issued"]), int(form["life"]))

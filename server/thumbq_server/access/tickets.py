@@ -4,10 +4,8 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from thumbq_runtime.access.api_keys import Fingerprint
-from thumbq_runtime.access.tickets import Ticket, sign
+from thumbq_runtime.access.tickets import Ticket, public_key_of, sign
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.refusals import WrongState
 from thumbq_server.domain.tickets import KEY_LIFE, KEY_RETENTION, SigningKey
@@ -44,14 +42,14 @@ class Tickets:
 
     def public_keys(self) -> list[tuple[str, bytes]]:
         """Return what checks the signatures of tickets: ids and public keys."""
-        return [(key.id, _private(key).public_key().public_bytes_raw()) for key in self._keys]
+        return [(key.id, public_key_of(key.seed)) for key in self._keys]
 
     def create(self, prefix: str, model_ids: frozenset[int] | None, life: int) -> tuple[str, int]:
         """Return a ticket that ends with the key of this prefix, and when it ends. Raises WrongState."""
         fingerprint = self._fingerprint(prefix)
         ticket = Ticket(fingerprint, model_ids, int(time.time()), life)
         key = self._signing_key()
-        return sign(ticket, key.id, _private(key)), ticket.ends_at
+        return sign(ticket, key.id, key.seed), ticket.ends_at
 
     def _fingerprint(self, prefix: str) -> Fingerprint | None:
         fingerprint = self._keyring.fingerprint_of(prefix) if prefix else None
@@ -68,7 +66,3 @@ class Tickets:
     async def _make_key(self) -> None:
         await create_signing_key(self._database, secrets.token_hex(_ID_BYTES), secrets.token_bytes(_SEED_BYTES))
         self._keys = await list_signing_keys(self._database, KEY_LIFE)
-
-
-def _private(key: SigningKey) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(key.seed)
