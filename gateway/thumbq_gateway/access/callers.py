@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from thumbq.v1.admin_pb2 import AuditEntry, CheckKeysRequest, CheckKeysResponse, KeyFingerprint
 from thumbq.v1.admin_pb2 import Role as RoleMessage
@@ -59,7 +58,7 @@ class Callers:
         self._needed: bool | None = None
         self._known: dict[Fingerprint, _Known] = {}
         self.noted = Noted()
-        self._ticket_keys: dict[str, Ed25519PublicKey] = {}
+        self._ticket_keys: dict[str, bytes] = {}
 
     async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
         """Return the role of a key, or None for one that is not valid. Every caller is an admin while no key is needed.
@@ -150,8 +149,5 @@ class Callers:
             else:
                 raise
         self._needed = answer.keys_needed
-        if {key.id for key in answer.ticket_keys} != self._ticket_keys.keys():
-            self._ticket_keys = {
-                key.id: Ed25519PublicKey.from_public_bytes(key.public_key) for key in answer.ticket_keys
-            }
+        self._ticket_keys = {key.id: key.public_key for key in answer.ticket_keys}
         return [_ROLES.get(role) for role in answer.roles]

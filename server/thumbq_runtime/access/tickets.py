@@ -10,12 +10,12 @@ import binascii
 import re
 import time
 from collections.abc import Callable
-from typing import NamedTuple
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING, NamedTuple
 
 from thumbq_runtime.access.api_keys import PREFIX_LENGTH, Fingerprint
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _BEGIN = "tt1."
 _SIGNED_FOR = b"thumbq ticket "
@@ -52,7 +52,7 @@ def is_ticket(text: str) -> bool:
     return text.startswith(_BEGIN)
 
 
-def sign(ticket: Ticket, key_id: str, private_key: Ed25519PrivateKey) -> str:
+def sign(ticket: Ticket, key_id: str, private_key: "Ed25519PrivateKey") -> str:
     """Return a ticket as text."""
     key = f"{ticket.key.prefix}{_encoded(ticket.key.digest)}" if ticket.key else "-"
     models = _ALL if ticket.model_ids is None else "~".join(map(str, sorted(ticket.model_ids)))
@@ -66,16 +66,20 @@ def key_id_of(text: str) -> str | None:
     return form["id"] if form else None
 
 
-def read(
-    text: str, public_key: Callable[[str], Ed25519PublicKey | None], now: Callable[[], float] = time.time
-) -> Ticket | None:
+def read(text: str, public_key: Callable[[str], bytes | None], now: Callable[[], float] = time.time) -> Ticket | None:
     """Return what a ticket says; None when it is not signed with a key that `public_key` finds by its id, or over."""
     form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     key = form and public_key(form["id"])
     if not form or not key:
         return None
+    # loaded here, since it takes a while and few pages have tickets
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
-        key.verify(_decoded(form["signature"]), _SIGNED_FOR + text.rpartition(".")[0].encode())
+        Ed25519PublicKey.from_public_bytes(key).verify(
+            _decoded(form["signature"]), _SIGNED_FOR + text.rpartition(".")[0].encode()
+        )
     except (InvalidSignature, binascii.Error):
         return None
     ticket = Ticket(_fingerprint(form["key"]), _models(form["models"]), int(form["issued"]), int(form["life"]))

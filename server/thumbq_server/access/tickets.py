@@ -3,8 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_runtime.access.tickets import Ticket, sign
@@ -13,6 +12,9 @@ from thumbq_server.domain.refusals import WrongState
 from thumbq_server.domain.tickets import KEY_LIFE, KEY_RETENTION, SigningKey
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.signing_keys import create_signing_key, list_signing_keys, prune_signing_keys
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _ID_BYTES = 4
 _SEED_BYTES = 32
@@ -70,5 +72,7 @@ class Tickets:
         self._keys = await list_signing_keys(self._database, KEY_LIFE)
 
 
-def _private(key: SigningKey) -> Ed25519PrivateKey:
+def _private(key: SigningKey) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # loaded here: it takes a while
+
     return Ed25519PrivateKey.from_private_bytes(key.seed)
