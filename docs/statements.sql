@@ -154,6 +154,8 @@ AND j.id IS DISTINCT FROM (
      ORDER BY a.end_no DESC LIMIT 1)
 ), without_events AS (
     DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+), without_traces AS (
+    DELETE FROM job_traces WHERE job_id = ANY (ARRAY (SELECT id FROM old))
 ), without_attempts AS (
     DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old)) RETURNING path, ended_at
 ), listed AS (
@@ -670,6 +672,33 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- traces_exist
+PREPARE traces_exist AS
+SELECT EXISTS (SELECT FROM job_traces) AS exist;
+
+-- traces_of_jobs: $1 job_ids
+PREPARE traces_of_jobs (bigint[]) AS
+SELECT job_id, traceparent, earlier_attempt FROM job_traces WHERE job_id = ANY ($1);
+
+-- traces_renew: $1 model_ids, $2 model_hashes, $3 traceparents
+PREPARE traces_renew (bigint[], bytea[], text[]) AS
+INSERT INTO job_traces (job_id, traceparent)
+SELECT DISTINCT ON (s.id) s.id, t.traceparent
+  FROM unnest($1::bigint[], $2::bytea[], $3::text[]) AS t (model_id, model_hash, traceparent)
+       JOIN jobs j USING (model_id, model_hash) JOIN job_states s ON s.id = j.id
+ WHERE s.status IN ('Completed', 'Failed', 'Cancelled')
+ ORDER BY s.id
+ON CONFLICT (job_id) DO UPDATE SET traceparent = excluded.traceparent, earlier_attempt = NULL;
+
+-- traces_note_attempts: $1 job_ids, $2 traceparents
+PREPARE traces_note_attempts (bigint[], text[]) AS
+WITH named AS MATERIALIZED (
+    SELECT t.job_id, i.traceparent
+      FROM job_traces t JOIN unnest($1::bigint[], $2::text[]) AS i (job_id, traceparent) USING (job_id)
+     ORDER BY t.job_id FOR UPDATE OF t
+)
+UPDATE job_traces t SET earlier_attempt = n.traceparent FROM named n WHERE t.job_id = n.job_id;
+
 -- cancel_lock_ready: $1 job_ids
 PREPARE cancel_lock_ready (bigint[]) AS
 SELECT r.ctid
@@ -989,6 +1018,47 @@ news AS (
 SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
   FROM created;
 
+-- enqueue_traced: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options, $8 traceparents
+PREPARE enqueue_traced (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[], jsonb) AS
+WITH created AS (
+    INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
+    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
+      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
+    ON CONFLICT (model_id, model_hash) DO NOTHING
+    RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
+              0 AS attempt
+), traced AS (
+    INSERT INTO job_traces (job_id, traceparent)
+    SELECT * FROM (
+        SELECT job_id, $8::jsonb ->> (model_id || '-' || encode(model_hash, 'hex')) AS traceparent FROM created) t
+     WHERE traceparent IS NOT NULL
+), queued AS (
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash,
+                       kind, kind_rank, options)
+    SELECT CASE WHEN kind IS NULL THEN due_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, due_at, model_id, created_at,
+           priority, max_attempts, 0, model_hash, kind, CASE WHEN kind IS NOT NULL THEN due_at - priority * interval '60 seconds' END, options
+      FROM created 
+), 
+news AS (
+    SELECT count(*) AS count, (count(*))::bigint AS jobs, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
+           array_agg(attempt)::smallint[] AS attempt_counts,
+           NULL::text[] AS error_messages, NULL::timestamptz[] AS next_attempt_ats
+      FROM created
+), head AS (
+    UPDATE queue_head h SET seq = h.seq + news.count, jobs = h.jobs + news.jobs
+      FROM news WHERE news.count > 0 OR news.jobs <> 0
+    RETURNING h.seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
+                               error_messages, next_attempt_ats)
+    SELECT head.seq, head.seq - news.count + 1, 'Pending', news.model_ids, news.job_ids, news.attempt_counts,
+           news.error_messages, news.next_attempt_ats
+      FROM head, news WHERE news.count > 0
+)
+SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
+  FROM created;
+
 -- enqueue_and_claim: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options, $8 sessions, $9 lease_seconds, $10 claim_id
 PREPARE enqueue_and_claim (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[], bigint[], integer[], bigint) AS
 WITH created AS (
@@ -1244,6 +1314,8 @@ WITH gone AS MATERIALIZED (
     DELETE FROM leases WHERE job_id = ANY ($1)
 ), without_events AS (
     DELETE FROM job_events WHERE job_id = ANY ($1)
+), without_traces AS (
+    DELETE FROM job_traces WHERE job_id = ANY ($1)
 ), without_versions AS (
     DELETE FROM model_versions WHERE model_id = $2
 ), pictures AS (

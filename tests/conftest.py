@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from tests.support.databases import database_at
 from tests.support.left_out import left_out
@@ -13,6 +14,9 @@ from tests.support.ports import free_port
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 TEMPLATE = "thumbq_test_template"
+
+# The same cases everywhere, and no time limit for each: a busy machine is no failure.
+settings.load_profile("ci")
 
 
 def pytest_report_header() -> list[str]:

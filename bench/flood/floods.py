@@ -1,6 +1,7 @@
 """The floods, in a process of their own: `python -m bench.flood.floods NAME HTTP GRPC`. A signal ends it."""
 
 import asyncio
+import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,6 +15,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 SOURCE = "127.0.0.2"  # the good callers come from 127.0.0.1
 _HEAD = "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {type}\r\n"
 _JSON = "application/json"
+PICTURE = {"thumbnailPath": "/var/lib/thumbq/1.png", "sizeBytes": 1, "width": 1, "height": 1}
 _FORM = "multipart/form-data; boundary=b"
 _PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 _DEQUEUE = "/api/thumbnail-jobs/dequeue"
@@ -68,12 +70,16 @@ def _session(http: str) -> aiohttp.ClientSession:
 
 
 async def pollers(http: str, _grpc: str) -> None:
-    """100 workers ask for jobs without a pause, and ignore Retry-After."""
+    """100 workers ask for jobs without a pause, and ignore Retry-After. Those that get a job complete it at once."""
     async with _session(http) as session:
 
         async def one(number: int) -> None:
             async with session.post(_DEQUEUE, json={"workerId": f"greedy-{number}"}) as answer:
-                await answer.read()
+                body = await answer.read()
+            if answer.status == 200:
+                path = f"/api/thumbnail-jobs/{json.loads(body)['id']}/complete"
+                async with session.post(path, json=PICTURE) as answer:
+                    await answer.read()
 
         await _many(100, one)
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 
+from bench.flood.floods import PICTURE
 from thumbq import Job, NewJob, Producer, Thumbnail, ThumbqError, Worker
 
 _PAUSE = 0.02  # seconds between the rounds of a caller
-_PICTURE = {"thumbnailPath": "/var/lib/thumbq/1.png", "sizeBytes": 1, "width": 1, "height": 1}
 _numbers = itertools.count(1)
 Times = dict[str, list[float]]
 Round = Callable[[], Awaitable[None]]
@@ -53,7 +53,7 @@ class GoodCallers:
             answer.raise_for_status()
             job = await answer.json() if answer.status == 200 else None
         if job:
-            async with self._http.post(f"/api/thumbnail-jobs/{job['id']}/complete", json=_PICTURE) as answer:
+            async with self._http.post(f"/api/thumbnail-jobs/{job['id']}/complete", json=PICTURE) as answer:
                 answer.raise_for_status()
 
     @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
-from thumbq_runtime.limits.rates import Rates
+from thumbq_runtime.limits.rates import Kind, Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
@@ -36,6 +36,7 @@ log = structlog.get_logger()
 # The default of gRPC, which keeps several copies of a message while it arrives.
 LARGEST_REQUEST = 4 * 1024 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
+_WRONG_KEYS = 1.0  # a second from one address, after ten at once
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_REQUEST),
     ("grpc.max_send_message_length", LARGEST_ANSWER),
@@ -82,18 +83,19 @@ async def serving(
     async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
+        await parts.queue.traces()
         await parts.keyring.look()
         await parts.tickets.look()
         _refuse_strangers(settings, parts.keyring)
         observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
-        rates = Rates(settings.rates(), observer.refused)
+        rates = Rates(settings.rates() | {Kind.WRONG_KEYS: _WRONG_KEYS}, observer.refused)
         bounds = Bounds(settings.bounds(), rates.note)
         limits = Limits(rates, bounds, settings.networks_of_gateways())
         server = grpc.aio.server(
             options=options,
-            interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit), Guard(observer), limits],
+            interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit, rates), Guard(observer), limits],
         )
         health = Health()
         names = register(parts, health, server)

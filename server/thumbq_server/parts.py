@@ -46,6 +46,7 @@ from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.removal import ListSuperseded, RemovePictures
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
+from thumbq_server.engine.wait_spans import tracer
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
 from thumbq_server.rpc.health import Health
@@ -138,6 +139,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         on_claimed=snapshots.wake,
         seen=signs_of_life.hear,
         observer=observer,
+        tracer=tracer(),
         limit=settings.queue_limit,
     )
     dispatchers = queue.dispatchers
@@ -160,6 +162,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
+            Duty("look for traces", 2.0, queue.traces),
             Duty("record progress", 1.0, queue.progress),
             Duty("prune progress", 10.0, PruneProgress(database)),
             *_duties_of_files(settings, database),

@@ -43,6 +43,7 @@ async def test_every_route_answers_with_the_headers(server: str, tmp_path: Path)
             async with http.request(method, path, allow_redirects=False) as answer:
                 missing = EVERY_ANSWER.keys() - answer.headers.keys()
                 assert not missing, (method, path, answer.status)
+                assert answer.headers["Server"] == "thumbq", path  # no program and no version
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
                 assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], (method, path)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 from thumbq import results
 from thumbq.log_events import event
@@ -23,6 +24,19 @@ _REFUSALS = (ResultCode.RESULT_CODE_INVALID, ResultCode.RESULT_CODE_STALE)
 _NAMED = 20
 
 _Batch = list[results.Entry]
+
+
+class Attempts(Protocol):
+    """The spans of attempts, by their lease tokens."""
+
+    def traceparent(self, token: str) -> str:
+        """Return the span of an attempt that has ended, empty for none."""
+
+    def acknowledged(self, tokens: Iterable[str], refused: Iterable[str]) -> None:
+        """Note that the server has answered these results, and refused some of them."""
+
+    def lost(self, token: str) -> None:
+        """Note that an attempt has no result."""
 
 
 class Refused:
@@ -63,6 +77,8 @@ class Outbox:
         # Tokens of refused successes whose jobs are reported as failed meanwhile.
         self._corrected: set[str] = set()
         self.refused = Refused()
+        # Where the worker traces.
+        self.attempts: Attempts | None = None
         # Results of handlers that no message can hold; their jobs are reported as failed.
         self.unfit = 0
 
@@ -89,6 +105,18 @@ class Outbox:
         """Add a released job; its attempt does not count."""
         self._add((token, None))
 
+    def add_all(self, entries: Sequence[results.Entry]) -> None:
+        """Add many results at once."""
+        start = 0
+        while start < len(entries):
+            if len(self._open) >= RESULTS_PER_MESSAGE or self._open_text > _TEXT_PER_MESSAGE:
+                self._close()
+            some = entries[start : start + RESULTS_PER_MESSAGE - len(self._open)]
+            self._open += some
+            start += len(some)
+        self._unacknowledged += len(entries)
+        self._wake.set()
+
     def take(self, *, columns: bool = False) -> StreamJobsRequest | None:
         """Return the next Results message, numbered, or None when there is nothing to send.
 
@@ -99,7 +127,9 @@ class Outbox:
         if not self._ready:
             return None
         batch = self._ready.popleft()
-        message, unfit = results.message(batch, columns=columns)
+        message, unfit = results.message(
+            batch, columns=columns, traceparent=self.attempts.traceparent if self.attempts else None
+        )
         if unfit:
             self.unfit += len(unfit)
             batch = [(token, unfit.get(token, ending)) for token, ending in batch]
@@ -114,6 +144,9 @@ class Outbox:
         if batch is None:
             return
         self._unacknowledged -= len(batch)
+        if self.attempts:
+            refused = [exception.lease_token for exception in exceptions if exception.code in _REFUSALS]
+            self.attempts.acknowledged([token for token, _ in batch], refused)
         if exceptions or self._corrected:
             endings = dict(batch)
             corrected = self._corrected.intersection(endings)

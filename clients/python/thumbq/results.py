@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from thumbq.outcome import JobFailed, Thumbnail
 from thumbq.v1.job_pb2 import Result
@@ -18,8 +18,13 @@ Ending = Thumbnail | JobFailed | None
 Entry = tuple[str, Ending]
 
 
-def message(entries: Iterable[Entry], *, columns: bool) -> tuple[StreamJobsRequest, dict[str, JobFailed]]:
-    """Return a Results message, and the failures in it of thumbnails that do not fit the types of the protocol."""
+def message(
+    entries: Iterable[Entry], *, columns: bool, traceparent: Callable[[str], str] | None = None
+) -> tuple[StreamJobsRequest, dict[str, JobFailed]]:
+    """Return a Results message, and the failures in it of thumbnails that do not fit the types of the protocol.
+
+    `traceparent` returns the span of an attempt by its token.
+    """
     built = StreamJobsRequest()
     unfit: dict[str, JobFailed] = {}
     for token, ending in _add_columns(built.results, entries) if columns else entries:
@@ -30,6 +35,8 @@ def message(entries: Iterable[Entry], *, columns: bool) -> tuple[StreamJobsReque
             result.ClearField("outcome")
             unfit[token] = JobFailed(f"{type(error).__name__}: {error}")
             _fill(result, unfit[token])
+        if traceparent and result.HasField("fail"):
+            result.fail.traceparent = traceparent(token)
     return built, unfit
 
 

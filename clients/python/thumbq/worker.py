@@ -16,12 +16,14 @@ from typing import Any, Self, cast
 
 import grpc
 
+from thumbq import spans
 from thumbq.client.errors import Unsupported, error_of
 from thumbq.log_events import event
 from thumbq.network import Network
 from thumbq.stream import ServerTooOld
 from thumbq.tls import Tls
 from thumbq.v1.queue_pb2 import StreamJobsRequest
+from thumbq.working.attempt_spans import AttemptSpans
 from thumbq.working.handler import AsyncHandler, BlockingHandler, Handler, is_async
 from thumbq.working.kinds import BlockingHandlerOfKinds, HandlerOfKinds, check_handlers
 from thumbq.working.processes import Processes
@@ -140,6 +142,9 @@ class Worker:
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
         network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key, self._tls)
+        if tracer := spans.tracer("thumbq-worker"):
+            attempts = AttemptSpans(tracer, self.worker_id)
+            network.outbox.attempts, handler = attempts, attempts.around(handler)
         with told_to(network.progress.tell):
             slots = Slots(handler, self._concurrency, network.ledger.handover)
         watchdog = Watchdog(asyncio.get_running_loop(), slots, self._time_limit)

@@ -55,6 +55,10 @@ export interface Job {
   /** What the worker is doing. */
   progressText?: string;
   progressAt?: Timestamp;
+  /** In the answer to a dequeue: the span that the attempt continues, when the job is traced. */
+  traceParent?: string;
+  /** The span of the attempt that failed before, to link to. */
+  earlierAttempt?: string;
 }
 
 /** The present thumbnail of a model. */
@@ -161,6 +165,8 @@ export interface NewJob {
   options?: Record<string, unknown>;
   /** A job that exists with other options starts again. */
   optionsMatter?: boolean;
+  /** W3C Trace Context of the span that asks for the job. */
+  traceParent?: string;
 }
 
 export interface Enqueued {

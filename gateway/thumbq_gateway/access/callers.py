@@ -27,6 +27,12 @@ _TIMEOUT = 2.0  # seconds
 _IN_USE = 30.0  # seconds for which a key is looked after since its last use
 _MOST_KEYS = 1_000  # that one question names
 _ROLES = {RoleMessage.Value(f"ROLE_{role.name}"): role for role in KEY_ROLES}
+# What a gateway without the server's secret gets, the last when it asks again and again.
+_STRANGER = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 _NO_SECRET = "The server does not know this gateway: both need the same THUMBQ_GATEWAY_SECRET."  # noqa: S105
 
 
@@ -138,7 +144,7 @@ class Callers:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a server that knows no keys yet
                 answer = CheckKeysResponse(roles=[RoleMessage.ROLE_UNSPECIFIED] * len(shown))
-            elif error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+            elif error.code() in _STRANGER:
                 self._needed = True
                 raise Refusal(grpc.StatusCode.UNAVAILABLE, _NO_SECRET) from None
             else:

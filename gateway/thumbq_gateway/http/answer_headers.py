@@ -24,5 +24,7 @@ def protect_answers(app: web.Application, *, exempt: str | None) -> None:
         if exempt is None or resource is None or resource.canonical != exempt:
             for name, value in EVERY_ANSWER.items():
                 response.headers.setdefault(name, value)
+            # aiohttp has named itself and its version by now
+            response.headers["Server"] = "thumbq"
 
     app.on_response_prepare.append(add)

@@ -13,6 +13,7 @@ from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
+from thumbq_gateway.transcoding.call_spans import HEADER
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.unary_call import UnaryCall
@@ -73,7 +74,7 @@ class Endpoint:
         else:
             call, values = self._call, self._call.decoder.query(request.query.items())
         _check_ticket(request, values | path_values)
-        ask = partial(call, values | path_values)
+        ask = partial(call, values | path_values, request.headers.get(HEADER, ""))
         if self._is_poll:
             response = await self._limits.poll(request, values.get("worker_id", ""), ask)
         else:

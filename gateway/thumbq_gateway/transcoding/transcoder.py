@@ -6,6 +6,7 @@ from aiohttp import web
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
+from thumbq_gateway.transcoding.call_spans import CallSpans
 from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL, other_paths
 from thumbq_gateway.transcoding.endpoint import Endpoint
 from thumbq_gateway.transcoding.routes import Route, Table
@@ -37,6 +38,7 @@ class Transcoder:
         self._limits = limits
         self._metrics = metrics
         self._long_polls = LongPolls(metrics)
+        self._spans = CallSpans()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the aiohttp routes of the table, and those that the contract adds."""
@@ -68,4 +70,4 @@ class Transcoder:
 
     def _call(self, route: Route) -> UnaryCall:
         wait_field = CLAUSES.get(route.name, GENERAL).wait_field
-        return UnaryCall(route, self._channel, self._long_polls, self._together, wait_field)
+        return UnaryCall(route, self._channel, self._long_polls, self._together, wait_field, self._spans)

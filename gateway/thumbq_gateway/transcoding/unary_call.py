@@ -1,6 +1,7 @@
 """One RPC with JSON on both sides, and the calls that wait."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.transcoding.call_spans import TRACED, CallSpans
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.together import TIMEOUT, Together
 
@@ -61,6 +63,7 @@ class UnaryCall:
         long_polls: LongPolls,
         together: Together,
         wait_field: str | None = None,
+        spans: CallSpans | None = None,
     ) -> None:
         """`wait_field` names the Duration that the caller is willing to wait; None: the RPC answers at once.
 
@@ -80,13 +83,20 @@ class UnaryCall:
         self._kind = together.kind_of(route.request_type)
         self._tells_caller = route.rpc.containing_service.name == "AdminService" or route.rpc.name in _TOLD
         self._wait_field = wait_field
+        self._spans = spans if spans and issubclass(self.decoder.message_class, TRACED) else None
         self._response_field = route.response_field
         self._encode = encoder_of(route.shown_type)
 
-    async def __call__(self, values: dict[str, Any]) -> Message:
-        """Call the RPC, together with others of its kind if there is one. Raises AioRpcError and Refusal."""
-        wait = self._wait(values)
+    async def __call__(self, values: dict[str, Any], caller: str = "") -> Message:
+        """Call the RPC, together with others of its kind if there is one. Raises AioRpcError and Refusal.
+
+        `caller` is the span that the call belongs to.
+        """
         request = self.decoder.message_class(**values)
+        with self._spans.around(request, caller) if self._spans else nullcontext():
+            return await self._call(request, self._wait(values))
+
+    async def _call(self, request: Message, wait: float) -> Message:
         if self._kind and not wait:
             together: Message = await self._kind(request)
             return together

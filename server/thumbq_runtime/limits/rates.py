@@ -29,6 +29,7 @@ class Kind(StrEnum):
     POLLS = "polls"
     ENQUEUES = "enqueues"
     READS = "reads"
+    WRONG_KEYS = "wrong_keys"
     STREAMS = "streams"
     WORK_STREAMS = "work_streams"
     ENQUEUE_STREAMS = "enqueue_streams"
@@ -42,6 +43,7 @@ _SENTENCES = {
     Kind.POLLS: "Workers of this key or address ask too often while no job is due.",
     Kind.ENQUEUES: "This caller enqueues too often.",
     Kind.READS: "This caller reads too often.",
+    Kind.WRONG_KEYS: "Wrong API keys come from this address too often.",
 }
 
 

@@ -58,7 +58,7 @@ class Audit:
     def note_refusal(self, origin: Origin, action: str, reason: str) -> None:
         """Record that a call was refused, unless there are too many of the same caller."""
         deed = Deed(who_is(origin), origin.address, action, Outcome.REFUSED, reason)
-        if self._sample.takes((deed.who, deed.address.rpartition(":")[0])):
+        if self._sample.takes((deed.who, deed.address)):
             self.note(deed)
 
     def note(self, deed: Deed) -> None:

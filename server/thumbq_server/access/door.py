@@ -5,16 +5,20 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 
 from thumbq_runtime.access.api_keys import presented_key
 from thumbq_runtime.access.on_behalf import Origin, heard
 from thumbq_runtime.access.roles import EVERYONE, KEEPERS, Roles, roles_of_method
+from thumbq_runtime.limits.callers import site_of
+from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 from thumbq_runtime.tls.roles import ClientRoles, name_in_call
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import GATEWAY, NOBODY, Caller, Keyring
 from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
+from thumbq_server.access.retry_info import when_to_return
 
 # Who makes the call that the present task serves.
 ORIGIN: ContextVar[Origin] = ContextVar("origin")
@@ -44,11 +48,12 @@ class Refused(Exception):
 class Door(grpc.aio.ServerInterceptor):
     """Admits callers, and ends their calls when their key ends."""
 
-    def __init__(self, keyring: Keyring, client_roles: ClientRoles, audit: Audit) -> None:
+    def __init__(self, keyring: Keyring, client_roles: ClientRoles, audit: Audit, rates: Rates) -> None:
         """`client_roles` are those of callers that show a certificate and no key."""
         self._keyring = keyring
         self._client_roles = client_roles
         self._audit = audit
+        self._rates = rates
         self._calls = OpenCalls(keyring.still_admits)
         self._guarded: dict[str, Handler] = {}
         keyring.on_change = self._calls.look
@@ -93,11 +98,21 @@ class Door(grpc.aio.ServerInterceptor):
                     return await serve(request, context)
             except Refused as refused:
                 self._audit.note_refusal(ORIGIN.get(), method.rpartition("/")[2], refused.details)
+                if refused.details == WRONG_KEY:
+                    await self._slow_down(context)
                 await context.abort(refused.code, refused.details)
             except CallEnded:
                 await context.abort(*ENDED)
 
         return guarded
+
+    async def _slow_down(self, context: Any) -> None:
+        """End the call of an address from which wrong keys come too often, a while later."""
+        try:
+            await self._rates.admit((Kind.WRONG_KEYS, address_of(context.peer())))
+        except TooOften as too_often:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            await context.abort(code, str(too_often), trailing_metadata=when_to_return(too_often))
 
     def _admit(self, roles: Roles, context: Any) -> Caller:
         """Return who calls. Raises Refused."""
@@ -127,7 +142,12 @@ def _origin(caller: Caller | None, headers: Mapping[str, object], context: Any) 
     if caller is GATEWAY and (behind := heard(headers)):
         return behind
     prefix, certificate = (caller.prefix, caller.certificate) if caller else ("", "")
-    return Origin(prefix, certificate, context.peer())
+    return Origin(prefix, certificate, address_of(context.peer()))
+
+
+def address_of(peer: str) -> str:
+    """Return the address in what gRPC calls a peer, as callers are counted by it."""
+    return site_of(unquote(peer.partition(":")[2].rpartition(":")[0]))
 
 
 def _proof(caller: Caller) -> str:

@@ -7,6 +7,7 @@ from itertools import repeat
 from typing import NamedTuple, TypeVar, overload
 
 from thumbq_server.domain.job import MODEL, ClaimedJob, Completion, Failure, Token
+from thumbq_server.domain.traces import Trace
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Claimed(Sequence[ClaimedJob]):
     kinds: Sequence[str] = (MODEL,)
     # by job: few have any
     options: Mapping[int, str] = field(default_factory=dict)
+    traces: Mapping[int, Trace] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.job_ids)
@@ -64,6 +66,7 @@ class Claimed(Sequence[ClaimedJob]):
             self.options.get(job_id),
             self.claimed_at,
             entry(self.expires_at, place),
+            self.traces.get(job_id),
         )
 
     def __eq__(self, other: object) -> bool:

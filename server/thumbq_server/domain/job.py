@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
+from thumbq_server.domain.traces import Trace
+
 INT64_MAX = 2**63 - 1
 
 
@@ -69,6 +71,8 @@ class NewJob(NamedTuple):
     options: str | None = None
     # other options than those of the known job make it start again
     options_matter: bool = False
+    # of the span that asks for it
+    traceparent: str | None = None
 
     def differs_from(self, kind: str, options: str | None) -> bool:
         """Whether this asks for something else than a known job of the same file."""
@@ -90,6 +94,7 @@ class ClaimedJob(NamedTuple):
     options: str | None
     claimed_at: datetime
     expires_at: datetime
+    trace: Trace | None = None
 
     @property
     def token(self) -> Token:
@@ -119,6 +124,8 @@ class Failure(NamedTuple):
     error_message: str
     retryable: bool
     retry_delay: float | None
+    # of the attempt
+    traceparent: str | None = None
 
 
 def format_token(job_id: int, lease_seq: int, history: str) -> str:

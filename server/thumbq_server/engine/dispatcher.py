@@ -10,6 +10,7 @@ from thumbq_server.domain.job import Token
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.credits import Claimant, Credits
 from thumbq_server.engine.outage import Outage
+from thumbq_server.engine.traces import Traces
 from thumbq_server.engine.wakeup import WakeUp
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
@@ -49,11 +50,13 @@ class Dispatcher:
         poll: float = 1.0,
         on_claimed: Callable[[], None] = lambda: None,
         kinds: tuple[str, ...] = (),
+        traces: Traces | None = None,
     ) -> None:
         self._lane = lane
         self._kinds = kinds
         self._release = release
         self._on_claimed = on_claimed
+        self._traces = traces
         self._jobs_claimed = 0
         self._credits = Credits()
         self._wake_up = WakeUp(poll)
@@ -173,6 +176,8 @@ class Dispatcher:
             request = Reservation(claimants).request
             self._doubtful_claims.append(request.claim_id)
             jobs = await claim(self._lane, request, self._kinds)
+            if self._traces:
+                jobs = await self._traces.of_claimed(self._lane, jobs)
             self._doubtful_claims.remove(request.claim_id)
             self._outage.ended()
         except Unavailable as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from thumbq_server.domain.job import Token
 from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.traces import Traces
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 
@@ -22,11 +23,13 @@ class Dispatchers:
         kinds_lane: Lane,
         release: Callable[[Sequence[Token]], Any],
         on_claimed: Callable[[], None] = lambda: None,
+        traces: Traces | None = None,
     ) -> None:
         self._kinds_lane = kinds_lane
         self._release = release
         self._on_claimed = on_claimed
-        self.models = Dispatcher(lane, release, on_claimed=on_claimed)
+        self._traces = traces
+        self.models = Dispatcher(lane, release, on_claimed=on_claimed, traces=traces)
         self._of_kinds: dict[Kinds, Dispatcher] = {}
         self._users: dict[Kinds, int] = {}
         self._claimed_before = 0
@@ -82,7 +85,9 @@ class Dispatchers:
         return self.models.jobs_claimed() + living + self._claimed_before
 
     def _begin(self, kinds: Kinds) -> Dispatcher:
-        dispatcher = Dispatcher(self._kinds_lane, self._release, on_claimed=self._on_claimed, kinds=kinds)
+        dispatcher = Dispatcher(
+            self._kinds_lane, self._release, on_claimed=self._on_claimed, kinds=kinds, traces=self._traces
+        )
         if self._paused:
             dispatcher.pause()
         self._of_kinds[kinds] = dispatcher

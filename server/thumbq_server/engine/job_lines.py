@@ -23,7 +23,10 @@ def claimed(jobs: Sequence[ClaimedJob]) -> None:
     """Name the jobs that workers get."""
     if _level.isEnabledFor(logging.DEBUG):
         for job in jobs:
-            log.debug("job.claimed", job_id=job.job_id, model_id=job.model_id, attempt=job.attempt, lease=job.lease_seq)
+            fields: dict[str, object] = {"attempt": job.attempt, "lease": job.lease_seq}
+            if job.trace:
+                fields["trace_id"] = job.trace.trace_id
+            log.debug("job.claimed", job_id=job.job_id, model_id=job.model_id, **fields)
 
 
 def completed(items: Sequence[Completion], answers: Sequence[Reported]) -> None:

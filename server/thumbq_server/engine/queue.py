@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thumbq_server.domain.columns import NOTHING, Claimed, Completions, Report
 from thumbq_server.domain.job import (
@@ -32,6 +32,7 @@ from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
 from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress
+from thumbq_server.engine.traces import Traces
 from thumbq_server.engine.versions import Versions
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import job_events, workers
@@ -42,6 +43,9 @@ from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.extend import extend
 from thumbq_server.storage.transitions.fail import fail
 from thumbq_server.storage.transitions.release import release
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 KNOWN_WORKERS = 10_000
 # A worker that was silent for longer is registered again: it may have been pruned.
@@ -67,11 +71,13 @@ class Queue:
         on_claimed: Callable[[], None] = lambda: None,
         seen: Callable[[int], None] = lambda _: None,
         observer: Observer | None = None,
+        tracer: "Tracer | None" = None,
         limit: int | None = None,
     ) -> None:
         """`limit`: the Pending jobs with which the queue is full."""
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
+        self.traces = Traces(database, tracer)
         self.progress = RecordProgress(database, seen)
         self.pressure = Pressure(database, limit, observer.refused)
         self._database = database
@@ -99,7 +105,7 @@ class Queue:
         self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
         self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
-        self.dispatchers = Dispatchers(database.lane(), database.lane(), self.release_soon, on_claimed)
+        self.dispatchers = Dispatchers(database.lane(), database.lane(), self.release_soon, on_claimed, self.traces)
         # Workers that name no kinds take Models, and may get them before they enter the queue.
         self.dispatcher = self.dispatchers.models
         self.history = database.history
@@ -202,6 +208,7 @@ class Queue:
         return self.enqueue, self.complete, self.complete_columns, self.fail, self.extend, self.log_event
 
     async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
+        self.traces.expect(items)
         reservation = self.dispatcher.reserve(sum(item.kind == MODEL for item in items))
         lane = self._enqueue_lanes.pop()
         try:
@@ -233,6 +240,7 @@ class Queue:
         return answers
 
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
+        await self.traces.failed(self._report_lane, items)
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:

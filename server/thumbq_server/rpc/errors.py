@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import grpc
 import structlog
-from google.rpc import error_details_pb2, status_pb2
 
 from thumbq_runtime.limits.rates import TooOften
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
@@ -55,17 +54,6 @@ def status_of_any(method: str, error: Exception) -> tuple[grpc.StatusCode, str]:
     reference = uuid.uuid4().hex[:12]
     log.error("call.failed", method=method, reference=reference, exc_info=error)
     return grpc.StatusCode.INTERNAL, f"internal error; the server's log has it under {reference}"
-
-
-def when_to_return(error: Exception) -> tuple[tuple[str, bytes], ...]:
-    """Return the metadata that tell a caller when it may try again, as google.rpc.RetryInfo."""
-    if not isinstance(error, TooOften):
-        return ()
-    status = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message=str(error))
-    info = error_details_pb2.RetryInfo()
-    info.retry_delay.FromSeconds(error.retry_after)
-    status.details.add().Pack(info)
-    return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
 def refusals_as_status(

@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 
+from thumbq_server.access.retry_info import when_to_return
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.bounds import reader
-from thumbq_server.rpc.errors import status_of_any, when_to_return
+from thumbq_server.rpc.errors import status_of_any
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}

@@ -25,6 +25,7 @@ from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec import new_jobs
 from thumbq_server.rpc.codec.times import timedelta_of, timestamp
 from thumbq_server.rpc.errors import refusals_as_status
+from thumbq_server.rpc.metadata import take_traceparent
 from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 
@@ -52,10 +53,12 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> queue_pb2.EnqueueJobResponse:
+        take_traceparent([request], context)
         return await self._calls.enqueue_job(request)
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
+        take_traceparent(request.jobs, context)
         jobs = await codec.read_new_jobs(request)
         await self._queue.pressure.admit(jobs)
         await self._queue.versions.write(list(map(codec.read_version, request.jobs)))

@@ -67,6 +67,8 @@ PRUNE_JOBS = Statement(
           FROM jobs j WHERE j.id = ANY ($1) AND {_MAY_GO}
     ), without_events AS (
         DELETE FROM job_events WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+    ), without_traces AS (
+        DELETE FROM job_traces WHERE job_id = ANY (ARRAY (SELECT id FROM old))
     ), without_attempts AS (
         DELETE FROM attempts WHERE job_id = ANY (ARRAY (SELECT id FROM old)) RETURNING path, ended_at
     ), listed AS (

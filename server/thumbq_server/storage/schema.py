@@ -13,7 +13,6 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
-    Double,
     Identity,
     Index,
     Integer,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from thumbq_server.storage.tables_beside import add_progress, add_traces
 from thumbq_server.storage.views import VIEWS
 
 metadata = MetaData()
@@ -251,17 +251,8 @@ job_events = Table(
     Index("job_events_of_job", "job_id", "id"),
 )
 
-# How far jobs have come under a lease. Not worth WAL: after a crash it is empty until workers tell again.
-job_progress = Table(
-    "job_progress",
-    metadata,
-    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("lease_seq", BigInteger, nullable=False),
-    Column("fraction", Double, CheckConstraint("fraction BETWEEN 0 AND 1"), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("reported_at", Timestamp, server_default=NOW, nullable=False),
-    prefixes=["UNLOGGED"],
-)
+job_progress = add_progress(metadata)
+job_traces = add_traces(metadata)
 
 # Files of pictures that no model and no version shows any more. A row goes after its file, so a crash leaves no file.
 removals = Table(

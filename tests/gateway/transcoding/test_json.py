@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
@@ -57,8 +57,6 @@ WELL_KNOWN = {
     Duration.DESCRIPTOR.full_name: DURATIONS,
     Struct.DESCRIPTOR.full_name: STRUCTS,
 }
-
-a_busy_machine_is_no_failure = settings(deadline=None)
 
 
 def values_of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
@@ -137,20 +135,17 @@ def with_words(printed: dict[str, Any], message_type: Any) -> dict[str, Any]:
     return {name: worded(value, fields[name]) for name, value in printed.items()}
 
 
-@a_busy_machine_is_no_failure
 @given(any_message())
 def test_a_message_is_printed_as_json_format_prints_it(message: Message) -> None:
     assert encoder_of(message.DESCRIPTOR)(message) == by_json_format(message)
 
 
-@a_busy_machine_is_no_failure
 @given(any_message())
 def test_what_was_printed_is_read_back_as_the_same_message(message: Message) -> None:
     printed = encoder_of(message.DESCRIPTOR)(message)
     assert decoder_of(message.DESCRIPTOR)(printed) == message
 
 
-@a_busy_machine_is_no_failure
 @given(any_message(), st.booleans())
 def test_what_json_format_prints_is_read_as_the_same_message(message: Message, snake_case: bool) -> None:
     printed = json_format.MessageToDict(message, preserving_proto_field_name=snake_case)

@@ -293,7 +293,6 @@ def test_the_store_does_what_the_state_diagram_says(database_url: str):
             settings=settings(
                 max_examples=40,
                 stateful_step_count=40,
-                deadline=None,
                 print_blob=True,
                 suppress_health_check=list(HealthCheck),
             ),

@@ -15,12 +15,15 @@ import sys
 from pathlib import Path
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
+postgres = EmbeddedPostgres(Path(sys.argv[1]))
 try:
-    with EmbeddedPostgres(Path(sys.argv[1])) as dsn:
-        print(dsn, flush=True)
-        sys.stdin.read()
+    # A machine that is busy with other tests may need longer than the default.
+    print(postgres.start(seconds=240), flush=True)
+    sys.stdin.read()
 except EmbeddedPostgresError as problem:
     print(problem, flush=True)
+finally:
+    postgres.stop()
 """
 
 

@@ -47,6 +47,8 @@ import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, int(sys.argv[1]), 0, 0, 0)
 os.execv(sys.argv[2], sys.argv[2:])
 """
+# Each test makes a cluster, and some make two: on a busy machine that takes minutes.
+pytestmark = pytest.mark.timeout(600)
 CAP_DAC_OVERRIDE, CAP_SETUID, CAP_SETPCAP = 1, 7, 8
 NOBODY = 65534
 

@@ -152,7 +152,6 @@ async def read_hub(hub: Hub, done: Callable[[], bool]) -> list[Event]:
 @pytest.mark.timeout(300)
 @settings(
     max_examples=40,
-    deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

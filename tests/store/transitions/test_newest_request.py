@@ -219,7 +219,6 @@ async def take(queue, step, model, held):
 
 @settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

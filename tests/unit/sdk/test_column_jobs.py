@@ -17,6 +17,7 @@ from thumbq.v1 import queue_pb2
 from thumbq.v1.queue_pb2 import JobColumns
 from thumbq.working.column_jobs import from_columns
 from thumbq_server.domain.columns import Claimed
+from thumbq_server.domain.traces import Trace
 from thumbq_server.rpc.codec.columns import job_columns
 from thumbq_server.rpc.codec.jobs import add_claimed
 
@@ -101,6 +102,9 @@ OPTIONS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.in
 LIMITS = st.sampled_from([1, 2, 2**31 - 1, 2**53 + 1, 2**63 - 1])
 
 
+TRACES = st.builds(Trace, st.just(f"00-{1:032x}-{2:016x}-01"), st.sampled_from([None, "earlier"]))
+
+
 @st.composite
 def claims(draw: st.DrawFn) -> Claimed:
     moments = st.integers(0, 4 * 10**15)  # microseconds, up to the year 2096
@@ -124,6 +128,7 @@ def claims(draw: st.DrawFn) -> Claimed:
         created_at=column(moments),
         kinds=column(KINDS),
         options={job_id: json.dumps(draw(OPTIONS)) for job_id in job_ids if draw(st.booleans())},
+        traces={job_id: draw(TRACES) for job_id in job_ids if draw(st.booleans())},
     )
 
 

@@ -209,3 +209,13 @@ async def test_with_insecure_no_key_is_needed(database_url):
         grpc.aio.insecure_channel(server) as anybody,
     ):
         await QueueServiceStub(anybody).ListJobs(LIST)
+
+
+async def test_wrong_keys_are_slowed_down_and_right_ones_are_not(server, channel):
+    admin = await make_key(channel, "admin")
+    async with keyed(server, "tq_00000000_" + "x" * 43) as guessing, keyed(server, admin) as own:
+        guesses = [status_of(QueueServiceStub(guessing).ListJobs(LIST)) for _ in range(40)]
+        texts = dict(await asyncio.gather(*guesses))
+        assert texts.keys() == {UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert "Wrong API keys come from this address too often" in texts[grpc.StatusCode.RESOURCE_EXHAUSTED]
+        await QueueServiceStub(own).ListJobs(LIST)

@@ -109,7 +109,7 @@ async def test_any_value_at_a_limit_is_answered_as_the_protocol_says(walked_serv
     call = walked_server.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
     seen = []
 
-    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(requests(method.input_type))
     def collect(request: Message) -> None:
         seen.append(request)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import NamedTuple
 
+from thumbq.client.asking import asking
 from thumbq.client.calls import Calls
 from thumbq.client.errors import InvalidJob, Unsupported
 from thumbq.client.kinds import check_kinds_known
@@ -37,6 +38,10 @@ class Batches:
 
         Return the answers in their order, and the seconds to wait before more are sent.
         """
+        with asking(jobs) as sent:
+            return await self._enqueue(sent)
+
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
         if self._columns and (columns := columns_of(jobs)):
             try:
                 return await self._as_columns(columns)

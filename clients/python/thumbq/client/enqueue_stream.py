@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import grpc
 
+from thumbq import spans
+from thumbq.client.asking import asking
 from thumbq.client.calls import AWAY, Calls
 from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
 from thumbq.client.pressure import pause_of
@@ -70,6 +72,12 @@ class EnqueueStream:
 
     async def enqueue(self, job: NewJob) -> EnqueueJobResponse:
         """Enqueue one job, and return the answer after its commit. Raises InvalidJob, Unavailable."""
+        if not spans.may_be_wanted():
+            return await self._enqueue(job)
+        with asking([job]) as (sent,):
+            return await self._enqueue(sent)
+
+    async def _enqueue(self, job: NewJob) -> EnqueueJobResponse:
         if self._supported and job.ByteSize() <= _LARGEST_JOB:
             caller = _Caller(job, asyncio.get_running_loop().create_future())
             self._add(caller)

@@ -140,6 +140,8 @@ class Job(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     PROGRESS_TEXT_FIELD_NUMBER: _builtins.int
     PROGRESS_AT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    EARLIER_ATTEMPT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Unique and never reused. A job that is reset keeps its id."""
     model_id: _builtins.int
@@ -170,6 +172,10 @@ class Job(_message.Message):
     """
     progress_text: _builtins.str
     """What the worker is doing. Unset when it said nothing."""
+    traceparent: _builtins.str
+    """The span that the attempt continues, when the producer named one. Set only in the answer to a claim."""
+    earlier_attempt: _builtins.str
+    """The span of the attempt that failed before, to link to, when its worker named it."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -216,11 +222,15 @@ class Job(_message.Message):
         progress: _builtins.float | None = ...,
         progress_text: _builtins.str | None = ...,
         progress_at: _timestamp_pb2.Timestamp | None = ...,
+        traceparent: _builtins.str | None = ...,
+        earlier_attempt: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "options", b"options", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_earlier_attempt", b"_earlier_attempt", "_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_traceparent", b"_traceparent", "_worker_id", b"_worker_id", "created_at", b"created_at", "earlier_attempt", b"earlier_attempt", "error_message", b"error_message", "finished_at", b"finished_at", "lease_expires_at", b"lease_expires_at", "model_version_id", b"model_version_id", "options", b"options", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "traceparent", b"traceparent", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "priority", b"priority", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "status", b"status", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_earlier_attempt", b"_earlier_attempt", "_error_message", b"_error_message", "_finished_at", b"_finished_at", "_lease_expires_at", b"_lease_expires_at", "_model_version_id", b"_model_version_id", "_progress", b"_progress", "_progress_at", b"_progress_at", "_progress_text", b"_progress_text", "_run_at", b"_run_at", "_traceparent", b"_traceparent", "_worker_id", b"_worker_id", "asset_type", b"asset_type", "attempt_count", b"attempt_count", "created_at", b"created_at", "earlier_attempt", b"earlier_attempt", "error_message", b"error_message", "finished_at", b"finished_at", "id", b"id", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "priority", b"priority", "progress", b"progress", "progress_at", b"progress_at", "progress_text", b"progress_text", "run_at", b"run_at", "status", b"status", "traceparent", b"traceparent", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__earlier_attempt: _TypeAlias = _typing.Literal["earlier_attempt"]  # noqa: Y015
+    _WhichOneofArgType__earlier_attempt: _TypeAlias = _typing.Literal["_earlier_attempt", b"_earlier_attempt"]  # noqa: Y015
     _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
     _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
     _WhichOneofReturnType__finished_at: _TypeAlias = _typing.Literal["finished_at"]  # noqa: Y015
@@ -237,8 +247,12 @@ class Job(_message.Message):
     _WhichOneofArgType__progress_text: _TypeAlias = _typing.Literal["_progress_text", b"_progress_text"]  # noqa: Y015
     _WhichOneofReturnType__run_at: _TypeAlias = _typing.Literal["run_at"]  # noqa: Y015
     _WhichOneofArgType__run_at: _TypeAlias = _typing.Literal["_run_at", b"_run_at"]  # noqa: Y015
+    _WhichOneofReturnType__traceparent: _TypeAlias = _typing.Literal["traceparent"]  # noqa: Y015
+    _WhichOneofArgType__traceparent: _TypeAlias = _typing.Literal["_traceparent", b"_traceparent"]  # noqa: Y015
     _WhichOneofReturnType__worker_id: _TypeAlias = _typing.Literal["worker_id"]  # noqa: Y015
     _WhichOneofArgType__worker_id: _TypeAlias = _typing.Literal["_worker_id", b"_worker_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__earlier_attempt) -> _WhichOneofReturnType__earlier_attempt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
     @_typing.overload
@@ -255,6 +269,8 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_text) -> _WhichOneofReturnType__progress_text | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_at) -> _WhichOneofReturnType__run_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__traceparent) -> _WhichOneofReturnType__traceparent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__worker_id) -> _WhichOneofReturnType__worker_id | None: ...
 
@@ -414,10 +430,13 @@ class Result(_message.Message):
         ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
         RETRYABLE_FIELD_NUMBER: _builtins.int
         RETRY_DELAY_FIELD_NUMBER: _builtins.int
+        TRACEPARENT_FIELD_NUMBER: _builtins.int
         error_message: _builtins.str
         """Not blank. A message of more than 1000 characters is stored truncated."""
         retryable: _builtins.bool
         """False: the job fails at once, even if attempts are left. Default true."""
+        traceparent: _builtins.str
+        """The span of this attempt, for the next one to link to. Kept for jobs that have a traceparent."""
         @_builtins.property
         def retry_delay(self) -> _duration_pb2.Duration:
             """Time until the next attempt, instead of the queue's back-off; at most 1 day."""
@@ -428,10 +447,11 @@ class Result(_message.Message):
             error_message: _builtins.str = ...,
             retryable: _builtins.bool | None = ...,
             retry_delay: _duration_pb2.Duration | None = ...,
+            traceparent: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "retry_delay", b"retry_delay", "retryable", b"retryable"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "error_message", b"error_message", "retry_delay", b"retry_delay", "retryable", b"retryable"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "error_message", b"error_message", "retry_delay", b"retry_delay", "retryable", b"retryable", "traceparent", b"traceparent"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType__retryable: _TypeAlias = _typing.Literal["retryable"]  # noqa: Y015
         _WhichOneofArgType__retryable: _TypeAlias = _typing.Literal["_retryable", b"_retryable"]  # noqa: Y015

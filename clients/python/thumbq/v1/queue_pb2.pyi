@@ -96,6 +96,7 @@ class NewJob(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     OPTIONS_MATTER_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """Positive."""
     model_hash: _builtins.str
@@ -115,6 +116,10 @@ class NewJob(_message.Message):
     options_matter: _builtins.bool
     """Other options make another picture: a job that exists with other options starts again with these. Otherwise a job that
     exists is kept as it is, and takes these options when it starts again for another reason.
+    """
+    traceparent: _builtins.str
+    """W3C Trace Context of the span that asks for this job: 00-<trace id>-<span id>-01. The worker gets it with the job. It is
+    kept for a new job, and for one that starts again. Malformed and unsampled ones are ignored.
     """
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
@@ -137,10 +142,11 @@ class NewJob(_message.Message):
         kind: _builtins.str = ...,
         options: _struct_pb2.Struct | None = ...,
         options_matter: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -162,6 +168,7 @@ class EnqueueJobRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     OPTIONS_MATTER_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.int
     """The fields are those of NewJob."""
     model_hash: _builtins.str
@@ -171,6 +178,7 @@ class EnqueueJobRequest(_message.Message):
     model_version_id: _builtins.int
     kind: _builtins.str
     options_matter: _builtins.bool
+    traceparent: _builtins.str
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -188,10 +196,11 @@ class EnqueueJobRequest(_message.Message):
         kind: _builtins.str = ...,
         options: _struct_pb2.Struct | None = ...,
         options_matter: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "max_attempts", b"max_attempts", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "delay", b"delay", "force", b"force", "kind", b"kind", "max_attempts", b"max_attempts", "model_hash", b"model_hash", "model_id", b"model_id", "model_version_id", b"model_version_id", "options", b"options", "options_matter", b"options_matter", "priority", b"priority", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -693,12 +702,15 @@ class FailJobRequest(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.int
     error_message: _builtins.str
     retryable: _builtins.bool
     """The limits are those of Result.Fail."""
     lease_token: _builtins.str
     """As in CompleteJobRequest."""
+    traceparent: _builtins.str
+    """As in Result.Fail."""
     @_builtins.property
     def retry_delay(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -709,10 +721,11 @@ class FailJobRequest(_message.Message):
         retryable: _builtins.bool | None = ...,
         retry_delay: _duration_pb2.Duration | None = ...,
         lease_token: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "retry_delay", b"retry_delay", "retryable", b"retryable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "error_message", b"error_message", "job_id", b"job_id", "lease_token", b"lease_token", "retry_delay", b"retry_delay", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "error_message", b"error_message", "job_id", b"job_id", "lease_token", b"lease_token", "retry_delay", b"retry_delay", "retryable", b"retryable", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retryable: _TypeAlias = _typing.Literal["retryable"]  # noqa: Y015
     _WhichOneofArgType__retryable: _TypeAlias = _typing.Literal["_retryable", b"_retryable"]  # noqa: Y015
@@ -1770,6 +1783,9 @@ class JobColumns(_message.Message):
     ASSET_TYPES_FIELD_NUMBER: _builtins.int
     WITH_OPTIONS_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    WITH_TRACES_FIELD_NUMBER: _builtins.int
+    TRACEPARENTS_FIELD_NUMBER: _builtins.int
+    EARLIER_ATTEMPTS_FIELD_NUMBER: _builtins.int
     lease: _builtins.str
     """What follows the id and a hyphen in the lease token of each job."""
     model_hashes: _builtins.bytes
@@ -1812,6 +1828,14 @@ class JobColumns(_message.Message):
 
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def with_traces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places of the jobs that are traced, from 0 on; Job.traceparent of each, and Job.earlier_attempt, "" for none."""
+
+    @_builtins.property
+    def traceparents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def earlier_attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1828,10 +1852,13 @@ class JobColumns(_message.Message):
         asset_types: _abc.Iterable[_builtins.str] | None = ...,
         with_options: _abc.Iterable[_builtins.int] | None = ...,
         options: _abc.Iterable[_builtins.str] | None = ...,
+        with_traces: _abc.Iterable[_builtins.int] | None = ...,
+        traceparents: _abc.Iterable[_builtins.str] | None = ...,
+        earlier_attempts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "lease_expires_at", b"lease_expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_types", b"asset_types", "attempt_counts", b"attempt_counts", "claimed_at", b"claimed_at", "created_at", b"created_at", "ids", b"ids", "lease", b"lease", "lease_expires_at", b"lease_expires_at", "max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "options", b"options", "priorities", b"priorities", "with_options", b"with_options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_types", b"asset_types", "attempt_counts", b"attempt_counts", "claimed_at", b"claimed_at", "created_at", b"created_at", "earlier_attempts", b"earlier_attempts", "ids", b"ids", "lease", b"lease", "lease_expires_at", b"lease_expires_at", "max_attempts", b"max_attempts", "model_hashes", b"model_hashes", "model_ids", b"model_ids", "options", b"options", "priorities", b"priorities", "traceparents", b"traceparents", "with_options", b"with_options", "with_traces", b"with_traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,12 @@ class ColumnJob:
         start = self._place * _HASH_BYTES
         return self._hashes[start : start + _HASH_BYTES].hex()
 
+    @property
+    def traceparent(self) -> str:
+        """The span that the attempt continues, empty for none."""
+        columns, place = self._columns, self._place
+        return columns.traceparents[list(columns.with_traces).index(place)] if place in columns.with_traces else ""
+
     def __getattr__(self, name: str) -> Any:
         if name == "_message":
             self._message = self._make_message()
@@ -78,6 +84,11 @@ class ColumnJob:
         job.created_at.FromMicroseconds(_entry(columns.created_at, place))
         if place in columns.with_options:
             job.options.update(json.loads(columns.options[list(columns.with_options).index(place)]))
+        if place in columns.with_traces:
+            entry = list(columns.with_traces).index(place)
+            job.traceparent = columns.traceparents[entry]
+            if earlier := columns.earlier_attempts[entry]:
+                job.earlier_attempt = earlier
         return job
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from thumbq import results
 from thumbq.log_events import event
 from thumbq.outbox import Outbox
 from thumbq.outcome import JobFailed, Thumbnail
@@ -109,13 +110,17 @@ class Ledger:
 
     def _take_in(self) -> None:
         held, outbox = self.held, self._outbox
+        successes: list[results.Entry] = []
         for token, ending in self.handover.take_all():
             if held.pop(token, None) is None:
                 self._lost.discard(token)
+                if outbox.attempts:
+                    outbox.attempts.lost(token)
             elif isinstance(ending, Thumbnail):
-                outbox.complete(token, ending)
+                successes.append((token, ending))
             elif isinstance(ending, JobFailed):
                 outbox.fail(token, ending)
             elif ending is Other.RELEASED:
                 outbox.release(token)
+        outbox.add_all(successes)
         self._wake.set()

@@ -253,4 +253,5 @@ class Slots:
         else:
             self.failed += 1
             self._endings.fail(token, as_failure(job, outcome))
-        self._check_finished()
+        if self._phase is not Phase.OPEN:
+            self._check_finished()

@@ -15,8 +15,10 @@ from thumbq_server.rpc.codec.times import timestamp
 
 def job_columns(jobs: Claimed, history: str) -> queue_pb2.JobColumns:
     """Return jobs that one claim gave to one worker, so that their leases end together."""
-    options = jobs.options
+    options, traces = jobs.options, jobs.traces
     with_options = [place for place, job_id in enumerate(jobs.job_ids) if job_id in options] if options else ()
+    with_traces = [place for place, job_id in enumerate(jobs.job_ids) if job_id in traces] if traces else ()
+    traced = [traces[jobs.job_ids[place]] for place in with_traces]
     return queue_pb2.JobColumns(
         lease=f"{jobs.lease_seq}-{history}",
         ids=jobs.job_ids,
@@ -31,6 +33,9 @@ def job_columns(jobs: Claimed, history: str) -> queue_pb2.JobColumns:
         asset_types=() if set(jobs.kinds) == {MODEL} else jobs.kinds,
         with_options=with_options,
         options=[options[jobs.job_ids[place]] for place in with_options],
+        with_traces=with_traces,
+        traceparents=[trace.traceparent for trace in traced],
+        earlier_attempts=[trace.earlier_attempt or "" for trace in traced],
     )
 
 

@@ -17,6 +17,7 @@ from thumbq_server.domain.progress import Progress, ProgressRecord, check_progre
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_new_job, check_worker_id, parse_token
+from thumbq_server.domain.traces import read_traceparent
 from thumbq_server.rpc.codec.options import options_message, read_options
 from thumbq_server.rpc.codec.times import optional_timestamp, timedelta_of, timestamp
 
@@ -53,6 +54,8 @@ def read_new_job(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
         request.force,
         timedelta_of(request.delay) if request.HasField("delay") else timedelta(0),
     )
+    if request.traceparent:
+        job = job._replace(traceparent=read_traceparent(request.traceparent))
     if not _names_kind_or_options(request):
         return job
     options = read_options(request.options) if request.HasField("options") else None
@@ -145,6 +148,8 @@ def _shared(claimed: Claimed) -> Iterable[tuple[object, ...]]:
     ]
     if claimed.options:
         columns.append([claimed.options.get(job_id, "") for job_id in claimed.job_ids])
+    if claimed.traces:
+        columns.append([claimed.traces.get(job_id) for job_id in claimed.job_ids])
     if all(len(column) == 1 for column in columns):
         return repeat(())
     return zip(*(repeat(column[0]) if len(column) == 1 else column for column in columns), strict=False)
@@ -161,6 +166,8 @@ def _encoded(row: ClaimedJob) -> bytes:
         max_attempts=row.max_attempts,
         lease_expires_at=timestamp(row.expires_at),
         options=options_message(row.options) if row.options else None,
+        traceparent=row.trace.traceparent if row.trace else None,
+        earlier_attempt=row.trace.earlier_attempt if row.trace else None,
     )
     return job.SerializeToString()
 

@@ -30,7 +30,7 @@ class NewJobs(NamedTuple):
 
     def jobs(self) -> list[NewJob]:
         """Return the jobs, all of which are valid."""
-        said_by_none = (repeat(False), repeat(0.0), repeat(MODEL), repeat(None), repeat(False))
+        said_by_none = (repeat(False), repeat(0.0), repeat(MODEL), repeat(None), repeat(False), repeat(None))
         return list(map(NewJob._make, zip(*self, *said_by_none, strict=False)))
 
     def refusals(self) -> dict[int, Invalid]:

@@ -9,6 +9,7 @@ from thumbq_server.domain.job import Completion, Failure, LostReason, Token, Ver
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import check_completion, check_failure, parse_token
+from thumbq_server.domain.traces import read_traceparent
 from thumbq_server.rpc.codec.jobs import read_token
 from thumbq_server.rpc.codec.times import timedelta_of
 
@@ -82,12 +83,13 @@ def _completion(token: Token, picture: job_pb2.Result.Complete, paths: PathRule)
 
 
 def _failure(token: Token, failure: job_pb2.Result.Fail | queue_pb2.FailJobRequest) -> Failure:
-    return check_failure(
+    valid = check_failure(
         token,
         failure.error_message,
         failure.retryable if failure.HasField("retryable") else True,
         timedelta_of(failure.retry_delay) if failure.HasField("retry_delay") else None,
     )
+    return valid._replace(traceparent=read_traceparent(failure.traceparent)) if failure.traceparent else valid
 
 
 def read_completion(request: queue_pb2.CompleteJobRequest, paths: PathRule, history: str) -> Completion:

@@ -1,5 +1,6 @@
 """Enqueueing: new jobs are created, and given to workers that wait; known ones are revived."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
@@ -10,6 +11,7 @@ import asyncpg
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
@@ -17,6 +19,7 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
 from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, stored_kind
 
+_traceparent = attrgetter("traceparent")
 _key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "model_hash", "delay")
 # The ids of the jobs that are new, and those jobs of them that workers have now.
 _Created = tuple[dict[JobKey, int], Claimed]
@@ -45,6 +48,23 @@ CREATE = Statement(
     _PARAMETERS,
     f"""
     WITH {_CREATED}, queued AS ({put_in_queue("created", "due_at")}
+    ), {announce("Pending", "created", moves=_COUNTED)}
+    SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
+      FROM created
+    """,
+)
+
+# The same with the traces of jobs, by model and hash. An object is searched quickly, where a join back would be a loop.
+CREATE_TRACED = Statement(
+    "enqueue_traced",
+    f"{_PARAMETERS}, traceparents jsonb",
+    f"""
+    WITH {_CREATED}, traced AS (
+        INSERT INTO job_traces (job_id, traceparent)
+        SELECT * FROM (
+            SELECT job_id, $8::jsonb ->> (model_id || '-' || encode(model_hash, 'hex')) AS traceparent FROM created) t
+         WHERE traceparent IS NOT NULL
+    ), queued AS ({put_in_queue("created", "due_at")}
     ), {announce("Pending", "created", moves=_COUNTED)}
     SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg(model_hash) AS model_hashes
       FROM created
@@ -125,7 +145,10 @@ async def enqueue_and_claim(
     """
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=_order)
+    is_traced = any(map(_traceparent, batch))
     create = _create_one if len(batch) == 1 else _create_and_claim if request.sessions else _create
+    if is_traced:
+        create = _create_traced
     history = lane.history.version
     created, claimed = await create(lane, batch, request)
     if claimed:
@@ -137,6 +160,9 @@ async def enqueue_and_claim(
         job_ids = map(created.__getitem__, map(_key, jobs))
         return list(map(Enqueued._make, zip(job_ids, repeat(EnqueueOutcome.CREATED), strict=False))), claimed
     missing = [job for job in batch if key_of(job) not in created]
+    if is_traced:
+        # Before they are due again.
+        await traces.renew(lane, missing)
     known = await revive(lane, missing) if missing else {}
     if gone := [job for job in missing if key_of(job) not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
@@ -180,6 +206,12 @@ async def _create(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Crea
     return _ids(row), NOTHING
 
 
+async def _create_traced(lane: Lane, batch: Sequence[NewJob], _: ClaimRequest) -> _Created:
+    by_key = {f"{job.model_id}-{job.model_hash.hex()}": job.traceparent for job in batch if job.traceparent}
+    (row,) = await lane.fetch(CREATE_TRACED, *_columns(batch), json.dumps(by_key))
+    return _ids(row), NOTHING
+
+
 async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest) -> _Created:
     (row,) = await lane.fetch(CREATE_AND_CLAIM, *_columns(batch), *request)
     if not row["due"]:
@@ -203,7 +235,7 @@ def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
 
 def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
     """Return the parameters of a batch. Where no job has a kind or options, NULL stands for the whole column."""
-    model_ids, model_hashes, priorities, max_attempts, _, delays, kinds, options, _ = columns(batch, 9)
+    model_ids, model_hashes, priorities, max_attempts, _, delays, kinds, options, *_ = columns(batch, 10)
     stored_kinds = None if kinds.count(MODEL) == len(kinds) else list(map(stored_kind, kinds))
     return [model_ids, model_hashes, priorities, max_attempts, delays, stored_kinds, options if any(options) else None]
 

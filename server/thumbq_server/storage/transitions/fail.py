@@ -85,7 +85,7 @@ async def fail(
     factors = dict(zip(((item.lease_seq, item.job_id) for item in numbered), jitters, strict=True))
 
     def parameters(failures: Sequence[Failure]) -> list[Sequence[object]]:
-        _, lease_seqs, *report = columns(failures, 5)
+        _, lease_seqs, *report, _ = columns(failures, 6)
         return [
             *named(failures),
             lease_seqs,

@@ -29,6 +29,8 @@ FORGET = Statement(
         DELETE FROM leases WHERE job_id = ANY ($1)
     ), without_events AS (
         DELETE FROM job_events WHERE job_id = ANY ($1)
+    ), without_traces AS (
+        DELETE FROM job_traces WHERE job_id = ANY ($1)
     ), without_versions AS (
         DELETE FROM model_versions WHERE model_id = $2
     ), pictures AS (

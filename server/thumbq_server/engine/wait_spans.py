@@ -1,0 +1,31 @@
+"""The spans of jobs that waited."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from thumbq import spans
+from thumbq_server.domain.job import ClaimedJob
+from thumbq_server.domain.traces import Trace
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+
+def tracer() -> "Tracer | None":
+    """Return what makes spans, None where the server does not trace."""
+    return spans.tracer("thumbq-server")
+
+
+def after_wait(maker: "Tracer", job: ClaimedJob) -> ClaimedJob:
+    """Return a job whose attempt continues the span of its wait."""
+    # When a later attempt became due is not known here: it continues the enqueue, and links to the attempt before it.
+    if job.trace is None or job.attempt != 1:
+        return job
+    parent, earlier = job.trace
+    wait = spans.begin(maker, "wait", parent, since=_nanoseconds(job.created_at), job_id=job.job_id)
+    wait.end(at=_nanoseconds(job.claimed_at))
+    return job._replace(trace=Trace(wait.traceparent, earlier))
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000) * 1_000
