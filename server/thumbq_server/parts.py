@@ -91,6 +91,7 @@ class Parts:
         self.database.hints.wake_here(hints)
         return [
             self.queue.dispatchers.run(),
+            self.queue.in_flight.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.progress.run(),
@@ -141,6 +142,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         observer=observer,
         tracer=tracer(),
         limit=settings.queue_limit,
+        most_in_flight=settings.jobs_in_flight_of_address,
     )
     dispatchers = queue.dispatchers
     progress = ProgressFeed(database)
