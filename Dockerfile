@@ -28,7 +28,7 @@ RUN /opt/pip/bin/pip --python /opt/thumbq/bin/python install --no-cache-dir --co
 
 FROM python AS run
 RUN useradd --uid 10001 --create-home thumbq \
-    && install --directory --owner=thumbq --group=thumbq /thumbnails
+    && install --directory --owner=thumbq --group=thumbq /thumbnails /secrets
 ENTRYPOINT ["thumbq"]
 
 FROM run AS worker

@@ -1,7 +1,10 @@
 """docker-compose.yml and the Dockerfile use only commands, options and variables that exist."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_tex
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("thumbq-")}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROGRAMS = {"migrate": "server", "server": "server", "server-2": "server", "gateway": "gateway"}
+OF_THUMBQ = [name for name in OURS if name != "keys"]  # which runs a script
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OF_THUMBQ)
 def test_each_container_runs_a_command_with_options_that_it_has(name):
     command(OURS[name]["command"])
 
@@ -30,11 +34,12 @@ def test_each_image_runs_a_command_with_options_that_it_has():
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_each_variable_is_one_that_is_read_and_understood(name, monkeypatch):
+def test_each_variable_is_one_that_is_read_and_understood(name, monkeypatch, tmp_path):
     environment = OURS[name]["environment"]
     assert environment.keys() <= variables(SETTINGS[PROGRAMS[name]])
+    (tmp_path / "gateway-secret").write_text("a secret of more than sixteen characters")
     for variable, value in environment.items():
-        monkeypatch.setenv(variable, str(value))
+        monkeypatch.setenv(variable, str(value).replace("/secrets", str(tmp_path)))
     SETTINGS[PROGRAMS[name]]()
 
 
@@ -95,8 +100,25 @@ def test_prometheus_scrapes_every_program_where_it_has_metrics():
     assert [job["job_name"] for job in here] == [job["job_name"] for job in scraped]
 
 
+def test_every_container_has_the_secrets_that_the_script_makes(database_url, tmp_path):
+    script = ["sh", str(ROOT / "deploy/compose/keys.sh"), str(tmp_path)]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for _ in range(2):  # nothing is made anew
+        made = {file.name: file.read_text() for file in tmp_path.iterdir()}
+        subprocess.run(script, env=os.environ | {"DATABASE_URL": database_url, "PATH": path}, check=True)
+        assert made.items() <= {file.name: file.read_text() for file in tmp_path.iterdir()}.items()
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+    assert modes == {"gateway-secret": "0o600", "admin.key": "0o600", "worker.key": "0o600", "viewer.key": "0o644"}
+    assert all(made[f"{role}.key"].startswith("tq_") for role in ("admin", "worker", "viewer"))
+
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "deploy/prometheus/compose.yml").read_text()
+    assert set(re.findall(r"/secrets/([a-z.-]+)", text)) == modes.keys()
+    readers = {name for name, service in SERVICES.items() if "secrets:/secrets:ro" in service.get("volumes", ())}
+    assert readers == {"server", "server-2", "gateway", "worker", "prometheus"}
+
+
 def test_every_file_that_a_container_reads_is_there():
     mounted = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
     files = [ROOT / volume.split(":")[0] for volume in mounted if volume.startswith("./")]
-    assert len(files) == 3
+    assert len(files) == 4
     assert [file for file in files if not file.exists()] == []

@@ -151,7 +151,8 @@ async def complete_one(address):
 
     async def handle(job: Job) -> Thumbnail:
         worker.stop()
-        done.set_result(job.model_id)
+        if not done.done():
+            done.set_result(job.model_id)
         return Thumbnail(path="/a", size_bytes=1, width=1, height=1)
 
     async with Worker(address, worker_id="one", concurrency=1) as worker:

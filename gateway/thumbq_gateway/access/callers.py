@@ -149,6 +149,5 @@ class Callers:
             else:
                 raise
         self._needed = answer.keys_needed
-        if {key.id for key in answer.ticket_keys} != self._ticket_keys.keys():
-            self._ticket_keys = {key.id: key.public_key for key in answer.ticket_keys}
+        self._ticket_keys = {key.id: key.public_key for key in answer.ticket_keys}
         return [_ROLES.get(role) for role in answer.roles]

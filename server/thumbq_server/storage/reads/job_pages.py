@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, l
 
 from thumbq_server.domain.job import JobStatus
 from thumbq_server.storage.reads.compiled import CompiledRead
-from thumbq_server.storage.schema import attempts, leases, ready
+from thumbq_server.storage.schema.queue import attempts, leases, ready
 from thumbq_server.storage.views import job_records
 
 _BELOW = bindparam("below", type_=BigInteger)

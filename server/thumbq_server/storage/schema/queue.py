@@ -1,4 +1,4 @@
-"""The one description of the tables, as SQLAlchemy metadata. A test proves that the migrations produce exactly this.
+"""The queue: jobs, where they stand, who works, and what is told of them.
 
 A job stands in exactly one place: in `ready` (Pending), in `leases` (Processing), or its last row in `attempts` has
 ended it (docs/decisions/0010-append-only-ends.md). There are no foreign keys: a check per row costs more than the rest
@@ -11,13 +11,10 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Connection,
-    DateTime,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Sequence,
     SmallInteger,
     Table,
@@ -27,13 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from thumbq_server.storage.tables_beside import add_progress, add_traces
-from thumbq_server.storage.views import VIEWS
-
-metadata = MetaData()
-
-Timestamp = DateTime(timezone=True)
-NOW = text("now()")
+from thumbq_server.storage.schema.base import NOW, Timestamp, metadata
 
 # Every enqueue and reset takes a number: the newest request of a model decides what it shows.
 request_seq = Sequence("request_seq", metadata=metadata)
@@ -222,93 +213,3 @@ notifications = Table(
     ),
 )
 STORED_EXTERNAL = {"notifications": ("model_ids", "job_ids", "attempt_counts")}
-
-# Versions of models, and the last picture of each.
-model_versions = Table(
-    "model_versions",
-    metadata,
-    Column("version_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("model_id", BigInteger, nullable=False),
-    Column("model_hash", LargeBinary, nullable=False),
-    Column("created_at", Timestamp, server_default=NOW, nullable=False),
-    Index("model_versions_of_file", "model_id", "model_hash"),
-)
-
-# The ids of job_events, which a statement must know before it writes them.
-job_event_seq = Sequence("job_event_seq", metadata=metadata)
-
-# The log of each job, as its workers write it; the newest lines of each.
-job_events = Table(
-    "job_events",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("job_id", BigInteger, nullable=False),
-    Column("created_at", Timestamp, server_default=NOW, nullable=False),
-    Column("event_type", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("metadata", Text),
-    Column("error_message", Text),
-    Index("job_events_of_job", "job_id", "id"),
-)
-
-job_progress = add_progress(metadata)
-job_traces = add_traces(metadata)
-
-# Files of pictures that no model and no version shows any more. A row goes after its file, so a crash leaves no file.
-removals = Table(
-    "removals",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("path", Text, nullable=False),
-    # a file that has changed since is another picture
-    Column("reported_at", Timestamp, nullable=False),
-    Column("due_at", Timestamp, server_default=NOW, nullable=False),
-)
-
-# API keys: the prefix is public, and the digest is the SHA-256 of the whole key.
-keys = Table(
-    "keys",
-    metadata,
-    Column("prefix", Text, primary_key=True),
-    Column("digest", LargeBinary, CheckConstraint("octet_length(digest) = 32"), nullable=False),
-    Column("role", Text, CheckConstraint("role IN ('worker', 'producer', 'viewer', 'admin')"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("created_at", Timestamp, server_default=NOW, nullable=False),
-    Column("expires_at", Timestamp),
-    Column("last_used_at", Timestamp),
-    Column("revoked_at", Timestamp),
-)
-
-# Who did what: rows of actions begin as "begun", and are changed once when they end.
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("at", Timestamp, server_default=NOW, nullable=False),
-    Column("who", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("outcome", Text, CheckConstraint("outcome IN ('begun', 'done', 'refused', 'failed')"), nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("reference", Text, nullable=False),
-)
-
-# The keys that sign tickets of pages: Ed25519. Each is replaced after a day.
-signing_keys = Table(
-    "signing_keys",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("seed", LargeBinary, CheckConstraint("octet_length(seed) = 32"), nullable=False),
-    Column("created_at", Timestamp, server_default=NOW, nullable=False),
-)
-
-
-def create(connection: Connection) -> None:
-    """Make everything that is described here in an empty database. The migrations do so step by step."""
-    metadata.create_all(connection)
-    for table, names in STORED_EXTERNAL.items():
-        for name in names:
-            connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} SET STORAGE EXTERNAL"))
-    for name, query in VIEWS.items():
-        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    connection.execute(queue_head.insert())
