@@ -439,6 +439,10 @@ SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Process
 PREPARE leases_held (bigint) AS
 SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id;
 
+-- leases_count: $1 sessions
+PREPARE leases_count (bigint[]) AS
+SELECT session, count(*) AS count FROM leases WHERE session = ANY ($1) GROUP BY session;
+
 -- leases_lost: $1 job_ids
 PREPARE leases_lost (bigint[]) AS
 SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1);

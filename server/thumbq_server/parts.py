@@ -91,6 +91,7 @@ class Parts:
         self.database.hints.wake_here(hints)
         return [
             self.queue.dispatchers.run(),
+            self.queue.in_flight.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.progress.run(),
@@ -193,6 +194,7 @@ def _queue(
         observer=observer,
         tracer=tracer(),
         limit=settings.queue_limit,
+        most_in_flight=settings.jobs_in_flight_of_address,
     )
 
 
