@@ -128,7 +128,7 @@ SELECT count(*) AS looked_at, max(l.id) AS last,
 EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
 AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
 AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
-AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+AND j.id IS DISTINCT FROM (SELECT job_id FROM thumbnails WHERE model_id = j.model_id)
 AND j.id IS DISTINCT FROM (
     SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
      WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
@@ -147,7 +147,7 @@ WITH old AS MATERIALIZED (
 EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
 AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
 AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
-AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+AND j.id IS DISTINCT FROM (SELECT job_id FROM thumbnails WHERE model_id = j.model_id)
 AND j.id IS DISTINCT FROM (
     SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
      WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'
@@ -438,6 +438,10 @@ SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Process
 -- leases_held: $1 session
 PREPARE leases_held (bigint) AS
 SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id;
+
+-- leases_count: $1 sessions
+PREPARE leases_count (bigint[]) AS
+SELECT session, count(*) AS count FROM leases WHERE session = ANY ($1) GROUP BY session;
 
 -- leases_lost: $1 job_ids
 PREPARE leases_lost (bigint[]) AS

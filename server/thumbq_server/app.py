@@ -91,6 +91,7 @@ async def serving(
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(settings.reuse_port))]
         rates = Rates(settings.rates() | {Kind.WRONG_KEYS: _WRONG_KEYS}, observer.refused)
+        parts.queue.in_flight.on_refused = rates.note
         bounds = Bounds(settings.bounds(), rates.note)
         limits = Limits(rates, bounds, settings.networks_of_gateways())
         server = grpc.aio.server(

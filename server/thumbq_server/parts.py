@@ -91,6 +91,7 @@ class Parts:
         self.database.hints.wake_here(hints)
         return [
             self.queue.dispatchers.run(),
+            self.queue.in_flight.run(),
             self.hub.run(),
             self.snapshots.run(),
             self.progress.run(),
@@ -132,16 +133,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     snapshots = QueueSnapshots(database)
     views = Views(database)
     signs_of_life = RecordSignsOfLife(database, settings.unary_lease_duration)
-    queue = Queue(
-        database,
-        policy=policy,
-        unary_lease_seconds=settings.unary_lease_duration,
-        on_claimed=snapshots.wake,
-        seen=signs_of_life.hear,
-        observer=observer,
-        tracer=tracer(),
-        limit=settings.queue_limit,
-    )
+    queue = _queue(settings, database, policy, snapshots, signs_of_life, observer)
     dispatchers = queue.dispatchers
     progress = ProgressFeed(database)
     queue.progress.on_written = progress.wake
@@ -154,10 +146,6 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
-            Duty("record used keys", 10.0, keyring),
-            Duty("renew signing keys", 5.0, tickets),
-            Duty("write audit log", 1.0, audit.write),
-            Duty("prune audit log", 600.0, audit.prune),
             Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
             Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
             Duty("count jobs", 3600.0, RecountJobs(database)),
@@ -165,6 +153,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("look for traces", 2.0, queue.traces),
             Duty("record progress", 1.0, queue.progress),
             Duty("prune progress", 10.0, PruneProgress(database)),
+            *_duties_of_access(keyring, tickets, audit),
             *_duties_of_files(settings, database),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
         ],
@@ -188,6 +177,27 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     )
 
 
+def _queue(
+    settings: Settings,
+    database: Database,
+    policy: RetryPolicy,
+    snapshots: QueueSnapshots,
+    signs_of_life: RecordSignsOfLife,
+    observer: Observer,
+) -> Queue:
+    return Queue(
+        database,
+        policy=policy,
+        unary_lease_seconds=settings.unary_lease_duration,
+        on_claimed=snapshots.wake,
+        seen=signs_of_life.hear,
+        observer=observer,
+        tracer=tracer(),
+        limit=settings.queue_limit,
+        most_in_flight=settings.jobs_in_flight_of_address,
+    )
+
+
 def _session_times(settings: Settings) -> SessionTimes:
     return SessionTimes(
         delivery_lease=settings.delivery_lease_duration,
@@ -195,6 +205,15 @@ def _session_times(settings: Settings) -> SessionTimes:
         heartbeat=settings.heartbeat_interval,
         max_age=settings.stream_max_age,
     )
+
+
+def _duties_of_access(keyring: Keyring, tickets: Tickets, audit: Audit) -> list[Duty]:
+    return [
+        Duty("record used keys", 10.0, keyring),
+        Duty("renew signing keys", 5.0, tickets),
+        Duty("write audit log", 1.0, audit.write),
+        Duty("prune audit log", 600.0, audit.prune),
+    ]
 
 
 def _duties_of_files(settings: Settings, database: Database) -> list[Duty]:

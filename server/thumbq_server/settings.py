@@ -57,6 +57,11 @@ class Settings(TlsSettings):
         default=5_000, description="Streams of producers that one key or address may have on a server."
     )
     subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
+    jobs_in_flight_of_address: Count = Field(
+        default=1_000_000,
+        description="Jobs in flight that one key or address may have from a server by gRPC. Its streams get no more,"
+        " and its dequeues are refused, until some of them end.",
+    )
     lease_duration: LeaseSeconds = Field(default=30, description="Seconds of a lease of a worker on a stream.")
     delivery_lease_duration: LeaseSeconds = Field(
         default=10, description="Seconds in which a worker on a stream must confirm that it has received a job."

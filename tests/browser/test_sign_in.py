@@ -69,6 +69,17 @@ async def test_the_typescript_client_shows_a_key(desk: Desk) -> None:
     assert await desk.console.page.evaluate(jobs, desk.queue.keys["viewer"]) == [401, 0]
 
 
+async def test_the_live_page_leads_to_the_sign_in(desk: Desk) -> None:
+    page = desk.console.page
+    await page.goto(desk.console.url)
+    await page.get_by_role("status").get_by_role("link", name="Sign in").click()
+    await desk.is_asked()
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await desk.console.expect_connection("Live")
+    await page.goto(desk.console.url)
+    await desk.console.expect_connection("Live")
+
+
 async def test_a_viewer_is_told_what_it_may_not_do(desk: Desk) -> None:
     await desk.sign_in(desk.queue.keys["viewer"])
     await desk.console.expect_connection("Live")

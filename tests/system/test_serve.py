@@ -162,7 +162,7 @@ def test_a_database_that_is_away_is_told_once(folder: Path, address: str, senten
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write %2F for /"),
+        ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write its / ? # @ : as %2F %3F %23 %40 %3A"),
         ({"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=true"}, "has the parameter 'pgbouncer'"),
         ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number"),
         (

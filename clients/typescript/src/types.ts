@@ -210,6 +210,8 @@ export interface Failure {
   retryable?: boolean;
   /** Time until the next attempt; default: the queue's back-off. */
   retryDelay?: Seconds;
+  /** W3C trace context of the attempt, which a later attempt then names as the one before. */
+  traceParent?: string;
 }
 
 /** The lease of the reported job. With it, a late report cannot overwrite the work of another worker. */

@@ -194,7 +194,7 @@ class Upstream:
     def _new_ring(self, target: Cursor) -> Ring:
         """Return a ring that begins at the present, or before it when clients may have missed what lies behind it.
 
-        Soon after a start, these are the clients of the gateway before; and later, those that came before the server did.
+        Soon after a start these are the clients of the gateway before, and later those that came before the server did.
         """
         now = asyncio.get_running_loop().time()
         reaches_back = now < self._young_until or now > self._awake_since + PATIENCE

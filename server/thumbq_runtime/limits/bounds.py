@@ -1,4 +1,4 @@
-"""How much a caller may have at the same time: streams, subscriptions, connections."""
+"""How much a caller may have at the same time: streams, subscriptions, connections, jobs in flight."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ _THINGS = {
     Kind.ENQUEUE_STREAMS: ("streams of producers", "THUMBQ_ENQUEUE_STREAMS_OF_ADDRESS"),
     Kind.SUBSCRIPTIONS: ("subscriptions", "THUMBQ_SUBSCRIPTIONS_OF_ADDRESS"),
     Kind.CONNECTIONS: ("connections", "THUMBQ_CONNECTIONS_OF_ADDRESS"),
+    Kind.JOBS_IN_FLIGHT: ("jobs in flight", "THUMBQ_JOBS_IN_FLIGHT_OF_ADDRESS"),
 }
 
 

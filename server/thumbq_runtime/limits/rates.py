@@ -35,6 +35,7 @@ class Kind(StrEnum):
     ENQUEUE_STREAMS = "enqueue_streams"
     SUBSCRIPTIONS = "subscriptions"
     CONNECTIONS = "connections"
+    JOBS_IN_FLIGHT = "jobs_in_flight"
     QUEUE_DEPTH = "queue_depth"
 
 

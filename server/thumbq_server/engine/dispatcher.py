@@ -150,7 +150,7 @@ class Dispatcher:
                     _found_nothing(others)
             elif self._ending:
                 return
-            elif not (self._may_have_jobs and self._credits) or self._paused:
+            elif not (self._may_have_jobs and self._credits.can_claim()) or self._paused:
                 signalled = await self._wake_up.wait()
                 self._may_have_jobs |= not signalled
 

@@ -30,6 +30,7 @@ from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.in_flight.callers import JobsInFlight
 from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.traces import Traces
@@ -73,8 +74,9 @@ class Queue:
         observer: Observer | None = None,
         tracer: "Tracer | None" = None,
         limit: int | None = None,
+        most_in_flight: int | None = None,
     ) -> None:
-        """`limit`: the Pending jobs with which the queue is full."""
+        """`limit`: the Pending jobs with which the queue is full. `most_in_flight`: the jobs that a caller may have."""
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
         self.traces = Traces(database, tracer)
@@ -108,6 +110,8 @@ class Queue:
         self.dispatchers = Dispatchers(database.lane(), database.lane(), self.release_soon, on_claimed, self.traces)
         # Workers that name no kinds take Models, and may get them before they enter the queue.
         self.dispatcher = self.dispatchers.models
+        self.in_flight = JobsInFlight(database, most_in_flight)
+        self.in_flight.on_room = self.dispatchers.wake
         self.history = database.history
         self.history.on_change(self._forget)
 
@@ -151,12 +155,17 @@ class Queue:
                 self._known_workers.popitem(last=False)
         return session
 
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = ()) -> Claimed:
-        """Claim up to `max_jobs` of these kinds; when nothing is due, wait up to `wait` seconds for the first."""
+    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = (), caller: str = "") -> Claimed:
+        """Claim up to `max_jobs` of these kinds; when nothing is due, wait up to `wait` seconds for the first.
+
+        They count for `caller` ("": for no one). Raises TooMany.
+        """
         session = await self.session_of(worker_id)
         self._seen(session)
         with self.dispatchers.of(kinds) as dispatcher:
-            return await self._dequeue(dispatcher, session, max_jobs, wait)
+            async with self.in_flight.claiming(caller, session, max_jobs) as claiming:
+                claiming.jobs = await self._dequeue(dispatcher, session, claiming.most, wait)
+                return claiming.jobs
 
     async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Claimed:
         answer: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
@@ -228,12 +237,14 @@ class Queue:
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
         answers = await complete(self._report_lane, items)
+        self.in_flight.ended()
         self._observer.results("complete", Tally(answer.verdict for answer in answers))
         job_lines.completed(items, answers)
         return answers
 
     async def _complete_columns(self, groups: Sequence[Completions]) -> Sequence[Sequence[tuple[Token, Verdict]]]:
         answers = await complete_columns(self._report_lane, groups)
+        self.in_flight.ended()
         refused = [verdict for answer in answers for _, verdict in answer]
         self._observer.results("complete", {Verdict.OK: _jobs_in(groups) - len(refused), **Tally(refused)})
         job_lines.completed_columns(groups, answers)
@@ -243,6 +254,7 @@ class Queue:
         await self.traces.failed(self._report_lane, items)
         jitters = [jitter(self._policy) for _ in items]
         answers = await fail(self._report_lane, items, self._delays, jitters)
+        self.in_flight.ended()
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatchers.wake_in(due_in)
         self._observer.results("fail", Tally(answer.verdict for answer in answers))
@@ -261,6 +273,7 @@ class Queue:
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)
+        self.in_flight.ended()
         self._observer.results("release", Tally(verdicts))
         job_lines.released(tokens, verdicts)
         self.dispatchers.wake()

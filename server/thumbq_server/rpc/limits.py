@@ -14,6 +14,7 @@ from thumbq_runtime.limits.calls import POLLS, kind_of
 from thumbq_runtime.limits.rates import Kind, Rates
 from thumbq_server.access.door import caller_of_call
 from thumbq_server.access.keyring import GATEWAY
+from thumbq_server.rpc.counted import count_for
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # health checks and reflection are not counted
@@ -142,7 +143,7 @@ class Limits(grpc.aio.ServerInterceptor):
         return self._bounds.take(caller, Kind.STREAMS, _STREAMS.get(rpc, Kind.SUBSCRIPTIONS))
 
     def _caller(self, context: Any) -> str:
-        """Return whom a call counts for; "" when it is not counted."""
+        """Return whom a call counts for, and remember it; "" when it is not counted."""
         family, _, rest = context.peer().partition(":")
         if family == "unix":
             return ""
@@ -152,7 +153,9 @@ class Limits(grpc.aio.ServerInterceptor):
         caller = caller_of_call()
         if caller is GATEWAY:
             return ""
-        return f"key {caller.prefix}" if caller.prefix else site_of(address)
+        counted_for = f"key {caller.prefix}" if caller.prefix else site_of(address)
+        count_for(counted_for)
+        return counted_for
 
 
 def _word(is_stream: bool) -> str:

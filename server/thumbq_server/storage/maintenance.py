@@ -29,12 +29,13 @@ PRUNE_LOG = Statement(
 )
 
 # A job may go when it ended long ago, a newer request of its model exists, and neither its model nor a version shows
-# what it made.
+# what it made. Each condition is looked up for the one job: joined with what all models show, a piece of 1,000 jobs
+# read all of them a thousand times.
 _MAY_GO = """
     EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
     AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)
     AND (SELECT finished_at FROM job_states WHERE id = j.id) < now() - make_interval(secs => $2)
-    AND NOT EXISTS (SELECT FROM thumbnails t WHERE t.model_id = j.model_id AND t.job_id = j.id)
+    AND j.id IS DISTINCT FROM (SELECT job_id FROM thumbnails WHERE model_id = j.model_id)
     AND j.id IS DISTINCT FROM (
         SELECT p.id FROM jobs p JOIN attempts a ON a.job_id = p.id
          WHERE p.model_id = j.model_id AND a.end_no IS NOT NULL AND a.outcome = 'Completed'

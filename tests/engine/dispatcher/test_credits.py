@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.engine.credits import Claimant, Credits
+from thumbq_server.engine.in_flight.holder import Holder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -125,3 +126,26 @@ def test_shares_differ_by_one_at_most_unless_a_claimant_wants_less(counts: list[
     shares = [reserved.count(claimant.session) for claimant in waiting]
     for share, count in zip(shares, counts, strict=True):
         assert share == count or share >= max(shares) - 1
+
+
+def test_claimants_of_one_holder_share_its_room_and_the_others_have_their_turns():
+    short = []
+    holder = Holder("a", 3, lambda: short.append(1))
+    line = Credits()
+    first, second = (Claimant(session, 30, lambda _: None, holder=holder) for session in (0, 1))
+    other = Claimant(2, 30, lambda _: None)
+    for claimant in (first, second, other):
+        line.add(claimant, 4)
+    reserved = line.reserve(100)
+    assert sessions(reserved) == [0, 1, 2, 0, 2, 2, 2]
+    assert (holder.room, first.credits, second.credits) == (0, 2, 3)
+    assert short
+    assert not line.can_claim()
+    assert line.reserve(100) == []
+    line.spend(reserved, jobs(7, 8))
+    assert (holder.room, holder.held) == (1, {0: 1, 1: 1})
+    line.remove(second)
+    line.give_back(line.reserve(100))
+    assert (holder.room, first.credits, line.waiting()) == (1, 3, [first, other])
+    holder.let_go({0: 1, 1: 1}, {1: 1})
+    assert (holder.room, holder.held) == (2, {1: 1})

@@ -44,9 +44,10 @@ def service(*rules: http_pb2.HttpRule, streaming: bool = False) -> ServiceDescri
     return pool.FindServiceByName("things.ThingService")
 
 
-# What only the gateway calls, and what makes keys: `thumbq keys` does it over gRPC.
+# What only the gateway calls, what has a plain form beside it, and what makes keys: `thumbq keys` does it over gRPC.
 WITHOUT_ROUTE = {
     "thumbq.v1.QueueService.CallTogether",
+    "thumbq.v1.QueueService.EnqueueColumns",
     *(f"thumbq.v1.AdminService.{name}" for name in ("CreateKey", "ListKeys", "RevokeKey", "CheckKeys")),
 }
 MODULES = (queue_pb2, notification_pb2, admin_pb2)

@@ -56,7 +56,7 @@ async def test_an_end_begins_again_when_a_lease_is_put_back_while_it_waits(queue
     """A lease that is put back is a new row, which the waiting statement did not lock."""
     a, b = await claimed_first(queue, new_job(7, file=A), new_job(7, file=B))
     async with locked(queue.database, "workers") as completion:
-        (row,) = await completion.fetch(COMPLETE.text, *_parameters([picture(a)]))
+        (row,) = await completion.fetch(COMPLETE.text, *_parameters([picture(a)])[:-1], True)
         assert row["job_ids"] is None
         async with (
             until_blocked(queue, queue.on(lanes[1]).fail(a, b)) as both,

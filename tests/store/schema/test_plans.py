@@ -4,6 +4,7 @@ import re
 from itertools import pairwise
 
 from thumbq_server.domain.job import Revival
+from thumbq_server.storage import maintenance, removals
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions import (
     cancel,
@@ -37,10 +38,14 @@ STATEMENTS = {
     "release": release.RELEASE,
     "extend": extend.EXTEND,
     "states": verdicts.STATES,
+    "find old jobs": maintenance.FIND_OLD_JOBS,
+    "prune jobs": maintenance.PRUNE_JOBS,
+    "find superseded pictures": removals.FIND_SUPERSEDED,
+    "list superseded pictures": removals.LIST_SUPERSEDED,
 }
 
 
-async def test_no_statement_of_the_hot_path_reads_a_whole_table(database_url):
+async def test_no_statement_about_single_jobs_reads_a_whole_table(database_url):
     async with Database(database_url) as database:
         lane = database.lane()
         await lane.fetch("SET plan_cache_mode = force_generic_plan")

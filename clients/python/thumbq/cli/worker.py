@@ -5,22 +5,28 @@ import logging
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from thumbq.cli.errors import fail, run
 from thumbq.cli.worker_options import (
     Background,
     CameraPreset,
+    Concurrency,
     Front,
     Gpu,
+    MemoryLimit,
     MetricsHost,
     MetricsPort,
+    Models,
+    ModelSizeLimit,
     PictureFormat,
+    Server,
     Size,
+    ThumbnailRoot,
+    TimeLimit,
     Turntable,
     Up,
+    WorkerId,
 )
 from thumbq.log_events import event
 from thumbq.render.formats import CAN_BE_DRAWN
@@ -48,29 +54,14 @@ GRACE = 30.0
 
 
 def worker(
-    models: Annotated[
-        str,
-        typer.Option(
-            envvar="THUMBQ_MODELS",
-            help="Where the model files are: a folder of <id>.glb, <id>-<name>.glb or <hash>.glb, or a URL such as"
-            " https://host/models/{model_id}/file, which may also use {model_hash}.",
-        ),
-    ],
-    thumbnail_root: Annotated[
-        Path, typer.Option(envvar="THUMBQ_THUMBNAIL_ROOT", help="Folder that the thumbnails are written to.")
-    ],
-    server: Annotated[
-        str, typer.Option(envvar="THUMBQ_SERVER", help="Address of the server's gRPC API.")
-    ] = "127.0.0.1:50051",
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, show_default="one per core", help="Models rendered at a time.")
-    ] = None,
-    worker_id: Annotated[
-        str | None, typer.Option(show_default="host name and process id", help="Name of this worker.")
-    ] = None,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds that one model may take.")] = 60,
-    memory_limit: Annotated[int, typer.Option(min=512, help="MB that a renderer may use.")] = 2048,
-    model_size_limit: Annotated[int, typer.Option(min=1, help="MB that a model file may have.")] = 512,
+    models: Models,
+    thumbnail_root: ThumbnailRoot,
+    server: Server = "127.0.0.1:50051",
+    concurrency: Concurrency = None,
+    worker_id: WorkerId = None,
+    time_limit: TimeLimit = 60,
+    memory_limit: MemoryLimit = 2048,
+    model_size_limit: ModelSizeLimit = 512,
     size: Size = None,
     picture_format: PictureFormat = "webp",
     background: Background = "transparent",

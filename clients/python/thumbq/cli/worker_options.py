@@ -1,9 +1,27 @@
-"""The options of `thumbq worker` that say which pictures are made of a model."""
+"""The options of `thumbq worker`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Models = Annotated[
+    str,
+    typer.Option(
+        envvar="THUMBQ_MODELS",
+        help="Where the model files are: a folder of <id>.glb, <id>-<name>.glb or <hash>.glb, or a URL such as"
+        " https://host/models/{model_id}/file, which may also use {model_hash}.",
+    ),
+]
+ThumbnailRoot = Annotated[
+    Path, typer.Option(envvar="THUMBQ_THUMBNAIL_ROOT", help="Folder that the thumbnails are written to.")
+]
+Server = Annotated[str, typer.Option(envvar="THUMBQ_SERVER", help="Address of the server's gRPC API.")]
+Concurrency = Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Models rendered at a time.")]
+WorkerId = Annotated[str | None, typer.Option(show_default="host name and process id", help="Name of this worker.")]
+TimeLimit = Annotated[float, typer.Option(min=0.1, help="Seconds that one model may take.")]
+MemoryLimit = Annotated[int, typer.Option(min=512, help="MB that a renderer may use.")]
+ModelSizeLimit = Annotated[int, typer.Option(min=1, help="MB that a model file may have.")]
 Size = Annotated[
     list[int] | None,
     typer.Option(

@@ -63,7 +63,7 @@ connectQueue(attempt);
 connectJobs(attempt);
 connectJob(attempt);
 document.addEventListener("visibilitychange", () => lookIn(0));
-subscribe({
+const subscription = subscribe({
   onThumbnail: () => lookIn(soon),
   onQueue(snapshot) {
     showSnapshot(snapshot);
@@ -75,5 +75,10 @@ subscribe({
     setText(byId("connection"), connections[state]);
     if (state === "live") lookIn(0);
   },
+});
+// Refused for good: when the key has ended, the next look finds that out, too.
+subscription.closed.catch((error) => {
+  complain(error);
+  lookIn(0);
 });
 lookIn(0);

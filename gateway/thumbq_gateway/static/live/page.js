@@ -29,7 +29,7 @@ function changed() {
   grid.refresh();
 }
 
-subscribe({
+const subscription = subscribe({
   after: "earliest",
   longestPause,
   onThumbnail(notification, cursor) {
@@ -54,4 +54,18 @@ subscribe({
     connection.textContent = connections[state];
     grid.setLive(state === "live");
   },
+});
+
+// Refused for good: the console asks for the key that the gateway wants.
+subscription.closed.catch((error) => {
+  document.documentElement.dataset.connection = "away";
+  grid.setLive(false);
+  if (error.httpStatus !== 401) {
+    connection.textContent = error.message;
+    return;
+  }
+  const signIn = document.createElement("a");
+  signIn.href = "console";
+  signIn.textContent = "Sign in";
+  connection.replaceChildren(signIn);
 });

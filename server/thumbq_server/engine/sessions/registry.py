@@ -48,8 +48,8 @@ class Sessions:
         database.history.on_change(self._send_all_away)
 
     @contextlib.asynccontextmanager
-    async def open(self, hello: Hello, peer: Peer) -> AsyncIterator[Session]:
-        """Serve a session until the block ends. Raises Invalid, Unavailable."""
+    async def open(self, hello: Hello, peer: Peer, caller: str = "") -> AsyncIterator[Session]:
+        """Serve a session until the block ends; its jobs count for `caller`. Raises Invalid, Unavailable."""
         worker_id = check_worker_id(hello.worker_id)
         name = check_session_id(hello.session_id) or uuid.uuid4().hex
         version, labels = check_version(hello.version), check_labels(hello.labels)
@@ -58,9 +58,9 @@ class Sessions:
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
             await older.ended.wait()
-        with self._queue.dispatchers.of(kinds) as dispatcher:
+        with self._queue.dispatchers.of(kinds) as dispatcher, self._queue.in_flight.of(caller) as holder:
             parts = (self._database, self._queue, self.times, peer, self._seen)
-            session = Session(*parts, number, worker_id, name, self._returns, dispatcher)
+            session = Session(*parts, number, worker_id, name, self._returns, dispatcher, holder)
             self._open[number] = session
             try:
                 # The older stream may be another server's.

@@ -16,6 +16,7 @@ from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.credits import Claimant
 from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.in_flight.holder import UNBOUNDED, Holder
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.deliveries import Deliveries
@@ -84,6 +85,7 @@ class Session:
         name: str,
         returns: Returns,
         dispatcher: Dispatcher,
+        holder: Holder = UNBOUNDED,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -103,7 +105,7 @@ class Session:
         self.closing = asyncio.Event()
         self.ended = asyncio.Event()
         self.sent_away_because: str | None = None
-        self._claimant = Claimant(number, times.delivery_lease, self._deliver)
+        self._claimant = Claimant(number, times.delivery_lease, self._deliver, holder=holder)
         self._deliveries = Deliveries()
         self._returns = returns
         self._tasks: set[asyncio.Task[None]] = set()

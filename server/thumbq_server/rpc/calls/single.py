@@ -13,6 +13,7 @@ from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec.results import read_completion, read_failure
 from thumbq_server.rpc.codec.times import timedelta_of
+from thumbq_server.rpc.counted import counted_for
 
 
 class SingleCalls:
@@ -46,7 +47,7 @@ class SingleCalls:
         wait = check_wait(timedelta_of(request.wait))
         kinds = check_kinds(request.kinds)
         response = queue_pb2.DequeueJobsResponse()
-        claimed = await self._queue.dequeue(worker_id, max_jobs, wait, kinds)
+        claimed = await self._queue.dequeue(worker_id, max_jobs, wait, kinds, counted_for())
         try:
             codec.add_claimed(response.jobs, claimed, self._queue.history.epoch)
             versions = await self._queue.versions.of_jobs([job.job_id for job in claimed])

@@ -8,6 +8,7 @@ from thumbq.v1 import queue_pb2
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.sessions.registry import Hello, Sessions
+from thumbq_server.rpc.counted import counted_for
 from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
 
 
@@ -27,7 +28,7 @@ class Streams:
         hello = Hello(said.worker_id, said.session_id, said.version, said.labels, said.kinds)
         stream = Stream(self._sessions.times, self._paths, context, columns=said.columns, kinds=bool(said.kinds))
         try:
-            async with self._sessions.open(hello, stream):
+            async with self._sessions.open(hello, stream, counted_for()):
                 await stream.run(requests)
         except StreamEnded as end:
             await context.abort(end.code, str(end))

@@ -10,12 +10,23 @@ HELD = Statement(
     "leases_held", "session bigint", "SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id"
 )
 
+COUNT = Statement(
+    "leases_count",
+    "sessions bigint[]",
+    "SELECT session, count(*) AS count FROM leases WHERE session = ANY ($1) GROUP BY session",
+)
+
 LOST = Statement("leases_lost", "job_ids bigint[]", "SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1)")
 
 
 async def held_leases(database: Database, session: int) -> list[Token]:
     """Return the leases that a session holds."""
     return [Token(*row) for row in await database.fetch(HELD, session)]
+
+
+async def count_leases(database: Database, sessions: Sequence[int]) -> dict[int, int]:
+    """Return how many leases each session holds; those without any are left out."""
+    return {row["session"]: row["count"] for row in await database.fetch(COUNT, sessions)}
 
 
 async def why_lost(database: Database, tokens: Sequence[Token]) -> dict[Token, LostReason]:

@@ -60,9 +60,7 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
     that number.
     """
     failed = outcome == "Failed"
-    moves = {"completed": "SELECT count(*) FROM ended WHERE NOT will_retry"}
-    if failed:
-        moves = {"failed": "SELECT count(*) FROM ended WHERE NOT will_retry"}
+    moves = {outcome.lower(): "SELECT count(*) FROM ended WHERE NOT will_retry"}
     attempt = "CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END"
     again = put_in_queue("ended", "next_run_at", attempt=attempt, where="WHERE will_retry")
     return f"""

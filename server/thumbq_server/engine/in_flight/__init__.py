@@ -1,0 +1,1 @@
+"""How many jobs each caller has in flight, and the bound of that."""
