@@ -111,7 +111,6 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     rates = Rates(settings.rates(), metrics.requests.count_refusal)
     bounds = Bounds(settings.bounds(), rates.note)
     limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
-    callers = Callers(channel, always_needed=settings.needs_callers_to_prove())
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -121,12 +120,15 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         metrics.notifications,
         ring_capacity=settings.ring_notifications,
         ring_bytes=settings.ring_bytes,
+        linger=settings.queue_watch_linger,
     )
+    callers = Callers(channel, upstream.note_server, always_needed=settings.needs_callers_to_prove())
     queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
     progress_relay = ProgressRelay(channel, fanout, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,
+        upstream,
         queue_relay,
         metrics.hubs,
         forwarder,
@@ -157,8 +159,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
 
 
 def _key_of(request: web.Request) -> str:
-    key = request.get(KEY)
-    return key.prefix if key else ""
+    return key.prefix if (key := request.get(KEY)) else ""
 
 
 def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web.Application:

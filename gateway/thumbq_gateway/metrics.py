@@ -87,7 +87,7 @@ class NotificationMetrics:
             "Pages read from the server's log for clients whose cursor is older than the gateway's memory.",
         )
         self.upstream_connected = gauge(
-            "upstream_connected", "1 while the gateway receives notifications from the server."
+            "upstream_connected", "1 while the gateway has its server, whether or not it has clients that listen."
         )
 
 

@@ -79,7 +79,7 @@ class Settings(TlsSettings):
     )
     ring_bytes: Bytes = Field(default=16 * 1024 * 1024, description="Bytes of notifications kept in memory.")
     queue_watch_linger: WholeSeconds = Field(
-        default=10, description="Seconds for which the gateway still watches the queue after the last page has left."
+        default=10, description="Seconds for which the gateway still follows the server after the last page has left."
     )
 
     peer_host: str | None = Field(

@@ -50,9 +50,15 @@ class _Known:
 class Callers:
     """Knows the roles of the keys that are in use. Without an answer, the last one counts: the server may be away."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, always_needed: bool) -> None:
-        """`always_needed`: callers without a key are strangers, whatever the server says."""
+    def __init__(
+        self, channel: grpc.aio.Channel, on_answer: Callable[[str | None], None], *, always_needed: bool
+    ) -> None:
+        """`on_answer` is told after each look whether the server answered: the problem, or None.
+
+        `always_needed`: callers without a key are strangers, whatever the server says.
+        """
         self.on_change: Callable[[], None] = lambda: None
+        self._on_answer = on_answer
         self._server = AdminServiceStub(channel)
         self.always_needed = always_needed
         self._needed: bool | None = None
@@ -124,15 +130,18 @@ class Callers:
         noted = self.noted.take()
         try:
             roles = await self._ask(asked, noted)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
             self.noted.give_back(noted)
-            return  # it is away, which others log
+            self._on_answer(f"{error.code().name}: {error.details()}")
+            return
         except Refusal:
+            self._on_answer(_NO_SECRET)
             log.failure("gateway.unknown", hint=_NO_SECRET)
             return
         for one, role in zip(asked, roles, strict=True):
             if known := self._known.get(one):
                 known.role = role
+        self._on_answer(None)
         self.on_change()
 
     async def _ask(self, fingerprints: Sequence[Fingerprint], noted: Sequence[AuditEntry] = ()) -> list[Role | None]:

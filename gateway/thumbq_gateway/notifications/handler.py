@@ -19,7 +19,7 @@ from thumbq_gateway.notifications.named_streams import NamedStreams
 from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
 from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.request import SubscriptionRequest, read_request, within_ticket
-from thumbq_gateway.notifications.upstream import Upstream
+from thumbq_gateway.notifications.upstream import PATIENCE, Upstream
 
 _HEADERS = {
     "Cache-Control": "no-store, no-transform",
@@ -27,7 +27,6 @@ _HEADERS = {
 }
 _RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all reconnect at once after a restart
 _RETRY_TURNED_AWAY = 5, 15  # seconds
-_SERVER_TIMEOUT = 1.0  # seconds until a client is answered although the server is away
 
 
 class Notifications:
@@ -75,9 +74,11 @@ class Notifications:
         with self._limits.subscribe(http_request):
             self._clients += 1
             self._named_streams.models += models
+            self._upstream.demand.enter()
             try:
                 return await self._stream(http_request, request)
             finally:
+                self._upstream.demand.leave()
                 self._clients -= 1
                 self._named_streams.models -= models
 
@@ -106,7 +107,7 @@ class Notifications:
         """
         if request.start is StartFrom.LATEST:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SERVER_TIMEOUT):
+                async with asyncio.timeout(PATIENCE):
                     return (await asyncio.shield(self._upstream.caught_up)).head
         return request.start
 

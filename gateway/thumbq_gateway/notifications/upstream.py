@@ -1,4 +1,4 @@
-"""The one stream of notifications from the server, and pages of its log for clients with old cursors."""
+"""The one stream of notifications from the server while anybody listens, and pages of its log for old cursors."""
 
 import asyncio
 import itertools
@@ -19,6 +19,7 @@ from thumbq.v1.notification_pb2 import (
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.cursor import Cursor
+from thumbq_gateway.notifications.demand import Demand
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import event_of
 from thumbq_gateway.notifications.page import Page, PageBuilder
@@ -27,6 +28,8 @@ from thumbq_gateway.notifications.ring import Ring, in_pieces
 _TIMEOUT = 10.0  # seconds
 _BATCH = 64  # notifications that are encoded before other tasks run
 _LOG_READERS = 8  # clients that read the server's log at the same time
+COMING_BACK = 120.0  # seconds: longer than a page of generation 2 tries to come back
+PATIENCE = 1.0  # seconds that a new client waits for the present
 _EARLIEST = "earliest"  # in the protocol: before everything in the log
 
 log = structlog.get_logger()
@@ -39,7 +42,7 @@ def back_off() -> Iterator[float]:
 
 
 class Listener(Protocol):
-    """Takes the log as it comes in, beside the clients. Must not block."""
+    """Takes the log as it comes in, beside the clients, while it is read. Must not block."""
 
     def hear(self, notifications: Sequence[Notification]) -> None:
         """Take the notifications that follow those before."""
@@ -49,7 +52,10 @@ class Listener(Protocol):
 
 
 class Upstream:
-    """Follows the server's log through every outage. Each event goes into the ring, then to the clients."""
+    """Follows the server's log through every outage. Each event goes into the ring, then to the clients.
+
+    It does so only on demand: a server whose gateways follow nothing need not read its log.
+    """
 
     def __init__(
         self,
@@ -59,8 +65,12 @@ class Upstream:
         *,
         ring_capacity: int,
         ring_bytes: int,
+        linger: float,
     ) -> None:
-        """The ring keeps at most `ring_capacity` notifications and `ring_bytes` bytes of them."""
+        """The ring keeps at most `ring_capacity` notifications and `ring_bytes` bytes of them.
+
+        The log is followed for `linger` seconds after the last client has left.
+        """
         self._service = NotificationServiceStub(channel)
         self._fanout = fanout
         self._metrics = metrics
@@ -68,18 +78,65 @@ class Upstream:
         self._ring_bytes = ring_bytes
         self.listeners: list[Listener] = []
         self._ring: Ring | None = None
-        # Done when the ring has reached the head that the log had when the gateway started.
-        self.caught_up: asyncio.Future[Ring] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        # Done when the ring has reached the head that the log had at the first client's coming; a new one for each time
+        # that the log is followed again.
+        self.caught_up: asyncio.Future[Ring] = loop.create_future()
+        self.demand = Demand(self._wake, self._sleep, linger=linger)
+        self._awake = asyncio.Event()
+        self._awake_since = 0.0
+        self._young_until = loop.time() + COMING_BACK
+        self._following: asyncio.Task[NoReturn] | None = None
         self._log_readers = asyncio.Semaphore(_LOG_READERS)
         self._pauses = back_off()
         self._connected = True  # assumed, so that a failure of the first attempt is logged as a loss
 
     def head(self) -> Cursor | None:
-        """Return the head of the ring, or None before the server first answered."""
+        """Return the head of the ring; None while the log is not followed, or the server has not answered yet."""
         return self._ring.head if self._ring else None
 
+    def note_server(self, problem: str | None) -> None:
+        """Take note of what another call to the server found. While the log is not followed, only this tells."""
+        if not self._awake.is_set():
+            self._set_connected(problem is None, problem or "")
+
+    async def until_present(self) -> None:
+        """Wait for the ring to reach the present, but not long after the first client's coming."""
+        loop = asyncio.get_running_loop()
+        await asyncio.wait([self.caught_up], timeout=max(0.0, self._awake_since + PATIENCE - loop.time()))
+
     async def run(self) -> NoReturn:
-        """Follow the log, and reconnect whenever the stream ends."""
+        """Follow the log while there is demand."""
+        while True:
+            await self._awake.wait()
+            if not self._awake.is_set():
+                continue  # the client is gone already
+            self._following = asyncio.create_task(self._follow_through_outages())
+            try:
+                await asyncio.wait([self._following])
+            finally:
+                self._following.cancel()
+            if not self._following.cancelled():
+                self._following.result()
+
+    def _wake(self) -> None:
+        self._awake_since = asyncio.get_running_loop().time()
+        self._pauses = back_off()
+        self._awake.set()
+
+    def _sleep(self) -> None:
+        """Stop in the same step of the event loop, so that the next client finds the present not reached."""
+        self._awake.clear()
+        if self._ring:
+            self._ring = None
+            for listener in self.listeners:
+                listener.log_has_hole()
+        if self.caught_up.done():
+            self.caught_up = asyncio.get_running_loop().create_future()
+        if self._following:
+            self._following.cancel()
+
+    async def _follow_through_outages(self) -> NoReturn:
         while True:
             problem = "the server ended the stream"
             try:
@@ -121,9 +178,7 @@ class Upstream:
 
     async def _follow(self) -> None:
         if self._ring is None:
-            target = await self.head_of_server()
-            start = target._replace(seq=max(0, target.seq - self._ring_capacity))
-            self._ring = Ring(start, target, self._ring_capacity, self._ring_bytes)
+            self._ring = self._new_ring(await self.head_of_server())
         ring = self._ring
         self._note_progress(ring)
         stream = self._service.Subscribe(SubscribeRequest(after=str(ring.head)))
@@ -135,6 +190,17 @@ class Upstream:
                 self._note_progress(ring)
         finally:
             stream.cancel()
+
+    def _new_ring(self, target: Cursor) -> Ring:
+        """Return a ring that begins at the present, or before it when clients may have missed what lies behind it.
+
+        Soon after a start these are the clients of the gateway before, and later those that came before the server did.
+        """
+        now = asyncio.get_running_loop().time()
+        reaches_back = now < self._young_until or now > self._awake_since + PATIENCE
+        past = self._ring_capacity if reaches_back else 0
+        start = target._replace(seq=max(0, target.seq - past))
+        return Ring(start, target, self._ring_capacity, self._ring_bytes)
 
     async def _publish(self, ring: Ring, response: SubscribeResponse) -> None:
         cursor = Cursor.parse(response.cursor)

@@ -6,6 +6,8 @@ import time
 from typing import NoReturn
 
 from thumbq_gateway.metrics import CutOff, HubMetrics
+from thumbq_gateway.notifications.demand import Demand
+from thumbq_gateway.notifications.upstream import COMING_BACK
 from thumbq_gateway.signalr.connection import Connection
 from thumbq_gateway.signalr.outlets import PollOutlet
 from thumbq_gateway.signalr.protocol import closing
@@ -19,9 +21,10 @@ GOING_AWAY = closing(allow_reconnect=True)
 class Connections:
     """The connections, by id."""
 
-    def __init__(self, metrics: HubMetrics, *, heartbeat: float, limit: int) -> None:
-        """`heartbeat` in seconds."""
+    def __init__(self, metrics: HubMetrics, log: Demand, *, heartbeat: float, limit: int) -> None:
+        """Each connection demands that the log is followed. `heartbeat` in seconds."""
         self._metrics = metrics
+        self._log = log
         self._interval = heartbeat / _SPOKES
         self._patience = heartbeat * _SILENCES
         self._limit = limit
@@ -41,6 +44,7 @@ class Connections:
     def enter(self, connection: Connection) -> None:
         """Add a connection."""
         self._by_id[connection.id] = connection
+        self._log.enter()
         min(self._wheel, key=len).add(connection)
         self._metrics.connections.labels(connection.hub.path).inc()
         if self.is_draining:
@@ -50,6 +54,7 @@ class Connections:
         """Remove a connection; harmless when it has left already."""
         if self._by_id.pop(connection.id, None) is None:
             return
+        self._log.leave(COMING_BACK)
         connection.place.give_up()
         for spoke in self._wheel:
             spoke.discard(connection)

@@ -12,6 +12,7 @@ from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
+from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.endpoint import Endpoint
 from thumbq_gateway.signalr.hubs.hub import Hub
@@ -30,6 +31,7 @@ class SignalR:
     def __init__(
         self,
         channel: grpc.aio.Channel,
+        upstream: Upstream,
         queue_relay: QueueRelay,
         metrics: HubMetrics,
         forwarder: Forwarder,
@@ -43,10 +45,10 @@ class SignalR:
     ) -> None:
         """The secret signs connection tokens: gateways that share it take each other's. `heartbeat` in seconds."""
         workers = Workers()
-        self._pages = PageHub(channel, metrics)
+        self._pages = PageHub(channel, metrics, upstream.until_present)
         self._nudges = Nudges(channel, workers, queue_relay, metrics)
         self._presence = Presence(channel, workers, PRESENCE_INTERVAL)
-        self._connections = Connections(metrics, heartbeat=heartbeat, limit=limit)
+        self._connections = Connections(metrics, upstream.demand, heartbeat=heartbeat, limit=limit)
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [
             Endpoint(

@@ -135,10 +135,11 @@ class Page(Listener):
     async def _listen(self, address: str) -> AsyncGenerator[Message]:
         headers = {"Accept": self.accept}
         query = self.wanted.query()
-        if self.dice.random() < 0.5:
-            headers["Last-Event-ID"] = self.cursor
-        else:
-            query.append(("after", self.cursor))
+        if position := self._position():
+            if self.dice.random() < 0.5:
+                headers["Last-Event-ID"] = position
+            else:
+                query.append(("after", position))
         async with (
             aiohttp.ClientSession(timeout=_TIMES) as http,
             http.get(f"http://{address}/api/notifications", params=query, headers=headers) as response,
@@ -147,6 +148,10 @@ class Page(Listener):
             async for event, cursor, data in self._events(response.content):
                 if cursor:
                     yield Message(cursor, _news(cursor, data) if event == "thumbnail" else None, event == "reset")
+
+    def _position(self) -> str:
+        """Return the cursor to start after; "" is the present."""
+        return self.cursor
 
     async def _events(self, content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, str]]:
         """Yield event, id and data of each complete frame."""

@@ -1,6 +1,7 @@
 """docs/compatibility.md names every method and event of the hubs, and its tests exist."""
 
 import ast
+import asyncio
 import re
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_a_test_that_is_named_exists(file: str, name: str) -> None:
 
 async def test_every_method_of_the_hubs_is_named() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        hubs = [PageHub(channel, Metrics().hubs), *[WorkerHub(path, Workers()) for path in PATHS]]
+        hubs = [PageHub(channel, Metrics().hubs, asyncio.Event().wait), *[WorkerHub(path, Workers()) for path in PATHS]]
     named = {name.lower() for name in re.findall(r"`(\w+)", PAGE)}
     for hub in hubs:
         assert hub.path in PAGE

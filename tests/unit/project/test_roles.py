@@ -1,5 +1,6 @@
 """The table of roles names every RPC, route and hub method, and nothing else."""
 
+import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_every_row_is_a_route(routes: tuple[set[tuple[str, str]], set[tuple[str,
 
 async def test_every_method_of_the_hubs_has_a_row() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        hubs = [PageHub(channel, Metrics().hubs), *[WorkerHub(path, Workers()) for path in PATHS]]
+        hubs = [PageHub(channel, Metrics().hubs, asyncio.Event().wait), *[WorkerHub(path, Workers()) for path in PATHS]]
     assert {hub.path: hub.method_names for hub in hubs} == HUB_METHODS
     assert HUBS.keys() == HUB_METHODS.keys()
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+from thumbq_gateway.notifications.demand import Demand
 from thumbq_gateway.notifications.upstream import back_off
 
 
@@ -22,36 +23,19 @@ class OnDemand:
         self._open_stream = open_stream
         self._take = take
         self._ended = end
-        self._linger = linger
-        self._clients = 0
         self._task: asyncio.Task[NoReturn] | None = None
-        self._closing: asyncio.TimerHandle | None = None
+        demand = Demand(self._open, self._close, linger=linger)
+        self.enter, self.leave, self.end = demand.enter, demand.leave, demand.end
 
     @property
     def is_wanted(self) -> bool:
         """Whether the stream is open, or is being opened."""
         return self._task is not None
 
-    def enter(self) -> None:
-        """Count one client more, and open the stream for the first."""
-        self._clients += 1
-        if self._closing:
-            self._closing.cancel()
-            self._closing = None
-        if self._task is None:
-            self._task = asyncio.create_task(self._follow())
+    def _open(self) -> None:
+        self._task = asyncio.create_task(self._follow())
 
-    def leave(self) -> None:
-        """Count one client less, and close the stream some time after the last."""
-        self._clients -= 1
-        if not self._clients:
-            self._closing = asyncio.get_running_loop().call_later(self._linger, self.end)
-
-    def end(self) -> None:
-        """Close the stream."""
-        if self._closing:
-            self._closing.cancel()
-            self._closing = None
+    def _close(self) -> None:
         if self._task:
             self._task.cancel()
             self._task = None

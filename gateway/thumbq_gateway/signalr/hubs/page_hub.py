@@ -1,7 +1,7 @@
 """/thumbnailHub: pages join groups of models and get each change of their thumbnails."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
+from thumbq_gateway.notifications.upstream import COMING_BACK
 from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method, Refused
 from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 from thumbq_gateway.signalr.protocol import Record, invocation, now
@@ -23,7 +24,6 @@ PATH = "/thumbnailHub"
 ALL_MODELS = "all models"
 _TARGET = "ThumbnailStatusChanged"
 _DEADLINE = 10.0  # seconds
-_REMEMBERED = 120  # seconds: longer than a page of generation 2 tries to come back
 _MOST_REMEMBERED = 10_000
 _LONGEST_NAME = 40  # characters of a group's name; longer than any id
 
@@ -52,7 +52,11 @@ class Told:
 class PageHub(Hub):
     """Groups of one model each, and of all. A page that joins gets the present status, which heals it."""
 
-    def __init__(self, channel: grpc.aio.Channel, metrics: HubMetrics) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, metrics: HubMetrics, until_present: Callable[[], Awaitable[object]]
+    ) -> None:
+        """`until_present` waits until the log is followed, so that no page that has joined misses an event."""
+        self._until_present = until_present
         self._service = NotificationServiceStub(channel)
         self._events = metrics.events.labels(_TARGET)
         self._recent: dict[int, Told] = {}  # by model, in the order of the log
@@ -98,6 +102,7 @@ class PageHub(Hub):
         number = _number(model_id)
         if connection.models is not None and number not in connection.models:
             raise Refused("The ticket of this connection is for other models.")
+        await self._until_present()
         self.join_group(connection, group)
         if number is None:
             return  # ASP.NET lets a page join a group of any name
@@ -111,6 +116,7 @@ class PageHub(Hub):
 
     async def _join_version(self, connection: Member, version_id: Any) -> None:
         _check_sees_all(connection)
+        await self._until_present()
         self.join_group(connection, _group("version", version_id))
         number = _number(version_id)
         if not number:
@@ -132,6 +138,7 @@ class PageHub(Hub):
 
     async def _join_all_models(self, connection: Member) -> None:
         _check_sees_all(connection)
+        await self._until_present()
         self.join_group(connection, ALL_MODELS)
         for model_id, told in list(self._recent.items()):
             if self._recent.get(model_id) is told:  # a newer one has been sent meanwhile, as to every member
@@ -166,7 +173,7 @@ class PageHub(Hub):
         newest = next(reversed(self._recent.values())).notification.timestamp.seconds
         while True:
             model_id, told = next(iter(self._recent.items()))
-            if newest - told.notification.timestamp.seconds < _REMEMBERED and len(self._recent) <= _MOST_REMEMBERED:
+            if newest - told.notification.timestamp.seconds < COMING_BACK and len(self._recent) <= _MOST_REMEMBERED:
                 return
             del self._recent[model_id]
 
