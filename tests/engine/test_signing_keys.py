@@ -30,7 +30,7 @@ async def test_a_key_is_replaced_after_a_day_and_goes_when_its_last_ticket_is_ov
         assert key_id_of(server.create("", None, 60)[0]) == first[0]
         made = read(ticket, dict(server.public_keys()).get)
         assert made is not None
-        assert made.model_ids == {7}
+        assert made.model_ids == frozenset({7})
 
     await grow_older(database, 1)
     await servers[1].look()
