@@ -22,7 +22,7 @@ async def test_the_page_and_the_console_work_by_https(browser: Browser, database
         async with (
             running(settings, asyncio.Event()) as port,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=certificates.context())) as http,
-            # The authority is trusted by nobody but this test.
+            # No one but this test trusts the authority.
             await browser.new_context(ignore_https_errors=True) as context,
         ):
             url = f"https://127.0.0.1:{port}/"

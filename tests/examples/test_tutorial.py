@@ -30,7 +30,7 @@ pytestmark = [
 
 
 class Reader:
-    """Somebody who saves each file and gives each command, on free ports instead of those of the page."""
+    """A reader who saves each file and gives each command, on free ports instead of those of the page."""
 
     def __init__(self, folder: Path, programs: ExitStack) -> None:
         self.folder = folder
@@ -126,7 +126,7 @@ def test_a_reader_comes_from_nothing_to_a_gallery(tmp_path: Path):
 
 
 def shows(page: Page | None, **counts: int) -> None:
-    """Wait until the page has so many thumbnails of each status."""
+    """Wait until the page has this number of thumbnails of each status."""
     assert page
     for status, count in counts.items():
         elements = page.locator(f"thumbq-thumbnail[status={status.rstrip('_')}]")

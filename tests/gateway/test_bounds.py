@@ -1,4 +1,4 @@
-"""An address has as many subscriptions and connections as it may have; the next one is told when to come back."""
+"""An address has as many subscriptions and connections as it may have; the next one is refused for some seconds."""
 
 import asyncio
 import random

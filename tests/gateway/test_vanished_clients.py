@@ -1,4 +1,4 @@
-"""Clients that are gone before their answer begins. That is not an error of the gateway."""
+"""Clients that are gone before their answer begins are no error of the gateway."""
 
 import asyncio
 

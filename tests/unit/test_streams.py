@@ -1,4 +1,4 @@
-"""A program writes its log to whatever stands behind its standard streams, and goes on."""
+"""A program writes its log to whatever stands behind its standard streams, and continues."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Kinds and options on the wire: who gets which jobs, and what is refused."""
+"""Kinds and options on the wire: each worker gets its kinds, and wrong ones are refused."""
 
 import grpc
 import pytest

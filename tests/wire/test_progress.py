@@ -33,7 +33,7 @@ async def shows(queue, job_id, fraction):
 
 
 async def working(queue, count=1, *, columns=False):
-    """Return a worker with so many jobs."""
+    """Return a worker that has this number of jobs."""
     await enqueue(queue, *range(1, count + 1))
     worker = Worker(queue, columns=columns)
     assert (await worker.hello()).progress

@@ -1,4 +1,4 @@
-"""Progress for subscribers: who gets it, in which order, and from workers of every kind."""
+"""Progress for subscribers: those that ask get it in order, from workers of every kind."""
 
 import asyncio
 
@@ -42,7 +42,7 @@ async def test_a_subscriber_is_told_how_far_the_jobs_of_its_models_have_come(que
     assert told[first.id].progress_at.ToNanoseconds() >= first.created_at.ToNanoseconds()
     assert {item.model_id for item in await progress_of(one, (2, 0.5))} == {2}
 
-    # who comes later is told what is known
+    # a later one gets the present progress
     late = Subscriber(notifications, progress=True)
     await progress_of(late, (1, 0.25), (2, 0.5))
 

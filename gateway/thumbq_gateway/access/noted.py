@@ -10,7 +10,7 @@ _MOST_WAITING = 1_000
 
 
 class Noted:
-    """What waits. Refusals are sampled, and what has no room is forgotten."""
+    """The entries that wait. Refusals are sampled, and an entry that finds no room is forgotten."""
 
     def __init__(self) -> None:
         self._waiting: list[AuditEntry] = []

@@ -1,4 +1,4 @@
-"""Tickets: what a page may do with one, what nobody can do with a changed one, and when it ends."""
+"""Tickets: the things that a page may do with one, the refusal of changed ones, and the end of each."""
 
 import asyncio
 import base64

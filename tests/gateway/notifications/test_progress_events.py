@@ -36,7 +36,7 @@ async def tell(client: Client, job: Any, progress: float, text: str = "") -> Non
 
 
 async def hears(page: Listener, **wanted: Any) -> dict[str, Any]:
-    """Read until the page is told this. Returns all that it was told, the newest of each model."""
+    """Read until the page gets this. Returns everything that it got, the newest of each model."""
     told: dict[str, Any] = {}
     while not wanted.items() <= told.items():
         frame = await page.frame()
@@ -60,7 +60,7 @@ async def test_a_page_that_asks_is_told_of_its_models_and_others_get_nothing_new
         assert await hears(one, model2=0.5) == {"model2": 0.5}
         assert await hears(posted, model1=0.25) == {"model1": 0.25}
 
-        # a page that comes later is told what is known
+        # a page that comes later gets the present progress
         async with client.listen("progress=true&modelId=1") as late:
             while (frame := await late.frame()).name != "progress":
                 pass

@@ -1,4 +1,4 @@
-"""Jobs of several kinds: who gets them, and what another kind or other options do to a job that exists."""
+"""Jobs of several kinds: the workers that get them, and the effect of other options on a job that exists."""
 
 import pytest
 

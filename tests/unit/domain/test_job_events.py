@@ -1,4 +1,4 @@
-"""Lines in the log of a job: what is taken, and what is cut."""
+"""Lines in the log of a job: valid ones are taken, and long ones cut."""
 
 import pytest
 

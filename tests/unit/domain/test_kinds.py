@@ -1,4 +1,4 @@
-"""Kinds and options of jobs: what is taken is kept as it is, and everything else is refused in one way."""
+"""Kinds and options of jobs: valid ones are kept as they are, and all others are refused in one way."""
 
 import json
 from typing import Any

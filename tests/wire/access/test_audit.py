@@ -25,7 +25,7 @@ async def entries(admin: Any, **filters: Any) -> list[admin_pb2.AuditEntry]:
 
 
 async def recorded(admin: Any, count: int = 1, **filters: Any) -> list[admin_pb2.AuditEntry]:
-    """The rows of the filters, once there are so many: refusals and sign-ins come a moment later."""
+    """The rows of the filters, once there are `count`: refusals and sign-ins come a moment later."""
     async with asyncio.timeout(60):
         while len(found := await entries(admin, **filters)) < count:
             await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.leases import count_leases
 
-# A look may take so much of the time of one connection.
+# The part of one connection's time that looks may take.
 _SHARE = 0.1
 _LEAST_PAUSE = 0.02
 _LOOK_AGAIN = 0.25  # while a caller has no room: a lease may expire, or end by another server

@@ -1,4 +1,4 @@
-"""Who may use the queue, and who did."""
+"""API keys, the audit log, and the keys that sign tickets."""
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, LargeBinary, Table, Text
 
@@ -18,7 +18,7 @@ keys = Table(
     Column("revoked_at", Timestamp),
 )
 
-# Who did what: rows of actions begin as "begun", and are changed once when they end.
+# The audit log. The row of an action begins as "begun", and is changed once when the action ends.
 audit = Table(
     "audit",
     metadata,

@@ -1,4 +1,4 @@
-"""The queue: jobs, where they stand, who works, and what is told of them.
+"""The queue: jobs, the places where they stand, workers, and the log of notifications.
 
 A job stands in exactly one place: in `ready` (Pending), in `leases` (Processing), or its last row in `attempts` has
 ended it (docs/decisions/0010-append-only-ends.md). There are no foreign keys: a check per row costs more than the rest
