@@ -159,6 +159,8 @@ class Counters(Observer):
             "Open streams: StreamJobs of workers, EnqueueStream of producers, Subscribe and WatchQueue of subscribers.",
             "rpc",
         )
+        for rpc in ("StreamJobs", "EnqueueStream", "Subscribe", "WatchQueue"):
+            self._streams.labels(rpc)
 
     def _describe_server(self) -> None:
         self._ready = self._gauge("ready", "1 while this server can do its work.")
