@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_cli_interventions import in_json, thumbq
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)
 

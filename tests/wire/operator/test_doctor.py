@@ -8,9 +8,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
-from tests.support.ports import free_port
 from thumbq_server.storage.postgres.address import parse_address
 
 pytestmark = pytest.mark.timeout(180)
