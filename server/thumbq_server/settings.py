@@ -11,6 +11,7 @@ from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.numbers import Count, LeaseSeconds, Seconds
+from thumbq_runtime.objects import Objects
 from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
@@ -44,6 +45,7 @@ class Settings(TlsSettings):
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: float = shared.SHUTDOWN_GRACE.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    thumbnail_store: str | None = shared.THUMBNAIL_STORE.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
@@ -157,6 +159,10 @@ class Settings(TlsSettings):
     def roots(self) -> tuple[str, ...]:
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
+
+    def objects(self) -> Objects | None:
+        """Return the object store of the thumbnails, if there is one. Raises InvalidStore."""
+        return Objects(self.thumbnail_store) if self.thumbnail_store else None
 
     def needs_keys(self) -> bool:
         """Return whether callers have to show who they are before there is any key.
