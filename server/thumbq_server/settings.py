@@ -23,6 +23,15 @@ class Settings(TlsSettings):
 
     database_url: str = shared.DATABASE_URL.field()
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
+    listen_url: str = Field(
+        default="",
+        description="Address of PostgreSQL without a pooler in between, over which a server hears of what others have"
+        " committed. Without one it listens at DATABASE_URL; behind a pooler in transaction mode it polls every second"
+        " instead.",
+    )
+    listen_url_file: Path | None = Field(
+        default=None, description="File that holds this address, as container platforms pass secrets."
+    )
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
     grpc_socket: Path | None = shared.GRPC_SOCKET.field()
@@ -174,3 +183,9 @@ class Settings(TlsSettings):
         if not self.database_url:
             raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
         return self.database_url
+
+    def listen_dsn(self) -> str:
+        """Return the address of PostgreSQL at which to LISTEN. Raises ValueError when there is none."""
+        if self.listen_url_file is not None:
+            return read_secret_file(self.listen_url_file, "THUMBQ_LISTEN_URL_FILE")
+        return self.listen_url or self.dsn()
