@@ -190,6 +190,13 @@ THUMBNAIL_ROOT = Setting[Path | None](
     None,
     "Folder of the thumbnails: files outside it are neither served nor removed, and without it none.",
 )
+THUMBNAIL_STORE = Setting[str | None](
+    ("THUMBQ_THUMBNAIL_STORE",),
+    _TEXT,
+    None,
+    "Object store of the thumbnails, as s3://bucket/prefix: new ones go there instead of into the folder. The AWS_"
+    " variables say how to reach it (docs/operations.md).",
+)
 THUMBNAIL_ROOTS = Setting(
     ("THUMBQ_THUMBNAIL_ROOTS",),
     _TEXT,

@@ -7,8 +7,10 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import structlog
 
 from thumbq_server.storage.postgres.address import Address, parse_address
+from thumbq_server.storage.postgres.pooler import has_pooler, open_pooled, with_options
 
 # Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
 _ASK_NEXT = (
@@ -24,6 +26,8 @@ _ASK_NEXT = (
 # Seconds that the hosts before have before the next one is asked as well.
 _HEAD_START = 0.25
 
+log = structlog.get_logger()
+
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
 
 # None is the host that the environment names.
@@ -38,6 +42,8 @@ class Hosts:
         # Whether the newest attempt to connect failed.
         self.in_trouble = False
         self._in_order: list[_Host] = list(address.hosts) or [None]
+        # Whether a pooler is at a host that may change backends, as far as the host was asked.
+        self._is_pooled: dict[_Host, bool] = {}
 
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
         """Open a connection to the first host that answers in time and takes writes.
@@ -82,17 +88,36 @@ class Hosts:
     async def _open(self, host: _Host, settings: Mapping[str, str], options: Mapping[str, Any]) -> asyncpg.Connection:
         place = {**self.address.arguments(host), "timeout": self.address.connect_timeout, **options}
         try:
+            if self.address.pooler == "session":
+                return await _open_session(place, settings)
+            if await self._has_pooler(host, place, settings):
+                return await open_pooled(place, settings)
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
         except asyncpg.ProtocolViolationError:
-            # PgBouncer refuses settings in the start of a session, also in its session mode.
-            connection = await asyncpg.connect(**place)
-            await connection.fetch(_SET, list(settings), list(settings.values()))
+            # A pooler has come since, or it has no room: the next connection finds out.
+            self._is_pooled.pop(host, None)
+            raise
         except OSError as error:
             if host is None or not host[0].startswith("/") or error.errno is None:
                 raise
             # asyncio does not say which socket was not there, or was not permitted.
             raise OSError(error.errno, error.strerror, f"{host[0]}/.s.PGSQL.{host[1]}") from error
         return connection
+
+    async def _has_pooler(self, host: _Host, place: Mapping[str, Any], settings: Mapping[str, str]) -> bool:
+        if host not in self._is_pooled:
+            self._is_pooled[host] = self.address.pooler is not None or await has_pooler(place, settings)
+            if self._is_pooled[host]:
+                log.info("postgres.pooled", host=host and host[0])
+        return self._is_pooled[host]
+
+
+async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -> asyncpg.Connection:
+    # PgBouncer refuses settings in the start of a session, or leaves them out, also in its session mode.
+    connection: asyncpg.Connection = await asyncpg.connect(**place)
+    own = with_options(settings)
+    await connection.fetch(_SET, list(own), list(own.values()))
+    return connection
 
 
 async def _give_up(attempts: Iterable[asyncio.Task[asyncpg.Connection]]) -> None:
