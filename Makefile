@@ -104,6 +104,10 @@ flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the c
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: failover
+failover: $(VENV)/installed-dev .venv-patroni/installed  ## Let one primary of PostgreSQL after another fail (root): make failover CYCLES=50 SEED=7
+	$(VENV)/bin/python -m tests.system.failover $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: image
 image: $(VENV)/installed-dev  ## Build the images without Docker, and let them render a model (root on Debian, 3 minutes)
 	$(VENV)/bin/python -m tests.deploy.images
@@ -175,7 +179,7 @@ audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data
-	rm -rf .coverage $(VENV) .venv-generators .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .coverage $(VENV) .venv-generators .venv-patroni .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
@@ -192,6 +196,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 
 .venv-generators/installed: tests/compatibility/generators/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-generators --requirement $<
+	@touch $@
+
+.venv-patroni/installed: tests/system/failover/requirements.txt scripts/install.sh
+	@scripts/install.sh .venv-patroni --requirement $<
 	@touch $@
 
 $(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json

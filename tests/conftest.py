@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 from tests.support.databases import database_at
 from tests.support.fresh_databases import FreshDatabases
 from tests.support.left_out import left_out
+from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.ports import free_port
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
@@ -29,6 +31,15 @@ def pytest_report_header() -> list[str]:
 def unused_tcp_port() -> int:
     """A port for a server that starts later. The fixture of pytest-asyncio gives one that a client may take."""
     return free_port()
+
+
+@pytest.fixture
+def object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An object store with an empty bucket. The environment says how to reach it."""
+    with running_object_store(tmp_path / "store") as store:
+        for variable, value in store.variables().items():
+            monkeypatch.setenv(variable, value)
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -59,3 +59,14 @@ async def test_a_server_that_cannot_write_is_told_with_its_reason(server, postgr
 
     await eventually(told, timeout=120)
     await connection.close()
+
+
+async def test_an_object_store_is_asked(server, monkeypatch, object_store):
+    monkeypatch.setenv("THUMBQ_THUMBNAIL_STORE", f"{object_store.address}/thumbs")
+    _, output = await thumbq(server, "doctor")
+    assert f"ok object store {object_store.address}/thumbs answers" in " ".join(output.split())
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-9b1c")
+    code, output = await thumbq(server, "doctor")
+    assert (code, "wrong object store s3://" in " ".join(output.split())) == (1, True)
+    assert "does not accept the credentials" in output
+    assert "wrong-secret-9b1c" not in output
