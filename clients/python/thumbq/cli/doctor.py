@@ -12,12 +12,12 @@ from typing import NamedTuple, TypeVar
 
 import grpc
 import typer
-from rich.table import Table
 
 from thumbq.cli.errors import TIMEOUT
-from thumbq.cli.formatting import format_text, out
+from thumbq.cli.formatting import format_text
 from thumbq.cli.observe import readiness
 from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.tables import print_list
 from thumbq.connection import open_channel
 from thumbq.tls import SECURE, UnusableCertificate, expiry, explain
 from thumbq.v1.notification_pb2 import WatchQueueRequest
@@ -60,15 +60,13 @@ def doctor(server: Server = LOCAL) -> None:
     Example: thumbq doctor --server queue.example:50051
     """
     findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(_store()), *asyncio.run(_server(server))]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for style in ("", "bold", ""):
-        table.add_column(style=style, overflow="fold")
+    rows = []
     for finding in findings:
         mark = "[red]wrong[/]" if finding.advice else "[green]ok[/]"
-        table.add_row(mark, finding.what, format_text(finding.found))
+        rows.append((mark, f"[bold]{finding.what}[/]", format_text(finding.found)))
         if finding.advice:
-            table.add_row("", "", format_text(finding.advice))
-    out.print(table)
+            rows.append(("", "", format_text(finding.advice)))
+    print_list(("", "", ""), rows, whole=True)
     raise typer.Exit(any(finding.advice for finding in findings))
 
 
