@@ -29,6 +29,7 @@ def main() -> None:
         warn_of_strangers(os.environ)
         settings = Settings()
         secret = settings.secret_of_gateways()
+        settings.objects()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
     except (ValueError, InvalidSetting) as error:

@@ -1,10 +1,9 @@
-"""Keeps a worker's stream open, on a thread and an event loop of its own."""
+"""Keeps a worker's stream open, on a thread and an event loop beside the handlers'."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -17,6 +16,7 @@ from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
 from thumbq.tls import Tls
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.working.ledger import Handlers, Ledger
+from thumbq.working.network_thread import NetworkThread
 from thumbq.working.progress import ProgressOutbox
 
 _logger = logging.getLogger("thumbq")
@@ -50,56 +50,44 @@ class Network:
         self._window = window
         self._link = Link(target)
         self._caller = asyncio.get_running_loop()
-        # The same kind of loop as the caller's, which may be uvloop's.
-        self._loop = type(self._caller)()
         self._wake = asyncio.Event()
+        # The same kind of loop as the caller's, which may be uvloop's.
+        self._thread = NetworkThread.join(type(self._caller))
         self.outbox = Outbox(self._wake)
-        self.ledger = Ledger(self.outbox, self._wake, self._loop)
-        self.progress = ProgressOutbox(self._wake, self._loop)
+        self.ledger = Ledger(self.outbox, self._wake, self._thread.loop)
+        self.progress = ProgressOutbox(self._wake, self._thread.loop)
         self._stopping = asyncio.Event()
         self._stream: WorkerStream | None = None
         self._task: asyncio.Task[None] | None = None
-        # Done when the thread has nothing more to do; its exception is the server's refusal.
+        # Done when there is nothing more to do on the thread; its exception is the server's refusal.
         self.ended: asyncio.Future[None] = self._caller.create_future()
 
     def start(self, handlers: Handlers, watch: Watch) -> None:
         """Connect, and hand jobs to `handlers`. `watch` runs beside it on the same thread."""
         self.ledger.connect(handlers, self._caller)
-        # A daemon: a program whose handler never returns can still end.
-        threading.Thread(target=self._run, args=(watch,), name="thumbq-network", daemon=True).start()
+        self._thread.run(self._main(watch), self._ended_there)
 
     def stop(self) -> None:
         """Take no more jobs, and end as soon as all results are acknowledged."""
-        self._post(self._stop)
+        self._thread.post(self._stop)
 
     def abandon(self) -> None:
         """Give back the jobs whose handlers do not end."""
-        self._post(self.ledger.abandon)
+        self._thread.post(self.ledger.abandon)
 
     async def cancel(self) -> None:
         """End now, and wait for it."""
-        self._post(self._cancel)
+        self._thread.post(self._cancel)
         await asyncio.wait((self.ended,))
         # Whoever waited for the end has seen the exception; the last one need not.
         self.ended.exception()
 
-    def _post(self, call: Callable[[], object]) -> None:
-        # A loop that is closed has nothing more to do.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call)
-
-    def _run(self, watch: Watch) -> None:
-        error: BaseException | None = None
-        try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._main(watch))
-        except BaseException as raised:  # noqa: BLE001 - the caller receives it
-            error = raised
+    def _ended_there(self, error: BaseException | None) -> None:
         with suppress(RuntimeError):  # the caller's loop may be closed
             self._caller.call_soon_threadsafe(self._end, error)
 
     def _end(self, error: BaseException | None) -> None:
-        if error is None or isinstance(error, asyncio.CancelledError):
+        if error is None:
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)

@@ -141,8 +141,9 @@ class Worker:
                 self._ended.set()
 
     async def _run(self, handler: AsyncHandler, handle_signals: bool) -> None:
+        tracer = spans.tracer("thumbq-worker")
         network = Network(self._target, self._hello, self._concurrency + self._prefetch, self._api_key, self._tls)
-        if tracer := spans.tracer("thumbq-worker"):
+        if tracer:
             attempts = AttemptSpans(tracer, self.worker_id)
             network.outbox.attempts, handler = attempts, attempts.around(handler)
         with told_to(network.progress.tell):
