@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 
 from pydantic import ValidationError
 
@@ -17,6 +18,8 @@ from thumbq_runtime.environment import warn_of_strangers
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_runtime.tls.certificates import InvalidCertificate
+
+_SWITCH = 0.0005  # seconds for which the thread that decodes large bodies keeps the event loop from running
 
 
 def main() -> None:
@@ -40,6 +43,7 @@ def main() -> None:
             " trusted",
         )
     _allow_many_connections()
+    sys.setswitchinterval(_SWITCH)
     try:
         event_loop.run(run(settings, level.toggle))
     except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:

@@ -107,10 +107,10 @@ class Parts:
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
-    bodies = Bodies(timeout=settings.body_timeout)
     rates = Rates(settings.rates(), metrics.requests.count_refusal)
     bounds = Bounds(settings.bounds(), rates.note)
     limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
+    bodies = Bodies(limits.caller, timeout=settings.body_timeout)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -199,7 +199,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.add_routes(_routes_behind(settings, parts.forwarder))
     protect_answers(app, exempt=exempt)
     allow_origins(app, settings.cors_origins)
-    app.middlewares.insert(0, end_uploads)
+    app.middlewares.insert(0, end_uploads())
     return app
 
 

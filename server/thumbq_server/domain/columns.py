@@ -1,9 +1,9 @@
 """Many jobs side by side: an entry of each column for a job. Tens of thousands of jobs a second go through here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple, TypeVar, overload
 
 from thumbq_server.domain.job import MODEL, ClaimedJob, Completion, Failure, Token
@@ -133,6 +133,11 @@ class Report(NamedTuple):
         failed = [Token(item.job_id, item.lease_seq) for item in self.failures]
         in_columns = [Token(item.job_id, item.lease_seq) for group in self.columns for item in group.rows()]
         return [*completed, *failed, *self.releases, *in_columns]
+
+
+def together(reports: Iterable[Report]) -> Report:
+    """Return what several reports say as one."""
+    return Report(*(list(chain(*part)) for part in zip(*reports, strict=True)))
 
 
 def microseconds(moment: datetime) -> int:

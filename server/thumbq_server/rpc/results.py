@@ -1,10 +1,11 @@
 """Messages of results, read and committed: the same for streams and unary calls."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_runtime.pieces import PIECE, pieces
-from thumbq_server.domain.columns import Report
+from thumbq_server.domain.columns import Report, together
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.rpc.codec import columns
@@ -16,12 +17,20 @@ Commit = Callable[[Report], Awaitable[Sequence[tuple[Token, Verdict]]]]
 async def take(
     results: Sequence[job_pb2.Result], paths: PathRule, history: str, commit: Commit
 ) -> list[queue_pb2.ResultException]:
-    """Have `commit` commit the results. Return an exception for each that was not simply taken."""
+    """Have `commit` commit the results. Return an exception for each that was not simply taken.
+
+    Successes go on as columns: that takes half the time of one by one.
+    """
     exceptions: list[queue_pb2.ResultException] = []
     async for piece in pieces(results):
-        report, malformed = codec.read_results(piece, paths, history)
-        exceptions += malformed
-        exceptions += await _refused(report, history, commit)
+        groups, others = columns.gathered(piece)
+        reports, malformed = zip(
+            codec.read_results(others, paths, history),
+            *(columns.read_successes(group, paths, history) for group in groups),
+            strict=True,
+        )
+        exceptions += chain(*malformed)
+        exceptions += await _refused(together(reports), history, commit)
     return exceptions
 
 

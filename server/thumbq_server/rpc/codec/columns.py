@@ -1,9 +1,10 @@
 """Jobs and successes as columns: an entry of each column for a job. Thousands of jobs a second go through here."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from thumbq.v1 import queue_pb2
+from thumbq.v1 import job_pb2, queue_pb2
 from thumbq_server.domain.columns import Claimed, Completions, Report
 from thumbq_server.domain.job import MODEL, Completion, Token
 from thumbq_server.domain.paths import PathRule
@@ -11,6 +12,9 @@ from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import MAX_BATCH, check_completion, parse_token
 from thumbq_server.rpc.codec.results import ReadResults, malformed_exception, stale_exception
 from thumbq_server.rpc.codec.times import timestamp
+
+# A lease token as servers spell it: job, and lease with its history.
+_TOKEN = re.compile(r"([1-9][0-9]{,17})-([1-9][0-9]{,17}-[0-9a-z]{,24})").fullmatch
 
 
 def job_columns(jobs: Claimed, history: str) -> queue_pb2.JobColumns:
@@ -71,6 +75,23 @@ def successes(groups: Sequence[queue_pb2.CompletedColumns], beside: int) -> list
     if beside > MAX_BATCH:
         raise Invalid(f"results has {beside} items; at most {MAX_BATCH} are taken at once")
     return found
+
+
+def gathered(results: Iterable[job_pb2.Result]) -> tuple[list[Successes], list[job_pb2.Result]]:
+    """Return the successes among single results, lease by lease, and the other results.
+
+    A success whose token is not spelled as servers do is among the others: what its worker learns echoes that spelling.
+    """
+    rows: dict[str, list[tuple[int, str, int, int, int]]] = {}
+    others: list[job_pb2.Result] = []
+    for result in results:
+        if result.HasField("complete") and (token := _TOKEN(result.lease_token)):
+            made = result.complete
+            row = (int(token[1]), made.thumbnail_path, made.size_bytes, made.width, made.height)
+            rows.setdefault(token[2], []).append(row)
+        else:
+            others.append(result)
+    return [Successes(lease, *zip(*of_one, strict=True)) for lease, of_one in rows.items()], others
 
 
 def read_successes(group: Successes, paths: PathRule, history: str) -> ReadResults:
