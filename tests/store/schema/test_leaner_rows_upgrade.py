@@ -35,9 +35,9 @@ async def test_old_rows_stay_and_new_ones_leave_out_what_they_share(empty_databa
     connection = await asyncpg.connect(empty_database_url)
     try:
         old = [await connection.fetchval(OLD_ENQUEUE, model, model_file(1)) for model in range(1, 51)]
-        files = sorted(await connection.fetch(FILES))
+        files = sorted(map(tuple, await connection.fetch(FILES)))
         await upgrade(empty_database_url)
-        assert sorted(await connection.fetch(FILES)) == files, "no table is rewritten"
+        assert sorted(map(tuple, await connection.fetch(FILES))) == files, "no table is rewritten"
         late = await connection.fetchval(OLD_ENQUEUE, 51, model_file(1))
     finally:
         await connection.close()

@@ -110,10 +110,11 @@ class OnePostgres:
 class World:
     """Owns all programs and links of a run."""
 
-    def __init__(self, folder: Path, seed: int, rate: float, postgres: Postgres | None = None) -> None:
+    def __init__(self, folder: Path, seed: int, rate: float, postgres: Postgres | None = None, **settings: str) -> None:
         self.journals = folder / "journals"
         self.journals.mkdir(parents=True)
         self._database = postgres or OnePostgres(folder)
+        self._settings = {**SERVER_SETTINGS, **settings}
         # Its only process, unless it is a cluster.
         self.postgres = self._database.programs[0]
         self.servers = [self._server(f"server-{n}", folder) for n in (1, 2)]
@@ -177,7 +178,7 @@ class World:
         clock = Clock(folder / f"{name}.clock")
         port = free_port()
         environment = {
-            **SERVER_SETTINGS,
+            **self._settings,
             **clock.environment,
             "DATABASE_URL": database_url,
             "THUMBQ_GRPC_PORT": str(port),

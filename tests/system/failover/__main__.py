@@ -29,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.failover", description=__doc__)
     parser.add_argument("--cycles", type=int, default=5, help="number of primaries that fail, up to a minute each")
     parser.add_argument("--seed", type=int, help="seed of the faults; the default is random, and printed")
-    parser.add_argument("--rate", type=float, default=60, help="jobs a second to enqueue")
+    parser.add_argument("--rate", type=float, default=40, help="jobs a second to enqueue")
     parser.add_argument("--folder", type=Path, help="folder for logs and journals; it is kept")
     chosen = parser.parse_args()
     if _INSIDE not in os.environ:

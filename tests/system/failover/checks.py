@@ -49,10 +49,14 @@ def check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str
 
 
 def check_tokens(evidence: Evidence, taken_over: float) -> Iterator[str]:
-    """Check that no result was accepted under a token of the lost history."""
+    """Check that no result was accepted under a token of the lost history.
+
+    The new history gives some numbers again. Then a job began once more under the same one, or was given back unbegun.
+    """
     for worker, entries in evidence.journals.items():
         begun: dict[str, float] = {details[0]: at for at, what, *details in entries if what == "start"}
         for at, what, *details in entries:
-            since = begun.get(details[0]) if what == ACCEPTED and at > taken_over else None
+            is_result = what == ACCEPTED and details[1] != "release"
+            since = begun.get(details[0]) if is_result and at > taken_over else None
             if since is not None and since < taken_over:
                 yield f"a result of {worker} was accepted under {details[0]}, which is of the history before"

@@ -44,9 +44,10 @@ class Node:
         return first
 
     @property
-    def postmaster(self) -> int:
-        """The first process of its PostgreSQL."""
-        return min(each for each in descendants(self.host) if b"/postgres\0-D" in command_line(each))
+    def processes_of_postgres(self) -> list[int]:
+        """The processes of its PostgreSQL, from the first one on."""
+        first = min(each for each in descendants(self.host) if b"/postgres\0-D" in command_line(each))
+        return sorted({first, *descendants(first)})
 
 
 class Cluster:
@@ -82,7 +83,7 @@ class Cluster:
         deadline = time.monotonic() + WHOLE_LIMIT
         while (leader := _leader(views := await self._views())) is None:
             if time.monotonic() > deadline:
-                raise AssertionError(f"no primary with two standbys within {WHOLE_LIMIT:g} s: {views}")
+                raise AssertionError(f"no primary with two standbys within {WHOLE_LIMIT:g} s: {_in_words(views)}")
             await asyncio.sleep(_TICK)
         return next(node for node in self.nodes if node.name == leader)
 
@@ -121,3 +122,10 @@ def _is_whole(members: list[_Member]) -> bool:
     timelines = {member.get("timeline") for member in members}
     follows = states == ["running", "streaming", "streaming"] and len(timelines) == 1
     return follows and roles in (["leader", "replica", "sync_standby"], ["leader", "replica", "replica"])
+
+
+def _in_words(views: list[list[_Member]]) -> str:
+    return " / ".join(
+        ", ".join(f"{member['name']} {member['role']} {member['state']}" for member in view) or "no answer"
+        for view in views
+    )

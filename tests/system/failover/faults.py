@@ -1,6 +1,7 @@
 """The faults of a primary, and their repair."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -39,7 +40,9 @@ def strike(fault: Fault, node: Node) -> None:
     """Let the primary fail."""
     match fault:
         case Fault.PROCESS_KILLED:
-            os.kill(node.postmaster, signal.SIGKILL)
+            for process in node.processes_of_postgres:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
         case Fault.HOST_LOST:
             node.program.expected_up = False
             node.program.kill_all()

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
 
+from tests.system.chaos.checking.evidence import Evidence
 from tests.system.chaos.summary import counts
 from tests.system.failover.drill import Drill, Failover
 
@@ -13,7 +14,16 @@ def report(drill: Drill) -> str:
     lines = ["", f"{'primaries lost':32} {len(drill.failovers):9,}"]
     if drill.evidence is not None:
         lines += counts(drill.evidence)
+        waits = _middle_and_most(list(_first_answers(drill.failovers, drill.evidence)))
+        lines.append(f"{'seconds from a promotion until a producer has an answer':64} {waits}")
     return "\n".join([*lines, "", *_failovers(drill.failovers)])
+
+
+def _first_answers(failovers: list[Failover], evidence: Evidence) -> Iterator[float]:
+    answers = [at for at, what, *_ in evidence.journals["producers"] if what == "enqueued"]
+    for failover in failovers:
+        after = [at - failover.promoted for at in answers if at > failover.promoted]
+        yield from after[:1]
 
 
 def _failovers(failovers: list[Failover]) -> Iterator[str]:

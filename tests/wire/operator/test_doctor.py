@@ -8,9 +8,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
-from thumbq_runtime.addresses import free_port
 from thumbq_server.storage.postgres.address import parse_address
 
 pytestmark = pytest.mark.timeout(180)
@@ -33,7 +33,7 @@ async def test_all_is_well_with_a_server_that_is_ready(server, monkeypatch, tmp_
 
 
 async def test_a_server_that_is_away_is_named_with_the_way_out():
-    away = f"127.0.0.1:{free_port('127.0.0.1', 0)}"
+    away = f"127.0.0.1:{free_port()}"
     code, output = await thumbq(away, "doctor")
     assert code == 1
     assert f"wrong server {away} does not answer" in " ".join(output.split())
