@@ -31,8 +31,8 @@ _SETTINGS = {
 }
 # A statement as it was run, with the lines that it goes on in.
 _STATEMENT = re.compile(rb"^thumbq LOG:  duration: \S+ ms  (?:execute|statement)[^\n]*\n(?:\t[^\n]*\n)*", re.MULTILINE)
-# Those that enqueue, claim and end jobs, and look for their states. What a server does now and then is not counted: on a
-# slow machine it does more of it.
+# Those that enqueue, claim and end jobs, and look for their states. What a server does now and then is not counted:
+# on a slow machine it does more of it.
 _OF_JOBS = re.compile(rb"INSERT INTO jobs|DELETE FROM (?:ready|leases)|job_states|job_records")
 
 Counts = dict[str, float]
