@@ -12,6 +12,8 @@ NPM := $(shell command -v npm)
 CORE_TESTS := tests/unit/domain tests/store tests/engine
 # Tests wait more than they compute: two for each core of a small machine.
 TEST_PROCESSES := 4
+# The tests that also run through a pooler.
+POOLED_TESTS := tests/store/transitions tests/wire/test_unary.py tests/wire/test_stream.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -36,6 +38,10 @@ test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	@$(VENV)/bin/python -m thumbq.render.system_libraries --install || true
 	@{ command -v npm >/dev/null && $(MAKE) $(NODE_PACKAGES); } || echo "The tests with node are skipped: npm is missing or failed."
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
+
+.PHONY: test-pooled
+test-pooled: $(VENV)/installed-dev  ## Run the tests of the verbs, in the store and over gRPC, through PgBouncer in transaction mode
+	$(VENV)/bin/python -m pytest -p tests.plugins.pooled $(POOLED_TESTS) $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/installed-dev  ## Run the tests of the queue's core, and measure how much of it they cover

@@ -1,17 +1,22 @@
 """Databases and roles on the PostgreSQL server of the tests, and PgBouncer in front of it."""
 
-import asyncio
 import contextlib
 import os
 import shutil
+import subprocess
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from tests.processes import wait_until
 from tests.support.ports import free_port
+
+if TYPE_CHECKING:
+    from thumbq_server.storage.postgres.address import Address
 
 
 def database_at(server: str, name: str) -> str:
@@ -19,15 +24,29 @@ def database_at(server: str, name: str) -> str:
     return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
-@contextlib.asynccontextmanager
-async def pooled(address: str, mode: str, folder: Path, **settings: object) -> AsyncIterator[str]:
+def around_pooler(address: str) -> str:
+    """Return the address at which a server listens when the tests run behind a pooler; otherwise nothing."""
+    return f"{address}{'&' if '?' in address else '?'}pooler=session" if "THUMBQ_TEST_POOLED" in os.environ else ""
+
+
+@contextlib.contextmanager
+def pooled(address: str, mode: str, folder: Path, **settings: object) -> Iterator[str]:
     """The address of Debian's PgBouncer in front of `address`, with these settings of PgBouncer."""
     from thumbq_server.storage.postgres.address import parse_address
 
     place = parse_address(address)
+    process, port = launch_pooler(place, mode, folder, **settings)
+    try:
+        yield f"postgresql://{place.user}@127.0.0.1:{port}/{place.database}?sslmode=disable"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def launch_pooler(place: "Address", mode: str, folder: Path, **settings: object) -> tuple[subprocess.Popen[bytes], int]:
+    """Start PgBouncer in front of a place. Return its process and its port when it serves."""
     ((socket_folder, port),) = place.hosts
     own_port = free_port()
-    (folder / "users").write_text(f'"{place.user}" ""\n')
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{place.database} = host={socket_folder} port={port} user={place.user}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {own_port}\nunix_socket_dir =\nauth_type = any\n"
@@ -36,18 +55,11 @@ async def pooled(address: str, mode: str, folder: Path, **settings: object) -> A
     # PgBouncer refuses to run as root; under another name it still reaches the socket of the embedded PostgreSQL.
     as_another = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    process = await asyncio.create_subprocess_exec(
-        *as_another, program, str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr
-    try:
-        async for line in process.stderr:
-            if b"process up" in line:
-                break
-        yield f"postgresql://{place.user}@127.0.0.1:{own_port}/{place.database}?sslmode=disable"
-    finally:
-        process.terminate()
-        await process.communicate()
+    messages = folder / "messages"
+    with messages.open("wb") as log:
+        process = subprocess.Popen([*as_another, program, str(folder / "pgbouncer.ini")], stderr=log)
+    wait_until(lambda: b"process up" in messages.read_bytes(), "a PgBouncer that serves")
+    return process, own_port
 
 
 @contextlib.asynccontextmanager

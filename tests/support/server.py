@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.support.databases import around_pooler
 from thumbq_runtime.lifecycle import announced_port
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
@@ -20,7 +21,14 @@ async def running_server(database_url: str, **settings: Any) -> AsyncIterator[st
     readable, writable = os.pipe()
     stop = asyncio.Event()
     chosen = Settings(
-        **{"database_url": database_url, "grpc_port": 0, "ready_fd": writable, "shutdown_grace": 2.0, **settings}
+        **{
+            "database_url": database_url,
+            "listen_url": around_pooler(database_url),
+            "grpc_port": 0,
+            "ready_fd": writable,
+            "shutdown_grace": 2.0,
+            **settings,
+        }
     )
     task = asyncio.create_task(serve(chosen, stop))
     line = asyncio.create_task(asyncio.to_thread(os.read, readable, 100))

@@ -26,6 +26,7 @@ from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database, check_listener
 
+pytestmark = pytest.mark.sessions
 BACKENDS = 2
 ENOUGH = 12
 SETTINGS = (
@@ -41,7 +42,7 @@ SETTINGS = (
 @pytest.fixture
 async def pooler(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a PgBouncer in transaction mode, which has two backends for all its clients."""
-    async with pooled(database_url, "transaction", tmp_path, default_pool_size=BACKENDS) as address:
+    with pooled(database_url, "transaction", tmp_path, default_pool_size=BACKENDS) as address:
         yield address
 
 
@@ -127,9 +128,7 @@ async def test_session_mode_has_to_be_said_and_keeps_sessions(database_url: str,
         await check_database(f"{pooler}&pooler=session", ENOUGH)
     (tmp_path / "session").mkdir()
     ignored = "options,search_path,statement_timeout"
-    async with pooled(
-        database_url, "session", tmp_path / "session", ignore_startup_parameters=ignored
-    ) as session_pooler:
+    with pooled(database_url, "session", tmp_path / "session", ignore_startup_parameters=ignored) as session_pooler:
         address = f"{session_pooler}&pooler=session"
         await check_database(address, ENOUGH)
         async with Database(address) as database:
