@@ -21,10 +21,10 @@ COPY gateway gateway
 COPY clients/python clients/python
 
 FROM build AS build-service
-RUN /opt/pip/bin/pip --python /opt/thumbq/bin/python install --no-cache-dir --constraint constraints.txt '.[server,gateway]'
+RUN /opt/pip/bin/pip --python /opt/thumbq/bin/python install --no-cache-dir --constraint constraints.txt '.[server,gateway,s3]'
 
 FROM build AS build-worker
-RUN /opt/pip/bin/pip --python /opt/thumbq/bin/python install --no-cache-dir --constraint constraints.txt '.[render]'
+RUN /opt/pip/bin/pip --python /opt/thumbq/bin/python install --no-cache-dir --constraint constraints.txt '.[render,s3]'
 
 FROM python AS run
 RUN useradd --uid 10001 --create-home thumbq \

@@ -10,6 +10,8 @@ NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compati
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
+# Tests wait more than they compute: two for each core of a small machine.
+TEST_PROCESSES := 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -33,11 +35,11 @@ test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	@scripts/system_packages.sh || true
 	@$(VENV)/bin/python -m thumbq.render.system_libraries --install || true
 	@{ command -v npm >/dev/null && $(MAKE) $(NODE_PACKAGES); } || echo "The tests with node are skipped: npm is missing or failed."
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/installed-dev  ## Run the tests of the queue's core, and measure how much of it they cover
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(CORE_TESTS) $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal --cov --cov-report=term $(CORE_TESTS) $(ARGS)
 
 .PHONY: check
 check: check-code check-layers check-protocol check-typescript  ## Check style, types, layers, protocol and generated files
@@ -101,6 +103,10 @@ flood: $(VENV)/installed-dev  ## Measure what a flood by one address costs the c
 .PHONY: chaos
 chaos: $(VENV)/installed-dev  ## Kill processes while jobs run, and check every guarantee: make chaos CYCLES=100 SEED=7
 	$(VENV)/bin/python -m tests.system.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: failover
+failover: $(VENV)/installed-dev .venv-patroni/installed  ## Let one primary of PostgreSQL after another fail (root): make failover CYCLES=50 SEED=7
+	$(VENV)/bin/python -m tests.system.failover $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: image
 image: $(VENV)/installed-dev  ## Build the images without Docker, and let them render a model (root on Debian, 3 minutes)
@@ -173,7 +179,7 @@ audit:  ## Look the packages up among known vulnerabilities (needs uv, npm and a
 
 .PHONY: clean
 clean:  ## Remove everything that the other targets made, except thumbq-data
-	rm -rf .coverage $(VENV) .venv-generators .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .coverage $(VENV) .venv-generators .venv-patroni .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist build)
 
 $(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
@@ -190,6 +196,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 
 .venv-generators/installed: tests/compatibility/generators/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-generators --requirement $<
+	@touch $@
+
+.venv-patroni/installed: tests/system/failover/requirements.txt scripts/install.sh
+	@scripts/install.sh .venv-patroni --requirement $<
 	@touch $@
 
 $(NODE_PACKAGES): %/node_modules/installed: %/package.json %/package-lock.json

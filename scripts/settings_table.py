@@ -26,7 +26,7 @@ host, which means every address of the machine. An option of a command, such as 
 `thumbq serve` passes its environment to the servers and gateways that it starts. A variable that begins with `THUMBQ_`
 and is no setting is named on standard error and ignored; those that Kubernetes sets for a service of that name are
 passed over.
-What a `DATABASE_URL` may hold is in [operations.md](operations.md).
+The `AWS_` variables of an object store and what a `DATABASE_URL` may hold are in [operations.md](operations.md).
 
 `make settings` writes this page from the declarations: those that several programs read stand in
 `server/thumbq_runtime/settings.py`, the others in the `settings.py` of their program or at the option of their command.

@@ -12,7 +12,8 @@ import aiohttp
 from bench.flood.floods import PICTURE
 from thumbq import Job, NewJob, Producer, Thumbnail, ThumbqError, Worker
 
-_PAUSE = 0.02  # seconds between the rounds of a caller
+# Seconds between the rounds of a caller. A JSON worker that finds no job may ask 20 times a second; more is refused.
+_PAUSES = {"JSON worker": 0.06, "gRPC worker": 0.02, "page": 0.02}
 _numbers = itertools.count(1)
 Times = dict[str, list[float]]
 Round = Callable[[], Awaitable[None]]
@@ -32,10 +33,10 @@ class GoodCallers:
         times: Times = {name: [] for name in CALLERS}
         async with self._grpc_worker() as grpc_round, self._page() as page_round:
             rounds = dict(zip(CALLERS, (self._json_round, grpc_round, page_round), strict=True))
-            await asyncio.gather(*(self._repeat(rounds[name], times[name], seconds) for name in CALLERS))
+            await asyncio.gather(*(self._repeat(name, rounds[name], times[name], seconds) for name in CALLERS))
         return times
 
-    async def _repeat(self, one: Round, times: list[float], seconds: float) -> None:
+    async def _repeat(self, name: str, one: Round, times: list[float], seconds: float) -> None:
         ends = time.perf_counter() + seconds
         while time.perf_counter() < ends:
             began = time.perf_counter()
@@ -45,7 +46,7 @@ class GoodCallers:
             except (aiohttp.ClientError, ThumbqError, TimeoutError):
                 self.failures += 1
             times.append(time.perf_counter() - began)
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSES[name])
 
     async def _json_round(self) -> None:
         """Ask for a job, and report it if there is one: a round of the contract."""

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 
 from pydantic import ValidationError
 
@@ -18,6 +19,8 @@ from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_runtime.tls.certificates import InvalidCertificate
 
+_SWITCH = 0.0005  # seconds for which the thread that decodes large bodies keeps the event loop from running
+
 
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
@@ -26,6 +29,7 @@ def main() -> None:
         warn_of_strangers(os.environ)
         settings = Settings()
         secret = settings.secret_of_gateways()
+        settings.objects()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
     except (ValueError, InvalidSetting) as error:
@@ -39,6 +43,7 @@ def main() -> None:
             " trusted",
         )
     _allow_many_connections()
+    sys.setswitchinterval(_SWITCH)
     try:
         event_loop.run(run(settings, level.toggle))
     except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:

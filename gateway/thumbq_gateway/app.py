@@ -24,9 +24,8 @@ from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
-from thumbq_gateway.http.files.model_files import ModelFiles
-from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
-from thumbq_gateway.http.files.uploads import Uploads
+from thumbq_gateway.http.files.routes import file_routes
+from thumbq_gateway.http.files.store_watch import StoreWatch
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
@@ -98,6 +97,7 @@ class Parts:
     progress_relay: ProgressRelay
     forwarder: Forwarder
     hubs: SignalR
+    store: StoreWatch
 
     async def aclose(self) -> None:
         """Close what was opened while the parts were made."""
@@ -107,10 +107,10 @@ class Parts:
 def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     """Make the parts of a gateway. The channel leads to its server."""
     metrics = Metrics(settings.thumbnail_root)
-    bodies = Bodies(timeout=settings.body_timeout)
     rates = Rates(settings.rates(), metrics.requests.count_refusal)
     bounds = Bounds(settings.bounds(), rates.note)
     limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
+    bodies = Bodies(limits.caller, timeout=settings.body_timeout)
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
@@ -155,6 +155,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         progress_relay=progress_relay,
         forwarder=forwarder,
         hubs=hubs,
+        store=StoreWatch(settings.objects()),
     )
 
 
@@ -188,32 +189,30 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies, parts.limits.address).routes())
     app.add_routes(parts.transcoder.routes())
-    app.add_routes(Health(channel, parts.metrics.registry).routes())
+    app.add_routes(Health(channel, parts.metrics.registry, parts.store).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
     app.add_routes(notifications.routes())
-    app.add_routes(ThumbnailFiles(channel, settings.thumbnail_root).routes())
-    app.add_routes(Uploads(settings.thumbnail_root, parts.bodies).routes())
+    app.add_routes(file_routes(settings, channel, parts.store.objects, parts.bodies))
     app.add_routes(Finish(channel, parts.together, parts.bodies).routes())
     app.add_routes(Neighbours(channel).routes())
     app.add_routes(parts.hubs.routes())
-    app.add_routes(_routes_by_settings(settings, parts.forwarder))
+    app.add_routes(_routes_behind(settings, parts.forwarder))
     protect_answers(app, exempt=exempt)
     allow_origins(app, settings.cors_origins)
-    app.middlewares.insert(0, end_uploads)
+    app.middlewares.insert(0, end_uploads())
     return app
 
 
-def _routes_by_settings(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
-    """Return the routes that depend on settings: files of models, and an application behind, or the live page."""
-    routes = ModelFiles(settings.model_root).routes() if settings.model_root else []
+def _routes_behind(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
+    """Return the routes of an application behind the gateway, or those of the live page."""
     if not settings.upstream:
-        return [*routes, *page_routes()]
+        return page_routes()
     base = URL(str(settings.upstream))
 
     async def pass_on(request: web.Request) -> web.StreamResponse:
         return await forwarder.forward(request, base)
 
-    return [*routes, web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
+    return [web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
 
 
 def _channel(settings: Settings) -> grpc.aio.Channel:
@@ -237,6 +236,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
             parts.fanout.beat(parts.upstream.head),
             watch_loop(parts.metrics.process.loop_lag.observe),
             *parts.hubs.duties(),
+            *parts.store.duties(),
         )
         async with (
             duties.running(*vital, failure="gateway.broken", broken=broken),

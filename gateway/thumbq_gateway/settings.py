@@ -14,6 +14,7 @@ from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.numbers import Bytes, Count, Seconds, WholeSeconds
+from thumbq_runtime.objects import Objects
 from thumbq_runtime.tls.settings import TlsSettings
 
 
@@ -32,6 +33,7 @@ class Settings(TlsSettings):
     cert: Path | None = shared.CERT.field()
     key: Path | None = shared.KEY.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    thumbnail_store: str | None = shared.THUMBNAIL_STORE.field()
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
     rate_of_polls: float = shared.RATE_OF_POLLS.field()
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
@@ -90,6 +92,11 @@ class Settings(TlsSettings):
         default=None,
         description="Folder of the models, as 42.glb or 42-any-name.glb, for workers that fetch them here.",
     )
+    thumbnail_redirect: bool = Field(
+        default=False,
+        description="Send clients to the object store for pictures, with an address that is signed for ten minutes,"
+        " instead of passing them on. Their browsers must reach the store.",
+    )
     upstream: AnyHttpUrl | None = Field(
         default=None,
         description="Application behind the gateway: requests for other paths are passed on to it, as http://10.0.0.1:8080.",
@@ -135,6 +142,10 @@ class Settings(TlsSettings):
     def secret_of_gateways(self) -> str | None:
         """Return what this gateway shows the server. Raises ValueError."""
         return read_secret(self.gateway_secret, self.gateway_secret_file, "THUMBQ_GATEWAY_SECRET", shortest=32)
+
+    def objects(self) -> Objects | None:
+        """Return the object store of the pictures, if there is one. Raises InvalidStore."""
+        return Objects(self.thumbnail_store) if self.thumbnail_store else None
 
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""

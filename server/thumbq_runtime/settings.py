@@ -148,7 +148,7 @@ SERVER = Setting(
     _TEXT,
     "127.0.0.1:50051",
     "Address of the server's gRPC API, with TLS as grpcs://queue.example:50051; several without TLS as"
-    " ipv4:10.0.0.1:50051,10.0.0.2:50051.",
+    " ipv4:10.0.0.1:50051,10.0.0.2:50051. Workers and commands take one at random, a gateway the first that is there.",
 )
 SHUTDOWN_GRACE = Setting(
     ("THUMBQ_SHUTDOWN_GRACE",), _SECONDS, 10.0, "Seconds that a stopping server waits for workers to report."
@@ -189,6 +189,13 @@ THUMBNAIL_ROOT = Setting[Path | None](
     _PATH,
     None,
     "Folder of the thumbnails: files outside it are neither served nor removed, and without it none.",
+)
+THUMBNAIL_STORE = Setting[str | None](
+    ("THUMBQ_THUMBNAIL_STORE",),
+    _TEXT,
+    None,
+    "Object store of the thumbnails, as s3://bucket/prefix: new ones go there instead of into the folder. The AWS_"
+    " variables say how to reach it (docs/operations.md).",
 )
 THUMBNAIL_ROOTS = Setting(
     ("THUMBQ_THUMBNAIL_ROOTS",),

@@ -46,6 +46,7 @@ def _settings() -> Settings:
         settings = Settings()
         settings.dsn()
         settings.secret_of_gateways()
+        settings.objects()
     except ValidationError as error:
         refuse("server", sentence_about(error))
     except (ValueError, OSError) as error:

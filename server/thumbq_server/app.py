@@ -29,7 +29,7 @@ from thumbq_server.rpc.ports import open_ports
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
+from thumbq_server.storage.postgres.suitability import Unsuitable, check_database, check_listener
 
 log = structlog.get_logger()
 
@@ -69,6 +69,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
     await check_database(dsn, connections_needed(settings.processes))
+    await check_listener(dsn, settings.listen_dsn())
     await upgrade(dsn)
     with observing(settings, certificates) as observer:
         async with serving(settings, dsn, observer, broken, certificates) as port:

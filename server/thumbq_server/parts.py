@@ -18,6 +18,7 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
+from thumbq_runtime.objects import Objects
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
@@ -43,7 +44,8 @@ from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
-from thumbq_server.engine.removal import ListSuperseded, RemovePictures
+from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
+from thumbq_server.engine.removal.places import FolderOfPictures, Place, StoreOfPictures
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
 from thumbq_server.engine.wait_spans import tracer
@@ -84,6 +86,7 @@ class Parts:
     tickets: Tickets
     audit: Audit
     janitor: Janitor
+    objects: Objects | None
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what the server does by itself."""
@@ -97,7 +100,7 @@ class Parts:
             self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
-            listen(self.database.dsn, hints, self.sessions.on_broadcast),
+            listen(self.settings.listen_dsn(), hints, self.sessions.on_broadcast),
             pass_on(self.database),
         ]
 
@@ -140,6 +143,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     keyring = Keyring(database, settings.secret_of_gateways(), always_needed=settings.needs_keys())
     tickets = Tickets(database, keyring)
     audit = Audit(database, settings.audit_retention)
+    objects = settings.objects()
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
@@ -154,7 +158,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("record progress", 1.0, queue.progress),
             Duty("prune progress", 10.0, PruneProgress(database)),
             *_duties_of_access(keyring, tickets, audit),
-            *_duties_of_files(settings, database),
+            *_duties_of_files(settings, database, objects),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
         ],
         observer,
@@ -174,6 +178,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         tickets=tickets,
         audit=audit,
         janitor=janitor,
+        objects=objects,
     )
 
 
@@ -216,19 +221,24 @@ def _duties_of_access(keyring: Keyring, tickets: Tickets, audit: Audit) -> list[
     ]
 
 
-def _duties_of_files(settings: Settings, database: Database) -> list[Duty]:
-    """Return what is done for the files of pictures; nothing where the server does not have them."""
-    if settings.thumbnail_root is None:
+def _duties_of_files(settings: Settings, database: Database, objects: Objects | None) -> list[Duty]:
+    """Return what is done for the files and objects of pictures; nothing where the server does not have them."""
+    places: list[Place] = []
+    if objects:
+        places.append(StoreOfPictures(objects))
+    if settings.thumbnail_root:
+        places.append(FolderOfPictures(settings.thumbnail_root))
+    if not places:
         return []
     return [
         Duty("list superseded pictures", 60.0, ListSuperseded(database, settings.superseded_grace)),
-        Duty("remove pictures", 2.0, RemovePictures(database, settings.thumbnail_root)),
+        Duty("remove pictures", 2.0, RemovePictures(database, places)),
     ]
 
 
 def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[str]:
     """Add the services to `server`. Return their names."""
-    paths = PathRule(parts.settings.roots())
+    paths = PathRule(parts.settings.roots(), parts.objects.address if parts.objects else "")
     streams = Streams(parts.sessions, paths)
     queue_pb2_grpc.add_QueueServiceServicer_to_server(
         QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server

@@ -11,6 +11,7 @@ from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
 from thumbq_runtime.numbers import Count, LeaseSeconds, Seconds
+from thumbq_runtime.objects import Objects
 from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 
@@ -22,6 +23,15 @@ class Settings(TlsSettings):
 
     database_url: str = shared.DATABASE_URL.field()
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
+    listen_url: str = Field(
+        default="",
+        description="Address of PostgreSQL without a pooler in between, over which a server hears of what others have"
+        " committed. Without one it listens at DATABASE_URL; behind a pooler in transaction mode it polls every second"
+        " instead.",
+    )
+    listen_url_file: Path | None = Field(
+        default=None, description="File that holds this address, as container platforms pass secrets."
+    )
     grpc_host: str = shared.GRPC_HOST.field()
     grpc_port: int = shared.GRPC_PORT.field()
     grpc_socket: Path | None = shared.GRPC_SOCKET.field()
@@ -35,6 +45,7 @@ class Settings(TlsSettings):
     metrics_port: int | None = shared.METRICS_PORT.field()
     shutdown_grace: float = shared.SHUTDOWN_GRACE.field()
     thumbnail_root: Path | None = shared.THUMBNAIL_ROOT.field()
+    thumbnail_store: str | None = shared.THUMBNAIL_STORE.field()
     thumbnail_roots: str = shared.THUMBNAIL_ROOTS.field()
 
     rate_of_worker_polls: float = shared.RATE_OF_WORKER_POLLS.field()
@@ -149,6 +160,10 @@ class Settings(TlsSettings):
         """Return the folders where workers may put thumbnails."""
         return plain_roots(filter(None, self.thumbnail_roots.split(":")))
 
+    def objects(self) -> Objects | None:
+        """Return the object store of the thumbnails, if there is one. Raises InvalidStore."""
+        return Objects(self.thumbnail_store) if self.thumbnail_store else None
+
     def needs_keys(self) -> bool:
         """Return whether callers have to show who they are before there is any key.
 
@@ -168,3 +183,9 @@ class Settings(TlsSettings):
         if not self.database_url:
             raise ValueError("DATABASE_URL is not set (thumbq serve brings a PostgreSQL of its own)")
         return self.database_url
+
+    def listen_dsn(self) -> str:
+        """Return the address of PostgreSQL at which to LISTEN. Raises ValueError when there is none."""
+        if self.listen_url_file is not None:
+            return read_secret_file(self.listen_url_file, "THUMBQ_LISTEN_URL_FILE")
+        return self.listen_url or self.dsn()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
+from thumbq_runtime.objects import Objects
 from thumbq_server.domain.model_versions import NewVersion
-from thumbq_server.engine import removal
-from thumbq_server.engine.removal import ListSuperseded, RemovePictures
+from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
+from thumbq_server.engine.removal.places import STILL_IN_WORK, FolderOfPictures, StoreOfPictures
 from thumbq_server.storage import maintenance, model_versions
 from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.reads.history import read_history
@@ -43,7 +44,7 @@ async def a_week_passes(queue: QueueUnderTest, *paths: Path) -> None:
 
 
 async def remove(queue: QueueUnderTest, root: Path) -> int:
-    return await RemovePictures(queue.database, root)()
+    return await RemovePictures(queue.database, [FolderOfPictures(root)])()
 
 
 async def removals(queue: QueueUnderTest) -> int:
@@ -90,7 +91,7 @@ async def test_a_file_whose_job_was_never_reported_is_removed_in_the_end(others,
     await rendered(others, path)
     await a_week_passes(others)
     await forget(others.lane, 7)
-    hours_ago = time.time() - 2 * removal.STILL_IN_WORK
+    hours_ago = time.time() - 2 * STILL_IN_WORK
     os.utime(path, (hours_ago, hours_ago))
     assert await remove(others, root) == 1
     assert not path.exists()
@@ -196,3 +197,31 @@ async def test_the_pictures_of_a_pruned_job_are_removed(others, root):
     assert await maintenance.prune_jobs(others.database, DAY, 0, 100) == (1, None)
     assert await remove(others, root) == 1
     assert (old.exists(), new.exists()) == (False, True)
+
+
+async def test_objects_are_removed_as_files_are_and_wait_while_their_store_is_away(others, object_store):
+    objects = Objects(f"{object_store.address}/thumbs")
+    for model_id, key in ((7, "7.webp"), (8, "same.webp"), (9, "same.webp"), (10, "missing.webp"), (11, "11.webp")):
+        (token,) = await others.claimed(new_job(model_id))
+        await objects.put(key, b"picture", "image/webp")
+        await others.complete(picture(token, objects.name(key)))
+    beside = await Objects(object_store.address).put("beside.webp", b"picture", "image/webp")
+    (token,) = await others.claimed(new_job(12))
+    await others.complete(picture(token, beside))
+    await objects.remove("missing.webp")
+    await others.sql("UPDATE attempts SET ended_at = now() + interval '1 minute'")
+    for model_id in (7, 8, 10, 11, 12):
+        await forget(others.lane, model_id)
+    await others.sql("UPDATE removals SET reported_at = now() - interval '1 minute' WHERE path LIKE '%/11.webp'")
+
+    object_store.stop()
+    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 0
+    waiting = {"7.webp", "11.webp", "missing.webp"}
+    assert {Path(row["path"]).name for row in await others.sql("SELECT path FROM removals")} == waiting
+
+    object_store.start()
+    # another server, which has not met the outage
+    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 1
+    assert set(object_store.objects()) == {"thumbs/same.webp", "thumbs/11.webp", "beside.webp"}
+    # the object of model 11 was written after its report: it stays for another hour
+    assert [row["path"] for row in await others.sql("SELECT path FROM removals")] == [objects.name("11.webp")]

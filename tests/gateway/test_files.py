@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Answer, Client, ask
-from thumbq_gateway.http.files.thumbnails import content_type, open_below
+from thumbq_gateway.http.files.open_file import open_below
+from thumbq_gateway.http.files.thumbnails import content_type
 from thumbq_runtime.folders import step_into
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5

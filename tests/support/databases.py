@@ -20,8 +20,8 @@ def database_at(server: str, name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def pooled(address: str, mode: str, folder: Path) -> AsyncIterator[str]:
-    """The address of Debian's PgBouncer in front of `address`."""
+async def pooled(address: str, mode: str, folder: Path, **settings: object) -> AsyncIterator[str]:
+    """The address of Debian's PgBouncer in front of `address`, with these settings of PgBouncer."""
     from thumbq_server.storage.postgres.address import parse_address
 
     place = parse_address(address)
@@ -31,7 +31,7 @@ async def pooled(address: str, mode: str, folder: Path) -> AsyncIterator[str]:
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{place.database} = host={socket_folder} port={port} user={place.user}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {own_port}\nunix_socket_dir =\nauth_type = any\n"
-        f"pool_mode = {mode}\nignore_startup_parameters = extra_float_digits,options,search_path\n"
+        f"pool_mode = {mode}\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
     )
     # PgBouncer refuses to run as root; under another name it still reaches the socket of the embedded PostgreSQL.
     as_another = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []

@@ -34,6 +34,8 @@ _CHANNEL_OPTIONS = [
     # Each channel opens a connection of its own. gRPC otherwise shares connections within the process, and a worker
     # that is asked to reconnect would reach the same server again.
     ("grpc.use_local_subchannel_pool", 1),
+    # Of the servers that an address names, each channel takes one at random: gRPC otherwise takes the first.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'),
 ]
 
 
@@ -48,6 +50,8 @@ class UnreadableKey(ValueError):
 def open_channel(target: str, api_key: str | None = None, tls: Tls | None = None) -> grpc.aio.Channel:
     """Open a channel to `host:port`, `grpcs://host:port` or `unix:path`; nothing is sent before the first call.
 
+    Where the address names several servers (`ipv4:10.0.0.1:50051,10.0.0.2:50051`, or `dns:///name:50051` with a name of
+    several addresses), each channel goes to one of them, and to another when that is gone.
     Calls carry the key, and TLS takes the files; without them, those in the environment count. No proxy is asked for a
     server on this machine, which it could not reach. Raises UnreadableKey, UnusableCertificate.
     """

@@ -13,7 +13,8 @@ from aiohttp import web
 from thumbq_gateway.http.encodings import Decompressor, encoding_of
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.room import NoRoom, Place, Room
-from thumbq_gateway.protojson.text import parse_json
+from thumbq_gateway.http.turns import Turns
+from thumbq_gateway.protojson.text import LARGE, parse_json
 
 T = TypeVar("T")
 
@@ -23,14 +24,16 @@ MEBIBYTE = 1 << 20
 _OF_FORMS = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
 ROOM = 64 * MEBIBYTE
 _SMALL = 16 * 1024  # bytes; a body takes a place in the room when it is larger
-_LARGE = 64 * 1024  # bytes; a larger body takes more than a few milliseconds to decode
+_REST = 1.0  # others have at least as much time as the decoding of large bodies
 
 
 class Bodies:
-    """Receives and decodes bodies. Large ones share a room in memory and one thread, which decodes one at a time."""
+    """Receives and decodes bodies. Large ones share a room in memory and one thread, in which callers take turns."""
 
-    def __init__(self, *, timeout: float, room: int = ROOM) -> None:
+    def __init__(self, caller_of: Callable[[web.Request], str], *, timeout: float, room: int = ROOM) -> None:
         """A body has `timeout` seconds to arrive. All large ones together may have `room` bytes."""
+        self._caller_of = caller_of
+        self._turns = Turns(_REST)
         self._timeout = timeout
         self._room = Room(room)
         self._decoder = ThreadPoolExecutor(1, "decoder")
@@ -54,10 +57,11 @@ class Bodies:
             return read(parse_json(request.content.read_nowait()))
         async with self.arriving() as arrival:
             body = await _received(request, limit, encoding, arrival)
-            if len(body) <= _LARGE:
+            if len(body) <= LARGE:
                 return read(parse_json(body))
             decode = partial(_decode, body, read)
-            return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
+            async with self._turns.turn(self._caller_of(request)):
+                return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
 
     @asynccontextmanager
     async def arriving(self) -> AsyncIterator["Arrival"]:

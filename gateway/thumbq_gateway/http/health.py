@@ -6,6 +6,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.files.store_watch import StoreWatch
 
 _TIMEOUT = 2.0  # seconds
 _READY = "thumbq.ready"  # the name in the server's health service that stands for all that a request needs
@@ -16,13 +17,14 @@ _NOT_THERE = "The queue's server cannot be reached."
 class Health:
     """The handlers of the probes and of /metrics."""
 
-    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry) -> None:
+    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, store: StoreWatch) -> None:
         self._check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
         self._registry = registry
+        self._store = store
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes. Older workers ask /health."""
@@ -38,7 +40,10 @@ class Health:
         return web.Response(text="Healthy")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 if the server behind the gateway serves, 503 otherwise."""
+        """Answer 200 if the server behind the gateway serves, 503 otherwise.
+
+        All gateways share an object store, and events and jobs go on without it. So they stay ready, and name it.
+        """
         try:
             is_ready, reason = await self._ask(_READY)
         except grpc.aio.AioRpcError as error:
@@ -47,7 +52,8 @@ class Health:
             is_ready, reason = await self._ask("")  # an older server
         if not is_ready:
             raise Refusal(grpc.StatusCode.UNAVAILABLE, _sentence(reason))
-        return web.Response(text="Ready")
+        trouble = self._store.trouble
+        return web.Response(text=f"Ready, but without the pictures. {trouble}" if trouble else "Ready")
 
     async def _ask(self, service: str) -> tuple[bool, str]:
         """Return whether the server is ready, and its reason if it is not. Raises AioRpcError."""

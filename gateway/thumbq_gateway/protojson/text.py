@@ -6,11 +6,13 @@ from decimal import Decimal, InvalidOperation
 from itertools import accumulate
 from typing import NoReturn
 
+from thumbq_gateway.protojson.steps import TooDeep, decode_in_steps, has_more_separators
 from thumbq_gateway.protojson.values import InvalidValue
 
 # 10,000 results have about 120,000 values. A value that the contract does not know costs as much as one that it does.
 MOST_VALUES = 150_000
 MOST_LEVELS = 100
+LARGE = 64 * 1024  # bytes; a larger text takes more than a few milliseconds
 _LONGEST_NUMBER = 100  # characters
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -20,11 +22,16 @@ _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 def parse_json(body: bytes) -> object:
     """Parse a body; an empty one is an empty object. A fraction becomes a Decimal. Raises InvalidValue."""
     _check_cost(body)
-    if is_too_deep(body):
-        raise InvalidValue(f"has more than {MOST_LEVELS} levels")
+    is_large = len(body) > LARGE
     try:
+        if not is_large and is_too_deep(body):
+            raise TooDeep
         text = body.decode("utf-8-sig")
-        return _decode(text) if text.strip() else {}
+        if not text or text.isspace():
+            return {}
+        return decode_in_steps(text, _decoder(), MOST_LEVELS) if is_large else _decode(text)
+    except TooDeep:
+        raise InvalidValue(f"has more than {MOST_LEVELS} levels") from None
     except json.JSONDecodeError as error:
         problem = f"is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         raise InvalidValue(problem) from None
@@ -42,15 +49,11 @@ def is_too_deep(text: bytes) -> bool:
 
 def _check_cost(body: bytes) -> None:
     """Refuse a body with more values than a request can use. It is cheap, and is done before anything is decoded."""
-    if _most_values(body) <= MOST_VALUES:
+    if body.count(b",") + body.count(b"[") + body.count(b"{") <= MOST_VALUES:
         return
     # A text may hold many commas. There are at least half as many values as strings.
-    if body.count(b'"') > 4 * MOST_VALUES or _most_values(_STRING.sub(b'""', body)) > MOST_VALUES:
+    if body.count(b'"') > 4 * MOST_VALUES or has_more_separators(body, MOST_VALUES):
         raise InvalidValue(f"has more than {MOST_VALUES:,} values")
-
-
-def _most_values(body: bytes) -> int:
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _read_whole_number(text: str) -> int:
@@ -74,6 +77,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidValue(f"is not valid JSON: {name} is not a number")
 
 
-_decode = json.JSONDecoder(
-    parse_int=_read_whole_number, parse_float=_read_fraction, parse_constant=_refuse_constant
-).decode
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_int=_read_whole_number, parse_float=_read_fraction, parse_constant=_refuse_constant)
+
+
+_decode = _decoder().decode

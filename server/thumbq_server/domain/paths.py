@@ -19,18 +19,25 @@ _OF_THE_SYSTEM = ("/boot/", "/etc/", "/proc/", "/sys/")
 # In a path without these, ".." is nowhere and the spelling is that of a root.
 _NOT_PLAIN = ("..", "%", "//", "/.", "/ ")
 
+_OBJECT = "s3://"
+
 # Control characters, and marks that change the order or the look of the letters around them.
 _UNSEEN = {"Cc", "Cf"}
 
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """Where thumbnails may be. No roots: anywhere but in folders of the system. Each root is plain (`plain_root`)."""
+    """Where thumbnails may be. No roots: anywhere but in folders of the system. Each root is plain (`plain_roots`)."""
 
     roots: tuple[str, ...] = ()
+    # The address of the object store, such as s3://bucket/prefix; empty without one.
+    store: str = ""
 
     def check(self, path: str) -> str:
-        """Return `path` when it is absolute, in plain letters, without "..", and inside the roots. Raise Invalid."""
+        """Return `path` when it is absolute, in plain letters, without "..", and inside the roots. Raise Invalid.
+
+        The name of an object is taken when it is below the address of the store.
+        """
         if not path:
             raise Invalid("thumbnailPath is required")
         if len(path) > MAX_THUMBNAIL_PATH:
@@ -41,6 +48,8 @@ class PathRule:
             raise Invalid("thumbnailPath has a character that is not printable")
         if _climbs(path):
             raise Invalid("thumbnailPath must not contain '..'")
+        if path.startswith(_OBJECT):
+            return self._check_object(path)
         if path[0] != "/":
             raise Invalid("thumbnailPath must be absolute")
         if not self._is_inside(path):
@@ -62,6 +71,12 @@ class PathRule:
             is_inside = path.startswith(inside) if inside else not f"{path}/".startswith(_OF_THE_SYSTEM)
             if not is_inside or len(path) > MAX_THUMBNAIL_PATH or path[:1] != "/":
                 self.check(path)
+
+    def _check_object(self, path: str) -> str:
+        key = path.removeprefix(f"{self.store}/")
+        if not self.store or key == path or {"", "."} & set(key.split("/")):
+            raise Invalid("thumbnailPath is not in the object store of this server (THUMBQ_THUMBNAIL_STORE)")
+        return path
 
     def _is_inside(self, path: str) -> bool:
         # Two slashes at the start stay two: POSIX gives them a meaning of their own.

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from tests.support.databases import database_at, new_database, new_role, pooled
+from tests.support.databases import database_at, new_database, new_role
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import InvalidAddress
 from thumbq_server.storage.postgres.database import Database
@@ -90,15 +90,6 @@ async def test_a_host_that_is_not_there_is_only_away(unused_tcp_port):
         await check_database(f"postgresql://queue@127.0.0.1:{unused_tcp_port}/thumbs", ENOUGH)
 
 
-async def test_a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not(server, postgres, tmp_path):
-    async with new_database(server, postgres) as address:
-        async with pooled(address, "transaction", tmp_path) as behind_pooler:
-            with pytest.raises(Unsuitable, match="transaction mode"):
-                await check_database(behind_pooler, ENOUGH)
-        async with pooled(address, "session", tmp_path) as behind_pooler:
-            await check_database(behind_pooler, ENOUGH)
-
-
 async def test_an_address_that_cannot_be_read_is_refused():
     with pytest.raises(InvalidAddress):
         await check_database("mysql://db/thumbs", ENOUGH)
@@ -171,14 +162,3 @@ async def test_tables_of_others_and_of_a_newer_version_are_told_apart(server, po
         with pytest.raises(Unsuitable, match=r"revision 9999, which a newer thumbq has made"):
             await upgrade(address)
         await connection.close()
-
-
-async def test_settings_reach_postgres_through_a_pooler_that_takes_none_at_the_start(server, postgres, tmp_path):
-    async with (
-        new_database(server, postgres) as address,
-        pooled(address, "session", tmp_path) as pooler,
-        Database(pooler) as database,
-    ):
-        for _ in range(2):
-            [row] = await database.fetch("SELECT current_setting('statement_timeout') AS limit")
-            assert row["limit"] == "30s"

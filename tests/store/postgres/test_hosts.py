@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from tests.support.waiting import eventually
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.hosts import Hosts
 
@@ -34,13 +36,13 @@ async def silent() -> AsyncIterator[SilentHost]:
     server.close()
 
 
-def hosts(database_url: str, first: int) -> Hosts:
+def hosts(database_url: str, first: int, seconds: int = 2) -> Hosts:
     """The test's database behind another host, which is tried first."""
     address = parse_address(database_url)
     (real,) = address.hosts
     place = real[0].replace("/", "%2F")
     both = f"postgresql://{address.user}@127.0.0.1:{first},{place}:{real[1]}/{address.database}"
-    return Hosts(parse_address(f"{both}?connect_timeout=2&sslmode=disable"))
+    return Hosts(parse_address(f"{both}?connect_timeout={seconds}&sslmode=disable"))
 
 
 async def test_a_frozen_first_host_costs_its_time_limit_once(database_url, silent):
@@ -49,6 +51,28 @@ async def test_a_frozen_first_host_costs_its_time_limit_once(database_url, silen
         connection = await both.connect({})
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
+    assert silent.connections == 1
+
+
+async def test_a_standby_is_found_as_soon_as_it_is_promoted_while_another_host_is_frozen(database_url, silent):
+    """The frozen host has an hour to answer, so the standby must be asked again meanwhile."""
+    both = hosts(database_url, silent.port, seconds=3600)
+    admin = await asyncpg.connect(database_url)
+    database = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    connecting = asyncio.create_task(both.connect({}))
+
+    async def refused() -> bool:
+        return both.in_trouble
+
+    await eventually(refused, timeout=30)
+    await admin.execute("SET default_transaction_read_only = off")
+    await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    async with asyncio.timeout(60):
+        connection = await connecting
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
+    await admin.close()
     assert silent.connections == 1
 
 

@@ -111,7 +111,10 @@ class Links:
 
     def __init__(self, *links: Link) -> None:
         self.all = links
-        self.first = links[0]
+
+    @property
+    def first(self) -> Link:
+        return self.all[0]
 
     @property
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""The last act of a run: a backup is put back under everything that runs. That is a new history.
+"""The last act of a run: a backup is put back under everything that runs, so that a new history begins.
 
 The backup is a copy of PostgreSQL's folder, taken in the middle of the run. Everything that was acknowledged after the
 copy is gone with the old history; all the rest must hold in the new one.
@@ -54,13 +54,7 @@ class Restoration:
 
     async def problems(self, connection: asyncpg.Connection) -> list[str]:
         """Return what does not hold in the new history, when all its jobs have ended."""
-        evidence = Evidence(await read_history(connection), self._world.journals)
-        return [
-            *await check_tables(connection),
-            *check_log(evidence),
-            *self._check_requests(evidence, await connection.fetch(JOBS)),
-            *(problem for each in self._world.clients.subscribers for problem in _check_subscriber(evidence, each)),
-        ]
+        return await problems_of_new_history(self._world, connection, self._copied_at, self._over)
 
     @contextlib.asynccontextmanager
     async def _without_postgres(self) -> AsyncIterator[None]:
@@ -72,23 +66,38 @@ class Restoration:
         yield
         await self._world.start_again(postgres)
 
-    def _check_requests(self, evidence: Evidence, rows: list[asyncpg.Record]) -> Iterator[str]:
-        """Check that no request is lost that was acknowledged before the copy, or since the restore."""
-        jobs = {row["id"]: (row["model_id"], row["hash"]) for row in rows}
-        for entries in evidence.journals.values():
-            for at, what, *details in entries:
-                if what == "enqueued" and (at < self._copied_at or at > self._over):
-                    for model_id, digest, job_id, _ in details[0]:
-                        if jobs.get(job_id) != (model_id, digest):
-                            yield f"job {job_id} was acknowledged for model {model_id}, and is lost by the restore"
+
+async def problems_of_new_history(world: World, connection: asyncpg.Connection, kept: float, over: float) -> list[str]:
+    """Return what does not hold in a history that lost commits, when all its jobs have ended.
+
+    It has everything that was acknowledged before the time `kept`, and everything since `over`.
+    """
+    evidence = Evidence(await read_history(connection), world.journals)
+    return [
+        *await check_tables(connection),
+        *check_log(evidence),
+        *_check_requests(evidence, await connection.fetch(JOBS), kept, over),
+        *(problem for each in world.clients.subscribers for problem in _check_subscriber(evidence, each, kept)),
+    ]
 
 
-def _check_subscriber(evidence: Evidence, subscriber: Subscriber) -> Iterator[str]:
+def _check_requests(evidence: Evidence, rows: list[asyncpg.Record], kept: float, over: float) -> Iterator[str]:
+    """Check that no request is lost that was acknowledged before the loss, or since."""
+    jobs = {row["id"]: (row["model_id"], row["hash"]) for row in rows}
+    for entries in evidence.journals.values():
+        for at, what, *details in entries:
+            if what == "enqueued" and (at < kept or at > over):
+                for model_id, digest, job_id, _ in details[0]:
+                    if jobs.get(job_id) != (model_id, digest):
+                        yield f"job {job_id} was acknowledged for model {model_id}, and is not in the new history"
+
+
+def _check_subscriber(evidence: Evidence, subscriber: Subscriber, since: float) -> Iterator[str]:
     """Check that a subscriber was told once of the new history, and then saw each event that came after."""
     entries = evidence.journals.get(subscriber.name, [])
-    resets = [index for index, (_, what, *_rest) in enumerate(entries) if what == "reset"]
+    resets = [index for index, (at, what, *_rest) in enumerate(entries) if what == "reset" and at > since]
     if len(resets) != 1:
-        yield f"{subscriber.name} got {len(resets)} resets by one restore"
+        yield f"{subscriber.name} got {len(resets)} resets by one new history"
         return
     _, _, position, *_ = entries[resets[0]]
     seen = [details for _, what, *details in entries[resets[0] :] if what == DELIVERED]

@@ -12,10 +12,11 @@ from tests.system.chaos.faults import Strike
 
 def summary(strikes: list[Strike], evidence: Evidence) -> str:
     """Return the table that is printed at the end."""
-    return "\n".join([*_counts(evidence), "", *_faults(strikes, evidence)])
+    return "\n".join([*counts(evidence), "", *_faults(strikes, evidence)])
 
 
-def _counts(evidence: Evidence) -> Iterator[str]:
+def counts(evidence: Evidence) -> Iterator[str]:
+    """Yield a line for each kind of work that the run did."""
     history = evidence.history
     ends = Counter(lease.end for lease in history.leases.values())
     stale = Counter(

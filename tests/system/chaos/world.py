@@ -12,9 +12,9 @@ A server has two links to PostgreSQL, which DATABASE_URL names as two hosts: a p
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import asyncpg
 
@@ -57,30 +57,83 @@ class Role:
         return self.program.name
 
 
+class Postgres(Protocol):
+    """PostgreSQL as a run has it: alone, or a cluster with one primary."""
+
+    @property
+    def programs(self) -> Sequence[Program]:
+        """Its processes."""
+
+    @property
+    def dsn(self) -> str:
+        """Its address past all links."""
+
+    def way_of(self, server: str) -> tuple[str, Links]:
+        """Return DATABASE_URL for a server, and the links that it leads through."""
+
+    async def start(self) -> None:
+        """Start it, until it takes writes."""
+
+    async def end(self) -> None:
+        """End it, in whatever state it is."""
+
+
+class OnePostgres:
+    """An embedded PostgreSQL. Each server reaches it through two links, as if it were two hosts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = EmbeddedPostgres(folder / "data")
+        data = str(self._database.data_dir)
+        self.programs = [Program("postgres", "tests.system.chaos.postgres", folder, data, dies_by=signal.SIGTERM)]
+        self.dsn = self._database.dsn
+
+    def way_of(self, server: str) -> tuple[str, Links]:
+        """Return the address of two hosts, which are links to the same socket."""
+        socket = self._database.socket_dir / ".s.PGSQL.5432"
+        links = Links(*(Link(f"the link from {server} to host {number} of postgres", socket) for number in (1, 2)))
+        name = self.dsn.partition("@/")[2].partition("?")[0]
+        return f"postgresql://postgres@{links.address}/{name}?sslmode=disable", links
+
+    async def start(self) -> None:
+        """Start it, until it answers."""
+        await self.programs[0].launch()
+
+    async def end(self) -> None:
+        """Shut it down."""
+        (postgres,) = self.programs
+        postgres.send(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await postgres.end(20)
+        postgres.kill_all()
+
+
 class World:
     """Owns all programs and links of a run."""
 
-    def __init__(self, folder: Path, seed: int, rate: float) -> None:
+    def __init__(self, folder: Path, seed: int, rate: float, postgres: Postgres | None = None, **settings: str) -> None:
         self.journals = folder / "journals"
         self.journals.mkdir(parents=True)
-        database = EmbeddedPostgres(folder / "data")
-        self.dsn = database.dsn
-        self.postgres = Program(
-            "postgres", "tests.system.chaos.postgres", folder, str(database.data_dir), dies_by=signal.SIGTERM
-        )
-        self.servers = [self._server(f"server-{n}", folder, database) for n in (1, 2)]
+        self._database = postgres or OnePostgres(folder)
+        self._settings = {**SERVER_SETTINGS, **settings}
+        # Its only process, unless it is a cluster.
+        self.postgres = self._database.programs[0]
+        self.servers = [self._server(f"server-{n}", folder) for n in (1, 2)]
         self.gateways = [
             self._gateway(f"gateway-{n}", folder, server) for n, server in enumerate(self.servers, start=1)
         ]
         ports = [server.port for server in self.servers], [gateway.port for gateway in self.gateways]
         self.clients = Clients(folder, self.journals, seed, rate, *ports)
         self.roles = [*self.servers, *self.gateways]
-        self.programs = [self.postgres, *(role.program for role in self.roles), *self.clients.programs]
+        self.programs = [
+            *self._database.programs,
+            *(role.program for role in self.roles),
+            *self.clients.programs,
+        ]
         self._links = [*(link for role in self.roles for link in role.upstream.all), *self.clients.links]
 
     async def __aenter__(self) -> Self:
         try:
-            await asyncio.gather(self.postgres.launch(), *(link.open() for link in self._links))
+            await asyncio.gather(self._database.start(), *(link.open() for link in self._links))
             await asyncio.gather(*(role.program.launch() for role in self.roles))
             async with self.database() as connection:
                 await connection.execute(INSTALL)
@@ -92,19 +145,16 @@ class World:
 
     async def __aexit__(self, *_: object) -> None:
         """End all programs, in whatever state they are."""
-        for program in self.programs[1:]:
+        for program in [*(role.program for role in self.roles), *self.clients.programs]:
             program.kill_all()
-        self.postgres.send(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await self.postgres.end(20)
-        self.postgres.kill_all()
+        await self._database.end()
         for link in self._links:
             await link.close()
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
         """Connect to PostgreSQL directly, past all links."""
-        connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=60)
+        connection = await asyncpg.connect(self._database.dsn, timeout=10, command_timeout=60)
         try:
             yield connection
         finally:
@@ -123,17 +173,14 @@ class World:
         ports = {role.port, *(gateway.port for gateway in self.gateways if gateway.upstream.reaches(role.port))}
         return {client.name for client in self.clients.witnesses if any(map(client.link.reaches, ports))}
 
-    @staticmethod
-    def _server(name: str, folder: Path, database: EmbeddedPostgres) -> Role:
-        socket = database.socket_dir / ".s.PGSQL.5432"
-        links = Links(*(Link(f"the link from {name} to host {number} of postgres", socket) for number in (1, 2)))
+    def _server(self, name: str, folder: Path) -> Role:
+        database_url, links = self._database.way_of(name)
         clock = Clock(folder / f"{name}.clock")
-        name_of_database = database.dsn.partition("@/")[2].partition("?")[0]
         port = free_port()
         environment = {
-            **SERVER_SETTINGS,
+            **self._settings,
             **clock.environment,
-            "DATABASE_URL": f"postgresql://postgres@{links.address}/{name_of_database}?sslmode=disable",
+            "DATABASE_URL": database_url,
             "THUMBQ_GRPC_PORT": str(port),
         }
         return Role(Program(name, "thumbq_server", folder, environment=environment), port, links, clock)

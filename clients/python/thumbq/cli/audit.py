@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from thumbq.cli.as_json import JSON_HELP, print_json
 from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.formatting import format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.tables import print_list
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import ListAuditRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -39,11 +39,9 @@ async def _audit(server: str, request: ListAuditRequest, json: bool) -> None:
     if not answer.entries:
         out.print("Nothing is recorded.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("when", "who", "from", "what", "outcome", "detail"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for entry in answer.entries:
         detail = " ".join(filter(None, (entry.reference, entry.detail)))
         texts = map(format_text, (entry.who, entry.address, entry.action, entry.outcome, detail))
-        table.add_row(format_time(entry.at), *texts)
-    out.print(table)
+        rows.append((format_time(entry.at), *texts))
+    print_list(("when", "who", "from", "what", "outcome", "detail"), rows)

@@ -6,13 +6,12 @@ from math import floor
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from thumbq.cli.as_json import JSON_HELP, as_json, print_json
 from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.formatting import format_job_status, format_text, format_time, out
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
-from thumbq.cli.tables import print_jobs
+from thumbq.cli.tables import print_details, print_jobs, print_list
 from thumbq.connection import open_channel
 from thumbq.options import options_of
 from thumbq.producer import Producer
@@ -88,25 +87,24 @@ async def _show(server: str, job_id: int, json: bool) -> None:
 
 def _print_job(why: ExplainJobResponse) -> None:
     job = why.job
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("job", str(job.id))
-    table.add_row("model", str(job.model_id))
-    table.add_row("hash", format_text(job.model_hash))
-    table.add_row("status", format_job_status(job))
-    table.add_row("attempts", f"{job.attempt_count} of {job.max_attempts}")
-    table.add_row("priority", str(job.priority))
+    rows = [
+        ("job", str(job.id)),
+        ("model", str(job.model_id)),
+        ("hash", format_text(job.model_hash)),
+        ("status", format_job_status(job)),
+        ("attempts", f"{job.attempt_count} of {job.max_attempts}"),
+        ("priority", str(job.priority)),
+    ]
     if job.asset_type != "Model":
-        table.add_row("kind", format_text(job.asset_type))
+        rows.append(("kind", format_text(job.asset_type)))
     if job.HasField("options"):
-        table.add_row("options", format_text(dumps(options_of(job), ensure_ascii=False)))
-    table.add_row("created", format_time(job.created_at))
+        rows.append(("options", format_text(dumps(options_of(job), ensure_ascii=False))))
+    rows.append(("created", format_time(job.created_at)))
     if job.HasField("progress"):
-        table.add_row("progress", format_text(f"{floor(job.progress * 100)} % {job.progress_text}".rstrip()))
+        rows.append(("progress", format_text(f"{floor(job.progress * 100)} % {job.progress_text}".rstrip())))
     if job.error_message:
-        table.add_row("last error", format_text(job.error_message))
-    out.print(table)
+        rows.append(("last error", format_text(job.error_message)))
+    print_details(rows)
     out.print(format_text(why.sentence), soft_wrap=True)
 
 
@@ -115,23 +113,21 @@ def _print_history(history: History) -> None:
     if not history.attempts:
         return
     words = words_of(AttemptOutcome.DESCRIPTOR)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("attempt", "worker", "began", "ended", "outcome", "error"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for row in history.attempts:
         began = format_time(row.claimed_at) if row.HasField("claimed_at") else ""
         outcome = words.get(row.outcome, str(row.outcome))
         texts = (format_text(row.worker_id), began, format_time(row.ended_at), outcome, format_text(row.error_message))
-        table.add_row(str(row.attempt), *texts)
-    out.print(table)
+        rows.append((str(row.attempt), *texts))
+    print_list(("attempt", "worker", "began", "ended", "outcome", "error"), rows, whole=True)
 
 
 def _print_log(log: ListJobEventsResponse) -> None:
     """Print the lines that workers wrote into the log of the job."""
     if not log.events:
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = []
     for event in log.events:
         text = event.error_message or event.message
-        table.add_row(format_time(event.created_at), format_text(event.event_type), format_text(text))
-    out.print(table)
+        rows.append((format_time(event.created_at), format_text(event.event_type), format_text(text)))
+    print_list(("", "", ""), rows, whole=True)

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 from google.protobuf.duration_pb2 import Duration
-from rich.table import Table
 
 from thumbq.cli.as_json import JSON_HELP, print_json
 from thumbq.cli.client_command import client_command
 from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import format_duration, format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.tables import print_list
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import ApiKey, CreateKeyRequest, ListKeysRequest, RevokeKeyRequest, Role
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -112,14 +112,12 @@ async def _list(server: str, json: bool) -> None:
     if not answer.keys:
         out.print("There is no key: whoever reaches the queue may use it.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("prefix", "role", "name", "made", "last used", "state"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for key in answer.keys:
         used = f"{_age(key.last_used_at.ToDatetime(UTC))} ago" if key.HasField("last_used_at") else "never"
         role = Role.Name(key.role).removeprefix("ROLE_").lower()
-        table.add_row(key.prefix, role, format_text(key.name), format_time(key.created_at), used, _state(key))
-    out.print(table)
+        rows.append((key.prefix, role, format_text(key.name), format_time(key.created_at), used, _state(key)))
+    print_list(("prefix", "role", "name", "made", "last used", "state"), rows)
 
 
 def _age(moment: datetime) -> str:

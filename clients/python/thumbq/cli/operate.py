@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 from google.protobuf.duration_pb2 import Duration
-from rich.table import Table
 
 from thumbq.cli.as_json import JSON_HELP, print_json
 from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.formatting import format_duration, format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
-from thumbq.cli.tables import print_jobs
+from thumbq.cli.tables import print_details, print_jobs, print_list
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import (
     GetStatsRequest,
@@ -96,22 +95,19 @@ async def _stats(server: str, json: bool) -> None:
 def _print_stats(found: GetStatsResponse) -> None:
     if found.HasField("pause"):
         out.print(f"[bold red]The queue is paused{_by(found.pause)}.[/]", soft_wrap=True)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
     full = f"{found.pending}, {found.pressure:.0%} of the limit of {found.queue_limit}"
-    table.add_row("pending", full if found.queue_limit else str(found.pending))
-    for name in ("processing", "completed", "failed", "cancelled"):
-        table.add_row(name, str(getattr(found, name)))
+    rows = [("pending", full if found.queue_limit else str(found.pending))]
+    rows += [(name, str(getattr(found, name))) for name in ("processing", "completed", "failed", "cancelled")]
     if found.HasField("oldest_pending_age"):
-        table.add_row("oldest due job", f"due for {format_duration(found.oldest_pending_age.ToTimedelta())}")
-    table.add_row("workers", str(found.workers))
-    for row in found.minutes:
-        table.add_row(f"{format_time(row.minute)}", f"{row.completed} completed, {row.failed} failed attempts")
+        rows.append(("oldest due job", f"due for {format_duration(found.oldest_pending_age.ToTimedelta())}"))
+    rows.append(("workers", str(found.workers)))
+    rows += [
+        (format_time(row.minute), f"{row.completed} completed, {row.failed} failed attempts") for row in found.minutes
+    ]
     for name, quantiles in (("waiting", found.wait_time), ("processing time", found.processing_time)):
         if quantiles.samples:
-            table.add_row(name, _quantiles(quantiles))
-    out.print(table)
+            rows.append((name, _quantiles(quantiles)))
+    print_details(rows)
 
 
 def _quantiles(found: Quantiles) -> str:
@@ -132,15 +128,13 @@ async def _workers(server: str, gone: bool, json: bool) -> None:
     if not found:
         out.print("No worker is connected.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("worker", "jobs", "heard of", "version", "labels"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for worker in found:
         age = format_duration(datetime.now(UTC) - worker.last_seen_at.ToDatetime(UTC))
         labels = ", ".join(f"{name}={value}" for name, value in sorted(worker.labels.items()))
         name = format_text(worker.worker_id) + (" [dim](gone)[/]" if worker.gone else "")
-        table.add_row(name, str(worker.in_flight), f"{age} ago", format_text(worker.version), format_text(labels))
-    out.print(table)
+        rows.append((name, str(worker.in_flight), f"{age} ago", format_text(worker.version), format_text(labels)))
+    print_list(("worker", "jobs", "heard of", "version", "labels"), rows)
 
 
 async def _dead(server: str, reason: str, limit: int, json: bool) -> None:

@@ -1,6 +1,5 @@
 """GET /models/{id}/file: the model itself, for workers that fetch it from the gateway."""
 
-import os
 import re
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,10 @@ from aiohttp import web
 from aiohttp.helpers import content_disposition_header
 
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.files.response import PIECE, OpenFile, close_file, opened, send_file, stalled_file
-from thumbq_gateway.http.files.thumbnails import open_below
+from thumbq_gateway.http.files.open_file import FILE_TIMEOUT, OpenFile, open_content, stalled_file
+from thumbq_gateway.http.files.response import send
 from thumbq_runtime.file_threads import FileThreads, Stalled
 
-_FILE_TIMEOUT = 5.0  # seconds
 _TYPES = {".glb": "model/gltf-binary", ".gltf": "model/gltf+json", ".obj": "model/obj", ".stl": "model/stl"}
 
 
@@ -26,7 +24,7 @@ class ModelFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._threads = FileThreads(timeout=_FILE_TIMEOUT)
+        self._threads = FileThreads(timeout=FILE_TIMEOUT)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -46,26 +44,20 @@ class ModelFiles:
 
     async def _send(self, request: web.Request, folder: Path, number: int) -> web.StreamResponse:
         try:
-            step = partial(_open_newest, self._root, folder, number)
-            file = await self._threads.run(f"{folder}/{number}", step, close_file)
+            step = partial(_open_newest, self._root, folder, number, self._threads)
+            file, name = await self._threads.run(f"{folder}/{number}", step, lambda opened: opened[0].close())
         except (OSError, ValueError, LookupError):
             raise Refusal(grpc.StatusCode.NOT_FOUND, f"There is no file of model {number}.") from None
         except Stalled:
             raise stalled_file() from None
-        return await send_file(request, file, self._threads)
+        content_type = _TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
+        disposition = content_disposition_header("attachment", filename=name)
+        return await send(request, file, {"Content-Type": content_type, "Content-Disposition": disposition})
 
 
-def _open_newest(root: Path, folder: Path, number: int) -> OpenFile:
+def _open_newest(root: Path, folder: Path, number: int, threads: FileThreads) -> tuple[OpenFile, str]:
     path = _newest(folder, number)
-    file = open_below(root, str(path.relative_to(root)))
-    content_type = _TYPES.get(path.suffix.lower(), "application/octet-stream")
-    disposition = content_disposition_header("attachment", filename=path.name)
-    try:
-        start = os.pread(file.fileno(), PIECE, 0)
-        return opened(file, start, {"Content-Type": content_type, "Content-Disposition": disposition})
-    except OSError:
-        file.close()
-        raise
+    return open_content(root, str(path.relative_to(root)), threads), path.name
 
 
 def _newest(folder: Path, number: int) -> Path:

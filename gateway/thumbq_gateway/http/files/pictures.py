@@ -1,5 +1,6 @@
 """The kind and the size of a picture, and whether it is whole, by its content."""
 
+import hashlib
 from io import BytesIO
 from typing import NamedTuple
 
@@ -31,6 +32,12 @@ def inspect(content: bytes) -> Picture:
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
         raise NoPicture("The picture is broken, or larger than can be shown.")
     return Picture(content_type, extension, width, height)
+
+
+def key_of_upload(content: bytes, picture: Picture) -> str:
+    """Return the name under which a picture is kept, by its content: the same picture twice is one file."""
+    digest = hashlib.sha256(content).hexdigest()
+    return f"uploads/{digest[:2]}/{digest[2:4]}/{digest}.{picture.extension}"
 
 
 def _kind(content: bytes) -> tuple[str, str]:

@@ -1,12 +1,6 @@
-"""POST /models/{id}/thumbnail/upload and /png-upload: pictures that workers bring, kept under the thumbnail root."""
+"""POST /models/{id}/thumbnail/upload and /png-upload: pictures that workers bring, kept where pictures are."""
 
 import asyncio
-import hashlib
-import os
-import secrets
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 
 import grpc
 from aiohttp import BodyPartReader, web
@@ -15,24 +9,20 @@ from aiohttp.http_exceptions import HttpProcessingError
 from thumbq_gateway.http.body import Arrival, Bodies
 from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.files.pictures import NoPicture, Picture, inspect
+from thumbq_gateway.http.files.pictures import NoPicture, inspect
+from thumbq_gateway.http.files.places import Places
 from thumbq_gateway.protojson.encoder import json_bytes
-from thumbq_runtime.folders import resolved
-from thumbq_runtime.private_files import make_private_folder
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
 _AT_ONCE = 8  # pictures are written
-_FOLDER = "uploads"
-# Of the files and folders that are made.
-_OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
 
 
 class Uploads:
     """The handlers. A picture is kept under the hash of its content, so a second one of the same is the same file."""
 
-    def __init__(self, root: Path | None, bodies: Bodies) -> None:
-        """Without a root nothing is taken."""
-        self._root = root
+    def __init__(self, places: Places, bodies: Bodies) -> None:
+        """Without a place nothing is taken."""
+        self._places = places
         self._bodies = bodies
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -52,8 +42,8 @@ class Uploads:
         return await self._answer(request, "pngThumbnailPath")
 
     async def _answer(self, request: web.Request, path_name: str) -> web.Response:
-        if self._root is None:
-            message = "This gateway keeps no pictures: THUMBQ_THUMBNAIL_ROOT is not set."
+        if (place := self._places.of_new_pictures()) is None:
+            message = "This gateway keeps no pictures: neither THUMBQ_THUMBNAIL_ROOT nor THUMBQ_THUMBNAIL_STORE is set."
             raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
         async with self._bodies.arriving() as arrival:
             content = await _read_file(request, arrival)
@@ -65,11 +55,11 @@ class Uploads:
             if path_name == "pngThumbnailPath" and picture.extension != "png":
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The picture must be a PNG.")
             async with self._turns:
-                path = await asyncio.to_thread(_keep, self._root, content, picture)
+                path = await place.keep(content, picture)
         answer = {
             "message": "Thumbnail uploaded successfully",
             "modelId": int(request.match_info["model_id"]),
-            path_name: str(path),
+            path_name: path,
             "sizeBytes": len(content),
             "width": picture.width,
             "height": picture.height,
@@ -100,44 +90,3 @@ async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
             message = f"The picture is larger than {LARGEST_PICTURE // 1024 // 1024} MiB."
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
     return bytes(content)
-
-
-def _keep(root: Path, content: bytes, picture: Picture) -> Path:
-    """Write the file beside its place, and move it there in one step, so that no reader sees half of it.
-
-    Raises OSError, also where a link has taken the place of a folder below the root.
-    """
-    digest = hashlib.sha256(content).hexdigest()
-    place = (_FOLDER, digest[:2], digest[2:4])
-    name, unfinished = f"{digest}.{picture.extension}", f".upload-{secrets.token_hex(8)}"
-    make_private_folder(root)
-    real_root = resolved(root)
-    folder = _entered(real_root, place)
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished, dir_fd=folder)
-        raise
-    finally:
-        os.close(folder)
-    return real_root.joinpath(*place, name)
-
-
-def _entered(root: Path, place: Iterable[str]) -> int:
-    """Return the open folder at a place below the root. Folders on the way are made; links are not followed."""
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    for name in place:
-        outer = folder
-        try:
-            with suppress(FileExistsError):
-                os.mkdir(name, _OWNER_ENTERS, dir_fd=outer)
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
-        finally:
-            os.close(outer)
-    return folder

@@ -37,11 +37,13 @@ async def schema_state(dsn: str) -> SchemaState:
 
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
-    async def connect() -> asyncpg.Connection:
+    async def connect(**_: object) -> asyncpg.Connection:
         return await hosts_of(dsn).connect(PLAIN)
 
     # Our own address: SQLAlchemy's URL knows neither sslmode nor several hosts.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    # Behind a pooler a name of SQLAlchemy's own would meet itself, at a backend that had an upgrade before.
+    arguments = {"async_creator_fn": connect, "prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             yield connection

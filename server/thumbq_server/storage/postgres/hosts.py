@@ -1,12 +1,16 @@
 """The hosts of DATABASE_URL: each gets its own time limit, and the one that answered last is asked first."""
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import asyncpg
+import structlog
 
 from thumbq_server.storage.postgres.address import Address, parse_address
+from thumbq_server.storage.postgres.pooler import has_pooler, open_pooled, with_options
 
 # Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
 _ASK_NEXT = (
@@ -19,7 +23,15 @@ _ASK_NEXT = (
     asyncpg.InterfaceError,
 )
 
+# Seconds that the hosts before have before the next one is asked as well.
+_HEAD_START = 0.25
+
+log = structlog.get_logger()
+
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
+
+# None is the host that the environment names.
+_Host = tuple[str, int] | None
 
 
 class Hosts:
@@ -29,46 +41,92 @@ class Hosts:
         self.address = address
         # Whether the newest attempt to connect failed.
         self.in_trouble = False
-        self._in_order: list[tuple[str, int] | None] = list(address.hosts) or [None]
+        self._in_order: list[_Host] = list(address.hosts) or [None]
+        # Whether a pooler is at a host that may change backends, as far as the host was asked.
+        self._is_pooled: dict[_Host, bool] = {}
 
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
         """Open a connection to the first host that answers in time and takes writes.
 
-        `options` go to `asyncpg.connect`. Raises what the last host answered.
+        A host that is silent does not keep the others waiting. `options` go to `asyncpg.connect`. Raises what the last
+        host answered.
         """
-        for position, host in enumerate(self._in_order):
-            try:
-                connection = await self._open(host, {**settings, **self.address.settings}, options)
-            except _ASK_NEXT:
-                self.in_trouble = True
-                if position == len(self._in_order) - 1:
-                    raise
-            else:
-                self.in_trouble = False
-                self._in_order = [host, *(other for other in self._in_order if other != host)]
-                return connection
-        raise AssertionError("unreachable")
+        given = {**settings, **self.address.settings}
+        deadline = time.monotonic() + self.address.connect_timeout
+        attempts: dict[asyncio.Task[asyncpg.Connection], _Host] = {}
+        refusals: dict[_Host, BaseException] = {}
+        order, due = list(self._in_order), list(self._in_order)
+        try:
+            while due or attempts:
+                if due:
+                    host = due.pop(0)
+                    attempts[asyncio.create_task(self._open(host, given, options))] = host
+                done, _ = await asyncio.wait(attempts, timeout=_HEAD_START, return_when=asyncio.FIRST_COMPLETED)
+                for attempt in done:
+                    host = attempts.pop(attempt)
+                    try:
+                        return self._prefer(host, attempt.result())
+                    except _ASK_NEXT as error:
+                        self.in_trouble = True
+                        refusals[host] = error
+                if not done and not due and time.monotonic() < deadline:
+                    # One of them may be promoted while another one is silent.
+                    due = [host for host in refusals if host not in attempts.values()]
+            raise refusals[order[-1]]
+        finally:
+            await _give_up(attempts)
+
+    def _prefer(self, host: _Host, connection: asyncpg.Connection) -> asyncpg.Connection:
+        self.in_trouble = False
+        self._in_order = [host, *(other for other in self._in_order if other != host)]
+        return connection
 
     def pass_over(self) -> None:
         """Ask the host that was asked first last from now on: it does not answer any more."""
         self._in_order = [*self._in_order[1:], self._in_order[0]]
 
-    async def _open(
-        self, host: tuple[str, int] | None, settings: Mapping[str, str], options: Mapping[str, Any]
-    ) -> asyncpg.Connection:
+    async def _open(self, host: _Host, settings: Mapping[str, str], options: Mapping[str, Any]) -> asyncpg.Connection:
         place = {**self.address.arguments(host), "timeout": self.address.connect_timeout, **options}
         try:
+            if self.address.pooler == "session":
+                return await _open_session(place, settings)
+            if await self._has_pooler(host, place, settings):
+                return await open_pooled(place, settings)
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
         except asyncpg.ProtocolViolationError:
-            # PgBouncer refuses settings in the start of a session, also in its session mode.
-            connection = await asyncpg.connect(**place)
-            await connection.fetch(_SET, list(settings), list(settings.values()))
+            # A pooler has come since, or it has no room: the next connection finds out.
+            self._is_pooled.pop(host, None)
+            raise
         except OSError as error:
             if host is None or not host[0].startswith("/") or error.errno is None:
                 raise
             # asyncio does not say which socket was not there, or was not permitted.
             raise OSError(error.errno, error.strerror, f"{host[0]}/.s.PGSQL.{host[1]}") from error
         return connection
+
+    async def _has_pooler(self, host: _Host, place: Mapping[str, Any], settings: Mapping[str, str]) -> bool:
+        if host not in self._is_pooled:
+            self._is_pooled[host] = self.address.pooler is not None or await has_pooler(place, settings)
+            if self._is_pooled[host]:
+                log.info("postgres.pooled", host=host and host[0])
+        return self._is_pooled[host]
+
+
+async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -> asyncpg.Connection:
+    # PgBouncer refuses settings in the start of a session, or leaves them out, also in its session mode.
+    connection: asyncpg.Connection = await asyncpg.connect(**place)
+    own = with_options(settings)
+    await connection.fetch(_SET, list(own), list(own.values()))
+    return connection
+
+
+async def _give_up(attempts: Iterable[asyncio.Task[asyncpg.Connection]]) -> None:
+    """Cancel the attempts that are left. One that has succeeded meanwhile is broken off."""
+    for attempt in attempts:
+        attempt.cancel()
+    for left in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(left, asyncpg.Connection):
+            left.terminate()
 
 
 @cache

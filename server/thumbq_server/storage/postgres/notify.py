@@ -9,6 +9,7 @@ import structlog
 
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable
+from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
 
@@ -52,17 +53,30 @@ async def listen(
 ) -> None:
     """Listen until cancelled. Each hint calls `wake[payload]`; any other payload goes to `on_broadcast`.
 
-    All of `wake` are called after a (re)connection, since hints were missed meanwhile.
+    All of `wake` are called after a (re)connection, since hints were missed meanwhile. Behind a pooler that changes
+    backends there is nothing to hear: this returns, and the polls of all parts stand in.
     """
+    is_away = False
     while True:
-        with contextlib.suppress(Unavailable):
+        try:
             async with as_unavailable():
-                await _listen_once(dsn, wake, on_broadcast)
+                connection = await connect(dsn, statement_timeout=10)
+                is_away = False
+                if changes_backends(connection):
+                    await connection.close(timeout=1)
+                    log.warning("listener.polls", why="a pooler; THUMBQ_LISTEN_URL can name a way around it")
+                    return
+                await _listen_once(connection, wake, on_broadcast)
+        except Unavailable as error:
+            if not is_away:
+                is_away = True
+                log.warning("listener.lost", error=str(error))
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _listen_once(dsn: str, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None]) -> None:
-    connection = await connect(dsn, statement_timeout=10)
+async def _listen_once(
+    connection: asyncpg.Connection, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None]
+) -> None:
     closed = asyncio.Event()
 
     def receive(_connection: object, _pid: int, _channel: str, payload: object) -> None:

@@ -1,5 +1,6 @@
 """What a database must be like, looked at once when a server starts."""
 
+import contextlib
 import os
 from configparser import ConfigParser
 from configparser import Error as UnreadableConfiguration
@@ -8,8 +9,10 @@ from typing import Any
 
 import asyncpg
 
-from thumbq_server.storage.postgres.errors import AWAY, as_unavailable
+from thumbq_server.storage.postgres.address import InvalidAddress
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
+from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import PLAIN
 
 OLDEST_VERSION = 14
@@ -33,6 +36,10 @@ _FACTS = """
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
            to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend
       FROM pg_database WHERE datname = current_database()
+"""
+_IDENTITY = """
+    SELECT system_identifier::text || '/' || oid FROM pg_control_system(), pg_database
+     WHERE datname = current_database()
 """
 
 
@@ -60,6 +67,8 @@ async def check_database(dsn: str, connections_needed: int) -> None:
             if isinstance(error, AWAY) and not isinstance(error, _FINAL):
                 raise
             raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
+        except InvalidAddress:
+            raise
         except (ValueError, UnreadableConfiguration) as problem:
             # asyncpg reads some variables by itself.
             raise Unsuitable(f"PGHOST, PGPORT or the service in DATABASE_URL cannot be used: {problem}.") from problem
@@ -88,18 +97,45 @@ def _check_service(hosts: Hosts) -> None:
 
 
 async def _check(hosts: Hosts, connections_needed: int) -> None:
-    first = await hosts.connect(PLAIN, statement_cache_size=0)
+    says_session = hosts.address.pooler == "session"
+    first = await hosts.connect({} if says_session else PLAIN, statement_cache_size=0)
     try:
         facts = await _facts(first)
-        if facts["backend"] != first.get_server_pid() and await _shares_backend(hosts, facts["backend"]):
+        if says_session and await _shares_backend(hosts, facts["backend"]):
             raise Unsuitable(
-                "A pooler in transaction mode stands before PostgreSQL: each thumbq connection needs a backend of its"
-                " own, so use the pooler's session mode or PostgreSQL's own port."
+                "DATABASE_URL says pooler=session, and the pooler gives several connections the same backend: remove"
+                " pooler=session, with which thumbq would set and prepare things that others then meet."
             )
     finally:
         await first.close(timeout=2)
-    for sentence in _problems(facts, connections_needed):
+    # A pooler has connections of its own.
+    for sentence in _problems(facts, 0 if changes_backends(first) else connections_needed):
         raise Unsuitable(sentence)
+
+
+async def check_listener(dsn: str, listen_dsn: str) -> None:
+    """Raise Unsuitable when the address to listen at is that of another database, InvalidAddress when it is none.
+
+    One that does not answer may do so later: until then the server polls.
+    """
+    if listen_dsn == dsn:
+        return
+    try:
+        hosts = hosts_of(listen_dsn)
+    except InvalidAddress as problem:
+        raise InvalidAddress(str(problem).replace("DATABASE_URL", "THUMBQ_LISTEN_URL")) from None
+    with contextlib.suppress(Unavailable):
+        async with as_unavailable():
+            if await _identity(hosts) != await _identity(hosts_of(dsn)):
+                raise Unsuitable("THUMBQ_LISTEN_URL names another database than DATABASE_URL.")
+
+
+async def _identity(hosts: Hosts) -> str:
+    connection = await hosts.connect({})
+    try:
+        return str(await connection.fetchval(_IDENTITY))
+    finally:
+        await connection.close(timeout=2)
 
 
 async def _facts(connection: asyncpg.Connection) -> Any:
@@ -110,7 +146,7 @@ async def _facts(connection: asyncpg.Connection) -> Any:
 
 async def _shares_backend(hosts: Hosts, backend: int) -> bool:
     """Return whether a second connection gets the backend of an idle first one, as poolers in transaction mode do."""
-    second = await hosts.connect(PLAIN, statement_cache_size=0)
+    second = await hosts.connect({}, statement_cache_size=0)
     try:
         async with second.transaction():
             return bool(await second.fetchval("SELECT pg_backend_pid()") == backend)

@@ -49,7 +49,7 @@ class Follower:
         self._offsets: dict[Path, int] = {}
         self._served: dict[str, list[float]] = {}
         self._cursors: dict[str, int] = {}
-        self._resets: set[str] = set()
+        self._resets: dict[str, float] = {}
 
     def catch_up(self) -> None:
         for path in self._folder.glob("*.jsonl"):
@@ -71,9 +71,9 @@ class Follower:
         """Return the last position of a subscriber in the log."""
         return self._cursors.get(client, 0)
 
-    def was_reset(self, client: str) -> bool:
-        """Return whether a subscriber was told of another history."""
-        return client in self._resets
+    def was_reset(self, client: str, since: float) -> bool:
+        """Return whether a subscriber was told of another history since then."""
+        return self._resets.get(client, 0.0) > since
 
     def _take(self, client: str, entry: Entry) -> None:
         if entry[1] in {ACCEPTED, DELIVERED}:
@@ -81,7 +81,7 @@ class Follower:
         if entry[1] in {DELIVERED, "cursor", "reset"}:
             self._cursors[client] = int(entry[2])
         if entry[1] == "reset":
-            self._resets.add(client)
+            self._resets[client] = entry[0]
 
 
 def say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from tests.system.chaos.actors.clients import Subscriber
 from tests.system.chaos.actors.journal import DELIVERED
@@ -55,7 +56,7 @@ def _visible_change(step: Step, steps: list[Step]) -> tuple[str | None, int | No
     return None
 
 
-def events_of(evidence: Evidence, subscriber: Subscriber) -> list[list[object]]:
+def events_of(evidence: Evidence, subscriber: Subscriber) -> list[list[Any]]:
     """Return the events of a subscriber's filter in order: seq, model, job and status of each."""
     wanted = set(subscriber.models)
     return [

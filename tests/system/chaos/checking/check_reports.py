@@ -93,11 +93,13 @@ def _is_wrongly_refused(evidence: Evidence, report: Report, lease: Lease) -> boo
     """Return whether a refusal is neither ALREADY_DONE nor a correct STALE.
 
     A failure that is repeated after its answer was lost is STALE: the job has a newer lease or none. A completion that
-    is repeated is ALREADY_DONE, unless the job has been reset meanwhile.
+    is repeated is ALREADY_DONE, unless the job has been reset meanwhile, or another primary has taken over.
     """
     if report.answer != "STALE":
         return report.answer != "ALREADY_DONE"
     if report.verb != "complete" or report.mode != FENCED or not _is_its_end(report, lease):
+        return False
+    if any(lease.claimed.at < taken_over and report.at > failed for failed, taken_over in evidence.turns):
         return False
     return not any(
         step.step == "asked again" and step.number > lease.claimed.number

@@ -52,7 +52,7 @@ async def check_all(connection: asyncpg.Connection, evidence: Evidence, subscrib
     """Run all checks, and return the problems."""
     return [
         *await check_tables(connection),
-        *_check_requests(evidence, await connection.fetch(JOBS)),
+        *check_requests(evidence, await connection.fetch(JOBS)),
         *check_leases(evidence),
         *check_reports(evidence),
         *check_log(evidence),
@@ -70,7 +70,7 @@ async def check_tables(connection: asyncpg.Connection) -> list[str]:
     return problems
 
 
-def _check_requests(evidence: Evidence, rows: Sequence[asyncpg.Record]) -> Iterator[str]:
+def check_requests(evidence: Evidence, rows: Sequence[asyncpg.Record]) -> Iterator[str]:
     """Check that no acknowledged request is lost, and that equal requests found the same job."""
     jobs = {row["id"]: (row["model_id"], row["hash"]) for row in rows}
     created: Counter[int] = Counter()

@@ -1,6 +1,7 @@
 """The evidence of a run: PostgreSQL's history beside the journals of all clients."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,14 @@ class Report:
 
 
 class Evidence:
-    """The history in PostgreSQL, and the journals."""
+    """The history in PostgreSQL, and the journals.
 
-    def __init__(self, history: History, journals: Path) -> None:
+    `turns` are the times in which another primary took over: a token from before is stale after.
+    """
+
+    def __init__(self, history: History, journals: Path, turns: Sequence[tuple[float, float]] = ()) -> None:
         self.history = history
+        self.turns = turns
         self.journals: dict[str, list[Entry]] = {
             path.stem: list(read_journal(path)) for path in journals.glob("*.jsonl")
         }

@@ -17,6 +17,7 @@ from thumbq_server.storage.postgres.address.parameters import (
     SETTINGS,
     InvalidAddress,
     check_parameter,
+    pool_mode,
     ssl_mode,
 )
 from thumbq_server.storage.postgres.address.text import split_address
@@ -46,6 +47,8 @@ class Address:
     port: int | None = None
     # seconds for each host
     connect_timeout: float = CONNECT_SECONDS
+    # the mode of a pooler in between, "transaction" or "session", if the address names one
+    pooler: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     asyncpg: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -74,6 +77,7 @@ def parse_address(text: str) -> Address:
         parameters.setdefault("search_path", schema)
     if mode := ssl_mode(parameters.pop("ssl", "false")):
         parameters.setdefault("sslmode", mode)
+    pooler = pool_mode(parameters)
     for name, value in parameters.items():
         if name not in PLACE:
             check_parameter(name, value)
@@ -86,6 +90,7 @@ def parse_address(text: str) -> Address:
         passfile=parameters.get("passfile") or None,
         port=port,
         connect_timeout=timeout,
+        pooler=pooler,
         settings={name: value for name, value in parameters.items() if name in SETTINGS},
         asyncpg={name: value for name, value in parameters.items() if name in FOR_ASYNCPG},
     )

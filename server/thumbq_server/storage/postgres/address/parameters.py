@@ -1,6 +1,7 @@
 """The parameters of an address: which thumbq honours, and the values that they take."""
 
 import difflib
+from collections.abc import MutableMapping
 
 from thumbq_runtime.text import printable
 
@@ -36,7 +37,6 @@ _HARMLESS = {
 }
 _FIXED_CONNECTIONS = "thumbq opens a fixed number of connections, which docs/operations.md lists"
 _ELSEWHERE = {
-    "pgbouncer": "thumbq does not need to be told of PgBouncer: it wants a connection of its own in session mode",
     "connection_limit": _FIXED_CONNECTIONS,
     "pool_size": _FIXED_CONNECTIONS,
     "pool_timeout": _FIXED_CONNECTIONS,
@@ -58,7 +58,8 @@ _NOT_HONOURED = [
     "replication",
     "requiressl",
 ]
-_OF_THUMBQ = ("connect_timeout", "schema", "ssl")
+_OF_THUMBQ = ("connect_timeout", "pgbouncer", "pooler", "schema", "ssl")
+_POOL_MODES = ("transaction", "session")
 _KNOWN = (*PLACE, *FOR_ASYNCPG, *SETTINGS, *_HARMLESS, *_ELSEWHERE, *_NOT_HONOURED, *_OF_THUMBQ)
 _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
@@ -82,6 +83,16 @@ def ssl_mode(value: str) -> str | None:
     if value in _SSL_MODES:
         return value
     raise InvalidAddress(f"ssl in DATABASE_URL must be true, false, or one of {', '.join(_SSL_MODES)}.")
+
+
+def pool_mode(parameters: MutableMapping[str, str]) -> str | None:
+    """Take `pooler` and `pgbouncer` out, a parameter of other tools, and return the mode. Raises InvalidAddress."""
+    mode, of_other_tools = parameters.pop("pooler", ""), parameters.pop("pgbouncer", "false").lower()
+    if mode and mode not in _POOL_MODES:
+        raise InvalidAddress(f"pooler in DATABASE_URL must be one of {', '.join(_POOL_MODES)}.")
+    if of_other_tools not in _TRUE | _FALSE:
+        raise InvalidAddress("pgbouncer in DATABASE_URL must be true or false.")
+    return mode or ("transaction" if of_other_tools in _TRUE else None)
 
 
 def check_parameter(name: str, value: str) -> None:

@@ -1,0 +1,90 @@
+"""Pictures in a folder below a root."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from thumbq_gateway.http.files.open_file import FILE_TIMEOUT, OpenFile, open_content, stalled_file
+from thumbq_gateway.http.files.pictures import Picture, key_of_upload
+from thumbq_gateway.http.files.places import NotThere
+from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.folders import resolved
+from thumbq_runtime.objects import SCHEME
+from thumbq_runtime.private_files import make_private_folder
+
+# Of the files and folders that are made.
+_OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
+
+
+class PictureFolder:
+    """A place of pictures: the regular files below the root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads = FileThreads(timeout=FILE_TIMEOUT)
+
+    def has(self, path: str) -> bool:
+        """Return whether a reported path names a file."""
+        return not path.startswith(SCHEME)
+
+    async def open(self, path: str) -> OpenFile:
+        """Open the file at a path. Raises NotThere, Refusal."""
+        try:
+            step = partial(open_content, self._root, path, self._threads)
+            return await self._threads.run(path, step, OpenFile.close)
+        except (OSError, ValueError):
+            raise NotThere from None
+        except Stalled:
+            raise stalled_file() from None
+
+    async def redirection(self, _path: str) -> str | None:
+        """Return None: the gateway itself sends files."""
+        return None
+
+    async def keep(self, content: bytes, picture: Picture) -> str:
+        """Keep a picture that was uploaded, and return its path. Raises OSError."""
+        return str(await asyncio.to_thread(_keep, self._root, content, picture))
+
+
+def _keep(root: Path, content: bytes, picture: Picture) -> Path:
+    """Write the file beside its place, and move it there in one step, so that no reader sees half of it.
+
+    Raises OSError, also where a link has taken the place of a folder below the root.
+    """
+    *place, name = key_of_upload(content, picture).split("/")
+    unfinished = f".upload-{secrets.token_hex(8)}"
+    make_private_folder(root)
+    real_root = resolved(root)
+    folder = _entered(real_root, place)
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=folder)
+        raise
+    finally:
+        os.close(folder)
+    return real_root.joinpath(*place, name)
+
+
+def _entered(root: Path, place: Iterable[str]) -> int:
+    """Return the open folder at a place below the root. Folders on the way are made; links are not followed."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for name in place:
+        outer = folder
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, _OWNER_ENTERS, dir_fd=outer)
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
+        finally:
+            os.close(outer)
+    return folder

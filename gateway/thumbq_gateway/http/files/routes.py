@@ -1,0 +1,30 @@
+"""The routes of files: pictures, uploads and models."""
+
+import grpc
+from aiohttp import web
+
+from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.files.model_files import ModelFiles
+from thumbq_gateway.http.files.picture_folder import PictureFolder
+from thumbq_gateway.http.files.picture_store import PictureStore
+from thumbq_gateway.http.files.places import Place, Places
+from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
+from thumbq_gateway.http.files.uploads import Uploads
+from thumbq_gateway.settings import Settings
+from thumbq_runtime.objects import Objects
+
+
+def file_routes(
+    settings: Settings, channel: grpc.aio.Channel, objects: Objects | None, bodies: Bodies
+) -> list[web.RouteDef]:
+    """Return the routes. New pictures go into the object store, if there is one, and else into the folder."""
+    places: list[Place] = []
+    if objects:
+        places.append(PictureStore(objects, redirect=settings.thumbnail_redirect))
+    if settings.thumbnail_root:
+        places.append(PictureFolder(settings.thumbnail_root))
+    return [
+        *ThumbnailFiles(channel, Places(places)).routes(),
+        *Uploads(Places(places), bodies).routes(),
+        *(ModelFiles(settings.model_root).routes() if settings.model_root else []),
+    ]

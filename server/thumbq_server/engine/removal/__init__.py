@@ -1,0 +1,1 @@
+"""Removing the pictures that nothing shows any more."""

@@ -1,0 +1,146 @@
+"""Where pictures are kept, for their removal: a folder, an object store, or both."""
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections.abc import Sequence
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.folders import open_folder_below, resolved
+from thumbq_runtime.objects import SCHEME, NoSuchObject, Objects, StoreTrouble
+from thumbq_server.storage.removals import Removal
+
+log = structlog.get_logger()
+
+STILL_IN_WORK = 3600.0  # seconds
+_FILE_TIMEOUT = 5.0
+# A path that says this leads to no file, now and later.
+_NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_OBJECTS_AT_ONCE = 16
+# The other duties wait for the store so long, each time.
+_STORE_SECONDS = 2.0
+# Until a store is asked again that was away.
+_PAUSE = 60.0
+
+
+class Outcome(Enum):
+    """What became of a picture."""
+
+    REMOVED = "removed"
+    # not there, no file, or of no place
+    NOT_OURS = "not ours"
+    # a job shows it
+    NAMED = "named"
+    CHANGED = "changed"
+    NOT_NOW = "not now"
+
+
+class Place(Protocol):
+    """A place of pictures."""
+
+    def has(self, path: str) -> bool:
+        """Return whether a reported path is of this place."""
+
+    async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
+        """Remove pictures. Return what became of them, by removals; those that are missing are tried again soon."""
+
+
+class FolderOfPictures:
+    """The files below a root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads = FileThreads(timeout=_FILE_TIMEOUT)
+
+    def has(self, path: str) -> bool:
+        """Return whether the path is one of a file."""
+        return not path.startswith(SCHEME)
+
+    async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
+        """Remove files."""
+        return {removal.id: await self._remove(removal) for removal in removals}
+
+    async def _remove(self, removal: Removal) -> Outcome:
+        step = partial(remove_file, self._root, removal.path, removal.reported_at.timestamp())
+        try:
+            return await self._threads.run(removal.path, step)
+        except (OSError, Stalled) as problem:
+            log.warning("picture.not_removed", path=removal.path, reason=str(problem))
+            return Outcome.NOT_NOW
+
+
+class StoreOfPictures:
+    """The objects below the address of a store."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._not_before = 0.0
+
+    def has(self, path: str) -> bool:
+        """Return whether the path names an object of this store."""
+        return self._objects.key(path) is not None
+
+    async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
+        """Remove objects, as many as there is time for. A store that is away is left alone for a while."""
+        outcomes: dict[int, Outcome] = {}
+        if time.monotonic() < self._not_before:
+            return outcomes
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                for first in range(0, len(removals), _OBJECTS_AT_ONCE):
+                    few = removals[first : first + _OBJECTS_AT_ONCE]
+                    found = await asyncio.gather(*map(self._remove, few))
+                    outcomes |= zip((removal.id for removal in few), found, strict=True)
+        except StoreTrouble as trouble:
+            self._pause(str(trouble))
+        except TimeoutError:  # the others are due the next time
+            if not outcomes:
+                self._pause("The object store does not answer in time.")
+        return outcomes
+
+    def _pause(self, reason: str) -> None:
+        self._not_before = time.monotonic() + _PAUSE
+        log.warning("pictures.not_removed", store=self._objects.address, reason=reason)
+
+    async def _remove(self, removal: Removal) -> Outcome:
+        key = self._objects.key(removal.path) or ""
+        try:
+            modified = (await self._objects.look_at(key)).modified.timestamp()
+        except NoSuchObject:
+            return Outcome.NOT_OURS
+        if modified > removal.reported_at.timestamp() and modified > time.time() - STILL_IN_WORK:
+            return Outcome.CHANGED
+        await self._objects.remove(key)
+        return Outcome.REMOVED
+
+
+def remove_file(root: Path, path: str, reported_at: float) -> Outcome:
+    """Remove the file of a picture, unless it was changed after `reported_at` and in the last hour. Raises OSError."""
+    real_root = resolved(root)
+    place = Path(path)
+    try:
+        folder = open_folder_below(real_root, resolved(place.parent))
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno not in _NO_SUCH_PLACE:
+            raise
+        return Outcome.NOT_OURS
+    try:
+        found = os.stat(place.name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode):
+            return Outcome.NOT_OURS
+        if found.st_mtime > reported_at and found.st_mtime > time.time() - STILL_IN_WORK:
+            return Outcome.CHANGED
+        os.unlink(place.name, dir_fd=folder)
+    except FileNotFoundError:
+        return Outcome.NOT_OURS
+    finally:
+        os.close(folder)
+    return Outcome.REMOVED
