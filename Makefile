@@ -10,6 +10,8 @@ NODE_PACKAGES := $(addsuffix /node_modules/installed,$(TYPESCRIPT) tests/compati
 NPM := $(shell command -v npm)
 # The tests that run the queue's core in their own process, where its coverage can be measured cheaply.
 CORE_TESTS := tests/unit/domain tests/store tests/engine
+# Tests wait more than they compute: two for each core of a small machine.
+TEST_PROCESSES := 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -33,11 +35,11 @@ test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	@scripts/system_packages.sh || true
 	@$(VENV)/bin/python -m thumbq.render.system_libraries --install || true
 	@{ command -v npm >/dev/null && $(MAKE) $(NODE_PACKAGES); } || echo "The tests with node are skipped: npm is missing or failed."
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/installed-dev  ## Run the tests of the queue's core, and measure how much of it they cover
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(CORE_TESTS) $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal --cov --cov-report=term $(CORE_TESTS) $(ARGS)
 
 .PHONY: check
 check: check-code check-layers check-protocol check-typescript  ## Check style, types, layers, protocol and generated files

@@ -1,15 +1,18 @@
-"""Fixtures for tests of a real PostgreSQL: one server for the session, a fresh database for each test."""
+"""Fixtures for tests of a real PostgreSQL: one server for the session, an empty database for each test."""
 
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 from hypothesis import settings
 
 from tests.support.databases import database_at
+from tests.support.fresh_databases import FreshDatabases
 from tests.support.left_out import left_out
+from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.ports import free_port
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
@@ -28,6 +31,15 @@ def pytest_report_header() -> list[str]:
 def unused_tcp_port() -> int:
     """A port for a server that starts later. The fixture of pytest-asyncio gives one that a client may take."""
     return free_port()
+
+
+@pytest.fixture
+def object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An object store with an empty bucket. The environment says how to reach it."""
+    with running_object_store(tmp_path / "store") as store:
+        for variable, value in store.variables().items():
+            monkeypatch.setenv(variable, value)
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +64,20 @@ async def migrated_template(postgres: str) -> AsyncIterator[str]:
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+async def fresh_databases(postgres: str, migrated_template: str) -> AsyncIterator[FreshDatabases]:
+    """The databases of the tests that need one for themselves. Ask for `database_url` instead."""
+    databases = FreshDatabases(postgres, migrated_template)
+    yield databases
+    await databases.drop_all()
+
+
 @pytest.fixture
-async def database_url(postgres: str, migrated_template: str) -> AsyncIterator[str]:
+async def database_url(fresh_databases: FreshDatabases) -> AsyncIterator[str]:
     """The DSN of a migrated, empty database that only this test uses."""
-    name = f"thumbq_test_{uuid.uuid4().hex[:12]}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
-    yield database_at(postgres, name)
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    address = await fresh_databases.take()
+    yield address
+    await fresh_databases.give_back(address)
 
 
 @pytest.fixture

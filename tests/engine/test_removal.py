@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.object_store import running_object_store
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
 from thumbq_runtime.objects import Objects
 from thumbq_server.domain.model_versions import NewVersion
@@ -200,32 +199,29 @@ async def test_the_pictures_of_a_pruned_job_are_removed(others, root):
     assert (old.exists(), new.exists()) == (False, True)
 
 
-async def test_objects_are_removed_as_files_are_and_wait_while_their_store_is_away(others, tmp_path, monkeypatch):
-    with running_object_store(tmp_path / "store") as store:
-        for variable, value in store.variables().items():
-            monkeypatch.setenv(variable, value)
-        objects = Objects(f"{store.address}/thumbs")
-        for model_id, key in ((7, "7.webp"), (8, "same.webp"), (9, "same.webp"), (10, "missing.webp"), (11, "11.webp")):
-            (token,) = await others.claimed(new_job(model_id))
-            await objects.put(key, b"picture", "image/webp")
-            await others.complete(picture(token, objects.name(key)))
-        beside = await Objects(store.address).put("beside.webp", b"picture", "image/webp")
-        (token,) = await others.claimed(new_job(12))
-        await others.complete(picture(token, beside))
-        await objects.remove("missing.webp")
-        await others.sql("UPDATE attempts SET ended_at = now() + interval '1 minute'")
-        for model_id in (7, 8, 10, 11, 12):
-            await forget(others.lane, model_id)
-        await others.sql("UPDATE removals SET reported_at = now() - interval '1 minute' WHERE path LIKE '%/11.webp'")
+async def test_objects_are_removed_as_files_are_and_wait_while_their_store_is_away(others, object_store):
+    objects = Objects(f"{object_store.address}/thumbs")
+    for model_id, key in ((7, "7.webp"), (8, "same.webp"), (9, "same.webp"), (10, "missing.webp"), (11, "11.webp")):
+        (token,) = await others.claimed(new_job(model_id))
+        await objects.put(key, b"picture", "image/webp")
+        await others.complete(picture(token, objects.name(key)))
+    beside = await Objects(object_store.address).put("beside.webp", b"picture", "image/webp")
+    (token,) = await others.claimed(new_job(12))
+    await others.complete(picture(token, beside))
+    await objects.remove("missing.webp")
+    await others.sql("UPDATE attempts SET ended_at = now() + interval '1 minute'")
+    for model_id in (7, 8, 10, 11, 12):
+        await forget(others.lane, model_id)
+    await others.sql("UPDATE removals SET reported_at = now() - interval '1 minute' WHERE path LIKE '%/11.webp'")
 
-        store.stop()
-        assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 0
-        waiting = {"7.webp", "11.webp", "missing.webp"}
-        assert {Path(row["path"]).name for row in await others.sql("SELECT path FROM removals")} == waiting
+    object_store.stop()
+    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 0
+    waiting = {"7.webp", "11.webp", "missing.webp"}
+    assert {Path(row["path"]).name for row in await others.sql("SELECT path FROM removals")} == waiting
 
-        store.start()
-        # another server, which has not met the outage
-        assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 1
-        assert set(store.objects()) == {"thumbs/same.webp", "thumbs/11.webp", "beside.webp"}
-        # the object of model 11 was written after its report: it stays for another hour
-        assert [row["path"] for row in await others.sql("SELECT path FROM removals")] == [objects.name("11.webp")]
+    object_store.start()
+    # another server, which has not met the outage
+    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 1
+    assert set(object_store.objects()) == {"thumbs/same.webp", "thumbs/11.webp", "beside.webp"}
+    # the object of model 11 was written after its report: it stays for another hour
+    assert [row["path"] for row in await others.sql("SELECT path FROM removals")] == [objects.name("11.webp")]

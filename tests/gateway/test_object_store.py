@@ -1,6 +1,6 @@
 """Pictures in an object store, beside those in the folder."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +11,7 @@ from tests.compatibility.test_uploads import upload
 from tests.gateway.test_files import PNG, complete, file
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
-from tests.support.object_store import SECRET, ObjectStore, running_object_store
+from tests.support.object_store import SECRET, ObjectStore
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from thumbq_runtime.objects import Objects
@@ -20,16 +20,8 @@ LARGE = PNG * 3_000
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    with running_object_store(tmp_path / "store") as store:
-        for variable, value in store.variables().items():
-            monkeypatch.setenv(variable, value)
-        yield store
-
-
-@pytest.fixture
-def address(store: ObjectStore) -> str:
-    return f"{store.address}/thumbs"
+def address(object_store: ObjectStore) -> str:
+    return f"{object_store.address}/thumbs"
 
 
 @pytest.fixture
@@ -64,10 +56,12 @@ async def readyz(http: aiohttp.ClientSession, expected: str) -> None:
     await eventually(says_so)
 
 
-async def test_an_uploaded_picture_is_an_object_and_is_served(client: Client, store: ObjectStore, address: str) -> None:
+async def test_an_uploaded_picture_is_an_object_and_is_served(
+    client: Client, object_store: ObjectStore, address: str
+) -> None:
     content = animated_webp()
     name = await uploaded(client, content)
-    assert store.objects() == {name.removeprefix(f"{store.address}/"): content}
+    assert object_store.objects() == {name.removeprefix(f"{object_store.address}/"): content}
     assert name.startswith(f"{address}/uploads/")
     assert await uploaded(client, content, 43) == name
     answer = await file(client)
@@ -80,9 +74,11 @@ async def test_an_uploaded_picture_is_an_object_and_is_served(client: Client, st
     head = await file(client, method="HEAD")
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(content)))
     refused = await upload(client, b"<svg onload=alert(1)>")
-    assert (refused.status, len(store.objects())) == (400, 1)
+    assert (refused.status, len(object_store.objects())) == (400, 1)
     still = await upload(client, picture("PNG"), path="png-upload")
-    assert store.objects()[still.json["pngThumbnailPath"].removeprefix(f"{store.address}/")] == picture("PNG")
+    assert object_store.objects()[still.json["pngThumbnailPath"].removeprefix(f"{object_store.address}/")] == picture(
+        "PNG"
+    )
 
 
 async def test_ranges_of_a_large_picture_come_as_they_are_asked_for(client: Client, address: str) -> None:
@@ -104,7 +100,7 @@ async def test_ranges_of_a_large_picture_come_as_they_are_asked_for(client: Clie
 
 
 async def test_both_places_are_served_and_nothing_beside_them(
-    client: Client, store: ObjectStore, address: str, thumbnail_root: Path
+    client: Client, object_store: ObjectStore, address: str, thumbnail_root: Path
 ) -> None:
     (thumbnail_root / "older.png").write_bytes(PNG)
     await complete(client, thumbnail_root / "older.png")
@@ -112,10 +108,16 @@ async def test_both_places_are_served_and_nothing_beside_them(
     await complete(client, f"{address}/missing.png", 43)
     answer = await file(client, 43)
     assert (answer.status, answer.json["message"]) == (404, "Model 43 has no thumbnail file.")
-    await Objects(store.address).put("secret", b"secret", "image/png")
+    await Objects(object_store.address).put("secret", b"secret", "image/png")
     await client.enqueue(44)
     job = await client.dequeue()
-    for name in (f"{store.address}/secret", f"{address}/../secret", f"{address}//a", f"{address}", "s3://other/a"):
+    for name in (
+        f"{object_store.address}/secret",
+        f"{address}/../secret",
+        f"{address}//a",
+        f"{address}",
+        "s3://other/a",
+    ):
         body = {"thumbnailPath": name, "sizeBytes": 6, "width": 1, "height": 1}
         refused = await client.post(f"/api/thumbnail-jobs/{job['id']}/complete", body)
         assert (refused.status, "thumbnailPath" in refused.text) == (400, True)
@@ -136,26 +138,26 @@ async def test_a_client_may_be_sent_to_the_store(client: Client, server: str, ad
 
 
 async def test_a_store_that_is_away_is_said_so_and_comes_back(
-    client: Client, store: ObjectStore, server: str, address: str, thumbnail_root: Path
+    client: Client, object_store: ObjectStore, server: str, address: str, thumbnail_root: Path
 ) -> None:
     content = animated_webp()
     await uploaded(client, content)
     (thumbnail_root / "older.png").write_bytes(PNG)
     await complete(client, thumbnail_root / "older.png", 43)
-    store.stop()
+    object_store.stop()
     away = "The object store cannot be reached, or is broken."
     for answer in (await file(client), await upload(client, content)):
         assert (answer.status, answer.json["message"], answer.headers["Retry-After"]) == (503, away, "1")
     assert (await file(client, 43)).body == PNG
     async with running_gateway(server, thumbnail_store=address) as http:
         await readyz(http, f"Ready, but without the pictures. {away}")
-        store.start()
+        object_store.start()
         assert (await file(client)).body == content
         assert (await upload(client, content)).status == 200
 
 
 async def test_wrong_credentials_are_named_and_never_shown(
-    store: ObjectStore,
+    object_store: ObjectStore,
     server: str,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -169,4 +171,4 @@ async def test_wrong_credentials_are_named_and_never_shown(
         await readyz(http, f"Ready, but without the pictures. {refuses}")
     written = "".join(capfd.readouterr())
     assert "wrong-secret-9b1c" not in written
-    assert store.objects() == {}
+    assert object_store.objects() == {}

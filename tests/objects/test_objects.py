@@ -1,34 +1,25 @@
 """Objects in a store that speaks S3: kept, read, removed, and what is said when that cannot be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.support.object_store import KEY, SECRET, ObjectStore, running_object_store
+from tests.support.object_store import KEY, SECRET, ObjectStore
 from thumbq_runtime.objects import InvalidStore, NoSuchObject, Objects, StoreAway, StoreRefuses
 
 CONTENT = bytes(range(256)) * 4_000
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    with running_object_store(tmp_path / "store") as store:
-        for variable, value in store.variables().items():
-            monkeypatch.setenv(variable, value)
-        yield store
 
 
 async def content(objects: Objects, key: str) -> bytes:
     return b"".join([piece async for piece in (await objects.get(key)).pieces()])
 
 
-async def test_an_object_is_kept_read_replaced_and_removed(store: ObjectStore) -> None:
-    objects = Objects(f"{store.address}/thumbs/")
+async def test_an_object_is_kept_read_replaced_and_removed(object_store: ObjectStore) -> None:
+    objects = Objects(f"{object_store.address}/thumbs/")
     name = await objects.put("ab/cd/é b+c&d=?#%41.webp", CONTENT, "image/webp")
-    assert name == f"{store.address}/thumbs/ab/cd/é b+c&d=?#%41.webp"
-    assert store.objects() == {"thumbs/ab/cd/é b+c&d=?#%41.webp": CONTENT}
+    assert name == f"{object_store.address}/thumbs/ab/cd/é b+c&d=?#%41.webp"
+    assert object_store.objects() == {"thumbs/ab/cd/é b+c&d=?#%41.webp": CONTENT}
     key = objects.key(name)
     assert key is not None
     assert await content(objects, key) == CONTENT
@@ -41,7 +32,7 @@ async def test_an_object_is_kept_read_replaced_and_removed(store: ObjectStore) -
         assert (await answer.read(), answer.content_type) == (b"another", "image/webp")
     await objects.remove(key)
     await objects.remove(key)
-    assert store.objects() == {}
+    assert object_store.objects() == {}
     for question in (objects.get, objects.look_at):
         with pytest.raises(NoSuchObject, match=r"^The object store has no such object\.$"):
             await question(key)
@@ -49,16 +40,16 @@ async def test_an_object_is_kept_read_replaced_and_removed(store: ObjectStore) -
 
 
 async def test_a_store_that_goes_away_is_told_from_one_that_refuses(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    objects = Objects(store.address)
+    objects = Objects(object_store.address)
     await objects.put("a", CONTENT, "image/png")
     with pytest.raises(StoreRefuses, match=r"^The object store has no bucket other\.$"):
         await Objects("s3://other").look()
     with pytest.raises(StoreRefuses, match=r"^The object store has no bucket other\.$"):
         await Objects("s3://other").put("a", b"a", "image/png")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-9b1c")
-    stranger = Objects(store.address)
+    stranger = Objects(object_store.address)
     for call in (stranger.look(), stranger.get("a"), stranger.put("b", b"b", "image/png"), stranger.remove("a")):
         with pytest.raises(StoreRefuses) as refused:
             await call
@@ -68,12 +59,12 @@ async def test_a_store_that_goes_away_is_told_from_one_that_refuses(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY_FILE", str(tmp_path / "secret"))
-    assert await content(Objects(store.address), "a") == CONTENT
-    store.stop()
+    assert await content(Objects(object_store.address), "a") == CONTENT
+    object_store.stop()
     for call in (objects.look(), objects.get("a"), objects.put("b", b"b", "image/png"), objects.remove("a")):
         with pytest.raises(StoreAway, match=r"^The object store cannot be reached, or is broken\.$"):
             await call
-    store.start()
+    object_store.start()
     assert await content(objects, "a") == CONTENT
 
 

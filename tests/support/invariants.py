@@ -7,7 +7,8 @@ _IN_NO_OR_TWO_PLACES = """
     SELECT j.id, r.job_id AS ready, l.job_id AS leased, a.outcome, a.next_attempt_at, d.count AS dead
       FROM jobs j LEFT JOIN ready r ON r.job_id = j.id LEFT JOIN leases l ON l.job_id = j.id
       LEFT JOIN LATERAL (
-        SELECT * FROM attempts WHERE job_id = j.id AND lease_seq > j.since ORDER BY lease_seq DESC LIMIT 1) a ON true
+        SELECT * FROM attempts WHERE job_id = j.id AND lease_seq > coalesce(j.since, 0)
+         ORDER BY lease_seq DESC LIMIT 1) a ON true
       LEFT JOIN LATERAL (SELECT count(*), max(lease_seq) FROM attempts WHERE job_id = j.id AND dead) d ON true
      WHERE num_nonnulls(r.job_id, l.job_id,
                         CASE WHEN a.outcome IN ('Completed', 'Failed', 'Cancelled') AND a.next_attempt_at IS NULL

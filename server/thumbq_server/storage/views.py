@@ -43,7 +43,7 @@ SELECT j.id AS job_id, coalesce(a.next_attempt_at, j.due_at) AS run_at,
             ELSE 'infinity' END AS rank
   FROM jobs j
   LEFT JOIN LATERAL (
-    SELECT next_attempt_at FROM attempts WHERE job_id = j.id AND lease_seq > j.since
+    SELECT next_attempt_at FROM attempts WHERE job_id = j.id AND lease_seq > coalesce(j.since, 0)
      ORDER BY lease_seq DESC LIMIT 1) a ON true
 """
 
@@ -57,7 +57,7 @@ SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts,
          AS status,
        coalesce(l.attempt, r.attempt, a.attempt) AS attempt_count,
        greatest(l.lease_seq, a.lease_seq, 0) AS lease_seq,
-       coalesce(l.claimed_at, greatest(a.ended_at, j.reset_at)) AS updated_at,
+       coalesce(l.claimed_at, greatest(a.ended_at, j.created_at, j.reset_at)) AS updated_at,
        r.run_at, l.expires_at AS lease_expires_at, w.worker_id
   FROM jobs j
   LEFT JOIN LATERAL (
@@ -65,13 +65,13 @@ SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts,
      ORDER BY lease_seq DESC LIMIT 1) a ON true
   LEFT JOIN LATERAL (
     SELECT error_message FROM attempts
-     WHERE job_id = j.id AND lease_seq > j.since AND outcome <> 'Released'
+     WHERE job_id = j.id AND lease_seq > coalesce(j.since, 0) AND outcome <> 'Released'
      ORDER BY lease_seq DESC LIMIT 1) e ON true
   LEFT JOIN LATERAL (
     SELECT run_at, attempt, job_id FROM ready
      WHERE job_id = j.id
        AND rank = CASE WHEN j.kind IS NULL
-                       THEN coalesce(CASE WHEN a.lease_seq > j.since THEN a.next_attempt_at END, j.due_at)
+                       THEN coalesce(CASE WHEN a.lease_seq > coalesce(j.since, 0) THEN a.next_attempt_at END, j.due_at)
                             - j.priority * interval '60 seconds'
                        ELSE 'infinity' END
     OFFSET 0) r ON true

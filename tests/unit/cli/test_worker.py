@@ -13,6 +13,8 @@ from thumbq.cli import app
     [
         ("ftp://models.example/{model_id}", "is neither a folder nor an http(s) URL."),
         ("https://models.example/one.glb", "names the same file for every model"),
+        ("s3://bucket/one.glb", "names the same object for every model"),
+        ("s3://b/{model_hash}", "is no address of an object store"),
     ],
 )
 def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, models: str, sentence: str):
@@ -20,3 +22,15 @@ def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, m
     assert ended.exit_code == 1
     assert sentence in ended.output
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "Say where the thumbnails go: --thumbnail-root or --thumbnail-store."),
+        (["--thumbnail-store=bucket"], "'bucket' is no address of an object store, such as s3://bucket/prefix."),
+    ],
+)
+def test_a_worker_needs_a_place_for_its_thumbnails(tmp_path: Path, options: list[str], sentence: str):
+    ended = CliRunner().invoke(app, ["worker", f"--models={tmp_path}", *options])
+    assert (ended.exit_code, sentence in " ".join(ended.output.split())) == (1, True)

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_cli_interventions import in_json, thumbq
-from thumbq_runtime.addresses import free_port
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -80,7 +80,7 @@ async def test_a_list_that_changed_before_its_position_is_refused(server, tmp_pa
 
 async def test_a_list_goes_on_after_an_outage(server, tmp_path):
     models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0"])
-    away = f"127.0.0.1:{free_port('127.0.0.1', 0)}"
+    away = f"127.0.0.1:{free_port()}"
     code, output = await thumbq(away, "enqueue", "--from", str(models))
     assert (code, output) == (1, f"thumbq: The server at {away} cannot be reached. Is `thumbq serve` running?\n")
     assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "1 jobs: 1 created\n")

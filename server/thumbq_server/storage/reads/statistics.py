@@ -83,7 +83,7 @@ DURATIONS = Statement(
              ORDER BY lease_seq DESC LIMIT 1) a
           LEFT JOIN LATERAL (
             SELECT next_attempt_at FROM attempts
-             WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > j.since
+             WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > coalesce(j.since, 0)
              ORDER BY lease_seq DESC LIMIT 1) b ON true
     )
     SELECT count(*) AS samples,

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 
 from thumbq.log_events import event
@@ -14,7 +13,7 @@ from thumbq.render.intake.model import Model
 from thumbq.render.jobs.events import JobEvents
 from thumbq.render.jobs.metrics import RenderMetrics
 from thumbq.render.jobs.model_files import ModelSource
-from thumbq.render.jobs.thumbnails import ThumbnailFolder
+from thumbq.render.jobs.thumbnails import NotStored, Thumbnails
 from thumbq.render.outputs import DEFAULT, Outputs
 from thumbq.v1.job_pb2 import Job
 
@@ -27,7 +26,7 @@ class ThumbnailMaker:
     def __init__(
         self,
         models: ModelSource,
-        thumbnails: ThumbnailFolder,
+        thumbnails: Thumbnails,
         renderers: Sequence[Renderer],
         outputs: Outputs = DEFAULT,
         events: JobEvents | None = None,
@@ -47,13 +46,13 @@ class ThumbnailMaker:
         started = monotonic()
         try:
             model, pictures = await self._render(job)
-            paths = await asyncio.to_thread(self._store, job.model_hash.lower(), pictures)
+            paths = await self._store(job.model_hash.lower(), pictures)
         except RenderFailed as error:
             self._metrics.failed(error.reason)
             raise JobFailed(str(error), retryable=error.retryable) from error
-        except OSError as error:
+        except NotStored as error:
             self._metrics.failed("storage")
-            raise JobFailed(f"The thumbnail could not be stored: {error.strerror}.") from error
+            raise JobFailed(f"The thumbnail could not be stored: {error}") from error
         self._metrics.rendered(pictures.seconds)
         await self._tell(job, model)
         took, size = monotonic() - started, len(pictures.files[0])
@@ -66,7 +65,7 @@ class ThumbnailMaker:
             size / 1000,
             extra=event("job.drawn", job),
         )
-        return Thumbnail(str(paths[0]), size, self._outputs.sizes[0], self._outputs.sizes[0])
+        return Thumbnail(paths[0], size, self._outputs.sizes[0], self._outputs.sizes[0])
 
     async def _render(self, job: Job) -> tuple[Model, Pictures]:
         renderer = await self._free.get()
@@ -77,9 +76,9 @@ class ThumbnailMaker:
         finally:
             self._free.put_nowait(renderer)
 
-    def _store(self, model_hash: str, pictures: Pictures) -> list[Path]:
+    async def _store(self, model_hash: str, pictures: Pictures) -> list[str]:
         names = [self._outputs.file_name(model_hash, size) for size in self._outputs.sizes]
-        return [self._thumbnails.store(*pair) for pair in zip(names, pictures.files, strict=True)]
+        return [await self._thumbnails.keep(*pair) for pair in zip(names, pictures.files, strict=True)]
 
     async def _tell(self, job: Job, model: Model) -> None:
         for remark in model.remarks:

@@ -59,7 +59,7 @@ class ModelUrls:
             fetched = _Fetched(session, url, intake.incoming, intake.most_bytes)
             name, found = await fetched.model()
             if found != model_hash.lower():
-                raise _other_content(name)
+                raise other_content(name)
             return await intake.take_fetched(fetched.path, name, fetched.companion)
 
 
@@ -109,8 +109,7 @@ class _Fetched:
                 async for chunk in response.content.iter_chunked(CHUNK):
                     self._left -= len(chunk)
                     if self._left < 0:
-                        limit = f"larger than the limit of {self._most_bytes >> 20} MB"
-                        raise RenderFailed(f"The model file, with what it refers to, is {limit}.", retryable=False)
+                        raise too_large(self._most_bytes)
                     digest.update(chunk)
                     file.write(chunk)
             return unquote(Path(response.url.path).name), digest.hexdigest()
@@ -136,5 +135,12 @@ def model_source(source: str) -> ModelSource:
     return ModelUrls(source, Tls.from_environment())
 
 
-def _other_content(name: str) -> RenderFailed:
+def other_content(name: str) -> RenderFailed:
+    """Return the failure of a file that is not what its job names."""
     return RenderFailed(f"The content of {name} does not have the hash that the job names.", retryable=False)
+
+
+def too_large(most_bytes: int) -> RenderFailed:
+    """Return the failure of a file that is longer than the limit."""
+    limit = f"larger than the limit of {most_bytes >> 20} MB"
+    return RenderFailed(f"The model file, with what it refers to, is {limit}.", retryable=False)

@@ -1,8 +1,27 @@
-"""The folder of finished thumbnails, each under the hash of its model."""
+"""Where finished thumbnails go, each under the hash of its model: a folder, or what the command line brings."""
 
+import asyncio
 import os
 import tempfile
 from pathlib import Path
+from typing import Protocol
+
+
+class NotStored(Exception):
+    """Says in a sentence why a picture could not be stored."""
+
+
+class Thumbnails(Protocol):
+    """Where pictures go."""
+
+    async def keep(self, name: str, picture: bytes) -> str:
+        """Keep a picture and return the path that is reported. Raises NotStored."""
+        ...
+
+
+def place_of(name: str) -> str:
+    """Return the place of a picture below the root; its name begins with the hash of the model."""
+    return f"{name[:2]}/{name[2:4]}/{name}"
 
 
 class ThumbnailFolder:
@@ -11,9 +30,16 @@ class ThumbnailFolder:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
+    async def keep(self, name: str, picture: bytes) -> str:
+        """See Thumbnails."""
+        try:
+            return str(await asyncio.to_thread(self.store, name, picture))
+        except OSError as error:
+            raise NotStored(f"{error.strerror}.") from error
+
     def path(self, name: str) -> Path:
-        """Return the place of a picture; its name begins with the hash of the model."""
-        return self._root / name[:2] / name[2:4] / name
+        """Return the file of a picture."""
+        return self._root / place_of(name)
 
     def store(self, name: str, picture: bytes) -> Path:
         """Write a picture so that a reader finds the old one, the new one or none, also after a power cut."""

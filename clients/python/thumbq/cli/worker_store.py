@@ -1,0 +1,105 @@
+"""Models and thumbnails of the reference worker in an object store."""
+
+import hashlib
+import mimetypes
+from pathlib import Path, PurePosixPath
+
+from thumbq.render.child import RenderFailed
+from thumbq.render.intake.model import Intake, Model
+from thumbq.render.jobs.model_files import other_content, too_large
+from thumbq.render.jobs.thumbnails import NotStored, place_of
+from thumbq_runtime.objects import SCHEME, InvalidStore, NoSuchObject, Objects, StoreTrouble, is_plain
+
+# Of 3.11's table, too.
+_TYPES = {".webp": "image/webp", ".avif": "image/avif"}
+
+
+class ThumbnailObjects:
+    """Keeps pictures as `s3://bucket/prefix/ab/cd/abcd…-512.webp`."""
+
+    def __init__(self, address: str) -> None:
+        """Raises InvalidStore."""
+        self._objects = Objects(address)
+
+    async def keep(self, name: str, picture: bytes) -> str:
+        """Keep a picture and return the name of its object. Raises NotStored."""
+        suffix = PurePosixPath(name).suffix
+        kind = _TYPES.get(suffix) or mimetypes.types_map[suffix]
+        try:
+            return await self._objects.put(place_of(name), picture, kind)
+        except StoreTrouble as trouble:
+            raise NotStored(str(trouble)) from trouble
+
+
+class ModelObjects:
+    """Objects whose address has `{model_id}` or `{model_hash}` in it.
+
+    What a model refers to is fetched from beside it, never from elsewhere.
+    """
+
+    def __init__(self, template: str) -> None:
+        """Raises InvalidStore."""
+        bucket, _, self._key = template.removeprefix(SCHEME).partition("/")
+        if "{model_id}" not in self._key and "{model_hash}" not in self._key:
+            example = "put {model_id} or {model_hash} behind the bucket"
+            raise InvalidStore(f"{template!r} names the same object for every model: {example}.")
+        self._objects = Objects(f"{SCHEME}{bucket}")
+
+    async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
+        """See ModelSource."""
+        wanted = model_hash.lower()
+        key = self._key.replace("{model_id}", str(model_id)).replace("{model_hash}", wanted)
+        fetched = _Fetched(self._objects, key, intake.incoming, intake.most_bytes)
+        if await fetched.model() != wanted:
+            raise other_content(PurePosixPath(key).name)
+        return await intake.take_fetched(fetched.path, PurePosixPath(key).name, fetched.companion)
+
+
+class _Fetched:
+    """The objects of one model, fetched into a folder that is emptied for each."""
+
+    def __init__(self, objects: Objects, key: str, folder: Path, most_bytes: int) -> None:
+        for old in folder.iterdir():
+            old.unlink()
+        self._objects = objects
+        self._key = key
+        self._folder = folder
+        self._most_bytes = self._left = most_bytes
+        self._count = 0
+        self.path = folder / "model"
+
+    async def model(self) -> str:
+        """Fetch the model itself, and return the hash of its content."""
+        try:
+            return await self._get(self._key, self.path)
+        except NoSuchObject:
+            raise RenderFailed("The object store has no such model file.", retryable=True) from None
+        except StoreTrouble as trouble:
+            raise RenderFailed(f"The model file could not be fetched: {trouble}", retryable=True) from trouble
+
+    async def companion(self, name: str) -> Path | None:
+        """Fetch what the model refers to by a relative name; None when the store does not have it."""
+        path = self._folder / f"companion{self._count}"
+        self._count += 1
+        key = str(PurePosixPath(self._key).parent / name)
+        try:
+            if is_plain(key):
+                await self._get(key, path)
+                return path
+        except NoSuchObject:
+            pass
+        except StoreTrouble as trouble:
+            raise RenderFailed(f"{name}, which the model refers to, could not be fetched.", retryable=True) from trouble
+        return None
+
+    async def _get(self, key: str, path: Path) -> str:
+        digest = hashlib.sha256()
+        found = await self._objects.get(key)
+        with path.open("wb") as file:
+            async for piece in found.pieces():
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise too_large(self._most_bytes)
+                digest.update(piece)
+                file.write(piece)
+        return digest.hexdigest()
