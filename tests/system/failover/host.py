@@ -31,8 +31,6 @@ _OWN = {"listen_addresses", "unix_socket_permissions", "cluster_name"}
 _PARAMETERS = {
     **{name: value for name, value in SETTINGS.items() if name not in _OWN},
     "shared_buffers": "64MB",
-    # Three hosts share one disk here, and none loses power: what a killed process has written stays.
-    "fsync": "off",
     "wal_log_hints": "on",
     "wal_sender_timeout": "5s",
     "wal_receiver_timeout": "5s",
