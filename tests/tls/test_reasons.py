@@ -17,8 +17,6 @@ from thumbq.tls import Tls, UnusableAddress, UnusableCertificate
 from thumbq.v1.notification_pb2 import GetNotificationCursorRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
-pytestmark = pytest.mark.timeout(300)
-
 
 async def reason(target: str, monkeypatch: pytest.MonkeyPatch, ca: Path) -> str:
     """Return why a client does not reach a server, without the address."""

@@ -1,5 +1,6 @@
 """The handler of one JSON route: request to message, call, response to JSON."""
 
+import asyncio
 import time
 from functools import cache, partial
 from typing import Any
@@ -10,6 +11,7 @@ from aiohttp import web
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server
 from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
+from thumbq_gateway.http.turns import Turns
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.values import InvalidValue, scalar_reader
@@ -18,6 +20,8 @@ from thumbq_gateway.transcoding.contract import CLAUSES, GENERAL
 from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.unary_call import UnaryCall
 from thumbq_runtime.limits.calls import POLLS
+
+_LONG = 100  # entries of a list; a longer one takes its turn
 
 
 class Endpoint:
@@ -30,10 +34,12 @@ class Endpoint:
         call: UnaryCall,
         batch_call: UnaryCall | None,
         limits: Calls,
+        long_lists: Turns,
         metrics: RequestMetrics,
     ) -> None:
         """`batch_call` serves the bodies that the contract's clause calls a batch."""
         self._limits = limits
+        self._long_lists = long_lists
         self._is_poll = route.rpc.name in POLLS
         self._bodies = bodies
         self._route = route
@@ -75,6 +81,9 @@ class Endpoint:
             call, values = self._call, self._call.decoder.query(request.query.items())
         _check_ticket(request, values | path_values)
         ask = partial(call, values | path_values, request.headers.get(HEADER, ""))
+        if values.get("page_size", 0) > _LONG:
+            async with self._long_lists.turn(self._limits.caller(request)):
+                return await asyncio.to_thread(call.printed, await ask())
         if self._is_poll:
             response = await self._limits.poll(request, values.get("worker_id", ""), ask)
         else:

@@ -4,6 +4,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.turns import Turns
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.transcoding.call_spans import CallSpans
@@ -13,6 +14,7 @@ from thumbq_gateway.transcoding.routes import Route, Table
 from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
+_REST = 2.0  # two thirds of the time are left to others while one caller asks for one long list after the other
 LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
 
 
@@ -38,6 +40,7 @@ class Transcoder:
         self._limits = limits
         self._metrics = metrics
         self._long_polls = LongPolls(metrics)
+        self._long_lists = Turns(_REST)
         self._spans = CallSpans()
 
     def routes(self) -> list[web.RouteDef]:
@@ -66,7 +69,9 @@ class Transcoder:
     def _endpoint(self, route: Route) -> Endpoint:
         batch = CLAUSES.get(route.name, GENERAL).batch
         batch_call = self._call(self._table[batch.rpc][0]) if batch else None
-        return Endpoint(route, self._bodies, self._call(route), batch_call, self._limits, self._metrics)
+        return Endpoint(
+            route, self._bodies, self._call(route), batch_call, self._limits, self._long_lists, self._metrics
+        )
 
     def _call(self, route: Route) -> UnaryCall:
         wait_field = CLAUSES.get(route.name, GENERAL).wait_field
