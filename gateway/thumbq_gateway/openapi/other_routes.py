@@ -101,8 +101,10 @@ _FILE: Document = {
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
         },
         "206": {"description": "A range of it."},
+        "302": {"description": "It is in the object store, at an address that is good for ten minutes."},
         "304": {"description": "The caller's copy is current."},
         "404": {"description": "There is none."},
+        "503": {"description": "Its disk or the object store does not answer."},
     },
 }
 OTHER_ROUTES: dict[str, Document] = {
