@@ -890,6 +890,26 @@ SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_
        CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
   FROM ended;
 
+-- complete_one: $1 job_id, $2 lease_seq, $3 path, $4 size_bytes, $5 width, $6 height
+PREPARE complete_one (bigint, bigint, text, bigint, integer, integer) AS
+WITH gone AS (
+    DELETE FROM leases l
+     WHERE l.job_id = $1 AND l.lease_seq = $2 AND l.rerun_request_no IS NULL AND NOT l.contested
+       AND NOT EXISTS (SELECT FROM jobs WHERE model_id = l.model_id AND id <> l.job_id OFFSET 0)
+    RETURNING l.model_id, l.session, l.claimed_at, l.attempt
+), recorded AS (
+    INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                          height)
+    SELECT $1, $2, nextval('end_seq'), attempt, 'Completed', session, claimed_at, $3, $4, $5, $6 FROM gone
+), head AS (
+    UPDATE queue_head h SET seq = h.seq + 1, completed = h.completed + 1 WHERE EXISTS (SELECT FROM gone)
+    RETURNING h.seq
+), logged AS (
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+    SELECT seq, seq, 'Ready', ARRAY[model_id], ARRAY[$1], ARRAY[attempt] FROM head, gone
+)
+SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids FROM gone;
+
 -- complete_contested: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 lease_seqs
 PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], bigint[]) AS
 WITH gone AS (

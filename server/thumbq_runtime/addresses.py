@@ -42,9 +42,15 @@ def free_port(host: str, port: int) -> int:
     """Return the port, or any free one for 0, if a program can listen there now. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((bare(host), port), family=family) as reserved:
+        # An address of IPv6 may have a zone, which only this function understands.
+        address = socket.getaddrinfo(bare(host) or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
+            4
+        ]
+        with socket.create_server(address, family=family) as reserved:
             found: int = reserved.getsockname()[1]
             return found
+    except UnicodeError as problem:
+        raise CannotListen(f"Nothing can listen on {host!a}: this is no name of a host.") from problem
     except OSError as problem:
         reason = problem.strerror or str(problem)
         if not isinstance(problem, socket.gaierror) and problem.errno:

@@ -27,7 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.chromium)
-            item.add_marker(pytest.mark.timeout(180))  # a page pauses several times, seconds each, before it reconnects
 
 
 @pytest.fixture(scope="session")

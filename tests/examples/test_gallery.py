@@ -21,7 +21,6 @@ GALLERY = Path(__file__).parents[2] / "examples" / "fastapi"
 CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.chromium,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
 ]

@@ -1,5 +1,6 @@
 """Which tests need more than this machine gives, and no package would help: rights, or the history of the code."""
 
+import os
 import subprocess
 from functools import cache
 
@@ -12,6 +13,8 @@ def left_out() -> dict[str, str]:
     reasons = {}
     if not _can_mount():
         reasons["small_disk"] = "this process may not mount file systems"
+    if not _can_make_networks():
+        reasons["network_namespaces"] = "this process may not make network namespaces"
     if not are_at_hand():
         reasons["previous_release"] = "the commits of earlier releases are missing here"
     return reasons
@@ -20,3 +23,12 @@ def left_out() -> dict[str, str]:
 def _can_mount() -> bool:
     """Return whether this process may mount a file system; containers usually may not."""
     return not subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode
+
+
+def _can_make_networks() -> bool:
+    """Return whether this process may make network namespaces, and bridges and cables between them."""
+    for line in ("link add b0 type bridge", "link add v0 type veth peer name v1"):
+        command = ["unshare", "--net", "ip", *line.split()]
+        if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+            return False
+    return True

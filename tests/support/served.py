@@ -60,7 +60,7 @@ def request(url: str, body: object = None) -> tuple[int, bytes]:
     data = None if body is None else json.dumps(body).encode()
     message = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
     try:
-        with urllib.request.urlopen(message, timeout=20) as answer:
+        with urllib.request.urlopen(message, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as answer:
         with answer:

@@ -16,7 +16,6 @@ CYCLES = 5
 JOBS_A_SECOND = 100
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [FIXED_SEED, random.randrange(1_000_000)], ids=["fixed", "random"])
 def test_every_guarantee_holds_whatever_is_killed(seed: int, capfd: pytest.CaptureFixture[str]) -> None:
     """A failure is printed with the history of its job, the seed, and the folder of the logs."""

@@ -32,7 +32,6 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo")
 
 
-@pytest.mark.timeout(300)
 def test_once_renders_every_sound_model_says_why_the_corrupt_one_failed_and_ends(data_dir: Path):
     ran = subprocess.run(
         [*DEMO, "--once", *ANY_PORTS, f"--data-dir={data_dir}"],

@@ -14,7 +14,6 @@ import pytest
 from tests.processes import wait_until
 from tests.support.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving
 
-pytestmark = pytest.mark.timeout(300)
 Line = dict[str, Any]
 
 

@@ -272,7 +272,7 @@ async def test_a_full_disk_stops_the_queue_and_loses_nothing(cramped_postgres):
             return await enqueued(queue, 1_000_000)
 
         await eventually(is_back, timeout=60)
-        request = queue_pb2.DequeueJobsRequest(worker_id="w1", max_jobs=100, wait=Duration(seconds=5))
+        request = queue_pb2.DequeueJobsRequest(worker_id="w1", max_jobs=100, wait=Duration(seconds=30))
         taken: set[int] = set()
         while jobs := (await queue.DequeueJobs(request)).jobs:
             taken.update(job.id for job in jobs)

@@ -24,7 +24,6 @@ PAGE = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 pytestmark = [
     pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian's package prometheus)"),
-    pytest.mark.timeout(240),
 ]
 # The gauges are measured every five seconds, and a rate needs two scrapes.
 PATIENCE = 120.0

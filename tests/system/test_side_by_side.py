@@ -64,10 +64,10 @@ class Load:
         self._runs.append(asyncio.create_task(worker.run(self._handle, handle_signals=False)))
 
     async def enqueue_at(self, address, first):
-        async with Producer(address, timeout=60) as producer:
+        async with Producer(address, timeout=300) as producer:
             for start in range(first, first + JOBS, 50):
                 await producer.enqueue(
-                    [NewJob(model_id=model, model_hash=HASH, max_attempts=5) for model in range(start, start + 50)]
+                    [NewJob(model_id=model, model_hash=HASH, max_attempts=10) for model in range(start, start + 50)]
                 )
 
     async def end(self):
@@ -141,7 +141,7 @@ async def test_code_goes_back_by_a_release_and_forth_again_while_the_tables_stay
 
 
 async def enqueue(address, model):
-    async with Producer(address, timeout=60) as producer:
+    async with Producer(address, timeout=300) as producer:
         await producer.enqueue([NewJob(model_id=model, model_hash=HASH)])
 
 
@@ -156,7 +156,7 @@ async def complete_one(address):
         return Thumbnail(path="/a", size_bytes=1, width=1, height=1)
 
     async with Worker(address, worker_id="one", concurrency=1) as worker:
-        await asyncio.wait_for(worker.run(handle, handle_signals=False), 60)
+        await asyncio.wait_for(worker.run(handle, handle_signals=False), 240)
     return await done
 
 

@@ -16,8 +16,6 @@ from tests.processes import wait_until
 from tests.support.collector import Collector, Seen, collecting
 from tests.support.served import MODEL_HASH, Service, data_folder, serving
 
-pytestmark = pytest.mark.timeout(300)
-
 PRODUCER = """
 import asyncio, sys
 from thumbq.producer import Producer

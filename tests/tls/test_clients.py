@@ -26,7 +26,6 @@ from thumbq.tls import Tls
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 
-pytestmark = pytest.mark.timeout(300)
 HASH = "ab" * 32
 
 

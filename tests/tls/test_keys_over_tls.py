@@ -28,8 +28,6 @@ from thumbq.tls import Tls, channel_to
 
 HASH = "ab" * 32
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def wait_blocking(server: str, key: str, tls: Tls, job_id: int) -> str | None:
     with BlockingClient(server, api_key=key, tls=tls) as client:

@@ -13,11 +13,9 @@ from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq import Client
 from thumbq.client.errors import error_of
 from thumbq.connection import open_channel
-from thumbq.tls import Tls, UnusableCertificate
+from thumbq.tls import Tls, UnusableAddress, UnusableCertificate
 from thumbq.v1.notification_pb2 import GetNotificationCursorRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-
-pytestmark = pytest.mark.timeout(300)
 
 
 async def reason(target: str, monkeypatch: pytest.MonkeyPatch, ca: Path) -> str:
@@ -61,9 +59,17 @@ async def test_tls_on_one_side_alone_is_explained(database_url, certificates, mo
         assert secure == "it has no TLS: leave grpcs:// out of the address"
 
 
-async def test_an_address_of_http_is_explained():
-    with pytest.raises(ValueError, match=r"is an address of HTTP: that of the gRPC API is host:port"):
-        await Client("https://127.0.0.1:5009").__aenter__()
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("https://127.0.0.1:5009", "is an address of HTTP: that of the gRPC API is host:port"),
+        ("tcp://10.0.0.1:50051", "is no address of gRPC: that of the gRPC API is host:port"),
+        ("", "is empty: it is host:port"),
+    ],
+)
+async def test_an_address_of_something_else_is_explained(address, reason):
+    with pytest.raises(UnusableAddress, match=reason):
+        await Client(address).__aenter__()
 
 
 def test_files_of_a_client_that_cannot_be_used_are_named(certificates):

@@ -19,7 +19,6 @@ from thumbq_gateway.settings import Settings
 from thumbq_runtime.access.roles import Role
 from thumbq_runtime.tls.roles import ClientRoles
 
-pytestmark = pytest.mark.timeout(300)
 ROLES = "render-*=worker,ci=producer,ada=admin"
 SECRET = "a secret of gateways, long enough for it"
 

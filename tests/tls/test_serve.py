@@ -15,8 +15,6 @@ from tests.support.served import MODEL_HASH, Service, data_folder, serving
 from thumbq.v1.queue_pb2 import GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:

@@ -35,8 +35,6 @@ async def use(client: Client, producer: Producer, worker: Worker, job: Job) -> N
     return (await client.thumbnail(7)).url  # wrong
 """
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:

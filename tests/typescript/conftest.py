@@ -14,14 +14,13 @@ from tests.typescript.compiler import compiled
 from tests.typescript.control import control
 
 RunTest = Callable[[str, str], Awaitable[None]]
-NODE_TIMEOUT = 90.0  # seconds for one run of node
+NODE_TIMEOUT = 240.0  # seconds for one run of node
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.node)
-            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="session")

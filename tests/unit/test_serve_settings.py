@@ -162,8 +162,11 @@ def test_a_taken_port_and_an_unknown_host_are_told_in_a_sentence() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"^Nothing can listen on \[::1\]:{port}: Address already in use\.$"):
             free_port("[::1]", port)
-    with pytest.raises(CannotListen, match=r"^Nothing can listen on nowhere\.invalid:0: "):
-        free_port("nowhere.invalid", 0)
+    for host in ("nowhere.invalid", "[::1", "::1%nowhere"):
+        with pytest.raises(CannotListen, match=r"^Nothing can listen on .+:0: [A-Z][a-z ]+\.$"):
+            free_port(host, 0)
+    with pytest.raises(CannotListen, match=r"^Nothing can listen on '\\udce9': this is no name of a host\.$"):
+        free_port("\udce9", 0)
 
 
 def test_each_server_has_a_port_of_its_own_for_metrics(data_dir: dict[str, str]) -> None:

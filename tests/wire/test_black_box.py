@@ -47,7 +47,7 @@ def grpc_addr(module_database: str) -> Iterator[str]:
     finally:
         os.close(readable)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 
 def test_a_job_goes_from_its_producer_to_a_worker_and_back(grpc_stub: Stub, model_id: int):
     job_id = enqueue(grpc_stub, model_id, priority=9)
-    job = grpc_stub.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=5))).job
+    job = grpc_stub.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=30))).job
     assert (job.id, job.attempt_count, job.model_hash) == (job_id, 1, HASH)
     grpc_stub.CompleteJob(
         queue_pb2.CompleteJobRequest(

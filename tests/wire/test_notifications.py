@@ -22,7 +22,7 @@ PENDING, READY, FAILED = (
 async def render(queue, model_id, error=None):
     """Take one job through its life."""
     await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=model_id, model_hash=HASH))
-    job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=10)))).job
+    job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=30)))).job
     if error:
         await queue.FailJob(queue_pb2.FailJobRequest(job_id=job.id, error_message=error))
     else:
@@ -182,7 +182,7 @@ async def test_a_page_that_loads_and_then_subscribes_misses_nothing(queue, notif
         nonlocal rendering
         for size in range(1, 31):
             await queue.EnqueueJob(queue_pb2.EnqueueJobRequest(model_id=42, model_hash=HASH, force=True))
-            job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w", wait=Duration(seconds=10)))).job
+            job = (await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="w", wait=Duration(seconds=30)))).job
             request = queue_pb2.CompleteJobRequest(
                 job_id=job.id, thumbnail_path="/a", size_bytes=size, width=1, height=1
             )

@@ -50,6 +50,17 @@ async def test_credits_are_never_exceeded_and_a_result_gives_none_back(queue, wo
     assert len((await worker.receives("jobs")).jobs) == 1
 
 
+async def test_results_may_bring_the_credit_for_the_next_job(queue, worker):
+    await enqueue(queue, 1, 2)
+    assert (await worker.hello()).results_with_credit
+    await worker.wants(1)
+    (job,) = (await worker.receives("jobs")).jobs
+    await worker.send(results=queue_pb2.StreamJobsRequest.Results(number=1, results=[done(job)], credit=1))
+    # the acknowledgement and the next job, in the order of their commits
+    assert {(await worker.any()).WhichOneof("message") for _ in range(2)} == {"result_acks", "jobs"}
+    assert (await state(queue, job.id)).status == job_pb2.JOB_STATUS_COMPLETED
+
+
 async def test_a_waiting_worker_gets_a_new_job_at_once(queue, worker):
     await worker.hello()
     await worker.wants(5)
@@ -204,6 +215,8 @@ async def test_a_stream_that_begins_wrongly_is_refused(worker, message, details)
         {"hello": queue_pb2.StreamJobsRequest.Hello(worker_id="w1")},
         {"credit": queue_pb2.StreamJobsRequest.Credit(add=-1)},
         {"credit": queue_pb2.StreamJobsRequest.Credit(add=10_001)},
+        {"results": queue_pb2.StreamJobsRequest.Results(credit=-1)},
+        {"results": queue_pb2.StreamJobsRequest.Results(credit=10_001)},
         {},
     ],
 )

@@ -105,7 +105,7 @@ class UnaryWorker:
 
     async def claims(self, model_id=1):
         await enqueue(self.queue, model_id)
-        request = queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=10))
+        request = queue_pb2.DequeueJobRequest(worker_id="w1", wait=Duration(seconds=30))
         return (await self.queue.DequeueJob(request)).job
 
     async def tells(self, job, fraction, **fields):

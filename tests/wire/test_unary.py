@@ -124,23 +124,23 @@ async def test_a_long_error_message_is_stored_cut_and_the_job_is_free_again(queu
     assert stored.status == job_pb2.JOB_STATUS_PENDING
     assert len(stored.error_message) == 1000
     assert stored.error_message.endswith("[truncated]")
-    assert (await dequeue(queue, wait=Duration(seconds=5))).attempt_count == 2
+    assert (await dequeue(queue, wait=Duration(seconds=30))).attempt_count == 2
 
 
 async def test_a_long_poll_is_answered_when_a_job_arrives(queue):
-    waiting = asyncio.create_task(dequeue(queue, wait=Duration(seconds=20)))
+    waiting = asyncio.create_task(dequeue(queue, wait=Duration(seconds=30)))
     assert await dequeue(queue, "another") is None
     await enqueue(queue)
     assert (await waiting).model_id == 42
 
 
 async def test_a_long_poll_that_is_given_up_takes_no_job_with_it(queue):
-    waiting = asyncio.create_task(dequeue(queue, wait=Duration(seconds=20)))
+    waiting = asyncio.create_task(dequeue(queue, wait=Duration(seconds=30)))
     assert await dequeue(queue, "another") is None
     waiting.cancel()
     await asyncio.wait([waiting])
     await enqueue(queue)
-    job = await dequeue(queue, wait=Duration(seconds=5))
+    job = await dequeue(queue, wait=Duration(seconds=30))
     assert (job.model_id, job.attempt_count) == (42, 1)
 
 
@@ -207,7 +207,7 @@ async def test_pages_lead_through_all_jobs_of_a_status(queue):
 async def test_get_job_with_wait_answers_when_the_job_ends(queue):
     enqueued = await enqueue(queue)
     job = await dequeue(queue)
-    request = queue_pb2.GetJobRequest(job_id=enqueued.job_id, wait=Duration(seconds=20))
+    request = queue_pb2.GetJobRequest(job_id=enqueued.job_id, wait=Duration(seconds=30))
     waiting = asyncio.create_task(_get(queue, request))
     await queue.CompleteJob(completion(job))
     assert (await waiting).job.status == job_pb2.JOB_STATUS_COMPLETED

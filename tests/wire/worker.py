@@ -30,7 +30,7 @@ class Worker:
 
     async def receives(self, kind: str) -> Any:
         """Return the next message, which must be of this kind."""
-        message = await self._read()
+        message = await self.any()
         assert message is not grpc.aio.EOF, f"the stream ended instead of {kind}"
         assert message.WhichOneof("message") == kind, message
         if kind == "jobs" and self._columns:
@@ -74,10 +74,10 @@ class Worker:
 
     async def ends(self) -> tuple[grpc.StatusCode, str]:
         with contextlib.suppress(grpc.aio.AioRpcError):  # read() raises a status other than OK
-            assert await self._read() is grpc.aio.EOF
+            assert await self.any() is grpc.aio.EOF
         return await self.call.code(), await self.call.details()
 
-    async def _read(self) -> Any:
+    async def any(self) -> Any:
         """Return the next message that is no keepalive."""
         async with asyncio.timeout(30):
             while (message := await self.call.read()) is not grpc.aio.EOF:

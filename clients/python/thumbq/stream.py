@@ -100,8 +100,8 @@ class WorkerStream:
         self._welcomed = asyncio.Event()
         self._heartbeat_interval = 0.0
         self._heard_at = monotonic()
-        # Whether the server knows columns, and progress.
-        self._columns = self._takes_progress = False
+        # Whether the server knows columns, progress, and credit in results.
+        self._columns = self._takes_progress = self._takes_credit = False
         self._credited = 0
         self._received = self._confirmed = 0
         self._newest: Sequence[Job] = ()
@@ -197,6 +197,7 @@ class WorkerStream:
             self._outbox.release(token)
         self._columns = welcome.columns
         self._takes_progress = welcome.progress
+        self._takes_credit = welcome.results_with_credit
         self._heartbeat_interval = welcome.heartbeat_interval.ToMilliseconds() / 1000 or 3.0
         self._on_welcome(welcome)
         self._welcomed.set()
@@ -230,13 +231,12 @@ class WorkerStream:
 
     def _due(self) -> Iterator[StreamJobsRequest]:
         """Yield the messages that are due, each built only after the one before it was sent."""
-        if results := self._outbox.take(columns=self._columns):
+        results = self._outbox.take(columns=self._columns)
+        if results and self._takes_credit:
+            results.results.credit = self._free_credit()
+        if results:
             yield results
-        free = self._window - self._slots.occupied - self._credited
-        # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.
-        credit = min(free, self._window + free - self._outbox.unacknowledged, _CREDIT_LIMIT)
-        if credit > 0 and self._phase is Phase.OPEN:
-            self._credited += credit
+        if credit := self._free_credit():
             yield StreamJobsRequest(credit=StreamJobsRequest.Credit(add=credit))
         # A server that stops takes back what is not confirmed, although the worker goes on with it.
         is_leaving = self._phase >= Phase.LEAVING
@@ -254,6 +254,16 @@ class WorkerStream:
         if self._drain_due:
             self._drain_due = False
             yield StreamJobsRequest(drain=StreamJobsRequest.Drain())
+
+    def _free_credit(self) -> int:
+        """Return the credit that is to be given now, and count it as given."""
+        free = self._window - self._slots.occupied - self._credited
+        # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.
+        credit = max(0, min(free, self._window + free - self._outbox.unacknowledged, _CREDIT_LIMIT))
+        if self._phase is not Phase.OPEN:
+            return 0
+        self._credited += credit
+        return credit
 
     async def _keep_time(self) -> None:
         try:

@@ -21,6 +21,8 @@ _logger = logging.getLogger("thumbq")
 
 SECURE = "grpcs://"
 PLAIN = "grpc://"
+# Ours, and those of gRPC's resolvers.
+_SCHEMES = {"grpcs", "grpc", "dns", "unix", "unix-abstract", "vsock", "xds"}
 _READ_BY_OTHERS = 0o007
 # What gRPC writes of a failed handshake, and what it means. The first that is found counts.
 _REASONS = (
@@ -39,6 +41,10 @@ _CLOSED_SECURE = "it closes the connection; it may take only clients with a cert
 
 class UnusableCertificate(ValueError):
     """Says in one sentence why a file of TLS cannot be used."""
+
+
+class UnusableAddress(ValueError):
+    """Says in one sentence why an address is none of the gRPC API."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +114,23 @@ class Tls:
 def channel_to(target: str, options: Sequence[tuple[str, Any]], tls: Tls | None = None) -> grpc.aio.Channel:
     """Open a channel: with TLS to `grpcs://host:port`, without to `host:port` or `unix:path`.
 
-    The files in the environment count when `tls` is not given. Raises UnusableCertificate, and ValueError for an
-    address of HTTP.
+    The files in the environment count when `tls` is not given. Raises UnusableCertificate and UnusableAddress.
     """
-    if target.startswith(("http://", "https://")):
-        raise ValueError(f"{target} is an address of HTTP: that of the gRPC API is host:port, or grpcs://host:port")
+    check_address(target)
     if not target.startswith(SECURE):
         return grpc.aio.insecure_channel(bare(target), options=options)
     chosen = Tls.from_environment() if tls is None else tls
     return grpc.aio.secure_channel(bare(target), chosen.credentials(), options=options)
+
+
+def check_address(target: str) -> None:
+    """Raise UnusableAddress for the address of something else, such as that of the page, or tcp:// of Kubernetes."""
+    scheme, separator, _ = target.partition("://")
+    if not target.strip():
+        raise UnusableAddress("The address of the server is empty: it is host:port, or grpcs://host:port")
+    if separator and scheme not in _SCHEMES:
+        what = "an address of HTTP" if scheme in {"http", "https"} else "no address of gRPC"
+        raise UnusableAddress(f"{target} is {what}: that of the gRPC API is host:port, or grpcs://host:port")
 
 
 def bare(target: str) -> str:

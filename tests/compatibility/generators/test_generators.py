@@ -38,8 +38,6 @@ picture = thumbnail_file.sync_detailed(7, client=client)
 print(json.dumps([enqueued.outcome, job.model_id, job.priority, job.status, refused.code, picture.status_code]))
 """
 
-pytestmark = pytest.mark.timeout(300)
-
 
 async def description(client: Client, folder: Path) -> Path:
     file = folder / "openapi.json"

@@ -16,7 +16,7 @@ from tests.compatibility.programs import FOLDER
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium]
 LIBRARY = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"
 TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"]
 # Joins the groups; the promise in `window` resolves with the first Ready event.

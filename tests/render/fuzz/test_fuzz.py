@@ -9,7 +9,6 @@ MISSING = missing_libraries()
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(300)
 async def test_damaged_models_hang_nothing_leak_nothing_and_become_no_blank_pictures():
     fuzz = await run(files=40, seed=5)
     assert not fuzz.faults

@@ -21,7 +21,7 @@ from thumbq.render.outputs import Outputs
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))]
 MODELS = Path(__file__).parents[1] / "models"
 SMALL = Outputs(sizes=(64,))
 

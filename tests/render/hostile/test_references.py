@@ -51,7 +51,6 @@ async def walled(request: pytest.FixtureRequest) -> AsyncIterator[Renderer]:
 
 
 @needs_renderer
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("word", hostile.WRITERS)
 async def test_a_texture_beside_the_model_is_seen(unwalled: Renderer, own: Path, word: str):
     """Else the other tests would prove nothing."""
@@ -60,7 +59,6 @@ async def test_a_texture_beside_the_model_is_seen(unwalled: Renderer, own: Path,
 
 
 @needs_renderer
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("word", hostile.WRITERS)
 async def test_a_picture_elsewhere_is_not_seen_where_there_are_no_walls(
     unwalled: Renderer, own: Path, secret: Path, word: str
@@ -69,7 +67,6 @@ async def test_a_picture_elsewhere_is_not_seen_where_there_are_no_walls(
 
 
 @needs_renderer
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("word", hostile.WRITERS)
 async def test_the_walls_hold_when_the_checks_have_missed_something(walled: Renderer, secret: Path, word: str):
     """The model is put before the renderer as it is."""

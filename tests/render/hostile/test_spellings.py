@@ -17,7 +17,6 @@ from thumbq.render.outputs import Outputs
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = pytest.mark.timeout(240)
 SMALL = Outputs(sizes=(64,))
 # The reader makes a name of its own of these, and never finds them.
 LOST = ("not there",)

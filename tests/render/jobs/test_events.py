@@ -28,7 +28,6 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
 CASE = Path(__file__).parents[1] / "cases" / "missingtex.gltf"
 
 
-@pytest.mark.timeout(180)
 async def test_a_missing_texture_costs_the_texture_and_the_job_says_so(database_url: str, tmp_path: Path):
     models, thumbnails = tmp_path / "models", tmp_path / "thumbnails"
     models.mkdir()

@@ -60,7 +60,6 @@ def test_the_number_of_series_is_bounded():
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian's package prometheus)")
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(300)
 async def test_prometheus_learns_what_a_worker_has_done(database_url: str, tmp_path: Path):
     samples = {sample.name: sample for sample in write_samples(tmp_path / "models")}
     drawn, failed = samples["teacup.glb"], samples[CORRUPT]

@@ -16,7 +16,7 @@ from thumbq.render.samples.mesh import Part
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))]
 LAS_HEADER, LAS_POINT, LAS_COLOR = 227, 26, 20
 
 

@@ -22,7 +22,6 @@ HAS_CARD = any(DEVICES.glob("renderD*"))
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(240)
 async def test_a_card_draws_or_a_sentence_says_that_there_is_none(tmp_path: Path):
     (tmp_path / "a.glb").write_bytes(files.glb(things.pawn()))
     async with Renderer(Limits(), gpu=True) as renderer:
@@ -38,7 +37,6 @@ async def test_a_card_draws_or_a_sentence_says_that_there_is_none(tmp_path: Path
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(240)
 def test_a_worker_that_is_told_to_use_a_card_ends_where_there_is_none(tmp_path: Path):
     if HAS_CARD:
         return
@@ -60,7 +58,6 @@ def test_a_card_is_used_behind_landlock():
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(240)
 async def test_no_device_is_within_reach_unless_it_is_asked_for():
     async with Renderer(Limits()) as renderer:
         await renderer.start()

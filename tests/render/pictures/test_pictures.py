@@ -36,7 +36,6 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_gallery(tmp_path_factory.mktemp("gallery"))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("ninth", range(9))
 async def test_every_model_of_the_contact_sheet_can_be_seen_and_fills_its_picture(
     renderer: Renderer, gallery: list[Path], ninth: int

@@ -11,7 +11,6 @@ from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = pytest.mark.timeout(240)
 # Each start leaves a file, and the process lives from a certain start on.
 DIES = """
 import os, signal, sys, tempfile

@@ -27,7 +27,7 @@ from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
 # A start takes half a minute on a machine that is very busy, and some tests start several.
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))]
 
 SOUND = [name for name in CATALOGUE if name != CORRUPT]
 CUBE = b"".join(b"v %d %d %d\n" % (x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)) + (

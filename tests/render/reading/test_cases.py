@@ -12,7 +12,7 @@ from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
 
 MISSING = missing_libraries()
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))]
 CASES = Path(__file__).parents[1] / "cases"
 
 

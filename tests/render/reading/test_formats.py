@@ -30,7 +30,6 @@ async def renderer() -> AsyncIterator[Renderer]:
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", FILES)
 async def test_a_model_of_each_format_becomes_a_picture(renderer: Renderer, name: str):
     pictures = await renderer.render(MODELS / name)

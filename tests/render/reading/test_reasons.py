@@ -38,7 +38,6 @@ async def renderer() -> AsyncIterator[Renderer]:
         yield renderer
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
 @pytest.mark.parametrize(
     ("name", "content", "why"),

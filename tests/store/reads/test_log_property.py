@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +148,6 @@ async def read_hub(hub: Hub, done: Callable[[], bool]) -> list[Event]:
     return seen
 
 
-@pytest.mark.timeout(300)
 @settings(
     max_examples=40,
     print_blob=True,

@@ -29,6 +29,7 @@ STATEMENTS = {
     "claim": claim.CLAIM,
     "claim of kinds": claim.CLAIM_OF_KINDS,
     "complete": complete.COMPLETE,
+    "complete one": complete.COMPLETE_ONE,
     "complete contested": complete.COMPLETE_CONTESTED,
     "lock models": endings.LOCK_MODELS,
     "lock jobs": endings.LOCK_JOBS,

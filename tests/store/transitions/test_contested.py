@@ -37,19 +37,21 @@ async def test_an_older_end_that_waits_for_the_head_behind_a_newer_one_is_neithe
     assert (await queue.thumbnail(7)).path == picture(b).thumbnail_path
 
 
-async def test_an_end_that_began_before_its_rival_existed_gives_way_to_it(queue, lanes):
+@pytest.mark.parametrize("others", [[], [8]], ids=["alone", "with another job"])
+async def test_an_end_that_began_before_its_rival_existed_gives_way_to_it(queue, lanes, others):
     """The completion of A is a statement that sees no other job of the model, and waits for its lease."""
-    (a,) = await queue.claimed(new_job(7, file=A))
+    ended = await queue.claimed(new_job(7, file=A), *map(new_job, others))
+    a = ended[0]
     async with (
         locked(queue.database, "leases") as lease,
-        until_blocked(queue, queue.on(lanes[1]).complete(a)) as older,
+        until_blocked(queue, queue.on(lanes[1]).complete(*ended)) as older,
     ):
         (b,) = await queue.claimed(new_job(7, file=B))
         # the end of B marks the lease of A, behind the same lock
         async with until_blocked(queue, queue.on(lanes[2]).complete(b), count=2) as newer:
             await lease.execute("COMMIT")
-    assert (await older, await newer) == ([OK], [OK])
-    shown = [event.job_id for event in await queue.news() if event.status == "Ready"]
+    assert (await older, await newer) == ([OK] * len(ended), [OK])
+    shown = [event.job_id for event in await queue.news() if event.status == "Ready" and event.model_id == 7]
     assert shown in ([a.job_id, b.job_id], [b.job_id])
     assert (await queue.thumbnail(7)).path == picture(b).thumbnail_path
 

@@ -164,7 +164,7 @@ async def test_a_dead_job_is_retried_with_new_attempts_under_its_id(queue, admin
     assert (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job.status == job_pb2.JOB_STATUS_FAILED
     retried = await retry(admin, job_id)
     assert (retried.id, retried.status, retried.attempt_count) == (job_id, job_pb2.JOB_STATUS_PENDING, 0)
-    assert (await dequeue(queue, wait=Duration(seconds=5))).attempt_count == 1
+    assert (await dequeue(queue, wait=Duration(seconds=30))).attempt_count == 1
 
 
 async def test_a_job_that_waits_for_its_retry_runs_at_once_when_an_operator_retries_it(queue, admin):
@@ -174,7 +174,7 @@ async def test_a_job_that_waits_for_its_retry_runs_at_once_when_an_operator_retr
     await queue.FailJob(queue_pb2.FailJobRequest(job_id=job.id, error_message="no", retry_delay=later))
     assert await dequeue(queue) is None
     await retry(admin, job_id)
-    assert (await dequeue(queue, wait=Duration(seconds=5))).id == job_id
+    assert (await dequeue(queue, wait=Duration(seconds=30))).id == job_id
 
 
 async def test_a_processing_job_is_not_retried(queue, admin):

@@ -17,6 +17,15 @@ async def test_a_wrong_command_line_exits_with_2(server):
         assert (await thumbq(server, *arguments))[0] == 2
 
 
+async def test_the_address_of_something_else_is_a_sentence_and_1():
+    for command in (["stats"], ["doctor"], ["watch"]):
+        code, output = await thumbq("http://127.0.0.1:5009", *command)
+        assert (code, output) == (
+            1,
+            "thumbq: http://127.0.0.1:5009 is an address of HTTP: that of the gRPC API is host:port, or grpcs://host:port.\n",
+        )
+
+
 async def test_control_c_exits_with_130(server):
     def watched() -> int:
         with on_terminal([THUMBQ, "watch", "--after", "earliest", "--server", server]) as terminal:

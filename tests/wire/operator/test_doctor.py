@@ -13,8 +13,6 @@ from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq_server.storage.postgres.address import parse_address
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch):

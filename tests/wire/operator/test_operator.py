@@ -111,7 +111,7 @@ async def test_a_pause_holds_on_every_server_and_after_a_restart(database_url, c
         job_id = await enqueue(other_queue)
         assert await dequeue(other_queue) is None
     async with running_server(database_url) as again, grpc.aio.insecure_channel(again) as new_channel:
-        waiting = asyncio.create_task(dequeue(queue_pb2_grpc.QueueServiceStub(new_channel), wait=Duration(seconds=20)))
+        waiting = asyncio.create_task(dequeue(queue_pb2_grpc.QueueServiceStub(new_channel), wait=Duration(seconds=30)))
         assert (await stats(admin_pb2_grpc.AdminServiceStub(new_channel))).pause.paused_by == "ada"
         await resume(admin)  # of the first server
         assert (await waiting).id == job_id
@@ -154,7 +154,7 @@ async def test_workers_are_listed_with_what_they_said_of_themselves_and_their_jo
 async def test_the_history_of_a_job_has_every_attempt(queue, admin):
     job_id = await enqueue(queue)
     await fail(queue, await dequeue(queue), "first try", retry_delay=Duration())
-    await complete(queue, await dequeue(queue, wait=Duration(seconds=20)))
+    await complete(queue, await dequeue(queue, wait=Duration(seconds=30)))
     first, second = await history(admin, job_id)
     assert (first.outcome, first.worker_id, first.error_message) == (FAILED, "w1", "first try")
     assert (second.outcome, second.attempt, second.error_message) == (COMPLETED, 2, "")

@@ -40,7 +40,7 @@ async def test_an_application_asks_for_a_picture_and_waits_for_it(server: str, t
     async with Client(server) as client, working(server, complete):
         answer = await client.enqueue(7, hash_file(file), priority=9, max_attempts=1)
         assert answer.outcome == "Created"
-        picture = await client.wait_for(answer.job_id, timeout=timedelta(seconds=10))
+        picture = await client.wait_for(answer.job_id, timeout=timedelta(seconds=60))
         assert (picture.status, picture.path, picture.width) == ("Ready", PICTURE.path, PICTURE.width)
         assert picture.url
         assert picture.url.startswith("/models/7/thumbnail/file")

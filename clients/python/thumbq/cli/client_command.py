@@ -1,4 +1,4 @@
-"""Commands that are clients of a server: all have the options of TLS."""
+"""Commands that are clients of a server: all have the options of TLS, and one check of its address."""
 
 import functools
 import inspect
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from thumbq.cli.options import option
+from thumbq.cli.errors import fail
+from thumbq.cli.options import LOCAL, option
+from thumbq.tls import UnusableAddress, check_address
 from thumbq_runtime import settings
 
 _OPTIONS = {"ca": settings.CA, "cert": settings.CERT, "key": settings.KEY}
@@ -21,6 +23,10 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
         for name, setting in _OPTIONS.items():
             if path := given.pop(name):
                 os.environ[setting.variable] = str(path)
+        try:
+            check_address(given.get("server", LOCAL))
+        except UnusableAddress as problem:
+            fail(f"{problem}.")
         command(**given)
 
     # typer does not evaluate annotations of a signature that is set

@@ -1417,8 +1417,13 @@ class StreamJobsRequest(_message.Message):
         NUMBER_FIELD_NUMBER: _builtins.int
         RESULTS_FIELD_NUMBER: _builtins.int
         COMPLETED_FIELD_NUMBER: _builtins.int
+        CREDIT_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """Chosen by the worker, usually 1, 2, 3 …"""
+        credit: _builtins.int
+        """As Credit.add in a message after this one; only after a Welcome with `results_with_credit`. It saves a worker with
+        few jobs at a time one message of four. 0: no more credit.
+        """
         @_builtins.property
         def results(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Result]:
             """At most 10,000, those of `completed` included."""
@@ -1435,10 +1440,11 @@ class StreamJobsRequest(_message.Message):
             number: _builtins.int = ...,
             results: _abc.Iterable[_job_pb2.Result] | None = ...,
             completed: _abc.Iterable[Global___CompletedColumns] | None = ...,
+            credit: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "number", b"number", "results", b"results"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "credit", b"credit", "number", b"number", "results", b"results"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1566,6 +1572,7 @@ class StreamJobsResponse(_message.Message):
         COLUMNS_FIELD_NUMBER: _builtins.int
         KINDS_FIELD_NUMBER: _builtins.int
         PROGRESS_FIELD_NUMBER: _builtins.int
+        RESULTS_WITH_CREDIT_FIELD_NUMBER: _builtins.int
         session_id: _builtins.str
         columns: _builtins.bool
         """Set when Hello asked for columns and the server knows them."""
@@ -1575,6 +1582,8 @@ class StreamJobsResponse(_message.Message):
         """
         progress: _builtins.bool
         """Set by servers that take Progress. Others would end the stream."""
+        results_with_credit: _builtins.bool
+        """Set by servers that look at Results.credit."""
         @_builtins.property
         def lease_duration(self) -> _duration_pb2.Duration:
             """A heartbeat extends leases to this time from now (30 s unless configured)."""
@@ -1599,10 +1608,11 @@ class StreamJobsResponse(_message.Message):
             columns: _builtins.bool = ...,
             kinds: _builtins.bool = ...,
             progress: _builtins.bool = ...,
+            results_with_credit: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "lease_duration", b"lease_duration", "progress", b"progress", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "heartbeat_interval", b"heartbeat_interval", "kinds", b"kinds", "lease_duration", b"lease_duration", "progress", b"progress", "results_with_credit", b"results_with_credit", "resumed_lease_tokens", b"resumed_lease_tokens", "session_id", b"session_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

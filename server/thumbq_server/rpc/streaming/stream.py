@@ -103,6 +103,7 @@ class Stream:
                     columns=self._columns,
                     kinds=self._kinds,
                     progress=True,
+                    results_with_credit=True,
                 )
             )
         )
@@ -145,6 +146,8 @@ class Stream:
         session = self._session
         match request.WhichOneof("message"):
             case "results":
+                if request.results.credit:
+                    session.add_credits(request.results.credit)
                 session.spawn(self._counted(request.ByteSize(), self._report, self._read_results(request.results)))
             case "credit":
                 session.add_credits(request.credit.add)

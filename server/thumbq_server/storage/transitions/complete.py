@@ -72,6 +72,32 @@ COMPLETE = Statement(
     """,
 )
 
+# The same for a single job, without arrays and joins. Whether other jobs of its model exist is looked at first, so a
+# lease of a contested model stays as it is.
+COMPLETE_ONE = Statement(
+    "complete_one",
+    "job_id bigint, lease_seq bigint, path text, size_bytes bigint, width integer, height integer",
+    """
+    WITH gone AS (
+        DELETE FROM leases l
+         WHERE l.job_id = $1 AND l.lease_seq = $2 AND l.rerun_request_no IS NULL AND NOT l.contested
+           AND NOT EXISTS (SELECT FROM jobs WHERE model_id = l.model_id AND id <> l.job_id OFFSET 0)
+        RETURNING l.model_id, l.session, l.claimed_at, l.attempt
+    ), recorded AS (
+        INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
+                              height)
+        SELECT $1, $2, nextval('end_seq'), attempt, 'Completed', session, claimed_at, $3, $4, $5, $6 FROM gone
+    ), head AS (
+        UPDATE queue_head h SET seq = h.seq + 1, completed = h.completed + 1 WHERE EXISTS (SELECT FROM gone)
+        RETURNING h.seq
+    ), logged AS (
+        INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
+        SELECT seq, seq, 'Ready', ARRAY[model_id], ARRAY[$1], ARRAY[attempt] FROM head, gone
+    )
+    SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids FROM gone
+    """,
+)
+
 COMPLETE_CONTESTED = Statement(
     "complete_contested",
     f"{PARAMETERS}, {_PICTURE_PARAMETERS}, lease_seqs bigint[]",
@@ -140,8 +166,12 @@ async def complete_columns(lane: Lane, groups: Sequence[Completions]) -> list[li
 
 async def _end(lane: Lane, names: Named, pictures: Sequence[Sequence[object]], *, tell_models: bool) -> asyncpg.Record:
     paths, sizes, *measures = pictures
-    widths, heights = map(one_or_all, measures) if paths else measures
-    (row,) = await lane.fetch(COMPLETE, *names, paths, sizes, widths, heights, tell_models)
+    if len(paths) == 1:
+        picture = [column[0] for column in pictures]
+        (row,) = await lane.fetch(COMPLETE_ONE, names.job_ids[0], names.group_lease_seqs[0], *picture)
+    else:
+        widths, heights = map(one_or_all, measures) if paths else measures
+        (row,) = await lane.fetch(COMPLETE, *names, paths, sizes, widths, heights, tell_models)
     if row["count"]:
         lane.hints.tell(LOG)
     return row
