@@ -28,7 +28,7 @@ from thumbq_runtime.addresses import free_port
 
 _SCRAPE, _LOOK = 5.0, 1.0  # seconds
 _CONSOLE_ASKS = ("admin/stats", "admin/workers", "admin/dead-letters?pageSize=500")
-_CONSOLE_LISTENS = "notifications?queue=true"
+_CONSOLE_LISTENS = "notifications?queue=true&thumbnails=false"
 Watching = Callable[[], AbstractAsyncContextManager[object]]
 
 

@@ -21,7 +21,7 @@ def test_a_model_gets_its_picture(thumbq_service: PrivateService, tmp_path: Path
     with BlockingClient(thumbq_service.address) as client:
         job_id = client.enqueue(7, hash_file(model)).job_id
         asyncio.run(drain(thumbq_service.address, render))
-        picture = client.wait_for(job_id, timeout=5)
+        picture = client.wait_for(job_id, timeout=60)
     assert (picture.status, picture.width) == ("Ready", 512)
 
 

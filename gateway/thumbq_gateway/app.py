@@ -123,8 +123,8 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         linger=settings.queue_watch_linger,
     )
     callers = Callers(channel, upstream.note_server, always_needed=settings.needs_callers_to_prove())
-    queue_relay = QueueRelay(channel, fanout, linger=settings.queue_watch_linger)
-    progress_relay = ProgressRelay(channel, fanout, linger=settings.queue_watch_linger)
+    queue_relay = QueueRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
+    progress_relay = ProgressRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(
         channel,

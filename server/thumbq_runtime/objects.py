@@ -151,8 +151,8 @@ class Objects:
         except NoSuchObject:
             return
 
-    async def _asked(self, call: Awaitable[T], seconds: float = _ANSWER) -> T:
-        async with _in_words(self.bucket), asyncio.timeout(seconds):
+    async def _asked(self, call: Awaitable[T], seconds: float | None = None) -> T:
+        async with _in_words(self.bucket), asyncio.timeout(seconds or _ANSWER):
             return await call
 
     def _path(self, key: str) -> str:

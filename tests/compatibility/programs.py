@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 FOLDER = Path(__file__).parent / "clients"
-PATIENCE = 40.0  # seconds
+PATIENCE = 120.0  # seconds
 Json = dict[str, Any]
 
 

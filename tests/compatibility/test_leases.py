@@ -63,7 +63,9 @@ async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
         job_ids = [await client.enqueue(model_id) for model_id in range(1, 31)]
         async with Program.started("generation2", address(http), "worker-2", RENDER_MILLISECONDS="300"):
             for job_id in job_ids:
-                job = (await client.get(f"/api/thumbnail-jobs/{job_id}?wait=30s")).json
+                path = f"/api/thumbnail-jobs/{job_id}?wait=30s"
+                while (job := (await client.get(path)).json)["status"] in {"Pending", "Processing"}:
+                    pass
                 assert (job["status"], job["attemptCount"]) == ("Completed", 1)
 
 

@@ -215,13 +215,13 @@ async def test_objects_are_removed_as_files_are_and_wait_while_their_store_is_aw
     await others.sql("UPDATE removals SET reported_at = now() - interval '1 minute' WHERE path LIKE '%/11.webp'")
 
     object_store.stop()
-    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 0
+    assert await RemovePictures(others.database, [StoreOfPictures(objects, seconds=60)])() == 0
     waiting = {"7.webp", "11.webp", "missing.webp"}
     assert {Path(row["path"]).name for row in await others.sql("SELECT path FROM removals")} == waiting
 
     object_store.start()
     # another server, which has not met the outage
-    assert await RemovePictures(others.database, [StoreOfPictures(objects)])() == 1
+    assert await RemovePictures(others.database, [StoreOfPictures(objects, seconds=60)])() == 1
     assert set(object_store.objects()) == {"thumbs/same.webp", "thumbs/11.webp", "beside.webp"}
     # the object of model 11 was written after its report: it stays for another hour
     assert [row["path"] for row in await others.sql("SELECT path FROM removals")] == [objects.name("11.webp")]

@@ -14,7 +14,7 @@ def test_the_example_of_tests_passes(tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=280,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "3 passed" in ran.stdout

@@ -70,9 +70,9 @@ def test_each_kind_has_its_handler_and_its_options(service: PrivateService, tmp_
         model = client.enqueue(51, DIGEST, options=colour).job_id
         texture = client.enqueue(52, DIGEST, kind="Texture", options=tiles).job_id
         missing = client.enqueue(53, DIGEST, kind="Texture").job_id
-        drawn, tiled = client.wait_for(model, timeout=60), client.wait_for(texture, timeout=60)
+        drawn, tiled = client.wait_for(model, timeout=120), client.wait_for(texture, timeout=120)
         with pytest.raises(Unsuccessful, match=r"there is no 53\.png"):
-            client.wait_for(missing, timeout=60)
+            client.wait_for(missing, timeout=120)
     assert (drawn.width, tiled.width) == (512, 510)
     assert drawn.path
     assert tiled.path
@@ -91,10 +91,10 @@ def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_
     ):
         good = client.enqueue(21, DIGEST).job_id
         bad = client.enqueue(22, DIGEST, max_attempts=1).job_id
-        picture = client.wait_for(good, timeout=40)
+        picture = client.wait_for(good, timeout=120)
         assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
         with pytest.raises(Unsuccessful, match="no such model"):
-            client.wait_for(bad, timeout=40)
+            client.wait_for(bad, timeout=120)
 
 
 @pytest.mark.node
@@ -111,10 +111,10 @@ def test_a_worker_in_node_completes_and_fails_jobs_on_the_stream(service: Privat
         with running(node, EXAMPLES / "node/worker.js", service.thumbnails, render, service.address) as process:
             good = client.enqueue(41, DIGEST).job_id
             bad = client.enqueue(42, DIGEST, max_attempts=1).job_id
-            picture = client.wait_for(good, timeout=60)
+            picture = client.wait_for(good, timeout=120)
             assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
             with pytest.raises(Unsuccessful, match="no such model"):
-                client.wait_for(bad, timeout=60)
+                client.wait_for(bad, timeout=120)
         assert process.returncode == 0
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 PATIENCE = 120.0
 # Becomes the program in its arguments, with the terminal as the one whose Ctrl-C reaches it.
 _TAKING_THE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import IntEnum, auto
 from time import monotonic
 
 import grpc
 
 from thumbq.outbox import Outbox
-from thumbq.v1.job_pb2 import Job, LeaseLostReason
+from thumbq.v1.job_pb2 import LeaseLostReason
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.column_jobs import from_columns
+from thumbq.working.confirmations import Confirmations
 from thumbq.working.ledger import Ledger
 from thumbq.working.progress import ProgressOutbox
 
@@ -29,8 +30,6 @@ _LEAVING_LIMIT = 5.0
 # Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
-# Seconds after which the jobs of a message are confirmed, unless their results have done so.
-_CONFIRM_AFTER = 0.001
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
     LeaseLostReason.LEASE_LOST_REASON_CANCELLED: "the job was cancelled",
@@ -104,9 +103,7 @@ class WorkerStream:
         self._columns = self._takes_progress = self._takes_credit = False
         self._credited = 0
         self._received = self._confirmed = 0
-        self._newest: Sequence[Job] = ()
-        # One look at a time: a look a message cost a quarter of the time of a worker with one slot.
-        self._looks_later = False
+        self._confirmations = Confirmations(slots, self._confirm)
         # Messages for the writer to send.
         self._heartbeat_due = self._drain_due = self._confirmation_due = False
         self._phase = Phase.OPEN
@@ -170,22 +167,11 @@ class WorkerStream:
         self._credited -= len(jobs)
         self._received = message.number
         self._slots.accept(jobs)
-        self._newest = jobs
-        if not self._looks_later:
-            self._look_later(jobs)
+        self._confirmations.received(jobs)
 
-    def _look_later(self, jobs: Sequence[Job]) -> None:
-        self._looks_later = True
-        asyncio.get_running_loop().call_later(_CONFIRM_AFTER, self._look_at, jobs)
-
-    def _look_at(self, jobs: Sequence[Job]) -> None:
-        """Have the jobs of a message confirmed, unless results have confirmed all of them."""
-        self._looks_later = False
-        if any(job.lease_token in self._slots.held for job in jobs):
-            self._confirmation_due = True
-            self._wake.set()
-        elif jobs is not self._newest:
-            self._look_later(self._newest)
+    def _confirm(self) -> None:
+        self._confirmation_due = True
+        self._wake.set()
 
     def _begin(self, welcome: StreamJobsResponse.Welcome) -> None:
         if self._hello.kinds and not welcome.kinds:

@@ -10,12 +10,15 @@ import type { Cursor, JobProgress, Notification, QueueSnapshot, Reset } from "./
 const silence = 40_000; // milliseconds: two heartbeats may be lost
 const longestPause = 30_000; // milliseconds
 
+/** Without `onThumbnail`, the connection has no events of the log, and so no reset. */
+export type ListenerOptions = Partial<SubscribeOptions>;
+
 /** Keeps one subscription open over many connections. Each connection starts where the last one ended. */
 export class Listener implements Subscription {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #credentials: Credentials;
-  readonly #options: SubscribeOptions;
+  readonly #options: ListenerOptions;
   readonly #start: (signal: AbortSignal) => Promise<Cursor>;
   readonly #needsModels: boolean;
   #modelIds: ReadonlySet<number>;
@@ -34,7 +37,7 @@ export class Listener implements Subscription {
   constructor(
     gateway: URL,
     credentials: Credentials,
-    options: SubscribeOptions,
+    options: ListenerOptions,
     start: (signal: AbortSignal) => Promise<Cursor>,
     needsModels = false,
   ) {
@@ -104,8 +107,9 @@ export class Listener implements Subscription {
 
   /** Follow one connection to its end. Returns true if the next connection may start at once. */
   async #connect(position: Cursor): Promise<boolean> {
-    const { statuses = [], onQueue, onProgress } = this.#options;
-    const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
+    const { statuses = [], onThumbnail, onQueue, onProgress } = this.#options;
+    const has = (callback: unknown): boolean => callback !== undefined;
+    const also = { thumbnails: has(onThumbnail), queue: has(onQueue), progress: has(onProgress) };
     const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
     const { signal } = this.#connection;
     const longest = this.#options.silence ?? silence;
@@ -128,7 +132,7 @@ export class Listener implements Subscription {
       hasEvent ||= frame.event !== undefined;
       isKnown ||= frame.event === "heartbeat";
       // With "latest", the subscription is live once it has a cursor: from then on it misses nothing.
-      if (!isKnown && hasEvent && this.#position !== "latest") {
+      if (!isKnown && hasEvent && (!also.thumbnails || this.#position !== "latest")) {
         isKnown = true;
         this.#setState("live");
       }
@@ -142,7 +146,7 @@ export class Listener implements Subscription {
     if (frame.event === "thumbnail") {
       const notification = content as Notification;
       if (!this.#wants(notification.modelId)) return;
-      await runCallback(() => onThumbnail(notification, frame.id ?? ""));
+      await runCallback(() => onThumbnail?.(notification, frame.id ?? ""));
     } else if (frame.event === "queue") {
       await runCallback(() => onQueue?.(content as QueueSnapshot));
     } else if (frame.event === "progress") {
@@ -159,7 +163,7 @@ export class Listener implements Subscription {
 
   async #reset(frame: Frame): Promise<Cursor | undefined> {
     try {
-      const next = await this.#options.onReset(JSON.parse(frame.data ?? "") as Reset, this.#closing.signal);
+      const next = await this.#options.onReset?.(JSON.parse(frame.data ?? "") as Reset, this.#closing.signal);
       return typeof next === "string" ? next : undefined;
     } catch (error) {
       // The position stays as it is, so the next connection begins with the same reset.

@@ -46,6 +46,11 @@ export interface SubscribeOptions extends ConnectionOptions {
   onProgress?: (progress: JobProgress) => unknown;
 }
 
+export interface WatchQueueOptions extends ConnectionOptions {
+  /** Called with the counters of the whole queue: at once, then after each change. */
+  onQueue: (snapshot: QueueSnapshot) => unknown;
+}
+
 /** An open subscription. */
 export interface Subscription {
   /** End the subscription. No callback is called any more. */

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { subscribe, ThumbqError, type SubscribeOptions, type Subscription } from "thumbq";
+import { subscribe, ThumbqError, watchQueue, type SubscribeOptions, type Subscription } from "thumbq";
 
 import { Recorder } from "./recorder.js";
 import { control, hashOf, lineUrl, thumbq, url } from "./service.js";
@@ -184,6 +184,21 @@ test("who watches the queue hears its counters, and when the server behind the g
   await recorder.count(2);
   assert.deepEqual(recorder.states, ["connecting", "live", "away", "live"]);
   assert.deepEqual(recorder.models, [1, 2]);
+});
+
+test("who watches the queue alone hears no events of models", async (t) => {
+  const recorder = new Recorder();
+  const { onQueue, onConnection } = recorder;
+  const watch = watchQueue({ url, onQueue, onConnection, ...pauses });
+  t.after(() => watch.close());
+  await recorder.state("live");
+  await thumbq.enqueue({ modelId: 1, modelHash: hashOf(1) });
+  await recorder.until(() => recorder.snapshots.at(-1)?.pending === 1);
+  await control("server/stop");
+  await recorder.state("away");
+  await control("server/start");
+  await recorder.state("live");
+  assert.deepEqual([recorder.states, watch.cursor], [["connecting", "live", "away", "live"], undefined]);
 });
 
 test("who comes while the server is away is told so first", async (t) => {

@@ -1,6 +1,7 @@
 """The log of what strangers can cause. A flood of it costs a few lines a second."""
 
 import logging
+import re
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from aiohttp.web import RequestPayloadError
 
 _LINES = 5  # of one kind of event in one second
 _LONGEST_PROBLEM = 200  # characters
+_QUOTED = re.compile(r"""\s*b?['"].*""", re.DOTALL)  # what a caller sent, which may hold its key or its ticket
 
 
 class LimitedLog:
@@ -57,7 +59,7 @@ class _OneLine(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         # The second comes from a body that no handler read, for instance one that was sent with a GET for a file.
         if isinstance(error, HttpProcessingError | RequestPayloadError):
-            problem = " ".join(str(error).split())[:_LONGEST_PROBLEM]
+            problem = " ".join(_QUOTED.sub("", str(error)).split())[:_LONGEST_PROBLEM]
             self._log.warning("request.malformed", message=record.getMessage(), problem=problem)
         else:
             self._log.failure("connection.broken", message=record.getMessage(), exc_info=record.exc_info)

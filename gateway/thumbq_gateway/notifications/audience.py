@@ -2,8 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.framing import Framing, ProgressEvent, heartbeat_data
@@ -13,6 +13,14 @@ from thumbq_gateway.notifications.ring import Event
 _MOST_PROGRESS = 200
 
 Write: TypeAlias = Callable[[Collection[Connection], bytes], None]
+
+
+class Message(NamedTuple):
+    """The same bytes for several connections."""
+
+    connections: list[Connection]
+    data: bytes
+    events: int
 
 
 class Audience:
@@ -52,17 +60,17 @@ class Audience:
             if not of_model:
                 self._by_model.pop(model_id, None)
 
-    def publish(self, events: Sequence[Event]) -> int:
-        """Send each connection the events that it wants. Returns how many were sent, counted once per connection."""
+    def messages(self, events: Sequence[Event]) -> Iterator[Message]:
+        """Yield what each connection is to get of the events."""
         if self._statuses:
             events = [event for event in events if event.status in self._statuses]
         if not events:
-            return 0
-        delivered = self._write_events(self._of_all_models, events)
+            return
+        if self._of_all_models:
+            yield self._message(self._of_all_models, events)
         if self._by_model:
             for matches, connections in self._grouped_by_matches(events).items():
-                delivered += self._write_events(connections, matches)
-        return delivered
+                yield self._message(connections, matches)
 
     def publish_progress(self, events: Sequence[ProgressEvent], write: Write) -> None:
         """Send progress to the connections that asked for it."""
@@ -122,12 +130,9 @@ class Audience:
             groups[tuple(matches)].append(connection)
         return groups
 
-    def _write_events(self, connections: Collection[Connection], events: Sequence[Event]) -> int:
-        if not connections:
-            return 0
+    def _message(self, connections: Collection[Connection], events: Sequence[Event]) -> Message:
         frames = [self._framing.encoded(event) for event in events]
-        self._write(connections, self._packed(b"".join(frames)))
-        return len(connections) * len(frames)
+        return Message(list(connections), self._packed(b"".join(frames)), len(frames))
 
     def _write_progress(
         self, connections: Collection[Connection], events: Sequence[ProgressEvent], write: Write

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Iterator
 
 import grpc
 from aiohttp import HttpVersion11, web
@@ -71,16 +72,26 @@ class Notifications:
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
-        with self._limits.subscribe(http_request):
+        with self._limits.subscribe(http_request), self._log_wanted(request):
             self._clients += 1
             self._named_streams.models += models
-            self._upstream.demand.enter()
             try:
                 return await self._stream(http_request, request)
             finally:
-                self._upstream.demand.leave()
                 self._clients -= 1
                 self._named_streams.models -= models
+
+    @contextlib.contextmanager
+    def _log_wanted(self, request: SubscriptionRequest) -> Iterator[None]:
+        """Have the gateway follow the log in the block, if the client wants events of it."""
+        if not request.wants_thumbnails:
+            yield
+            return
+        self._upstream.demand.enter()
+        try:
+            yield
+        finally:
+            self._upstream.demand.leave()
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -105,7 +116,7 @@ class Notifications:
         "latest" becomes a cursor before the response starts: a client that sees itself connected misses no event from
         then on.
         """
-        if request.start is StartFrom.LATEST:
+        if request.start is StartFrom.LATEST and request.wants_thumbnails:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
                     return (await asyncio.shield(self._upstream.caught_up)).head
@@ -123,11 +134,13 @@ class Notifications:
         connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
         self._enter(connection)
         try:
-            catch_up = CatchUp(self._upstream, self._fanout, self._metrics, response, connection)
-            await catch_up.send(start, send_cursor=request.start is StartFrom.LATEST)
+            if request.wants_thumbnails:
+                # Nothing keeps it afterwards: ten thousand handlers sleep below.
+                await CatchUp(self._upstream, self._fanout, self._metrics, response, connection).send(
+                    start, send_cursor=request.start is StartFrom.LATEST
+                )
             if request.wants_progress:
                 self._progress_relay.send_latest(connection)
-            del catch_up  # ten thousand handlers sleep in the next line
             await connection.ended
         finally:
             self._leave(connection)

@@ -44,6 +44,8 @@ class SubscriptionRequest:
     model_ids: frozenset[int]  # empty: all
     statuses: frozenset[int]  # empty: all
     start: Cursor | StartFrom
+    # Without thumbnails there are no events of the log, whatever the other fields say.
+    wants_thumbnails: bool
     watches_queue: bool
     wants_progress: bool
     stream: str  # the name under which the client may change its models; "": none
@@ -91,6 +93,7 @@ def _from_query(request: web.Request) -> SubscriptionRequest:
         model_ids=_model_ids(_several(request, "modelId", _read_model_id), "modelId"),
         statuses=frozenset(_several(request, "status", _read_status)),
         start=_start(request, request.query.get("after")),
+        wants_thumbnails=_flag(request, "thumbnails", default=True),
         watches_queue=_flag(request, "queue"),
         wants_progress=_flag(request, "progress"),
         stream=_stream(request.query.get("stream", "")),
@@ -98,18 +101,15 @@ def _from_query(request: web.Request) -> SubscriptionRequest:
 
 
 def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
-    """Read the fields of SubscribeRequest, and `queue`."""
+    """Read the fields of SubscribeRequest, `thumbnails` and `queue`."""
     fields = _decode(body)
-    try:
-        watches_queue = read_flag(_beside(body, "queue") or False)
-    except InvalidValue as invalid:
-        raise invalid.within("queue") from None
     return SubscriptionRequest(
         framing=_framing(request),
         model_ids=_model_ids(_checked(fields.get("model_ids", ()), "modelIds", _read_model_id), "modelIds"),
         statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
         start=_start(request, fields.get("after")),
-        watches_queue=watches_queue,
+        wants_thumbnails=_flag_beside(body, "thumbnails", default=True),
+        watches_queue=_flag_beside(body, "queue", default=False),
         wants_progress=fields.get("progress", False),
         stream=_stream(request.query.get("stream", "")),
     )
@@ -130,6 +130,14 @@ def read_change(body: object) -> tuple[str, frozenset[int]]:
 def _beside(body: Any, name: str) -> object:
     """Return a field of a body that SubscribeRequest does not have, or None."""
     return next((value for key, value in body.items() if key.lower() == name), None)
+
+
+def _flag_beside(body: Any, name: str, *, default: bool) -> bool:
+    value = _beside(body, name)
+    try:
+        return default if value is None else read_flag(value)
+    except InvalidValue as invalid:
+        raise invalid.within(name) from None
 
 
 def _stream(name: str) -> str:
@@ -168,9 +176,10 @@ def _several(request: web.Request, name: str, read: Reader) -> Iterator[Any]:
                 raise invalid.within(name) from None
 
 
-def _flag(request: web.Request, name: str) -> bool:
+def _flag(request: web.Request, name: str, *, default: bool = False) -> bool:
+    text = request.query.get(name)
     try:
-        return read_flag_text(request.query.get(name) or "false")
+        return read_flag_text(text) if text else default
     except InvalidValue as invalid:
         raise invalid.within(name) from None
 

@@ -218,7 +218,7 @@ class Upstream:
             if news:
                 for piece in in_pieces(news):
                     ring.append(piece)
-                    self._fanout.publish(piece)
+                    await self._fanout.publish(piece)
                 for listener in self.listeners:
                     listener.hear(batch[-len(news) :])
                 await asyncio.sleep(0)

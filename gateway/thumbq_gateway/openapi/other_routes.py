@@ -24,6 +24,7 @@ _NOTIFICATIONS: Document = {
         _query("modelId", {"type": "array", "items": {"type": "integer"}}),
         _query("status", {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}}),
         _query("after", {"type": "string", "examples": ["earliest", "latest", "5f0c21ab-42"]}),
+        _query("thumbnails", {"type": "boolean", "default": True}),
         _query("queue", {"type": "boolean"}),
         _query("progress", {"type": "boolean"}),
         _query("stream", {"type": "string", "pattern": "^[0-9A-Za-z-]{16,64}$"}),
@@ -50,6 +51,7 @@ POSTED_SUBSCRIPTION: Document = {
                         "modelIds": {"type": "array", "items": {"type": "integer"}, "maxItems": MOST_MODELS},
                         "statuses": {"type": "array", "items": {"$ref": "#/components/schemas/ThumbnailStatus"}},
                         "after": {"type": "string"},
+                        "thumbnails": {"type": "boolean", "default": True},
                         "queue": {"type": "boolean"},
                         "progress": {"type": "boolean"},
                     },
@@ -101,8 +103,10 @@ _FILE: Document = {
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
         },
         "206": {"description": "A range of it."},
+        "302": {"description": "It is in the object store, at an address that is good for ten minutes."},
         "304": {"description": "The caller's copy is current."},
         "404": {"description": "There is none."},
+        "503": {"description": "Its disk or the object store does not answer."},
     },
 }
 OTHER_ROUTES: dict[str, Document] = {

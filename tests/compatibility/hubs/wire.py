@@ -10,7 +10,7 @@ import aiohttp
 
 Json = dict[str, Any]
 HANDSHAKE = {"protocol": "json", "version": 1}
-PATIENCE = 15.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 class Hub:

@@ -18,13 +18,15 @@ from tests.support.http_client import Client
 from tests.support.service import Service
 
 pytestmark = [pytest.mark.node]
+ENDED = {"Completed", "Failed", "Cancelled"}
 PICTURE = base64.b64encode(animated_webp()).decode()
 
 
 async def all_completed(client: Client, job_ids: Iterable[int]) -> None:
     """Waits for the end of each job, which must be a good one."""
     for job_id in job_ids:
-        job = (await client.get(f"/api/thumbnail-jobs/{job_id}?wait=30s")).json
+        while (job := (await client.get(f"/api/thumbnail-jobs/{job_id}?wait=30s")).json)["status"] not in ENDED:
+            pass
         assert job["status"] == "Completed", job
 
 

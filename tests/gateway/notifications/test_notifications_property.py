@@ -141,7 +141,7 @@ async def test_nobody_misses_anything_without_being_told(database_url: str, seed
         parts = [(part, number) for part in (world.server, world.gateway) for number in range(2)]
         keepers = [asyncio.create_task(world.keep(*part)) for part in parts]
         try:
-            async with asyncio.timeout(150), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(280), asyncio.TaskGroup() as tasks:
                 writing = [tasks.create_task(world.write()) for _ in range(3)]
                 pruning = tasks.create_task(world.prune())
                 for listener, addresses in everybody:

@@ -111,6 +111,45 @@ async def test_without_clients_the_gateway_knows_whether_its_server_is_there(res
         assert await is_connected()
 
 
+@pytest.mark.usefixtures("no_past")
+async def test_for_who_watches_the_queue_alone_the_gateway_follows_no_log(database_url: str) -> None:
+    port = free_port()
+    async with running_server(database_url, metrics_port=port) as address, running_gateway(address) as http:
+        server, client = Server(port), Client(http)
+        body = {"queue": True, "thumbnails": False}
+        async with client.listen("queue=true&thumbnails=false") as console, client.post_subscription(body) as other:
+            await client.enqueue(1)
+            for watcher in (console, other):
+                while (frame := await watcher.frame()).name != "queue" or frame.data["pending"] != 1:
+                    assert frame.name in {"", "queue", "heartbeat"}
+            assert await server.figure(SUBSCRIBERS) == 0
+            async with client.listen() as page:
+                await client.announce(2)
+                assert await page.models(1) == [2]
+                await client.enqueue(3)
+                while (frame := await console.frame()).name != "queue" or frame.data["pending"] != 2:
+                    assert frame.name in {"", "queue", "heartbeat"}, "events of models are not sent"
+
+
+async def test_who_watches_the_queue_alone_is_told_when_the_server_is_away(restartable: RestartableServer) -> None:
+    async with (
+        running_gateway(restartable.address) as http,
+        Client(http).listen("queue=true&thumbnails=false") as console,
+    ):
+        await told(console, connected=True)
+        await restartable.stop()
+        await told(console, connected=False)
+        await restartable.start()
+        await told(console, connected=True)
+
+
+@pytest.mark.parametrize("query", ["thumbnails=perhaps", "queue=true&thumbnails=1.5"])
+async def test_a_flag_is_true_or_false(database_url: str, query: str) -> None:
+    async with running_server(database_url) as address, running_gateway(address) as http:
+        answer = await Client(http).get(f"/api/notifications?{query}")
+        assert (answer.status, answer.json["message"]) == (400, "thumbnails must be true or false.")
+
+
 async def told(page: Listener, *, connected: bool) -> None:
     """Read until a heartbeat tells it."""
     while (frame := await page.frame()).name != "heartbeat" or frame.data["connected"] is not connected:

@@ -189,7 +189,7 @@ async def test_the_memory_limit_ends_a_model_that_is_too_large(tmp_path: Path, c
     facets = b"".join(struct.pack("<12fH", 0, 0, 0, *(numbers.random() for _ in range(9)), 0) for _ in range(2000))
     large = tmp_path / "large.stl"
     large.write_bytes(bytes(80) + struct.pack("<I", 1_000_000) + facets * 500)
-    async with Renderer(Limits(memory=320)) as renderer:
+    async with Renderer(Limits(seconds=200, memory=320)) as renderer:
         with pytest.raises(
             RenderFailed, match=r"memory.* limit of 320 MB(; it had \d+ MB when it asked for more)?\.$"
         ) as failure:

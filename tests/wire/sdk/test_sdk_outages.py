@@ -16,7 +16,8 @@ import pytest
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
-from thumbq import Job, Thumbnail, stream
+from thumbq import Job, Thumbnail
+from thumbq.working import confirmations
 
 WORKER = """
 import asyncio, sys
@@ -118,7 +119,7 @@ async def test_jobs_are_resumed_when_the_server_restarts_in_order(
 async def test_jobs_that_have_just_come_are_confirmed_before_the_worker_leaves_a_server_that_stops(
     database_url: str, database: asyncpg.Connection, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stream, "_CONFIRM_AFTER", 600.0)
+    monkeypatch.setattr(confirmations, "_CONFIRM_AFTER", 600.0)
     address, gate = f"127.0.0.1:{unused_tcp_port}", Gate()
     async with AsyncExitStack() as worker:
         async with running_server(database_url, grpc_port=unused_tcp_port, heartbeat_interval=600, lease_duration=LONG):

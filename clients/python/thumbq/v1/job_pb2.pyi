@@ -401,7 +401,9 @@ class Result(_message.Message):
         WIDTH_FIELD_NUMBER: _builtins.int
         HEIGHT_FIELD_NUMBER: _builtins.int
         thumbnail_path: _builtins.str
-        """Absolute path of the file, at most 500 characters, without "..". Inside a thumbnail root, if the server has some."""
+        """Absolute path of the file, at most 500 characters, without "..". Inside a thumbnail root, if the server has some.
+        Or the name of an object below the server's THUMBQ_THUMBNAIL_STORE, such as s3://bucket/prefix/key.
+        """
         size_bytes: _builtins.int
         """Bytes, not negative."""
         width: _builtins.int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -41,6 +41,7 @@ class Ledger:
     def __init__(self, outbox: Outbox, wake: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         self._outbox = outbox
         self._wake = wake
+        self._loop = loop
         self.handover = Handover(loop, self._take_in)
         self.held: dict[str, Job] = {}
         # Jobs without a lease whose handlers still run.
@@ -71,6 +72,17 @@ class Ledger:
         except RuntimeError:
             # The caller's loop has ended; the worker ends, too.
             self.abandon()
+
+    def when_begun(self, call: Callable[[Sequence[Job]], None], jobs: Sequence[Job]) -> None:
+        """Call back once the handlers' loop has begun with what it was handed before; never while it is stuck."""
+
+        def answer() -> None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(call, jobs)
+
+        with suppress(RuntimeError):
+            # A slot that was woken runs in the turn after that.
+            self._handlers_loop.call_soon_threadsafe(self._handlers_loop.call_soon, answer)
 
     def lose(self, tokens: Iterable[str], reason: str) -> None:
         """Break off the jobs whose lease is lost, and discard their results."""

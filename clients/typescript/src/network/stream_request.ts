@@ -13,6 +13,8 @@ export interface StreamRequest {
   modelIds: readonly number[];
   /** Empty: all statuses. */
   statuses: readonly ThumbnailStatus[];
+  /** False: no events of the log, and no position in it. */
+  thumbnails: boolean;
   queue: boolean;
   progress: boolean;
 }
@@ -32,6 +34,7 @@ export function streamAddress(gateway: URL, name: string, request: StreamRequest
   address.searchParams.set("after", request.after);
   if (modelIds) address.searchParams.set("modelId", modelIds);
   if (request.statuses.length > 0) address.searchParams.set("status", request.statuses.join(","));
+  if (!request.thumbnails) address.searchParams.set("thumbnails", "false");
   if (request.progress) address.searchParams.set("progress", "true");
   if (request.queue) address.searchParams.set("queue", "true");
   return { address };

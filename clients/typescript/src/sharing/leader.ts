@@ -78,7 +78,7 @@ export class Leader {
   #join(member: string, request: StreamRequest, silence: number): void {
     this.#members.set(member, request);
     this.#silence = Math.min(this.#silence, silence);
-    const isBehind = this.#position === undefined || isEarlier(request.after, this.#position);
+    const isBehind = request.thumbnails && (this.#position === undefined || isEarlier(request.after, this.#position));
     if (isBehind) this.#position = request.after;
     if (isBehind || filterOf(union(this.#members.values())) !== this.#served) {
       this.#waiting.add(member);
@@ -143,8 +143,8 @@ export class Leader {
   }
 }
 
-function filterOf({ modelIds, statuses, queue, progress }: StreamRequest): string {
-  return JSON.stringify([modelIds, statuses, queue, progress]);
+function filterOf({ modelIds, statuses, thumbnails, queue, progress }: StreamRequest): string {
+  return JSON.stringify([modelIds, statuses, thumbnails, queue, progress]);
 }
 
 function shared(error: unknown): SharedError {

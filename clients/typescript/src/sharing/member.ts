@@ -109,7 +109,7 @@ export class Member {
     const { id, event, data = "", ...rest } = frame;
     const bare = id !== undefined && this.#isNew(id) ? { ...rest, id } : rest;
     if (event === undefined) return bare;
-    if (event === "reset") return isReset(this.#position, JSON.parse(data) as Reset) ? frame : bare;
+    if (event === "reset") return this.#request.thumbnails && isReset(this.#position, JSON.parse(data) as Reset) ? frame : bare;
     if (event === "thumbnail") return id !== undefined && this.#isNew(id) && this.#passes(data) ? frame : bare;
     if (event === "progress") return this.#request.progress && this.#isOfModels(data) ? frame : bare;
     if (!this.#request.queue) return bare;
@@ -121,7 +121,8 @@ export class Member {
   }
 
   #passes(data: string): boolean {
-    const { statuses } = this.#request;
+    const { statuses, thumbnails } = this.#request;
+    if (!thumbnails) return false;
     if (this.#models.size === 0 && statuses.length === 0) return true;
     const { status } = JSON.parse(data) as Notification;
     return this.#isOfModels(data) && (statuses.length === 0 || statuses.includes(status));

@@ -3,6 +3,7 @@ import type { Frame } from "../network/event_stream.js";
 import type { Credentials } from "../network/credentials.js";
 import { readStream } from "../network/stream.js";
 import { changeModels, newStreamName, streamAddress, type StreamRequest } from "../network/stream_request.js";
+import type { Cursor } from "../types.js";
 import { isVisible, onVisibility, visible } from "../network/visibility.js";
 import { isPosition } from "./cursors.js";
 import { Member } from "./member.js";
@@ -28,10 +29,15 @@ export async function* openStream(
     yield* ownStream(gateway, request, silence, signal, open, credentials);
     return;
   }
-  // "latest" is a place that each tab has to itself, so it becomes a cursor first.
-  const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
+  const after = await comparable(request, gateway, signal);
   if (isPosition(after)) yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
   else yield* ownStream(gateway, request, silence, signal, open, credentials);
+}
+
+/** Return where a stream begins, as all tabs understand it: each has a "latest" of its own. */
+async function comparable({ after, thumbnails }: StreamRequest, gateway: URL, signal: AbortSignal): Promise<Cursor> {
+  if (!thumbnails) return "earliest"; // it has no place in the log
+  return after === "latest" ? new Thumbq({ url: gateway }).cursor({ signal }) : after;
 }
 
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */

@@ -7,6 +7,7 @@ export function union(requests: Iterable<StreamRequest>): StreamRequest {
     after: "earliest",
     modelIds: together(all.map((request) => request.modelIds)).sort((one, other) => one - other),
     statuses: together(all.map((request) => request.statuses)).sort(),
+    thumbnails: all.some((request) => request.thumbnails),
     progress: all.some((request) => request.progress),
     queue: all.some((request) => request.queue),
   };

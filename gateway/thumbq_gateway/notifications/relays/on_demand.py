@@ -14,15 +14,24 @@ class OnDemand:
     """Opens the stream for the first client, and again whenever it ends. Closes it some time after the last."""
 
     def __init__(
-        self, open_stream: Callable[[], Any], take: Callable[[Any], None], end: Callable[[], None], *, linger: float
+        self,
+        open_stream: Callable[[], Any],
+        take: Callable[[Any], None],
+        end: Callable[[], None],
+        note_server: Callable[[str | None], None],
+        *,
+        linger: float,
     ) -> None:
         """`take` gets each message, `end` is called when the stream is closed for want of clients.
+
+        `note_server` gets the problem of a stream that ends, and None with each message.
 
         The stream is kept for `linger` seconds after the last client has left, since pages are often reloaded.
         """
         self._open_stream = open_stream
         self._take = take
         self._ended = end
+        self._note_server = note_server
         self._task: asyncio.Task[NoReturn] | None = None
         demand = Demand(self._open, self._close, linger=linger)
         self.enter, self.leave, self.end = demand.enter, demand.leave, demand.end
@@ -45,12 +54,15 @@ class OnDemand:
         while True:
             pauses = back_off()
             stream = self._open_stream()
+            problem = "the server ended the stream"
             try:
                 async for response in stream:
                     pauses = back_off()
+                    self._note_server(None)
                     self._take(response)
-            except grpc.aio.AioRpcError:
-                pass  # Upstream reports the outage
+            except grpc.aio.AioRpcError as error:
+                problem = f"{error.code().name}: {error.details()}"
             finally:
                 stream.cancel()
+            self._note_server(problem)
             await asyncio.sleep(next(pauses))

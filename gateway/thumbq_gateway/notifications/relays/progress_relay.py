@@ -1,7 +1,7 @@
 """How far the jobs under way have come. The gateway asks the server for it only while a client wants it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -24,11 +24,18 @@ T = TypeVar("T")
 class ProgressRelay:
     """Passes progress on to the clients that asked for it, and keeps the newest of each job for new clients."""
 
-    def __init__(self, channel: grpc.aio.Channel, fanout: Fanout, *, linger: float) -> None:
-        """Keep the stream for `linger` seconds after the last client has left."""
+    def __init__(
+        self, channel: grpc.aio.Channel, fanout: Fanout, note_server: Callable[[str | None], None], *, linger: float
+    ) -> None:
+        """Keep the stream for `linger` seconds after the last client has left.
+
+        `note_server` gets the problem of each stream that ends, and None when the next one answers.
+        """
         service = NotificationServiceStub(channel)
         self._fanout = fanout
-        self._stream = OnDemand(lambda: service.Subscribe(_REQUEST), self._take, self.log_has_hole, linger=linger)
+        self._stream = OnDemand(
+            lambda: service.Subscribe(_REQUEST), self._take, self.log_has_hole, note_server, linger=linger
+        )
         self.enter, self.leave, self.end = self._stream.enter, self._stream.leave, self._stream.end
         self._latest: OrderedDict[int, ProgressEvent] = OrderedDict()  # by job, the oldest change first
         self._ended: OrderedDict[int, int] = OrderedDict()  # the last attempt of jobs, the oldest end first

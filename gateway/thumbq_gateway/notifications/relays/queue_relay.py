@@ -16,12 +16,17 @@ _print_snapshot = encoder_of(QueueSnapshot.DESCRIPTOR)
 class QueueRelay:
     """Passes each snapshot on to the clients that watch the queue, and keeps the last one for new clients."""
 
-    def __init__(self, channel: grpc.aio.Channel, fanout: Fanout, *, linger: float) -> None:
-        """Keep the stream for `linger` seconds after the last watcher has left."""
+    def __init__(
+        self, channel: grpc.aio.Channel, fanout: Fanout, note_server: Callable[[str | None], None], *, linger: float
+    ) -> None:
+        """Keep the stream for `linger` seconds after the last watcher has left.
+
+        `note_server` gets the problem of each stream that ends, and None when the next one answers.
+        """
         service = NotificationServiceStub(channel)
         self._fanout = fanout
         self._stream = OnDemand(
-            lambda: service.WatchQueue(WatchQueueRequest()), self._take, self._forget, linger=linger
+            lambda: service.WatchQueue(WatchQueueRequest()), self._take, self._forget, note_server, linger=linger
         )
         self.enter, self.leave, self.end = self._stream.enter, self._stream.leave, self._stream.end
         self.latest: bytes | None = None  # JSON

@@ -1,6 +1,6 @@
-// The operator's console. The event stream says when something has changed; the JSON routes say what.
+// The operator's console. The event stream says when the queue has changed; the JSON routes say what.
 
-import { subscribe } from "../thumbq/index.js";
+import { watchQueue } from "../thumbq/index.js";
 import { byId, setText } from "./dom.js";
 import { refreshFailures } from "./failures.js";
 import { connectJob, refreshJob } from "./job.js";
@@ -63,13 +63,11 @@ connectQueue(attempt);
 connectJobs(attempt);
 connectJob(attempt);
 document.addEventListener("visibilitychange", () => lookIn(0));
-const subscription = subscribe({
-  onThumbnail: () => lookIn(soon),
+const subscription = watchQueue({
   onQueue(snapshot) {
     showSnapshot(snapshot);
     lookIn(soon);
   },
-  onReset: () => lookIn(0),
   onConnection(state) {
     document.documentElement.dataset.connection = state;
     setText(byId("connection"), connections[state]);

@@ -2,4 +2,4 @@
 export { Thumbq } from "./api.js";
 export { ThumbqError } from "./errors.js";
 export { follow } from "./follow.js";
-export { subscribe } from "./subscribe.js";
+export { subscribe, watchQueue } from "./subscribe.js";

@@ -92,8 +92,9 @@ export class Listener {
     }
     /** Follow one connection to its end. Returns true if the next connection may start at once. */
     async #connect(position) {
-        const { statuses = [], onQueue, onProgress } = this.#options;
-        const also = { queue: onQueue !== undefined, progress: onProgress !== undefined };
+        const { statuses = [], onThumbnail, onQueue, onProgress } = this.#options;
+        const has = (callback) => callback !== undefined;
+        const also = { thumbnails: has(onThumbnail), queue: has(onQueue), progress: has(onProgress) };
         const request = { after: position, modelIds: [...this.#modelIds], statuses, ...also };
         const { signal } = this.#connection;
         const longest = this.#options.silence ?? silence;
@@ -118,7 +119,7 @@ export class Listener {
             hasEvent ||= frame.event !== undefined;
             isKnown ||= frame.event === "heartbeat";
             // With "latest", the subscription is live once it has a cursor: from then on it misses nothing.
-            if (!isKnown && hasEvent && this.#position !== "latest") {
+            if (!isKnown && hasEvent && (!also.thumbnails || this.#position !== "latest")) {
                 isKnown = true;
                 this.#setState("live");
             }
@@ -132,7 +133,7 @@ export class Listener {
             const notification = content;
             if (!this.#wants(notification.modelId))
                 return;
-            await runCallback(() => onThumbnail(notification, frame.id ?? ""));
+            await runCallback(() => onThumbnail?.(notification, frame.id ?? ""));
         }
         else if (frame.event === "queue") {
             await runCallback(() => onQueue?.(content));
@@ -151,7 +152,7 @@ export class Listener {
     }
     async #reset(frame) {
         try {
-            const next = await this.#options.onReset(JSON.parse(frame.data ?? ""), this.#closing.signal);
+            const next = await this.#options.onReset?.(JSON.parse(frame.data ?? ""), this.#closing.signal);
             return typeof next === "string" ? next : undefined;
         }
         catch (error) {

@@ -80,8 +80,9 @@ class FolderOfPictures:
 class StoreOfPictures:
     """The objects below the address of a store."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, *, seconds: float = _STORE_SECONDS) -> None:
         self._objects = objects
+        self._seconds = seconds
         self._not_before = 0.0
 
     def has(self, path: str) -> bool:
@@ -94,7 +95,7 @@ class StoreOfPictures:
         if time.monotonic() < self._not_before:
             return outcomes
         try:
-            async with asyncio.timeout(_STORE_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 for first in range(0, len(removals), _OBJECTS_AT_ONCE):
                     few = removals[first : first + _OBJECTS_AT_ONCE]
                     found = await asyncio.gather(*map(self._remove, few))

@@ -20,6 +20,8 @@ export function streamAddress(gateway, name, request) {
         address.searchParams.set("modelId", modelIds);
     if (request.statuses.length > 0)
         address.searchParams.set("status", request.statuses.join(","));
+    if (!request.thumbnails)
+        address.searchParams.set("thumbnails", "false");
     if (request.progress)
         address.searchParams.set("progress", "true");
     if (request.queue)

@@ -79,7 +79,7 @@ export class Leader {
     #join(member, request, silence) {
         this.#members.set(member, request);
         this.#silence = Math.min(this.#silence, silence);
-        const isBehind = this.#position === undefined || isEarlier(request.after, this.#position);
+        const isBehind = request.thumbnails && (this.#position === undefined || isEarlier(request.after, this.#position));
         if (isBehind)
             this.#position = request.after;
         if (isBehind || filterOf(union(this.#members.values())) !== this.#served) {
@@ -140,8 +140,8 @@ export class Leader {
         this.#channel.postMessage(message);
     }
 }
-function filterOf({ modelIds, statuses, queue, progress }) {
-    return JSON.stringify([modelIds, statuses, queue, progress]);
+function filterOf({ modelIds, statuses, thumbnails, queue, progress }) {
+    return JSON.stringify([modelIds, statuses, thumbnails, queue, progress]);
 }
 function shared(error) {
     if (!(error instanceof ThumbqError))

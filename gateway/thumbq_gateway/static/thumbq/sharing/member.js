@@ -109,7 +109,7 @@ export class Member {
         if (event === undefined)
             return bare;
         if (event === "reset")
-            return isReset(this.#position, JSON.parse(data)) ? frame : bare;
+            return this.#request.thumbnails && isReset(this.#position, JSON.parse(data)) ? frame : bare;
         if (event === "thumbnail")
             return id !== undefined && this.#isNew(id) && this.#passes(data) ? frame : bare;
         if (event === "progress")
@@ -122,7 +122,9 @@ export class Member {
         return isEarlier(this.#position, id);
     }
     #passes(data) {
-        const { statuses } = this.#request;
+        const { statuses, thumbnails } = this.#request;
+        if (!thumbnails)
+            return false;
         if (this.#models.size === 0 && statuses.length === 0)
             return true;
         const { status } = JSON.parse(data);

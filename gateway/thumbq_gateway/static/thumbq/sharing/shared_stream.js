@@ -13,12 +13,17 @@ export async function* openStream(gateway, request, silence, signal, open, crede
         yield* ownStream(gateway, request, silence, signal, open, credentials);
         return;
     }
-    // "latest" is a place that each tab has to itself, so it becomes a cursor first.
-    const after = request.after === "latest" ? await new Thumbq({ url: gateway }).cursor({ signal }) : request.after;
+    const after = await comparable(request, gateway, signal);
     if (isPosition(after))
         yield* sharedStream(gateway, { ...request, after }, silence, signal, open);
     else
         yield* ownStream(gateway, request, silence, signal, open, credentials);
+}
+/** Return where a stream begins, as all tabs understand it: each has a "latest" of its own. */
+async function comparable({ after, thumbnails }, gateway, signal) {
+    if (!thumbnails)
+        return "earliest"; // it has no place in the log
+    return after === "latest" ? new Thumbq({ url: gateway }).cursor({ signal }) : after;
 }
 /** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
 function canShare() {
