@@ -62,6 +62,7 @@ async def serve(settings: LauncherSettings) -> None:
         database_url = postgres.postgres.dsn
     sockets = ExitStack()
     servers, gateways = _programs(settings, database_url)
+    on_hangups(partial(_hang_up, [*servers, *gateways]))
     if settings.tls:
         # The certificate is for names at which others reach us, which need not be ours.
         folder = Path(sockets.enter_context(tempfile.TemporaryDirectory(prefix="thumbq-")))
@@ -94,7 +95,6 @@ async def _run(
     inform(f"page and JSON API  {'https' if settings.tls else 'http'}://{page}/")
     inform(f"gRPC               {'grpcs://' if settings.tls else ''}{address}")
     inform(f"data folder        {settings.data_dir}")
-    on_hangups(partial(_pass_on_hangup, [*servers, *gateways]))
     children: list[Child] = [*([postgres] if postgres else []), *servers, *gateways]
     await asyncio.gather(*(keep_running(child) for child in children))
 
@@ -126,10 +126,9 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
     return servers, several("gateway", HTTP_PORT, settings.http_port)
 
 
-def _pass_on_hangup(programs: list[Program]) -> None:
+def _hang_up(programs: list[Program]) -> None:
     for program in programs:
-        if program.process:
-            program.process.send_signal(signal.SIGHUP)
+        program.hang_up()
 
 
 def _join_by_sockets(servers: list[Program], gateways: list[Program], folder: Path) -> None:

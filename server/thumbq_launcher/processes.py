@@ -52,12 +52,14 @@ class Program:
         self.name = name
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
+        self._serves = False
         self.environment = dict(environment)
         self._command = command
         self._port_setting = port_setting
 
     async def launch(self) -> None:
         """Start the program and wait until it serves; it keeps a port that it chose itself at later launches."""
+        self._serves = False
         read_end, write_end = os.pipe()
         of_this_launch = {self._port_setting.variable: str(self.port), READY_FD.variable: str(write_end)}
         try:
@@ -79,6 +81,12 @@ class Program:
                 f"The {self.name} {describe_end(code)} before it was ready: its own messages say why."
             )
         self.port = announced_port(line)
+        self._serves = True
+
+    def hang_up(self) -> None:
+        """Pass a SIGHUP on. A program that is only starting would end of it, so it gets none."""
+        if self.process and self._serves:
+            self.process.send_signal(signal.SIGHUP)
 
 
 class PostgresChild:

@@ -185,7 +185,7 @@ async def test_whatever_happens_no_caller_has_too_many_and_in_the_end_none_is_co
     async def nothing_is_counted() -> bool:
         await others.let_run_out(*await leases(others))
         await others.expire()
-        await queue.in_flight.look()
+        await queue.in_flight._looked()
         return len(queue.in_flight) == 0
 
     await eventually(nothing_is_counted)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.processes import wait_until
-from tests.support.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving
+from tests.support.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving, start
 
 Line = dict[str, Any]
 
@@ -62,6 +62,18 @@ def rendering(service: Service, folder: Path) -> Iterator[tuple[subprocess.Popen
         finally:
             worker.terminate()
             worker.wait()
+
+
+def test_a_hang_up_while_it_starts_ends_nothing() -> None:
+    with data_folder() as folder, start(folder) as parent:
+        assert parent.stdout
+        try:
+            wait_until(lambda: Service(parent, "", "").children("thumbq_server"), "a server that is starting")
+            parent.send_signal(signal.SIGHUP)
+            assert "page" in parent.stdout.readline(), messages(folder).read_text()
+        finally:
+            parent.terminate()
+        assert parent.wait() == 0
 
 
 def test_jobs_are_named_while_debug_is_on_and_every_line_is_an_object() -> None:

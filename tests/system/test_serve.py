@@ -163,7 +163,10 @@ def test_a_database_that_is_away_is_told_once(folder: Path, address: str, senten
     ("variables", "sentence"),
     [
         ({"DATABASE_URL": "postgresql://queue:hunter2/x@db/thumbs"}, "write its / ? # @ : as %2F %3F %23 %40 %3A"),
-        ({"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=true"}, "has the parameter 'pgbouncer'"),
+        (
+            {"DATABASE_URL": "postgresql://db/thumbs?pgbouncer=maybe"},
+            "pgbouncer in DATABASE_URL must be true or false.",
+        ),
         ({"THUMBQ_GRPC_PORT": "x"}, "THUMBQ_GRPC_PORT must be a port number"),
         (
             {"THUMBQ_RETRY_BASE": "-1"},
