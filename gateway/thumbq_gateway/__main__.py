@@ -15,6 +15,7 @@ from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import joined
 from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.lifecycle import wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_runtime.tls.certificates import InvalidCertificate
@@ -24,6 +25,7 @@ _SWITCH = 0.0005  # seconds for which the thread that decodes large bodies keeps
 
 def main() -> None:
     """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
+    wait_for_start()
     try:
         level = configure_logging("gateway")
         warn_of_strangers(os.environ)

@@ -85,6 +85,9 @@ async def serve(settings: LauncherSettings) -> None:
 async def _run(
     settings: LauncherSettings, postgres: PostgresChild | None, servers: list[Program], gateways: list[Program]
 ) -> None:
+    # They load their libraries while PostgreSQL starts.
+    for program in (*servers, *gateways):
+        program.begin()
     if postgres:
         await postgres.launch()
     address = reachable_address(settings.grpc_host, await launch_side_by_side(servers, settings.grpc_host))

@@ -13,7 +13,7 @@ from typing import Protocol
 from thumbq_launcher.child import ending_with_parent
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from thumbq_runtime.declaration import Setting
-from thumbq_runtime.lifecycle import announced_port
+from thumbq_runtime.lifecycle import START_FD, announced_port, let_start
 from thumbq_runtime.refusal import EXIT_REFUSED
 from thumbq_runtime.settings import READY_FD
 
@@ -44,7 +44,10 @@ class Child(Protocol):
 
 
 class Program:
-    """A server or a gateway in a process of its own, which reports the port that it serves on a pipe."""
+    """A server or a gateway in a process of its own, which reports the port that it serves on a pipe.
+
+    Its process may begin before it can be launched: it loads its libraries then, and waits.
+    """
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], port_setting: Setting[int], port: int
@@ -53,28 +56,44 @@ class Program:
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self._serves = False
+        # Of a process that has begun: where it says that it serves, where it waits for its settings, and those it has.
+        self._begun: tuple[int, int, dict[str, str]] | None = None
         self.environment = dict(environment)
         self._command = command
         self._port_setting = port_setting
 
-    async def launch(self) -> None:
-        """Start the program and wait until it serves; it keeps a port that it chose itself at later launches."""
+    def begin(self) -> None:
+        """Start the process. Its settings may change until it is launched."""
         self._serves = False
-        read_end, write_end = os.pipe()
-        of_this_launch = {self._port_setting.variable: str(self.port), READY_FD.variable: str(write_end)}
+        ready, says_ready = os.pipe()
+        waits, goes_on = os.pipe()
+        settings = dict(self.environment)
+        own = {READY_FD.variable: str(says_ready), START_FD: str(waits)}
         try:
             # SIGKILL, because without the parent the database is gone too, and the next start needs the ports.
-            self.process = subprocess.Popen(  # noqa: ASYNC220 - as quick as any fork; the wait is not here
+            self.process = subprocess.Popen(
                 ending_with_parent(self._command, signal.SIGKILL),
-                env={**self.environment, **of_this_launch},
+                env={**settings, **own},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[write_end],
+                pass_fds=[says_ready, waits],
                 # A Ctrl-C in the terminal reaches the parent alone, which then ends its children in order.
                 start_new_session=True,
             )
         finally:
-            os.close(write_end)
-        line = await _first_line(read_end)
+            os.close(says_ready)
+            os.close(waits)
+        self._begun = ready, goes_on, settings
+
+    async def launch(self) -> None:
+        """Start the program and wait until it serves; it keeps a port that it chose itself at later launches."""
+        if not self._begun:
+            self.begin()
+        assert self._begun
+        assert self.process
+        (ready, goes_on, given), self._begun = self._begun, None
+        settings = {**self.environment, self._port_setting.variable: str(self.port)}
+        let_start(goes_on, dict(settings.items() - given.items()))
+        line = await _first_line(ready)
         if not line:
             code = await ended(self.process)
             raise _kind_of_failure(code)(

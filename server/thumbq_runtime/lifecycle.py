@@ -5,7 +5,27 @@ import gc
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+# Names a pipe, inherited from the parent, whose end lets the program start. It brings settings that came late.
+START_FD = "THUMBQ_START_FD"
+
+
+def wait_for_start() -> None:
+    """Wait until the parent lets this program start, if it asks for that, and take the settings that it adds.
+
+    Call it when the libraries are loaded, and before any setting is read.
+    """
+    if pipe := os.environ.pop(START_FD, None):
+        with os.fdopen(int(pipe)) as settings:
+            os.environ.update(json.loads(settings.read() or "{}"))
+
+
+def let_start(pipe: int, settings: Mapping[str, str]) -> None:
+    """Let a program go on that waits for its start, with these settings. It may have ended."""
+    with suppress(BrokenPipeError), os.fdopen(pipe, "w") as program:
+        program.write(json.dumps(settings))
 
 
 async def run_until_signal(

@@ -12,7 +12,7 @@ from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.environment import warn_of_strangers
-from thumbq_runtime.lifecycle import run_until_signal
+from thumbq_runtime.lifecycle import run_until_signal, wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_runtime.tls.certificates import InvalidCertificate
@@ -25,6 +25,7 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 
 def main() -> None:
     """Run a server. Exit with a sentence: with 2 when it is set up wrongly, with 1 when PostgreSQL is away."""
+    wait_for_start()
     try:
         level = configure_logging("server")
     except InvalidSetting as problem:
