@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from tests.support.conditions import until
 from tests.support.invariants import assert_sound
@@ -26,7 +27,7 @@ FILES = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname ~
 STORED = "SELECT id, since, reset_at = created_at AS as_created FROM jobs ORDER BY id"
 UPGRADES = """
     SELECT FROM pg_stat_activity
-     WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%LOCK TABLE job_states%'
+     WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'
 """
 
 
@@ -56,8 +57,9 @@ async def test_old_rows_stay_and_new_ones_leave_out_what_they_share(empty_databa
         await assert_sound(database)
 
 
-async def test_an_upgrade_lets_a_server_go_first_that_has_one_table_and_needs_another(empty_database_url):
-    await upgrade(empty_database_url, "0014")
+@pytest.mark.parametrize("revision", ["0005", "0010", "0014"])
+async def test_an_upgrade_lets_a_server_go_first_that_has_one_table_and_needs_another(empty_database_url, revision):
+    await upgrade(empty_database_url, revision)
     server, watcher = await asyncpg.connect(empty_database_url), await asyncpg.connect(empty_database_url)
     try:
         # It would never be the one that finds a deadlock.

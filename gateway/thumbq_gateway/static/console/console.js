@@ -17,13 +17,15 @@ const trouble = byId("trouble");
 let timer = 0;
 let dueAt = Infinity;
 let isLooking = false;
+let attempts = 0;
 let hasNews = false; // came while the console was looking
 
 /** Do something, show what goes wrong, and look at the result. */
 async function attempt(action) {
+  const mine = ++attempts;
   try {
     await action();
-    trouble.hidden = true;
+    if (mine === attempts) trouble.hidden = true; // what a later one complains of stays
   } catch (error) {
     complain(error);
   }

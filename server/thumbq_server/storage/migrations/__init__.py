@@ -1,7 +1,9 @@
 """The schema, as a line of revisions."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 from sqlalchemy import Connection, text
@@ -10,13 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from thumbq_server.storage.migrations.state import SchemaState, State, mark, read_state, scripts
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable
+from thumbq_server.storage.postgres.errors import AWAY, UNDONE, Unavailable
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.session_settings import PLAIN
 from thumbq_server.storage.postgres.suitability import Unsuitable
 
 # Any number will do, as long as every thumbq takes the same.
 _ADVISORY_LOCK = 0x7468756D6271
+# Servers of an older version go on while the tables are renewed, and lock them in orders of their own. An upgrade that
+# waits for one of these locks gives back all that it has, and begins again: so none of them is ended by a deadlock.
+_LOCK_TIMEOUT = "700ms"
+_TRIES = 100
+_PAUSES = 0.1, 0.5  # seconds
+
+
+class _InTheWay(Unavailable):
+    """Another transaction has what this one needs."""
 
 
 async def upgrade(dsn: str, revision: str = "head") -> SchemaState:
@@ -25,6 +36,14 @@ async def upgrade(dsn: str, revision: str = "head") -> SchemaState:
     Newer tables that this version works with stay as they are. Raises Unsuitable when it does not, or when the tables
     cannot be made, Unavailable when PostgreSQL goes away meanwhile.
     """
+    for _ in range(_TRIES - 1):
+        with suppress(_InTheWay):
+            return await _try_to_upgrade(dsn, revision)
+        await asyncio.sleep(random.uniform(*_PAUSES))
+    return await _try_to_upgrade(dsn, revision)
+
+
+async def _try_to_upgrade(dsn: str, revision: str) -> SchemaState:
     async with _connected(dsn) as connection:
         return await connection.run_sync(_upgrade, revision)
 
@@ -49,6 +68,8 @@ async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
             yield connection
     except DBAPIError as error:
         cause = error.orig.__cause__ if error.orig else None
+        if isinstance(cause, (*UNDONE, asyncpg.LockNotAvailableError)):
+            raise _InTheWay(f"Other programs use the tables of thumbq: {cause}") from error
         if isinstance(cause, AWAY):
             raise Unavailable(f"{type(cause).__name__}: {cause}") from error
         raise Unsuitable(f"The tables of thumbq cannot be made or renewed: {cause or error.orig}.") from error
@@ -58,6 +79,7 @@ async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
 
 def _upgrade(connection: Connection, revision: str) -> SchemaState:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     before = read_state(connection)
     if before.state is State.TOO_NEW:
         raise Unsuitable(before.sentence)

@@ -9,23 +9,8 @@ from alembic import op
 revision = "0015"
 down_revision = "0014"
 
-# The views stand for all tables in them. Statements of servers that run meanwhile lock the same tables in orders of
-# their own: this one lets go when it waits for long, so that none of them is ended by a deadlock.
-LOCKED = """
-DO $$
-BEGIN
-    LOOP
-        BEGIN
-            SET LOCAL lock_timeout = '300ms';
-            LOCK TABLE job_states, places, notifications IN ACCESS EXCLUSIVE MODE;
-            SET LOCAL lock_timeout = 0;
-            EXIT;
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            PERFORM pg_sleep(0.05);
-        END;
-    END LOOP;
-END $$
-"""
+# The views stand for all tables in them.
+LOCKED = "LOCK TABLE job_states, places, notifications IN ACCESS EXCLUSIVE MODE"
 
 STEPS = """
 ALTER TABLE jobs
