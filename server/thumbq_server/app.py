@@ -9,7 +9,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import free_port
+from thumbq_runtime.addresses import CannotListen, free_port
 from thumbq_runtime.connections import connections_needed
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
@@ -139,6 +139,8 @@ def observing(settings: Settings, certificates: Certificates | None) -> Iterator
     from thumbq_server.metrics.counters import Counters
 
     if settings.metrics_port:
+        if settings.metrics_port == settings.grpc_port:
+            raise CannotListen(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()
