@@ -42,6 +42,8 @@ _OPTIONS = [
     ("grpc.max_send_message_length", LARGEST_ANSWER),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A connection that sends nothing, or no handshake of TLS, is closed then. gRPC would wait two minutes.
+    ("grpc.server_handshake_timeout_ms", 20_000),
 ]
 
 

@@ -10,10 +10,12 @@ from aiohttp import HttpVersion11, web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
+from thumbq_gateway.notifications.audiences import crowd
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.catch_up import CatchUp
-from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
@@ -72,11 +74,11 @@ class Notifications:
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
-        with self._limits.subscribe(http_request), self._log_wanted(request):
+        with self._limits.subscribe(http_request) as place, self._log_wanted(request):
             self._clients += 1
             self._named_streams.models += models
             try:
-                return await self._stream(http_request, request)
+                return await self._stream(http_request, request, crowded=place.nth > crowd.FEW)
             finally:
                 self._clients -= 1
                 self._named_streams.models -= models
@@ -100,13 +102,15 @@ class Notifications:
         response.headers["Retry-After"] = str(random.randint(*_RETRY_TURNED_AWAY))
         return response
 
-    async def _stream(self, http_request: web.Request, request: SubscriptionRequest) -> web.StreamResponse:
+    async def _stream(
+        self, http_request: web.Request, request: SubscriptionRequest, *, crowded: bool
+    ) -> web.StreamResponse:
         start = await self._start(request)
         response = web.StreamResponse(headers={"Content-Type": request.framing.content_type, **_HEADERS})
         with contextlib.suppress(ConnectionError):
             await response.prepare(http_request)
             await response.write(request.framing.opening(random.randint(*_RETRY)))
-            await self._serve(http_request, response, request, start)
+            await self._serve(http_request, response, request, start, crowded=crowded)
             await response.write_eof()
         return response
 
@@ -128,10 +132,14 @@ class Notifications:
         response: web.StreamResponse,
         request: SubscriptionRequest,
         start: Cursor | StartFrom,
+        *,
+        crowded: bool,
     ) -> None:
         if http_request.transport is None:
             return
-        connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
+        is_chunked = http_request.version >= HttpVersion11
+        allowed = models_of(http_request)
+        connection = Connection(http_request.transport, request, chunked=is_chunked, crowded=crowded, allowed=allowed)
         self._enter(connection)
         try:
             if request.wants_thumbnails:
