@@ -235,6 +235,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
             parts.callers.run(),
             parts.upstream.run(),
             parts.fanout.beat(parts.upstream.head),
+            parts.fanout.serve_crowd(),
             watch_loop(parts.metrics.process.loop_lag.observe),
             *parts.hubs.duties(),
             *parts.store.duties(),

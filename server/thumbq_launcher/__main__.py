@@ -57,7 +57,7 @@ async def serve(settings: LauncherSettings) -> None:
     free_port(settings.http_host, settings.http_port)
     postgres, database_url = None, settings.database_url
     if not database_url:
-        granted = connections_granted(settings.processes)
+        granted = connections_granted(settings.processes, settings.database_connections)
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir, max_connections=granted))
         database_url = postgres.postgres.dsn
     sockets = ExitStack()

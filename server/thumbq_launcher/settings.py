@@ -11,6 +11,7 @@ from thumbq_runtime.declaration import InvalidSetting, Setting
 from thumbq_runtime.private_files import make_data_folder, make_private_folder
 from thumbq_runtime.settings import (
     DATA_DIR,
+    DATABASE_CONNECTIONS,
     DATABASE_URL,
     DATABASE_URL_FILE,
     GRPC_HOST,
@@ -49,6 +50,8 @@ class LauncherSettings:
     tls: bool
     # The number of servers, and also of gateways.
     processes: int
+    # What each server opens to PostgreSQL at most.
+    database_connections: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
@@ -68,6 +71,7 @@ class LauncherSettings:
             metrics_port=METRICS_PORT.read(environment),
             tls=TLS_CERT_FILE.read(environment) is not None,
             processes=PROCESSES.read(environment),
+            database_connections=DATABASE_CONNECTIONS.read(environment),
         )
         settings.refuse_one_port_for_two()
         try:

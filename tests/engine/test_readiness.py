@@ -112,12 +112,19 @@ async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgre
         await server.close()
 
 
-async def test_a_lane_leaves_a_primary_that_was_demoted(database_url):
+async def test_every_connection_leaves_a_primary_that_was_demoted(database_url):
+    """Those that only read would not find out, and would go on reading what the new primary has left behind."""
     async with Database(database_url) as database:
-        lane = database.lane()
+        lane, reader = database.lane(), database.lane()
+
+        async def backends() -> list[int]:
+            return [(await way.fetch("SELECT pg_backend_pid()"))[0][0] for way in (lane, reader, database)]
+
+        before = await backends()
         await lane.fetch("SET default_transaction_read_only = on")
         with pytest.raises(Unavailable):
             await lane.fetch("UPDATE queue_head SET seq = seq")
+        assert not {*before} & {*await backends()}
         await lane.fetch("UPDATE queue_head SET seq = seq")
 
 
@@ -150,7 +157,11 @@ async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_
         await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT 0")
         database.drop_connections()
         await readiness.look()
-        assert told == [None, "the database has no connection left"]
+        sentence = (
+            "the database has no connection left: raise max_connections, or the CONNECTION LIMIT of the role or the"
+            " database, or lower THUMBQ_DATABASE_CONNECTIONS"
+        )
+        assert told == [None, sentence]
         await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT -1")
         await readiness.look()
         assert told[2:] == [None]

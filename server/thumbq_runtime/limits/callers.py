@@ -25,6 +25,11 @@ def site_of(address: str) -> str:
     return str(number)
 
 
+def counted_as(key_prefix: str, address: str) -> str:
+    """Return the name under which a caller is counted: its key, or else the address that it comes from."""
+    return f"key {key_prefix}" if key_prefix else site_of(address)
+
+
 @lru_cache(maxsize=4096)
 def is_within(address: str, networks: tuple[Network, ...]) -> bool:
     """Return whether the address belongs to one of the networks."""
