@@ -60,6 +60,7 @@ from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.durability import Durability
 from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
 from thumbq_server.storage.postgres.notify import listen, pass_on
 
@@ -86,6 +87,7 @@ class Parts:
     keyring: Keyring
     tickets: Tickets
     audit: Audit
+    durability: Durability
     janitor: Janitor
     objects: Objects | None
 
@@ -145,6 +147,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     tickets = Tickets(database, keyring)
     audit = Audit(database, settings.audit_retention)
     objects = settings.objects()
+    durability = Durability(database)
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
@@ -156,6 +159,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
             Duty("look for traces", 2.0, queue.traces),
+            Duty("look at settings of PostgreSQL", 30.0, durability),
             Duty("record progress", 1.0, queue.progress),
             Duty("prune progress", 10.0, PruneProgress(database)),
             *_duties_of_access(keyring, tickets, audit),
@@ -178,6 +182,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         keyring=keyring,
         tickets=tickets,
         audit=audit,
+        durability=durability,
         janitor=janitor,
         objects=objects,
     )
