@@ -7,7 +7,7 @@ import pytest
 
 from tests.render.hostile import models as hostile
 from tests.support.object_store import ObjectStore
-from thumbq.cli.worker_store import ModelObjects, ThumbnailObjects
+from thumbq.cli.worker_store import ModelsInStore, ThumbnailObjects
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.thumbnails import NotStored
@@ -16,7 +16,7 @@ from thumbq_runtime.objects import InvalidStore, Objects
 
 async def take(object_store: ObjectStore, intake: Intake, content: bytes) -> Model:
     """Take model 7, which a job names with the hash of this content."""
-    source = ModelObjects(f"{object_store.address}/models/{{model_id}}/{{model_hash}}")
+    source = ModelsInStore(f"{object_store.address}/models/{{model_id}}/{{model_hash}}")
     return await source.take(intake, 7, hashlib.sha256(content).hexdigest().upper())
 
 
@@ -76,4 +76,4 @@ async def test_pictures_are_kept_by_hash_and_a_store_that_is_away_is_said(object
 
 def test_a_name_of_all_models_is_refused():
     with pytest.raises(InvalidStore, match="names the same object for every model"):
-        ModelObjects("s3://bucket/model.glb")
+        ModelsInStore("s3://bucket/model.glb")

@@ -101,9 +101,9 @@ def worker(
 
 
 def _models_in_store(models: str) -> "ModelSource":
-    from thumbq.cli.worker_store import ModelObjects
+    from thumbq.cli.worker_store import ModelsInStore
 
-    return ModelObjects(models)
+    return ModelsInStore(models)
 
 
 def _thumbnails(store: str | None, root: Path | None) -> "Thumbnails":
