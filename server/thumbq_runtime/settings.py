@@ -217,3 +217,9 @@ THUMBNAIL_ROOTS = Setting(
     'Folders where workers may put thumbnails, separated by ":"; none means anywhere but folders of the system.'
     " `thumbq serve` sets its own folder when other machines can reach it.",
 )
+WAITING_CALLS_OF_ADDRESS = Setting(
+    ("THUMBQ_WAITING_CALLS_OF_ADDRESS",),
+    _COUNT,
+    10_000,
+    "Calls with a `wait` that one key or address may have under way on a server (gRPC), and on a gateway (JSON).",
+)

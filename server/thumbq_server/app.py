@@ -10,7 +10,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import free_port
+from thumbq_runtime.addresses import CannotListen, free_port
 from thumbq_runtime.connections import connections_needed, pool_size
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
@@ -46,6 +46,8 @@ _OPTIONS = [
     ("grpc.max_send_message_length", LARGEST_ANSWER),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A connection that sends nothing, or no handshake of TLS, is closed then. gRPC would wait two minutes.
+    ("grpc.server_handshake_timeout_ms", 20_000),
 ]
 
 
@@ -169,6 +171,8 @@ def observing(settings: Settings, certificates: Certificates | None) -> Iterator
     from thumbq_server.metrics.counters import Counters
 
     if settings.metrics_port:
+        if settings.metrics_port == settings.grpc_port:
+            raise CannotListen(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()

@@ -40,6 +40,7 @@ from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.join import JobEnds
 from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
@@ -245,10 +246,11 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     """Add the services to `server`. Return their names."""
     paths = PathRule(parts.settings.roots(), parts.objects.address if parts.objects else "")
     streams = Streams(parts.sessions, paths)
-    queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
-    )
     subscriptions = Subscriptions(parts.database, parts.hub)
+    ends = JobEnds(parts.views, subscriptions)
+    queue_pb2_grpc.add_QueueServiceServicer_to_server(
+        QueueService(parts.queue, parts.views, ends, streams, parts.producers, paths), server
+    )
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
