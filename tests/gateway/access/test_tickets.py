@@ -138,6 +138,13 @@ async def test_a_named_stream_gets_no_models_beyond_its_ticket(queue):
         for models, expected in (([8], 204), ([8, 9], 403)):
             body = {"stream": name, "modelIds": models}
             assert await status(queue, "POST", "/api/notifications/models", ticket, json=body) == expected
+        # Nor beyond the ticket that it was opened with, which may last longer than the one of the change.
+        other = await ticket_of(queue, modelIds=[7, 9])
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 403
+        body["modelIds"] = [9]
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 403
+        body["modelIds"] = [7]
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 204
 
 
 async def connected(queue: Guarded, address: str) -> aiohttp.ClientWebSocketResponse:

@@ -1952,6 +1952,11 @@ class CallTogetherRequest(_message.Message):
         DEQUEUE_JOB_FIELD_NUMBER: _builtins.int
         COMPLETE_JOB_FIELD_NUMBER: _builtins.int
         FAIL_JOB_FIELD_NUMBER: _builtins.int
+        CALLER_FIELD_NUMBER: _builtins.int
+        caller: _builtins.str
+        """For whom the gateway calls, as callers are counted: "key" and the prefix of a key, or an address. Jobs that
+        dequeue_job gets count for it. It is believed of gateways only.
+        """
         @_builtins.property
         def enqueue_job(self) -> Global___EnqueueJobRequest: ...
         @_builtins.property
@@ -1969,10 +1974,11 @@ class CallTogetherRequest(_message.Message):
             dequeue_job: Global___DequeueJobRequest | None = ...,
             complete_job: Global___CompleteJobRequest | None = ...,
             fail_job: Global___FailJobRequest | None = ...,
+            caller: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "caller", b"caller", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["enqueue_job", "dequeue_job", "complete_job", "fail_job"]  # noqa: Y015
         _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015

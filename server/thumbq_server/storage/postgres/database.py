@@ -94,6 +94,18 @@ class Database:
     def drop_connections(self) -> None:
         """Break all connections off, since their host does not answer; the next ones go to another host first."""
         hosts_of(self.dsn).pass_over()
+        self._leave()
+
+    def _note(self, error: BaseException) -> None:
+        """Take note of an error of PostgreSQL. A host that takes no writes is no primary any more.
+
+        Connections that only read would not find out, and go on reading what the new primary has left behind.
+        """
+        self._disk.note(error)
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            self._leave()
+
+    def _leave(self) -> None:
         for lane in self._lanes:
             lane.drop()
         for connection in list(self._pooled):
@@ -106,7 +118,7 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._disk))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._note))
         self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
 
@@ -116,7 +128,7 @@ class Database:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
-        async with as_unavailable(self._disk.note):
+        async with as_unavailable(self._note):
             return await until_done(partial(self._run_once, work))
 
     async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -125,12 +137,7 @@ class Database:
         began = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             self._observer.pool_wait(time.perf_counter() - began)
-            try:
-                return await work(connection)
-            except asyncpg.ReadOnlySQLTransactionError:
-                # This host is no primary any more.
-                connection.terminate()
-                raise
+            return await work(connection)
 
 
 async def _keep_settings(_connection: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.storage.postgres.address import InvalidAddress
+from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
 from thumbq_server.storage.postgres.pooler import changes_backends
@@ -63,7 +64,9 @@ async def check_database(dsn: str, connections_needed: int) -> None:
                 "The database takes no writes: point DATABASE_URL at the primary instead of a standby, and set"
                 " default_transaction_read_only to off for the role and the database."
             ) from None
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, OSError) as error:
+            if (trouble := trouble_with_tls(error)) and not trouble.may_pass:
+                raise Unsuitable(trouble.sentence) from error
             if isinstance(error, AWAY) and not isinstance(error, _FINAL):
                 raise
             raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
@@ -196,7 +199,8 @@ def _too_few(facts: Any, needed: int) -> list[str]:
             (facts["role_limit"], f"the role {role}", f"ALTER ROLE {role} CONNECTION LIMIT {needed}"),
         ]
     return [
-        f"thumbq needs {needed} connections and {place} allows {limit}: {remedy}, or run fewer processes."
+        f"thumbq needs {needed} connections and {place} allows {limit}: {remedy}, lower THUMBQ_DATABASE_CONNECTIONS, or"
+        " run fewer processes."
         for limit, place, remedy in limits
         if limit is not None and limit < needed
     ]
