@@ -149,11 +149,11 @@ class Kind:
             self._leaving = None
 
     async def _send(self, callers: list[Caller], next_leaving: asyncio.Handle) -> None:
-        request = CallTogetherRequest()
-        for caller in callers:
-            call = request.calls.add(caller=caller.counted_as)
-            getattr(call, self._verb).CopyFrom(caller.request)
         try:
+            request = CallTogetherRequest()
+            for caller in callers:
+                call = request.calls.add(caller=caller.counted_as)
+                getattr(call, self._verb).CopyFrom(caller.request)
             response = await self._together.ask(self._verb, request)
             self._answer(callers, response)
         except grpc.aio.AioRpcError as error:

@@ -14,8 +14,11 @@ from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Answer, Client, digest
 from tests.support.invariants import assert_sound
 from tests.support.waiting import eventually
-from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse
+from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse, DequeueJobRequest, GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceServicer, add_QueueServiceServicer_to_server
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.transcoding.together import Together
 from thumbq_server.storage.postgres.database import Database
 
 JOBS = "/api/thumbnail-jobs"
@@ -219,3 +222,13 @@ async def test_answers_that_do_not_fit_the_calls_leave_no_caller_waiting() -> No
 async def test_a_dequeue_with_no_time_to_wait_is_one_without_wait(client: Client, wait: object) -> None:
     assert (await client.post(DEQUEUE, {"workerId": "w", "wait": wait})).status == 204
     assert await messages(client, "dequeue_job") == (1, 1)
+
+
+async def test_a_message_that_cannot_be_made_keeps_no_caller_waiting() -> None:
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel, asyncio.timeout(30):
+        together = Together(channel, Metrics(None).requests)
+        dequeues = together.kind_of(DequeueJobRequest.DESCRIPTOR)
+        assert dequeues
+        with pytest.raises(Refusal, match="Internal error"):
+            await dequeues(GetJobRequest())
+        await together.settle()
