@@ -1,5 +1,6 @@
 """A server knows whether PostgreSQL may lose what it has acknowledged: a primary and a standby, as they can be set."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.waiting import eventually
 from thumbq_launcher.postgres import embedded
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.durability import Durability
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 @pytest.fixture
@@ -57,6 +59,44 @@ async def test_settings_that_may_lose_commits_are_told_while_they_last(pair: Pai
     assert [line["event"].removeprefix("commits.") for line in logs if line["event"].startswith("commits.")] == [
         *["at_risk", "safe", "at_risk", "at_risk", "safe", "at_risk", "at_risk"]
     ]
+
+
+async def write_until_a_commit_waits(connection: asyncpg.Connection) -> None:
+    """PostgreSQL takes a moment until each commit waits for its standby. The last one here is never answered."""
+    while True:
+        await connection.execute("INSERT INTO others VALUES ('x')")
+
+
+async def test_a_commit_that_waits_for_its_standby_is_not_acknowledged_when_time_is_over(pair: Pair) -> None:
+    """A cancelled wait would show the row to all, and whoever asks again would be told that it is there."""
+    admin = await asyncpg.connect(pair.primary.dsn)
+    await admin.execute("CREATE TABLE notes (what text); CREATE TABLE others (what text)")
+    await asyncio.to_thread(pair.standby.stop)
+    await admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await admin.execute("SELECT pg_reload_conf()")
+    other = await asyncpg.connect(pair.primary.dsn)
+    waiting = asyncio.create_task(write_until_a_commit_waits(other))
+
+    async def commits_wait(count: int) -> bool:
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        return bool(await admin.fetchval(waits) == count)
+
+    async def are_there() -> bool:
+        return bool(await admin.fetchval("SELECT count(*) FROM notes") == 2)
+
+    await eventually(lambda: commits_wait(1), timeout=60)
+    async with Database(pair.primary.dsn, statement_timeout=1) as database:
+        ways = {"lane": database.lane(), "pool": database}
+        for name, way in ways.items():
+            with pytest.raises(Unavailable):
+                await way.fetch("INSERT INTO notes VALUES ($1)", name)
+        assert await admin.fetchval("SELECT count(*) FROM notes") == 0
+        assert await commits_wait(3)
+        waiting.cancel()
+        other.terminate()
+        pair.standby.launch()
+        await eventually(are_there, timeout=60)
+    await admin.close()
 
 
 async def test_several_hosts_need_a_synchronous_standby_before_any_follows(pair: Pair) -> None:

@@ -17,6 +17,7 @@ from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.patience import within
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
@@ -137,7 +138,7 @@ class Database:
         began = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             self._observer.pool_wait(time.perf_counter() - began)
-            return await work(connection)
+            return await within(self._statement_timeout, connection, work)
 
 
 async def _keep_settings(_connection: object) -> None:

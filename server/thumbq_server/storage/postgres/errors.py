@@ -83,6 +83,8 @@ async def as_unavailable(note: Callable[[BaseException], None] = lambda _: None)
 def _reason(error: BaseException) -> str:
     if trouble := trouble_with_tls(error):
         return trouble.sentence
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "no host of DATABASE_URL takes writes"
     remedy = f": {_MORE_ROOM}" if isinstance(error, asyncpg.TooManyConnectionsError) else ""
     return f"{type(error).__name__}: {error}{remedy}"
 

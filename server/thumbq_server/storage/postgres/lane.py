@@ -10,6 +10,7 @@ import asyncpg
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
+from thumbq_server.storage.postgres.patience import within
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
@@ -62,7 +63,7 @@ class Lane:
                 self._connection = connection
             if history != self.history.version:
                 raise Unavailable("the database has another history than when this was asked for")
-            return await work(connection)
+            return await within(self._statement_timeout, connection, work)
         except (asyncpg.PostgresError, Unavailable):
             raise
         except BaseException:
