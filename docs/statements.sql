@@ -258,6 +258,15 @@ RETURNING paused_at, paused_by, reason;
 PREPARE pause_end AS
 DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
 
+-- durability_look
+PREPARE durability_look AS
+SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('synchronous_standby_names') AS standby_names,
+       EXISTS (SELECT FROM pg_stat_replication AS follower
+                WHERE state IS DISTINCT FROM 'backup' AND application_name IS DISTINCT FROM 'pg_receivewal'
+                  AND NOT EXISTS (SELECT FROM pg_replication_slots
+                                   WHERE slot_type = 'logical' AND active_pid = follower.pid)) AS has_standbys;
+
 -- history_look
 PREPARE history_look AS
 SELECT epoch, seq, beat, coalesce(pg_sequence_last_value('claim_seq'::regclass), 0) AS claims, coalesce(pg_sequence_last_value(pg_get_serial_sequence('jobs', 'id')::regclass), 0) AS jobs, identity, (SELECT system_identifier FROM pg_control_system()) || '/'

@@ -40,6 +40,7 @@ class Settings(TlsSettings):
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
     rate_of_reads: float = shared.RATE_OF_READS.field()
     subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
+    waiting_calls_of_address: int = shared.WAITING_CALLS_OF_ADDRESS.field()
     gateway_secret: str | None = shared.GATEWAY_SECRET.field()
     gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
@@ -175,7 +176,11 @@ class Settings(TlsSettings):
 
     def bounds(self) -> dict[Kind, int]:
         """Return how much a caller may have at the same time."""
-        return {Kind.SUBSCRIPTIONS: self.subscriptions_of_address, Kind.CONNECTIONS: self.connections_of_address}
+        return {
+            Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
+            Kind.WAITING_CALLS: self.waiting_calls_of_address,
+            Kind.CONNECTIONS: self.connections_of_address,
+        }
 
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""

@@ -1,28 +1,16 @@
 """`thumbq keys` against a real server."""
 
-import asyncio
 import json
-import os
 import stat
-import sys
-from pathlib import Path
 
+from tests.support.commands import command
 from tests.support.keys import prefix_of
 
-THUMBQ = Path(sys.executable).with_name("thumbq")
 
-
-async def thumbq(*arguments: str, **environment: str) -> tuple[int | None, str]:
+async def thumbq(*arguments: str, **variables: str) -> tuple[int, str]:
     """Return the exit code of a command and all its output."""
-    process = await asyncio.create_subprocess_exec(
-        THUMBQ,
-        *arguments,
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode, output.decode()
+    ended = await command(*arguments, variables=variables, together=True)
+    return ended.code, ended.output
 
 
 async def test_keys_are_made_listed_and_revoked(server, tmp_path):

@@ -1,33 +1,19 @@
 """The operator's commands against a real server."""
 
-import asyncio
 import json
-import sys
-from pathlib import Path
 
-import pytest
-
+from tests.support.commands import command
 from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.operator.test_operator import dead_letter
 from thumbq.v1 import job_pb2, queue_pb2
 
 NAME_JOBS = "thumbq: Name jobs by their ids, a model by --model-id, a --status, or --all.\n"
-THUMBQ = Path(sys.executable).with_name("thumbq")
 
 
 async def thumbq(server: str, *arguments: str) -> tuple[int, str]:
     """Return the exit code of a command and all its output."""
-    process = await asyncio.create_subprocess_exec(
-        THUMBQ,
-        *arguments,
-        "--server",
-        server,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    ended = await command(*arguments, "--server", server, together=True)
+    return ended.code, ended.output
 
 
 async def test_jobs_are_cancelled_and_retried_by_id(server, queue):
@@ -109,13 +95,6 @@ async def test_figures_workers_and_attempts_are_shown(server, queue):
     last = (await thumbq(server, "job", str(job_id)))[1].splitlines()[-1].split()
     assert (last[:2], last[-3:]) == (["1", "w1"], ["Failed", "no", "mesh"])
     assert [job["status"] for job in await in_json(server, "jobs")] == ["Failed"]
-
-
-@pytest.mark.parametrize("command", ["stats", "workers", "dead", "pause", "resume", "jobs", "job", "cancel", "retry"])
-async def test_the_help_of_each_command_has_an_example(command):
-    process = await asyncio.create_subprocess_exec(THUMBQ, command, "--help", stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert f"Example: thumbq {command}" in output.decode()
 
 
 async def in_json(server, *arguments):

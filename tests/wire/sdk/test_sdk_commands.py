@@ -2,52 +2,42 @@
 
 import asyncio
 import hashlib
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import command
+from tests.support.served import THUMBQ
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, options_of, report_progress
 from thumbq.v1.queue_pb2 import LogJobEventRequest
 
-PROGRAM = """
-import typer
-from thumbq.cli import enqueue, jobs, observe
-
-app = typer.Typer()
-for command in (enqueue.enqueue, jobs.jobs, jobs.job, observe.watch, observe.health):
-    app.command()(command)
-app()
-"""
-
-
 FROM_ALONE = "--from takes everything from the list: give no files and no options of jobs beside it."
 NO_OBJECT = "--options must be a JSON object, such as '{{\"size\": 512}}', and not {}."
 
 
-async def start(*arguments: str, server: str, **variables: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        PROGRAM,
-        *arguments,
-        env=os.environ | {"THUMBQ_SERVER": server, "COLUMNS": "120"} | variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
 async def run(*arguments: str, server: str, **variables: str) -> tuple[int, str, str]:
     """Return the exit code, the output and the error output."""
-    process = await start(*arguments, server=server, **variables)
-    output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+    return await command(*arguments, variables={"THUMBQ_SERVER": server, "COLUMNS": "120"} | variables)
+
+
+@asynccontextmanager
+async def watching(server: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run `thumbq watch` from the start of the log, until the block ends. Yields what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        THUMBQ, "watch", "--after", "earliest", "--server", server, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    try:
+        async with asyncio.timeout(60):
+            yield process.stdout
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest.fixture
@@ -200,16 +190,10 @@ async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_ter
     assert "".join(shown.split())[:160] in "".join(plain.split())
     _, output, _ = await run("job", "1", server=server)
     assert output.count(shown) == 2
-    process = await start("watch", "--after", "earliest", server=server)
-    assert process.stdout
-    try:
-        async with asyncio.timeout(30):
-            while b"Failed" not in (line := await process.stdout.readline()):
-                pass
-            assert rb"\x1b[2J\u202e[red]:bomb: the" in line
-    finally:
-        process.terminate()
-        await process.wait()
+    async with watching(server) as lines:
+        while b"Failed" not in (line := await lines.readline()):
+            pass
+        assert rb"\x1b[2J\u202e[red]:bomb: the" in line
 
 
 async def test_no_proxy_is_asked_for_a_server_on_this_machine(server: str):
@@ -227,16 +211,10 @@ async def test_an_unknown_job_is_reported_in_a_sentence(server: str):
 
 async def test_notifications_are_shown_as_they_come(server: str, producer: Producer):
     await enqueue(server, 1)
-    process = await start("watch", "--after", "earliest", server=server)
-    assert process.stdout
-    try:
-        async with asyncio.timeout(30):
-            assert b"model 1        Pending" in await process.stdout.readline()
-            await producer.enqueue_one(NewJob(model_id=2, model_hash=HASH))
-            assert b"model 2        Pending" in await process.stdout.readline()
-    finally:
-        process.terminate()
-        await process.wait()
+    async with watching(server) as lines:
+        assert b"model 1        Pending" in await lines.readline()
+        await producer.enqueue_one(NewJob(model_id=2, model_hash=HASH))
+        assert b"model 2        Pending" in await lines.readline()
 
 
 async def test_health_is_a_sentence_and_an_exit_code(server: str, unused_tcp_port: int):
