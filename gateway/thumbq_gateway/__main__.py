@@ -33,6 +33,7 @@ def main() -> None:
         settings = Settings()
         secret = settings.secret_of_gateways()
         settings.objects()
+        settings.models()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
     except (ValueError, InvalidSetting) as error:

@@ -13,6 +13,7 @@ from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.model_objects import ModelObjects
 from thumbq_runtime.numbers import Bytes, Count, Seconds, WholeSeconds
 from thumbq_runtime.objects import Objects
 from thumbq_runtime.tls.settings import TlsSettings
@@ -93,6 +94,10 @@ class Settings(TlsSettings):
         default=None,
         description="Folder of the models, as 42.glb or 42-any-name.glb, for workers that fetch them here.",
     )
+    model_store: str | None = Field(
+        default=None,
+        description="Instead: the models in an object store, as s3://bucket/{model_hash} or s3://bucket/{model_id}.glb.",
+    )
     thumbnail_redirect: bool = Field(
         default=False,
         description="Send clients to the object store for pictures, with an address that is signed for ten minutes,"
@@ -147,6 +152,10 @@ class Settings(TlsSettings):
     def objects(self) -> Objects | None:
         """Return the object store of the pictures, if there is one. Raises InvalidStore."""
         return Objects(self.thumbnail_store) if self.thumbnail_store else None
+
+    def models(self) -> ModelObjects | None:
+        """Return the models in an object store, if they are in one. Raises InvalidStore."""
+        return ModelObjects(self.model_store) if self.model_store else None
 
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""

@@ -148,9 +148,10 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     audit = Audit(database, settings.audit_retention)
     objects = settings.objects()
     durability = Durability(database)
+    expiry = ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence, observer)
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("expire leases", 1.0, expiry),
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
@@ -178,7 +179,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         snapshots=snapshots,
         progress=progress,
         views=views,
-        operator=Operator(database, queue, views),
+        operator=Operator(database, queue, views, observer),
         keyring=keyring,
         tickets=tickets,
         audit=audit,

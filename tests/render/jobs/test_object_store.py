@@ -11,7 +11,7 @@ from tests.render.hostile import models as hostile
 from tests.support.object_store import ObjectStore
 from tests.support.troubled_store import TroubledStore, cut, first, says
 from tests.support.waiting import eventually
-from thumbq.cli.worker_store import ModelObjects, ThumbnailObjects
+from thumbq.cli.worker_store import ModelsInStore, ThumbnailObjects
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.thumbnails import NotStored
@@ -20,7 +20,7 @@ from thumbq_runtime.objects import InvalidStore, Objects
 
 async def take(object_store: ObjectStore, intake: Intake, content: bytes, patience: float = 0) -> Model:
     """Take model 7, which a job names with the hash of this content."""
-    source = ModelObjects(f"{object_store.address}/models/{{model_id}}/{{model_hash}}", patience=patience)
+    source = ModelsInStore(f"{object_store.address}/models/{{model_id}}/{{model_hash}}", patience=patience)
     return await source.take(intake, 7, hashlib.sha256(content).hexdigest().upper())
 
 
@@ -108,4 +108,4 @@ async def says_so(caplog: pytest.LogCaptureFixture, sentence: str) -> bool:
 
 def test_a_name_of_all_models_is_refused():
     with pytest.raises(InvalidStore, match="names the same object for every model"):
-        ModelObjects("s3://bucket/model.glb")
+        ModelsInStore("s3://bucket/model.glb")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -72,7 +73,10 @@ async def test_a_server_ends_by_its_deadline_whether_its_peers_read_or_not(datab
         async with running_server(database_url, shutdown_grace=1.0) as address:
             channel = await channels.enter_async_context(grpc.aio.insecure_channel(address))
             notifications = notification_pb2_grpc.NotificationServiceStub(channel)
-            unread = [notifications.Subscribe(SubscribeRequest()), notifications.WatchQueue(WatchQueueRequest())]
+            unread: list[Any] = [
+                notifications.Subscribe(SubscribeRequest()),
+                notifications.WatchQueue(WatchQueueRequest()),
+            ]
             for call in unread:
                 await call.read()
             await stuck_worker(queue_pb2_grpc.QueueServiceStub(channel), 10_000)

@@ -107,9 +107,9 @@ def _metrics_at(host: str, port: int) -> tuple[str, int]:
 
 
 def _models_in_store(models: str) -> "ModelSource":
-    from thumbq.cli.worker_store import ModelObjects
+    from thumbq.cli.worker_store import ModelsInStore
 
-    return ModelObjects(models)
+    return ModelsInStore(models)
 
 
 def _thumbnails(store: str | None, root: Path | None) -> "Thumbnails":

@@ -14,16 +14,8 @@ from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.model_files import other_content, too_large
 from thumbq.render.jobs.thumbnails import NotStored, place_of
-from thumbq_runtime.objects import (
-    SCHEME,
-    InvalidStore,
-    NoSuchObject,
-    Objects,
-    StoreAway,
-    StoreRefuses,
-    StoreTrouble,
-    is_plain,
-)
+from thumbq_runtime.model_objects import ModelObjects
+from thumbq_runtime.objects import NoSuchObject, Objects, StoreAway, StoreRefuses, StoreTrouble, is_plain
 
 T = TypeVar("T")
 
@@ -57,7 +49,7 @@ class ThumbnailObjects:
             raise NotStored(str(trouble)) from trouble
 
 
-class ModelObjects:
+class ModelsInStore:
     """Objects whose address has `{model_id}` or `{model_hash}` in it.
 
     What a model refers to is fetched from beside it, never from elsewhere.
@@ -65,18 +57,14 @@ class ModelObjects:
 
     def __init__(self, template: str, *, patience: float = _PATIENCE) -> None:
         """Raises InvalidStore."""
-        bucket, _, self._key = template.removeprefix(SCHEME).partition("/")
-        if "{model_id}" not in self._key and "{model_hash}" not in self._key:
-            example = "put {model_id} or {model_hash} behind the bucket"
-            raise InvalidStore(f"{template!r} names the same object for every model: {example}.")
-        self._objects = Objects(f"{SCHEME}{bucket}")
+        self._models = ModelObjects(template)
         self._patience = patience
 
     async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
         """See ModelSource."""
         wanted = model_hash.lower()
-        key = self._key.replace("{model_id}", str(model_id)).replace("{model_hash}", wanted)
-        fetched = _Fetched(self._objects, key, intake.incoming, intake.most_bytes, self._patience)
+        key = self._models.key(model_id, wanted)
+        fetched = _Fetched(self._models.store, key, intake.incoming, intake.most_bytes, self._patience)
         if await fetched.model() != wanted:
             raise other_content(PurePosixPath(key).name)
         return await intake.take_fetched(fetched.path, PurePosixPath(key).name, fetched.companion)

@@ -17,6 +17,7 @@ from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import PLAIN
 
 OLDEST_VERSION = 14
+_WITH_TRANSACTION_TIMEOUT = 17
 # Errors of an outage while a server runs, but at its start of an address that is wrong.
 _FINAL = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -35,7 +36,8 @@ _FACTS = """
            (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS role_limit,
            current_schema() AS schema, current_setting('search_path') AS search_path,
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
-           to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend
+           to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend,
+           (SELECT reset_val FROM pg_settings WHERE name = 'transaction_timeout') AS transaction_timeout
       FROM pg_database WHERE datname = current_database()
 """
 _IDENTITY = """
@@ -144,6 +146,8 @@ async def _identity(hosts: Hosts) -> str:
 async def _facts(connection: asyncpg.Connection) -> Any:
     # Within a transaction, a pooler keeps one backend for all messages of the statement.
     async with connection.transaction():
+        if connection.get_server_version().major >= _WITH_TRANSACTION_TIMEOUT:
+            await connection.execute("SET LOCAL transaction_timeout = 0")
         return await connection.fetchrow(_FACTS)
 
 
@@ -171,6 +175,11 @@ def _problems(facts: Any, connections_needed: int) -> list[str]:
         problems.append(
             f"synchronous_commit is off for {role} on {database}, so a crash would lose jobs that were acknowledged:"
             f" ALTER ROLE {role} RESET synchronous_commit, and the same for the database."
+        )
+    if facts["transaction_timeout"] not in {None, "0"}:
+        problems.append(
+            f"transaction_timeout is {facts['transaction_timeout']} ms for {role} on {database}, which would end"
+            f" connections in the middle of their work: ALTER ROLE {role} SET transaction_timeout = 0."
         )
     if schema is None:
         problems.append(

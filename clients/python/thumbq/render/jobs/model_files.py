@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -118,8 +118,8 @@ class _Fetched:
 
 def _proxy_to(url: URL) -> str | None:
     """Return the proxy that http_proxy or https_proxy names for a URL, unless no_proxy excepts its host."""
-    proxy = getproxies_environment().get(url.scheme, "")
-    if not proxy.startswith(("http://", "https://")) or proxy_bypass_environment(f"{url.host}"):
+    proxy = getproxies().get(url.scheme, "")
+    if not proxy.startswith(("http://", "https://")) or proxy_bypass(f"{url.host}"):
         return None
     return proxy
 
