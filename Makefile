@@ -130,7 +130,7 @@ fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and 
 
 .PHONY: fuzz
 fuzz: $(VENV)/installed-dev  ## Send odd, broken and huge requests, and look for what breaks: make fuzz MINUTES=10 SEED=7
-	$(VENV)/bin/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(VENV)/bin/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: proto
 proto: .venv-proto/installed  ## Generate the Python code of proto/, and docs/protocol.md

@@ -10,16 +10,23 @@ import asyncpg
 import pytest
 from hypothesis import settings
 
+from tests.support.common import CommonService
 from tests.support.databases import database_at
 from tests.support.fresh_databases import FreshDatabases
+from tests.support.http_client import Client
 from tests.support.left_out import left_out
+from tests.support.made_data import made_once
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.ports import free_port
 from tests.support.troubled_store import TroubledStore
+from thumbq_launcher.postgres import embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime import objects
 
 TEMPLATE = "thumbq_test_template"
+# No test of this PostgreSQL pulls the plug of the machine, so it waits for no disk; those that kill PostgreSQL start
+# their own. And it does not visit each of its databases every ten seconds.
+OF_TESTS = {"fsync": "off", "autovacuum_naptime": "60s"}
 
 # The same cases everywhere, and no time limit for each: a busy machine is no failure.
 settings.load_profile("ci")
@@ -61,9 +68,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DSN of the session's PostgreSQL: the one in THUMBQ_TEST_DATABASE_URL, otherwise an embedded one."""
     if given := os.environ.get("THUMBQ_TEST_DATABASE_URL"):
         yield given
-    else:
-        with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as dsn:
-            yield dsn
+        return
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OF_TESTS.items():
+            patch.setitem(embedded.SETTINGS, name, value)
+        server.start()
+    yield server.dsn
+    server.stop(embedded.AT_ONCE)
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +104,38 @@ async def database_url(fresh_databases: FreshDatabases) -> AsyncIterator[str]:
     address = await fresh_databases.take()
     yield address
     await fresh_databases.give_back(address)
+
+
+@pytest.fixture(scope="session")
+async def common_service(
+    fresh_databases: FreshDatabases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[CommonService]:
+    """The service of all tests that are marked `changes_nothing`. They get it by asking for `server` or `client`."""
+    address = await fresh_databases.take()
+    async with CommonService.started(address, tmp_path_factory.mktemp("thumbnails")) as service:
+        yield service
+    await fresh_databases.give_back(address)
+
+
+@pytest.fixture
+async def common_server(common_service: CommonService) -> AsyncIterator[str]:
+    """host:port of a server that must be left unchanged."""
+    async with common_service.server() as address:
+        yield address
+
+
+@pytest.fixture
+async def common_client(common_service: CommonService) -> AsyncIterator[Client]:
+    """A client of a gateway that must be left unchanged, as its server."""
+    async with common_service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of `thumbq serve` with an empty queue, which is at rest. All test processes share it: copy it."""
+    base = tmp_path_factory.getbasetemp()
+    return await made_once((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-data")
 
 
 @pytest.fixture

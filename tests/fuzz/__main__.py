@@ -21,6 +21,7 @@ from tests.system.chaos.actors.journal import say
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="the time of the run")
+    parser.add_argument("--rounds", type=int, help="the number of rounds of 100 cases, instead of the time")
     parser.add_argument("--seed", type=int, help="seed of the cases; the default is random, and printed")
     parser.add_argument("--folder", type=Path, help="folder for logs and cases; it is kept")
     parser.add_argument("--replay", type=Path, help="play the case in this file alone")
@@ -28,9 +29,10 @@ def main() -> int:
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="thumbq-fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
-    say(f"seed {seed}, {chosen.minutes:g} minutes; logs and cases in {folder}")
+    length = f"{chosen.minutes:g} minutes" if chosen.rounds is None else f"{chosen.rounds} rounds"
+    say(f"seed {seed}, {length}; logs and cases in {folder}")
     try:
-        found = asyncio.run(_go(folder, seed, chosen.minutes * 60, chosen.replay))
+        found = asyncio.run(_go(folder, seed, chosen))
     except KeyboardInterrupt:
         say("ended by a signal")
         return 130
@@ -39,14 +41,14 @@ def main() -> int:
     return 1 if found else 0
 
 
-async def _go(folder: Path, seed: int, seconds: float, replay: Path | None) -> bool:
+async def _go(folder: Path, seed: int, chosen: argparse.Namespace) -> bool:
     started = time.monotonic()
     async with Service.started(folder) as service:
-        run = Run(service, seed, seconds)
-        if replay is None:
+        run = Run(service, seed, chosen.minutes * 60, chosen.rounds)
+        if chosen.replay is None:
             await run.go()
         else:
-            await run.replay(Case.read(replay))
+            await run.replay(Case.read(chosen.replay))
         _report(run, service, folder, time.monotonic() - started)
     return bool(run.findings)
 

@@ -31,12 +31,13 @@ def case_of(seed: int, number: int, index: int, known: Known) -> Case:
 
 
 class Run:
-    """Fuzzes the service for some time."""
+    """Fuzzes the service for some time, or for a number of rounds."""
 
-    def __init__(self, service: Service, seed: int, seconds: float) -> None:
+    def __init__(self, service: Service, seed: int, seconds: float, rounds: int | None = None) -> None:
         self._service = service
         self._seed = seed
         self._seconds = seconds
+        self._most_rounds = rounds
         self._exclusive = asyncio.Lock()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._searched: dict[str, int] = {}
@@ -47,7 +48,9 @@ class Run:
     async def go(self) -> None:
         await self._service.settle(5)
         end = time.monotonic() + self._seconds
-        while time.monotonic() < end and len(self.findings) < _ENOUGH:
+        while self.rounds != self._most_rounds and len(self.findings) < _ENOUGH:
+            if self._most_rounds is None and time.monotonic() > end:
+                break
             self.rounds += 1
             await self._round(self.rounds)
         self._note(await self._service.end(), [])

@@ -51,10 +51,10 @@ STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending"
 
 async def empty(database: Database, *, keep_workers: bool = False) -> None:
     """Take everything out of the queue, which costs a hundredth of a fresh database."""
-    for table in TABLES:
-        if table != "queue_head" and not (keep_workers and table == "workers"):
-            await database.fetch(f"DELETE FROM {table}")
-    await database.fetch("UPDATE queue_head SET seq = 0, jobs = 0, completed = 0, failed = 0, cancelled = 0")
+    emptied = [name for name in TABLES if name != "queue_head" and not (keep_workers and name == "workers")]
+    statements = [f"DELETE FROM {name}" for name in emptied]
+    statements.append("UPDATE queue_head SET seq = 0, jobs = 0, completed = 0, failed = 0, cancelled = 0")
+    await database.run(lambda connection: connection.execute("; ".join(statements)))
     database.history._known = None  # The log has gone back to its start.
 
 

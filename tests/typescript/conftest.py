@@ -60,9 +60,10 @@ def run_in_node(compiled_tests: Path, service_environment: dict[str, str]) -> Ru
 
 async def node(script: Path, service_environment: dict[str, str], *options: str) -> None:
     """Run tests in node. At least one of the chosen tests must pass, and none may fail."""
+    # Without --test, which would start another node for the file.
     process = await asyncio.create_subprocess_exec(
         "node",
-        "--test",
+        "--test-reporter=tap",
         *options,
         script,
         env={**os.environ, **service_environment, "NODE_OPTIONS": ""},

@@ -1,16 +1,24 @@
-"""A server on a free port for each test, and channels to it."""
+"""A server on a free port for each test, unless it changes nothing, and channels to it."""
 
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 
+from tests.support.common import common_or_own
 from tests.support.server import running_server
 from thumbq.v1 import notification_pb2_grpc, queue_pb2_grpc
 
 
 @pytest.fixture
-async def server(database_url: str) -> AsyncIterator[str]:
+def server(request: pytest.FixtureRequest) -> str:
+    """host:port of a server."""
+    address: str = common_or_own(request, "common_server", "own_server")
+    return address
+
+
+@pytest.fixture
+async def own_server(database_url: str) -> AsyncIterator[str]:
     """host:port of a server that this test has for itself."""
     async with running_server(database_url) as address:
         yield address

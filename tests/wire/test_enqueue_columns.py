@@ -46,6 +46,7 @@ async def test_jobs_in_columns_are_those_of_messages(queue):
     assert (await stored(queue))[4].max_attempts == 3
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("model_ids", "others", "text"),
     [
@@ -83,6 +84,7 @@ async def test_on_a_stream_each_job_in_columns_is_taken_or_refused_alone(queue):
     assert set(await stored(queue)) == {5, 6, 7}
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("jobs", "others", "text"),
     [

@@ -130,6 +130,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_job_is_refused_with(queue, case):
     fields, sentence = REFUSED[case]
@@ -144,6 +145,7 @@ async def test_options_at_their_limits_are_taken(queue):
         assert MessageToDict((await state(queue, answer.job_id)).options) == value
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("kinds", [[""], ["x" * 51], ["a\0"], [f"k{number}" for number in range(21)]])
 async def test_kinds_of_a_worker_are_bounded(queue, kinds):
     assert await code_of(dequeue(queue, *kinds)) is grpc.StatusCode.INVALID_ARGUMENT

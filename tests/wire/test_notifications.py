@@ -166,6 +166,7 @@ async def test_a_filter_by_status_lets_through_these_only_and_the_cursor_still_m
     assert seen(await subscriber.next(2)) == [(1, READY), (2, FAILED)]
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("status", [0, 99])
 async def test_an_unknown_status_is_refused(notifications, status):
     subscription = notifications.Subscribe(notification_pb2.SubscribeRequest(statuses=[status]))
@@ -280,6 +281,7 @@ async def test_the_thumbnails_of_many_models_come_in_the_order_of_the_question(q
     assert response.thumbnails[2] == one
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("model_ids", [[], range(1, 1002)], ids=["none", "too many"])
 async def test_the_thumbnails_of_no_model_or_of_too_many_are_refused(notifications, model_ids):
     with pytest.raises(grpc.aio.AioRpcError, match="modelIds") as refusal:

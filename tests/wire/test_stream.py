@@ -196,6 +196,7 @@ async def test_free_workers_share_what_there_is(queue):
     assert shares == [10, 10, 10, 10]
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("message", "details"),
     [
@@ -209,6 +210,7 @@ async def test_a_stream_that_begins_wrongly_is_refused(worker, message, details)
     assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, details)
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     "message",
     [

@@ -130,6 +130,7 @@ async def test_versions_are_named_in_the_answers(queue):
     assert not failed.fail_job.HasField("model_version_id")
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(("count", "problem"), [(0, "must not be empty"), (1_001, "has 1001 items")])
 async def test_a_message_has_one_to_a_thousand_calls(queue, count, problem):
     code, text = await status_of(together(queue, *[dequeue("w")] * count))

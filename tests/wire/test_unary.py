@@ -105,6 +105,7 @@ async def test_a_malformed_completion_is_refused_and_the_lease_stands(queue, fie
     await queue.CompleteJob(completion(job))
 
 
+@pytest.mark.changes_nothing
 async def test_an_unknown_job_is_not_found(queue):
     expected = (grpc.StatusCode.NOT_FOUND, "Thumbnail job with ID 999 was not found.")
     unknown = job_pb2.Job(id=999)
@@ -153,6 +154,7 @@ async def test_dequeue_jobs_claims_up_to_the_number_asked_for(queue):
     assert not (await queue.DequeueJobs(request)).jobs
 
 
+@pytest.mark.changes_nothing
 async def test_a_batch_is_taken_whole_or_not_at_all(queue):
     good = queue_pb2.NewJob(model_id=1, model_hash=HASH)
     bad = queue_pb2.NewJob(model_id=2, model_hash="short")

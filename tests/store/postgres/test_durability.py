@@ -14,6 +14,7 @@ from thumbq_launcher.postgres import embedded
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.durability import Durability
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_a_commit_that_waits_for_its_standby_is_not_acknowledged_when_time
 
     await eventually(lambda: commits_wait(1), timeout=60)
     async with Database(pair.primary.dsn, statement_timeout=1) as database:
-        ways = {"lane": database.lane(), "pool": database}
+        ways: dict[str, Database | Lane] = {"lane": database.lane(), "pool": database}
         for name, way in ways.items():
             with pytest.raises(Unavailable):
                 await way.fetch("INSERT INTO notes VALUES ($1)", name)

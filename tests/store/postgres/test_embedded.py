@@ -15,6 +15,7 @@ import pytest
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.store.postgres.embedded_owner import execute, reachable_folder, running_owner
+from tests.support.made_data import copy_data
 from thumbq_launcher import child
 from thumbq_launcher.postgres import cluster, embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -27,6 +28,12 @@ def folder() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def used(folder: Path, made_data: Path) -> Path:
+    """A folder with a cluster, for the tests that do not look at how it comes into being."""
+    return copy_data(made_data, folder)
+
+
 @contextmanager
 def another_process() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
@@ -36,8 +43,8 @@ def another_process() -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-async def test_what_was_written_is_there_after_a_restart(folder: Path) -> None:
-    postgres = EmbeddedPostgres(folder)
+async def test_what_was_written_is_there_after_a_restart(used: Path) -> None:
+    postgres = EmbeddedPostgres(used)
     with postgres as dsn:
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
     with postgres as dsn:
@@ -78,45 +85,45 @@ def test_a_log_that_others_could_read_is_closed_to_them(folder: Path) -> None:
         assert stat.S_IMODE((folder / "postgres.log").stat().st_mode) == 0o600
 
 
-def test_libpq_understands_the_address(folder: Path) -> None:
+def test_libpq_understands_the_address(used: Path) -> None:
     psql = next(installed_programs()).folder / "psql"
-    with EmbeddedPostgres(folder) as dsn:
+    with EmbeddedPostgres(used) as dsn:
         answer = subprocess.run([psql, dsn, "-Atc", "SELECT 6 * 7"], check=True, capture_output=True)
     assert answer.stdout == b"42\n"
 
 
-async def test_when_its_owner_is_killed_postgres_ends_and_the_data_is_intact(folder: Path) -> None:
-    with running_owner(folder) as (owner, dsn):
+async def test_when_its_owner_is_killed_postgres_ends_and_the_data_is_intact(used: Path) -> None:
+    with running_owner(used) as (owner, dsn):
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
         processes = descendants(owner.pid)
         assert len(processes) > 3
         owner.kill()
         wait_for_end(processes)
-    with EmbeddedPostgres(folder) as dsn:
+    with EmbeddedPostgres(used) as dsn:
         assert await execute(dsn, "SELECT number FROM kept") == 42
 
 
-async def test_the_next_start_does_not_wait_for_the_killed_owner_to_be_cleared_away(folder: Path) -> None:
-    with running_owner(folder) as (owner, dsn):
+async def test_the_next_start_does_not_wait_for_the_killed_owner_to_be_cleared_away(used: Path) -> None:
+    with running_owner(used) as (owner, dsn):
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
         owner.kill()
         owner.wait()
-        with EmbeddedPostgres(folder) as dsn_again:
+        with EmbeddedPostgres(used) as dsn_again:
             assert await execute(dsn_again, "SELECT number FROM kept") == 42
 
 
 async def test_a_left_postgres_that_does_not_react_is_killed_by_the_next_start(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "ORDERLY", {signal.SIGINT: 0.2, signal.SIGKILL: 10.0})
-    with running_owner(folder) as (owner, _):
+    with running_owner(used) as (owner, _):
         processes = descendants(owner.pid)
         for process in processes:
             os.kill(process, signal.SIGSTOP)
         owner.kill()
         owner.wait()
         try:
-            with EmbeddedPostgres(folder) as dsn:
+            with EmbeddedPostgres(used) as dsn:
                 assert not any(map(is_running, processes))
                 assert await execute(dsn, "SELECT 1") == 1
         finally:
@@ -124,8 +131,8 @@ async def test_a_left_postgres_that_does_not_react_is_killed_by_the_next_start(
                 os.kill(process, signal.SIGKILL)
 
 
-async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(folder: Path) -> None:
-    postgres = EmbeddedPostgres(folder)
+async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(used: Path) -> None:
+    postgres = EmbeddedPostgres(used)
     with postgres as dsn:
         await execute(dsn, "CREATE TABLE kept AS SELECT 42 AS number")
         assert postgres.process
@@ -133,34 +140,34 @@ async def test_after_postgres_itself_is_killed_it_starts_again_with_its_data(fol
         assert await execute(postgres.start(), "SELECT number FROM kept") == 42
 
 
-async def test_a_pid_file_that_names_another_process_does_not_block_the_start(folder: Path) -> None:
+async def test_a_pid_file_that_names_another_process_does_not_block_the_start(used: Path) -> None:
     """After kill -9 and a reboot, any process may have its number."""
-    with EmbeddedPostgres(folder):
-        pid_file = (folder / "postgres/postmaster.pid").read_text().splitlines()
+    with EmbeddedPostgres(used):
+        pid_file = (used / "postgres/postmaster.pid").read_text().splitlines()
     with another_process() as other:
         pid_file[0] = str(other.pid)
-        (folder / "postgres/postmaster.pid").write_text("\n".join(pid_file))
-        (folder / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
-        with EmbeddedPostgres(folder) as dsn:
+        (used / "postgres/postmaster.pid").write_text("\n".join(pid_file))
+        (used / "postgres/.s.PGSQL.5432.lock").write_text("\n".join(pid_file))
+        with EmbeddedPostgres(used) as dsn:
             assert await execute(dsn, "SELECT 1") == 1
         assert other.poll() is None
 
 
-async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(folder: Path) -> None:
-    with running_owner(folder) as (owner, dsn):
+async def test_a_folder_in_use_is_refused_and_its_owner_not_disturbed(used: Path) -> None:
+    with running_owner(used) as (owner, dsn):
         with pytest.raises(EmbeddedPostgresError, match=rf"in use by another thumbq \(process {owner.pid}\)"):
-            EmbeddedPostgres(folder).start()
+            EmbeddedPostgres(used).start()
         assert await execute(dsn, "SELECT 1") == 1
-    with EmbeddedPostgres(folder) as dsn:
+    with EmbeddedPostgres(used) as dsn:
         assert await execute(dsn, "SELECT 1") == 1
 
 
-def test_it_ends_though_its_folder_was_removed(folder: Path) -> None:
-    postgres = EmbeddedPostgres(folder)
+def test_it_ends_though_its_folder_was_removed(used: Path) -> None:
+    postgres = EmbeddedPostgres(used)
     with postgres:
         assert postgres.process
         processes = {postgres.process.pid, *descendants(postgres.process.pid)}
-        wait_until(lambda: is_removed(folder), "the folder is removed")
+        wait_until(lambda: is_removed(used), "the folder is removed")
     wait_for_end(processes)
 
 
@@ -234,13 +241,13 @@ def test_a_folder_that_cannot_be_made_is_refused(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_the_reason_why_postgres_does_not_start_is_reported(folder: Path) -> None:
-    with EmbeddedPostgres(folder):
+def test_the_reason_why_postgres_does_not_start_is_reported(used: Path) -> None:
+    with EmbeddedPostgres(used):
         pass
-    with (folder / "postgres/postgresql.conf").open("a") as configuration:
+    with (used / "postgres/postgresql.conf").open("a") as configuration:
         configuration.write("nonsense = on\n")
     with pytest.raises(EmbeddedPostgresError, match=r"did not start: .*postgresql\.conf.* contains errors"):
-        EmbeddedPostgres(folder).start()
+        EmbeddedPostgres(used).start()
 
 
 def test_without_a_postgres_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

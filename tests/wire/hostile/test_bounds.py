@@ -20,6 +20,7 @@ EMPTY_GROUPS = field(5, field(3, b"") * MILLIONS)
 LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("message", [EMPTY_RESULTS, EMPTY_TOKENS, LABELS], ids=["results", "tokens", "labels"])
 async def test_a_message_with_millions_of_elements_is_refused_before_it_is_decoded(channel, message):
     stream = channel.stream_stream("/thumbq.v1.QueueService/StreamJobs")()
@@ -34,6 +35,7 @@ async def test_a_message_with_millions_of_elements_is_refused_before_it_is_decod
     assert "too many elements" in await stream.details()
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     "message",
     [EMPTY_PATHS, PACKED_NUMBERS, PACKED_IN_MANY_GROUPS, UNPACKED_NUMBERS, EMPTY_GROUPS],
@@ -48,6 +50,7 @@ async def test_columns_with_millions_of_entries_are_refused_before_they_are_deco
     assert "too many elements" in await stream.details()
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("method", ["EnqueueJobs", "ReportResults"])
 async def test_a_batch_with_millions_of_elements_is_refused_before_it_is_decoded(channel, method):
     call = channel.unary_unary(f"/thumbq.v1.QueueService/{method}")
@@ -67,6 +70,7 @@ async def test_a_job_with_a_million_options_is_refused_before_it_is_decoded(chan
     assert "a job has 2000" in await call.details()
 
 
+@pytest.mark.changes_nothing
 async def test_one_element_too_many_in_a_small_message_is_refused_too(queue, notifications):
     worker = Worker(queue)
     await worker.hello()
@@ -79,12 +83,14 @@ async def test_one_element_too_many_in_a_small_message_is_refused_too(queue, not
     assert await subscription.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.changes_nothing
 async def test_a_message_that_needs_little_may_not_be_large(channel):
     call = channel.unary_unary("/thumbq.v1.QueueService/GetJob")
     code, text = await status_of(call(bytes(100_000)))
     assert (code, text) == (grpc.StatusCode.INVALID_ARGUMENT, "the message has 100000 bytes; at most 65536 are taken")
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("hello", "why"),
     [
@@ -104,6 +110,7 @@ async def test_what_a_worker_says_of_itself_is_bounded(queue, hello, why):
     assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, why)
 
 
+@pytest.mark.changes_nothing
 async def test_a_heartbeat_for_what_no_lease_can_be_is_answered_like_one_for_a_lease_that_is_gone(queue):
     worker = Worker(queue)
     await worker.hello()
@@ -149,6 +156,7 @@ def methods():
             yield from service.methods
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("method", list(methods()), ids=lambda method: method.name)
 async def test_garbage_is_answered_with_invalid_argument(channel, method):
     path = f"/{method.containing_service.full_name}/{method.name}"
