@@ -22,7 +22,7 @@ from thumbq_server.storage.reads.statistics import read_activity, read_depth, re
 _PIECE = 1_000_000
 # Jobs of one commit that ended.
 _TOGETHER = 100
-_FEW = 10
+_STEPS = (10, 10_000, 1_000_000)
 
 FILL = (
     """
@@ -98,10 +98,11 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "postgres") as dsn:
         await upgrade(dsn)
         async with Database(dsn, statement_timeout=3600.0) as database:
-            await fill(database, 0, _FEW)
-            await measure(database, _FEW, wanted.looks)
-            await fill(database, _FEW, wanted.jobs)
-            await measure(database, wanted.jobs, wanted.looks)
+            there = 0
+            for jobs in (*(step for step in _STEPS if step < wanted.jobs), wanted.jobs):
+                await fill(database, there, jobs)
+                await measure(database, jobs, wanted.looks)
+                there = jobs
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
-"""Fixtures of the gateway's tests. Each test has its own server, gateway and client."""
+"""Fixtures of the gateway's tests. Each test has its own server, gateway and client, unless it changes nothing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.common import common_or_own
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
 from tests.support.server import running_server
 
 
 @pytest.fixture
-async def server(database_url: str) -> AsyncIterator[str]:
+def server(request: pytest.FixtureRequest) -> str:
+    """host:port of a gRPC server."""
+    address: str = common_or_own(request, "common_server", "own_server")
+    return address
+
+
+@pytest.fixture
+async def own_server(database_url: str) -> AsyncIterator[str]:
     """Run a gRPC server. Yields its host:port."""
     async with running_server(database_url) as address:
         yield address
@@ -26,7 +34,14 @@ def thumbnail_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def client(server: str, thumbnail_root: Path) -> AsyncIterator[Client]:
+def client(request: pytest.FixtureRequest) -> Client:
+    """A client of a gateway."""
+    found: Client = common_or_own(request, "common_client", "own_client")
+    return found
+
+
+@pytest.fixture
+async def own_client(server: str, thumbnail_root: Path) -> AsyncIterator[Client]:
     """Run a gateway before the server. Yields a client of it."""
     async with running_gateway(server, thumbnail_root=thumbnail_root) as http:
         yield Client(http)

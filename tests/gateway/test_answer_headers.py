@@ -48,6 +48,7 @@ async def test_every_route_answers_with_the_headers(server: str, tmp_path: Path)
                 assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], (method, path)
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [

@@ -117,6 +117,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
 async def test_a_refused_upload_of_500_megabytes_is_answered_and_not_received(client: Client, line: bytes) -> None:
     sent = 0
@@ -133,6 +134,7 @@ async def test_a_refused_upload_of_500_megabytes_is_answered_and_not_received(cl
     assert sent < 50_000_000
 
 
+@pytest.mark.changes_nothing
 async def test_a_broken_chunk_is_the_clients_fault(client: Client) -> None:
     answer = await exchange(client, POST + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n')
     assert answer[8:11] == b" 40", answer
@@ -159,6 +161,7 @@ BROKEN_BODIES = {
 }
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("path", [b"/", b"/static/thumbq/index.js", b"/healthz", b"/api/thumbnail-jobs"])
 @pytest.mark.parametrize("body", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
 async def test_a_broken_body_that_nothing_reads_is_no_error_of_the_gateway(

@@ -43,6 +43,7 @@ async def test_every_route_with_a_body_refuses_other_encodings_and_goes_on_with_
     assert "request.malformed" not in capfd.readouterr().out
 
 
+@pytest.mark.changes_nothing
 async def test_the_refusal_is_the_documented_error(client: Client) -> None:
     for encoding in ("br", "zstd", "gzip, br", "x-gzip"):
         answer = await client.post("/api/thumbnail-jobs", data=JOB, headers={"Content-Encoding": encoding})
@@ -100,6 +101,7 @@ async def test_a_body_that_cannot_be_decoded_is_the_clients_fault(
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.changes_nothing
 async def test_a_small_body_that_decodes_to_much_is_refused(client: Client) -> None:
     for encoding, compress in (("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", raw_deflate)):
         body = compress(b" " * 100_000_000)
@@ -107,6 +109,7 @@ async def test_a_small_body_that_decodes_to_much_is_refused(client: Client) -> N
         assert (answer.status, answer.json["message"]) == (413, "The request body is larger than 4 MiB.")
 
 
+@pytest.mark.changes_nothing
 async def test_a_large_body_that_decodes_to_nothing_is_refused(client: Client) -> None:
     block = b"\x00\x00\x00\xff\xff"  # a stored block without content
     answer = await exchange(
@@ -117,6 +120,7 @@ async def test_a_large_body_that_decodes_to_nothing_is_refused(client: Client) -
     assert answer.startswith(b"HTTP/1.1 413 "), answer
 
 
+@pytest.mark.changes_nothing
 async def test_a_picture_comes_as_it_is(client: Client) -> None:
     form = aiohttp.FormData()
     form.add_field("file", gzip.compress(b"not looked at"), filename="a.png")

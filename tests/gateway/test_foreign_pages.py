@@ -28,6 +28,7 @@ async def jobs(client: Client) -> int:
     return len((await client.get("/api/thumbnail-jobs")).json["jobs"])
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     "headers",
     [
@@ -75,6 +76,7 @@ async def test_a_page_of_a_listed_origin_enqueues(server: str) -> None:
         assert await enqueue(Client(http), Origin=EVIL, Sec_Fetch_Site="cross-site") == 200
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     "name", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "localhost.evil.example"]
 )
@@ -85,6 +87,7 @@ async def test_a_name_that_leads_here_by_rebinding_reads_nothing(client: Client,
     assert await enqueue(client, Host=name) == 403
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:1", "[::1]", "thumbq", "app.localhost:80", "10.0.0.7"])
 async def test_an_address_and_a_name_without_a_dot_lead_here(client: Client, name: str) -> None:
     assert (await client.get("/api/thumbnail-jobs", headers={"Host": name})).status == 200
@@ -97,6 +100,7 @@ async def test_an_allowed_name_leads_here_and_others_do_not(server: str) -> None
             assert (await client.get("/healthz", headers={"Host": name})).status == status
 
 
+@pytest.mark.changes_nothing
 async def test_every_route_that_changes_something_refuses_a_foreign_page(client: Client) -> None:
     """A route that is added later is tried as well."""
     settings = Settings(http_port=0, server="127.0.0.1:1")
@@ -115,6 +119,7 @@ async def test_every_route_that_changes_something_refuses_a_foreign_page(client:
         assert answer.status == 403, (method, path)
 
 
+@pytest.mark.changes_nothing
 async def test_a_foreign_page_opens_no_websocket(client: Client) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await client.http.ws_connect("/thumbnailHub", headers={"Origin": EVIL})

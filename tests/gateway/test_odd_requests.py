@@ -8,6 +8,8 @@ import pytest
 from tests.gateway.test_connections import exchange
 from tests.support.http_client import Client
 
+pytestmark = pytest.mark.changes_nothing
+
 PATHS = {
     "NUL": "/static/%00",
     "NUL in the middle": "/static/live/page.js%00.html",

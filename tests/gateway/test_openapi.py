@@ -67,6 +67,7 @@ async def test_the_service_takes_the_examples_and_answers_with_their_fields(clie
     assert shown.json["thumbnails"][0]["status"] == "Ready"
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("path", ["/static/docs/docs.css", "/static/docs/try.js", "/static/shared/colours.css"])
 async def test_the_page_for_readers_loads_its_files_from_here(client: Client, path: str) -> None:
     assert f'"{path}"' in (await client.get("/docs")).text

@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client, ask
 
 
+@pytest.mark.changes_nothing
 async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client) -> None:
     page = await client.get("/")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html")
@@ -15,6 +18,7 @@ async def test_the_live_page_and_all_that_it_loads_come_from_here(client: Client
         assert (await client.get(path)).status == 200, path
 
 
+@pytest.mark.changes_nothing
 async def test_pages_may_load_nothing_from_elsewhere(client: Client) -> None:
     for path in ("/", "/static/live/page.js"):
         headers = (await client.get(path)).headers
@@ -22,11 +26,13 @@ async def test_pages_may_load_nothing_from_elsewhere(client: Client) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.changes_nothing
 async def test_nothing_beside_the_page_is_served(client: Client) -> None:
     for path in ("/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/", "/static/none.js"):
         assert (await client.get(path)).status == 404, path
 
 
+@pytest.mark.changes_nothing
 async def test_the_api_describes_itself(client: Client) -> None:
     document = (await client.get("/openapi.json")).json
     assert document["openapi"] == "3.1.0"
@@ -43,12 +49,14 @@ async def test_the_api_describes_itself(client: Client) -> None:
     assert [found["name"] for found in listing["parameters"]] == ["status", "modelId", "pageSize", "pageToken"]
 
 
+@pytest.mark.changes_nothing
 async def test_every_reference_of_the_description_leads_somewhere(client: Client) -> None:
     answer = await client.get("/openapi.json")
     for name in set(re.findall(r'"#/components/schemas/([^"]+)"', answer.text)):
         assert answer.json["components"]["schemas"][name]
 
 
+@pytest.mark.changes_nothing
 async def test_the_description_can_be_read_by_people(client: Client) -> None:
     page = await client.get("/docs")
     assert (page.status, page.content_type) == (200, "text/html; charset=utf-8")
@@ -59,6 +67,7 @@ PAGE = "https://models.example"
 PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
 
 
+@pytest.mark.changes_nothing
 async def test_pages_of_other_origins_are_not_let_in_unasked(client: Client) -> None:
     answer = await ask(client.http, "OPTIONS", "/api/thumbnail-jobs", headers=PREFLIGHT)
     assert answer.status == 405

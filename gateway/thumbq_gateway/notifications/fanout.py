@@ -18,7 +18,7 @@ from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import Framing, ProgressEvent, reset_data
 from thumbq_gateway.notifications.ring import Event
 
-PIECE = 100  # connections that are written to before other tasks run: about a millisecond
+PIECE = 50  # connections that are written to before other tasks run: about half a millisecond
 _WHEEL_SLOTS = 15  # each beat of the heartbeat wheel serves one slot, a fifteenth of the connections
 
 log = LimitedLog()

@@ -92,6 +92,7 @@ async def test_a_page_changes_its_models_over_the_same_connection(client: Client
         assert (await page.event("queue")).data["pending"] == 1
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("body", "status"),
     [

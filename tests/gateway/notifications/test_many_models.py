@@ -38,6 +38,7 @@ async def test_a_posted_subscription_goes_on_from_its_cursor_and_watches_the_que
             expected.discard((await page.frame()).name)
 
 
+@pytest.mark.changes_nothing
 async def test_more_models_are_refused_with_the_documented_error(client: Client) -> None:
     answer = await client.post("/api/notifications", {"modelIds": list(range(1, MOST_MODELS + 2))})
     assert answer.status == 400
@@ -51,6 +52,7 @@ async def test_more_models_are_refused_with_the_documented_error(client: Client)
     assert (answer.status, answer.json["message"]) == (400, "modelId must name at most 10,000 models.")
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

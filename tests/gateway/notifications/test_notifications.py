@@ -135,6 +135,7 @@ async def test_a_quiet_stream_has_a_heartbeat(server: str) -> None:
             assert not frame.fields
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [

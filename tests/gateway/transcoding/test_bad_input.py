@@ -56,6 +56,7 @@ async def test_malformed_json_is_refused_with_a_sentence(client: Client) -> None
     assert (await client.job(job_id))["status"] == "Pending"
 
 
+@pytest.mark.changes_nothing
 async def test_nothing_is_read_as_an_empty_object(client: Client) -> None:
     for body in (b"", b"  \n", b"{}", b"\xef\xbb\xbf{}"):
         answer = await client.post(DEQUEUE, data=body)
@@ -96,6 +97,7 @@ async def test_the_largest_batch_has_room(client: Client) -> None:
     assert {job["outcome"] for job in answer.json["jobs"]} == {"Created"}
 
 
+@pytest.mark.changes_nothing
 async def test_a_batch_of_five_megabytes_is_refused(client: Client) -> None:
     answer = await client.post("/api/thumbnail-jobs", data=io.BytesIO(b" " * 5_000_000))
     assert (answer.status, answer.json["message"]) == (413, "The request body is larger than 4 MiB.")
@@ -145,6 +147,7 @@ async def test_a_long_error_with_newlines_is_kept_in_part_and_the_job_is_not_lef
     assert job["errorMessage"].startswith("Error: out of memory\n    at render")
 
 
+@pytest.mark.changes_nothing
 async def test_an_id_that_is_no_integer_is_404(client: Client) -> None:
     for job_id in ("abc", "1.5", "1e3", "0x1", "+1", " 1", "٣", "9" * 30, "99999999999999999999"):
         for verb in ("complete", "fail"):
@@ -154,6 +157,7 @@ async def test_an_id_that_is_no_integer_is_404(client: Client) -> None:
             assert (await client.get("/" + path.format(job_id))).status == 404, job_id
 
 
+@pytest.mark.changes_nothing
 async def test_an_unknown_job_is_404_on_the_newer_routes(client: Client) -> None:
     answer = await client.get("/api/thumbnail-jobs/999")
     assert (answer.status, answer.content_type) == (404, "application/json")
@@ -161,6 +165,7 @@ async def test_an_unknown_job_is_404_on_the_newer_routes(client: Client) -> None
     assert "999" in answer.json["message"]
 
 
+@pytest.mark.changes_nothing
 async def test_a_wrong_method_is_405_and_says_which_are_right(client: Client) -> None:
     answer = await client.get(DEQUEUE)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
@@ -168,6 +173,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client: Client) ->
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.changes_nothing
 async def test_an_unknown_page_is_404_in_json(client: Client) -> None:
     answer = await client.get("/api/nothing")
     assert (answer.status, answer.json) == (
@@ -199,6 +205,7 @@ async def test_a_finished_job_cannot_be_failed(client: Client) -> None:
     assert (await client.get("/models/42/thumbnail")).json["status"] == "Ready"
 
 
+@pytest.mark.changes_nothing
 async def test_a_bad_request_for_a_thumbnail_enqueues_nothing(client: Client) -> None:
     good = {"modelId": 1, "modelHash": "a" * 64}
     bad: list[dict[str, Any]] = [
@@ -219,6 +226,7 @@ async def test_a_bad_request_for_a_thumbnail_enqueues_nothing(client: Client) ->
     assert (await client.get("/api/thumbnail-jobs")).json["jobs"] == []
 
 
+@pytest.mark.changes_nothing
 async def test_a_filter_that_does_not_fit_is_refused(client: Client) -> None:
     answer = await client.get("/api/thumbnail-jobs?status=Splendid")
     assert (answer.status, answer.json["message"]) == (

@@ -86,6 +86,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_job_is_refused_with(client: Client, case: str) -> None:
     body = {"modelId": 1, "modelHash": digest(1)}
@@ -96,6 +97,7 @@ async def test_a_job_is_refused_with(client: Client, case: str) -> None:
     assert (await client.get("/api/thumbnail-jobs")).json["jobs"] == []
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("kinds", [[""], ["x" * 51], [str(number) for number in range(21)], "Sound", [5]])
 async def test_kinds_of_a_dequeue_are_bounded(client: Client, kinds: object) -> None:
     answer = await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w", "assetTypes": kinds})

@@ -22,6 +22,7 @@ COSTLY = {
 }
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("jobs", COSTLY.values(), ids=COSTLY)
 async def test_a_body_with_more_values_than_a_request_can_use_is_refused(client: Client, jobs: bytes) -> None:
     answer = await client.post(JOBS, data=io.BytesIO(b'{"jobs": [%b]}' % jobs))
@@ -47,6 +48,7 @@ async def test_punctuation_within_a_text_is_no_value(client: Client) -> None:
     assert (answer.status, answer.json) == (200, {"exceptions": []})
 
 
+@pytest.mark.changes_nothing
 async def test_the_most_results_with_all_fields_have_room(client: Client) -> None:
     path = "/thumbnails/ab/" + "c" * 120
     complete = {"thumbnailPath": path, "sizeBytes": 12_345, "width": 512, "height": 512}
@@ -58,6 +60,7 @@ async def test_the_most_results_with_all_fields_have_room(client: Client) -> Non
 ROUNDED = ["9007199254740993.5", "4503599627370497.25", "1.00000000000000000001", "5e-1", "-0.5", "1e-400"]
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("number", ROUNDED)
 async def test_a_fraction_is_never_rounded_to_a_whole_number(client: Client, number: str) -> None:
     answer = await client.post(JOBS, data=b'{"modelId": %b, "modelHash": "%b"}' % (number.encode(), b"a" * 64))
@@ -74,6 +77,7 @@ async def test_a_large_number_is_taken_as_it_is_written(client: Client, number: 
     assert (await client.job(answer.json["jobId"]))["modelId"] == "9007199254740993"
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "9223372036854775808.0", "1e19"])
 async def test_a_number_out_of_range_is_refused_however_it_is_written(client: Client, number: str) -> None:
     answer = await client.post(JOBS, data=b'{"modelId": %b}' % number.encode())

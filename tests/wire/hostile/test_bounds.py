@@ -20,6 +20,7 @@ EMPTY_GROUPS = field(5, field(3, b"") * MILLIONS)
 LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
 
 
+@pytest.mark.changes_nothing
 @pytest.mark.parametrize("message", [EMPTY_RESULTS, EMPTY_TOKENS, LABELS], ids=["results", "tokens", "labels"])
 async def test_a_message_with_millions_of_elements_is_refused_before_it_is_decoded(channel, message):
     stream = channel.stream_stream("/thumbq.v1.QueueService/StreamJobs")()
