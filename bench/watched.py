@@ -1,10 +1,11 @@
 """What watching costs a drain: alone, with a scraper and `thumbq top`, and with an open console as well, in turns.
 
-python -m bench.watched [--jobs 60000] [--rounds 5]
+python -m bench.watched [--jobs 200000] [--rounds 5] [--apart]
 
-It takes three to four minutes. The scraper looks every 5 seconds, `thumbq top` every 2. The console's page is played by
-its requests, at the pace that it has while jobs move: a browser would take the cores from the drain. The processor
-time is that of server, gateway and PostgreSQL.
+It takes some minutes. A drain of a second is too short: its rate varies by more than watching costs. With --apart, each
+thing that a console does is watched by itself. The scraper looks every 5 seconds, `thumbq top` every 2. The console's
+page is played by its requests, at the pace that it has while jobs move: a browser would take the cores from the drain.
+The processor time is that of server, gateway and PostgreSQL.
 """
 
 import argparse
@@ -13,9 +14,10 @@ import contextlib
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -37,7 +39,14 @@ class Found:
     """Figures of the drains that were watched in one way."""
 
     rates: list[float] = field(default_factory=list)
-    microseconds: list[float] = field(default_factory=list)
+    # microseconds a job of each program
+    spent: list[dict[str, float]] = field(default_factory=list)
+
+    def medians(self) -> str:
+        """Return the processor time of each program."""
+        return ", ".join(
+            f"{program} {statistics.median(each[program] for each in self.spent):.2f}" for program in self.spent[0]
+        )
 
 
 class Watchers:
@@ -63,15 +72,33 @@ class Watchers:
     @contextlib.asynccontextmanager
     async def all(self) -> AsyncIterator[None]:
         """Have a page of the console open as well."""
-        api = f"http://{self._page}/api/"
+        async with self.monitoring(), self.listening(), self.asking(*_CONSOLE_ASKS):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Have the stream of a console open."""
         unlimited = aiohttp.ClientTimeout(total=None)
         async with (
-            self.monitoring(),
-            aiohttp.ClientSession(timeout=unlimited) as session,
-            session.get(api + _CONSOLE_LISTENS, raise_for_status=True) as events,
-            _until_the_end(_listen(events), _again(session, [api + path for path in _CONSOLE_ASKS], _LOOK)),
+            aiohttp.ClientSession(f"http://{self._page}/api/", timeout=unlimited) as session,
+            session.get(_CONSOLE_LISTENS, raise_for_status=True) as events,
+            _until_the_end(_listen(events)),
         ):
             yield
+
+    @contextlib.asynccontextmanager
+    async def asking(self, *paths: str) -> AsyncIterator[None]:
+        """Have a console look at these."""
+        async with (
+            aiohttp.ClientSession(f"http://{self._page}/api/") as session,
+            _until_the_end(_again(session, paths, _LOOK)),
+        ):
+            yield
+
+    def apart(self) -> dict[str, Watching]:
+        """Return each thing that a console does."""
+        looks: dict[str, Watching] = {path: partial(self.asking, path) for path in _CONSOLE_ASKS}
+        return {_CONSOLE_LISTENS: self.listening, **looks}
 
 
 @contextlib.asynccontextmanager
@@ -98,7 +125,7 @@ async def _listen(events: aiohttp.ClientResponse) -> None:
         pass
 
 
-async def _again(session: aiohttp.ClientSession, addresses: list[str], seconds: float) -> None:
+async def _again(session: aiohttp.ClientSession, addresses: Sequence[str], seconds: float) -> None:
     while True:
         for address in addresses:
             async with session.get(address, raise_for_status=True) as answer:
@@ -106,7 +133,7 @@ async def _again(session: aiohttp.ClientSession, addresses: list[str], seconds: 
         await asyncio.sleep(seconds)
 
 
-async def measure(target: str, ways: dict[str, Watching], pids: list[int], wanted: argparse.Namespace) -> None:
+async def measure(target: str, ways: dict[str, Watching], pids: dict[str, int], wanted: argparse.Namespace) -> None:
     """Drain in turns, and print the medians, and the ratios to the drain alone of the same turn."""
     found = {name: Found() for name in ways}
     first = 1
@@ -115,26 +142,27 @@ async def measure(target: str, ways: dict[str, Watching], pids: list[int], wante
             await enqueue(target, range(first, first := first + wanted.jobs), "a")
             async with ways[name]():
                 await asyncio.sleep(_LOOK)  # the watchers are there
-                before = sum(map(processes.cpu_seconds, pids))
+                before = {program: processes.cpu_seconds(pid) for program, pid in pids.items()}
                 seconds = await complete(target, wanted.jobs)
-                spent = sum(map(processes.cpu_seconds, pids)) - before
+                after = {program: processes.cpu_seconds(pid) for program, pid in pids.items()}
             if number:  # the first turn warms up
                 found[name].rates.append(wanted.jobs / seconds)
-                found[name].microseconds.append(1e6 * spent / wanted.jobs)
+                found[name].spent.append({name: 1e6 * (after[name] - before[name]) / wanted.jobs for name in pids})
     alone = found["alone"].rates
     for name, each in found.items():
         ratio = statistics.median(rate / base for rate, base in zip(each.rates, alone, strict=True))
         print(
             f"{name}: {statistics.median(each.rates):,.0f} jobs a second, {ratio:.3f} of the drain alone, "
-            f"{statistics.median(each.microseconds):.1f} µs of CPU a job"
+            f"µs of CPU a job: {each.medians()}"
         )
 
 
 async def main() -> None:
     """Start what is watched."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=60_000)
+    parser.add_argument("--jobs", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--apart", action="store_true")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, (postgres := EmbeddedPostgres(Path(name) / "postgres")) as dsn:
         folder, port = Path(name), free_port("127.0.0.1", 0)
@@ -143,13 +171,14 @@ async def main() -> None:
             service.gateway(target, folder) as (gateway, page),
         ):
             watchers = Watchers(target, f"http://127.0.0.1:{port}/metrics", page, folder)
-            ways: dict[str, Watching] = {
-                "alone": contextlib.nullcontext,
+            together: dict[str, Watching] = {
                 "with a scraper and thumbq top": watchers.monitoring,
                 "and with a console": watchers.all,
             }
             assert postgres.process
-            await measure(target, ways, [server.pid, gateway.pid, postgres.process.pid], wanted)
+            pids = {"server": server.pid, "gateway": gateway.pid, "PostgreSQL": postgres.process.pid}
+            ways = {"alone": contextlib.nullcontext, **(watchers.apart() if wanted.apart else together)}
+            await measure(target, ways, pids, wanted)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ WITH pruned AS (
               FROM (SELECT seq_last, created_at FROM notifications ORDER BY seq_last LIMIT $2) AS oldest
         ) AS judged WHERE old))
     RETURNING 1
+), uncounted AS (
+    DELETE FROM other_ends WHERE ended_at < now() - interval '1 hour'
 )
 SELECT count(*) AS count FROM pruned;
 
@@ -255,6 +257,15 @@ RETURNING paused_at, paused_by, reason;
 -- pause_end
 PREPARE pause_end AS
 DELETE FROM queue_pause RETURNING paused_at, paused_by, reason;
+
+-- durability_look
+PREPARE durability_look AS
+SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('synchronous_standby_names') AS standby_names,
+       EXISTS (SELECT FROM pg_stat_replication AS follower
+                WHERE state IS DISTINCT FROM 'backup' AND application_name IS DISTINCT FROM 'pg_receivewal'
+                  AND NOT EXISTS (SELECT FROM pg_replication_slots
+                                   WHERE slot_type = 'logical' AND active_pid = follower.pid)) AS has_standbys;
 
 -- history_look
 PREPARE history_look AS
@@ -536,14 +547,17 @@ WITH RECURSIVE since AS MATERIALIZED (
         SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
          ORDER BY seq_last LIMIT 1) m
      WHERE low < high
+), ends AS (
+    SELECT created_at AS ended_at, CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
+           seq_last - seq_first + 1 AS count
+      FROM notifications
+     WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
+       AND created_at >= (SELECT moment FROM since)
+       AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
+     UNION ALL
+    SELECT ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM since)
 )
-SELECT date_trunc('minute', created_at) AS minute,
-       coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Ready'), 0)::bigint AS completed,
-       coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Failed'), 0)::bigint AS failed
-  FROM notifications
- WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
-   AND created_at >= (SELECT moment FROM since)
-   AND status IN ('Ready', 'Failed') AND NOT test
+SELECT date_trunc('minute', ended_at) AS minute, coalesce(sum(count) FILTER (WHERE outcome = 'Completed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Failed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Expired'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Cancelled'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Released'), 0)::bigint FROM ends
  GROUP BY 1 ORDER BY 1 DESC;
 
 -- statistics_durations: $1 limit
@@ -736,6 +750,9 @@ WITH unready AS (
     SELECT e.job_id, coalesce(e.lease_seq, nextval('claim_seq')), e.attempt, 'Cancelled', e.session, e.claimed_at,
            s.error_message, true
       FROM ended e CROSS JOIN LATERAL (SELECT error_message FROM job_states WHERE id = e.job_id OFFSET 0) s
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Cancelled', count(*) FROM ended  HAVING count(*) > 0
 )
 SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease_seq) AS lease_seq
   FROM ended e CROSS JOIN LATERAL (SELECT lease_seq FROM job_states WHERE id = e.job_id OFFSET 0) s;
@@ -756,8 +773,9 @@ WITH news AS (
         SELECT status, error_message FROM thumbnails WHERE model_id = c.model_id OFFSET 0) t ON true
      GROUP BY 1
 )
-INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
-SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news;
+INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages,
+                           counted_apart)
+SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages, true FROM news;
 
 -- claim: $1 limit, $2 sessions, $3 lease_seconds, $4 claim_id
 PREPARE claim (bigint, bigint[], integer[], bigint) AS
@@ -961,6 +979,9 @@ WITH gone AS (
     SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
            priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Completed', count(*) FROM ended WHERE job_id NOT IN (SELECT job_id FROM shown) HAVING count(*) > 0
 ), 
 news AS (
     SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS completed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -1222,6 +1243,9 @@ WITH gone AS (
     SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
            priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Failed', count(*) FROM ended WHERE job_id NOT IN (SELECT job_id FROM shown) HAVING count(*) > 0
 ), 
 news AS (
     SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS failed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -1297,6 +1321,9 @@ WITH gone AS (
     SELECT CASE WHEN kind IS NULL THEN next_run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, next_run_at, model_id, created_at,
            priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN next_run_at - priority * interval '60 seconds' END, options
       FROM ended WHERE will_retry
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Expired', count(*) FROM ended  HAVING count(*) > 0
 ), 
 news AS (
     SELECT count(*) AS count, (SELECT count(*) FROM ended WHERE NOT will_retry)::bigint AS failed, array_agg(model_id) AS model_ids, array_agg(job_id) AS job_ids,
@@ -1309,9 +1336,9 @@ news AS (
     RETURNING h.seq
 ), logged AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
-                               error_messages, next_attempt_ats)
+                               error_messages, next_attempt_ats, counted_apart)
     SELECT head.seq, head.seq - news.count + 1, 'Failed', news.model_ids, news.job_ids, news.attempt_counts,
-           news.error_messages, news.next_attempt_ats
+           news.error_messages, news.next_attempt_ats, true
       FROM head, news WHERE news.count > 0
 )
 SELECT job_id, named_seq, model_id,
@@ -1397,6 +1424,9 @@ WITH gone AS (
     SELECT CASE WHEN kind IS NULL THEN run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, run_at, model_id, created_at,
            priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN run_at - priority * interval '60 seconds' END, options
       FROM ended 
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Released', count(*) FROM ended  HAVING count(*) > 0
 )
 SELECT job_id, named_seq FROM ended;
 
@@ -1430,6 +1460,9 @@ WITH gone AS (
     SELECT CASE WHEN kind IS NULL THEN run_at - priority * interval '60 seconds' ELSE 'infinity' END, job_id, run_at, model_id, created_at,
            priority, max_attempts, CASE WHEN rerun_request_no IS NULL THEN attempt - 1 ELSE 0 END, model_hash, kind, CASE WHEN kind IS NOT NULL THEN run_at - priority * interval '60 seconds' END, options
       FROM ended 
+), counted AS (
+    INSERT INTO other_ends (outcome, count)
+    SELECT 'Released', count(*) FROM ended  HAVING count(*) > 0
 )
 SELECT job_id, named_seq FROM ended;
 

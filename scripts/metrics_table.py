@@ -34,7 +34,7 @@ The contract asks for these:
 | Jobs pending vs. processing vs. completed, queue depth | `max by (status) (thumbq_jobs)` |
 | Average job processing time | `max by (quantile) (thumbq_processing_seconds)`; for each stage of a picture `rate(thumbq_render_stage_seconds_sum[5m]) / rate(thumbq_render_stage_seconds_count[5m])` |
 | Worker throughput (jobs/minute) | `60 * sum(rate(thumbq_results_total{verb="complete", verdict="ok"}[5m]))` |
-| Failure rate | `sum(rate(thumbq_results_total{verb="fail", verdict="ok"}[5m])) / sum(rate(thumbq_results_total{verdict="ok"}[5m]))` |
+| Failure rate | `sum(rate(thumbq_results_total{verb="fail", verdict="ok"}[5m])) / sum(rate(thumbq_results_total{verb=~"fail|complete", verdict="ok"}[5m]))` |
 | Error types | `sum(increase(thumbq_dead_letters_total[1h]))`, and `thumbq dead --reason TEXT`; of the reference worker `sum by (reason) (increase(thumbq_render_failures_total[1h]))` |
 | Wait times | `max by (quantile) (thumbq_wait_seconds)`, `max(thumbq_oldest_due_age_seconds)` |
 

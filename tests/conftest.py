@@ -18,6 +18,7 @@ from tests.support.left_out import left_out
 from tests.support.made_data import made_once
 from tests.support.object_store import ObjectStore, running_object_store
 from tests.support.ports import free_port
+from tests.support.troubled_store import TroubledStore
 from thumbq_launcher.postgres import embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime import objects
@@ -51,6 +52,14 @@ def object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ob
         # a busy machine is no outage
         monkeypatch.setattr(objects, "_ANSWER", 60.0)
         monkeypatch.setattr(objects, "_SILENCE", timedelta(seconds=60))
+        yield store
+
+
+@pytest.fixture
+async def troubled_store(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TroubledStore]:
+    """A proxy before the object store. From here on, the environment leads to it."""
+    async with TroubledStore(object_store.variables()["AWS_ENDPOINT_URL"]) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.address)
         yield store
 
 

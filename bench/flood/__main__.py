@@ -19,7 +19,6 @@ from bench.flood.good import CALLERS, GoodCallers, Times
 from bench.measure import percentiles
 from bench.running import processes, service
 
-_SETTLE = 3.0  # seconds until a flood is under way
 _UNLIMITED = ("WORKER_POLLS", "POLLS", "ENQUEUES", "READS")
 
 
@@ -27,14 +26,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.flood", description=__doc__)
     parser.add_argument("floods", nargs="*", help="default: all")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--settle", type=float, default=3.0, help="seconds until a flood is under way")
     parser.add_argument("--unlimited", action="store_true", help="without the rates of callers")
     arguments = parser.parse_args()
     if arguments.unlimited:
         os.environ.update({f"THUMBQ_RATE_OF_{name}": "0" for name in _UNLIMITED})
-    asyncio.run(run(arguments.floods or list(FLOODS), arguments.seconds))
+    asyncio.run(run(arguments.floods or list(FLOODS), arguments.seconds, arguments.settle))
 
 
-async def run(floods: list[str], seconds: float) -> None:
+async def run(floods: list[str], seconds: float, settle: float) -> None:
     print(f"| flood | {' | '.join(f'{name}: p50, p99 ms' for name in CALLERS)} | p99, times quiet | failed |")
     print(f"|---|{'---|' * len(CALLERS)}---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ async def run(floods: list[str], seconds: float) -> None:
                 command = ["nice", "-n", "19", sys.executable, "-m", "bench.flood.floods", flood, http, grpc_address]
                 attack = await processes.start(command, Path(folder) / f"{flood}.log", {})
                 try:
-                    await asyncio.sleep(_SETTLE)
+                    await asyncio.sleep(settle)
                     times = await good.measure(seconds)
                     attack.check()
                 finally:

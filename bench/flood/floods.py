@@ -20,6 +20,11 @@ _FORM = "multipart/form-data; boundary=b"
 _PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 _DEQUEUE = "/api/thumbnail-jobs/dequeue"
 _MEBIBYTE = b" " * (1 << 20)
+# The last: a call was ended by the server, and its stream is written to.
+_ENDS = (
+    *(OSError, aiohttp.ClientError, asyncio.IncompleteReadError, grpc.aio.AioRpcError),
+    asyncio.InvalidStateError,
+)
 Flood = Callable[[str, str], Coroutine[None, None, None]]
 
 
@@ -35,7 +40,7 @@ async def _many(count: int, one: Callable[[int], Awaitable[None]]) -> None:
         while True:
             try:
                 await one(number)
-            except (OSError, aiohttp.ClientError, asyncio.IncompleteReadError, grpc.aio.AioRpcError):
+            except _ENDS:
                 await asyncio.sleep(0.05)
 
     await asyncio.gather(*(again(number) for number in range(count)))

@@ -7,14 +7,14 @@ import sys
 from pydantic import ValidationError
 
 import thumbq_runtime.plain_structlog  # noqa: F401 - before all that logs
-from thumbq.tls import UnusableCertificate
+from thumbq.tls import UnusableAddress, UnusableCertificate
 from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
 from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import joined
 from thumbq_runtime.declaration import InvalidSetting
-from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.lifecycle import wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
@@ -29,9 +29,11 @@ def main() -> None:
     try:
         level = configure_logging("gateway")
         warn_of_strangers(os.environ)
+        reach_this_machine_directly(os.environ)
         settings = Settings()
         secret = settings.secret_of_gateways()
         settings.objects()
+        settings.models()
     except ValidationError as error:
         refuse("gateway", sentence_about(error))
     except (ValueError, InvalidSetting) as error:
@@ -48,7 +50,7 @@ def main() -> None:
     sys.setswitchinterval(_SWITCH)
     try:
         event_loop.run(run(settings, level.toggle))
-    except (InvalidCertificate, Unprotected, UnusableCertificate) as problem:
+    except (InvalidCertificate, Unprotected, UnusableAddress, UnusableCertificate) as problem:
         refuse("gateway", problem)
     except OSError as error:
         refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")

@@ -20,7 +20,7 @@ from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.access.unkeyed import JobsInWork
 from thumbq_gateway.http.answer_headers import protect_answers
 from thumbq_gateway.http.body import Bodies
-from thumbq_gateway.http.browsers import guard_against_pages, is_this_machine
+from thumbq_gateway.http.browsers import guard_against_pages
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
@@ -49,6 +49,7 @@ from thumbq_gateway.transcoding.routes import Table, routes_of
 from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
+from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Rates
@@ -179,7 +180,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     guard = guard_against_pages(
         settings.cors_origins,
         settings.names(),
-        only_this_machine=is_this_machine(settings.http_host),
+        only_this_machine=is_loopback(settings.http_host),
         exempt=exempt,
     )
     limit = parts.limits.middleware(parts.transcoder.rpcs())
@@ -234,6 +235,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
             parts.callers.run(),
             parts.upstream.run(),
             parts.fanout.beat(parts.upstream.head),
+            parts.fanout.serve_crowd(),
             watch_loop(parts.metrics.process.loop_lag.observe),
             *parts.hubs.duties(),
             *parts.store.duties(),

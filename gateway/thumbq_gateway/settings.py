@@ -13,6 +13,7 @@ from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
+from thumbq_runtime.model_objects import ModelObjects
 from thumbq_runtime.numbers import Bytes, Count, Seconds, WholeSeconds
 from thumbq_runtime.objects import Objects
 from thumbq_runtime.tls.settings import TlsSettings
@@ -39,6 +40,7 @@ class Settings(TlsSettings):
     rate_of_enqueues: float = shared.RATE_OF_ENQUEUES.field()
     rate_of_reads: float = shared.RATE_OF_READS.field()
     subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
+    waiting_calls_of_address: int = shared.WAITING_CALLS_OF_ADDRESS.field()
     gateway_secret: str | None = shared.GATEWAY_SECRET.field()
     gateway_secret_file: Path | None = shared.GATEWAY_SECRET_FILE.field()
     hub_secret: str | None = shared.HUB_SECRET.field()
@@ -91,6 +93,10 @@ class Settings(TlsSettings):
     model_root: Path | None = Field(
         default=None,
         description="Folder of the models, as 42.glb or 42-any-name.glb, for workers that fetch them here.",
+    )
+    model_store: str | None = Field(
+        default=None,
+        description="Instead: the models in an object store, as s3://bucket/{model_hash} or s3://bucket/{model_id}.glb.",
     )
     thumbnail_redirect: bool = Field(
         default=False,
@@ -147,6 +153,10 @@ class Settings(TlsSettings):
         """Return the object store of the pictures, if there is one. Raises InvalidStore."""
         return Objects(self.thumbnail_store) if self.thumbnail_store else None
 
+    def models(self) -> ModelObjects | None:
+        """Return the models in an object store, if they are in one. Raises InvalidStore."""
+        return ModelObjects(self.model_store) if self.model_store else None
+
     def names(self) -> frozenset[str]:
         """Return the names of this gateway, that for its neighbours included; none when every name counts."""
         return self.allowed_hosts | {self.peer_host} if self.allowed_hosts and self.peer_host else self.allowed_hosts
@@ -166,7 +176,11 @@ class Settings(TlsSettings):
 
     def bounds(self) -> dict[Kind, int]:
         """Return how much a caller may have at the same time."""
-        return {Kind.SUBSCRIPTIONS: self.subscriptions_of_address, Kind.CONNECTIONS: self.connections_of_address}
+        return {
+            Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
+            Kind.WAITING_CALLS: self.waiting_calls_of_address,
+            Kind.CONNECTIONS: self.connections_of_address,
+        }
 
     def key_of_hubs(self) -> bytes:
         """Return the secret of the hubs: the one that is set, or one of this process alone."""

@@ -22,7 +22,7 @@ from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_b
 from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
 from thumbq_runtime.declaration import InvalidSetting, Setting
-from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.lifecycle import on_hangups, on_signals
 from thumbq_runtime.lines import is_json
 from thumbq_runtime.log_settings import LOG_LEVEL
@@ -57,7 +57,7 @@ async def serve(settings: LauncherSettings) -> None:
     free_port(settings.http_host, settings.http_port)
     postgres, database_url = None, settings.database_url
     if not database_url:
-        granted = connections_granted(settings.processes)
+        granted = connections_granted(settings.processes, settings.database_connections)
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir, max_connections=granted))
         database_url = postgres.postgres.dsn
     sockets = ExitStack()
@@ -161,6 +161,7 @@ def main() -> None:
     except InvalidSetting as problem:
         refuse("serve", problem)
     warn_of_strangers(os.environ)
+    reach_this_machine_directly(os.environ)
     try:
         asyncio.run(serve(LauncherSettings.read(os.environ)))
     except LaunchRefused:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbq_runtime.access.secret_files import read_secret_file
-from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.addresses import is_loopback, overlap
 from thumbq_runtime.declaration import InvalidSetting, Setting
 from thumbq_runtime.private_files import make_data_folder, make_private_folder
 from thumbq_runtime.settings import (
     DATA_DIR,
+    DATABASE_CONNECTIONS,
     DATABASE_URL,
     DATABASE_URL_FILE,
     GRPC_HOST,
@@ -49,6 +50,8 @@ class LauncherSettings:
     tls: bool
     # The number of servers, and also of gateways.
     processes: int
+    # What each server opens to PostgreSQL at most.
+    database_connections: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
@@ -68,6 +71,7 @@ class LauncherSettings:
             metrics_port=METRICS_PORT.read(environment),
             tls=TLS_CERT_FILE.read(environment) is not None,
             processes=PROCESSES.read(environment),
+            database_connections=DATABASE_CONNECTIONS.read(environment),
         )
         settings.refuse_one_port_for_two()
         try:
@@ -78,9 +82,16 @@ class LauncherSettings:
         return settings
 
     def refuse_one_port_for_two(self) -> None:
-        """Refuse to serve both APIs at one address."""
-        if self.http_port == self.grpc_port != 0 and self.http_host == self.grpc_host:
+        """Refuse to serve two things at one address."""
+        first = self.metrics_port or 0
+        metrics = range(first, first + self.processes) if first else range(0)
+        meet = overlap(self.http_host, self.grpc_host)
+        if meet and self.http_port == self.grpc_port != 0:
             raise InvalidSetting(f"The page and the gRPC API cannot both have the port {self.http_port}.")
+        if meet and self.http_port in metrics:
+            raise InvalidSetting(f"The page and the metrics cannot both have the port {self.http_port}.")
+        if self.grpc_port in metrics:
+            raise InvalidSetting(f"The gRPC API and the metrics cannot both have the port {self.grpc_port}.")
 
 
 def _plain(path: Path) -> Path:

@@ -4,6 +4,8 @@ import ipaddress
 import os
 import socket
 
+_EVERY = {"", "0.0.0.0", "::"}  # noqa: S104 - every address of this machine
+
 
 class CannotListen(Exception):
     """Says in one sentence why nothing can listen at an address."""
@@ -12,9 +14,11 @@ class CannotListen(Exception):
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach the address."""
     try:
-        return ipaddress.ip_address(bare(host)).is_loopback
+        number = ipaddress.ip_address(bare(host))
     except ValueError:
         return host == "localhost"
+    # IPv4 within IPv6, as in ::ffff:127.0.0.1.
+    return (getattr(number, "ipv4_mapped", None) or number).is_loopback
 
 
 def bare(host: str) -> str:
@@ -25,6 +29,11 @@ def bare(host: str) -> str:
 def joined(host: str, port: int) -> str:
     """Return `host:port`, with brackets around an IPv6 address."""
     return f"[{bare(host)}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether two hosts have an address in common, as far as they tell: one may be every address."""
+    return bare(one) == bare(other) or not _EVERY.isdisjoint({bare(one), bare(other)})
 
 
 def reachable_address(host: str, port: int) -> str:

@@ -85,7 +85,8 @@ def prefer_reference_counts() -> None:
 def announce_port(ready_fd: int | None, port: int) -> None:
     """Tell the parent process, if it passed a pipe, that this program serves at `port`."""
     if ready_fd is not None:
-        with os.fdopen(ready_fd, "w") as pipe:
+        # The parent may have ended, or have stopped to wait.
+        with suppress(BrokenPipeError), os.fdopen(ready_fd, "w") as pipe:
             pipe.write(json.dumps({"port": port}) + "\n")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from thumbq_runtime.access.secret_files import read_secret_file
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetResult, ObjectMeta
     from obstore.store import S3Config, S3Store
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ _TRIES_AGAIN = 2
 _TRIES_FOR = timedelta(seconds=5)
 # Until the store has begun to answer, all attempts together.
 _ANSWER = 10.0
+# An upload may be this slow, in bytes a second. Nothing comes back meanwhile, so `_SILENCE` would end it.
+_SLOWEST = 50_000
 # There is no such object. The answer shows the rest.
 _NONE = "thumbq-looks-whether-the-store-answers"
 
@@ -56,6 +58,21 @@ class NoSuchObject(StoreTrouble):
     """There is no object of this name."""
 
 
+# What a store answers, in the words of the protocol.
+_REGION = "The bucket {bucket} is in another region: set AWS_REGION."
+_ANSWERS: dict[str, tuple[type[StoreTrouble], str]] = {
+    "NoSuchBucket": (StoreRefuses, "The object store has no bucket {bucket}."),
+    "RequestTimeTooSkewed": (StoreRefuses, "The clock of this machine is wrong, so the object store refuses."),
+    "AuthorizationHeaderMalformed": (StoreRefuses, _REGION),
+    "PermanentRedirect": (StoreRefuses, _REGION),
+    "redirect without LOCATION": (StoreRefuses, _REGION),  # the library's own words for an answer without any
+    "KeyTooLongError": (NoSuchObject, "The object store takes no name as long as this."),
+    "XMinioStorageFull": (StoreAway, "The object store is full."),
+    "SlowDown": (StoreAway, "The object store has too much to do."),
+}
+_CODE = re.compile(rf"<Code>({'|'.join(_ANSWERS)})</Code>|(redirect without LOCATION)")
+
+
 class InvalidStore(ValueError):
     """Says in a sentence why the address of a store cannot be used."""
 
@@ -73,7 +90,7 @@ class FoundObject:
     """An object whose bytes are about to come."""
 
     def __init__(self, answer: "GetResult", bucket: str) -> None:
-        self.facts = Facts(answer.meta["size"], answer.meta["e_tag"] or "", answer.meta["last_modified"])
+        self.facts = _facts(answer.meta)
         self._answer = answer
         self._bucket = bucket
 
@@ -96,7 +113,8 @@ class Objects:
         """Raises InvalidStore, also where the library or a file with credentials is missing."""
         self.address = address = checked_address(address)
         self.bucket, _, self._prefix = address.removeprefix(SCHEME).partition("/")
-        self._store = _opened(self.bucket)
+        self._store = _opened(self.bucket, _SILENCE)
+        self._patient = _opened(self.bucket, None)
 
     def name(self, key: str) -> str:
         """Return the name of an object below the address."""
@@ -113,8 +131,8 @@ class Objects:
 
         kind = {"Content-Type": content_type}
         await self._asked(
-            obstore.put_async(self._store, self._path(key), content, attributes=kind, use_multipart=False),
-            seconds=_WHOLE.total_seconds(),
+            obstore.put_async(self._patient, self._path(key), content, attributes=kind, use_multipart=False),
+            seconds=_ANSWER + len(content) / _SLOWEST,
         )
         return self.name(key)
 
@@ -128,8 +146,7 @@ class Objects:
         """Return what is known of an object. Raises StoreTrouble."""
         import obstore
 
-        meta = await self._asked(obstore.head_async(self._store, self._path(key)))
-        return Facts(meta["size"], meta["e_tag"] or "", meta["last_modified"])
+        return _facts(await self._asked(obstore.head_async(self._store, self._path(key))))
 
     async def remove(self, key: str) -> None:
         """Remove an object, if there is one. Raises StoreTrouble."""
@@ -176,7 +193,13 @@ def is_plain(key: str) -> bool:
     return key.isprintable() and not any(part in {"", ".", ".."} for part in key.split("/"))
 
 
-def _opened(bucket: str) -> "S3Store":
+def _facts(meta: "ObjectMeta") -> Facts:
+    size, modified = meta["size"], meta["last_modified"]
+    # A store that gives no tag still says when an object was written.
+    return Facts(size, meta["e_tag"] or f"{int(modified.timestamp()):x}-{size:x}", modified)
+
+
+def _opened(bucket: str, silence: timedelta | None) -> "S3Store":
     try:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
@@ -192,8 +215,8 @@ def _opened(bucket: str) -> "S3Store":
             client_options={
                 "allow_http": endpoint.startswith("http://"),
                 "connect_timeout": _CONNECT,
-                "read_timeout": _SILENCE,
                 "timeout": _WHOLE,
+                **({"read_timeout": silence} if silence else {}),
             },
             retry_config={"max_retries": _TRIES_AGAIN, "retry_timeout": _TRIES_FOR},
         )
@@ -217,13 +240,15 @@ async def _in_words(bucket: str) -> AsyncIterator[None]:
 
     try:
         yield
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise StoreRefuses(f"The object store has no bucket {bucket}.") from None
-        raise NoSuchObject("The object store has no such object.") from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise StoreRefuses("The object store does not accept the credentials, or they do not allow this.") from None
     except TimeoutError:
         raise StoreAway("The object store does not answer in time.") from None
-    except BaseError:
+    except (BaseError, FileNotFoundError) as error:
+        answer = str(error)
+        if found := _CODE.search(answer):
+            kind, sentence = _ANSWERS[found[1] or found[2]]
+            raise kind(sentence.format(bucket=bucket)) from None
+        if isinstance(error, FileNotFoundError):
+            raise NoSuchObject("The object store has no such object.") from None
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+            raise StoreRefuses("The object store does not accept the credentials, or they do not allow this.") from None
         raise StoreAway("The object store cannot be reached, or is broken.") from None

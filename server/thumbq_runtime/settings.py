@@ -5,6 +5,7 @@ Each is an environment variable. docs/settings.md lists them all: `make settings
 
 from pathlib import Path
 
+from thumbq_runtime.connections import FEWEST_PER_SERVER, MOST_PER_SERVER, PER_SERVER
 from thumbq_runtime.declaration import MOST_SECONDS, Kind, Setting
 
 MOST_PROCESSES = 64
@@ -45,6 +46,18 @@ DATA_DIR = Setting(
     Path("thumbq-data"),
     "Folder of the thumbnails and, without a DATABASE_URL, of the database.",
     shown_default="./thumbq-data",
+)
+DATABASE_CONNECTIONS = Setting(
+    ("THUMBQ_DATABASE_CONNECTIONS",),
+    Kind(
+        f"a number from {FEWEST_PER_SERVER} to {MOST_PER_SERVER}",
+        _whole_number,
+        minimum=FEWEST_PER_SERVER,
+        maximum=MOST_PER_SERVER,
+    ),
+    PER_SERVER,
+    "Connections to PostgreSQL that each server opens at most. All but 8 of them are a pool for reads, duties and"
+    " operators; a larger one helps where many read at once.",
 )
 DATABASE_URL = Setting(
     ("DATABASE_URL", "THUMBQ_DATABASE_URL"),
@@ -203,4 +216,10 @@ THUMBNAIL_ROOTS = Setting(
     "",
     'Folders where workers may put thumbnails, separated by ":"; none means anywhere but folders of the system.'
     " `thumbq serve` sets its own folder when other machines can reach it.",
+)
+WAITING_CALLS_OF_ADDRESS = Setting(
+    ("THUMBQ_WAITING_CALLS_OF_ADDRESS",),
+    _COUNT,
+    10_000,
+    "Calls with a `wait` that one key or address may have under way on a server (gRPC), and on a gateway (JSON).",
 )

@@ -11,7 +11,7 @@ import thumbq_runtime.plain_structlog  # noqa: F401 - before all that logs
 from thumbq_runtime import event_loop
 from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.declaration import InvalidSetting
-from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.lifecycle import run_until_signal, wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
@@ -31,6 +31,7 @@ def main() -> None:
     except InvalidSetting as problem:
         refuse("server", problem)
     warn_of_strangers(os.environ)
+    reach_this_machine_directly(os.environ)
     # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = _settings()

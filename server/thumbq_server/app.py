@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2
 
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import free_port
-from thumbq_runtime.connections import connections_needed
+from thumbq_runtime.addresses import CannotListen, free_port
+from thumbq_runtime.connections import connections_needed, pool_size
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Kind, Rates
@@ -19,6 +20,7 @@ from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
 from thumbq_server.access.door import Door
 from thumbq_server.access.keyring import Keyring
+from thumbq_server.engine.outage import Outage, Unavailable
 from thumbq_server.engine.readiness import Readiness
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.parts import build, register
@@ -29,6 +31,7 @@ from thumbq_server.rpc.ports import open_ports
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import lacks_room
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database, check_listener
 
 log = structlog.get_logger()
@@ -36,12 +39,15 @@ log = structlog.get_logger()
 # The default of gRPC, which keeps several copies of a message while it arrives.
 LARGEST_REQUEST = 4 * 1024 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
+_LOOK_FOR_ROOM_SECONDS = 1.0
 _WRONG_KEYS = 1.0  # a second from one address, after ten at once
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_REQUEST),
     ("grpc.max_send_message_length", LARGEST_ANSWER),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A connection that sends nothing, or no handshake of TLS, is closed then. gRPC would wait two minutes.
+    ("grpc.server_handshake_timeout_ms", 20_000),
 ]
 
 
@@ -68,12 +74,35 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
         # gRPC would tell no reason.
         free_port(settings.grpc_host, settings.grpc_port)
     dsn = settings.dsn()
-    await check_database(dsn, connections_needed(settings.processes))
-    await check_listener(dsn, settings.listen_dsn())
-    await upgrade(dsn)
+    await _once_there_is_room(partial(_prepare, settings, dsn), broken)
     with observing(settings, certificates) as observer:
         async with serving(settings, dsn, observer, broken, certificates) as port:
             yield port
+
+
+async def _prepare(settings: Settings, dsn: str) -> None:
+    """Look whether the database suits, and bring its tables to this version."""
+    await check_database(dsn, connections_needed(settings.processes, settings.database_connections))
+    await check_listener(dsn, settings.listen_dsn())
+    await upgrade(dsn)
+
+
+async def _once_there_is_room(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Prepare as soon as PostgreSQL has a connection left. Raises Unavailable when `stop` is set before."""
+    outage = Outage("start")
+    while True:
+        try:
+            await prepare()
+        except Unavailable as error:
+            if not lacks_room(error) or stop.is_set():
+                raise
+            outage.began(error)
+        else:
+            outage.ended()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_FOR_ROOM_SECONDS):
+                await stop.wait()
 
 
 @contextlib.asynccontextmanager
@@ -81,12 +110,15 @@ async def serving(
     settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event, certificates: Certificates | None
 ) -> AsyncIterator[int]:
     """Run a server on a database that suits it."""
-    async with Database(dsn, statement_timeout=settings.statement_timeout, observer=observer) as database:
+    size = pool_size(settings.database_connections)
+    timeout = settings.statement_timeout
+    async with Database(dsn, statement_timeout=timeout, pool_size=size, observer=observer) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
         await parts.queue.traces()
         await parts.keyring.look()
         await parts.tickets.look()
+        await parts.durability()
         _refuse_strangers(settings, parts.keyring)
         observer.admit_only(parts.keyring.may_read)
         # By default gRPC sets SO_REUSEPORT: two servers would share one port without a warning.
@@ -99,7 +131,7 @@ async def serving(
             options=options,
             interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit, rates), Guard(observer), limits],
         )
-        health = Health()
+        health = Health(lambda: parts.durability.risk)
         names = register(parts, health, server)
 
         async def tell(reason: str | None) -> None:
@@ -139,6 +171,8 @@ def observing(settings: Settings, certificates: Certificates | None) -> Iterator
     from thumbq_server.metrics.counters import Counters
 
     if settings.metrics_port:
+        if settings.metrics_port == settings.grpc_port:
+            raise CannotListen(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()

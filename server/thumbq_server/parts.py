@@ -40,6 +40,7 @@ from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.readers.join import JobEnds
 from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
@@ -59,6 +60,7 @@ from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.durability import Durability
 from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
 from thumbq_server.storage.postgres.notify import listen, pass_on
 
@@ -85,6 +87,7 @@ class Parts:
     keyring: Keyring
     tickets: Tickets
     audit: Audit
+    durability: Durability
     janitor: Janitor
     objects: Objects | None
 
@@ -144,9 +147,11 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     tickets = Tickets(database, keyring)
     audit = Audit(database, settings.audit_retention)
     objects = settings.objects()
+    durability = Durability(database)
+    expiry = ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence, observer)
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence)),
+            Duty("expire leases", 1.0, expiry),
             Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
             Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
@@ -155,6 +160,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             Duty("count jobs", 3600.0, RecountJobs(database)),
             Duty("look for versions", 2.0, queue.versions),
             Duty("look for traces", 2.0, queue.traces),
+            Duty("look at settings of PostgreSQL", 30.0, durability),
             Duty("record progress", 1.0, queue.progress),
             Duty("prune progress", 10.0, PruneProgress(database)),
             *_duties_of_access(keyring, tickets, audit),
@@ -173,10 +179,11 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         snapshots=snapshots,
         progress=progress,
         views=views,
-        operator=Operator(database, queue, views),
+        operator=Operator(database, queue, views, observer),
         keyring=keyring,
         tickets=tickets,
         audit=audit,
+        durability=durability,
         janitor=janitor,
         objects=objects,
     )
@@ -240,10 +247,11 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     """Add the services to `server`. Return their names."""
     paths = PathRule(parts.settings.roots(), parts.objects.address if parts.objects else "")
     streams = Streams(parts.sessions, paths)
-    queue_pb2_grpc.add_QueueServiceServicer_to_server(
-        QueueService(parts.queue, parts.views, parts.hub, streams, parts.producers, paths), server
-    )
     subscriptions = Subscriptions(parts.database, parts.hub)
+    ends = JobEnds(parts.views, subscriptions)
+    queue_pb2_grpc.add_QueueServiceServicer_to_server(
+        QueueService(parts.queue, parts.views, ends, streams, parts.producers, paths), server
+    )
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )

@@ -23,6 +23,7 @@ class Settings(TlsSettings):
 
     database_url: str = shared.DATABASE_URL.field()
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
+    database_connections: int = shared.DATABASE_CONNECTIONS.field()
     listen_url: str = Field(
         default="",
         description="Address of PostgreSQL without a pooler in between, over which a server hears of what others have"
@@ -68,6 +69,7 @@ class Settings(TlsSettings):
         default=5_000, description="Streams of producers that one key or address may have on a server."
     )
     subscriptions_of_address: int = shared.SUBSCRIPTIONS_OF_ADDRESS.field()
+    waiting_calls_of_address: int = shared.WAITING_CALLS_OF_ADDRESS.field()
     jobs_in_flight_of_address: Count = Field(
         default=1_000_000,
         description="Jobs in flight that one key or address may have from a server by gRPC. Its streams get no more,"
@@ -154,6 +156,7 @@ class Settings(TlsSettings):
             Kind.WORK_STREAMS: self.work_streams_of_address,
             Kind.ENQUEUE_STREAMS: self.enqueue_streams_of_address,
             Kind.SUBSCRIPTIONS: self.subscriptions_of_address,
+            Kind.WAITING_CALLS: self.waiting_calls_of_address,
         }
 
     def roots(self) -> tuple[str, ...]:

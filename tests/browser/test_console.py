@@ -86,7 +86,7 @@ async def test_a_busy_queue_is_shown_as_it_changes(console: Console, service: Se
     depth = console.page.locator("#depth")
     await expect(depth).to_have_attribute("aria-label", re.compile("^4 jobs wait now; at most 5 since "))
     throughput = console.page.locator("#throughput")
-    await expect(throughput).to_have_attribute("aria-label", "1 completed and 0 failed attempts in 15 minutes.")
+    await expect(throughput).to_have_attribute("aria-label", "1 completed, 0 failed in 15 minutes.")
 
 
 async def test_failed_jobs_are_gathered_by_reason_and_start_again_together(console: Console, service: Service) -> None:

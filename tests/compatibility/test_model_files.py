@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.http_client import Client, digest
+from tests.support.object_store import BUCKET, ObjectStore
+from thumbq_gateway.settings import Settings
+from thumbq_runtime.objects import InvalidStore, Objects
 
 
 @pytest.fixture
@@ -44,3 +47,42 @@ async def test_a_model_without_a_file_or_with_a_link_out_of_the_folder_is_not_fo
 
 async def test_without_a_folder_there_are_none(client: Client) -> None:
     assert (await client.get("/models/42/file")).status == 404
+
+
+async def test_models_of_a_store_come_by_the_hash_of_the_job_in_hand_or_else_of_the_newest(
+    server: str, object_store: ObjectStore
+) -> None:
+    kept = Objects(object_store.address)
+    for content, model_hash in ((b"glTF older", digest(1)), (b"glTF newer", digest(2))):
+        await kept.put(f"models/{model_hash}.glb", content, "model/gltf-binary")
+    async with running_gateway(server, model_store=f"s3://{BUCKET}/models/{{model_hash}}.glb") as http:
+        client = Client(http)
+        assert (await client.get("/models/42/file")).json["message"] == "There is no file of model 42."
+        await client.enqueue(42, modelHash=digest(1), modelVersionId=7)
+        model = await client.get("/models/42/file", headers={"Range": "bytes=0-5"})
+        assert (model.status, model.body, model.content_type) == (206, b"glTF o", "model/gltf-binary")
+        assert model.headers["Content-Disposition"] == f'attachment; filename="{digest(1)}.glb"'
+        await client.dequeue()
+        await client.enqueue(42, modelHash=digest(2), modelVersionId=8)
+        assert (await client.get("/models/42/file")).body == b"glTF older", "a worker has it in hand"
+        assert (await client.get("/models/42/versions/8/file")).body == b"glTF newer"
+        await client.enqueue(43, modelHash=digest(2))
+        assert (await client.get("/models/43/file")).body == b"glTF newer"
+        await client.enqueue(44, modelHash=digest(3))
+        for path in ("/models/44/file", "/models/43/versions/8/file", "/models/0/file", f"/models/{'9' * 19}/file"):
+            assert (await client.get(path)).status == 404, path
+        object_store.stop()
+        away = await client.get("/models/42/file")
+        assert (away.status, away.json["message"]) == (503, "The object store cannot be reached, or is broken.")
+
+
+async def test_models_of_a_store_may_be_named_by_their_number_alone(server: str, object_store: ObjectStore) -> None:
+    await Objects(object_store.address).put("42.obj", b"v 0 0 0", "model/obj")
+    async with running_gateway(server, model_store=f"s3://{BUCKET}/{{model_id}}.obj") as http:
+        client = Client(http)
+        model = await client.get("/models/42/file")
+        assert (model.status, model.body, model.content_type) == (200, b"v 0 0 0", "model/obj")
+        assert (await client.get("/models/42/versions/7/file")).status == 404
+    for wrong in ("s3://bucket/model.glb", "https://store/{model_id}", "models/{model_id}"):
+        with pytest.raises(InvalidStore):
+            Settings(model_store=wrong).models()

@@ -15,6 +15,8 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "server": thumbq_server.settings.Settings,
     "gateway": thumbq_gateway.settings.Settings,
 }
+# How a store is reached: docs/operations.md has them.
+AWS = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 # Programs that open a gateway's or a server's channel read these from their environment, too.
 CLIENT_VARIABLES = {"THUMBQ_API_KEY", "THUMBQ_API_KEY_FILE"}
 

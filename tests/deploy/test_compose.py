@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.declared import SETTINGS, command, variables
+from tests.deploy.declared import AWS, SETTINGS, assert_read, command, variables
+from thumbq_runtime.objects import checked_address
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -124,3 +125,22 @@ def test_every_file_that_a_container_reads_is_there():
     files = [ROOT / volume.split(":")[0] for volume in mounted if volume.startswith("./")]
     assert len(files) == 4
     assert [file for file in files if not file.exists()] == []
+
+
+def test_with_a_store_every_program_that_has_pictures_is_told_where_it_is():
+    overlay = yaml.safe_load((ROOT / "deploy/compose/s3.yml").read_text())
+    store = overlay["services"].pop("store")
+    with_pictures = {name for name in OURS if any("thumbnails:" in volume for volume in OURS[name].get("volumes", ()))}
+    assert overlay["services"].keys() == with_pictures
+    for name, service in overlay["services"].items():
+        told = dict(service["environment"])
+        assert checked_address(told["THUMBQ_THUMBNAIL_STORE"]) == "s3://thumbq/thumbs"
+        assert told.keys() <= AWS | {"THUMBQ_THUMBNAIL_STORE"}
+        assert_read(OURS[name]["command"], {"THUMBQ_THUMBNAIL_STORE": ""})
+        assert told["AWS_ENDPOINT_URL"] == "http://store:9000"
+        keys = told["AWS_ACCESS_KEY_ID"], told["AWS_SECRET_ACCESS_KEY"]
+        assert keys == (store["environment"]["STORE_KEY"], store["environment"]["STORE_SECRET"])
+    assert "mkdir -p /data/thumbq && exec rclone serve s3" in store["entrypoint"][-1]
+    assert "--addr=:9000" in store["entrypoint"][-1]
+    assert store["volumes"] == ["objects:/data"]
+    assert "ports" not in store

@@ -1,19 +1,23 @@
 """The files of deploy/kubernetes fit each other and the code; `make check-deploy` compares them with the schemas."""
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.declared import assert_read, command, listened_on
+from tests.deploy.declared import AWS, assert_read, command, listened_on
+from thumbq_runtime.objects import checked_address
 from thumbq_server.rpc.health import READY
 
-FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
+KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
+BASE = KUBERNETES / "base"
 SERVER_PORT = 50051
 
 
-def documents(folder: Path = FOLDER) -> list[dict[str, Any]]:
+def documents(folder: Path = BASE) -> list[dict[str, Any]]:
     files = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     return [
         document
@@ -47,9 +51,9 @@ def environment(deployment: dict[str, Any]) -> dict[str, str]:
 
 def test_every_file_is_applied_and_every_image_has_a_version():
     assert list(DEPLOYMENTS) == ["thumbq-server", "thumbq-gateway", "thumbq-worker"]
-    applied = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    applied = yaml.safe_load((BASE / "kustomization.yaml").read_text())
     assert sorted(applied["resources"]) == sorted(
-        file.name for file in FOLDER.glob("*.yaml") if file.stem != "kustomization"
+        file.name for file in BASE.glob("*.yaml") if file.stem != "kustomization"
     )
     assert [image["name"] for image in applied["images"]] == list(DEPLOYMENTS)
     for name, deployment in DEPLOYMENTS.items():
@@ -122,9 +126,55 @@ def test_gateways_and_workers_reach_every_server():
         assert environment(DEPLOYMENTS[name])["THUMBQ_SERVER"] == f"thumbq-server:{SERVER_PORT}"
 
 
+def patches(kind: str) -> dict[str, dict[str, Any]]:
+    """The patches for a store of pictures, by the name of what they change."""
+    files = [entry["path"] for entry in yaml.safe_load((KUBERNETES / "s3/kustomization.yaml").read_text())["patches"]]
+    assert sorted(files) == sorted(
+        file.name for file in (KUBERNETES / "s3").glob("*.yaml") if file.stem != "kustomization"
+    )
+    documents = [yaml.safe_load((KUBERNETES / "s3" / file).read_text()) for file in files]
+    return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
+
+
+def taken_away(entries: list[dict[str, Any]], key: str) -> set[str]:
+    return {entry[key] for entry in entries if entry.get("$patch") == "delete"}
+
+
+@EACH
+def test_with_a_store_no_pod_has_the_folder_of_the_pictures(deployment):
+    changes = pod(patches("Deployment")[deployment["metadata"]["name"]])
+    [changed] = changes["containers"]
+    assert changed["name"] == container(deployment)["name"]
+    gone = taken_away(changed["env"], "name")
+    assert gone == {name for name, value in environment(deployment).items() if value == "/thumbnails"}
+    assert taken_away(changed["volumeMounts"], "mountPath") == {"/thumbnails"}
+    assert taken_away(changes["volumes"], "name") == {"thumbnails"}
+    assert [*patches("PersistentVolumeClaim")] == ["thumbnails"]
+
+
+@EACH
+def test_with_a_store_every_pod_is_told_where_it_is(deployment):
+    [changed] = pod(patches("Deployment")[deployment["metadata"]["name"]])["containers"]
+    assert changed["envFrom"] == [{"configMapRef": {"name": "thumbq-store"}}, {"secretRef": {"name": "thumbq-store"}}]
+    [generated] = yaml.safe_load((KUBERNETES / "s3/kustomization.yaml").read_text())["configMapGenerator"]
+    told = dict(line.split("=", 1) for line in generated["literals"])
+    assert checked_address(told.pop("THUMBQ_THUMBNAIL_STORE"))
+    assert_read(container(deployment)["args"], {"THUMBQ_THUMBNAIL_STORE": ""})
+    assert told.keys() <= AWS
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is missing")
+@pytest.mark.parametrize("overlay", ["", "keda", "s3"])
+def test_kustomize_builds_each_folder(overlay):
+    built = subprocess.run(["kubectl", "kustomize", KUBERNETES / overlay], capture_output=True, text=True, check=True)
+    documents = list(yaml.safe_load_all(built.stdout))
+    assert {document["metadata"]["name"] for document in documents} >= DEPLOYMENTS.keys()
+    assert ("/thumbnails" in built.stdout) == (overlay != "s3")
+
+
 def test_keda_counts_the_jobs_that_wait():
-    [scaled] = documents(FOLDER / "keda")
+    [scaled] = documents(KUBERNETES / "keda")
     assert scaled["spec"]["scaleTargetRef"]["name"] in DEPLOYMENTS
     [trigger] = scaled["spec"]["triggers"]
-    assert "`thumbq_jobs` | gauge | `status`" in (FOLDER.parents[1] / "docs/metrics.md").read_text()
+    assert "`thumbq_jobs` | gauge | `status`" in (KUBERNETES.parents[1] / "docs/metrics.md").read_text()
     assert trigger["metadata"]["query"] == 'max(thumbq_jobs{status="pending"})'

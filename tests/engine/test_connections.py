@@ -2,7 +2,15 @@
 
 import pytest
 
-from thumbq_runtime.connections import PER_SERVER, SPARE, connections_granted, connections_needed
+from thumbq_runtime.connections import (
+    FEWEST_PER_SERVER,
+    MOST_PER_SERVER,
+    PER_SERVER,
+    SPARE,
+    connections_granted,
+    connections_needed,
+    pool_size,
+)
 from thumbq_runtime.settings import MOST_PROCESSES
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.parts import build
@@ -10,11 +18,12 @@ from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
 
 
-async def test_the_connections_of_a_server_are_counted_right(database_url: str) -> None:
-    database = Database(database_url)
+@pytest.mark.parametrize("each", [FEWEST_PER_SERVER, PER_SERVER, MOST_PER_SERVER])
+async def test_the_connections_of_a_server_are_counted_right(database_url: str, each: int) -> None:
+    database = Database(database_url, pool_size=pool_size(each))
     build(Settings(database_url=database_url), database, Observer())
     listener = 1
-    assert database.most_connections + listener == PER_SERVER
+    assert database.most_connections + listener == each
 
 
 @pytest.mark.parametrize("processes", [1, 16, MOST_PROCESSES])

@@ -21,6 +21,7 @@ from thumbq_server.engine.duties import (
     VacuumLiveTables,
 )
 from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import notification_log, workers
 from thumbq_server.storage.postgres.errors import Unavailable
 
@@ -42,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def expiring(lane: WatchedLane, told: list[float]) -> Duty:
-    return Duty("expire leases", OFTEN, ExpireLeases(lane, POLICY, told.append, grace=0))
+    return Duty("expire leases", OFTEN, ExpireLeases(lane, POLICY, told.append, grace=0, observer=Observer()))
 
 
 async def test_leases_that_ran_out_are_ended_with_no_traffic_at_all_and_announced(
@@ -82,7 +83,7 @@ async def test_more_than_one_batch_is_ended_in_one_go(
 ):
     monkeypatch.setattr(duties, "EXPIRE_LIMIT", 10)
     await others.let_run_out(*await others.claimed(*[new_job(model) for model in range(1, 26)]))
-    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=0)
+    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=0, observer=Observer())
     assert await expire() == 25
     assert lane.begun == 3 * 2, "each batch is found, and then ended"
     assert await expire() == 0
@@ -92,7 +93,9 @@ async def test_two_janitors_at_once_end_each_lease_once(watched: WatchedDatabase
     tokens = await others.claimed(*[new_job(model) for model in range(1, 201)])
     await others.news()
     await others.let_run_out(*tokens)
-    duties_of_servers = [ExpireLeases(watched.lane(), POLICY, lambda _: None, grace=0) for _ in range(4)]
+    duties_of_servers = [
+        ExpireLeases(watched.lane(), POLICY, lambda _: None, grace=0, observer=Observer()) for _ in range(4)
+    ]
     counts = await asyncio.gather(*[expire() for expire in duties_of_servers])
     assert sum(counts) == 200
     assert sorted(event.job_id for event in await others.news()) == [token.job_id for token in tokens]
@@ -104,7 +107,7 @@ async def test_workers_have_time_to_be_heard_before_anything_is_taken_from_them(
 ):
     (token,) = await others.claimed(new_job(7))
     await others.let_run_out(token)
-    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=30)
+    expire = ExpireLeases(lane, POLICY, lambda _: None, grace=30, observer=Observer())
     clock.now += 29
     assert await expire() == 0
     clock.now += 2

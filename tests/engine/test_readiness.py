@@ -1,7 +1,6 @@
 """Ready means served: a statement that writes went through lately, and the duties run."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,19 +77,24 @@ async def test_a_host_that_freezes_is_noticed_and_the_next_one_serves(database_u
     async with readiness_of(f"{both}?connect_timeout=2&sslmode=disable", limit=3.0) as (database, readiness, told):
         lane = database.lane()
         await lane.fetch("SELECT 1")
-        await readiness.look()
-        assert told == [None]
+        await until_ready(readiness, told)
         freezing.frozen = True
         under_way = asyncio.create_task(lane.fetch("SELECT 2"))
         await readiness.look()
-        assert told[1:] == ["the database does not answer"]
-        with pytest.raises(Unavailable):
-            await asyncio.wait_for(under_way, 20)  # far below the time limit of a statement
-        started = time.monotonic()
+        assert told[-1] == "the database does not answer"
+        async with asyncio.timeout(30):  # below the time limit of a statement
+            with pytest.raises(Unavailable):
+                await under_way
+        async with asyncio.timeout(60):
+            await until_ready(readiness, told)
+            assert (await lane.fetch("SELECT 3"))[0][0] == 3
+
+
+async def until_ready(readiness, told):
+    """Look until all is well: on a busy machine, one look may take longer than its limit."""
+    await readiness.look()
+    while told[-1] is not None:
         await readiness.look()
-        assert told[2:] == [None]
-        assert (await lane.fetch("SELECT 3"))[0][0] == 3
-        assert time.monotonic() - started < 20
 
 
 async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgres, database_url):
@@ -108,12 +112,19 @@ async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgre
         await server.close()
 
 
-async def test_a_lane_leaves_a_primary_that_was_demoted(database_url):
+async def test_every_connection_leaves_a_primary_that_was_demoted(database_url):
+    """Those that only read would not find out, and would go on reading what the new primary has left behind."""
     async with Database(database_url) as database:
-        lane = database.lane()
+        lane, reader = database.lane(), database.lane()
+
+        async def backends() -> list[int]:
+            return [(await way.fetch("SELECT pg_backend_pid()"))[0][0] for way in (lane, reader, database)]
+
+        before = await backends()
         await lane.fetch("SET default_transaction_read_only = on")
         with pytest.raises(Unavailable):
             await lane.fetch("UPDATE queue_head SET seq = seq")
+        assert not {*before} & {*await backends()}
         await lane.fetch("UPDATE queue_head SET seq = seq")
 
 
@@ -146,7 +157,11 @@ async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_
         await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT 0")
         database.drop_connections()
         await readiness.look()
-        assert told == [None, "the database has no connection left"]
+        sentence = (
+            "the database has no connection left: raise max_connections, or the CONNECTION LIMIT of the role or the"
+            " database, or lower THUMBQ_DATABASE_CONNECTIONS"
+        )
+        assert told == [None, sentence]
         await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT -1")
         await readiness.look()
         assert told[2:] == [None]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
+from tests.support.troubled_store import says
 from thumbq_runtime.objects import Objects
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
@@ -225,3 +226,25 @@ async def test_objects_are_removed_as_files_are_and_wait_while_their_store_is_aw
     assert set(object_store.objects()) == {"thumbs/same.webp", "thumbs/11.webp", "beside.webp"}
     # the object of model 11 was written after its report: it stays for another hour
     assert [row["path"] for row in await others.sql("SELECT path FROM removals")] == [objects.name("11.webp")]
+
+
+async def test_objects_that_the_store_does_not_let_go_keep_no_others_waiting(others, object_store, troubled_store):
+    """As those under a legal hold: each is asked for once, and again in an hour."""
+    objects = Objects(object_store.address)
+    for model_id in range(1, 41):
+        (token,) = await others.claimed(new_job(model_id))
+        kept = "held" if model_id <= 20 else "free"
+        await others.complete(picture(token, await objects.put(f"{kept}/{model_id}.webp", b"picture", "image/webp")))
+        await others.sql("UPDATE attempts SET ended_at = now() + interval '1 minute'")
+        await forget(others.lane, model_id)
+
+    async def trouble(_store, request):
+        return await says(403, "AccessDenied")(_store, request) if "/held/" in request.path else None
+
+    troubled_store.trouble = trouble
+    removed = 0
+    for _ in range(3):  # each is a server that has not met the refusals: the first ones take a whole round
+        removed += await RemovePictures(others.database, [StoreOfPictures(objects, seconds=60)])()
+    assert removed == 20
+    assert {Path(key).parent.name for key in object_store.objects()} == {"held"}
+    assert len(await others.sql("SELECT FROM removals")) == 20

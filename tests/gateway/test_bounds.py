@@ -10,7 +10,7 @@ import aiohttp
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.http_client import Answer, Client
 from tests.support.waiting import eventually
 
 PAGES = "/thumbnailHub"
@@ -70,6 +70,35 @@ def _is_served(status: int, headers: Mapping[str, str] | None) -> bool:
 
 async def _metrics(client: Client) -> str:
     return (await client.get("/metrics")).text
+
+
+async def test_calls_that_wait_have_a_number_too_and_make_room_when_their_callers_hang_up(server: str) -> None:
+    async with running_gateway(server, waiting_calls_of_address=MOST) as http:
+        client = Client(http)
+        job = {"modelId": 1, "modelHash": "a" * 64, "delay": "3600s"}
+        path = f"/api/thumbnail-jobs/{(await client.post('/api/thumbnail-jobs', job)).json['jobId']}"
+
+        async def poll(seconds: float) -> Answer:
+            return await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w", "wait": f"{seconds}s"})
+
+        waiting = [asyncio.create_task(client.get(f"{path}?wait=30s")) for _ in range(MOST - 1)]
+        waiting.append(asyncio.create_task(poll(30)))
+
+        async def are_waiting() -> bool:
+            return f"long_polls {MOST}.0" in await _metrics(client)
+
+        await eventually(are_waiting, 60)
+        for answer in (await client.get(f"{path}?wait=30s"), await poll(30)):
+            assert not _is_served(answer.status, answer.headers)
+            assert "THUMBQ_WAITING_CALLS_OF_ADDRESS" in answer.text
+        assert (await client.get(path)).status == 200
+        for call in waiting:
+            call.cancel()
+
+        async def has_room() -> bool:
+            return (await poll(0.05)).status == 204
+
+        await eventually(has_room, 60)
 
 
 async def test_one_connection_more_is_answered_429_before_it_sends_anything(server: str) -> None:

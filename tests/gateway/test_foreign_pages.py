@@ -9,7 +9,6 @@ import pytest
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
 from thumbq_gateway.app import build, register
-from thumbq_gateway.http.browsers import is_this_machine
 from thumbq_gateway.settings import Settings
 
 EVIL = "https://evil.example"
@@ -99,13 +98,6 @@ async def test_an_allowed_name_leads_here_and_others_do_not(server: str) -> None
         client = Client(http)
         for name, status in {"thumbq.example": 200, "queue.example:80": 200, "evil.example": 403}.items():
             assert (await client.get("/healthz", headers={"Host": name})).status == status
-
-
-@pytest.mark.parametrize(
-    ("host", "alone"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)]
-)
-def test_a_loopback_listener_is_for_this_machine(host: str, alone: bool) -> None:
-    assert is_this_machine(host) is alone
 
 
 @pytest.mark.changes_nothing

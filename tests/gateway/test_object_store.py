@@ -131,6 +131,7 @@ async def test_a_client_may_be_sent_to_the_store(client: Client, server: str, ad
         async with http.get("/models/42/thumbnail/file", allow_redirects=False) as redirection:
             assert (redirection.status, redirection.headers["Cache-Control"]) == (302, "private, max-age=60")
             assert SECRET not in redirection.headers["Location"]
+            assert "X-Amz-Expires=600" in redirection.headers["Location"]
         async with http.get("/models/42/thumbnail/file", headers={"Range": "bytes=2-5"}) as answer:
             assert (await answer.read(), answer.content_type) == (content[2:6], "image/webp")
         head = await file(Client(http), method="HEAD")

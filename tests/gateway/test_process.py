@@ -166,6 +166,13 @@ async def test_it_says_so_when_the_port_is_taken() -> None:
     assert f"thumbq gateway: cannot listen on 127.0.0.1:{port}" in words
 
 
+@pytest.mark.parametrize("server", ["tcp://10.0.0.1:50051", "http://127.0.0.1:5009"])
+async def test_it_says_so_when_its_server_has_the_address_of_something_else(server: str) -> None:
+    code, words = await refusal(THUMBQ_SERVER=server)
+    assert (code, words.count("\n")) == (2, 1)
+    assert words.startswith(f"thumbq gateway: {server} is ")
+
+
 async def test_it_says_so_when_it_is_set_up_wrongly() -> None:
     code, words = await refusal(THUMBQ_HTTP_PORT="many")
     assert code == 2

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from tests.compatibility.hubs.wire import Hub
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Answer, Client, digest
 from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key
 from tests.support.server import running_server
+from thumbq_runtime.limits import buckets
 
 DEQUEUE = "/api/thumbnail-jobs/dequeue"
 # One call, and the next after a quarter of an hour.
@@ -63,6 +65,15 @@ async def test_all_workers_of_an_address_share_a_rate(server: str) -> None:
         client = Client(http)
         assert (await poll(client, "worker-001")).status == 204
         expect_refusal(await poll(client, "worker-002"))
+
+
+async def test_calls_on_a_connection_to_a_hub_count_as_reads(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "BURST_SECONDS", 4 / SELDOM)
+    async with running_gateway(server, rate_of_reads=SELDOM) as http, Hub.connected(http, "/thumbnailHub") as page:
+        for model_id in (1, 2):  # two more were spent to connect
+            await page.call("JoinModelGroup", model_id)
+        await page.invoke("JoinModelGroup", 3)
+        assert "This caller reads too often. Try again after" in (await page.message())["error"]
 
 
 async def test_reads_and_enqueues_are_counted_apart(server: str) -> None:

@@ -1,11 +1,13 @@
 """Objects in a store that speaks S3: kept, read, removed, and what is said when that cannot be."""
 
+import os
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.support.object_store import KEY, SECRET, ObjectStore
+from thumbq_runtime.environment import reach_this_machine_directly
 from thumbq_runtime.objects import InvalidStore, NoSuchObject, Objects, StoreAway, StoreRefuses
 
 CONTENT = bytes(range(256)) * 4_000
@@ -66,6 +68,19 @@ async def test_a_store_that_goes_away_is_told_from_one_that_refuses(
             await call
     object_store.start()
     assert await content(objects, "a") == CONTENT
+
+
+async def test_no_proxy_is_asked_for_a_store_on_this_machine(
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(StoreAway):
+        await Objects(object_store.address).look()
+    reach_this_machine_directly(os.environ)
+    await Objects(object_store.address).look()
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
 
+from tests.support.name_server import named
 from tests.support.ports import free_port
 from tests.support.server import running_server
 from thumbq_gateway.app import running
@@ -26,17 +27,43 @@ async def running_gateway(server: str, **settings: Any) -> AsyncIterator[aiohttp
 class RestartableServer:
     """A server that can stop and start again at the same address."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, host: str = "127.0.0.1", port: int = 0) -> None:
         self.database_url = database_url
+        self.host = host
+        self.port = port or free_port()
         self._context: Any = None
-        self.address = ""
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
 
     async def start(self) -> None:
-        port = self.address.rpartition(":")[2]
-        self._context = running_server(self.database_url, grpc_port=int(port) if port else free_port())
-        self.address = await self._context.__aenter__()
+        self._context = running_server(self.database_url, grpc_host=self.host, grpc_port=self.port)
+        await self._context.__aenter__()
 
     async def stop(self) -> None:
         if self._context:
             await self._context.__aexit__(None, None, None)
         self._context = None
+
+
+@asynccontextmanager
+async def two_servers(database_url: str) -> AsyncIterator[list[RestartableServer]]:
+    """Run two servers at the same port of two addresses, as on two machines."""
+    first = RestartableServer(database_url)
+    both = [first, RestartableServer(database_url, host="127.0.0.2", port=first.port)]
+    async with AsyncExitStack() as stack:
+        for server in both:
+            await server.start()
+            stack.push_async_callback(server.stop)
+        yield both
+
+
+@asynccontextmanager
+async def target_of(servers: list[RestartableServer], *, by_name: bool) -> AsyncIterator[str]:
+    """Yield an address that names these servers: their addresses, or a name that they have in common."""
+    if by_name:
+        async with named([server.host for server in servers]) as name:
+            yield f"{name}:{servers[0].port}"
+    else:
+        yield f"ipv4:{','.join(server.address for server in servers)}"

@@ -43,7 +43,7 @@ UNCLAIMED = 2**50
 TABLES = (
     *("jobs", "ready", "leases", "attempts", "workers", "job_events", "model_versions"),
     *("notifications", "queue_head", "queue_pause", "removals", "keys", "signing_keys", "audit", "job_progress"),
-    "job_traces",
+    *("job_traces", "other_ends"),
 )
 # every place that a job can be in; "Waiting" is Pending after a failed attempt
 STATES = ("Waiting", "Processing", "Completed", "Failed", "Cancelled", "Pending")

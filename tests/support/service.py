@@ -56,9 +56,7 @@ class Service:
 
     async def start_server(self, database_url: str | None = None) -> None:
         """Start the server, first on a free port, then always on the same one. Another database is another queue."""
-        address = self._server.address
-        self._server = RestartableServer(database_url or self._database_url)
-        self._server.address = address
+        self._server = RestartableServer(database_url or self._database_url, port=self._server.port)
         await self._server.start()
 
     async def stop_server(self) -> None:

@@ -28,66 +28,82 @@ def copy_cluster(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", source, target], check=True)
 
 
-class PromotedStandby:
-    """A standby that follows by streaming replication, and is promoted without the last commits of its primary."""
-
-    repeats_numbers = False  # a primary that is lost leaves a gap in its sequences
+class Pair:
+    """A primary, and a standby that follows it by streaming replication. The address names both."""
 
     def __init__(self, folder: Path) -> None:
-        self._primary = EmbeddedPostgres(folder / "primary")
-        self._standby = EmbeddedPostgres(folder / "standby")
-        hosts = ",".join(f"{quote(str(each.socket_dir), safe='')}:5432" for each in (self._primary, self._standby))
+        self.primary = EmbeddedPostgres(folder / "primary")
+        self.standby = EmbeddedPostgres(folder / "standby")
+        hosts = ",".join(f"{quote(str(each.socket_dir), safe='')}:5432" for each in (self.primary, self.standby))
         self.dsn = f"postgresql://postgres@{hosts}/{DATABASE}"
 
     async def start(self) -> None:
-        await launched(self._primary)
-        self._primary.stop()
-        self._standby.data_dir.mkdir()
-        copy_cluster(self._primary.cluster, self._standby.cluster)
-        (self._standby.cluster / "standby.signal").touch()
-        with (self._standby.cluster / "postgresql.auto.conf").open("a") as settings:
-            settings.write(f"primary_conninfo = 'host={self._primary.socket_dir} user=postgres'\n")
-        await launched(self._primary)
-        self._standby.launch()
+        """Start the primary, copy it and start the copy, which may not answer yet."""
+        await launched(self.primary)
+        self.primary.stop()
+        self.standby.data_dir.mkdir()
+        copy_cluster(self.primary.cluster, self.standby.cluster)
+        follow(self.standby, self.primary)
+        await launched(self.primary)
+        self.standby.launch()
+
+    def stop(self) -> None:
+        self.primary.stop()
+        self.standby.stop()
+
+
+def follow(standby: EmbeddedPostgres, primary: EmbeddedPostgres) -> None:
+    """Let a PostgreSQL that does not run be a standby of another one at its next start."""
+    (standby.cluster / "standby.signal").touch()
+    with (standby.cluster / "postgresql.auto.conf").open("a") as settings:
+        settings.write(f"primary_conninfo = 'host={primary.socket_dir} user=postgres'\n")
+
+
+async def ask(postgres: EmbeddedPostgres, statement: str) -> Any:
+    """Return the first value that a statement has on one of the two. A superuser asks."""
+    connection = await asyncpg.connect(postgres.dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def promote(standby: EmbeddedPostgres) -> None:
+    """Promote a standby, which may still be starting."""
+
+    async def promoted() -> bool:
+        try:
+            return bool(await ask(standby, "SELECT pg_promote()"))
+        except (OSError, asyncpg.CannotConnectNowError):
+            return False
+
+    await eventually(promoted, timeout=60)
+
+
+class PromotedStandby(Pair):
+    """A standby that is promoted without the last commits of its primary."""
+
+    repeats_numbers = False  # a primary that is lost leaves a gap in its sequences
 
     async def take(self) -> None:
         """Let the standby have what is committed so far, and nothing later."""
-        target = await self._ask(self._primary, "SELECT pg_current_wal_flush_lsn()::text")
+        target = await ask(self.primary, "SELECT pg_current_wal_flush_lsn()::text")
 
         async def replayed() -> bool:
             try:
                 statement = f"SELECT pg_last_wal_replay_lsn() >= '{target}' AND pg_is_in_recovery()"
-                return bool(await self._ask(self._standby, statement))
+                return bool(await ask(self.standby, statement))
             except (OSError, asyncpg.CannotConnectNowError):
                 return False  # it still starts
 
         await eventually(replayed, timeout=30)
-        self._standby.stop(AT_ONCE)
+        self.standby.stop(AT_ONCE)
 
     async def restore(self) -> None:
         """Lose the primary, and promote the standby."""
-        self._primary.stop(AT_ONCE)
-        self._standby.launch()
-
-        async def promoted() -> bool:
-            try:
-                return bool(await self._ask(self._standby, "SELECT pg_promote()"))
-            except (OSError, asyncpg.CannotConnectNowError):
-                return False
-
-        await eventually(promoted, timeout=30)
-
-    def stop(self) -> None:
-        self._primary.stop()
-        self._standby.stop()
-
-    @staticmethod
-    async def _ask(postgres: EmbeddedPostgres, statement: str) -> Any:
-        connection = await asyncpg.connect(postgres.dsn)
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
+        self.primary.stop(AT_ONCE)
+        self.standby.launch()
+        await promote(self.standby)
 
 
 class FolderBackup:

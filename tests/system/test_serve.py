@@ -35,10 +35,21 @@ def used(folder: Path, made_data: Path) -> Path:
     return copy_data(made_data, folder)
 
 
+# Nothing listens there.
+DEAD_PROXY = dict.fromkeys(
+    [
+        spelled(name)
+        for name in ("grpc_proxy", "http_proxy", "https_proxy", "all_proxy")
+        for spelled in (str, str.upper)
+    ],
+    "http://127.0.0.1:1",
+)
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """One service for the tests that leave it unchanged."""
-    with data_folder() as path, serving(path) as running:
+    """One service for the tests that leave it unchanged. It asks no proxy for what is on this machine."""
+    with data_folder() as path, serving(path, **DEAD_PROXY) as running:
         yield running
 
 

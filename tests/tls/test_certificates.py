@@ -4,13 +4,17 @@ import asyncio
 import os
 import subprocess
 import sys
+from base64 import b64encode
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -49,6 +53,48 @@ def test_a_file_of_another_kind_is_named(certificates):
     assert refusal(certificates) == "tls/ca.pem holds no certificate in PEM."
     (certificates.folder / "server.key").write_text("not a key")
     assert refusal(certificates) == "tls/server.key holds no private key in PEM."
+
+
+@pytest.mark.parametrize("name", ["server.pem", "server.key", "ca.pem"])
+def test_a_pipe_a_folder_and_a_device_are_refused_and_not_read(certificates, name):
+    path = certificates.folder / name
+    for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        path.unlink()
+        make(path)
+        assert refusal(certificates).endswith(f"tls/{name} is no regular file.")
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.touch()
+    path.write_bytes(bytes(2**20 + 1))
+    assert refusal(certificates).endswith(f"tls/{name} has 1048577 bytes: at most 1048576 are read.")
+
+
+def test_der_and_empty_files_are_named(certificates):
+    certificate, key = certificates.folder / "server.pem", certificates.folder / "server.key"
+    pem = certificate.read_bytes()
+    for content in (b"", x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER), pem[: len(pem) // 2]):
+        certificate.write_bytes(content)
+        assert refusal(certificates) == "tls/server.pem holds no certificate in PEM."
+    certificate.write_bytes(pem)
+    whole = load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(whole, ec.EllipticCurvePrivateKey)
+    for content in (b"", whole.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())):
+        key.write_bytes(content)
+        assert refusal(certificates) == "tls/server.key holds no private key in PEM."
+
+
+def test_a_key_of_an_unknown_kind_is_named(certificates):
+    of_no_algorithm = b64encode(bytes.fromhex("300e02010030050603 2a0304 0402 0000".replace(" ", "")))
+    key = b"-----BEGIN PRIVATE KEY-----\n" + of_no_algorithm + b"\n-----END PRIVATE KEY-----\n"
+    (certificates.folder / "server.key").write_bytes(key)
+    assert refusal(certificates) == "The key tls/server.key is of a kind that thumbq cannot use."
+
+
+def test_authorities_may_be_named_in_any_language_and_a_key_may_follow_its_parameters(certificates):
+    ca, key = certificates.ca, certificates.folder / "server.key"
+    ca.write_bytes("# Főtanúsítvány\n".encode() + ca.read_bytes() + "# Autorité\n".encode("latin1"))
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    key.write_bytes(parameters + key.read_bytes())
+    assert read_certificate(files(certificates)).client_ca == ca.read_bytes()
 
 
 def test_a_key_with_a_password_is_named(certificates):
@@ -109,6 +155,14 @@ async def test_an_expired_certificate_is_warned_of(certificates, database_url, c
     async with running_server(database_url, **certificates.settings):
         pass
     assert capsys.readouterr().out.count("tls.expired ") == 1
+
+
+async def test_a_certificate_of_the_future_is_warned_of(certificates, database_url, capsys, monkeypatch):
+    monkeypatch.setattr("thumbq_runtime.tls.authority._BEFORE", timedelta(hours=-1))
+    certificates.server()
+    async with running_server(database_url, **certificates.settings):
+        pass
+    assert capsys.readouterr().out.count("tls.not_yet_valid ") == 1
 
 
 async def test_a_listener_for_other_machines_without_tls_says_so_once(certificates, database_url, capsys):

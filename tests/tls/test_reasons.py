@@ -1,5 +1,6 @@
 """A connection that TLS prevents is explained in one sentence, whichever side is wrong."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -74,9 +75,12 @@ async def test_an_address_of_something_else_is_explained(address, reason):
 
 def test_files_of_a_client_that_cannot_be_used_are_named(certificates):
     one, two = certificates.client("one"), certificates.client("two")
-    none = certificates.folder / "none.pem"
+    none, pipe = certificates.folder / "none.pem", certificates.folder / "pipe.pem"
+    os.mkfifo(pipe)
     for tls, sentence in (
         (Tls(none), f"THUMBQ_CA names {none}, which cannot be read: No such file or directory"),
+        (Tls(pipe), f"THUMBQ_CA names {pipe}, which is no regular file"),
+        (Tls(certificates.folder), f"THUMBQ_CA names {certificates.folder}, which is no regular file"),
         (Tls(one.with_suffix(".key")), f"THUMBQ_CA names {one.with_suffix('.key')}, which holds no certificate in PEM"),
         (Tls(cert=one), "THUMBQ_CERT and THUMBQ_KEY belong together: give both, or neither"),
         (

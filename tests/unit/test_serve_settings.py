@@ -83,6 +83,15 @@ def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
         ({"THUMBQ_DATA_DIR": "data\nfolder"}, "The path "),
         ({"THUMBQ_DATA_DIR": "/dev/null"}, "The folder for thumbnails cannot be made"),
         ({"THUMBQ_GRPC_PORT": "5009"}, "The page and the gRPC API cannot both have the port 5009."),
+        (
+            {"THUMBQ_GRPC_PORT": "5009", "THUMBQ_HTTP_HOST": "[::]"},
+            "The page and the gRPC API cannot both have the port 5009.",
+        ),
+        ({"THUMBQ_METRICS_PORT": "5009"}, "The page and the metrics cannot both have the port 5009."),
+        (
+            {"THUMBQ_METRICS_PORT": "50049", "THUMBQ_PROCESSES": "3"},
+            "The gRPC API and the metrics cannot both have the port 50051.",
+        ),
     ],
 )
 def test_unusable_settings_are_refused_with_a_sentence(
@@ -131,9 +140,18 @@ def test_an_address_may_come_through_a_pipe_but_is_not_awaited_for_ever(
     writer.join()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "::ffff:127.0.0.1", "[::ffff:7f00:1]"]
+)
 def test_loopback_is_this_machine_alone(host: str) -> None:
     assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "::", "10.0.0.7", "::ffff:10.0.0.7", "::ffff:0.0.0.0", "queue.example"]
+)
+def test_other_machines_may_reach_any_other_address(host: str) -> None:
+    assert not is_loopback(host)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,13 @@ PICTURE = job_pb2.Result.Complete(thumbnail_path="/thumbs/a.png", size_bytes=1, 
 class Worker:
     """The worker's end of a stream, written by hand. With `columns` it takes jobs and reports successes as columns."""
 
-    def __init__(self, queue: Any, *, columns: bool = False, kinds: Sequence[str] = ()) -> None:
+    def __init__(
+        self, queue: Any, *, columns: bool = False, kinds: Sequence[str] = (), acks_with_jobs: bool = False
+    ) -> None:
         self.call = queue.StreamJobs()
         self._columns = columns
         self._kinds = kinds
+        self._acks_with_jobs = acks_with_jobs
         self._sending = asyncio.Lock()  # A call takes one message at a time.
 
     async def send(self, **message: Any) -> None:
@@ -36,13 +39,19 @@ class Worker:
         if kind == "jobs" and self._columns:
             assert not message.jobs.jobs
             return queue_pb2.StreamJobsResponse.Jobs(
-                number=message.jobs.number, jobs=jobs_in_columns(message.jobs.columns)
+                number=message.jobs.number,
+                jobs=jobs_in_columns(message.jobs.columns),
+                acknowledged=message.jobs.acknowledged,
             )
         return getattr(message, kind)
 
     async def hello(self, worker_id: str = "w1", session_id: str = "") -> Any:
         hello = queue_pb2.StreamJobsRequest.Hello(
-            worker_id=worker_id, session_id=session_id, columns=self._columns, kinds=self._kinds
+            worker_id=worker_id,
+            session_id=session_id,
+            columns=self._columns,
+            kinds=self._kinds,
+            acks_with_jobs=self._acks_with_jobs,
         )
         await self.send(hello=hello)
         welcome = await self.receives("welcome")

@@ -93,7 +93,9 @@ def _is_local_address(address: str) -> bool:
         number = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-    return number.is_loopback or number.is_unspecified
+    # IPv4 within IPv6, as in ::ffff:127.0.0.1.
+    plain = getattr(number, "ipv4_mapped", None) or number
+    return plain.is_loopback or plain.is_unspecified
 
 
 def describe(error: grpc.aio.AioRpcError, target: str = "") -> str:

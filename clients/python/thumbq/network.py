@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import grpc
 
-from thumbq.connection import Link, describe, open_channel, told_to_wait
+from thumbq.connection import Link, describe, told_to_wait
 from thumbq.log_events import event
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
@@ -121,7 +121,7 @@ class Network:
                 stream.drain()
             self._stream = stream
             try:
-                async with open_channel(self._target, self._api_key, self._tls) as channel:
+                async with self._thread.channels.join(self._target, self._api_key, self._tls) as channel:
                     await stream.run(channel)
                 reason, told = "it ended the stream", 0.0
             except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum, auto
 from time import monotonic
 
@@ -30,6 +30,8 @@ _LEAVING_LIMIT = 5.0
 # Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
+# Results whose acknowledgements a server may hold back for the next jobs.
+_HELD_BACK = 4
 _LOST_REASONS: dict[int, str] = {
     LeaseLostReason.LEASE_LOST_REASON_EXPIRED: "it expired",
     LeaseLostReason.LEASE_LOST_REASON_CANCELLED: "the job was cancelled",
@@ -148,8 +150,9 @@ class WorkerStream:
                 case "jobs":
                     self._take_jobs(message.jobs)
                 case "result_acks":
-                    self._outbox.acknowledge(message.result_acks.number, message.result_acks.exceptions)
-                    self._wake.set()
+                    acks = message.result_acks
+                    self._outbox.acknowledge(acks.number, acks.exceptions)
+                    self._acknowledge(acks.also)
                 case "lease_lost":
                     lost = message.lease_lost
                     self._slots.lose(lost.lease_tokens, _LOST_REASONS.get(lost.reason, "no reason given"))
@@ -159,7 +162,14 @@ class WorkerStream:
                 case "drain":
                     self._leave(message.drain)
 
+    def _acknowledge(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._outbox.acknowledge(number, ())
+        self._wake.set()
+
     def _take_jobs(self, message: StreamJobsResponse.Jobs) -> None:
+        if message.acknowledged:
+            self._acknowledge(message.acknowledged)
         if self._phase is Phase.CLOSED:
             # The worker has not confirmed them, so the server takes them back.
             return
@@ -245,7 +255,8 @@ class WorkerStream:
         """Return the credit that is to be given now, and count it as given."""
         free = self._window - self._slots.occupied - self._credited
         # At most a window of results may wait for their commit: the worker stays busy, but does not outrun the server.
-        credit = max(0, min(free, self._window + free - self._outbox.unacknowledged, _CREDIT_LIMIT))
+        uncommitted = self._outbox.unacknowledged - _HELD_BACK
+        credit = max(0, min(free, self._window + free - uncommitted, _CREDIT_LIMIT))
         if self._phase is not Phase.OPEN:
             return 0
         self._credited += credit

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -163,6 +164,9 @@ def explain(details: str, target: str) -> str:
 
 def _check_readable(name: str, path: Path) -> None:
     try:
-        path.read_bytes()
+        # Reading a pipe would wait for ever, or leave nothing for the next reader.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnusableCertificate(f"{name} names {path}, which is no regular file")
+        path.open("rb").close()
     except OSError as problem:
         raise UnusableCertificate(f"{name} names {path}, which cannot be read: {problem.strerror}") from None

@@ -89,6 +89,7 @@ class Worker:
             labels=labels,
             version=f"thumbq {importlib.metadata.version('thumbq')}",
             columns=True,
+            acks_with_jobs=True,
         )
         self._begun = False
         self._stopping = asyncio.Event()

@@ -12,6 +12,7 @@ import grpc
 from thumbq.v1.admin_pb2 import AuditEntry, CheckKeysRequest, CheckKeysResponse, KeyFingerprint
 from thumbq.v1.admin_pb2 import Role as RoleMessage
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq_gateway.access.lookups import MOST, Lookups
 from thumbq_gateway.access.noted import Noted
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.limited_log import LimitedLog
@@ -24,7 +25,6 @@ log = LimitedLog()
 _INTERVAL = 0.5  # seconds
 _TIMEOUT = 2.0  # seconds
 _IN_USE = 30.0  # seconds for which a key is looked after since its last use
-_MOST_KEYS = 1_000  # that one question names
 _ROLES = {RoleMessage.Value(f"ROLE_{role.name}"): role for role in KEY_ROLES}
 # What a gateway without the server's secret gets, the last when it asks again and again.
 _STRANGER = {
@@ -62,7 +62,11 @@ class Callers:
         self._server = AdminServiceStub(channel)
         self.always_needed = always_needed
         self._needed: bool | None = None
+        # Keys that were valid when they were looked up. There are as many as the server lets be made.
         self._known: dict[Fingerprint, _Known] = {}
+        # Keys that were not. They are forgotten at the next look, since they may be made meanwhile.
+        self._wrong: set[Fingerprint] = set()
+        self._lookups = Lookups(self._ask)
         self.noted = Noted()
         self._ticket_keys: dict[str, bytes] = {}
 
@@ -79,12 +83,19 @@ class Callers:
             return None
         known = self._known.get(fingerprint)
         if known is None:
-            (role,) = await self._ask([fingerprint])
-            if len(self._known) >= _MOST_KEYS:
-                self._known.pop(min(self._known, key=lambda one: self._known[one].used))
-            known = self._known[fingerprint] = _Known(role, 0.0)
+            return await self._look_up(fingerprint)
         known.used = time.monotonic()
         return known.role
+
+    async def _look_up(self, fingerprint: Fingerprint) -> Role | None:
+        if fingerprint in self._wrong:
+            return None
+        role = await self._lookups.role_of(fingerprint)
+        if role:
+            self._known.setdefault(fingerprint, _Known(role, time.monotonic()))
+        elif len(self._wrong) < MOST:
+            self._wrong.add(fingerprint)
+        return role
 
     async def ticket(self, text: str) -> Ticket | None:
         """Return what a ticket says, or None for one that is not valid. Raises AioRpcError and Refusal."""
@@ -125,8 +136,9 @@ class Callers:
 
     async def _look(self) -> None:
         since = time.monotonic() - _IN_USE
-        self._known = {one: known for one, known in self._known.items() if known.used >= since}
+        self._known = {one: known for one, known in self._known.items() if known.role and known.used >= since}
         asked = list(self._known)
+        self._wrong.clear()
         noted = self.noted.take()
         try:
             roles = await self._ask(asked, noted)

@@ -55,7 +55,7 @@ class Bodies:
         at_once = request.content.is_eof() and request.content.total_bytes <= _SMALL
         if at_once and encoding is None:  # it came with the head, as most do
             return read(parse_json(request.content.read_nowait()))
-        async with self.arriving() as arrival:
+        async with self.arriving(request) as arrival:
             body = await _received(request, limit, encoding, arrival)
             if len(body) <= LARGE:
                 return read(parse_json(body))
@@ -64,9 +64,9 @@ class Bodies:
                 return await asyncio.get_running_loop().run_in_executor(self._decoder, decode)
 
     @asynccontextmanager
-    async def arriving(self) -> AsyncIterator["Arrival"]:
-        """Limit the block, which receives a body, in time and memory. Raises Refusal."""
-        place = Place()
+    async def arriving(self, request: web.Request) -> AsyncIterator["Arrival"]:
+        """Limit the block, which receives the body of a request, in time and memory. Raises Refusal."""
+        place = Place(self._caller_of(request))
         try:
             async with place.deadline:
                 place.deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)

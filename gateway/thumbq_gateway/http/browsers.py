@@ -70,14 +70,6 @@ def guard_against_pages(
     return guard
 
 
-def is_this_machine(host: str) -> bool:
-    """Return whether only programs of this machine reach a listener on this host."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _is_page_of(own: str, origin: str) -> bool:
     """Return whether the gateway at host:port `own` is where a page is from. Browsers leave the usual ports out."""
     try:

@@ -3,6 +3,7 @@
 from contextvars import ContextVar
 
 from thumbq_runtime.access.on_behalf import Origin, told
+from thumbq_runtime.limits.callers import counted_as
 
 _CALLER: ContextVar[Origin] = ContextVar("caller")
 
@@ -15,3 +16,9 @@ def note_caller(origin: Origin) -> None:
 def metadata_of_caller() -> tuple[tuple[str, str], ...]:
     """Return the metadata of a call that is made for the present request."""
     return told(_CALLER.get(Origin()))
+
+
+def name_of_caller() -> str:
+    """Return the name under which the caller of the present request is counted; "" when it is not known."""
+    origin = _CALLER.get(Origin())
+    return counted_as(origin.prefix, origin.address)

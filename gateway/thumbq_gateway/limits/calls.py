@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from thumbq_gateway.http.errors import Refusal
 from thumbq_runtime.limits.bounds import Bounds, Place
-from thumbq_runtime.limits.callers import Network, behind_proxies, site_of
+from thumbq_runtime.limits.callers import Network, behind_proxies, counted_as, site_of
 from thumbq_runtime.limits.calls import kind_of
 from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 
@@ -58,12 +58,17 @@ class Calls:
             self._rates.give_back(*counted)
         return answer
 
+    async def read(self, caller: str) -> None:
+        """Count a read that is no request of its own, such as a call on a connection to a hub."""
+        await self._admit((Kind.READS, caller))
+
     def subscribe(self, request: web.Request) -> Place:
         """Return the place of a subscription, which its holder gives up in the end."""
-        try:
-            return self._bounds.take(self._key_or_address(request), Kind.SUBSCRIPTIONS)
-        except TooOften as too_many:
-            raise _refusal(too_many) from None
+        return self._place(request, Kind.SUBSCRIPTIONS)
+
+    def wait(self, request: web.Request) -> Place:
+        """Return the place of a call that may wait, which its holder gives up in the end."""
+        return self._place(request, Kind.WAITING_CALLS)
 
     def middleware(self, rpcs: Mapping[tuple[str, str], str]) -> Middleware:
         """Return the middleware that counts everything but polls. `rpcs` has the RPC behind a method and path."""
@@ -87,9 +92,14 @@ class Calls:
         except TooOften as too_often:
             raise _refusal(too_often) from None
 
+    def _place(self, request: web.Request, kind: Kind) -> Place:
+        try:
+            return self._bounds.take(self._key_or_address(request), kind)
+        except TooOften as too_many:
+            raise _refusal(too_many) from None
+
     def _key_or_address(self, request: web.Request) -> str:
-        key = self._key_of(request)
-        return f"key {key}" if key else self.caller(request)
+        return counted_as(self._key_of(request), self.address(request))
 
 
 def _refusal(too_often: TooOften) -> Refusal:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from thumbq.v1.notification_pb2 import ResetReason
 from thumbq_gateway.metrics import CutOff, NotificationMetrics
-from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import reset_data

@@ -2,21 +2,23 @@
 
 import asyncio
 import itertools
+import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from thumbq.v1.notification_pb2 import ResetReason
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.metrics import CutOff, NotificationMetrics
-from thumbq_gateway.notifications.audience import Audience
-from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.audiences.audience import Audience, Message
+from thumbq_gateway.notifications.audiences.connection import Connection
+from thumbq_gateway.notifications.audiences.crowd import Crowd
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import Framing, ProgressEvent, reset_data
 from thumbq_gateway.notifications.ring import Event
 
-PIECE = 100  # connections that are written to before other tasks run: about a millisecond
+PIECE = 50  # connections that are written to before other tasks run: about half a millisecond
 _WHEEL_SLOTS = 15  # each beat of the heartbeat wheel serves one slot, a fifteenth of the connections
 
 log = LimitedLog()
@@ -30,7 +32,8 @@ class Fanout:
         self._metrics = metrics
         self._interval = heartbeat / _WHEEL_SLOTS
         self._buffer_limit = buffer_limit
-        self._audiences: dict[tuple[Framing, bool, frozenset[int]], Audience] = {}
+        self._audiences: dict[tuple[Framing, bool, bool, frozenset[int]], Audience] = {}
+        self._crowd = Crowd()
         self._wheel: list[set[Connection]] = [set() for _ in range(_WHEEL_SLOTS)]
         self._connected = True
         self._ended = False
@@ -41,6 +44,7 @@ class Fanout:
         audience = self._audience_of(connection)
         connection.wheel_slot = min(self._wheel, key=len)
         connection.wheel_slot.add(connection)
+        self._crowd.size += connection.is_crowded
         self._metrics.subscribers.inc()
         if self._ended:
             connection.end()
@@ -56,14 +60,15 @@ class Fanout:
         is published in between would be lost.
         """
         connection.is_live = True
-        self._audience_of(connection).join(connection)
+        if not connection.is_crowded or not self._crowd.keeps(connection):
+            self._audience_of(connection).join(connection)
 
     def change_models(self, connection: Connection, model_ids: frozenset[int]) -> None:
         """Write the events of these models to the connection from now on, and of no others."""
         audience = self._audience_of(connection)
         audience.leave(connection)
         connection.request = replace(connection.request, model_ids=model_ids)
-        if connection.is_live:
+        if connection.is_live and not self._crowd.is_new(connection):
             audience.join(connection)
         if connection.request.watches_queue:
             audience.watch_queue(connection)
@@ -75,30 +80,60 @@ class Fanout:
         connection.wheel_slot.discard(connection)
         connection.wheel_slot = None
         self._audience_of(connection).leave(connection)
+        self._crowd.leave(connection)
+        self._crowd.size -= connection.is_crowded
         self._metrics.subscribers.dec()
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Write the events to every connection that wants them, several in one write.
+        """Write the events to every connection that wants them, several in one write; the crowd gets them soon.
 
         Call it in the same step of the event loop in which the events come into the ring: a connection that joins
-        later has had them from there. Other tasks run between the pieces, so that thousands of connections keep none
-        waiting.
+        later has had them from there.
         """
-        messages = [message for audience in self._audiences.values() for message in audience.messages(events)]
+        self._crowd.gather(events)
         self._is_publishing = True
         try:
-            written = 0
-            for connections, data, events_each in messages:
-                for start in range(0, len(connections), PIECE):
-                    if written >= PIECE:
-                        await asyncio.sleep(0)
-                        written = 0
-                    some = [one for one in connections[start : start + PIECE] if one.wheel_slot is not None]
-                    self._write(some, data)
-                    self._metrics.delivered.inc(len(some) * events_each)
-                    written += len(some)
+            await self._write_all(self._messages(events, crowded=False))
         finally:
             self._is_publishing = False
+        await self._crowd.room()
+
+    async def serve_crowd(self) -> NoReturn:
+        """Write to the crowd what has gathered for it, until cancelled."""
+        await self._crowd.run(self._write_to_crowd)
+
+    async def settle(self) -> None:
+        """Return when the crowd has got everything."""
+        await self._crowd.all_written()
+
+    async def _write_to_crowd(self, events: Sequence[Event], newcomers: Mapping[Connection, int]) -> float:
+        messages = self._messages(events, crowded=True)
+        for connection, had in newcomers.items():
+            audience = self._audience_of(connection)
+            audience.join(connection)
+            if wanted := list(filter(connection.request.wants, events[had:])):
+                messages.append(audience.message([connection], wanted))
+        return await self._write_all(messages)
+
+    def _messages(self, events: Sequence[Event], *, crowded: bool) -> list[Message]:
+        audiences = [audience for (_, _, of_crowd, _), audience in self._audiences.items() if of_crowd == crowded]
+        return [message for audience in audiences for message in audience.messages(events)]
+
+    async def _write_all(self, messages: Sequence[Message]) -> float:
+        """Write messages in pieces, so that other tasks run in between. Return the seconds that the writing took."""
+        took, written = 0.0, 0
+        for connections, data, events_each in messages:
+            for start in range(0, len(connections), PIECE):
+                if written >= PIECE:
+                    await asyncio.sleep(0)
+                    written = 0
+                began = time.perf_counter()
+                some = [one for one in connections[start : start + PIECE] if one.wheel_slot is not None]
+                self._write(some, data)
+                self._metrics.delivered.inc(len(some) * events_each)
+                written += len(some)
+                took += time.perf_counter() - began
+        return took
 
     def publish_reset(self, cursor: Cursor, reason: ResetReason.ValueType) -> None:
         """Send a reset to every live connection: events are missing, and the client continues at the cursor."""
@@ -135,20 +170,27 @@ class Fanout:
         """Turn the heartbeat wheel. Filtered clients get the log's head, so that they resume from there."""
         for slot in itertools.cycle(self._wheel):
             await asyncio.sleep(self._interval)
-            due: defaultdict[tuple[Audience, bool, bool], list[Connection]] = defaultdict(list)
+            due: defaultdict[tuple[Audience, Cursor | None, bool], list[Connection]] = defaultdict(list)
+            now = head()
             for connection in slot:
                 request = connection.request
-                gets_cursor = connection.is_live and request.is_filtered
-                due[self._audience_of(connection), gets_cursor, request.watches_queue].append(connection)
-            # In the middle of a publication, some connections have not got all events before the head.
-            now = None if self._is_publishing else head()
-            for (audience, gets_cursor, watches_queue), connections in due.items():
-                cursor = str(now) if now and gets_cursor else None
+                is_told = connection.is_live and request.is_filtered
+                position = self._position_of(connection, now) if now and is_told else None
+                due[self._audience_of(connection), position, request.watches_queue].append(connection)
+            for (audience, position, watches_queue), connections in due.items():
+                cursor = str(position) if position else None
                 if watches_queue:
                     audience.send_connected(connections, self._connected, cursor)
                 else:
                     audience.send_heartbeat(connections, cursor)
         raise AssertionError("a wheel has no end")
+
+    def _position_of(self, connection: Connection, head: Cursor) -> Cursor | None:
+        """Return how far a connection has come, None when it is not known."""
+        if connection.is_crowded:
+            return self._crowd.position_of(connection, head)
+        # In the middle of a publication, some connections have not got all events before the head.
+        return None if self._is_publishing else head
 
     def end(self) -> None:
         """End every response in order, also those of clients that still arrive."""
@@ -167,7 +209,7 @@ class Fanout:
 
     def _audience_of(self, connection: Connection) -> Audience:
         framing, statuses = connection.request.framing, connection.request.statuses
-        key = framing, connection.is_chunked, statuses
+        key = framing, connection.is_chunked, connection.is_crowded, statuses
         if key not in self._audiences:
             self._audiences[key] = Audience(framing, statuses, self._write, chunked=connection.is_chunked)
         return self._audiences[key]

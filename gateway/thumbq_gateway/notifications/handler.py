@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
 
 import grpc
 from aiohttp import HttpVersion11, web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
+from thumbq_gateway.notifications.audiences import crowd
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.catch_up import CatchUp
-from thumbq_gateway.notifications.connection import Connection
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.named_streams import NamedStreams
@@ -72,26 +73,18 @@ class Notifications:
         models = request.counted_models
         if self._clients >= self._limit or not self._named_streams.has_room(models):
             return self._turn_away()
-        with self._limits.subscribe(http_request), self._log_wanted(request):
+        with self._limits.subscribe(http_request) as place:
             self._clients += 1
             self._named_streams.models += models
+            if request.wants_thumbnails:
+                self._upstream.demand.enter()
             try:
-                return await self._stream(http_request, request)
+                return await self._stream(http_request, request, crowded=place.nth > crowd.FEW)
             finally:
                 self._clients -= 1
                 self._named_streams.models -= models
-
-    @contextlib.contextmanager
-    def _log_wanted(self, request: SubscriptionRequest) -> Iterator[None]:
-        """Have the gateway follow the log in the block, if the client wants events of it."""
-        if not request.wants_thumbnails:
-            yield
-            return
-        self._upstream.demand.enter()
-        try:
-            yield
-        finally:
-            self._upstream.demand.leave()
+                if request.wants_thumbnails:
+                    self._upstream.demand.leave()
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -100,13 +93,28 @@ class Notifications:
         response.headers["Retry-After"] = str(random.randint(*_RETRY_TURNED_AWAY))
         return response
 
-    async def _stream(self, http_request: web.Request, request: SubscriptionRequest) -> web.StreamResponse:
+    async def _stream(
+        self, http_request: web.Request, request: SubscriptionRequest, *, crowded: bool
+    ) -> web.StreamResponse:
         start = await self._start(request)
         response = web.StreamResponse(headers={"Content-Type": request.framing.content_type, **_HEADERS})
         with contextlib.suppress(ConnectionError):
             await response.prepare(http_request)
             await response.write(request.framing.opening(random.randint(*_RETRY)))
-            await self._serve(http_request, response, request, start)
+            response.headers.clear()  # they are sent: a sleeping client keeps a kilobyte less
+            if http_request.transport is None:
+                return response
+            is_chunked = http_request.version >= HttpVersion11
+            allowed = models_of(http_request)
+            connection = Connection(
+                http_request.transport, request, chunked=is_chunked, crowded=crowded, allowed=allowed
+            )
+            self._enter(connection)
+            try:
+                await self._catch_up(response, connection, start)
+                await connection.ended
+            finally:
+                self._leave(connection)
             await response.write_eof()
         return response
 
@@ -122,28 +130,15 @@ class Notifications:
                     return (await asyncio.shield(self._upstream.caught_up)).head
         return request.start
 
-    async def _serve(
-        self,
-        http_request: web.Request,
-        response: web.StreamResponse,
-        request: SubscriptionRequest,
-        start: Cursor | StartFrom,
-    ) -> None:
-        if http_request.transport is None:
-            return
-        connection = Connection(http_request.transport, request, chunked=http_request.version >= HttpVersion11)
-        self._enter(connection)
-        try:
-            if request.wants_thumbnails:
-                # Nothing keeps it afterwards: ten thousand handlers sleep below.
-                await CatchUp(self._upstream, self._fanout, self._metrics, response, connection).send(
-                    start, send_cursor=request.start is StartFrom.LATEST
-                )
-            if request.wants_progress:
-                self._progress_relay.send_latest(connection)
-            await connection.ended
-        finally:
-            self._leave(connection)
+    async def _catch_up(self, response: web.StreamResponse, connection: Connection, start: Cursor | StartFrom) -> None:
+        """Send what the client has missed. Nothing of it is kept afterwards: ten thousand handlers sleep then."""
+        request = connection.request
+        if request.wants_thumbnails:
+            await CatchUp(self._upstream, self._fanout, self._metrics, response, connection).send(
+                start, send_cursor=request.start is StartFrom.LATEST
+            )
+        if request.wants_progress:
+            self._progress_relay.send_latest(connection)
 
     def _enter(self, connection: Connection) -> None:
         self._fanout.enter(connection)

@@ -6,11 +6,13 @@ from aiohttp import web
 from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.tickets import check_models
-from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.request import read_change
 from thumbq_gateway.protojson.values import InvalidValue
 
+# Whatever the ticket of the change allows: it may end before the one of the stream.
+_OTHER_MODELS = "The ticket of this stream is for other models. Open a new one."
 _MOST_MODELS = 1_000_000  # named by all subscriptions together; each takes half a kilobyte
 
 
@@ -54,6 +56,8 @@ class NamedStreams:
         connection = self._by_name.get(name)
         if connection is None:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "This gateway has no stream of that name.")
+        if connection.allowed is not None and not connection.allowed >= model_ids:
+            raise Refusal(grpc.StatusCode.PERMISSION_DENIED, _OTHER_MODELS)
         before = connection.request.counted_models
         if not self.has_room(len(model_ids) - before):
             raise Refusal(grpc.StatusCode.UNAVAILABLE, "The streams of this gateway name as many models as they may.")

@@ -28,6 +28,7 @@ from thumbq_gateway.protojson.values import (
 
 MOST_MODELS = 10_000  # of one subscription
 _FEW_MODELS = 100  # a page of them is always served
+_ALL: frozenset[int] = frozenset()  # one for all clients: Python makes another empty set each time
 # Long enough that nobody guesses the name of another client's stream.
 _STREAM = re.compile(r"[0-9A-Za-z-]{16,64}")
 _WORDS = {"earliest": StartFrom.EARLIEST, "latest": StartFrom.LATEST}
@@ -91,7 +92,7 @@ def _from_query(request: web.Request) -> SubscriptionRequest:
     return SubscriptionRequest(
         framing=_framing(request),
         model_ids=_model_ids(_several(request, "modelId", _read_model_id), "modelId"),
-        statuses=frozenset(_several(request, "status", _read_status)),
+        statuses=frozenset(_several(request, "status", _read_status)) or _ALL,
         start=_start(request, request.query.get("after")),
         wants_thumbnails=_flag(request, "thumbnails", default=True),
         watches_queue=_flag(request, "queue"),
@@ -106,7 +107,7 @@ def _from_body(request: web.Request, body: object) -> SubscriptionRequest:
     return SubscriptionRequest(
         framing=_framing(request),
         model_ids=_model_ids(_checked(fields.get("model_ids", ()), "modelIds", _read_model_id), "modelIds"),
-        statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)),
+        statuses=frozenset(_checked(fields.get("statuses", ()), "statuses", _read_status)) or _ALL,
         start=_start(request, fields.get("after")),
         wants_thumbnails=_flag_beside(body, "thumbnails", default=True),
         watches_queue=_flag_beside(body, "queue", default=False),
@@ -147,7 +148,7 @@ def _stream(name: str) -> str:
 
 
 def _model_ids(model_ids: Iterable[int], name: str) -> frozenset[int]:
-    distinct = frozenset(model_ids)
+    distinct = frozenset(model_ids) or _ALL
     if len(distinct) > MOST_MODELS:
         raise InvalidValue(f"must name at most {MOST_MODELS:,} models", name)
     return distinct

@@ -42,9 +42,9 @@ def back_off() -> Iterator[float]:
 
 
 class Listener(Protocol):
-    """Takes the log as it comes in, beside the clients, while it is read. Must not block."""
+    """Takes the log as it comes in, beside the clients, while it is read. The log waits for it."""
 
-    def hear(self, notifications: Sequence[Notification]) -> None:
+    async def hear(self, notifications: Sequence[Notification]) -> None:
         """Take the notifications that follow those before."""
 
     def log_has_hole(self) -> None:
@@ -207,6 +207,7 @@ class Upstream:
         if response.reset:
             reason = ResetReason.Name(response.reset_reason)
             log.warning("upstream.reset", held=str(ring.head), now=str(cursor), reason=reason)
+            await self._fanout.settle()
             ring.restart(cursor)
             self._fanout.publish_reset(cursor, response.reset_reason)
             for listener in self.listeners:
@@ -220,7 +221,7 @@ class Upstream:
                     ring.append(piece)
                     await self._fanout.publish(piece)
                 for listener in self.listeners:
-                    listener.hear(batch[-len(news) :])
+                    await listener.hear(batch[-len(news) :])
                 await asyncio.sleep(0)
         ring.advance(max(ring.head.seq, cursor.seq))
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
+from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.metrics import CutOff, HubMetrics
 from thumbq_gateway.signalr.hubs.hub import Hub, Refused
 from thumbq_gateway.signalr.outlets import Outlet
@@ -35,8 +37,8 @@ class Connection:
     """Written by its handler, by its hub, and by the clock of all connections. There may be thousands."""
 
     __slots__ = (
-        *("_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open", "models"),
-        *("outlet", "place"),
+        *("_admit", "_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open"),
+        *("models", "outlet", "place"),
     )
 
     def __init__(
@@ -45,14 +47,16 @@ class Connection:
         hub: Hub,
         outlet: Outlet,
         place: Place,
+        admit: Callable[[], Awaitable[None]],
         metrics: HubMetrics,
         buffer_limit: int,
         models: frozenset[int] | None,
     ) -> None:
         """A client with more than `buffer_limit` bytes unread is cut off. It may see these `models`, None for all.
 
-        `place` is given up when it leaves.
+        `place` is given up when it leaves. `admit` counts a call, and raises Refusal when there are too many.
         """
+        self._admit = admit
         self.models = models
         self.id = connection_id
         self.hub = hub
@@ -138,7 +142,10 @@ class Connection:
     async def _call(self, call: Invocation) -> None:
         self._metrics.calls.labels(self.hub.path).inc()
         try:
+            await self._admit()
             await self.hub.call(self, call.target, call.arguments)
+        except Refusal as too_often:
+            self._answer(call, too_often.message)
         except Refused as refused:
             self._answer(call, str(refused))
         else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+from functools import partial
 
 import grpc
 from aiohttp import HttpVersion11, WSMsgType, web
@@ -149,7 +150,7 @@ class Endpoint:
         transport = request.transport
         if transport is None:
             return socket
-        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), place, models_of(request))
+        connection = self._connection(connection_id, WebSocketOutlet(socket, transport), place, request)
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -173,7 +174,7 @@ class Endpoint:
             if transport is None:
                 return response
             outlet = EventStreamOutlet(transport)
-            connection = self._connection(token.connection_id, outlet, place, models_of(request))
+            connection = self._connection(token.connection_id, outlet, place, request)
             try:
                 await outlet.ended.wait()
             finally:
@@ -187,7 +188,7 @@ class Endpoint:
         if connection is None:
             self._check_new(token)
             place = self._limits.subscribe(request)
-            self._connection(token.connection_id, PollOutlet(request.remote), place, models_of(request))
+            self._connection(token.connection_id, PollOutlet(request.remote), place, request)
             return web.Response()  # tells the client that it is connected
         outlet = connection.outlet
         if not isinstance(outlet, PollOutlet):
@@ -201,11 +202,10 @@ class Endpoint:
             return web.Response(status=204)
         return web.Response(body=records, content_type="text/plain", charset="utf-8")
 
-    def _connection(
-        self, connection_id: str, outlet: Outlet, place: Place, models: frozenset[int] | None
-    ) -> Connection:
+    def _connection(self, connection_id: str, outlet: Outlet, place: Place, request: web.Request) -> Connection:
         hub, metrics, limit = self._hub, self._metrics, self._buffer_limit
-        connection = Connection(connection_id, hub, outlet, place, metrics, limit, models)
+        admit = partial(self._limits.read, self._limits.caller(request))
+        connection = Connection(connection_id, hub, outlet, place, admit, metrics, limit, models_of(request))
         self._connections.enter(connection)
         return connection
 

@@ -86,9 +86,9 @@ class SignalR:
         for endpoint in self._endpoints:
             endpoint.home = home
 
-    def hear(self, notifications: Sequence[Notification]) -> None:
+    async def hear(self, notifications: Sequence[Notification]) -> None:
         """Take news from the log."""
-        self._pages.hear(notifications)
+        await self._pages.hear(notifications)
         self._nudges.hear(notifications)
 
     def log_has_hole(self) -> None:

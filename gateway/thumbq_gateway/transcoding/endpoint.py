@@ -79,8 +79,15 @@ class Endpoint:
             call, values = await self._bodies.decoded(request, self._clause.body_limit, self._read_body)
         else:
             call, values = self._call, self._call.decoder.query(request.query.items())
-        _check_ticket(request, values | path_values)
-        ask = partial(call, values | path_values, request.headers.get(HEADER, ""))
+        values |= path_values
+        _check_ticket(request, values)
+        if not call.wait(values):
+            return await self._asked(request, call, values)
+        with self._limits.wait(request):
+            return await self._asked(request, call, values)
+
+    async def _asked(self, request: web.Request, call: UnaryCall, values: dict[str, Any]) -> web.Response:
+        ask = partial(call, values, request.headers.get(HEADER, ""))
         if values.get("page_size", 0) > _LONG:
             async with self._long_lists.turn(self._limits.caller(request)):
                 return await asyncio.to_thread(call.printed, await ask())

@@ -22,6 +22,7 @@ from thumbq.v1.queue_pb2 import (
     ReportResultsRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq_gateway.http.caller import metadata_of_caller, name_of_caller
 from thumbq_gateway.http.errors import Refusal, refused, refused_by_server
 from thumbq_gateway.metrics import RequestMetrics
 
@@ -66,7 +67,7 @@ class Together:
 
     async def ask_alone(self, method: str, request: Message) -> Any:
         """Send one call. Raises AioRpcError."""
-        return await getattr(self._server, method)(request, timeout=TIMEOUT)
+        return await getattr(self._server, method)(request, timeout=TIMEOUT, metadata=metadata_of_caller())
 
     def give_back(self, answers: Iterable[Any]) -> None:
         """Release the jobs in answers that reach no caller."""
@@ -100,6 +101,7 @@ class Caller(NamedTuple):
 
     request: Any
     answer: asyncio.Future[Any]
+    counted_as: str
 
 
 class Kind:
@@ -123,7 +125,7 @@ class Kind:
             except grpc.aio.AioRpcError as error:
                 raise refused_by_server(error) from None
         loop = asyncio.get_running_loop()
-        caller = Caller(request, loop.create_future())
+        caller = Caller(request, loop.create_future(), name_of_caller() if self._claims else "")
         self._waiting.append(caller)
         if self._leaving is None:
             self._leaving = loop.call_soon(self._leave)
@@ -149,7 +151,8 @@ class Kind:
     async def _send(self, callers: list[Caller], next_leaving: asyncio.Handle) -> None:
         request = CallTogetherRequest()
         for caller in callers:
-            getattr(request.calls.add(), self._verb).CopyFrom(caller.request)
+            call = request.calls.add(caller=caller.counted_as)
+            getattr(call, self._verb).CopyFrom(caller.request)
         try:
             response = await self._together.ask(self._verb, request)
             self._answer(callers, response)

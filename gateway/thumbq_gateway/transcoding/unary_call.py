@@ -20,7 +20,7 @@ from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.together import TIMEOUT, Together
 
 # Beside those of operators, the calls whose server asks who has made them.
-_TOLD = {"CreateTicket"}
+_TOLD = {"CreateTicket", "DequeueJob", "DequeueJobs"}
 _LONGEST_WAIT = 30.0  # seconds, as in the protocol
 
 
@@ -94,7 +94,7 @@ class UnaryCall:
         """
         request = self.decoder.message_class(**values)
         with self._spans.around(request, caller) if self._spans else nullcontext():
-            return await self._call(request, self._wait(values))
+            return await self._call(request, self.wait(values))
 
     async def _call(self, request: Message, wait: float) -> Message:
         if self._kind and not wait:
@@ -110,7 +110,7 @@ class UnaryCall:
         shown = getattr(response, self._response_field) if self._response_field else response
         return web.Response(body=json_bytes(self._encode(shown)), content_type="application/json")
 
-    def _wait(self, values: dict[str, Any]) -> float:
+    def wait(self, values: dict[str, Any]) -> float:
         """Return how many seconds the caller is willing to wait."""
         if self._wait_field is None or self._wait_field not in values:
             return 0.0

@@ -1,4 +1,4 @@
-"""How much a caller may have at the same time: streams, subscriptions, connections, jobs in flight."""
+"""How much a caller may have at the same time: streams, subscriptions, calls that wait, connections, jobs in flight."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ _THINGS = {
     Kind.WORK_STREAMS: ("streams of workers", "THUMBQ_WORK_STREAMS_OF_ADDRESS"),
     Kind.ENQUEUE_STREAMS: ("streams of producers", "THUMBQ_ENQUEUE_STREAMS_OF_ADDRESS"),
     Kind.SUBSCRIPTIONS: ("subscriptions", "THUMBQ_SUBSCRIPTIONS_OF_ADDRESS"),
+    Kind.WAITING_CALLS: ("calls that wait", "THUMBQ_WAITING_CALLS_OF_ADDRESS"),
     Kind.CONNECTIONS: ("connections", "THUMBQ_CONNECTIONS_OF_ADDRESS"),
     Kind.JOBS_IN_FLIGHT: ("jobs in flight", "THUMBQ_JOBS_IN_FLIGHT_OF_ADDRESS"),
 }
@@ -55,12 +56,14 @@ class Bounds:
 class Place:
     """What a caller has taken. Giving it up twice is harmless."""
 
-    __slots__ = ("_caller", "_counts", "_kinds")
+    __slots__ = ("_caller", "_counts", "_kinds", "nth")
 
     def __init__(self, counts: Counter[tuple[Kind, str]], caller: str, kinds: tuple[Kind, ...]) -> None:
         self._counts = counts
         self._caller = caller
         self._kinds = kinds
+        # How many of the last kind the caller had then, this one included.
+        self.nth = counts[kinds[-1], caller]
 
     def give_up(self) -> None:
         """Let the caller have others."""

@@ -1,7 +1,9 @@
 """Token buckets, one for each caller, in the form of one number: when the caller's bucket will be full again."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
+from operator import itemgetter
 
 BURST_SECONDS = 10.0  # the tokens of this time fill a bucket; it holds at least one
 _MOST_CALLERS = 20_000
@@ -36,10 +38,11 @@ class Buckets:
             self._full_at[caller] -= self._cost
 
     def _make_room(self, now: float) -> None:
-        """Forget callers whose buckets are full; if there are none, a tenth of all, those that are full first.
+        """Forget callers whose buckets are full, but no fewer than a tenth of all, those that are full first.
 
-        A look through all callers takes a millisecond or more, so one look makes room for many.
+        A look through all callers takes some milliseconds, so one look always makes room for many.
         """
-        full = [caller for caller, full_at in self._full_at.items() if full_at <= now]
-        for caller in full or sorted(self._full_at, key=self._full_at.__getitem__)[: _MOST_CALLERS // 10]:
+        by_time = sorted(self._full_at.items(), key=itemgetter(1))
+        full = bisect_right(by_time, now, key=itemgetter(1))
+        for caller, _ in by_time[: max(full, _MOST_CALLERS // 10)]:
             del self._full_at[caller]

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     WORK_STREAMS = "work_streams"
     ENQUEUE_STREAMS = "enqueue_streams"
     SUBSCRIPTIONS = "subscriptions"
+    WAITING_CALLS = "waiting_calls"
     CONNECTIONS = "connections"
     JOBS_IN_FLIGHT = "jobs_in_flight"
     QUEUE_DEPTH = "queue_depth"
@@ -64,7 +65,7 @@ class Rates:
         self._buckets = {kind: Buckets(rate) for kind, rate in rates.items()}
         self._refused = refused
         self._lines = Lines()
-        self._may_return_at: dict[tuple[Kind, str], float] = {}
+        self._returns = Returns()
         self._held = 0
 
     async def admit(self, *counted: tuple[Kind, str]) -> None:
@@ -75,7 +76,7 @@ class Rates:
         """
         refusal = self._take(counted)
         if refusal and self._held < _MOST_HELD:
-            early = max(self._may_return_at.get(one, 0.0) for one in counted) - time.monotonic()
+            early = max(map(self._returns.after, counted)) - time.monotonic()
             if early > 0:
                 self._held += 1
                 try:
@@ -86,7 +87,7 @@ class Rates:
                 refusal = self._take(counted)
         if refusal:
             caller = dict(counted)[refusal.kind]
-            self._remember((refusal.kind, caller), refusal.retry_after)
+            self._returns.remember((refusal.kind, caller), refusal.retry_after)
             self.note(refusal.kind, caller)
             raise refusal
 
@@ -114,12 +115,30 @@ class Rates:
             taken.append((kind, caller))
         return None
 
-    def _remember(self, one: tuple[Kind, str], seconds: float) -> None:
-        now = time.monotonic()
-        if len(self._may_return_at) >= _MOST_CALLERS:
-            self._may_return_at = {key: at for key, at in self._may_return_at.items() if at > now}
-        if len(self._may_return_at) < _MOST_CALLERS:
-            self._may_return_at[one] = max(self._may_return_at.get(one, 0.0), now + seconds)
+
+class Returns:
+    """When refused callers may return, on two pages: a new one takes the older one's place, so none is looked through.
+
+    A page is for a minute, or until it is full. Then all that the older one says is over, or too many came since.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._page_ends = 0.0
+        self._page: dict[tuple[Kind, str], float] = {}
+        self._page_before: dict[tuple[Kind, str], float] = {}
+
+    def after(self, one: tuple[Kind, str]) -> float:
+        """Return the time before which a caller was told not to return; long ago, if it was told nothing."""
+        return max(self._page.get(one, 0.0), self._page_before.get(one, 0.0))
+
+    def remember(self, one: tuple[Kind, str], seconds: float) -> None:
+        """Note that a caller was told to return in so many seconds, 60 at most."""
+        now = self._clock()
+        if now >= self._page_ends or len(self._page) >= _MOST_CALLERS:
+            self._page_ends = now + _LONGEST_PAUSE
+            self._page_before, self._page = self._page, {}
+        self._page[one] = max(self.after(one), now + seconds)
 
 
 class Lines:

@@ -1,6 +1,7 @@
 """The certificate that a program shows: read from files, checked, and read again when the files change."""
 
 import ssl
+import stat
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _READ_BY_OTHERS = 0o007
+# Bytes; the authorities that a system trusts are a quarter of it.
+_MOST = 1024 * 1024
 _SOON = timedelta(days=14)
 
 
@@ -42,6 +45,7 @@ class Certificate:
     chain: bytes
     key: bytes
     client_ca: bytes | None
+    begins: datetime
     expires: datetime
     context: ssl.SSLContext
 
@@ -88,11 +92,18 @@ def read_certificate(files: CertificateFiles) -> Certificate:
     _check_key(files, leaf, key)
     if files.client_ca and client_ca is not None:
         _certificates(files.client_ca, client_ca)
-    return Certificate(chain, key, client_ca, leaf.not_valid_after_utc, _context(files, client_ca))
+    context = _context(files, client_ca)
+    return Certificate(chain, key, client_ca, leaf.not_valid_before_utc, leaf.not_valid_after_utc, context)
 
 
 def _read(path: Path, what: str) -> bytes:
+    """Return what a file holds. A pipe is refused: it would keep a handshake waiting, and all others behind it."""
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidCertificate(f"The {what} {path} is no regular file.")
+        if found.st_size > _MOST:
+            raise InvalidCertificate(f"The {what} {path} has {found.st_size} bytes: at most {_MOST} are read.")
         return path.read_bytes()
     except OSError as problem:
         raise InvalidCertificate(f"The {what} {path} cannot be read: {problem.strerror}.") from problem
@@ -109,16 +120,20 @@ def _certificates(path: Path, content: bytes) -> "list[x509.Certificate]":
 
 
 def _check_key(files: CertificateFiles, leaf: "x509.Certificate", content: bytes) -> None:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     try:
         key = load_pem_private_key(content, password=None)
+        belongs = key.public_key().public_bytes(*form) == leaf.public_key().public_bytes(*form)
     except TypeError:
         raise InvalidCertificate(f"The key {files.key} has a password: thumbq needs one without.") from None
     except ValueError:
         raise InvalidCertificate(f"{files.key} holds no private key in PEM.") from None
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+    except UnsupportedAlgorithm:
+        raise InvalidCertificate(f"The key {files.key} is of a kind that thumbq cannot use.") from None
+    if not belongs:
         raise InvalidCertificate(f"The key {files.key} does not belong to the certificate {files.certificate}.")
 
 
@@ -129,7 +144,8 @@ def _context(files: CertificateFiles, client_ca: bytes | None) -> ssl.SSLContext
     try:
         context.load_cert_chain(files.certificate, files.key)
         if client_ca is not None:
-            context.load_verify_locations(cadata=client_ca.decode())
+            # Lists of authorities name them in between, in any language.
+            context.load_verify_locations(cadata=client_ca.decode("ascii", "ignore"))
             # Pages have none.
             context.verify_mode = ssl.CERT_OPTIONAL
             # A resumed session would not ask for the certificate again.
@@ -154,13 +170,23 @@ def _signature(files: CertificateFiles) -> list[tuple[int, ...] | None]:
 
 
 def _warn(files: CertificateFiles, certificate: Certificate) -> None:
-    left = certificate.expires - datetime.now(UTC)
+    now = datetime.now(UTC)
+    left = certificate.expires - now
+    if now < certificate.begins:
+        log.warning("tls.not_yet_valid", certificate=str(files.certificate), begins=_text(certificate.begins))
     if left <= timedelta():
         log.warning("tls.expired", certificate=str(files.certificate), expired=_text(certificate.expires))
     elif left < _SOON:
         log.warning("tls.expires_soon", certificate=str(files.certificate), expires=_text(certificate.expires))
-    if files.key.stat().st_mode & _READ_BY_OTHERS:
+    if _mode(files.key) & _READ_BY_OTHERS:
         log.warning("tls.key_exposed", key=str(files.key), hint="other users of the machine can read it: chmod 600")
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:  # it is replaced right now
+        return 0
 
 
 def _text(moment: datetime) -> str:

@@ -25,11 +25,14 @@ class Pause(NamedTuple):
 
 
 class MinuteActivity(NamedTuple):
-    """How many attempts were announced in one minute."""
+    """How many attempts ended in one minute, by how they ended; and jobs that were cancelled as they waited."""
 
     minute: datetime
     completed: int
     failed: int
+    expired: int
+    cancelled: int
+    released: int
 
 
 class Quantiles(NamedTuple):

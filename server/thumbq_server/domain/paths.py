@@ -20,6 +20,8 @@ _OF_THE_SYSTEM = ("/boot/", "/etc/", "/proc/", "/sys/")
 _NOT_PLAIN = ("..", "%", "//", "/.", "/ ")
 
 _OBJECT = "s3://"
+# Stores take no longer name of an object within its bucket.
+_LONGEST_KEY_BYTES = 1024
 
 # Control characters, and marks that change the order or the look of the letters around them.
 _UNSEEN = {"Cc", "Cf"}
@@ -76,6 +78,8 @@ class PathRule:
         key = path.removeprefix(f"{self.store}/")
         if not self.store or key == path or {"", "."} & set(key.split("/")):
             raise Invalid("thumbnailPath is not in the object store of this server (THUMBQ_THUMBNAIL_STORE)")
+        if len(path.removeprefix(_OBJECT).partition("/")[2].encode()) > _LONGEST_KEY_BYTES:
+            raise Invalid(f"thumbnailPath is longer than the {_LONGEST_KEY_BYTES} bytes that an object store takes")
         return path
 
     def _is_inside(self, path: str) -> bool:

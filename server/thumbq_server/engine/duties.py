@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import maintenance, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -23,8 +24,11 @@ class ExpireLeases:
     have `grace` seconds to send one before anything is taken from them.
     """
 
-    def __init__(self, lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None], grace: float) -> None:
+    def __init__(
+        self, lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None], grace: float, observer: Observer
+    ) -> None:
         self._lane = lane
+        self._observer = observer
         self._policy = policy
         self._wake_in = wake_in
         self._grace = grace
@@ -46,6 +50,7 @@ class ExpireLeases:
             rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
             for due_in in {row.due_in for row in rows if row.due_in is not None}:
                 self._wake_in(due_in)
+            self._observer.dead_letters(sum(row.due_in is None for row in rows))
             count += len(rows)
             if len(rows) < EXPIRE_LIMIT:
                 return count

@@ -12,6 +12,7 @@ from thumbq_server.engine.duties import PRUNE_LIMIT, prune_jobs_for
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, encode
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import maintenance
 from thumbq_server.storage.pause import begin_pause, end_pause
 from thumbq_server.storage.postgres.database import Database
@@ -37,8 +38,9 @@ class Redriven(NamedTuple):
 class Operator:
     """Intervenes. Every method raises Unavailable while PostgreSQL is away."""
 
-    def __init__(self, database: Database, queue: Queue, views: Views) -> None:
+    def __init__(self, database: Database, queue: Queue, views: Views, observer: Observer) -> None:
         self._database = database
+        self._observer = observer
         self._lane = queue.extend_lane
         self._dispatcher = queue.dispatchers
         self._views = views
@@ -115,6 +117,7 @@ class Operator:
     async def _cancel(self, job_ids: Sequence[int]) -> list[Cancellation]:
         """Cancel the jobs that are alive, and tell their workers."""
         cancellations = await cancel(self._lane, job_ids)
+        self._observer.cancelled(sum(answer.verdict is CancelVerdict.CANCELLED for answer in cancellations))
         await self._tell_workers(
             [
                 (answer.session, answer.lease)

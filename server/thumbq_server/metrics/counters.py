@@ -80,6 +80,10 @@ class Counters(Observer):
         """Count jobs that failed for good."""
         self._dead_letters.inc(count)
 
+    def cancelled(self, count: int) -> None:
+        """Count jobs that operators cancelled."""
+        self._cancelled.inc(count)
+
     def done(self, duty: str, count: int) -> None:
         """Count what duties did."""
         self._done.labels(duty).inc(count)
@@ -138,7 +142,8 @@ class Counters(Observer):
         for verb in ("complete", "fail", "release"):
             for verdict in (Verdict.OK, Verdict.STALE):
                 self._results.labels(verb, verdict.value)
-        self._dead_letters = self._counter("dead_letters", "Jobs whose last attempt was reported as failed.")
+        self._dead_letters = self._counter("dead_letters", "Jobs whose last attempt failed or expired.")
+        self._cancelled = self._counter("cancelled", "Jobs that operators cancelled.")
         self._done = self._counter(
             "duty_done", "What regular duties did: leases that expired, rows that were pruned.", "duty"
         )

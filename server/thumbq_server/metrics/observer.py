@@ -29,7 +29,10 @@ class Observer:
         """Note how many reports of workers were answered in each way."""
 
     def dead_letters(self, count: int) -> None:
-        """Note attempts that failed, and whose jobs get no other."""
+        """Note attempts that failed or expired, and whose jobs get no other."""
+
+    def cancelled(self, count: int) -> None:
+        """Note jobs that operators cancelled."""
 
     def done(self, duty: str, count: int) -> None:
         """Note how much a duty of the janitor did."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from thumbq_server.domain.kinds import MAX_OPTIONS_MESSAGE
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_BATCH
 
@@ -26,27 +27,33 @@ class Columns(NamedTuple):
     packed: frozenset[int]
 
 
+class NewJob(NamedTuple):
+    """A field that is a job. Its options could hold a million values, and valid ones are short."""
+
+    size: int = MAX_OPTIONS_MESSAGE + 16 * KIB
+
+
 class Elements(NamedTuple):
     """A field whose own fields are elements, or holders of further ones."""
 
-    holders: Mapping[int, "Elements | Columns"] = {}
+    holders: Mapping[int, "Elements | Columns | NewJob"] = {}
 
 
 class Bound(NamedTuple):
     """The most bytes of a message. `holders`: the fields of the message whose own fields count."""
 
     size: int
-    holders: Mapping[int, Elements | Columns] = {}
+    holders: Mapping[int, Elements | Columns | NewJob] = {}
 
 
 _DEFAULT = Bound(64 * KIB)
 _COMPLETED = Columns(packed=frozenset({2, 4, 5, 6}))
 _NEW_JOBS = Columns(packed=frozenset({1, 3, 4}))
 BOUNDS: Mapping[str, Bound] = {
-    "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB),
-    "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB),
+    "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB, {1: Elements({1: NewJob()})}),
+    "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB, {1: NewJob()}),
     "/thumbq.v1.QueueService/EnqueueColumns": Bound(4 * MIB, {1: _NEW_JOBS}),
-    "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB, {3: _NEW_JOBS}),
+    "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB, {2: NewJob(), 3: _NEW_JOBS}),
     # An error message may be long: it is cut, and not refused.
     "/thumbq.v1.QueueService/FailJob": Bound(4 * MIB),
     "/thumbq.v1.QueueService/LogJobEvent": Bound(4 * MIB),
@@ -62,9 +69,14 @@ BOUNDS: Mapping[str, Bound] = {
 }
 
 
+def bound_of(method: str) -> Bound:
+    """Return what a request of a method may cost."""
+    return BOUNDS.get(method, _DEFAULT)
+
+
 def reader(method: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Return the function that reads the requests of a method. It raises Invalid."""
-    bound = BOUNDS.get(method, _DEFAULT)
+    bound = bound_of(method)
 
     def read(data: bytes) -> Any:
         if len(data) > bound.size:
@@ -86,14 +98,17 @@ class _Counter:
         self._fields = 0
         self._entries: Counter[int] = Counter()
 
-    def count(self, data: memoryview, holders: Mapping[int, Elements | Columns]) -> None:
+    def count(self, data: memoryview, holders: Mapping[int, Elements | Columns | NewJob]) -> None:
         """Count the fields of a message, and of its holders."""
         for number, content in _fields(data):
             self._fields += 1
             if self._fields > MAX_BATCH + _OTHER_FIELDS:
                 raise _too_many()
             holder = holders.get(number)
-            if isinstance(holder, Columns):
+            if isinstance(holder, NewJob):
+                if len(content) > holder.size:
+                    raise Invalid(f"a job has {len(content)} bytes; at most {holder.size} are taken")
+            elif isinstance(holder, Columns):
                 self._count_columns(content, holder.packed)
             elif holder is not None:
                 self.count(content, holder.holders)

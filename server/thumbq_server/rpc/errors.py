@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from thumbq_runtime.limits.rates import TooOften
+from thumbq_runtime.outage import DATABASE_AWAY
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
 from thumbq_server.engine.outage import RateLimitedLog, Unavailable
 
@@ -17,8 +18,6 @@ log = structlog.get_logger()
 Service = TypeVar("Service")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-AWAY = "The queue's database is away; try again shortly."
 
 _CODES: tuple[tuple[type[Refused], grpc.StatusCode], ...] = (
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
@@ -32,7 +31,7 @@ def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
     """Return the status that a caller gets for `error`."""
     if isinstance(error, Unavailable):
         _unavailable_log.warning(error)
-        return grpc.StatusCode.UNAVAILABLE, AWAY
+        return grpc.StatusCode.UNAVAILABLE, DATABASE_AWAY
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code, str(error)

@@ -8,8 +8,9 @@ from urllib.parse import unquote
 
 import grpc
 
+from thumbq_runtime.access.on_behalf import heard
 from thumbq_runtime.limits.bounds import Bounds
-from thumbq_runtime.limits.callers import Network, is_within, site_of
+from thumbq_runtime.limits.callers import Network, counted_as, is_within
 from thumbq_runtime.limits.calls import POLLS, kind_of
 from thumbq_runtime.limits.rates import Kind, Rates
 from thumbq_server.access.door import caller_of_call
@@ -19,6 +20,7 @@ from thumbq_server.rpc.counted import count_for
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # health checks and reflection are not counted
 _TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
+_NO_PLACE = nullcontext()
 # Every stream that is not named here is a subscription.
 _STREAMS = {"StreamJobs": Kind.WORK_STREAMS, "EnqueueStream": Kind.ENQUEUE_STREAMS}
 
@@ -72,9 +74,11 @@ class Limits(grpc.aio.ServerInterceptor):
             return serve
 
         async def call(request: Any, context: Any) -> Any:
-            if caller := self._caller(context):
+            caller = self._caller(context)
+            if caller:
                 await self._rates.admit((kind, caller))
-            return await serve(request, context)
+            with self._waiting(request, caller):
+                return await serve(request, context)
 
         return call
 
@@ -82,10 +86,12 @@ class Limits(grpc.aio.ServerInterceptor):
         async def poll(request: Any, context: Any) -> Any:
             caller = self._caller(context)
             if not caller:
+                _count_for_whom_a_gateway_calls(context)
                 return await serve(request, context)
             counted = (Kind.WORKER_POLLS, f"{caller} {request.worker_id[:200]}"), (Kind.POLLS, caller)
             await self._rates.admit(*counted)
-            answer = await serve(request, context)
+            with self._waiting(request, caller):
+                answer = await serve(request, context)
             if answer.ListFields():
                 self._rates.give_back(*counted)
             return answer
@@ -139,8 +145,14 @@ class Limits(grpc.aio.ServerInterceptor):
     def _place(self, rpc: str, caller: str) -> AbstractContextManager[object]:
         """Return what holds the caller's place for a stream. Raises TooMany."""
         if not caller:
-            return nullcontext()
+            return _NO_PLACE
         return self._bounds.take(caller, Kind.STREAMS, _STREAMS.get(rpc, Kind.SUBSCRIPTIONS))
+
+    def _waiting(self, request: Any, caller: str) -> AbstractContextManager[object]:
+        """Return what holds the caller's place for a call that may wait. Raises TooMany."""
+        if not caller or "wait" not in request.DESCRIPTOR.fields_by_name or not request.wait.ToNanoseconds():
+            return _NO_PLACE
+        return self._bounds.take(caller, Kind.WAITING_CALLS)
 
     def _caller(self, context: Any) -> str:
         """Return whom a call counts for, and remember it; "" when it is not counted."""
@@ -153,9 +165,16 @@ class Limits(grpc.aio.ServerInterceptor):
         caller = caller_of_call()
         if caller is GATEWAY:
             return ""
-        counted_for = f"key {caller.prefix}" if caller.prefix else site_of(address)
+        counted_for = counted_as(caller.prefix, address)
         count_for(counted_for)
         return counted_for
+
+
+def _count_for_whom_a_gateway_calls(context: Any) -> None:
+    """Let the jobs of this call count for whom the gateway tells; only a gateway is believed."""
+    told = heard(dict(context.invocation_metadata() or ())) if caller_of_call() is GATEWAY else None
+    if told:
+        count_for(counted_as(told.prefix, told.address))
 
 
 def _word(is_stream: bool) -> str:

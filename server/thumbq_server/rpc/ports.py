@@ -2,19 +2,23 @@
 
 import grpc
 
-from thumbq_runtime.addresses import joined
+from thumbq_runtime.addresses import CannotListen, joined
 from thumbq_runtime.tls.certificates import Certificate, Certificates
 from thumbq_server.settings import Settings
 
 
 def open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
-    """Listen where the settings say. Return the port of the API."""
-    if settings.grpc_socket:
-        server.add_insecure_port(f"unix:{settings.grpc_socket}")
-    address = joined(settings.grpc_host, settings.grpc_port)
-    if certificates is None:
-        return server.add_insecure_port(address)
-    return server.add_secure_port(address, server_credentials(certificates))
+    """Listen where the settings say. Return the port of the API. Raises CannotListen."""
+    address = f"unix:{settings.grpc_socket}"
+    try:
+        if settings.grpc_socket:
+            server.add_insecure_port(address)
+        address = joined(settings.grpc_host, settings.grpc_port)
+        if certificates is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, server_credentials(certificates))
+    except RuntimeError:
+        raise CannotListen(f"Nothing can listen on {address}: another program has it, or it may not be had.") from None
 
 
 def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:

@@ -15,8 +15,7 @@ from thumbq_server.domain.requests import (
     check_wait,
 )
 from thumbq_server.engine.queue import Queue
-from thumbq_server.engine.readers.hub import Hub
-from thumbq_server.engine.readers.join import job_when_ended
+from thumbq_server.engine.readers.join import JobEnds
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc import results
 from thumbq_server.rpc.calls.single import SingleCalls, expect_ok
@@ -37,14 +36,14 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self,
         queue: Queue,
         views: Views,
-        hub: Hub,
+        ends: JobEnds,
         streams: Streams,
         producers: ProducerStreams,
         paths: PathRule,
     ) -> None:
         self._queue = queue
         self._views = views
-        self._hub = hub
+        self._ends = ends
         self._streams = streams
         self._producers = producers
         self._paths = paths
@@ -145,7 +144,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     @refusals_as_status
     async def GetJob(self, request: queue_pb2.GetJobRequest, context: Any) -> queue_pb2.GetJobResponse:
         wait = check_wait(timedelta_of(request.wait))
-        row = await job_when_ended(self._views, self._hub, request.job_id, wait)
+        row = await self._ends.job(request.job_id, wait)
         response = queue_pb2.GetJobResponse(job=codec.job(row, await self._views.progress(row)))
         if version_id := (await self._queue.versions.of_jobs([row.id])).get(row.id):
             response.job.model_version_id = version_id

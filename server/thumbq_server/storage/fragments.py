@@ -39,15 +39,26 @@ KIND_AND_OPTIONS = """CASE WHEN g.rerun_request_no IS NULL THEN j.kind ELSE g.re
                CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options"""
 
 
-def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProxyType({})) -> str:
+def count_apart(outcome: str, source: str, *, where: str = "") -> str:
+    """Return a step of a statement that counts the rows of step `source` as ends which the log does not count."""
+    return f"""
+        INSERT INTO other_ends (outcome, count)
+        SELECT '{outcome}', count(*) FROM {source} {where} HAVING count(*) > 0"""
+
+
+def announce(
+    status: str, source: str, *, moves: Mapping[str, str] = MappingProxyType({}), counted_apart: bool = False
+) -> str:
     """Return three steps of a statement that put the rows of step `source` into the log, in the same commit.
 
     `source` has model_id, job_id and attempt; for Failed error_message and next_attempt_at as well. `moves` says how
-    far each counter of jobs moves, in SQL. Without rows and moves nothing is written, and the head stays free.
+    far each counter of jobs moves, in SQL. Without rows and moves nothing is written, and the head stays free. What
+    is `counted_apart` is no end of an attempt for the figures of the last minutes.
     """
     failed = status == "Failed"
     error_messages = "array_agg(error_message)" if failed else "NULL::text[]"
     next_attempt_ats = "array_agg(next_attempt_at)" if failed else "NULL::timestamptz[]"
+    mark, marked = (", counted_apart", ", true") if counted_apart else ("", "")
     moved = "".join(f"({amount})::bigint AS {counter}, " for counter, amount in moves.items())
     changes = "".join(f", {counter} = h.{counter} + news.{counter}" for counter in moves)
     changed = "".join(f" OR news.{counter} <> 0" for counter in moves)
@@ -63,9 +74,9 @@ def announce(status: str, source: str, *, moves: Mapping[str, str] = MappingProx
         RETURNING h.seq
     ), logged AS (
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts,
-                                   error_messages, next_attempt_ats)
+                                   error_messages, next_attempt_ats{mark})
         SELECT head.seq, head.seq - news.count + 1, '{status}', news.model_ids, news.job_ids, news.attempt_counts,
-               news.error_messages, news.next_attempt_ats
+               news.error_messages, news.next_attempt_ats{marked}
           FROM head, news WHERE news.count > 0
     )"""
 

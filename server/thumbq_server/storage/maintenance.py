@@ -10,7 +10,8 @@ from thumbq_server.storage.statements import Statement
 
 _VACUUM = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) ready, leases"
 
-# Delete a prefix only. created_at is not monotonic: a transaction that started earlier may commit later.
+# Delete a prefix only. created_at is not monotonic: a transaction that started earlier may commit later. Counted ends
+# are read for five minutes.
 PRUNE_LOG = Statement(
     "log_prune",
     "keep_seconds double precision, limit bigint",
@@ -23,6 +24,8 @@ PRUNE_LOG = Statement(
                   FROM (SELECT seq_last, created_at FROM notifications ORDER BY seq_last LIMIT $2) AS oldest
             ) AS judged WHERE old))
         RETURNING 1
+    ), uncounted AS (
+        DELETE FROM other_ends WHERE ended_at < now() - interval '1 hour'
     )
     SELECT count(*) AS count FROM pruned
     """,

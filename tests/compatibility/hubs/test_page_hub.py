@@ -5,6 +5,8 @@ import pytest
 from tests.compatibility.hubs.wire import Hub
 from tests.support.gateway import RestartableServer, running_gateway
 from tests.support.http_client import Client
+from tests.support.waiting import eventually
+from thumbq_gateway.signalr.hubs import hub
 
 RESULT = {"thumbnailPath": "/var/lib/modelibr/uploads/de/bb/debbbb1c", "sizeBytes": 45678, "width": 256, "height": 256}
 FIELDS = {"modelId", "modelVersionId", "status", "thumbnailUrl", "errorMessage", "timestamp"}
@@ -32,6 +34,32 @@ async def test_who_joins_a_model_hears_how_it_stands_and_then_of_each_change(cli
         assert (ready["modelId"], ready["status"], ready["errorMessage"]) == (42, "Ready", None)
         assert ready["thumbnailUrl"].startswith("/models/42/thumbnail/file")
         assert ready["timestamp"].endswith("Z")
+
+
+async def test_all_pages_together_are_in_a_bounded_number_of_groups(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MOST_JOINED", 3)
+    async with Hub.connected(client.http, "/thumbnailHub") as greedy:
+        for model_id in (1, 2, 2, 3):
+            await greedy.call("JoinModelGroup", model_id)
+        async with Hub.connected(client.http, "/thumbnailHub") as page:
+            await page.invoke("JoinModelGroup", 4)
+            assert "as many groups as they may be" in (await page.message())["error"]
+            await greedy.call("LeaveModelGroup", 2)
+            await greedy.call("LeaveModelGroup", 2)
+            await page.call("JoinModelGroup", 4)
+            await page.invoke("JoinModelGroup", 5)
+            assert "as many groups as they may be" in (await page.message())["error"]
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+
+        async def has_room() -> bool:
+            await page.invoke("JoinAllModelsGroup")
+            while (message := await page.message()).get("type") != 3:
+                pass
+            return "error" not in message
+
+        await eventually(has_room)
 
 
 async def test_a_page_that_reconnects_is_healed_by_joining_again(client: Client) -> None:

@@ -11,6 +11,7 @@ from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.notify import listen, pass_on
 
@@ -53,7 +54,7 @@ async def test_a_delayed_job_wakes_when_it_is_due(queue: Queue, worker: Worker):
 async def test_an_operators_retry_wakes(queue: Queue, worker: Worker, others: QueueUnderTest):
     token = await others.job_in("Failed", new_job(7))
     await sleeping(queue.dispatcher, worker)
-    operator = Operator(others.database, queue, Views(others.database))
+    operator = Operator(others.database, queue, Views(others.database), Observer())
     await operator.retry(token.job_id)
     await worker.has(1)
 

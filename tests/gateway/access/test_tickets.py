@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from tests.gateway.access.test_keys import Guarded, guarded, until_closed
 from tests.support.gateway import running_gateway
@@ -135,9 +136,17 @@ async def test_a_named_stream_gets_no_models_beyond_its_ticket(queue):
     name = "0123456789abcdef"
     async with queue.http.get(f"/api/notifications?stream={name}&modelId=7&ticket={ticket}") as stream:
         await stream.content.readline()
-        for models, expected in (([8], 204), ([8, 9], 403)):
-            body = {"stream": name, "modelIds": models}
-            assert await status(queue, "POST", "/api/notifications/models", ticket, json=body) == expected
+        body = {"stream": name, "modelIds": [8]}
+        assert await status(queue, "POST", "/api/notifications/models", ticket, json=body) == 204
+        body["modelIds"] = [8, 9]
+        assert await status(queue, "POST", "/api/notifications/models", ticket, json=body) == 403
+        # Nor beyond the ticket that it was opened with, which may last longer than the one of the change.
+        other = await ticket_of(queue, modelIds=[7, 9])
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 403
+        body["modelIds"] = [9]
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 403
+        body["modelIds"] = [7]
+        assert await status(queue, "POST", "/api/notifications/models", other, json=body) == 204
 
 
 async def connected(queue: Guarded, address: str) -> aiohttp.ClientWebSocketResponse:
@@ -177,6 +186,41 @@ async def test_a_connection_to_the_hub_joins_the_models_of_its_ticket(queue):
     for hub in ("/thumbnailJobHub", "/jobProcessingHub"):
         with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
             await queue.http.ws_connect(f"{hub}?access_token={ticket}")
+
+
+async def refused(queue: Guarded, address: str, **request: Any) -> int:
+    """The status with which a WebSocket is refused."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        await queue.http.ws_connect(address, **request)
+    return error.value.status
+
+
+async def test_a_ticket_opens_no_hub_for_foreign_pages_nor_after_its_key_and_is_in_no_log(queue):
+    hub = "/thumbnailHub"
+    with capture_logs() as logs:
+        ticket = await ticket_of(queue, modelIds=[7])
+        tokens = []
+        for _ in range(2):
+            async with queue.http.post(f"{hub}/negotiate?negotiateVersion=1", headers=bearer(ticket)) as response:
+                tokens.append((await response.json())["connectionToken"])
+        address, polled = (f"{hub}?id={token}&access_token={ticket}" for token in tokens)
+        assert await refused(queue, address, headers={"Origin": "https://evil.example"}) == 403
+        socket = await connected(queue, address)
+        assert await queue.status("GET", polled) == 200
+        message = '{"protocol":"json","version":1}\x1e'
+        assert await status(queue, "POST", f"{hub}?id={tokens[1]}", ticket, data=message) == 200
+
+        await revoke(queue.admins, queue.keys["viewer"])
+        async with asyncio.timeout(60):
+            while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+        assert await refused(queue, address) == 401
+        assert await status(queue, "POST", f"{hub}/negotiate?negotiateVersion=1", ticket) == 401
+        assert await queue.status("GET", polled) == 401
+        assert await status(queue, "POST", f"{hub}?id={tokens[1]}", ticket, data=message) == 401
+    written = str(logs)
+    for secret in (ticket.rpartition(".")[2], *tokens, queue.keys["viewer"]):
+        assert secret not in written
 
 
 async def test_streams_and_connections_end_with_their_ticket(queue):

@@ -1,10 +1,9 @@
 """Outages of the servers behind the gateway: pages stay connected and miss nothing."""
 
-from contextlib import AsyncExitStack
-
 import aiohttp
+import pytest
 
-from tests.support.gateway import RestartableServer, running_gateway
+from tests.support.gateway import RestartableServer, running_gateway, target_of, two_servers
 from tests.support.http_client import Client, Listener
 from tests.support.server import running_server
 from tests.support.waiting import eventually
@@ -55,29 +54,26 @@ async def test_a_page_may_come_before_the_server(restartable: RestartableServer)
             assert await page.models(1) == [1]
 
 
-async def test_of_several_servers_the_gateway_follows_one_that_is_there(database_url: str) -> None:
+@pytest.mark.parametrize("by_name", [False, True], ids=["addresses", "a name"])
+async def test_of_several_servers_the_gateway_follows_one_that_is_there(database_url: str, *, by_name: bool) -> None:
     """Pages notice nothing when the gateway changes to another server: all servers read the same log."""
-    async with AsyncExitStack() as stack:
-        first = RestartableServer(database_url)
-        await first.start()
-        stack.push_async_callback(first.stop)
-        second = RestartableServer(database_url)
-        await second.start()
-        stack.push_async_callback(second.stop)
-        http = await stack.enter_async_context(running_gateway(f"ipv4:{first.address},{second.address}"))
+    async with (
+        two_servers(database_url) as servers,
+        target_of(servers, by_name=by_name) as target,
+        running_gateway(target) as http,
+    ):
         client = Client(http)
-        page = await stack.enter_async_context(client.listen())
-        filtered = await stack.enter_async_context(client.listen("status=Ready&modelId=1,2,3,4"))
-        for model_id, server in enumerate([first, second, first, second], 1):
-            await eventually(lambda: is_ready(client))
-            await client.announce(model_id)
-            assert await page.models(1) == [model_id]
-            assert await filtered.models(1) == [model_id]
-            await server.stop()
-            async with running_server(database_url) as another, running_gateway(another) as other_http:
-                await Client(other_http).announce(100 + model_id)
-            assert await page.models(1) == [100 + model_id]
-            await server.start()
+        async with client.listen() as page, client.listen("status=Ready&modelId=1,2,3,4") as filtered:
+            for model_id, server in enumerate(servers * 2, 1):
+                await eventually(lambda: is_ready(client))
+                await client.announce(model_id)
+                assert await page.models(1) == [model_id]
+                assert await filtered.models(1) == [model_id]
+                await server.stop()
+                async with running_server(database_url) as another, running_gateway(another) as other_http:
+                    await Client(other_http).announce(100 + model_id)
+                assert await page.models(1) == [100 + model_id]
+                await server.start()
 
 
 async def test_who_watches_the_queue_is_told_when_the_server_goes_and_when_it_is_back(

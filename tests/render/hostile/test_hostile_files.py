@@ -95,7 +95,7 @@ async def test_a_read_that_never_ends_does_not_keep_the_worker_from_stopping(tmp
     with pytest.raises(asyncio.CancelledError):
         await job
     await intake.close()
-    assert monotonic() - started < 10
+    assert monotonic() - started < 60  # the limit is an hour
     assert not is_running(stalled)
     stage.remove()
 

@@ -81,7 +81,13 @@ async def _worker(server: str, folder: Path) -> AsyncIterator[str]:
     (folder / "pictures").mkdir()
     options = [f"--models={folder}/models", f"--thumbnail-root={folder}/pictures", f"--server={server}"]
     process = await asyncio.create_subprocess_exec(
-        THUMBQ, "worker", *options, "--concurrency=1", "--metrics-port=0", stderr=asyncio.subprocess.PIPE
+        THUMBQ,
+        "worker",
+        *options,
+        "--concurrency=1",
+        "--metrics-port=0",
+        "--metrics-host=[::1]",
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stderr

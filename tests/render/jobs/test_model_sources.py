@@ -139,6 +139,20 @@ async def test_a_fetch_that_fails_says_why(site: str, intake: Intake, name: str,
     await _refused(ModelUrls(f"{site}/{{model_id}}/{name}", Tls()), intake, message, retryable)
 
 
+async def test_a_file_is_fetched_through_the_proxy_of_the_environment(
+    site: str, intake: Intake, monkeypatch: pytest.MonkeyPatch
+):
+    """The site stands in for a proxy, which is asked for the whole URL of a host that only it knows."""
+    monkeypatch.setenv("http_proxy", site)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,queue.invalid")
+    model = await ModelUrls("http://models.invalid/{model_id}/7.stl", Tls()).take(intake, 7, HASH)
+    assert model.path.stat().st_size == ONE_TRIANGLE
+    direct = ModelUrls("http://queue.invalid/{model_id}/7.stl", Tls())
+    await _refused(direct, intake, "The model file could not be fetched", retryable=True)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert (await ModelUrls(f"{site}/{{model_id}}/7.stl", Tls()).take(intake, 7, HASH)).format == "stl"
+
+
 async def test_a_server_that_is_away_may_come_back(intake: Intake, unused_tcp_port: int):
     source = ModelUrls(f"http://127.0.0.1:{unused_tcp_port}/{{model_id}}", Tls())
     await _refused(source, intake, "The model file could not be fetched", retryable=True)

@@ -1,22 +1,26 @@
 """The reference worker with an object store: models come from it, pictures go into it."""
 
+import asyncio
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.render.hostile import models as hostile
 from tests.support.object_store import ObjectStore
-from thumbq.cli.worker_store import ModelObjects, ThumbnailObjects
+from tests.support.troubled_store import TroubledStore, cut, first, says
+from tests.support.waiting import eventually
+from thumbq.cli.worker_store import ModelsInStore, ThumbnailObjects
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.thumbnails import NotStored
 from thumbq_runtime.objects import InvalidStore, Objects
 
 
-async def take(object_store: ObjectStore, intake: Intake, content: bytes) -> Model:
+async def take(object_store: ObjectStore, intake: Intake, content: bytes, patience: float = 0) -> Model:
     """Take model 7, which a job names with the hash of this content."""
-    source = ModelObjects(f"{object_store.address}/models/{{model_id}}/{{model_hash}}")
+    source = ModelsInStore(f"{object_store.address}/models/{{model_id}}/{{model_hash}}", patience=patience)
     return await source.take(intake, 7, hashlib.sha256(content).hexdigest().upper())
 
 
@@ -65,7 +69,7 @@ async def refused(object_store: ObjectStore, intake: Intake, content: bytes, mes
 
 
 async def test_pictures_are_kept_by_hash_and_a_store_that_is_away_is_said(object_store: ObjectStore):
-    thumbnails = ThumbnailObjects(f"{object_store.address}/thumbs")
+    thumbnails = ThumbnailObjects(f"{object_store.address}/thumbs", patience=0)
     kept = [await thumbnails.keep("abcdef-512.webp", picture) for picture in (b"older", b"newer")]
     assert kept == [f"{object_store.address}/thumbs/ab/cd/abcdef-512.webp"] * 2
     assert object_store.objects() == {"thumbs/ab/cd/abcdef-512.webp": b"newer"}
@@ -74,6 +78,34 @@ async def test_pictures_are_kept_by_hash_and_a_store_that_is_away_is_said(object
         await thumbnails.keep("abcdef-512.webp", b"newest")
 
 
+async def test_a_job_waits_for_a_store_that_is_away(
+    object_store: ObjectStore, troubled_store: TroubledStore, intake: Intake, caplog: pytest.LogCaptureFixture
+):
+    """Otherwise an outage would take the attempts of every job, one after the other."""
+    content = hostile.obj("")
+    key = f"models/7/{hashlib.sha256(content).hexdigest()}"
+    await Objects(object_store.address).put(key, content, "model/obj")
+    thumbnails = ThumbnailObjects(f"{object_store.address}/thumbs", patience=600)
+    for trouble, sentence in (
+        (cut, "The object store cannot be reached, or is broken."),
+        (says(403, "AccessDenied"), "The object store does not accept the credentials, or they do not allow this."),
+    ):
+        troubled_store.trouble = trouble
+        keeping = asyncio.create_task(thumbnails.keep("abcdef-512.webp", b"picture"))
+        await eventually(partial(says_so, caplog, f"{sentence} A job waits for it."), timeout=60)
+        assert not keeping.done()
+        troubled_store.trouble = None
+        assert await asyncio.wait_for(keeping, 60) == f"{object_store.address}/thumbs/ab/cd/abcdef-512.webp"
+        caplog.clear()
+    # each of the four requests that the first attempt may make
+    troubled_store.trouble = first(4, cut)
+    assert (await asyncio.wait_for(take(object_store, intake, content, patience=600), 60)).format == "obj"
+
+
+async def says_so(caplog: pytest.LogCaptureFixture, sentence: str) -> bool:
+    return sentence in caplog.messages
+
+
 def test_a_name_of_all_models_is_refused():
     with pytest.raises(InvalidStore, match="names the same object for every model"):
-        ModelObjects("s3://bucket/model.glb")
+        ModelsInStore("s3://bucket/model.glb")

@@ -206,7 +206,7 @@ async def test_a_database_closes_at_once_though_a_statement_is_under_way(databas
         sleeping = asyncio.create_task(lane.fetch(SLEEP))
         await until(lambda: is_active(database, process))
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # the statement would take 30
     with pytest.raises(Unavailable):
         await sleeping
     await until(lambda: is_gone(database, process))

@@ -41,6 +41,15 @@ async def test_commits_that_a_crash_can_lose_are_refused(server, postgres):
             await check_database(as_role, ENOUGH)
 
 
+async def test_a_limit_of_transactions_is_refused(server, postgres):
+    if server.get_server_version().major < 17:
+        return  # it has none
+    async with new_database(server, postgres) as address:
+        await server.execute(f"ALTER DATABASE {urlsplit(address).path[1:]} SET transaction_timeout = '2s'")
+        with pytest.raises(Unsuitable, match=r"transaction_timeout is 2000 ms .* SET transaction_timeout = 0"):
+            await check_database(address, ENOUGH)
+
+
 async def test_a_role_that_may_not_create_tables_is_told_the_grant(server, postgres):
     async with new_database(server, postgres) as address, new_role(server, address) as (name, as_role):
         with pytest.raises(Unsuitable, match=f"GRANT CREATE ON SCHEMA public TO {name}"):

@@ -167,8 +167,14 @@ def test_it_ends_though_its_folder_was_removed(used: Path) -> None:
     with postgres:
         assert postgres.process
         processes = {postgres.process.pid, *descendants(postgres.process.pid)}
-        shutil.rmtree(used)
+        wait_until(lambda: is_removed(used), "the folder is removed")
     wait_for_end(processes)
+
+
+def is_removed(folder: Path) -> bool:
+    """Remove a folder, and return whether it is gone: PostgreSQL may write a file into it meanwhile."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 async def test_an_interrupted_attempt_is_repeated(folder: Path) -> None:

@@ -1,9 +1,11 @@
 """What a server takes for another history of the database, and that several servers agree on it."""
 
+import asyncio
 from contextlib import suppress
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.queue_under_test import new_job
 from thumbq_server.storage.postgres.database import Database
@@ -110,3 +112,15 @@ async def test_ids_of_jobs_that_would_be_given_again_are_another_history(count, 
         with suppress(Unavailable):  # the beat was asked for in the history that is over
             await server.beat()
         assert server.history.epoch != before
+
+
+async def test_one_of_many_connections_begins_the_new_history(database_url):
+    """After a failover all of them are new, and each finds out."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        lanes = [server.lane() for _ in range(8)]
+        await other.fetch("UPDATE queue_head SET identity = 'another'")
+        with capture_logs() as logs:
+            await asyncio.gather(*(lane.fetch("SELECT 1") for lane in lanes), return_exceptions=True)
+        assert [line["event"] for line in logs].count("database.other_history") == 1
+        await asyncio.gather(*(lane.fetch("SELECT 1") for lane in lanes))

@@ -73,7 +73,37 @@ async def test_a_standby_is_found_as_soon_as_it_is_promoted_while_another_host_i
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
     await admin.close()
-    assert silent.connections == 1
+    assert silent.connections == 2  # the one that found it silent, and the search
+
+
+async def test_one_search_is_for_all_who_wait_for_a_primary(database_url, silent):
+    """Each connection of its own would ask all hosts four times a second."""
+    both = hosts(database_url, silent.port, seconds=3600)
+    admin = await asyncpg.connect(database_url)
+    database = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    first = asyncio.create_task(both.connect({}))
+
+    async def refused() -> bool:
+        return both.in_trouble
+
+    await eventually(refused, timeout=30)
+    others = [asyncio.create_task(both.connect({"application_name": f"other {number}"})) for number in range(20)]
+
+    async def search_was_begun() -> bool:
+        return bool(silent.connections == 2)
+
+    await eventually(search_was_begun, timeout=30)
+    await admin.execute("SET default_transaction_read_only = off")
+    await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    async with asyncio.timeout(60):
+        connections = [await each for each in (first, *others)]
+    assert silent.connections == 2
+    assert {await each.fetchval("SHOW application_name") for each in connections[1:]} == {
+        f"other {number}" for number in range(20)
+    }
+    for connection in (*connections, admin):
+        await connection.close()
 
 
 async def test_a_first_host_that_is_down_is_passed_over(database_url, unused_tcp_port):

@@ -140,7 +140,7 @@ async def test_an_idle_connection_is_probed(queue, ear, monkeypatch):
     await ear.next()
 
     async def probed():
-        return bool(await queue.sql("SELECT FROM pg_stat_activity WHERE query = 'SELECT'"))
+        return bool(await queue.sql("SELECT FROM pg_stat_activity WHERE query = $1", notify.PROBE))
 
     await until(probed)
 

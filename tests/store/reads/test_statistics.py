@@ -4,11 +4,15 @@ import asyncio
 import json
 
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job
+from thumbq_server.domain.operations import MinuteActivity
 from thumbq_server.domain.records import Counters
-from thumbq_server.storage.maintenance import recount_jobs
+from thumbq_server.storage.maintenance import prune_log, recount_jobs
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.snapshot import take_snapshot
 from thumbq_server.storage.reads.statistics import DEPTH, read_activity, read_depth, read_durations
 from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.transitions.claim import ClaimRequest, claim
+from thumbq_server.storage.transitions.release import release_claim
 
 
 async def complete(queue: QueueUnderTest, *model_ids: int) -> None:
@@ -25,6 +29,49 @@ async def test_only_the_last_five_minutes_of_the_log_count(queue, database):
     await queue.fail(failure(token))
     activity = await read_activity(database)
     assert (sum(row.completed for row in activity), sum(row.failed for row in activity)) == (3, 1)
+
+
+async def ends(database: Database) -> dict[str, int]:
+    """How attempts ended in the last minutes, which may be two."""
+    activity = await read_activity(database)
+    return {name: sum(getattr(row, name) for row in activity) for name in MinuteActivity._fields[1:]}
+
+
+async def test_each_end_is_counted_once_under_its_name_whatever_the_models_show(queue, database):
+    shown, failed = await queue.claimed(new_job(1), new_job(2))
+    await queue.complete(shown)
+    await queue.fail(failed)
+    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 0, "cancelled": 0, "released": 0}
+    # Model 1 goes on showing its picture, and model 2 its failure.
+    (held,) = await queue.claimed(new_job(1, file=2))
+    for job_id in (held.job_id, failed.job_id, *await queue.enqueued(new_job(3))):
+        await queue.cancel(job_id)
+    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 0, "cancelled": 3, "released": 0}
+    await queue.expired(*await queue.claimed(new_job(4), new_job(5, max_attempts=1)))
+    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 2, "cancelled": 3, "released": 0}
+    # Nothing tells of the older requests of a model: they end after the newest.
+    *older, newest = await queue.claimed(*(new_job(6, file=file) for file in range(1, 5)))
+    await queue.complete(newest)
+    await queue.complete(older[0])
+    await queue.fail(older[1])
+    await queue.expired(older[2])
+    assert await ends(database) == {"completed": 3, "failed": 2, "expired": 3, "cancelled": 3, "released": 0}
+    (given_back,) = await queue.claimed(new_job(7))
+    await queue.release(given_back)
+    await claim(queue.lane, ClaimRequest([queue.worker], [30], claim_id=7))
+    await release_claim(queue.lane, 7)
+    assert await ends(database) == {"completed": 3, "failed": 2, "expired": 3, "cancelled": 3, "released": 2}
+
+
+async def test_ends_that_no_figure_needs_any_more_are_forgotten(queue, database):
+    await queue.cancel((await queue.enqueued(new_job(1)))[0])
+    await queue.sql("UPDATE other_ends SET ended_at = ended_at - interval '6 minutes'")
+    assert sum((await ends(database)).values()) == 0
+    await prune_log(database, 86_400, 100)
+    assert await queue.value("count(*) FROM other_ends") == 1
+    await queue.sql("UPDATE other_ends SET ended_at = ended_at - interval '1 hour'")
+    await prune_log(database, 86_400, 100)
+    assert await queue.value("count(*) FROM other_ends") == 0
 
 
 async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database):

@@ -1,5 +1,6 @@
 """`thumbq worker` refuses options that cannot work."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,18 @@ def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, m
 def test_a_worker_needs_a_place_for_its_thumbnails(tmp_path: Path, options: list[str], sentence: str):
     ended = CliRunner().invoke(app, ["worker", f"--models={tmp_path}", *options])
     assert (ended.exit_code, sentence in " ".join(ended.output.split())) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("127.0.0.1", "Nothing can listen on 127.0.0.1:{port}: Address already in use."),
+        ("no..name", "Nothing can listen on 'no..name': this is no name of a host."),
+    ],
+)
+def test_a_port_of_metrics_that_cannot_be_had_is_told_before_anything_starts(tmp_path: Path, host: str, sentence: str):
+    options = [f"--models={tmp_path}", f"--thumbnail-root={tmp_path}", f"--metrics-host={host}"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = CliRunner().invoke(app, ["worker", *options, f"--metrics-port={port}"])
+    assert (ended.exit_code, " ".join(ended.output.split())) == (1, f"thumbq: {sentence.format(port=port)}")

@@ -35,6 +35,15 @@ def test_a_path_without_extension_is_taken():
     assert complete(path).thumbnail_path == path
 
 
+def test_the_name_of_an_object_has_as_many_bytes_as_stores_take():
+    store = PathRule(store="s3://pictures/thumbs")
+    # The prefix is part of what stores count, the bucket is not.
+    longest = "s3://pictures/thumbs/" + "😀" * 254 + "a"
+    assert complete(longest, paths=store).thumbnail_path == longest
+    with pytest.raises(Invalid, match="thumbnailPath is longer than the 1024 bytes that an object store takes"):
+        complete(longest + "b", paths=store)
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -67,3 +67,14 @@ def test_a_flood_of_callers_takes_bounded_memory_and_forgets_whose_bucket_is_ful
         buckets.take(str(number))
     assert len(buckets._full_at) <= 20_000
     assert buckets.take("greedy") > 0  # its bucket is the emptiest, so it is not the one that is forgotten
+
+
+def test_one_look_through_all_callers_makes_room_for_many() -> None:
+    clock = Clock()
+    buckets = Buckets(1.0, clock)
+    buckets.take("the only one whose bucket is full")
+    clock.now += 1.5
+    for number in range(19_999):
+        buckets.take(str(number))
+    buckets.take("one more")
+    assert len(buckets._full_at) == 18_001

@@ -33,6 +33,11 @@ def test_an_address_counts_by_its_site(address: str, site: str) -> None:
         ("10.0.0.5", ["unknown"], "10.0.0.5"),
         ("10.0.0.5", ["10.0.0.7"], "10.0.0.7"),
         ("2001:db8:1::1", ["2001:db8:9::5"], "2001:db8:9::5"),
+        ("::ffff:10.0.0.5", ["203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.5", ["203.0.113.9:49152"], "203.0.113.9"),  # some proxies add the port
+        ("10.0.0.5", ["[2001:db8:9::5]:49152"], "2001:db8:9::5"),
+        ("10.0.0.5", ["203.0.113.9", "10.0.0.6:443"], "203.0.113.9"),
+        ("10.0.0.5", ["_hidden:80"], "10.0.0.5"),
     ],
 )
 def test_only_a_trusted_proxy_tells_who_calls(peer: str, forwarded: list[str], caller: str) -> None:
@@ -48,5 +53,9 @@ def test_networks_are_addresses_and_ranges() -> None:
     assert is_within("::ffff:10.255.0.1", PROXIES)
     assert not is_within("192.0.2.7", PROXIES)
     assert not is_within("nonsense", PROXIES)
+    mapped = read_networks("::ffff:10.0.0.0/104, ::ffff:192.0.2.7")
+    assert is_within("10.1.2.3", mapped)
+    assert is_within("::ffff:192.0.2.7", mapped)
+    assert not is_within("192.0.2.8", mapped)
     with pytest.raises(ValueError, match="does not appear"):
         read_networks("10.0.0.300")

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from thumbq_runtime.environment import KNOWN, forget_strangers
+import pytest
+
+from thumbq_runtime.environment import KNOWN, forget_strangers, reach_this_machine_directly
 
 SETTINGS = Path(__file__).parents[3] / "docs/settings.md"
 
@@ -34,3 +36,32 @@ def test_the_variables_that_kubernetes_sets_for_services_are_no_settings() -> No
     }
     assert forget_strangers(environment) == []
     assert environment == {}
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "grpc_proxy", "all_proxy", "ALL_PROXY"])
+def test_this_machine_is_excepted_from_every_proxy(variable: str) -> None:
+    environment = {variable: "http://proxy:3128"}
+    reach_this_machine_directly(environment)
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize(
+    ("said", "lower", "upper"),
+    [
+        ({"no_proxy": "a.example, ::1"}, "a.example,::1,localhost,127.0.0.1", "a.example,::1,localhost,127.0.0.1"),
+        ({"NO_PROXY": "a.example"}, "a.example,localhost,127.0.0.1,::1", "a.example,localhost,127.0.0.1,::1"),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,localhost,127.0.0.1,::1", "b,localhost,127.0.0.1,::1"),
+        ({"no_proxy": "*"}, "*", "*"),
+        ({"no_proxy": ""}, "localhost,127.0.0.1,::1", "localhost,127.0.0.1,::1"),
+    ],
+)
+def test_exceptions_that_were_made_stay(said: dict[str, str], lower: str, upper: str) -> None:
+    environment = {"http_proxy": "http://proxy:3128"} | said
+    reach_this_machine_directly(environment)
+    assert (environment["no_proxy"], environment["NO_PROXY"]) == (lower, upper)
+
+
+def test_without_a_proxy_nothing_is_excepted() -> None:
+    environment = {"http_proxy": "", "NO_PROXY": "a.example"}
+    reach_this_machine_directly(environment)
+    assert environment == {"http_proxy": "", "NO_PROXY": "a.example"}

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 COMMANDS: Any = typer.main.get_group(app)
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SPAN = r"`([^`\n]+)`"
+# Of docker compose.
+OF_OTHERS = {"--profile", "--file"}
 # Typer gives them to every command, or to the first word.
 OF_EACH = {"--help", "--install-completion", "--version"}
 # For the tests, not for the programs.
@@ -62,11 +65,44 @@ def test_commands_and_their_options(page):
 
 @EACH
 def test_routes(page):
-    exist = [*proto_routes(), *ROUTES, *(("POST", f"{hub}/negotiate") for hub in HUBS)]
-    known = {(verb, re.sub(r"{[^}]*}", "{}", path)) for verb, path in exist}
+    known = {(verb, re.sub(r"{[^}]*}", "{}", path)) for verb, path in routes()}
     named = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) \[?(/[^`?\s]*)", page.read_text())
     plain = {(verb, re.sub(r"{[^}]*}", "{}", path.replace("]", ""))) for verb, path in named}
     assert {(verb, path) for verb, path in plain if not (path.isascii() and (verb, path) in known)} == set()
+
+
+@EACH
+def test_options_that_stand_alone(page):
+    spans = re.findall(SPAN, page.read_text())
+    named = {word for span in spans if span.startswith("--") for word in re.findall(r"(?<![\w-])--[a-z-]+", span)}
+    known = {option for _, command in commands() for parameter in command.params for option in parameter.opts}
+    assert named - known - OF_EACH - OF_OTHERS == set()
+
+
+@EACH
+def test_paths_that_stand_alone(page):
+    named = re.findall(r"`(/(?:api|models|model-versions|hubs)/[^`?\s]*)", page.read_text())
+    exist = {re.sub(r"{[^}]*}", "{}", path) for _, path in routes()}
+    assert {path for path in named if "…" not in path and re.sub(r"{[^}]*}", "{}", path) not in exist} == set()
+
+
+def test_every_command_stands_on_a_page():
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = re.findall(r"(?:`|^|\$ |bin/)(thumbq [^`\n]+)", text, re.MULTILINE)
+    assert {name for name, _ in commands() if not any(f"{words} ".startswith(f"{name} ") for words in named)} == set()
+
+
+def commands(command: Any = COMMANDS, name: str = "thumbq") -> Iterator[tuple[str, Any]]:
+    """Yield each command with the words that call it."""
+    if not hasattr(command, "commands"):
+        yield name, command
+    for word, each in getattr(command, "commands", {}).items():
+        yield from commands(each, f"{name} {word}")
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Yield the verb and path of each route."""
+    yield from (*proto_routes(), *ROUTES, *(("POST", f"{hub}/negotiate") for hub in HUBS))
 
 
 def strangers(line: str) -> list[str]:

@@ -55,12 +55,16 @@ def test_only_a_lasting_connection_makes_pauses_short_again(monkeypatch: pytest.
         "ipv6:[::1]:50051",
         "dns:///localhost:50051",
         "unix:/run/thumbq",
+        "[::ffff:127.0.0.1]:50051",
+        "ipv6:[::ffff:127.0.0.1]:50051,[::1]:50052",
     ],
 )
 def test_a_server_on_this_machine_is_reached_without_a_proxy(target: str):
     assert is_local(target)
 
 
-@pytest.mark.parametrize("target", ["queue.example:50051", "10.0.0.1:1", "ipv4:127.0.0.1:1,10.0.0.1:1", "[fd00::1]:1"])
+@pytest.mark.parametrize(
+    "target", ["queue.example:50051", "10.0.0.1:1", "ipv4:127.0.0.1:1,10.0.0.1:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"]
+)
 def test_a_server_on_another_machine_may_stand_behind_a_proxy(target: str):
     assert not is_local(target)

@@ -95,10 +95,14 @@ async def test_a_revoked_key_is_refused_on_every_server_within_two_seconds(serve
             # The other server learns of the key twice a second, and slows down who tries without a pause.
             while not await admitted(worker):
                 await asyncio.sleep(0.3)
+            stream = worker.StreamJobs()
+            await stream.write(queue_pb2.StreamJobsRequest(hello=queue_pb2.StreamJobsRequest.Hello(worker_id="w2")))
+            await stream.read()
             await revoke(admins, key)
             revoked = time.monotonic()
             while await admitted(worker):
                 assert time.monotonic() - revoked < 30  # two seconds on a machine with nothing else to do
+            assert (await status_of(read_all(stream)))[0] is UNAUTHENTICATED
         listed = (await AdminServiceStub(admins).ListKeys(admin_pb2.ListKeysRequest())).keys
         assert [key.HasField("revoked_at") for key in listed] == [False, True]
 

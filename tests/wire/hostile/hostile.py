@@ -1,6 +1,9 @@
 """Messages as a broken or hostile client sends them, and streams whose peer does not read."""
 
-from collections.abc import Awaitable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +37,25 @@ async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
 def memory() -> int:
     """Return the MiB that this process has in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // MIB
+
+
+@asynccontextmanager
+async def watched_loop() -> AsyncIterator[list[float]]:
+    """Measure for how long the loop of the server stops; it is the loop of the test as well.
+
+    The time is that of its thread's work: a machine that is busy with others makes no pause longer.
+    """
+    pauses = [0.0]
+
+    async def watch() -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            pauses.append(time.thread_time() - before)
+            await asyncio.sleep(0.002)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield pauses
+    finally:
+        task.cancel()

@@ -1,15 +1,10 @@
 """Every input is bounded before it costs anything."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import grpc
 import pytest
 
 from tests.support.server import status_of
-from tests.wire.hostile.hostile import field, memory
+from tests.wire.hostile.hostile import field, memory, watched_loop
 from tests.wire.worker import HASH, Worker
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
 
@@ -23,28 +18,6 @@ PACKED_IN_MANY_GROUPS = field(5, field(3, field(4, b"\x01" * 3000)) * 1000)
 UNPACKED_NUMBERS = field(5, field(3, b"\x10\x01" * MILLIONS))
 EMPTY_GROUPS = field(5, field(3, b"") * MILLIONS)
 LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
-
-
-@asynccontextmanager
-async def watched_loop() -> AsyncIterator[list[float]]:
-    """Measure for how long the loop of the server stops; it is the loop of the test as well.
-
-    The time is that of its thread's work: a machine that is busy with others makes no pause longer.
-    """
-    pauses = [0.0]
-
-    async def watch() -> None:
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(0)
-            pauses.append(time.thread_time() - before)
-            await asyncio.sleep(0.002)
-
-    task = asyncio.create_task(watch())
-    try:
-        yield pauses
-    finally:
-        task.cancel()
 
 
 @pytest.mark.changes_nothing
@@ -83,6 +56,18 @@ async def test_a_batch_with_millions_of_elements_is_refused_before_it_is_decoded
     call = channel.unary_unary(f"/thumbq.v1.QueueService/{method}")
     code, text = await status_of(call(field(1, b"") * 1_500_000))
     assert (code, "too many elements" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+@pytest.mark.parametrize("method", ["EnqueueJobs", "EnqueueStream", "CallTogether"])
+async def test_a_job_with_a_million_options_is_refused_before_it_is_decoded(channel, method):
+    job = field(9, field(1, field(1, b"a") + field(2, field(6, field(1, b"") * 1_000_000))))
+    path = f"/thumbq.v1.QueueService/{method}"
+    if method == "EnqueueStream":
+        call = channel.stream_stream(path)(iter([field(2, job)]))
+    else:
+        call = channel.unary_unary(path)(field(1, field(1, job) if method == "CallTogether" else job))
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "a job has 2000" in await call.details()
 
 
 @pytest.mark.changes_nothing

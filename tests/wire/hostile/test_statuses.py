@@ -4,9 +4,10 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from thumbq_runtime.outage import DATABASE_AWAY
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
 from thumbq_server.engine.outage import RateLimitedLog, Unavailable
-from thumbq_server.rpc.errors import AWAY, status
+from thumbq_server.rpc.errors import status
 
 
 class TooLarge(Invalid):
@@ -31,7 +32,7 @@ def test_an_unknown_job_is_not_found():
 
 
 def test_an_outage_is_unavailable_and_shows_no_details():
-    assert status(Unavailable("ConnectionRefusedError: 10.0.0.1")) == (grpc.StatusCode.UNAVAILABLE, AWAY)
+    assert status(Unavailable("ConnectionRefusedError: 10.0.0.1")) == (grpc.StatusCode.UNAVAILABLE, DATABASE_AWAY)
 
 
 def test_a_warning_that_repeats_is_logged_once():

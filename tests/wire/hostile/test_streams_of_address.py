@@ -8,13 +8,21 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.hostile.test_rates import COUNTED, seconds_told
 from thumbq.v1.notification_pb2 import SubscribeRequest, WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq.v1.queue_pb2 import EnqueueStreamRequest, NewJob, StreamJobsRequest
+from thumbq.v1.queue_pb2 import (
+    DequeueJobRequest,
+    EnqueueJobRequest,
+    EnqueueStreamRequest,
+    GetJobRequest,
+    NewJob,
+    StreamJobsRequest,
+)
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 MOST = 3
@@ -119,3 +127,33 @@ async def test_streams_that_end_in_whatever_way_leave_nothing_counted(address: s
 
             await eventually(all_open, 60)
             assert await seconds_told(opener(channel)) == 5
+
+
+async def test_calls_that_wait_have_a_number_of_their_own(database_url: str) -> None:
+    async with (
+        running_server(database_url, **COUNTED, waiting_calls_of_address=1) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        queue = QueueServiceStub(channel)
+        job = EnqueueJobRequest(model_id=1, model_hash="a" * 64, delay=Duration(seconds=3600))
+        job_id = (await queue.EnqueueJob(job)).job_id
+        waiting = queue.GetJob(GetJobRequest(job_id=job_id, wait=Duration(seconds=30)))
+
+        async def one_more_is_refused() -> bool:
+            try:
+                await queue.DequeueJob(DequeueJobRequest(worker_id="w", wait=Duration(nanos=1_000_000)))
+            except grpc.aio.AioRpcError as refused:
+                return "1 calls that wait" in str(refused.details())
+            return False
+
+        await eventually(one_more_is_refused, 60)
+        assert (await queue.GetJob(GetJobRequest(job_id=job_id))).job.id == job_id
+        waiting.cancel()
+
+        async def there_is_room() -> bool:
+            with suppress(grpc.aio.AioRpcError):
+                await queue.GetJob(GetJobRequest(job_id=job_id, wait=Duration(nanos=1_000_000)))
+                return True
+            return False
+
+        await eventually(there_is_room, 60)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +14,8 @@ from tests.support.server import running_server
 from tests.wire.hostile.hostile import memory
 from tests.wire.sdk.sdk import until
 from tests.wire.worker import Worker, enqueue
-from thumbq.v1 import queue_pb2, queue_pb2_grpc
+from thumbq.v1 import notification_pb2_grpc, queue_pb2, queue_pb2_grpc
+from thumbq.v1.notification_pb2 import SubscribeRequest, WatchQueueRequest
 from thumbq_server.rpc.streaming import outbox
 
 HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
@@ -65,11 +67,18 @@ async def test_a_worker_that_does_not_read_is_taken_over(queue):
         assert (await newer.hello(session_id=session)).session_id == session
 
 
-async def test_a_server_ends_by_its_deadline_whether_its_workers_read_or_not(database_url, monkeypatch):
+async def test_a_server_ends_by_its_deadline_whether_its_peers_read_or_not(database_url, monkeypatch):
     monkeypatch.setattr(outbox, "STUCK_SECONDS", 60.0)
     async with AsyncExitStack() as channels:
         async with running_server(database_url, shutdown_grace=1.0) as address:
             channel = await channels.enter_async_context(grpc.aio.insecure_channel(address))
+            notifications = notification_pb2_grpc.NotificationServiceStub(channel)
+            unread: list[Any] = [
+                notifications.Subscribe(SubscribeRequest()),
+                notifications.WatchQueue(WatchQueueRequest()),
+            ]
+            for call in unread:
+                await call.read()
             await stuck_worker(queue_pb2_grpc.QueueServiceStub(channel), 10_000)
             asked = time.monotonic()
         # One second of grace, and a few for what must end after it.

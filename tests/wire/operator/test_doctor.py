@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq_server.storage.postgres.address import parse_address
@@ -59,6 +60,21 @@ async def test_a_server_that_cannot_write_is_told_with_its_reason(server, postgr
 
     await eventually(told, timeout=120)
     await connection.close()
+
+
+async def test_a_database_that_may_lose_jobs_is_a_warning_with_the_way_out(database_url):
+    """An address with several hosts has standbys, and this PostgreSQL waits for none."""
+    address = parse_address(database_url)
+    ((folder, port),) = address.hosts
+    place = f"{folder.replace('/', '%2F')}:{port}"
+    async with running_server(f"postgresql://{address.user}@{place},{place}/{address.database}") as server:
+        code, output = await thumbq(server, "health")
+        assert code == 0
+        assert f"The server at {server} is ready.\nWarning: synchronous_standby_names is empty, so a standby" in output
+        code, output = await thumbq(server, "doctor")
+        assert code == 1
+        assert "wrong database synchronous_standby_names is empty, so a standby" in " ".join(output.split())
+        assert "docs/operations.md#a-cluster-that-fails-over" in output
 
 
 async def test_an_object_store_is_asked(server, monkeypatch, object_store):

@@ -57,6 +57,8 @@ async def test_jobs_results_and_calls_are_counted(database_url):
         await complete(queue, done)
         await fail(queue, await dequeue(queue), retryable=False)
         await dequeue(queue)
+        admin = admin_pb2_grpc.AdminServiceStub(channel)
+        await admin.CancelModelJobs(admin_pb2.CancelModelJobsRequest(model_id=5))
         stale = queue_pb2.CompleteJobRequest(
             job_id=done.id, lease_token=f"{done.lease_token}9", thumbnail_path="/a.png", size_bytes=1, width=1, height=1
         )
@@ -66,6 +68,7 @@ async def test_jobs_results_and_calls_are_counted(database_url):
         assert found.value("thumbq_results_total", verb="complete", verdict="ok") == 1
         assert found.value("thumbq_results_total", verb="fail", verdict="ok") == 1
         assert found.value("thumbq_dead_letters_total") == 1
+        assert found.value("thumbq_cancelled_total") == 1
         assert found.value("thumbq_rpcs_total", rpc="EnqueueJob", status="OK") == 5
         refused = {labels for (name, labels), count in found.items() if name == "thumbq_rpcs_total" and count}
         assert any(dict(labels)["rpc"] == "CompleteJob" and dict(labels)["status"] != "OK" for labels in refused)
@@ -77,7 +80,7 @@ async def test_jobs_results_and_calls_are_counted(database_url):
             now = await scrape()
             return all(now.value("thumbq_jobs", status=status) == count for status, count in expected.items())
 
-        await eventually(lambda: shows(pending=2, processing=1, completed=1, failed=1, cancelled=0), timeout=60)
+        await eventually(lambda: shows(pending=1, processing=1, completed=1, failed=1, cancelled=1), timeout=60)
         found = await scrape()
         assert found.value("thumbq_workers") == 1
         assert found.value("thumbq_oldest_due_age_seconds") > 0

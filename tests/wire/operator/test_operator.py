@@ -123,12 +123,14 @@ async def test_statistics_count_jobs_by_status_and_tell_rates_and_durations(queu
     await complete(queue, await dequeue(queue))
     await fail(queue, await dequeue(queue), retryable=False)
     await dequeue(queue)
+    await admin.CancelModelJobs(admin_pb2.CancelModelJobsRequest(model_id=5))
     found = await stats(admin)
-    assert (found.pending, found.processing, found.completed, found.failed) == (2, 1, 1, 1)
+    assert (found.pending, found.processing, found.completed, found.failed, found.cancelled) == (1, 1, 1, 1, 1)
     assert not found.paused
     assert found.oldest_pending_age.ToTimedelta().total_seconds() > 0
     assert found.workers == 1
-    assert (sum(minute.completed for minute in found.minutes), sum(minute.failed for minute in found.minutes)) == (1, 1)
+    ended = [(minute.completed, minute.failed, minute.cancelled, minute.expired) for minute in found.minutes]
+    assert [sum(ends) for ends in zip(*ended, strict=True)] == [1, 1, 1, 0]
     assert found.wait_time.samples == found.processing_time.samples == 1
     assert found.wait_time.p50.ToTimedelta().total_seconds() > 0
     assert found.processing_time.p99.ToTimedelta().total_seconds() > 0

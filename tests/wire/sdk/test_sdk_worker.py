@@ -17,6 +17,7 @@ from thumbq.outbox import Outbox
 from thumbq.v1.queue_pb2 import DequeueJobRequest, StreamJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.slots import Slots
+from thumbq_server.rpc.streaming import acknowledgements
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ async def test_two_workers_drain_ten_thousand_jobs_exactly_once_in_large_message
 async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_their_commit(
     server: str, database_url: str, database: asyncpg.Connection
 ):
-    await enqueue(server, 30)
+    await enqueue(server, 40)
     runs: list[int] = []
 
     async def handler(job: Job) -> Thumbnail:
@@ -90,13 +91,14 @@ async def test_a_worker_takes_no_more_while_the_results_of_a_window_wait_for_the
     async with connected(database_url) as other, working(server, handler, concurrency=3, prefetch=2):
         async with other.transaction():
             await other.execute("LOCK TABLE attempts")  # completions need this table, and claims do not
-            await until(lambda: len(runs) == 10)
+            # Its jobs in hand, as many results, and the four whose acknowledgements the server might hold back.
+            await until(lambda: len(runs) == 14)
             async with grpc.aio.insecure_channel(server) as channel:
                 # This claim comes after all claims of the worker.
                 request = DequeueJobRequest(worker_id="js-1")
                 assert (await QueueServiceStub(channel).DequeueJob(request)).HasField("job")
-            assert len(runs) == 10
-        await reached(database, Completed=29, Processing=1)
+            assert len(runs) == 14
+        await reached(database, Completed=39, Processing=1)
 
 
 async def test_a_single_slot_reports_and_asks_again_at_once(
@@ -111,6 +113,19 @@ async def test_a_single_slot_reports_and_asks_again_at_once(
         async with working(server, handler, concurrency=1):
             await reached(database, Completed=50)
     assert result_messages == [1] * 50
+
+
+async def test_a_worker_needs_no_acknowledgement_of_its_own_message(
+    server: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def handler(job: Job) -> Thumbnail:
+        return PICTURE
+
+    monkeypatch.setattr(acknowledgements, "HELD_SECONDS", 600.0)
+    await enqueue(server, 50)
+    async with working(server, handler, concurrency=1):
+        await reached(database, Completed=50)
+    assert "were not confirmed" not in caplog.text
 
 
 async def test_held_jobs_never_exceed_the_credits(

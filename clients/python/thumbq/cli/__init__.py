@@ -28,7 +28,7 @@ from thumbq.cli import (
 )
 from thumbq.cli.client_command import client_command
 from thumbq.cli.errors import output_is_written
-from thumbq_runtime.environment import warn_of_strangers
+from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.settings import API_KEY, API_KEY_FILE
 
 app = typer.Typer(
@@ -87,5 +87,6 @@ app.add_typer(database.app, name="db")
 def main() -> None:
     """Run the command line."""
     warn_of_strangers(os.environ)
+    reach_this_machine_directly(os.environ)
     with output_is_written():
         app()

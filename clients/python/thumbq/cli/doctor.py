@@ -34,6 +34,7 @@ _GIGABYTE = 1_000_000_000
 # Seconds between two clocks that a slow network explains.
 MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
+_ABOUT_FAILOVER = "See docs/operations.md#a-cluster-that-fails-over."
 _ABOUT_STORE = "See docs/operations.md#object-storage."
 _ABOUT_TLS = "See docs/operations.md#tls."
 # The module that shows whether an extra is installed.
@@ -142,7 +143,7 @@ async def _store() -> list[Finding]:
 
 async def _server(server: str) -> list[Finding]:
     try:
-        is_ready, reason = await readiness(server)
+        found = await readiness(server)
     except UnusableCertificate as problem:
         return [Finding("TLS", f"{problem}", _ABOUT_TLS)]
     except grpc.aio.AioRpcError as error:
@@ -157,10 +158,14 @@ async def _server(server: str) -> list[Finding]:
                 "Start it with `thumbq serve`, or name another with --server or THUMBQ_SERVER.",
             )
         ]
-    if is_ready:
-        found = [Finding("server", f"{server} is ready, and so is its database"), await _clock(server)]
-        return [*found, await _certificate(server)] if server.startswith(SECURE) else found
-    return [Finding("server", f"{server} is not ready: {reason or 'it is ending'}", "docs/runbook.md#thumbqnotready")]
+    if not found.is_ready:
+        reason = found.reason or "it is ending"
+        return [Finding("server", f"{server} is not ready: {reason}", "docs/runbook.md#thumbqnotready")]
+    findings = [Finding("server", f"{server} is ready, and so is its database")]
+    if found.warning:
+        findings.append(Finding("database", found.warning, _ABOUT_FAILOVER))
+    findings.append(await _clock(server))
+    return [*findings, await _certificate(server)] if server.startswith(SECURE) else findings
 
 
 async def _clock(server: str) -> Finding:

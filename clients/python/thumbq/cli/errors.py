@@ -16,6 +16,7 @@ from thumbq.client.errors import ThumbqError
 from thumbq.connection import PROXY_VARIABLES, UnreadableKey, is_local
 from thumbq.producer import JobNotFound
 from thumbq.tls import UnusableCertificate, explain
+from thumbq_runtime.outage import DATABASE_AWAY
 from thumbq_runtime.text import printable
 
 # Seconds for an answer before the server counts as unreachable.
@@ -44,7 +45,11 @@ def run(server: str, command: Coroutine[Any, Any, None]) -> None:
 
 def _fail_call(server: str, code: grpc.StatusCode | None, text: str, reason: str) -> NoReturn:
     match code:
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
+        case _ if DATABASE_AWAY in text:
+            fail(f"{DATABASE_AWAY} `thumbq health` says why.")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            fail(f"The server at {server} does not answer in time. `thumbq health` says whether it can work.")
+        case grpc.StatusCode.UNAVAILABLE:
             why = f": {reason}." if reason else f". {_advice(server)}"
             fail(f"The server at {server} cannot be reached{why}")
         case grpc.StatusCode.UNIMPLEMENTED:

@@ -19,6 +19,9 @@ _COLOURS = {
     "Cancelled": "dim",
 }
 
+# Ends of attempts that are shown where there are any.
+RARE_ENDS = ("expired", "cancelled", "released")
+
 out = Console(highlight=False, emoji=False)
 
 

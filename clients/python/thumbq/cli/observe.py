@@ -1,6 +1,6 @@
 """`thumbq watch` and `thumbq health`: follow the notifications of a server, and ask whether it is ready."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -11,6 +11,14 @@ from thumbq.cli.options import LOCAL, Server
 from thumbq.connection import open_channel
 from thumbq.subscriber import Reset, Subscriber
 from thumbq.v1.notification_pb2 import Notification
+
+
+class Readiness(NamedTuple):
+    """Whether a server can do its work, the reason if it cannot, and what may go wrong although it can."""
+
+    is_ready: bool
+    reason: str
+    warning: str
 
 
 def watch(
@@ -28,7 +36,7 @@ def watch(
 
 
 def health(server: Server = LOCAL) -> None:
-    """Say whether the server is ready for work. Exits with 0 if so, else 1.
+    """Say whether the server is ready for work, and warn if its database may lose jobs. Exits with 0 if ready, else 1.
 
     Example: thumbq health --server queue.example:50051
     """
@@ -58,16 +66,19 @@ def _line(notification: Notification) -> str:
 
 
 async def _health(server: str) -> None:
-    is_ready, reason = await readiness(server)
-    if not is_ready:
-        fail(f"The server at {server} is not ready for work: {reason or 'it is ending'}.")
+    found = await readiness(server)
+    if not found.is_ready:
+        fail(f"The server at {server} is not ready for work: {found.reason or 'it is ending'}.")
     out.print(f"The server at {server} is [green]ready[/green].")
+    if found.warning:
+        out.print(f"[yellow]Warning:[/yellow] {format_text(found.warning)}")
 
 
-async def readiness(server: str) -> tuple[bool, str]:
-    """Return whether a server can do its work, and the reason if it cannot and says so. Raises AioRpcError."""
-    status, reason = await _check(server, "thumbq.ready")
-    return status == HealthCheckResponse.SERVING, reason
+async def readiness(server: str) -> Readiness:
+    """Return whether a server can do its work, and what it says of that. Raises AioRpcError."""
+    status, told = await _check(server, "thumbq.ready")
+    is_ready = status == HealthCheckResponse.SERVING
+    return Readiness(is_ready, told.get("thumbq-reason", ""), told.get("thumbq-warning", ""))
 
 
 async def _health_status(server: str) -> int:
@@ -75,8 +86,8 @@ async def _health_status(server: str) -> int:
     return status
 
 
-async def _check(server: str, service: str) -> tuple[int, str]:
-    """Return the status of a service, and the reason when the server gives one."""
+async def _check(server: str, service: str) -> tuple[int, dict[str, str]]:
+    """Return the status of a service, and what the server says beside it."""
     async with open_channel(server) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -85,5 +96,5 @@ async def _check(server: str, service: str) -> tuple[int, str]:
         )
         call = check(HealthCheckRequest(service=service), timeout=TIMEOUT)
         response = await call
-        trailers = dict(await call.trailing_metadata() or ())
-        return int(response.status), str(trailers.get("thumbq-reason", ""))
+        trailers = {key: str(value) for key, value in await call.trailing_metadata() or ()}
+        return int(response.status), trailers

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from thumbq.cli.as_json import JSON_HELP, print_json
 from thumbq.cli.errors import TIMEOUT, run
-from thumbq.cli.formatting import format_duration, format_text, format_time, out
+from thumbq.cli.formatting import RARE_ENDS, format_duration, format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.tables import print_details, print_jobs, print_list
 from thumbq.connection import open_channel
@@ -19,6 +19,7 @@ from thumbq.v1.admin_pb2 import (
     GetStatsResponse,
     ListDeadLettersRequest,
     ListWorkersRequest,
+    MinuteActivity,
     PauseQueueRequest,
     Quantiles,
     ResumeQueueRequest,
@@ -101,13 +102,17 @@ def _print_stats(found: GetStatsResponse) -> None:
     if found.HasField("oldest_pending_age"):
         rows.append(("oldest due job", f"due for {format_duration(found.oldest_pending_age.ToTimedelta())}"))
     rows.append(("workers", str(found.workers)))
-    rows += [
-        (format_time(row.minute), f"{row.completed} completed, {row.failed} failed attempts") for row in found.minutes
-    ]
+    rows += [(format_time(row.minute), _ends(row)) for row in found.minutes]
     for name, quantiles in (("waiting", found.wait_time), ("processing time", found.processing_time)):
         if quantiles.samples:
             rows.append((name, _quantiles(quantiles)))
     print_details(rows)
+
+
+def _ends(minute: MinuteActivity) -> str:
+    """Return how the attempts of a minute ended; what is rare stands there only when it happened."""
+    rare = [f"{getattr(minute, name)} {name}" for name in RARE_ENDS if getattr(minute, name)]
+    return ", ".join([f"{minute.completed} completed", f"{minute.failed} failed", *rare])
 
 
 def _quantiles(found: Quantiles) -> str:

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thumbq.cli.formatting import format_duration, format_text
-from thumbq.v1.admin_pb2 import GetStatsResponse, Quantiles, WorkerInfo
+from thumbq.cli.formatting import RARE_ENDS, format_duration, format_text
+from thumbq.v1.admin_pb2 import GetStatsResponse, MinuteActivity, Quantiles, WorkerInfo
 from thumbq.v1.job_pb2 import Job
 from thumbq_runtime.text import printable
 
@@ -44,11 +44,9 @@ def line(seen: Seen) -> str:
     if seen.away_since:
         return f"{seen.away_since.astimezone():%H:%M:%S}  the server is away"
     stats = seen.stats or GetStatsResponse()
-    completed, failed = _rates(stats)
     return (
         f"{seen.at.astimezone():%H:%M:%S}  pending {stats.pending}  processing {stats.processing}"
-        f"  completed {completed}/min  failed {failed}/min  workers {len(seen.workers)}"
-        + ("  paused" if stats.paused else "")
+        f"  {'  '.join(_rates(stats))}  workers {len(seen.workers)}" + ("  paused" if stats.paused else "")
     )
 
 
@@ -81,21 +79,19 @@ def _title(seen: Seen, stats: GetStatsResponse) -> Text:
 
 
 def _figures(stats: GetStatsResponse) -> list[Text]:
-    completed, failed = _rates(stats)
     states = [f"{name} {getattr(stats, name)}" for name in ("pending", "processing", "completed", "failed")]
-    rates = [f"completed {completed}/min", f"failed {failed}/min"]
+    rates = _rates(stats)
     if stats.HasField("oldest_pending_age"):
         rates.append(f"oldest due for {format_duration(stats.oldest_pending_age.ToTimedelta())}")
     times = [_times("waiting", stats.wait_time), _times("processing", stats.processing_time)]
     return [Text("   ".join(filter(None, parts)), no_wrap=True) for parts in (states, rates, times)]
 
 
-def _rates(stats: GetStatsResponse) -> tuple[int, int]:
+def _rates(stats: GetStatsResponse) -> list[str]:
     """Return the ends of the last full minute, or of the present one while there is no other."""
-    if not stats.minutes:
-        return 0, 0
-    minute = stats.minutes[min(1, len(stats.minutes) - 1)]
-    return minute.completed, minute.failed
+    minute = stats.minutes[min(1, len(stats.minutes) - 1)] if stats.minutes else MinuteActivity()
+    rare = [name for name in RARE_ENDS if getattr(minute, name)]
+    return [f"{name} {getattr(minute, name)}/min" for name in ("completed", "failed", *rare)]
 
 
 def _times(name: str, found: Quantiles) -> str:

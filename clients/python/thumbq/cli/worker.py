@@ -31,6 +31,7 @@ from thumbq.cli.worker_options import (
 )
 from thumbq.log_events import event
 from thumbq.render.formats import CAN_BE_DRAWN
+from thumbq_runtime.addresses import CannotListen, bare, free_port, reachable_address
 from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.lifecycle import on_hangups
 from thumbq_runtime.lines import LineFormatter, is_json, lines_handler
@@ -87,23 +88,28 @@ def worker(
     try:
         source = _models_in_store(models) if models.startswith(SCHEME) else model_source(models)
         thumbnails = _thumbnails(thumbnail_store, thumbnail_root)
+        metrics = None if metrics_port is None else _metrics_at(metrics_host, metrics_port)
         ground = None if background == "transparent" else background.lower()
         sizes = tuple(dict.fromkeys(size or (SIZE,)))
         outputs = Outputs(sizes, picture_format, ground, camera, turntable, front, parse_up(up or ()))
-    except ValueError as error:
+    except (ValueError, CannotListen) as error:
         fail(str(error))
     protect_standard_streams()
     level = _configure_log()
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
-    metrics = None if metrics_port is None else (metrics_host, metrics_port)
     run(server, _work(server, worker_id, slots, source, thumbnails, limits, outputs, metrics, gpu, level))
 
 
-def _models_in_store(models: str) -> "ModelSource":
-    from thumbq.cli.worker_store import ModelObjects
+def _metrics_at(host: str, port: int) -> tuple[str, int]:
+    free_port(host, port)
+    return bare(host) or "0.0.0.0", port  # noqa: S104 - as for all our ports
 
-    return ModelObjects(models)
+
+def _models_in_store(models: str) -> "ModelSource":
+    from thumbq.cli.worker_store import ModelsInStore
+
+    return ModelsInStore(models)
 
 
 def _thumbnails(store: str | None, root: Path | None) -> "Thumbnails":
@@ -150,8 +156,8 @@ async def _work(
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
         if metrics_at is not None:
-            host, port = metrics_at[0], metrics.serve(*metrics_at)
-            _logger.info("Metrics are at http://%s:%d/metrics", host, port, extra=event("metrics.ready"))
+            address = reachable_address(metrics_at[0], metrics.serve(*metrics_at))
+            _logger.info("Metrics are at http://%s/metrics", address, extra=event("metrics.ready"))
         events = await stack.enter_async_context(JobEvents(server))
         maker = ThumbnailMaker(source, thumbnails, renderers, outputs, events, metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:

@@ -78,7 +78,7 @@ class Calls:
         """
         stubs = self.stubs
         ends = monotonic() + self.timeout
-        backoff = Backoff(limit=2.0)
+        backoff = Backoff(limit=1.0)
         while True:
             try:
                 return await method(stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)

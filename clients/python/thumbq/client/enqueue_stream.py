@@ -62,7 +62,7 @@ class EnqueueStream:
         self._unanswered: dict[int, list[_Caller]] = {}
         self._number = 0
         self._task: asyncio.Task[None] | None = None
-        self._backoff = Backoff(limit=2.0)
+        self._backoff = Backoff(limit=1.0)
         self._broken_by = "no answer came in time"
         self._supported = True
         # Whether the server is there, and its database is not.

@@ -218,16 +218,25 @@ Global___Pause: _TypeAlias = Pause  # noqa: Y015
 
 @_typing.final
 class MinuteActivity(_message.Message):
-    """What was announced in one minute. An attempt that ended after a newer one of its model is not announced."""
+    """How many attempts ended in one minute, each counted once."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MINUTE_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
     completed: _builtins.int
     failed: _builtins.int
-    """Failed attempts, of jobs that are tried again too."""
+    """Attempts that their workers reported as failed, of jobs that are tried again too."""
+    expired: _builtins.int
+    """Attempts whose lease ran out."""
+    cancelled: _builtins.int
+    """Jobs that an operator cancelled, while they waited too."""
+    released: _builtins.int
+    """Attempts that were given back unspent."""
     @_builtins.property
     def minute(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -236,10 +245,13 @@ class MinuteActivity(_message.Message):
         minute: _timestamp_pb2.Timestamp | None = ...,
         completed: _builtins.int = ...,
         failed: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        released: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["minute", b"minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "minute", b"minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "expired", b"expired", "failed", b"failed", "minute", b"minute", "released", b"released"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

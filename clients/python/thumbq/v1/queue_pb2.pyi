@@ -1316,6 +1316,7 @@ class StreamJobsRequest(_message.Message):
         VERSION_FIELD_NUMBER: _builtins.int
         COLUMNS_FIELD_NUMBER: _builtins.int
         KINDS_FIELD_NUMBER: _builtins.int
+        ACKS_WITH_JOBS_FIELD_NUMBER: _builtins.int
         worker_id: _builtins.str
         """1 to 100 printable characters, not blank."""
         session_id: _builtins.str
@@ -1324,6 +1325,10 @@ class StreamJobsRequest(_message.Message):
         """Version of the worker's program, for operators. At most 100 printable characters."""
         columns: _builtins.bool
         """Send jobs as columns; see Columns above."""
+        acks_with_jobs: _builtins.bool
+        """Acknowledge results within Jobs, where that saves a message. For such an occasion the server may hold back the
+        acknowledgements of up to 4 results, for up to half a second.
+        """
         @_builtins.property
         def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
             """Kept in the registry of workers, for operators. At most 50; a name has 1 to 100 printable characters, a value at
@@ -1343,10 +1348,11 @@ class StreamJobsRequest(_message.Message):
             version: _builtins.str = ...,
             columns: _builtins.bool = ...,
             kinds: _abc.Iterable[_builtins.str] | None = ...,
+            acks_with_jobs: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "kinds", b"kinds", "labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["acks_with_jobs", b"acks_with_jobs", "columns", b"columns", "kinds", b"kinds", "labels", b"labels", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1623,6 +1629,7 @@ class StreamJobsResponse(_message.Message):
         NUMBER_FIELD_NUMBER: _builtins.int
         JOBS_FIELD_NUMBER: _builtins.int
         COLUMNS_FIELD_NUMBER: _builtins.int
+        ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """Counts from 1 on each stream."""
         @_builtins.property
@@ -1633,16 +1640,23 @@ class StreamJobsResponse(_message.Message):
         def columns(self) -> Global___JobColumns:
             """The jobs, after a Welcome with `columns`."""
 
+        @_builtins.property
+        def acknowledged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """Results messages that are committed, by their numbers; each of their results was accepted. They get no ResultAcks.
+            Only after a Hello with `acks_with_jobs`.
+            """
+
         def __init__(
             self,
             *,
             number: _builtins.int = ...,
             jobs: _abc.Iterable[_job_pb2.Job] | None = ...,
             columns: Global___JobColumns | None = ...,
+            acknowledged: _abc.Iterable[_builtins.int] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "jobs", b"jobs", "number", b"number"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "columns", b"columns", "jobs", b"jobs", "number", b"number"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1677,20 +1691,26 @@ class StreamJobsResponse(_message.Message):
 
         NUMBER_FIELD_NUMBER: _builtins.int
         EXCEPTIONS_FIELD_NUMBER: _builtins.int
+        ALSO_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         @_builtins.property
         def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResultException]:
             """Results that are not named here were accepted."""
+
+        @_builtins.property
+        def also(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """As Jobs.acknowledged."""
 
         def __init__(
             self,
             *,
             number: _builtins.int = ...,
             exceptions: _abc.Iterable[Global___ResultException] | None = ...,
+            also: _abc.Iterable[_builtins.int] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "number", b"number"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "exceptions", b"exceptions", "number", b"number"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1932,6 +1952,11 @@ class CallTogetherRequest(_message.Message):
         DEQUEUE_JOB_FIELD_NUMBER: _builtins.int
         COMPLETE_JOB_FIELD_NUMBER: _builtins.int
         FAIL_JOB_FIELD_NUMBER: _builtins.int
+        CALLER_FIELD_NUMBER: _builtins.int
+        caller: _builtins.str
+        """For whom the gateway calls, as callers are counted: "key" and the prefix of a key, or an address. Jobs that
+        dequeue_job gets count for it. It is believed of gateways only.
+        """
         @_builtins.property
         def enqueue_job(self) -> Global___EnqueueJobRequest: ...
         @_builtins.property
@@ -1949,10 +1974,11 @@ class CallTogetherRequest(_message.Message):
             dequeue_job: Global___DequeueJobRequest | None = ...,
             complete_job: Global___CompleteJobRequest | None = ...,
             fail_job: Global___FailJobRequest | None = ...,
+            caller: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "caller", b"caller", "complete_job", b"complete_job", "dequeue_job", b"dequeue_job", "enqueue_job", b"enqueue_job", "fail_job", b"fail_job"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["enqueue_job", "dequeue_job", "complete_job", "fail_job"]  # noqa: Y015
         _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015

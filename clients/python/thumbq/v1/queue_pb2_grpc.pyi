@@ -142,7 +142,8 @@ class QueueServiceStub:
     - Jobs messages are numbered by the server, from 1 on each stream. Received{n} confirms all messages up to n. A number
       that was never sent is no error.
     - Results are numbered by the worker. The server does not check the number: it puts it into the ResultAcks of that
-      message. ResultAcks may come in another order than the Results.
+      message. ResultAcks may come in another order than the Results. A worker that sets Hello.acks_with_jobs also finds
+      such numbers in Jobs.acknowledged.
 
     Sessions
     - Welcome names the session. To resume it after a broken connection, on this server or another, send Hello with the
@@ -293,7 +294,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - Jobs messages are numbered by the server, from 1 on each stream. Received{n} confirms all messages up to n. A number
       that was never sent is no error.
     - Results are numbered by the worker. The server does not check the number: it puts it into the ResultAcks of that
-      message. ResultAcks may come in another order than the Results.
+      message. ResultAcks may come in another order than the Results. A worker that sets Hello.acks_with_jobs also finds
+      such numbers in Jobs.acknowledged.
 
     Sessions
     - Welcome names the session. To resume it after a broken connection, on this server or another, send Hello with the
@@ -531,7 +533,8 @@ class QueueServiceServicer:
         - Jobs messages are numbered by the server, from 1 on each stream. Received{n} confirms all messages up to n. A number
           that was never sent is no error.
         - Results are numbered by the worker. The server does not check the number: it puts it into the ResultAcks of that
-          message. ResultAcks may come in another order than the Results.
+          message. ResultAcks may come in another order than the Results. A worker that sets Hello.acks_with_jobs also finds
+          such numbers in Jobs.acknowledged.
 
         Sessions
         - Welcome names the session. To resume it after a broken connection, on this server or another, send Hello with the

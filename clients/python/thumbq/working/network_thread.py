@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
+from thumbq.working.channels import Channels
+
 _Loop = asyncio.AbstractEventLoop
 Ended = Callable[[BaseException | None], None]
 
@@ -25,6 +27,7 @@ class NetworkThread:
 
     def __init__(self, kind: type[_Loop]) -> None:
         self.loop = kind()
+        self.channels = Channels()
         self._kind = kind
         self._users = 0
         self._unused = asyncio.Event()

@@ -1,5 +1,6 @@
 """A file as an HTTP response: validators, ranges, and pieces that are sent one by one."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
 from typing import Protocol
@@ -13,6 +14,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Accept-Ranges": "bytes",
 }
+_NOTHING = re.compile(r"bytes=-0+")
 
 
 class Content(Protocol):
@@ -92,6 +94,8 @@ def _wanted_range(request: web.Request, content: Content) -> tuple[int, int, int
     size = content.size
     whole = 200, 0, size
     known = request.headers.get("If-Range")
+    if request.method != "GET":  # RFC 9110, 14.2
+        return whole
     if known is not None and known not in {f'"{content.tag}"', _validators(content)["Last-Modified"]}:
         return whole
     try:
@@ -100,6 +104,8 @@ def _wanted_range(request: web.Request, content: Content) -> tuple[int, int, int
         return whole
     if wanted.start is None:
         return whole
+    if _NOTHING.fullmatch(request.headers.get("Range", "")):  # aiohttp takes the last 0 bytes for all
+        return 416, 0, 0
     if wanted.start < 0:
         first, end = max(0, size + wanted.start), size
     else:

@@ -4,7 +4,9 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.http.body import Bodies
-from thumbq_gateway.http.files.model_files import ModelFiles
+from thumbq_gateway.http.files.models.folder import ModelFolder
+from thumbq_gateway.http.files.models.handler import ModelFiles, ModelPlace
+from thumbq_gateway.http.files.models.store import ModelStore
 from thumbq_gateway.http.files.picture_folder import PictureFolder
 from thumbq_gateway.http.files.picture_store import PictureStore
 from thumbq_gateway.http.files.places import Place, Places
@@ -26,5 +28,11 @@ def file_routes(
     return [
         *ThumbnailFiles(channel, Places(places)).routes(),
         *Uploads(Places(places), bodies).routes(),
-        *(ModelFiles(settings.model_root).routes() if settings.model_root else []),
+        *(ModelFiles(models).routes() if (models := _models(settings, channel)) else []),
     ]
+
+
+def _models(settings: Settings, channel: grpc.aio.Channel) -> ModelPlace | None:
+    if stored := settings.models():
+        return ModelStore(stored, channel)
+    return ModelFolder(settings.model_root) if settings.model_root else None

@@ -45,7 +45,7 @@ class Uploads:
         if (place := self._places.of_new_pictures()) is None:
             message = "This gateway keeps no pictures: neither THUMBQ_THUMBNAIL_ROOT nor THUMBQ_THUMBNAIL_STORE is set."
             raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
-        async with self._bodies.arriving() as arrival:
+        async with self._bodies.arriving(request) as arrival:
             content = await _read_file(request, arrival)
             arrival.is_whole()
             try:

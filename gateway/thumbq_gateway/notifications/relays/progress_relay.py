@@ -9,7 +9,7 @@ import grpc
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, SubscribeRequest, SubscribeResponse
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.framing import ProgressEvent, progress_event_of
 from thumbq_gateway.notifications.relays.on_demand import OnDemand
@@ -44,7 +44,7 @@ class ProgressRelay:
         """Send a new client what is known."""
         self._fanout.send_progress(connection, list(self._latest.values()))
 
-    def hear(self, notifications: Sequence[Notification]) -> None:
+    async def hear(self, notifications: Sequence[Notification]) -> None:
         """Forget the jobs whose attempts have ended."""
         if not self._stream.is_wanted:
             return

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from thumbq_gateway.signalr.protocol import Record
 
 _MOST_GROUPS = 10_000  # of one connection: a page with a card for each model joins one a card
+MOST_JOINED = 1_000_000  # of all connections together; each takes half a kilobyte
 
 
 class Member(Protocol):
     """A connection, as its hub sees it."""
 
     groups: set[str]
+    ended: bool
     # The models that it may see, None for all.
     models: frozenset[int] | None
 
@@ -44,6 +46,7 @@ class Hub:
         self.path = path
         self._methods = {name.lower(): method for name, method in methods.items()}
         self._groups: defaultdict[str, set[Member]] = defaultdict(set)
+        self._joined = 0
 
     @property
     def method_names(self) -> set[str]:
@@ -67,14 +70,21 @@ class Hub:
 
     def join_group(self, connection: Member, name: str) -> None:
         """Add the connection to a group. Raises Refused."""
+        if name in connection.groups or connection.ended:
+            return
         if len(connection.groups) >= _MOST_GROUPS:
             raise Refused(f"A connection may be in {_MOST_GROUPS} groups at most.")
+        if self._joined >= MOST_JOINED:
+            raise Refused("The connections of this gateway are in as many groups as they may be.")
+        self._joined += 1
         connection.groups.add(name)
         self._groups[name].add(connection)
 
     def leave_group(self, connection: Member, name: str) -> None:
         """Remove the connection from a group; harmless when it is not in it."""
-        connection.groups.discard(name)
+        if name in connection.groups:
+            self._joined -= 1
+            connection.groups.discard(name)
         members = self._groups.get(name, set())
         members.discard(connection)
         if not members:

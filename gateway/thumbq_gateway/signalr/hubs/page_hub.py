@@ -25,6 +25,7 @@ ALL_MODELS = "all models"
 _TARGET = "ThumbnailStatusChanged"
 _DEADLINE = 10.0  # seconds
 _MOST_REMEMBERED = 10_000
+_PIECE = 100  # pages that are written to before other tasks run: about a millisecond
 _LONGEST_NAME = 40  # characters of a group's name; longer than any id
 
 log = structlog.get_logger()
@@ -78,15 +79,17 @@ class PageHub(Hub):
         methods["LeaveAllEnvironmentMapsGroup"] = Method(self._leave_whole("all environment maps"), 0)
         super().__init__(PATH, methods)
 
-    def hear(self, notifications: Sequence[Notification]) -> None:
-        """Pass news on to the groups."""
+    async def hear(self, notifications: Sequence[Notification]) -> None:
+        """Pass news on to the groups. Other tasks run in between, however many pages there are."""
         for notification in notifications:
             self._recent.pop(notification.model_id, None)  # so that the newest comes last
             told = self._recent[notification.model_id] = Told(notification)
             if pages := self.members((ALL_MODELS, f"model {notification.model_id}")):
                 self._events.inc(len(pages))
-                for page in pages:
+                for number, page in enumerate(pages, 1):
                     page.send(told.record)
+                    if not number % _PIECE:
+                        await asyncio.sleep(0)
         self._versions.hear({notification.model_id for notification in notifications})
         self._forget_old()
 

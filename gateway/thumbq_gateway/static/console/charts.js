@@ -22,22 +22,34 @@ export function drawDepth(svg, points) {
   add(svg, "path", { class: "line", d: `M${line.join("L")}` });
 }
 
-/** Draw minutes {at, completed, failed} as bars. */
+// How attempts end. Those that are cancelled or given back say nothing of the work, so they are told and not drawn.
+const drawn = ["completed", "failed", "expired"];
+const rare = ["expired", "cancelled", "released"];
+
+/** Draw minutes {at} with how many attempts ended in each way as bars; a missing number is 0. */
 export function drawThroughput(svg, minutes) {
   const width = widthOf(svg);
-  const most = Math.max(1, ...minutes.map(({ completed, failed }) => completed + failed));
+  const tall = (minute) => drawn.reduce((sum, name) => sum + (minute[name] ?? 0), 0);
+  const most = Math.max(1, ...minutes.map(tall));
   const step = (width - edge.left - edge.right) / minutes.length;
   const scale = (height - edge.top - edge.bottom) / most;
-  const total = (name) => minutes.reduce((sum, minute) => sum + minute[name], 0);
-  const sentence = `${number(total("completed"))} completed and ${number(total("failed"))} failed attempts`;
-  begin(svg, width, `${sentence} in ${minutes.length} minutes.`);
+  begin(svg, width, `${ends(minutes)} in ${minutes.length} minutes.`);
   axis(svg, width, most, timeOfDay(minutes[0].at), timeOfDay(minutes.at(-1).at));
-  minutes.forEach(({ completed, failed }, index) => {
+  minutes.forEach((minute, index) => {
     const x = edge.left + index * step + step * 0.12;
-    const base = height - edge.bottom;
-    bar(svg, "bar-completed", x, base - completed * scale, step * 0.76, completed * scale);
-    bar(svg, "bar-failed", x, base - (completed + failed) * scale, step * 0.76, failed * scale);
+    let y = height - edge.bottom;
+    for (const name of drawn) {
+      const rises = (minute[name] ?? 0) * scale;
+      bar(svg, `bar-${name}`, x, (y -= rises), step * 0.76, rises);
+    }
   });
+}
+
+/** Return how attempts ended in all minutes, for those who do not see the bars. */
+function ends(minutes) {
+  const total = (name) => minutes.reduce((sum, minute) => sum + (minute[name] ?? 0), 0);
+  const happened = rare.filter(total).map((name) => `, ${number(total(name))} ${name}`);
+  return `${number(total("completed"))} completed, ${number(total("failed"))} failed${happened.join("")}`;
 }
 
 function bar(svg, name, x, y, breadth, tall) {

@@ -11,7 +11,7 @@ const kept = 900; // points of the depth; then every second pair goes, so that t
 const minutesShown = 15;
 const counters = ["pending", "processing", "completed", "failed", "cancelled"];
 const depth = [];
-const minutes = new Map(); // start of a minute → {at, completed, failed}
+const minutes = new Map(); // start of a minute → {at} and how many attempts ended in each way
 
 /** Show a snapshot of the queue, which comes with each change. */
 export function showSnapshot(snapshot) {
@@ -37,8 +37,8 @@ export async function refreshQueue() {
   figure("wait", quantiles(stats.waitTime));
   figure("took", quantiles(stats.processingTime));
   showPause(stats.pause);
-  for (const { minute, completed, failed } of stats.minutes) {
-    minutes.set(Date.parse(minute), { at: Date.parse(minute), completed, failed });
+  for (const { minute, ...ended } of stats.minutes) {
+    minutes.set(Date.parse(minute), { at: Date.parse(minute), ...ended });
   }
   drawThroughput(byId("throughput"), lately());
 }
@@ -55,7 +55,7 @@ function lately() {
   const present = Math.floor(Date.now() / 60_000) * 60_000;
   return Array.from({ length: minutesShown }, (_, index) => {
     const at = present - (minutesShown - 1 - index) * 60_000;
-    return minutes.get(at) ?? { at, completed: 0, failed: 0 };
+    return minutes.get(at) ?? { at };
   });
 }
 

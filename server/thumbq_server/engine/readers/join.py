@@ -1,43 +1,86 @@
-"""Waiting for a job's end, by the log: a duplicate request joins the job that is under way."""
+"""Waiting for jobs to end, by the log: a duplicate request joins the job that is under way."""
 
 import asyncio
-import contextlib
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import aclosing, suppress
 
 from thumbq_server.domain.job import ENDED
 from thumbq_server.domain.records import JobRecord
-from thumbq_server.engine.readers.cursor import Cursor
-from thumbq_server.engine.readers.hub import Hub, HubClosed, LogPruned
+from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
 
 
-async def job_when_ended(views: Views, hub: Hub, job_id: int, wait: float) -> JobRecord:
-    """Return the job as soon as it has ended, or as it is after `wait` seconds. Raises NotFound, Unavailable."""
-    job = await views.job(job_id)
-    if not wait or _has_ended(job):
-        return job
-    with contextlib.suppress(TimeoutError, HubClosed):
-        async with asyncio.timeout(wait):
-            await _until_ended(views, hub, job_id)
-    return await views.job(job_id)
+class JobEnds:
+    """One reader of the log for all calls that wait. A change of another job wakes none of them."""
+
+    def __init__(self, views: Views, subscriptions: Subscriptions) -> None:
+        self._views = views
+        self._subscriptions = subscriptions
+        self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._reader: _Reader | None = None
+
+    async def job(self, job_id: int, wait: float) -> JobRecord:
+        """Return the job as soon as it has ended, or as it is after `wait` seconds. Raises NotFound, Unavailable."""
+        job = await self._views.job(job_id)
+        if not wait or _has_ended(job):
+            return job
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                return await self._ended(job_id)
+        return await self._views.job(job_id)
+
+    async def _ended(self, job_id: int) -> JobRecord:
+        changed = asyncio.Event()
+        self._waiting[job_id].add(changed)
+        reader = self._reader = self._reader or _Reader(self._subscriptions, self._waiting)
+        try:
+            await reader.began.wait()
+            while not _has_ended(job := await self._views.job(job_id)) and not reader.has_ended:
+                await changed.wait()
+                changed.clear()
+            return job
+        finally:
+            self._waiting[job_id].discard(changed)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+            if self._reader is reader and (reader.has_ended or not self._waiting):
+                self._reader = None
+                reader.end()
 
 
-async def _until_ended(views: Views, hub: Hub, job_id: int) -> None:
-    with hub.reading():
-        cursor = await views.cursor()
-        while not _has_ended(await views.job(job_id)):
-            try:
-                cursor = await _announcement(hub, cursor, job_id)
-            except LogPruned:
-                cursor = await views.cursor()
+class _Reader:
+    """Reads the log from now on, and wakes those that wait for a job about which something is announced."""
 
+    def __init__(self, subscriptions: Subscriptions, waiting: defaultdict[int, set[asyncio.Event]]) -> None:
+        self._waiting = waiting
+        # Set when the position is known from which on no announcement is missed.
+        self.began = asyncio.Event()
+        self.has_ended = False
+        self._task = asyncio.create_task(self._read(subscriptions))
 
-async def _announcement(hub: Hub, cursor: Cursor, job_id: int) -> Cursor:
-    """Wait until something is announced about the job. Return the cursor behind it."""
-    while True:
-        commits = await hub.after(cursor.seq)
-        cursor = cursor._replace(seq=commits[-1].seq_last)
-        if any(job_id in commit.row.job_ids for commit in commits):
-            return cursor
+    def end(self) -> None:
+        """Read no further."""
+        self._task.cancel()
+
+    async def _read(self, subscriptions: Subscriptions) -> None:
+        try:
+            async with aclosing(subscriptions.follow("")) as steps:
+                async for step in steps:
+                    self.began.set()
+                    if step.reset:
+                        self._wake(list(self._waiting))
+                    for commit in step.commits:
+                        self._wake(self._waiting.keys() & commit.row.job_ids)
+        finally:
+            self.has_ended = True
+            self.began.set()
+            self._wake(list(self._waiting))
+
+    def _wake(self, job_ids: Iterable[int]) -> None:
+        for job_id in job_ids:
+            for changed in self._waiting[job_id]:
+                changed.set()
 
 
 def _has_ended(job: JobRecord) -> bool:

@@ -15,7 +15,7 @@ import structlog
 
 from thumbq_runtime.file_threads import FileThreads, Stalled
 from thumbq_runtime.folders import open_folder_below, resolved
-from thumbq_runtime.objects import SCHEME, NoSuchObject, Objects, StoreTrouble
+from thumbq_runtime.objects import SCHEME, NoSuchObject, Objects, StoreRefuses, StoreTrouble
 from thumbq_server.storage.removals import Removal
 
 log = structlog.get_logger()
@@ -90,7 +90,10 @@ class StoreOfPictures:
         return self._objects.key(path) is not None
 
     async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
-        """Remove objects, as many as there is time for. A store that is away is left alone for a while."""
+        """Remove objects, as many as there is time for. A store that is away is left alone for a while.
+
+        One that the store does not let go is tried again much later, so that it keeps no others waiting.
+        """
         outcomes: dict[int, Outcome] = {}
         if time.monotonic() < self._not_before:
             return outcomes
@@ -98,10 +101,15 @@ class StoreOfPictures:
             async with asyncio.timeout(self._seconds):
                 for first in range(0, len(removals), _OBJECTS_AT_ONCE):
                     few = removals[first : first + _OBJECTS_AT_ONCE]
-                    found = await asyncio.gather(*map(self._remove, few))
-                    outcomes |= zip((removal.id for removal in few), found, strict=True)
-        except StoreTrouble as trouble:
-            self._pause(str(trouble))
+                    answers = await asyncio.gather(*map(self._answer, few))
+                    outcomes |= {
+                        removal.id: Outcome.NOT_NOW if isinstance(answer, StoreRefuses) else answer
+                        for removal, answer in zip(few, answers, strict=True)
+                        if isinstance(answer, Outcome | StoreRefuses)
+                    }
+                    if all(isinstance(answer, StoreTrouble) for answer in answers):
+                        self._pause(str(answers[0]))
+                        break
         except TimeoutError:  # the others are due the next time
             if not outcomes:
                 self._pause("The object store does not answer in time.")
@@ -110,6 +118,15 @@ class StoreOfPictures:
     def _pause(self, reason: str) -> None:
         self._not_before = time.monotonic() + _PAUSE
         log.warning("pictures.not_removed", store=self._objects.address, reason=reason)
+
+    async def _answer(self, removal: Removal) -> Outcome | StoreTrouble:
+        """Return what became of an object, or why it is still there."""
+        try:
+            return await self._remove(removal)
+        except StoreTrouble as trouble:
+            if isinstance(trouble, StoreRefuses):
+                log.warning("picture.not_removed", path=removal.path, reason=str(trouble))
+            return trouble
 
     async def _remove(self, removal: Removal) -> Outcome:
         key = self._objects.key(removal.path) or ""

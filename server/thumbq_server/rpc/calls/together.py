@@ -6,10 +6,13 @@ from typing import Any
 
 from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse
 from thumbq_runtime.limits.rates import TooOften
+from thumbq_server.access.door import caller_of_call
+from thumbq_server.access.keyring import GATEWAY
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
 from thumbq_server.rpc.calls.single import SingleCalls
 from thumbq_server.rpc.codec.times import timedelta_of
+from thumbq_server.rpc.counted import count_for
 from thumbq_server.rpc.errors import status_of_any
 
 _METHOD = "/thumbq.v1.QueueService/CallTogether"
@@ -42,6 +45,8 @@ class Together:
 
     async def _answer(self, call: Call) -> Answer:
         try:
+            if call.caller and caller_of_call() is GATEWAY:
+                count_for(call.caller)  # each call has a task, and so a context, of its own
             verb = call.WhichOneof("call")
             if verb is None:
                 raise Invalid("a call needs enqueueJob, dequeueJob, completeJob or failJob")

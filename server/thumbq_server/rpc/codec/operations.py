@@ -26,8 +26,7 @@ def statistics(found: Statistics) -> admin_pb2.GetStatsResponse:
         paused=depth.pause is not None,
         pause=pause(depth.pause),
         minutes=[
-            admin_pb2.MinuteActivity(minute=timestamp(row.minute), completed=row.completed, failed=row.failed)
-            for row in found.minutes
+            admin_pb2.MinuteActivity(**row._asdict() | {"minute": timestamp(row.minute)}) for row in found.minutes
         ],
         wait_time=_quantiles(durations.wait, durations.samples),
         processing_time=_quantiles(durations.processing, durations.samples),

@@ -13,6 +13,7 @@ from thumbq_server.domain.job import LostReason, Token, format_token
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_at_most
+from thumbq_server.engine.sessions.phase import Phase
 from thumbq_server.engine.sessions.session import MISSED_HEARTBEATS, Session, SessionTimes
 from thumbq_server.rpc import results
 from thumbq_server.rpc.codec.columns import Successes, job_columns, successes
@@ -20,6 +21,7 @@ from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
 from thumbq_server.rpc.streaming import heartbeats, progress
+from thumbq_server.rpc.streaming.acknowledgements import Acknowledgements
 from thumbq_server.rpc.streaming.outbox import Outbox
 
 log = structlog.get_logger()
@@ -35,6 +37,14 @@ _FLUSH_SECONDS = 10.0
 _AWAY_FLUSH_SECONDS = 2.0
 
 
+class Asks(NamedTuple):
+    """What a worker asks for in its Hello."""
+
+    columns: bool
+    kinds: bool
+    acks_with_jobs: bool
+
+
 class StreamEnded(Exception):
     """The stream ends with another status than OK. The text is for the worker."""
 
@@ -48,16 +58,19 @@ class _Results(NamedTuple):
     results: Sequence[job_pb2.Result]
     completed: Sequence[Successes]
 
+    def __len__(self) -> int:
+        return len(self.results) + sum(len(group.job_ids) for group in self.completed)
+
 
 class Stream:
     """Translates between the messages of a stream and its worker's session. It is the session's Peer."""
 
-    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, *, columns: bool, kinds: bool) -> None:
+    def __init__(self, times: SessionTimes, paths: PathRule, context: Any, asks: Asks) -> None:
         self._times = times
         self._paths = paths
-        self._columns = columns
-        self._kinds = kinds
+        self._asks = asks
         self._outbox = Outbox(context, self._give_up)
+        self._acknowledgements = Acknowledgements(self._send_acknowledgements)
         self._under_way: list[int] = []
         # Set by the first message, Welcome.
         self._session: Session
@@ -74,6 +87,7 @@ class Stream:
         try:
             await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
             session.close()
+            self._acknowledgements.flush()
             if reader.done():
                 reader.result()
             await session.settled()
@@ -88,6 +102,7 @@ class Stream:
         finally:
             for task in (reader, closing, keepalive):
                 task.cancel()
+            self._acknowledgements.close()
             await self._outbox.close(_AWAY_FLUSH_SECONDS)
 
     def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
@@ -100,8 +115,8 @@ class Stream:
                     lease_duration=duration(self._times.lease),
                     heartbeat_interval=duration(self._times.heartbeat),
                     resumed_lease_tokens=[format_token(*token, session.history) for token in held],
-                    columns=self._columns,
-                    kinds=self._kinds,
+                    columns=self._asks.columns,
+                    kinds=self._asks.kinds,
                     progress=True,
                     results_with_credit=True,
                 )
@@ -112,7 +127,8 @@ class Stream:
         """Send message `number` of jobs."""
         message = Message()
         message.jobs.number = number
-        if self._columns:
+        message.jobs.acknowledged.extend(self._acknowledgements.take())
+        if self._asks.columns:
             message.jobs.columns.CopyFrom(job_columns(jobs, self._session.history))
         else:
             add_claimed(message.jobs.jobs, jobs, self._session.history)
@@ -124,6 +140,7 @@ class Stream:
 
     def send_drain(self, reconnect_after: float) -> None:
         """Ask the worker to go."""
+        self._acknowledgements.flush()
         self._outbox.send(Message(drain=Message.Drain(reconnect_after=duration(reconnect_after))))
 
     async def _read(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
@@ -159,6 +176,7 @@ class Stream:
             case "progress":
                 session.spawn(self._counted(request.ByteSize(), self._progress, progress.read(request.progress)))
             case "drain":
+                self._acknowledgements.flush()
                 session.finish()
             case "hello":
                 raise Invalid("Hello comes once")
@@ -175,7 +193,7 @@ class Stream:
 
     def _read_results(self, message: queue_pb2.StreamJobsRequest.Results) -> _Results:
         check_at_most(message.results, "results")
-        if message.completed and not self._columns:
+        if message.completed and not self._asks.columns:
             raise Invalid("completed needs columns in Hello")
         return _Results(message.number, message.results, successes(message.completed, len(message.results)))
 
@@ -186,7 +204,10 @@ class Stream:
             exceptions += await results.take(message.results, self._paths, session.history, session.report)
         if message.completed:
             exceptions += await results.take_successes(message.completed, self._paths, session.history, session.report)
-        self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
+        if self._asks.acks_with_jobs and not exceptions and session.phase is Phase.WORKING:
+            self._acknowledgements.hold(message.number, len(message))
+        else:
+            self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
 
     async def _heartbeat(self, message: queue_pb2.StreamJobsRequest.Heartbeat) -> None:
         session = self._session
@@ -197,6 +218,10 @@ class Stream:
         session = self._session
         if unknown := await progress.take(told, session.history, session.progress):
             self._send_lost(unknown, LostReason.EXPIRED)
+
+    def _send_acknowledgements(self, numbers: Sequence[int]) -> None:
+        *others, newest = numbers
+        self._outbox.send(Message(result_acks=Message.ResultAcks(number=newest, also=others)))
 
     def _send_lost(self, lease_tokens: Sequence[str], reason: LostReason) -> None:
         self._outbox.send(Message(lease_lost=Message.LeaseLost(lease_tokens=lease_tokens, reason=LOST_REASON[reason])))

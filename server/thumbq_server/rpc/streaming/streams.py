@@ -9,7 +9,7 @@ from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.rpc.counted import counted_for
-from thumbq_server.rpc.streaming.stream import Stream, StreamEnded
+from thumbq_server.rpc.streaming.stream import Asks, Stream, StreamEnded
 
 
 class Streams:
@@ -26,7 +26,8 @@ class Streams:
         """
         said = await self._read_hello(requests)
         hello = Hello(said.worker_id, said.session_id, said.version, said.labels, said.kinds)
-        stream = Stream(self._sessions.times, self._paths, context, columns=said.columns, kinds=bool(said.kinds))
+        asks = Asks(said.columns, bool(said.kinds), said.acks_with_jobs)
+        stream = Stream(self._sessions.times, self._paths, context, asks)
         try:
             async with self._sessions.open(hello, stream, counted_for()):
                 await stream.run(requests)

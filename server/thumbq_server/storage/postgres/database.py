@@ -17,6 +17,7 @@ from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.patience import within
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
@@ -94,6 +95,18 @@ class Database:
     def drop_connections(self) -> None:
         """Break all connections off, since their host does not answer; the next ones go to another host first."""
         hosts_of(self.dsn).pass_over()
+        self._leave()
+
+    def _note(self, error: BaseException) -> None:
+        """Take note of an error of PostgreSQL. A host that takes no writes is no primary any more.
+
+        Connections that only read would not find out, and go on reading what the new primary has left behind.
+        """
+        self._disk.note(error)
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            self._leave()
+
+    def _leave(self) -> None:
         for lane in self._lanes:
             lane.drop()
         for connection in list(self._pooled):
@@ -106,7 +119,7 @@ class Database:
 
     def lane(self) -> Lane:
         """A new lane, closed with the database."""
-        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._disk))
+        self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._note))
         self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
 
@@ -116,7 +129,7 @@ class Database:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
-        async with as_unavailable(self._disk.note):
+        async with as_unavailable(self._note):
             return await until_done(partial(self._run_once, work))
 
     async def _run_once(self, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -125,12 +138,7 @@ class Database:
         began = time.perf_counter()
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             self._observer.pool_wait(time.perf_counter() - began)
-            try:
-                return await work(connection)
-            except asyncpg.ReadOnlySQLTransactionError:
-                # This host is no primary any more.
-                connection.terminate()
-                raise
+            return await within(self._statement_timeout, connection, work)
 
 
 async def _keep_settings(_connection: object) -> None:

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import asyncpg
 
+from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
+
 T = TypeVar("T")
 
 # 40001, 40P01: PostgreSQL undid the whole statement, so running it again is safe.
@@ -25,6 +27,8 @@ AWAY = (
     asyncpg.PostgresSystemError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections, or is being copied
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # this server stood still within a transaction
+    asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
@@ -34,12 +38,15 @@ class Unavailable(Exception):
     """PostgreSQL cannot do this now. The request may or may not have been committed."""
 
 
+_MORE_ROOM = (
+    "raise max_connections, or the CONNECTION LIMIT of the role or the database, or lower THUMBQ_DATABASE_CONNECTIONS"
+)
 _IN_WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (asyncpg.ReadOnlySQLTransactionError, "the database is read-only"),
     # a new connection found no host that takes writes
     (asyncpg.TargetServerAttributeNotMatched, "the database is read-only"),
     (asyncpg.DiskFullError, "the disk of the database is full"),
-    (asyncpg.TooManyConnectionsError, "the database has no connection left"),
+    (asyncpg.TooManyConnectionsError, f"the database has no connection left: {_MORE_ROOM}"),
     (asyncpg.CannotConnectNowError, "the database is starting or stopping"),
     (asyncpg.QueryCanceledError, "the database does not answer"),
     (TimeoutError, "the database does not answer"),
@@ -50,10 +57,17 @@ _IN_WORDS: tuple[tuple[type[BaseException], str], ...] = (
 
 def in_words(error: Unavailable) -> str:
     """Return what keeps PostgreSQL from its work, for operators, without addresses."""
+    if trouble := trouble_with_tls(error.__cause__):
+        return trouble.sentence.rstrip(".")
     for kind, words in _IN_WORDS:
         if isinstance(error.__cause__, kind):
             return words
     return "the database is away"
+
+
+def lacks_room(error: Unavailable) -> bool:
+    """Return whether PostgreSQL is there, and has no connection left."""
+    return isinstance(error.__cause__, asyncpg.TooManyConnectionsError)
 
 
 @asynccontextmanager
@@ -63,7 +77,16 @@ async def as_unavailable(note: Callable[[BaseException], None] = lambda _: None)
         yield
     except AWAY as error:
         note(error)
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
+        raise Unavailable(_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    if trouble := trouble_with_tls(error):
+        return trouble.sentence
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "no host of DATABASE_URL takes writes"
+    remedy = f": {_MORE_ROOM}" if isinstance(error, asyncpg.TooManyConnectionsError) else ""
+    return f"{type(error).__name__}: {error}{remedy}"
 
 
 async def until_done(attempt: Callable[[], Awaitable[T]]) -> T:

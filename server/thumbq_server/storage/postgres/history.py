@@ -4,6 +4,7 @@ The epoch names the history. It is part of cursors and of lease tokens
 (docs/decisions/0016-histories.md).
 """
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -64,6 +65,7 @@ class History:
         # Raised with each change.
         self.version = 0
         self._known: _Place | None = None
+        self._beginning = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -120,14 +122,20 @@ class History:
             if not _is_other(place, known):
                 self._take(place)
                 return
-            beat = max(place.beat, known.beat if known else 0) + _LEAP
-            epoch = uuid.uuid4().hex[:8]
-            await connection.execute(str(BEGIN), place.epoch, place.beat, epoch, beat, place.present_identity)
-            # Another server may have been faster: what the table says now counts.
-            known_before, self._known = self._known, None
-            self._take(_Place(*await connection.fetchrow(str(LOOK))))
-            log.warning("database.other_history", before=known_before, now=self._known)
-            return
+            # After a failover all connections find out at the same time: one of them is enough.
+            async with self._beginning:
+                if version == self.version:
+                    await self._begin(connection, place, known)
+                    return
+
+    async def _begin(self, connection: Any, place: _Place, known: _Place | None) -> None:
+        beat = max(place.beat, known.beat if known else 0) + _LEAP
+        epoch = uuid.uuid4().hex[:8]
+        await connection.execute(str(BEGIN), place.epoch, place.beat, epoch, beat, place.present_identity)
+        # Another server may have been faster: what the table says now counts.
+        known_before, self._known = self._known, None
+        self._take(_Place(*await connection.fetchrow(str(LOOK))))
+        log.warning("database.other_history", before=known_before, now=self._known)
 
     def _take(self, place: _Place) -> None:
         known = self._known

@@ -1,6 +1,7 @@
 """The hosts of DATABASE_URL: each gets its own time limit, and the one that answered last is asked first."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -10,6 +11,7 @@ import asyncpg
 import structlog
 
 from thumbq_server.storage.postgres.address import Address, parse_address
+from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
 from thumbq_server.storage.postgres.pooler import has_pooler, open_pooled, with_options
 
 # Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
@@ -30,6 +32,11 @@ log = structlog.get_logger()
 
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
 
+
+class _Missing(Exception):
+    """No host takes writes so far, and one is silent."""
+
+
 # None is the host that the environment names.
 _Host = tuple[str, int] | None
 
@@ -41,6 +48,7 @@ class Hosts:
         self.address = address
         # Whether the newest attempt to connect failed.
         self.in_trouble = False
+        self._search: asyncio.Task[_Host] | None = None
         self._in_order: list[_Host] = list(address.hosts) or [None]
         # Whether a pooler is at a host that may change backends, as far as the host was asked.
         self._is_pooled: dict[_Host, bool] = {}
@@ -48,10 +56,31 @@ class Hosts:
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
         """Open a connection to the first host that answers in time and takes writes.
 
-        A host that is silent does not keep the others waiting. `options` go to `asyncpg.connect`. Raises what the last
-        host answered.
+        A host that is silent does not keep the others waiting. While the primary is missing, one search is for all who
+        wait. `options` go to `asyncpg.connect`. Raises what the last host answered.
         """
         given = {**settings, **self.address.settings}
+        if len(self._in_order) == 1 or not self.in_trouble:
+            with contextlib.suppress(_Missing):
+                return await self._ask(given, options)
+        host = await self._find()
+        return await self._open(host, given, options)
+
+    async def _find(self) -> _Host:
+        """Return the host that takes writes. Raises what the last one answered."""
+        if self._search is None or self._search.done() or self._search.get_loop() is not asyncio.get_running_loop():
+            self._search = asyncio.create_task(self._look())
+        return await asyncio.shield(self._search)
+
+    async def _look(self) -> _Host:
+        connection = await self._ask(self.address.settings, {}, again=True)
+        connection.terminate()
+        return self._in_order[0]
+
+    async def _ask(
+        self, settings: Mapping[str, str], options: Mapping[str, Any], *, again: bool = False
+    ) -> asyncpg.Connection:
+        """Ask all hosts. When one stays silent and the others refuse, ask those `again`, or raise _Missing."""
         deadline = time.monotonic() + self.address.connect_timeout
         attempts: dict[asyncio.Task[asyncpg.Connection], _Host] = {}
         refusals: dict[_Host, BaseException] = {}
@@ -60,7 +89,7 @@ class Hosts:
             while due or attempts:
                 if due:
                     host = due.pop(0)
-                    attempts[asyncio.create_task(self._open(host, given, options))] = host
+                    attempts[asyncio.create_task(self._open(host, settings, options))] = host
                 done, _ = await asyncio.wait(attempts, timeout=_HEAD_START, return_when=asyncio.FIRST_COMPLETED)
                 for attempt in done:
                     host = attempts.pop(attempt)
@@ -69,7 +98,9 @@ class Hosts:
                     except _ASK_NEXT as error:
                         self.in_trouble = True
                         refusals[host] = error
-                if not done and not due and time.monotonic() < deadline:
+                if not done and not due and refusals and time.monotonic() < deadline:
+                    if not again:
+                        raise _Missing
                     # One of them may be promoted while another one is silent.
                     due = [host for host in refusals if host not in attempts.values()]
             raise refusals[order[-1]]
@@ -97,6 +128,13 @@ class Hosts:
             # A pooler has come since, or it has no room: the next connection finds out.
             self._is_pooled.pop(host, None)
             raise
+        except asyncpg.ConnectionDoesNotExistError as error:
+            # What PostgreSQL says of a certificate may get lost with the connection.
+            if trouble_with_tls(error) or "sslcert" not in self.address.asyncpg:
+                raise
+            raise asyncpg.ConnectionDoesNotExistError(
+                f"{error}; it may not accept the certificate in sslcert"
+            ) from error
         except OSError as error:
             if host is None or not host[0].startswith("/") or error.errno is None:
                 raise

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.postgres.disk import Disk
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
+from thumbq_server.storage.postgres.patience import within
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
@@ -32,13 +32,14 @@ class Lane:
         history: History | None = None,
         hints: Hints | None = None,
         room: Room | None = None,
-        disk: Disk | None = None,
+        note: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._dsn = dsn
         self.history = history or History()
         self.hints = hints or Hints()
         self._room = room or Room()
-        self._disk = disk or Disk()
+        # Gets each error that is an outage.
+        self._note = note
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
@@ -50,7 +51,7 @@ class Lane:
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""
         history = self.history.version
-        async with self._lock, as_unavailable(self._disk.note):
+        async with self._lock, as_unavailable(self._note):
             return await until_done(partial(self._run_once, work, history))
 
     async def _run_once(self, work: Callable[[Any], Awaitable[T]], history: int) -> T:
@@ -62,11 +63,7 @@ class Lane:
                 self._connection = connection
             if history != self.history.version:
                 raise Unavailable("the database has another history than when this was asked for")
-            return await work(connection)
-        except asyncpg.ReadOnlySQLTransactionError:
-            # This host is no primary any more.
-            self.drop()
-            raise
+            return await within(self._statement_timeout, connection, work)
         except (asyncpg.PostgresError, Unavailable):
             raise
         except BaseException:

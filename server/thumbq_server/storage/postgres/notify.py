@@ -30,6 +30,8 @@ BROADCAST = Statement(
 
 _RETRY_SECONDS = 1.0
 _PROBE_SECONDS = 15.0
+# It fails when the connection died silently, and is true on a host that takes no writes: no primary any more.
+PROBE = "SELECT current_setting('transaction_read_only')::bool"
 # The first hint goes out at once, and those of the time after it go together.
 _GATHER_SECONDS = 0.005
 
@@ -94,8 +96,8 @@ async def _listen_once(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await closed.wait()
-            if not closed.is_set():
-                await connection.fetch("SELECT")  # fails when the connection died silently
+            if not closed.is_set() and await connection.fetchval(PROBE):
+                break
         log.warning("listener.lost")
     finally:
         with contextlib.suppress(Unavailable, asyncpg.PostgresError):

@@ -10,12 +10,14 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.storage.postgres.address import InvalidAddress
+from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
 from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import PLAIN
 
 OLDEST_VERSION = 14
+_WITH_TRANSACTION_TIMEOUT = 17
 # Errors of an outage while a server runs, but at its start of an address that is wrong.
 _FINAL = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -34,7 +36,8 @@ _FACTS = """
            (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS role_limit,
            current_schema() AS schema, current_setting('search_path') AS search_path,
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
-           to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend
+           to_regclass('thumbq_version') IS NOT NULL AS has_tables, pg_backend_pid() AS backend,
+           (SELECT reset_val FROM pg_settings WHERE name = 'transaction_timeout') AS transaction_timeout
       FROM pg_database WHERE datname = current_database()
 """
 _IDENTITY = """
@@ -63,7 +66,9 @@ async def check_database(dsn: str, connections_needed: int) -> None:
                 "The database takes no writes: point DATABASE_URL at the primary instead of a standby, and set"
                 " default_transaction_read_only to off for the role and the database."
             ) from None
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, OSError) as error:
+            if (trouble := trouble_with_tls(error)) and not trouble.may_pass:
+                raise Unsuitable(trouble.sentence) from error
             if isinstance(error, AWAY) and not isinstance(error, _FINAL):
                 raise
             raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
@@ -141,6 +146,8 @@ async def _identity(hosts: Hosts) -> str:
 async def _facts(connection: asyncpg.Connection) -> Any:
     # Within a transaction, a pooler keeps one backend for all messages of the statement.
     async with connection.transaction():
+        if connection.get_server_version().major >= _WITH_TRANSACTION_TIMEOUT:
+            await connection.execute("SET LOCAL transaction_timeout = 0")
         return await connection.fetchrow(_FACTS)
 
 
@@ -169,6 +176,11 @@ def _problems(facts: Any, connections_needed: int) -> list[str]:
             f"synchronous_commit is off for {role} on {database}, so a crash would lose jobs that were acknowledged:"
             f" ALTER ROLE {role} RESET synchronous_commit, and the same for the database."
         )
+    if facts["transaction_timeout"] not in {None, "0"}:
+        problems.append(
+            f"transaction_timeout is {facts['transaction_timeout']} ms for {role} on {database}, which would end"
+            f" connections in the middle of their work: ALTER ROLE {role} SET transaction_timeout = 0."
+        )
     if schema is None:
         problems.append(
             f"The role {role} finds no schema of its search_path ({facts['search_path']}) in {database}: create one,"
@@ -196,7 +208,8 @@ def _too_few(facts: Any, needed: int) -> list[str]:
             (facts["role_limit"], f"the role {role}", f"ALTER ROLE {role} CONNECTION LIMIT {needed}"),
         ]
     return [
-        f"thumbq needs {needed} connections and {place} allows {limit}: {remedy}, or run fewer processes."
+        f"thumbq needs {needed} connections and {place} allows {limit}: {remedy}, lower THUMBQ_DATABASE_CONNECTIONS, or"
+        " run fewer processes."
         for limit, place, remedy in limits
         if limit is not None and limit < needed
     ]

@@ -30,12 +30,15 @@ DEPTH = Statement(
 
 PENDING = Statement("statistics_pending", "", f"SELECT {COUNTERS} FROM {COUNTED_IN}")
 
-# Commits are nearly in the order of time, so halving finds the first of the last five minutes. With both bounds the
-# planner expects few rows, and takes the index.
+_OUTCOMES = ("Completed", "Failed", "Expired", "Cancelled", "Released")
+_SUMS = ", ".join(f"coalesce(sum(count) FILTER (WHERE outcome = '{outcome}'), 0)::bigint" for outcome in _OUTCOMES)
+
+# The log tells most ends, other_ends counts the others. Commits are nearly in the order of time, so halving finds the
+# first of the last five minutes. With both bounds the planner expects few rows, and takes the index.
 ACTIVITY = Statement(
     "statistics_activity",
     "",
-    """
+    f"""
     WITH RECURSIVE since AS MATERIALIZED (
         SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
     ), search AS (
@@ -48,14 +51,17 @@ ACTIVITY = Statement(
             SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
              ORDER BY seq_last LIMIT 1) m
          WHERE low < high
+    ), ends AS (
+        SELECT created_at AS ended_at, CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
+               seq_last - seq_first + 1 AS count
+          FROM notifications
+         WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
+           AND created_at >= (SELECT moment FROM since)
+           AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
+         UNION ALL
+        SELECT ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM since)
     )
-    SELECT date_trunc('minute', created_at) AS minute,
-           coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Ready'), 0)::bigint AS completed,
-           coalesce(sum(seq_last - seq_first + 1) FILTER (WHERE status = 'Failed'), 0)::bigint AS failed
-      FROM notifications
-     WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
-       AND created_at >= (SELECT moment FROM since)
-       AND status IN ('Ready', 'Failed') AND NOT test
+    SELECT date_trunc('minute', ended_at) AS minute, {_SUMS} FROM ends
      GROUP BY 1 ORDER BY 1 DESC
     """,
 )

@@ -1,4 +1,4 @@
-"""Tables beside the queue: versions of models, lines about jobs, and files that have to go."""
+"""Tables beside the queue: versions of models, lines about jobs, files that have to go, and ends to be counted."""
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Identity, Index, LargeBinary, Sequence, Table, Text
 
@@ -63,4 +63,21 @@ removals = Table(
     # a file that has changed since is another picture
     Column("reported_at", Timestamp, nullable=False),
     Column("due_at", Timestamp, server_default=NOW, nullable=False),
+)
+
+# Ends that the log does not tell, or tells under another name. Only the figures of the last minutes read them
+# (docs/decisions/0072-each-end-under-its-name.md).
+other_ends = Table(
+    "other_ends",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("ended_at", Timestamp, server_default=NOW, nullable=False),
+    Column(
+        "outcome",
+        Text,
+        CheckConstraint("outcome IN ('Completed', 'Failed', 'Expired', 'Cancelled', 'Released')"),
+        nullable=False,
+    ),
+    Column("count", BigInteger, CheckConstraint("count > 0"), nullable=False),
+    Index("other_ends_by_time", "ended_at"),
 )

@@ -213,6 +213,8 @@ notifications = Table(
     Column("error_messages", ARRAY(Text)),
     Column("next_attempt_ats", ARRAY(Timestamp)),
     Column("thumbnail_url", Text),
+    # true: not the end of an attempt, or one that stands in other_ends
+    Column("counted_apart", Boolean),
     CheckConstraint("seq_last - seq_first + 1 = cardinality(model_ids)"),
     CheckConstraint(
         "cardinality(model_ids) = cardinality(job_ids) AND cardinality(job_ids) = cardinality(attempt_counts)"

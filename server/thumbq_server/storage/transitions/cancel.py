@@ -6,7 +6,7 @@ from functools import partial
 import asyncpg
 
 from thumbq_server.domain.job import LIVE, Cancellation, CancelVerdict, JobStatus, Token
-from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.fragments import columns, count_apart
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
@@ -48,6 +48,7 @@ CANCEL = Statement(
         SELECT e.job_id, coalesce(e.lease_seq, nextval('claim_seq')), e.attempt, 'Cancelled', e.session, e.claimed_at,
                s.error_message, true
           FROM ended e CROSS JOIN LATERAL (SELECT error_message FROM job_states WHERE id = e.job_id OFFSET 0) s
+    ), counted AS ({count_apart("Cancelled", "ended")}
     )
     SELECT e.job_id, e.model_id, e.attempt, e.session, coalesce(e.lease_seq, s.lease_seq) AS lease_seq
       FROM ended e CROSS JOIN LATERAL (SELECT lease_seq FROM job_states WHERE id = e.job_id OFFSET 0) s
@@ -77,8 +78,9 @@ ANNOUNCE = Statement(
             SELECT status, error_message FROM thumbnails WHERE model_id = c.model_id OFFSET 0) t ON true
          GROUP BY 1
     )
-    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages)
-    SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages FROM news
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, error_messages,
+                               counted_apart)
+    SELECT $1 + upto, $1 + upto - count + 1, status, model_ids, job_ids, attempt_counts, error_messages, true FROM news
     """,
 )
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from thumbq_server.storage.fragments import announce, put_in_queue
+from thumbq_server.storage.fragments import announce, count_apart, put_in_queue
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -51,18 +51,21 @@ LOCK_HEAD = Statement("end_lock_head", "", "SELECT FROM queue_head FOR UPDATE")
 R = TypeVar("R", bound=Report)
 
 
-def end_attempts(outcome: str, gone: str, ended: str) -> str:
+def end_attempts(outcome: str, gone: str, ended: str, *, counted_as: str | None = None) -> str:
     """Return the statement that ends attempts, when everything is locked.
 
     `gone` deletes the leases. `ended` has what it returns, with the job's request_no, priority, max_attempts,
     created_at, model_hash, kind and options, with path, size_bytes, width, height and error_message, and with
     will_retry and next_run_at. A lease that an enqueue has marked (rerun_request_no) makes its job start again, under
-    that number.
+    that number. All ends are counted under the name `counted_as`; without one, the log counts those that it tells.
     """
+    untold = "" if counted_as else "WHERE job_id NOT IN (SELECT job_id FROM shown)"
+    counted = count_apart(counted_as or outcome, "ended", where=untold)
     failed = outcome == "Failed"
     moves = {outcome.lower(): "SELECT count(*) FROM ended WHERE NOT will_retry"}
     attempt = "CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END"
     again = put_in_queue("ended", "next_run_at", attempt=attempt, where="WHERE will_retry")
+    told = announce("Failed" if failed else "Ready", "shown", moves=moves, counted_apart=counted_as is not None)
     return f"""
     WITH gone AS (
         {gone}
@@ -97,7 +100,8 @@ def end_attempts(outcome: str, gone: str, ended: str) -> str:
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
     ), again AS ({again}
-    ), {announce("Failed" if failed else "Ready", "shown", moves=moves)}
+    ), counted AS ({counted}
+    ), {told}
     SELECT job_id, named_seq, model_id,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
       FROM ended

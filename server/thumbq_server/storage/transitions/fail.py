@@ -70,6 +70,7 @@ EXPIRE = Statement(
             backoff="make_interval(secs => ($5::float8[])[g.attempt] * $6)",
             join="LEFT JOIN workers w ON w.id = g.session",
         ),
+        counted_as="Expired",
     ),
 )
 

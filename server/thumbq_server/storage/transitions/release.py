@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from thumbq_server.domain.job import Token, Verdict
-from thumbq_server.storage.fragments import KIND_AND_OPTIONS, put_in_queue
+from thumbq_server.storage.fragments import KIND_AND_OPTIONS, count_apart, put_in_queue
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -39,6 +39,7 @@ def _give_back(gone: str) -> str:
                  WHERE e.rerun_request_no IS NOT NULL ORDER BY jobs.id FOR UPDATE OF jobs) e
          WHERE j.id = e.job_id
     ), again AS ({again}
+    ), counted AS ({count_apart("Released", "ended")}
     )
     SELECT job_id, named_seq FROM ended
     """

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -102,7 +103,7 @@ class _Fetched:
 
     async def _get(self, url: URL, path: Path, *, follow: bool) -> tuple[str, str]:
         digest = hashlib.sha256()
-        async with self._session.get(url, allow_redirects=follow) as response:
+        async with self._session.get(url, allow_redirects=follow, proxy=_proxy_to(url)) as response:
             if response.status != 200:
                 raise _NotGiven(response.status)
             with path.open("wb") as file:
@@ -113,6 +114,14 @@ class _Fetched:
                     digest.update(chunk)
                     file.write(chunk)
             return unquote(Path(response.url.path).name), digest.hexdigest()
+
+
+def _proxy_to(url: URL) -> str | None:
+    """Return the proxy that http_proxy or https_proxy names for a URL, unless no_proxy excepts its host."""
+    proxy = getproxies().get(url.scheme, "")
+    if not proxy.startswith(("http://", "https://")) or proxy_bypass(f"{url.host}"):
+        return None
+    return proxy
 
 
 class _NotGiven(RenderFailed):

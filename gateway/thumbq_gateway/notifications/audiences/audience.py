@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from thumbq_gateway.notifications.connection import Connection
+from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.framing import Framing, ProgressEvent, heartbeat_data
 from thumbq_gateway.notifications.ring import Event
 
@@ -67,10 +67,10 @@ class Audience:
         if not events:
             return
         if self._of_all_models:
-            yield self._message(self._of_all_models, events)
+            yield self.message(self._of_all_models, events)
         if self._by_model:
             for matches, connections in self._grouped_by_matches(events).items():
-                yield self._message(connections, matches)
+                yield self.message(connections, matches)
 
     def publish_progress(self, events: Sequence[ProgressEvent], write: Write) -> None:
         """Send progress to the connections that asked for it."""
@@ -130,7 +130,8 @@ class Audience:
             groups[tuple(matches)].append(connection)
         return groups
 
-    def _message(self, connections: Collection[Connection], events: Sequence[Event]) -> Message:
+    def message(self, connections: Collection[Connection], events: Sequence[Event]) -> Message:
+        """Return what these connections get when they get these events."""
         frames = [self._framing.encoded(event) for event in events]
         return Message(list(connections), self._packed(b"".join(frames)), len(frames))
 

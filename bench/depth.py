@@ -1,0 +1,109 @@
+"""What GetStats costs with ten jobs and with ten million: the time of the three statements that it is made of.
+
+python -m bench.depth [--jobs 10000000] [--looks 100]
+
+Half of the jobs wait, and half have ended during the last day. It takes some minutes, and 8 GB of disk.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
+from thumbq_server.storage.migrations import upgrade
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads.statistics import read_activity, read_depth, read_durations
+
+_PIECE = 1_000_000
+# Jobs of one commit that ended.
+_TOGETHER = 100
+_STEPS = (10, 10_000, 1_000_000)
+
+FILL = (
+    """
+    INSERT INTO jobs (model_id, priority, max_attempts, model_hash)
+    SELECT n, 0, 3, sha256(n::text::bytea) FROM generate_series($1::bigint + 1, $1 + $2::bigint) n
+    """,
+    """
+    INSERT INTO ready (rank, job_id, run_at, model_id, created_at, priority, max_attempts, attempt, model_hash)
+    SELECT due_at, id, due_at, model_id, created_at, 0, 3, 0, model_hash FROM jobs
+     WHERE model_id > $1::bigint AND model_id <= $1 + $2::bigint AND model_id % 2 = 0
+    """,
+    """
+    INSERT INTO attempts (job_id, lease_seq, end_no, claimed_at, ended_at, attempt, outcome, path)
+    SELECT id, id, nextval('end_seq'), now(), now() - interval '1 day' * random(), 1, 'Completed', '/thumbnails/1.webp'
+      FROM jobs WHERE model_id > $1::bigint AND model_id <= $1 + $2::bigint AND model_id % 2 = 1
+    """,
+    f"""
+    WITH ended AS (
+        SELECT id, model_id, (row_number() OVER (ORDER BY id) - 1) / {_TOGETHER} AS number FROM jobs
+         WHERE model_id > $1::bigint AND model_id <= $1 + $2::bigint AND model_id % 2 = 1
+    ), commits AS (
+        SELECT number, count(*) AS count, array_agg(model_id) AS model_ids, array_agg(id) AS job_ids FROM ended
+         GROUP BY number
+    ), numbered AS (
+        SELECT *, sum(count) OVER (ORDER BY number)::bigint AS upto FROM commits
+    ), head AS (
+        UPDATE queue_head h SET seq = seq + e.count, completed = completed + e.count, jobs = jobs + $2
+          FROM (SELECT count(*) FROM ended) e RETURNING seq - e.count AS before
+    )
+    INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts, created_at)
+    SELECT before + upto, before + upto - count + 1, 'Ready', model_ids, job_ids,
+           array_fill(1::smallint, ARRAY[count::int]), now() - interval '1 day'
+      FROM numbered, head
+    """,
+)
+
+
+async def fill(database: Database, there: int, jobs: int) -> None:
+    """Let there be so many jobs."""
+    for first in range(there, jobs, _PIECE):
+        for statement in FILL:
+            await database.fetch(statement, first, min(_PIECE, jobs - first))
+    await database.run(lambda connection: connection.execute("VACUUM ANALYZE"))
+
+
+async def measure(database: Database, jobs: int, looks: int) -> None:
+    """Print the median time of each statement."""
+    found: dict[str, float] = {}
+    reads: dict[str, Callable[[Database], Awaitable[object]]] = {
+        "depth": read_depth,
+        "activity": read_activity,
+        "durations": read_durations,
+    }
+    for name, read in reads.items():
+        times = []
+        for _ in range(looks):
+            began = time.perf_counter()
+            await read(database)
+            times.append(time.perf_counter() - began)
+        found[name] = 1000 * statistics.median(times)
+    depth = await read_depth(database)
+    assert sum(depth.counters) == jobs, depth
+    each = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in found.items())
+    print(f"{jobs:,} jobs: {each}, together {sum(found.values()):.2f} ms", flush=True)
+
+
+async def main() -> None:
+    """Fill a queue, and measure before and after."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000_000)
+    parser.add_argument("--looks", type=int, default=100)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "postgres") as dsn:
+        await upgrade(dsn)
+        async with Database(dsn, statement_timeout=3600.0) as database:
+            there = 0
+            for jobs in (*(step for step in _STEPS if step < wanted.jobs), wanted.jobs):
+                await fill(database, there, jobs)
+                await measure(database, jobs, wanted.looks)
+                there = jobs
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

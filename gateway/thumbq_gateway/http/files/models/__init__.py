@@ -1,0 +1,1 @@
+"""The files of models, for workers that fetch them here."""

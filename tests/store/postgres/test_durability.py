@@ -1,0 +1,114 @@
+"""A server knows whether PostgreSQL may lose what it has acknowledged: a primary and a standby, as they can be set."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.standby import Pair, ask
+from tests.support.waiting import eventually
+from thumbq_launcher.postgres import embedded
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.durability import Durability
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.lane import Lane
+
+
+@pytest.fixture
+async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
+    # The command line of PostgreSQL goes before its files, and cannot be changed while it runs.
+    for name in ("fsync", "synchronous_commit"):
+        monkeypatch.delitem(embedded.SETTINGS, name)
+    pair = Pair(tmp_path)
+    try:
+        await pair.start()
+        yield pair
+    finally:
+        pair.stop()
+
+
+async def test_settings_that_may_lose_commits_are_told_while_they_last(pair: Pair) -> None:
+    admin = await asyncpg.connect(pair.primary.dsn)
+    await admin.execute("CREATE ROLE plain LOGIN")
+    # an address with one host: the standby itself is noticed
+    async with Database(pair.primary.dsn.replace("postgres@", "plain@")) as database:
+        durability = Durability(database)
+
+        async def told(sentence: str) -> bool:
+            await durability()
+            return sentence in (durability.risk or "nothing is at risk")
+
+        async def tells(sentence: str, **settings: str) -> None:
+            for name, value in settings.items():
+                await admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            await admin.execute("SELECT pg_reload_conf()")
+            await eventually(lambda: told(sentence), timeout=60)
+
+        with capture_logs() as logs:
+            await tells("synchronous_standby_names is empty, so a standby that takes over may lack jobs")
+            await tells("nothing is at risk", synchronous_standby_names="*")
+            await tells("synchronous_commit is local", synchronous_commit="local")
+            await tells("synchronous_commit is remote_write", synchronous_commit="remote_write")
+            await tells("nothing is at risk", synchronous_commit="remote_apply")
+            await tells("fsync is off", fsync="off")
+            await tells("synchronous_commit is off", fsync="on", synchronous_commit="off")
+            await durability()
+    await admin.close()
+    assert [line["event"].removeprefix("commits.") for line in logs if line["event"].startswith("commits.")] == [
+        *["at_risk", "safe", "at_risk", "at_risk", "safe", "at_risk", "at_risk"]
+    ]
+
+
+async def write_until_a_commit_waits(connection: asyncpg.Connection) -> None:
+    """PostgreSQL takes a moment until each commit waits for its standby. The last one here is never answered."""
+    while True:
+        await connection.execute("INSERT INTO others VALUES ('x')")
+
+
+async def test_a_commit_that_waits_for_its_standby_is_not_acknowledged_when_time_is_over(pair: Pair) -> None:
+    """A cancelled wait would show the row to all, and whoever asks again would be told that it is there."""
+    admin = await asyncpg.connect(pair.primary.dsn)
+    await admin.execute("CREATE TABLE notes (what text); CREATE TABLE others (what text)")
+    await asyncio.to_thread(pair.standby.stop)
+    await admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await admin.execute("SELECT pg_reload_conf()")
+    other = await asyncpg.connect(pair.primary.dsn)
+    waiting = asyncio.create_task(write_until_a_commit_waits(other))
+
+    async def commits_wait(count: int) -> bool:
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        return bool(await admin.fetchval(waits) == count)
+
+    async def are_there() -> bool:
+        return bool(await admin.fetchval("SELECT count(*) FROM notes") == 2)
+
+    await eventually(lambda: commits_wait(1), timeout=60)
+    async with Database(pair.primary.dsn, statement_timeout=1) as database:
+        ways: dict[str, Database | Lane] = {"lane": database.lane(), "pool": database}
+        for name, way in ways.items():
+            with pytest.raises(Unavailable):
+                await way.fetch("INSERT INTO notes VALUES ($1)", name)
+        assert await admin.fetchval("SELECT count(*) FROM notes") == 0
+        assert await commits_wait(3)
+        waiting.cancel()
+        other.terminate()
+        pair.standby.launch()
+        await eventually(are_there, timeout=60)
+    await admin.close()
+
+
+async def test_several_hosts_need_a_synchronous_standby_before_any_follows(pair: Pair) -> None:
+    pair.standby.stop()
+
+    async def is_alone() -> bool:
+        return not await ask(pair.primary, "SELECT count(*) FROM pg_stat_replication")
+
+    await eventually(is_alone, timeout=60)
+    for address, may_lose in [(pair.primary.dsn, False), (pair.dsn, True)]:
+        async with Database(address) as database:
+            durability = Durability(database)
+            await durability()
+            assert (durability.risk is not None) == may_lose
