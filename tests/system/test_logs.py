@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.processes import wait_until
+from tests.support.made_data import copy_data
 from tests.support.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving, start
 
 Line = dict[str, Any]
@@ -76,8 +77,11 @@ def test_a_hang_up_while_it_starts_ends_nothing() -> None:
         assert parent.wait() == 0
 
 
-def test_jobs_are_named_while_debug_is_on_and_every_line_is_an_object() -> None:
-    with data_folder() as folder, serving(folder, THUMBQ_LOG_FORMAT="json", THUMBQ_LOG_LEVEL="warning") as service:
+def test_jobs_are_named_while_debug_is_on_and_every_line_is_an_object(made_data: Path) -> None:
+    with (
+        data_folder() as folder,
+        serving(copy_data(made_data, folder), THUMBQ_LOG_FORMAT="json", THUMBQ_LOG_LEVEL="warning") as service,
+    ):
         log = messages(folder)
         service.parent.send_signal(signal.SIGHUP)
         assert {wait_for(log, "log.level", program=name)["least"] for name in ("server", "gateway")} == {"debug"}

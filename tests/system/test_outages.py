@@ -17,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
+from tests.support.made_data import copy_data
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import Worker, done, enqueue, state
@@ -29,9 +30,9 @@ LISTENER = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datn
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres(tmp_path: Path, made_data: Path) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL that this test may kill."""
-    postgres = EmbeddedPostgres(tmp_path)
+    postgres = EmbeddedPostgres(copy_data(made_data, tmp_path / "data"))
     postgres.start()
     yield postgres
     postgres.stop()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import descendants, wait_until
+from tests.support.made_data import copy_data
 from tests.support.served import Service, command_line, data_folder, messages, request, serving, start
 
 HUB_SECRET = "dcf4b8e1-hubs"  # of this test
@@ -19,9 +20,10 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-def test_a_secret_is_in_no_command_line_no_log_no_answer_and_no_metric(folder: Path) -> None:
+def test_a_secret_is_in_no_command_line_no_log_no_answer_and_no_metric(folder: Path, made_data: Path) -> None:
     secret = folder.with_name("hub-secret")
     secret.write_text(HUB_SECRET)
+    copy_data(made_data, folder)
     with serving(folder, THUMBQ_HUB_SECRET_FILE=str(secret)) as service:
         wait_until(service.is_ready, "/readyz answers 200", seconds=60)
         processes = {service.parent.pid, *descendants(service.parent.pid)}
@@ -46,7 +48,8 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(folder: 
     assert not [text for text in shown if PASSWORD.encode() in text]
 
 
-def test_where_strangers_may_report_a_thumbnail_is_in_the_own_folder_or_refused(folder: Path) -> None:
+def test_where_strangers_may_report_a_thumbnail_is_in_the_own_folder_or_refused(folder: Path, made_data: Path) -> None:
+    copy_data(made_data, folder)
     with serving(folder, THUMBQ_HTTP_HOST="0.0.0.0", THUMBQ_INSECURE="1") as service:
         wait_until(service.is_ready, "/readyz answers 200", seconds=60)
         assert _completed(service, 1, "/somewhere/else.png") == 400

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.support.databases import database_at
+from tests.support.made_data import copy_data
 from tests.support.ports import free_port
 from tests.support.served import Service, data_folder, enqueue, is_enqueued, messages, request, serving, start
 
@@ -26,6 +27,12 @@ MODEL_HASH = "ab" * 32
 def folder() -> Iterator[Path]:
     with data_folder() as path:
         yield path
+
+
+@pytest.fixture
+def used(folder: Path, made_data: Path) -> Path:
+    """A folder with a queue, for the tests that do not look at how it comes into being."""
+    return copy_data(made_data, folder)
 
 
 # Nothing listens there.
@@ -84,38 +91,38 @@ def test_when_postgres_is_killed_it_comes_back_and_nothing_is_lost(service: Serv
     wait_until(lambda: service.get(f"api/thumbnail-jobs/{job}")[0] == 200, "the job is found again")
 
 
-def test_a_folder_in_use_is_refused(folder: Path) -> None:
-    with serving(folder) as service:
-        with start(folder) as second:
+def test_a_folder_in_use_is_refused(used: Path) -> None:
+    with serving(used) as service:
+        with start(used) as second:
             assert second.wait() == 1
-        assert f"in use by another thumbq (process {service.parent.pid})" in messages(folder).read_text()
+        assert f"in use by another thumbq (process {service.parent.pid})" in messages(used).read_text()
         wait_until(service.is_ready, "the first still answers")
 
 
-def test_after_sigterm_nothing_is_left_but_the_data(folder: Path) -> None:
-    with serving(folder) as service:
+def test_after_sigterm_nothing_is_left_but_the_data(used: Path) -> None:
+    with serving(used) as service:
         job = enqueue(service, model=42)
         processes = descendants(service.parent.pid)
         service.parent.terminate()
         assert service.parent.wait() == 0
         assert not any(map(is_running, processes))
-    assert "database system is shut down" in (folder / "postgres.log").read_text()
-    with serving(folder) as service:
+    assert "database system is shut down" in (used / "postgres.log").read_text()
+    with serving(used) as service:
         assert service.get(f"api/thumbnail-jobs/{job}")[0] == 200
 
 
-def test_killing_the_parent_leaves_no_process_and_loses_nothing(folder: Path) -> None:
-    with serving(folder) as service:
+def test_killing_the_parent_leaves_no_process_and_loses_nothing(used: Path) -> None:
+    with serving(used) as service:
         job = enqueue(service, model=43)
         processes = descendants(service.parent.pid)
         service.parent.kill()
         wait_for_end(processes)
-    with serving(folder) as service:
+    with serving(used) as service:
         assert service.get(f"api/thumbnail-jobs/{job}")[0] == 200
 
 
-def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
-    with serving(folder, THUMBQ_SHUTDOWN_GRACE="600") as service:
+def test_a_second_signal_ends_it_at_once(used: Path) -> None:
+    with serving(used, THUMBQ_SHUTDOWN_GRACE="600") as service:
         processes = descendants(service.parent.pid)
         os.kill(service.child("thumbq_server"), signal.SIGSTOP)
         gateway = service.child("thumbq_gateway")
@@ -197,8 +204,8 @@ def test_a_server_alone_refuses_what_only_the_operator_can_change(variables: dic
     assert "hunter2" not in done.stderr
 
 
-def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folder: Path) -> None:
-    with serving(folder, THUMBQ_PROCESSES="2") as service:
+def test_several_processes_share_the_addresses_and_stand_in_for_each_other(used: Path) -> None:
+    with serving(used, THUMBQ_PROCESSES="2") as service:
         servers, gateways = service.children("thumbq_server"), service.children("thumbq_gateway")
         assert (len(servers), len(gateways)) == (2, 2)
         for killed in (min(servers), min(gateways)):
@@ -209,9 +216,9 @@ def test_several_processes_share_the_addresses_and_stand_in_for_each_other(folde
         wait_until(lambda: len(service.children("thumbq_gateway")) == 2, "the killed gateway is back")
 
 
-def test_several_processes_take_the_connections_of_each_other_s_hubs(folder: Path) -> None:
+def test_several_processes_take_the_connections_of_each_other_s_hubs(used: Path) -> None:
     """Each request may reach another process; of ten pairs, some surely reach two."""
-    with serving(folder, THUMBQ_PROCESSES="2") as service:
+    with serving(used, THUMBQ_PROCESSES="2") as service:
         for _ in range(10):
             status, negotiated = request(f"{service.page}thumbnailHub/negotiate?negotiateVersion=1", {})
             assert status == 200
@@ -227,20 +234,20 @@ def test_several_processes_do_not_join_a_stranger_at_its_port(folder: Path) -> N
     assert f"Nothing can listen on 127.0.0.1:{port}: Address already in use." in messages(folder).read_text()
 
 
-def test_it_serves_on_ipv6_and_prints_addresses_that_work(folder: Path) -> None:
-    with serving(folder, THUMBQ_HTTP_HOST="::1", THUMBQ_GRPC_HOST="[::1]") as service:
+def test_it_serves_on_ipv6_and_prints_addresses_that_work(used: Path) -> None:
+    with serving(used, THUMBQ_HTTP_HOST="::1", THUMBQ_GRPC_HOST="[::1]") as service:
         assert service.page.startswith("http://[::1]:")
         assert service.grpc_address.startswith("[::1]:")
         wait_until(service.is_ready, "/readyz answers 200")
 
 
-def test_without_anyone_to_take_its_log_it_does_all_of_its_work(folder: Path) -> None:
+def test_without_anyone_to_take_its_log_it_does_all_of_its_work(used: Path) -> None:
     """Stdout is closed and stderr is a full disk; the lease of a worker that has died expires all the same."""
     port = free_port()
     command = f'exec "$0" serve --data-dir "$1" --http-port {port} --grpc-port 0 >&- 2>/dev/full'
     clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
     variables = clean | {"THUMBQ_UNARY_LEASE_DURATION": "1", "THUMBQ_COLOUR": "a line for the log"}
-    with subprocess.Popen(["sh", "-c", command, THUMBQ, folder], env=variables, text=True) as parent:
+    with subprocess.Popen(["sh", "-c", command, THUMBQ, used], env=variables, text=True) as parent:
         service = Service(parent, f"http://127.0.0.1:{port}/", "")
         try:
             wait_until(service.is_ready, "/readyz answers 200", 120)

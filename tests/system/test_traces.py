@@ -14,6 +14,7 @@ import pytest
 
 from tests.processes import wait_until
 from tests.support.collector import Collector, Seen, collecting
+from tests.support.made_data import copy_data
 from tests.support.served import MODEL_HASH, Service, data_folder, serving
 
 PRODUCER = """
@@ -78,11 +79,11 @@ def lines(spans: list[Seen]) -> list[tuple[str, str, str]]:
     return sorted((span.service, span.name, names.get(span.parent, "")) for span in spans)
 
 
-def test_enqueue_wait_attempt_and_result_are_one_trace_in_either_protocol(tmp_path: Path) -> None:
+def test_enqueue_wait_attempt_and_result_are_one_trace_in_either_protocol(tmp_path: Path, made_data: Path) -> None:
     with (
         collecting() as collector,
         data_folder() as folder,
-        serving(folder, THUMBQ_RETRY_BASE="0.1", **collector.variables()) as service,
+        serving(copy_data(made_data, folder), THUMBQ_RETRY_BASE="0.1", **collector.variables()) as service,
     ):
         enqueue(service, collector, 1, 2)
         with worker(service, collector):
