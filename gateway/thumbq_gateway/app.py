@@ -1,9 +1,8 @@
-"""The gateway, put together: build the parts, register their routes, run them, and end them in order."""
+"""The gateway's life: register the routes of its parts, run them, and end them in order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 
 import grpc
 import structlog
@@ -12,47 +11,32 @@ from yarl import URL
 
 from thumbq.keyed_channel import KeyedChannel
 from thumbq.tls import channel_to
-from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_gateway.access.callers import Callers
-from thumbq_gateway.access.door import KEY, Door, note_begin
+from thumbq_gateway.access.door import Door, note_begin
 from thumbq_gateway.access.session import Session
 from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.access.unkeyed import JobsInWork
 from thumbq_gateway.http.answer_headers import protect_answers
-from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import guard_against_pages
 from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.routes import file_routes
-from thumbq_gateway.http.files.store_watch import StoreWatch
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
-from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.limits.connections import bound_connections
-from thumbq_gateway.metrics import Metrics
-from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.handler import Notifications
-from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
-from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
-from thumbq_gateway.notifications.upstream import Upstream
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.page import docs_routes
+from thumbq_gateway.parts import Parts, build
 from thumbq_gateway.settings import Settings
-from thumbq_gateway.signalr.wing import SignalR
 from thumbq_gateway.transcoding.finish import Finish
 from thumbq_gateway.transcoding.neighbours import Neighbours
-from thumbq_gateway.transcoding.routes import Table, routes_of
-from thumbq_gateway.transcoding.together import Together
-from thumbq_gateway.transcoding.transcoder import Transcoder
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
-from thumbq_runtime.limits.bounds import Bounds
-from thumbq_runtime.limits.rates import Rates
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
@@ -60,11 +44,6 @@ from thumbq_runtime.tls.settings import warn_of_plain_text
 
 log = structlog.get_logger()
 
-_SERVICES = [
-    service
-    for module in (queue_pb2, notification_pb2, admin_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-]
 _CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -78,90 +57,6 @@ _LINGER = 1.0  # seconds that aiohttp receives of an unread body where no handle
 _LONGEST_LINE = 64 * 1024  # bytes of a request line, so that the address of a subscription may name many models
 _BEHIND = "/{path}"  # every path that no other route takes belongs to the application behind
 _GRACE = 2.0  # seconds for requests in progress when the gateway stops
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a gateway, before their routes are registered."""
-
-    metrics: Metrics
-    bodies: Bodies
-    bounds: Bounds
-    limits: Calls
-    callers: Callers
-    table: Table
-    together: Together
-    transcoder: Transcoder
-    fanout: Fanout
-    upstream: Upstream
-    queue_relay: QueueRelay
-    progress_relay: ProgressRelay
-    forwarder: Forwarder
-    hubs: SignalR
-    store: StoreWatch
-
-    async def aclose(self) -> None:
-        """Close what was opened while the parts were made."""
-        await self.forwarder.aclose()
-
-
-def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
-    """Make the parts of a gateway. The channel leads to its server."""
-    metrics = Metrics(settings.thumbnail_root)
-    rates = Rates(settings.rates(), metrics.requests.count_refusal)
-    bounds = Bounds(settings.bounds(), rates.note)
-    limits = Calls(rates, bounds, settings.trusted_proxies, _key_of)
-    bodies = Bodies(limits.caller, timeout=settings.body_timeout)
-    table = routes_of(_SERVICES)
-    together = Together(channel, metrics.requests)
-    fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
-    upstream = Upstream(
-        channel,
-        fanout,
-        metrics.notifications,
-        ring_capacity=settings.ring_notifications,
-        ring_bytes=settings.ring_bytes,
-        linger=settings.queue_watch_linger,
-    )
-    callers = Callers(channel, upstream.note_server, always_needed=settings.needs_callers_to_prove())
-    queue_relay = QueueRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
-    progress_relay = ProgressRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
-    forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
-    hubs = SignalR(
-        channel,
-        upstream,
-        queue_relay,
-        metrics.hubs,
-        forwarder,
-        limits,
-        secret=settings.key_of_hubs(),
-        heartbeat=settings.heartbeat,
-        limit=settings.subscriber_limit,
-        buffer_limit=settings.subscriber_buffer,
-        origins=settings.cors_origins,
-    )
-    upstream.listeners += [hubs, progress_relay]
-    return Parts(
-        metrics=metrics,
-        bodies=bodies,
-        bounds=bounds,
-        limits=limits,
-        callers=callers,
-        table=table,
-        together=together,
-        transcoder=Transcoder(table, channel, together, bodies, limits, metrics.requests),
-        fanout=fanout,
-        upstream=upstream,
-        queue_relay=queue_relay,
-        progress_relay=progress_relay,
-        forwarder=forwarder,
-        hubs=hubs,
-        store=StoreWatch(settings.objects()),
-    )
-
-
-def _key_of(request: web.Request) -> str:
-    return key.prefix if (key := request.get(KEY)) else ""
 
 
 def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web.Application:

@@ -12,8 +12,9 @@ from aiohttp import web
 from tests.compatibility.pictures import picture
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client, digest
-from thumbq_gateway.app import build, register
+from thumbq_gateway.app import register
 from thumbq_gateway.http.answer_headers import EVERY_ANSWER
+from thumbq_gateway.parts import build
 from thumbq_gateway.settings import Settings
 
 ENQUEUE = "/api/thumbnail-jobs"

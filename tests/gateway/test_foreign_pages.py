@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
-from thumbq_gateway.app import build, register
+from thumbq_gateway.app import register
+from thumbq_gateway.parts import build
 from thumbq_gateway.settings import Settings
 
 EVIL = "https://evil.example"

@@ -12,8 +12,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.access.table import roles_of_routes
-from thumbq_gateway.app import build, register
+from thumbq_gateway.app import register
 from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.parts import build
 from thumbq_gateway.settings import Settings
 from thumbq_gateway.signalr.hubs.page_hub import PageHub
 from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
