@@ -60,7 +60,7 @@ async def test_files_that_do_not_fit_leave_the_former_certificate_in_use(
         first = await shown_serial(port, certificates.context())
         (certificates.folder / "server.key").write_bytes((certificates.folder / "ca.key").read_bytes())
         assert await shown_serial(port, certificates.context()) == first
-        # Whatever stands there instead, no handshake waits for it.
+        # No handshake waits for a file that stands there instead.
         for put in (lambda path: path.write_bytes(b"\0" * 5000), os.mkfifo):
             (certificates.folder / "server.pem").unlink()
             put(certificates.folder / "server.pem")

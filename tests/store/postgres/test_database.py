@@ -240,7 +240,7 @@ async def test_every_session_is_set_for_the_statements_here(hasty):
 
 
 async def test_a_server_that_goes_silent_inside_a_transaction_keeps_its_locks_for_a_short_time_only(queue):
-    """After a power cut, or with a frozen network, nothing tells PostgreSQL that nobody is there any more."""
+    """After a power cut, or with a frozen network, nothing tells PostgreSQL that the other end is gone."""
     silent = await connect(queue.database.dsn, statement_timeout=2)
     try:
         await silent.execute("BEGIN;")

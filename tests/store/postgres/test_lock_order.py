@@ -63,7 +63,7 @@ async def test_an_end_begins_again_when_a_lease_is_put_back_while_it_waits(queue
             locked(queue.database, "queue_head") as head,
         ):
             await completion.execute("COMMIT")
-            # one of the two goes on to the head, and the other waits for a lease
+            # one of the two continues to the head, and the other waits for a lease
             async with until_blocked(queue, queue.on(lanes[2]).fail(a), count=2) as failed:
                 await head.execute("COMMIT")
     of_a, of_b = await both

@@ -45,7 +45,7 @@ def workers(
     json: Json = False,
     server: Server = LOCAL,
 ) -> None:
-    """List the sessions of workers, the one heard of last first.
+    """List the sessions of workers, the latest heartbeat first.
 
     Example: thumbq workers --gone
     """
@@ -110,7 +110,7 @@ def _print_stats(found: GetStatsResponse) -> None:
 
 
 def _ends(minute: MinuteActivity) -> str:
-    """Return how the attempts of a minute ended; what is rare stands there only when it happened."""
+    """Return how the attempts of a minute ended. Rare ends stand there only when they happened."""
     rare = [f"{getattr(minute, name)} {name}" for name in RARE_ENDS if getattr(minute, name)]
     return ", ".join([f"{minute.completed} completed", f"{minute.failed} failed", *rare])
 

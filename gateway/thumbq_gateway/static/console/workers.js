@@ -1,4 +1,4 @@
-// The workers, the one heard of last first.
+// The workers, the latest heartbeat first.
 
 import { number } from "../shared/format.js";
 import { get } from "./api.js";

@@ -41,7 +41,7 @@ class Inspection:
             )
 
     async def workers(self) -> list[WorkerState]:
-        """Return the sessions of workers, the one heard of last first."""
+        """Return the sessions of workers, the latest heartbeat first."""
         return await operations.list_workers(self._database)
 
     async def dead_letters(self, below: int, limit: int, reason: str) -> tuple[Sequence[JobRecord], int | None]:

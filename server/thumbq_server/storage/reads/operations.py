@@ -83,7 +83,7 @@ AHEAD_OF_KIND = Statement(
 
 
 async def list_workers(database: Database) -> list[WorkerState]:
-    """Return the sessions of workers, the one heard of last first."""
+    """Return the sessions of workers, the latest heartbeat first."""
     rows = [WorkerState._make(row) for row in await database.fetch(WORKERS, MOST_WORKERS)]
     return [row._replace(labels=json.loads(str(row.labels))) for row in rows]
 
