@@ -129,7 +129,7 @@ class _Fetched:
 async def _patiently(
     work: Callable[[], Awaitable[T]], patience: float, troubles: tuple[type[StoreTrouble], ...] = (StoreAway,)
 ) -> T:
-    """Return what `work` returns. After these troubles, try again until `patience` seconds have passed. Raises StoreTrouble."""
+    """Return what `work` returns. After these troubles, try again for `patience` seconds. Raises StoreTrouble."""
     until = monotonic() + patience
     pause, is_away = _FIRST_PAUSE, False
     while True:
