@@ -97,6 +97,7 @@ async def until_ready(readiness, told):
         await readiness.look()
 
 
+@pytest.mark.sessions("looks at what a session may do, or at how many there are")
 async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgres, database_url):
     async with readiness_of(database_url) as (database, readiness, told):
         name = parse_address(database_url).database
@@ -112,6 +113,7 @@ async def test_a_database_that_became_read_only_is_not_ready_and_says_so(postgre
         await server.close()
 
 
+@pytest.mark.sessions("looks at what a session may do, or at how many there are")
 async def test_every_connection_leaves_a_primary_that_was_demoted(database_url):
     """Those that only read would not find out, and would go on reading what the new primary has left behind."""
     async with Database(database_url) as database:
@@ -128,6 +130,7 @@ async def test_every_connection_leaves_a_primary_that_was_demoted(database_url):
         await lane.fetch("UPDATE queue_head SET seq = seq")
 
 
+@pytest.mark.sessions("looks at what a session may do, or at how many there are")
 async def test_a_database_without_new_connections_is_not_ready(postgres, database_url):
     async with readiness_of(database_url) as (_, readiness, told):
         async with away(postgres, database_url):
@@ -148,6 +151,7 @@ async def few(database_url: str) -> AsyncIterator[str]:
     await owner.close()
 
 
+@pytest.mark.sessions("looks at what a session may do, or at how many there are")
 async def test_a_database_whose_connections_are_all_taken_is_not_ready_and_says_so(postgres, database_url, few):
     ((folder, _),) = parse_address(database_url).hosts
     server = await asyncpg.connect(postgres)

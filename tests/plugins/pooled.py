@@ -1,7 +1,7 @@
 """A pytest plugin that puts PgBouncer in transaction mode between thumbq and PostgreSQL: `make test-pooled`.
 
-Servers and stores of the test process go through it. Connections of the tests themselves, and LISTEN, go around it.
-Tests marked `sessions` are left out: they look at sessions, or break them.
+Servers and stores go through it, whether in the test process or in one of their own. Connections of the tests
+themselves, and LISTEN, go around it. Tests marked `sessions`, with the reason, are left out.
 """
 
 from collections.abc import Iterator
@@ -9,16 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.databases import launch_pooler
+from tests.support.databases import POOLER_PORT, launch_pooler
 from thumbq_server.storage.postgres import hosts
 from thumbq_server.storage.postgres.address import Address, parse_address
 
-_MANY = {"default_pool_size": 60, "max_client_conn": 1000}
+# A database that a test makes away is asked again at once.
+_OPTIONS = {"default_pool_size": 60, "max_client_conn": 1000, "server_login_retry": 0.1}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs sessions."""
-    left_out = [item for item in items if item.get_closest_marker("sessions")]
+    left_out = []
+    for item in items:
+        if marker := item.get_closest_marker("sessions"):
+            assert marker.args, f"{item.nodeid}: say why it is left out behind a pooler"
+            left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -29,7 +34,7 @@ def _pooled(postgres: str, migrated_template: str, tmp_path_factory: pytest.Temp
     assert migrated_template
     place = parse_address(postgres)
     pooler, port = launch_pooler(
-        replace(place, database="*"), "transaction", tmp_path_factory.mktemp("pooler"), **_MANY
+        replace(place, database="*"), "transaction", tmp_path_factory.mktemp("pooler"), **_OPTIONS
     )
 
     def through_pooler(text: str) -> Address:
@@ -39,7 +44,7 @@ def _pooled(postgres: str, migrated_template: str, tmp_path_factory: pytest.Temp
         return replace(address, hosts=(("127.0.0.1", port),), asyncpg={**address.asyncpg, "sslmode": "disable"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("THUMBQ_TEST_POOLED", "1")
+        patch.setenv(POOLER_PORT, str(port))
         patch.setattr(hosts, "parse_address", through_pooler)
         hosts.hosts_of.cache_clear()
         yield

@@ -19,14 +19,46 @@ if TYPE_CHECKING:
     from thumbq_server.storage.postgres.address import Address
 
 
+# The variable with the port of the pooler, while the tests run behind one.
+POOLER_PORT = "THUMBQ_TEST_POOLER_PORT"
+
+
 def database_at(server: str, name: str) -> str:
     """Return the DSN of another database on the same server."""
     return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
 def around_pooler(address: str) -> str:
-    """Return the address at which a server listens when the tests run behind a pooler; otherwise nothing."""
-    return f"{address}{'&' if '?' in address else '?'}pooler=session" if "THUMBQ_TEST_POOLED" in os.environ else ""
+    """Return the address at which a server listens: with sessions, also when the tests run behind a pooler."""
+    return f"{address}{'&' if '?' in address else '?'}pooler=session" if POOLER_PORT in os.environ else address
+
+
+def for_programs(address: str) -> dict[str, str]:
+    """Return what tells a program where a database is: at the pooler, when the tests run behind one."""
+    if POOLER_PORT not in os.environ:
+        return {"DATABASE_URL": address}
+    return {"DATABASE_URL": at_pooler(address, os.environ[POOLER_PORT]), "THUMBQ_LISTEN_URL": around_pooler(address)}
+
+
+def at_pooler(address: str, port: int | str) -> str:
+    """Return the address of the same database at a pooler."""
+    from thumbq_server.storage.postgres.address import parse_address
+
+    place = parse_address(address)
+    return f"postgresql://{place.user}@127.0.0.1:{port}/{place.database}?sslmode=disable"
+
+
+async def let_go(address: str) -> None:
+    """Have the pooler, when the tests run behind one, close its connections to a database."""
+    if POOLER_PORT not in os.environ:
+        return
+    console = await asyncpg.connect(at_pooler(database_at(address, "pgbouncer"), os.environ[POOLER_PORT]))
+    try:
+        name = urlsplit(address).path[1:]
+        await console.execute(f"KILL {name}")
+        await console.execute(f"RESUME {name}")
+    finally:
+        console.terminate()
 
 
 @contextlib.contextmanager
@@ -37,7 +69,7 @@ def pooled(address: str, mode: str, folder: Path, **settings: object) -> Iterato
     place = parse_address(address)
     process, port = launch_pooler(place, mode, folder, **settings)
     try:
-        yield f"postgresql://{place.user}@127.0.0.1:{port}/{place.database}?sslmode=disable"
+        yield at_pooler(address, port)
     finally:
         process.terminate()
         process.communicate()
@@ -50,6 +82,7 @@ def launch_pooler(place: "Address", mode: str, folder: Path, **settings: object)
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{place.database} = host={socket_folder} port={port} user={place.user}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {own_port}\nunix_socket_dir =\nauth_type = any\n"
+        f"admin_users = {place.user}\n"
         f"pool_mode = {mode}\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
     )
     # PgBouncer refuses to run as root; under another name it still reaches the socket of the embedded PostgreSQL.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.support.databases import database_at
+from tests.support.databases import database_at, let_go
 from tests.support.waiting import eventually
 
 # A copy that has grown by more than this is slower to empty than to make.
@@ -93,6 +93,7 @@ class FreshDatabases:
             await self._drop(self._unused.pop())
 
     async def _renewed(self, address: str) -> bool:
+        await let_go(address)
         try:
             connection = await asyncpg.connect(address)
         except (OSError, asyncpg.PostgresError):

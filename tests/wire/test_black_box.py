@@ -17,7 +17,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.databases import database_at
+from tests.support.databases import database_at, for_programs
 from tests.wire.worker import HASH, PICTURE
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 
@@ -39,7 +39,7 @@ async def module_database(postgres: str, migrated_template: str) -> AsyncIterato
 def grpc_addr(module_database: str) -> Iterator[str]:
     """The address of a server process."""
     readable, writable = os.pipe()
-    variables = {"DATABASE_URL": module_database, "THUMBQ_GRPC_PORT": "0", "THUMBQ_READY_FD": str(writable)}
+    variables = {**for_programs(module_database), "THUMBQ_GRPC_PORT": "0", "THUMBQ_READY_FD": str(writable)}
     process = subprocess.Popen([sys.executable, "-m", "thumbq_server"], env=os.environ | variables, pass_fds=[writable])
     os.close(writable)
     try:

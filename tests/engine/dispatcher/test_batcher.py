@@ -135,6 +135,7 @@ async def test_a_call_that_postgresql_chokes_on_does_not_fail_its_neighbours(div
     assert await division.submit([6]) == [140]
 
 
+@pytest.mark.sessions("ends a session")
 async def test_when_postgresql_is_away_all_callers_in_the_batch_learn_it_and_the_next_batch_works(
     division: Division, database: Database
 ):

@@ -12,6 +12,7 @@ from thumbq_server.engine.queue import Queue
 from thumbq_server.storage.workers import register
 
 
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):

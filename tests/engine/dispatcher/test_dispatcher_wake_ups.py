@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.dispatcher.worker import Worker, lane_of, requests
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, ends_when_cancelled, running, turns, until
+from tests.support.databases import around_pooler
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.operator import Operator
@@ -66,7 +67,7 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, worker: Worker, 
         heard.set()
         queue.dispatcher.wake()
 
-    async with running(listen(others.database.dsn, {JOBS: hint})), running(pass_on(others.database)):
+    async with running(listen(around_pooler(others.database.dsn), {JOBS: hint})), running(pass_on(others.database)):
         await asyncio.wait_for(heard.wait(), 30)  # once for whatever came before
         worker.ask(1)
         await until(lambda: worker.deliveries)

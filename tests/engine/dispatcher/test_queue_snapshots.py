@@ -189,6 +189,7 @@ async def test_every_watcher_ends_with_it(watch: QueueSnapshots):
     assert [snapshot async for snapshot in watch.follow()] == []
 
 
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_watchers_stay_while_postgresql_is_away(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         watch = QueueSnapshots(database, poll=0.02)

@@ -99,6 +99,7 @@ async def test_every_reader_ends_with_the_hub(hub: Hub):
             await hub.after(0)
 
 
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_readers_stay_where_they_are_while_postgresql_is_away(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         hub = Hub(database, poll=0.02)
@@ -125,6 +126,7 @@ async def test_readers_stay_where_they_are_while_postgresql_is_away(postgres: st
         ]
 
 
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_a_reader_of_the_log_learns_that_postgresql_is_away(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         hub = Hub(database)

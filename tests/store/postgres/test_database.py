@@ -20,6 +20,8 @@ from thumbq_server.storage.transitions.enqueue import enqueue
 OWN_PID = "SELECT pg_backend_pid() AS pid"
 SLEEP = "SELECT pg_sleep(30)"
 
+looks_at_sessions = pytest.mark.sessions("knows a connection by the process of its session")
+
 
 @pytest.fixture
 async def own(database):
@@ -44,12 +46,14 @@ async def terminate(database, process):
     await database.fetch("SELECT pg_terminate_backend($1, 10000)", process)
 
 
+@looks_at_sessions
 async def test_a_lane_keeps_its_connection(own):
     lane = own.lane()
     assert await pid(lane) == await pid(lane)
     assert await pid(own.lane()) != await pid(lane)
 
 
+@looks_at_sessions
 async def test_a_lane_whose_connection_was_ended_takes_a_new_one(own, database):
     lane = own.lane()
     old = await pid(lane)
@@ -65,6 +69,7 @@ async def reaches(lane):
         return False
 
 
+@looks_at_sessions
 async def test_a_statement_whose_connection_is_ended_under_way_is_unavailable_and_the_next_one_works(own, database):
     lane = Database(database.dsn).lane()
     try:
@@ -83,6 +88,7 @@ async def is_active(database, process):
     return bool(await database.fetch("SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", process))
 
 
+@looks_at_sessions
 async def test_the_pool_replaces_connections_that_were_ended(own, database):
     await terminate(database, await pid(own))
     await until(lambda: reaches(own))
@@ -148,10 +154,10 @@ async def test_a_statement_that_lost_a_deadlock_is_said_again(queue):
     first, second, third = await queue.claimed(new_job(1), new_job(2), new_job(3))
     await queue.complete(first, second, third)
     lock = "SELECT FROM jobs WHERE id = $1 FOR UPDATE"
-    async with Database(queue.database.dsn) as database, rival(database) as holder, rival(database) as winner:
+    # long enough for the winner to wait again, should the second try overtake it
+    impatient = f"{queue.database.dsn}{'&' if '?' in queue.database.dsn else '?'}options=-c%20deadlock_timeout%3D200ms"
+    async with Database(impatient) as database, rival(database) as holder, rival(database) as winner:
         lane = database.lane()
-        # long enough for the winner to wait again, should the second try overtake it
-        await lane.fetch("SET deadlock_timeout = '200ms'")
         await winner.execute(lock, third.job_id)
         await holder.execute(lock, second.job_id)
         requests = [new_job(model, force=True) for model in (1, 2, 3)]
@@ -199,6 +205,7 @@ async def test_work_on_a_pooled_connection_is_run_again_after_a_serialization_fa
     assert len(tries) == 2
 
 
+@looks_at_sessions
 async def test_a_database_closes_at_once_though_a_statement_is_under_way(database):
     async with Database(database.dsn) as own:
         lane = own.lane()
@@ -216,6 +223,7 @@ async def is_gone(database, process):
     return not await database.fetch("SELECT FROM pg_stat_activity WHERE pid = $1", process)
 
 
+@looks_at_sessions
 async def test_a_closed_database_leaves_no_connection(database):
     async with Database(database.dsn) as own:
         processes = [await pid(own), await pid(own.lane())]
@@ -235,7 +243,7 @@ async def test_a_server_that_goes_silent_inside_a_transaction_keeps_its_locks_fo
     """After a power cut, or with a frozen network, nothing tells PostgreSQL that nobody is there any more."""
     silent = await connect(queue.database.dsn, statement_timeout=2)
     try:
-        await silent.execute("BEGIN")
+        await silent.execute("BEGIN;")
         await silent.execute("UPDATE queue_head SET seq = seq")  # every announcement waits for this lock
         await queue.enqueue(new_job(1))
     finally:

@@ -13,6 +13,8 @@ from thumbq_server.storage.postgres.suitability import Unsuitable, check_databas
 
 ENOUGH = 12
 
+pytestmark = pytest.mark.sessions("asks what a role, a database and their limits are, of which a pooler has its own")
+
 
 @pytest.fixture
 async def server(postgres: str) -> AsyncIterator[asyncpg.Connection]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.parts import running
 from tests.support.conditions import until
+from tests.support.databases import around_pooler
 from tests.support.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
@@ -53,7 +54,7 @@ class Ear:
 async def ear(queue, monkeypatch):
     monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.05)
     ear = Ear(queue)
-    async with running(pass_on(queue.database)), running(listen(queue.database.dsn, ear.wake)):
+    async with running(pass_on(queue.database)), running(listen(around_pooler(queue.database.dsn), ear.wake)):
         assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
         yield ear
 
@@ -150,7 +151,7 @@ async def test_it_waits_for_a_postgresql_that_is_away(monkeypatch, database):
     dsns = iter(["postgresql:///x?host=/nonexistent"] * 3)
     monkeypatch.setattr(notify, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
     woken = asyncio.Event()
-    listening = asyncio.create_task(listen(database.dsn, {"jobs": woken.set}))
+    listening = asyncio.create_task(listen(around_pooler(database.dsn), {"jobs": woken.set}))
     async with asyncio.timeout(30):
         await woken.wait()
     listening.cancel()

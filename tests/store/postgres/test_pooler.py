@@ -16,6 +16,8 @@ from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import queue_pb2_grpc
+from thumbq.v1.admin_pb2 import CancelJobRequest
+from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq_server.storage import maintenance, workers
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import InvalidAddress
@@ -26,7 +28,7 @@ from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database, check_listener
 
-pytestmark = pytest.mark.sessions
+pytestmark = pytest.mark.sessions("has poolers of its own")
 BACKENDS = 2
 ENOUGH = 12
 SETTINGS = (
@@ -174,6 +176,11 @@ async def test_a_worker_gets_what_is_enqueued_at_another_server(
         await enqueue(queue_pb2_grpc.QueueServiceStub(other_channel), 7)
         (job,) = (await worker.receives("jobs")).jobs
         assert job.model_id == 7
+        await AdminServiceStub(other_channel).CancelJob(CancelJobRequest(job_id=job.id))
+        if not has_way_around:  # its worker learns of the cancellation when it says that it is still at it
+            await worker.received(1)
+            await worker.holds(job)
+        assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
         assert await listeners() == (2 if has_way_around else 0)
         await connection.close()
 

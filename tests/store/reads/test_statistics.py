@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.support.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.operations import MinuteActivity
 from thumbq_server.domain.records import Counters
@@ -97,6 +99,7 @@ async def test_the_oldest_due_job_may_be_of_any_kind(queue, database):
     assert (await read_depth(database)).oldest_age is not None
 
 
+@pytest.mark.sessions("vacuums by hand, which is no part of a transaction")
 async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, database):
     await queue.enqueued(*map(new_job, range(1, 2000)))
     await database.fetch("VACUUM ANALYZE ready, leases, queue_head")

@@ -3,6 +3,8 @@
 import re
 from itertools import pairwise
 
+import pytest
+
 from thumbq_server.domain.job import Revival
 from thumbq_server.storage import maintenance, removals
 from thumbq_server.storage.migrations import upgrade
@@ -47,6 +49,7 @@ STATEMENTS = {
 }
 
 
+@pytest.mark.sessions("prepares statements by hand")
 async def test_no_statement_about_single_jobs_reads_a_whole_table(empty_database_url):
     await upgrade(empty_database_url)  # new: what other tests have left in the statistics would decide
     async with Database(empty_database_url) as database:

@@ -4,6 +4,7 @@ import json
 import stat
 
 from tests.support.commands import command
+from tests.support.databases import for_programs
 from tests.support.keys import prefix_of
 
 
@@ -53,7 +54,6 @@ async def test_what_makes_no_sense_is_refused_in_a_sentence(server):
 
 
 async def test_the_first_key_may_be_written_into_the_database(database_url):
-    code, key = await thumbq(
-        "keys", "create", "--database", "--role", "admin", "--name", "first", DATABASE_URL=database_url
-    )
+    written = "keys", "create", "--database", "--role", "admin", "--name", "first"
+    code, key = await thumbq(*written, **for_programs(database_url))
     assert (code, key.startswith("tq_")) == (0, True)

@@ -13,6 +13,7 @@ from functools import partial
 import asyncpg
 import pytest
 
+from tests.support.databases import for_programs
 from tests.support.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
@@ -68,7 +69,7 @@ async def serve(stack: AsyncExitStack, database_url: str, port: int, lease: int 
         "thumbq_server",
         env=os.environ
         | {
-            "DATABASE_URL": database_url,
+            **for_programs(database_url),
             "THUMBQ_GRPC_PORT": str(port),
             "THUMBQ_READY_FD": str(writable),
             "THUMBQ_HEARTBEAT_INTERVAL": "0.5",
