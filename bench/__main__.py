@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 
 from bench import smoke
@@ -33,7 +32,6 @@ PARTS: dict[str, Measured] = {
     "credits": rivals.credit,
     "start": start.start,
 }
-_TIME_BUDGET = 22 * 60.0  # seconds
 HEADLINES = ("drain", "enqueue", "enqueue-one", "pick-up", "json", "streams")
 
 
@@ -54,7 +52,7 @@ def _options() -> argparse.Namespace:
         "parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; smoke; default: the headlines"
     )
     arguments.add_argument("--full", action="store_true", help="all parts, at full length")
-    arguments.add_argument("--runs", type=int, default=0, help="runs of each contender (3; 5 with --full)")
+    arguments.add_argument("--runs", type=int, default=3, help="runs of each contender")
     arguments.add_argument("--scale", type=float, default=1.0, help="factor on the number of jobs, for a quick try")
     arguments.add_argument("--docs", action="store_true", help="write the tables into docs/performance.md")
     arguments.add_argument("--record", action="store_true", help="with smoke: accept the present counts as expected")
@@ -75,11 +73,10 @@ async def _measure(options: argparse.Namespace) -> None:
             cluster=postgres,
             logs=logs,
             results=results,
-            runs=options.runs or (5 if options.full else 3),
+            runs=options.runs,
             scale=options.scale,
             brief=not options.full and not options.parts,
             missing=missing,
-            one_run_after=time.monotonic() + _TIME_BUDGET,
         )
         machine, arguments = await report.machine(postgres), " ".join(sys.argv[1:])
         results.begin(machine, arguments)

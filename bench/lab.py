@@ -1,6 +1,5 @@
 """The lab: what every part of the bench receives to measure with."""
 
-import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ class Lab:
     brief: bool
     # Peers that could not be installed, each with the reason.
     missing: dict[str, str]
-    # From this moment of the monotonic clock on, each entrant is measured once instead of `runs` times.
-    one_run_after: float
 
     def jobs(self, count: int, contender: Contender | None = None) -> int:
         """Return the number of jobs to use, in whole batches."""
@@ -43,5 +40,4 @@ class Lab:
             if entrant.name in self.missing:
                 self.results.fail(part, entrant.row, self.missing[entrant.name])
         present = [entrant for entrant in entrants if entrant.name not in self.missing]
-        runs = self.runs if time.monotonic() < self.one_run_after else 1
-        await take_turns(self.results, part, present, runs)
+        await take_turns(self.results, part, present, self.runs)

@@ -6,7 +6,7 @@ import statistics
 from bench.drivers.program import Figures
 from bench.lab import Lab
 from bench.measure import completions, drain_rate
-from bench.reporting.results import Entrant, Part, Row, rarely
+from bench.reporting.results import Entrant, Part, Row
 from bench.session import Session, slices
 from bench.subjects.contenders import THUMBQ
 
@@ -51,8 +51,8 @@ async def flat(lab: Lab, part: Part) -> None:
         }
 
     entrants = [
-        rarely(Entrant("thumbq", "levels", levels)),
-        rarely(Entrant("thumbq", "sustained", sustained)),
+        Entrant("thumbq", "levels", levels),
+        Entrant("thumbq", "sustained", sustained),
     ]
     await lab.compare(part, entrants)
     lab.results.ratio("flat_pending", part.ratio(pending, small, "drain_jobs_per_s"))

@@ -6,7 +6,7 @@ from functools import partial
 from bench import measure
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.reporting.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part
 from bench.session import Session
 from bench.subjects.contenders import (
     AWA,
@@ -44,7 +44,7 @@ async def drain(lab: Lab, part: Part) -> None:
     entrants = [ours, plain, pgqueuer, graphile, two_servers]
     if not lab.brief:
         more = [THUMBQ.with_crew(Crew({"credits": 2_000}, 2)), PG_BOSS, PROCRASTINATE, OBAN, AWA]
-        entrants += [rarely(entrant(one)) for one in more]
+        entrants += [entrant(one) for one in more]
     await lab.compare(part, entrants)
     lab.results.ratio("drain_vs_graphile", part.ratio(ours.row, graphile.row, "jobs_per_s"))
     lab.results.ratio("drain_plain_vs_graphile", part.ratio(plain.row, graphile.row, "jobs_per_s"))
@@ -68,10 +68,8 @@ async def enqueue(lab: Lab, part: Part) -> None:
     others = [entrant(GRAPHILE, 4)]
     if not lab.brief:
         ours.append(entrant(THUMBQ, 1))
-        others += [
-            rarely(entrant(one, in_flight)) for one in (PG_BOSS, PROCRASTINATE, OBAN, AWA) for in_flight in (4, 1)
-        ]
-        others += [rarely(entrant(GRAPHILE, 1)), entrant(_TWO_SERVERS, 4)]
+        others += [entrant(one, in_flight) for one in (PG_BOSS, PROCRASTINATE, OBAN, AWA) for in_flight in (4, 1)]
+        others += [entrant(GRAPHILE, 1), entrant(_TWO_SERVERS, 4)]
     await lab.compare(part, [*ours, *pgqueuer, *others])
     best, peer = (_best(part, rows, "jobs_per_s", max) for rows in (ours, pgqueuer))
     if best and peer:
@@ -84,7 +82,7 @@ async def enqueue_one(lab: Lab, part: Part) -> None:
     measured = {in_flight: [_single(lab, one, in_flight) for one in (THUMBQ, *rivals)] for in_flight in (64, 1)}
     unary = [_single(lab, THUMBQ_UNARY, in_flight) for in_flight in (64, 1)]
     more = [] if lab.brief else [_single(lab, _TWO_SERVERS, 64)]
-    await lab.compare(part, [*measured[64], *map(rarely, [*measured[1], *unary]), *more])
+    await lab.compare(part, [*measured[64], *measured[1], *unary, *more])
     for in_flight, (ours, *peers) in measured.items():
         if best := _best(part, peers, "jobs_per_s", max):
             lab.results.ratio(f"enqueue{in_flight}_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
@@ -98,7 +96,7 @@ async def pick_up(lab: Lab, part: Part) -> None:
         return _entrant(lab, contender, f"{contender.picks_up}{_way(contender)}", measured)
 
     ours, *peers = map(entrant, (THUMBQ, PGQUEUER, GRAPHILE) if lab.brief else (THUMBQ, *RIVALS))
-    more = [] if lab.brief else [rarely(entrant(THUMBQ_UNARY))]
+    more = [] if lab.brief else [entrant(THUMBQ_UNARY)]
     await lab.compare(part, [ours, *peers, *more])
     for figure in ("p50", "p99"):
         if best := _best(part, peers, f"{figure}_ms", min):
@@ -109,7 +107,7 @@ async def mixed(lab: Lab, part: Part) -> None:
     """Enqueue and drain at the same time, at full and at half load."""
     seconds = max(1.0, 5.0 * min(lab.scale, 1.0))
     entrants = [
-        rarely(_entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds)))
+        _entrant(lab, contender, str(contender.drains), partial(measure.mixed, seconds=seconds))
         for contender in (THUMBQ, *RIVALS)
     ]
     await lab.compare(part, entrants)
@@ -122,7 +120,7 @@ async def credit(lab: Lab, part: Part) -> None:
         contender = THUMBQ.with_crew(Crew({"credits": credits_given}))
         count = lab.jobs(jobs)
         measured = partial(measure.drain, jobs=count)
-        entrants.append(rarely(_entrant(lab, contender, str(contender.drains), measured)))
+        entrants.append(_entrant(lab, contender, str(contender.drains), measured))
     await lab.compare(part, entrants)
 
 

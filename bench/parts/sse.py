@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.reporting.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part
 from bench.running import processes
 from bench.running.processes import Failed, Process
 from bench.subjects.contenders import ROOT
@@ -148,7 +148,7 @@ def _checked(received: Any) -> Any:
 
 
 def _entrant(lab: Lab, name: str, setting: str, measure: _Measure, count: int) -> Entrant:
-    return rarely(Entrant(name, setting, partial(_once, lab, _NOTIFIERS[name], measure, count)))
+    return Entrant(name, setting, partial(_once, lab, _NOTIFIERS[name], measure, count))
 
 
 async def _once(lab: Lab, start: _Start, measure: _Measure, count: int) -> Figures:

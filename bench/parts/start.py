@@ -7,7 +7,7 @@ import urllib.request
 
 from bench.drivers.program import Figures
 from bench.lab import Lab
-from bench.reporting.results import Entrant, Part, rarely
+from bench.reporting.results import Entrant, Part
 from bench.running import service
 from bench.running.processes import Failed, memory_mib
 
@@ -37,7 +37,7 @@ async def start(lab: Lab, part: Part) -> None:
         Entrant("thumbq serve", "the same folder again", again),
         Entrant("thumbq serve", "on a PostgreSQL that runs", on_database),
     ]
-    await lab.compare(part, [rarely(entrant) for entrant in entrants])
+    await lab.compare(part, entrants)
 
 
 def _first_answer(address: str) -> None:

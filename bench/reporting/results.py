@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,8 +62,6 @@ class Entrant:
     name: str
     setting: str
     measure: Callable[[], Awaitable[Figures | dict[Row, Figures]]]
-    # Limit on the number of runs, below that of the part.
-    most_runs: int = 1_000
 
     @property
     def row(self) -> Row:
@@ -169,11 +167,6 @@ class Results:
         self._ratios.write_text(json.dumps(self._known, indent=2) + "\n")
 
 
-def rarely(entrant: Entrant) -> Entrant:
-    """Return the same entrant with at most three runs, for settings outside the headlines."""
-    return replace(entrant, most_runs=3)
-
-
 async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], runs: int) -> None:
     """Measure in the order A B A B, so that a slow minute of the machine hits all entrants.
 
@@ -181,7 +174,7 @@ async def take_turns(results: Results, part: Part, entrants: Sequence[Entrant], 
     """
     for part.turn in range(runs):
         for entrant in entrants:
-            if len(part.problems.get(entrant.row, ())) >= _MOST_FAILURES or part.turn >= entrant.most_runs:
+            if len(part.problems.get(entrant.row, ())) >= _MOST_FAILURES:
                 continue
             try:
                 for row, figures in _by_row(entrant, await entrant.measure()).items():
