@@ -24,9 +24,8 @@ from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime import objects
 
 TEMPLATE = "thumbq_test_template"
-# No test of this PostgreSQL pulls the plug of the machine, so it waits for no disk; those that kill PostgreSQL start
-# their own. And it does not visit each of its databases every ten seconds.
-OF_TESTS = {"fsync": "off", "autovacuum_naptime": "60s"}
+# PostgreSQL does not visit each of the many databases every ten seconds.
+OF_TESTS = {"autovacuum_naptime": "60s"}
 
 # The same cases everywhere, and no time limit for each: a busy machine is no failure.
 settings.load_profile("ci")
