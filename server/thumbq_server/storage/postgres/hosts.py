@@ -67,7 +67,7 @@ class Hosts:
         return await self._open(host, given, options)
 
     async def _find(self) -> _Host:
-        """Return the host that takes writes. Raises what the last one answered."""
+        """Return the host that takes writes. Raises as `connect` does."""
         if self._search is None or self._search.done() or self._search.get_loop() is not asyncio.get_running_loop():
             self._search = asyncio.create_task(self._look())
         return await asyncio.shield(self._search)
