@@ -59,7 +59,7 @@ class _Results(NamedTuple):
     completed: Sequence[Successes]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return len(self.results) + sum(len(group.job_ids) for group in self.completed)
 
 
@@ -207,8 +207,8 @@ class Stream:
             exceptions += await results.take_successes(message.completed, self._paths, session.history, session.report)
         waits = self._asks.acks_with_jobs and not exceptions and session.phase is Phase.WORKING
         # Messages without results count for nothing: any number of them would be held.
-        if waits and message.count:
-            self._acknowledgements.hold(message.number, message.count)
+        if waits and message.total:
+            self._acknowledgements.hold(message.number, message.total)
         else:
             self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
 
