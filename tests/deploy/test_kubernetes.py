@@ -1,6 +1,5 @@
 """The files of deploy/kubernetes fit each other and the code; `make check-deploy` compares them with the schemas."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -163,7 +162,7 @@ def test_with_a_store_every_pod_is_told_where_it_is(deployment):
     assert told.keys() <= AWS
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is missing")
+@pytest.mark.kubectl
 @pytest.mark.parametrize("overlay", ["", "keda", "s3"])
 def test_kustomize_builds_each_folder(overlay):
     built = subprocess.run(["kubectl", "kustomize", KUBERNETES / overlay], capture_output=True, text=True, check=True)

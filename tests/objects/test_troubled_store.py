@@ -56,7 +56,7 @@ async def test_what_a_store_refuses_is_said_in_a_sentence(objects: Objects, trou
     assert await content(objects, "a") == CONTENT
 
 
-async def test_what_fails_once_is_done_all_the_same(objects: Objects, troubled_store: TroubledStore) -> None:
+async def test_what_fails_once_is_tried_again_and_done(objects: Objects, troubled_store: TroubledStore) -> None:
     for trouble in (says(500, "InternalError"), says(503, "SlowDown"), cut):
         troubled_store.trouble = first(1, trouble)
         await objects.put("a", CONTENT, "image/png")

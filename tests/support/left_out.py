@@ -1,6 +1,7 @@
-"""Which tests need more than this machine gives, and no package would help: rights, or the history of the code."""
+"""Which tests need more than this machine gives, and no package would help: rights, history of the code, kubectl."""
 
 import os
+import shutil
 import subprocess
 from functools import cache
 
@@ -15,6 +16,8 @@ def left_out() -> dict[str, str]:
         reasons["small_disk"] = "this process may not mount file systems"
     if not _can_make_networks():
         reasons["network_namespaces"] = "this process may not make network namespaces"
+    if shutil.which("kubectl") is None:
+        reasons["kubectl"] = "kubectl is missing, and the one of Debian 12 is too old"
     if not are_at_hand():
         reasons["previous_release"] = "the commits of earlier releases are missing here"
     return reasons

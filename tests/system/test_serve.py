@@ -242,7 +242,7 @@ def test_it_serves_on_ipv6_and_prints_addresses_that_work(used: Path) -> None:
 
 
 def test_without_anyone_to_take_its_log_it_does_all_of_its_work(used: Path) -> None:
-    """Stdout is closed and stderr is a full disk; the lease of a worker that has died expires all the same."""
+    """Stdout is closed and stderr is a full disk; the lease of a worker that has died still expires."""
     port = free_port()
     command = f'exec "$0" serve --data-dir "$1" --http-port {port} --grpc-port 0 >&- 2>/dev/full'
     clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from thumbq_gateway.access.lookups import MOST, Lookups
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, make_key
 from thumbq_runtime.access.roles import Role
@@ -58,3 +60,12 @@ async def test_a_problem_is_told_to_all_that_wait_and_the_next_question_is_asked
     assert {type(answer) for answer in answers} == {ConnectionError}
     server.error = None
     assert await lookups.role_of(RIGHT) is Role.WORKER
+
+
+async def test_an_answer_that_does_not_fit_the_question_lets_nobody_wait() -> None:
+    async def nothing(_fingerprints: Sequence[Fingerprint]) -> list[Role | None]:
+        return []
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ValueError, match="shorter"):
+            await Lookups(nothing).role_of(RIGHT)

@@ -48,6 +48,34 @@ async def test_a_body_that_stalls_loses_its_place_to_one_that_goes_on_first_that
     room.grow(whole, 800)  # everything has been given back
 
 
+async def test_a_body_whose_time_is_over_in_the_same_moment_loses_its_place_too() -> None:
+    room = Room(1_000)
+    late, other = Place("slow"), Place("good")
+    task = asyncio.create_task(arrives(room, late, 500))
+    await asyncio.sleep(0)
+    late.deadline.reschedule(asyncio.get_running_loop().time())
+    while not late.deadline.expired():
+        await asyncio.sleep(0)
+    assert not task.done()
+    room.grow(other, 400)
+    assert late.was_taken
+    with pytest.raises(TimeoutError):
+        await task
+
+
+async def test_a_body_that_lost_its_place_takes_none_from_others() -> None:
+    room = Room(1_600)
+    lost, fresh, other = Place("greedy"), Place("greedy"), Place("good")
+    async with lost.deadline:
+        room.grow(lost, 400)
+        room.grow(fresh, 400)
+        room.grow(other, 600)
+        with pytest.raises(NoRoom):
+            room.grow(lost, 401)  # more of it was there before its task was told
+        assert (lost.was_taken, fresh.was_taken) == (True, False)
+        lost.deadline.reschedule(None)
+
+
 async def test_who_has_a_body_that_waits_to_be_decoded_cannot_be_sent_away() -> None:
     room = Room(1_000)
     decoding = Place("greedy")

@@ -43,11 +43,12 @@ class Lookups:
     async def _answer(self, asked: dict[Fingerprint, asyncio.Future[Role | None]]) -> None:
         try:
             roles = await self._ask(list(asked))
+            answers = list(zip(asked.values(), roles, strict=True))
         except Exception as error:  # noqa: BLE001 - each of those that wait raises it
             for answer in asked.values():
                 answer.set_exception(error)
         else:
-            for answer, role in zip(asked.values(), roles, strict=True):
+            for answer, role in answers:
                 answer.set_result(role)
 
 

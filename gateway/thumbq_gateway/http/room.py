@@ -35,8 +35,10 @@ class Room:
     def grow(self, place: Place, size: int) -> None:
         """Give the place this size. If its caller has more than is left then, end the bodies of whoever has most.
 
-        Raises NoRoom.
+        Raises NoRoom, also when the place was taken: a body may go on until its task is told.
         """
+        if place.was_taken:
+            raise NoRoom
         self._resize(place, size)
         self._arriving[place] = None
         self._arriving.move_to_end(place)
@@ -66,4 +68,5 @@ class Room:
     def _take_from(self, place: Place) -> None:
         place.was_taken = True
         self.leave(place)
-        place.deadline.reschedule(asyncio.get_running_loop().time())
+        if not place.deadline.expired():  # its own time may be over in this very moment
+            place.deadline.reschedule(asyncio.get_running_loop().time())

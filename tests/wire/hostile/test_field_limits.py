@@ -1,6 +1,5 @@
 """Every field of every request at the limits of its type: each answer is one that the protocol names."""
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -91,7 +90,25 @@ def one_of(descriptor: Any, chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-async def walked_server(postgres, migrated_template):
+def cases() -> dict[str, list[Message]]:
+    """Return the requests of each method. Making them takes long, and the server would share the event loop."""
+    return {method.full_name: cases_of(method) for method in METHODS}
+
+
+def cases_of(method: Any) -> list[Message]:
+    collected: list[Message] = []
+
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @given(requests(method.input_type))
+    def collect(request: Message) -> None:
+        collected.append(request)
+
+    collect()
+    return collected
+
+
+@pytest.fixture(scope="module")
+async def walked_server(cases, postgres, migrated_template):
     """One server for all examples: what they leave behind makes the next ones more interesting."""
     name = f"thumbq_walked_{uuid.uuid4().hex[:8]}"
     connection = await asyncpg.connect(postgres)
@@ -106,18 +123,9 @@ async def walked_server(postgres, migrated_template):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-async def test_any_value_at_a_limit_is_answered_as_the_protocol_says(walked_server, method):
+async def test_any_value_at_a_limit_is_answered_as_the_protocol_says(walked_server, cases, method):
     call = walked_server.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
-    seen = []
-
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-    @given(requests(method.input_type))
-    def collect(request: Message) -> None:
-        seen.append(request)
-
-    # In a thread: the server shares this event loop, and must not take a long pause for an outage.
-    await asyncio.to_thread(collect)
-    for request in seen:
+    for request in cases[method.full_name]:
         if request.DESCRIPTOR.fields_by_name.get("wait"):
             request.ClearField("wait")
         assert await code_of(call(request.SerializeToString(), timeout=60)) in NAMED, request

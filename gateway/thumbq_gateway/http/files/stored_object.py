@@ -29,7 +29,8 @@ def unavailable(trouble: StoreTrouble) -> Refusal:
 class StoredObject:
     """An object that has begun to come.
 
-    A range is cut out of it: pictures are small, and not every store answers for a range as it should.
+    A range is cut out of it, since not every store answers for a range as it should. What lies before the range comes
+    as well: that is little for a picture, and much for the end of a large model.
     """
 
     def __init__(self, found: FoundObject, start: bytes, rest: AsyncIterator[bytes]) -> None:

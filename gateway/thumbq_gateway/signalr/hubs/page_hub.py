@@ -25,7 +25,7 @@ ALL_MODELS = "all models"
 _TARGET = "ThumbnailStatusChanged"
 _DEADLINE = 10.0  # seconds
 _MOST_REMEMBERED = 10_000
-_PIECE = 100  # pages that are written to before other tasks run: about a millisecond
+_PIECE = 100  # records that are sent before other tasks run: about a millisecond
 _LONGEST_NAME = 40  # characters of a group's name; longer than any id
 
 log = structlog.get_logger()
@@ -80,15 +80,17 @@ class PageHub(Hub):
         super().__init__(PATH, methods)
 
     async def hear(self, notifications: Sequence[Notification]) -> None:
-        """Pass news on to the groups. Other tasks run in between, however many pages there are."""
+        """Pass news on to the groups. Other tasks run in between, however much there is to send."""
+        written = 0
         for notification in notifications:
             self._recent.pop(notification.model_id, None)  # so that the newest comes last
             told = self._recent[notification.model_id] = Told(notification)
             if pages := self.members((ALL_MODELS, f"model {notification.model_id}")):
                 self._events.inc(len(pages))
-                for number, page in enumerate(pages, 1):
+                for page in pages:
                     page.send(told.record)
-                    if not number % _PIECE:
+                    written += 1
+                    if not written % _PIECE:
                         await asyncio.sleep(0)
         self._versions.hear({notification.model_id for notification in notifications})
         self._forget_old()
