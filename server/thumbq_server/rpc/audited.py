@@ -28,8 +28,7 @@ def audited(
 
     @functools.wraps(method)
     async def call(self: Service, request: Request, context: Any) -> Response:
-        detail = MessageToString(request, as_one_line=True)[:MAX_DETAIL]
-        async with self.audit.action(ORIGIN.get(), method.__name__, detail) as name:
+        async with self.audit.action(ORIGIN.get(), method.__name__, _detail(request)) as name:
             response = await method(self, request, context)
             key = getattr(response, "key", None)
             if key is not None:
@@ -37,3 +36,13 @@ def audited(
             return response
 
     return call
+
+
+def _detail(request: Message) -> str:
+    """Return the beginning of a request as text. Only what may stand in it is printed, since the loop waits for it."""
+    beginning = type(request)()
+    beginning.CopyFrom(request)
+    for field, values in beginning.ListFields():
+        if field.is_repeated:
+            del values[MAX_DETAIL:]
+    return MessageToString(beginning, as_one_line=True)[:MAX_DETAIL]

@@ -50,9 +50,8 @@ async def watched_loop() -> AsyncIterator[list[float]]:
     async def watch() -> None:
         while True:
             before = time.thread_time()
-            await asyncio.sleep(0)
-            pauses.append(time.thread_time() - before)
             await asyncio.sleep(0.002)
+            pauses.append(time.thread_time() - before)
 
     task = asyncio.create_task(watch())
     try:

@@ -11,7 +11,7 @@ from tests.wire.hostile.hostile import field, memory, watched_loop
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_server.rpc.bounds import bound_of
 
-LONGEST_PAUSE = 0.5  # seconds of work in which the loop serves nobody else
+LONGEST_PAUSE = 0.2  # seconds of work in which the loop serves nobody else
 MOST_GROWTH = 200  # MiB
 HELLO = field(1, field(1, b"w1") + b"\x28\x01")  # with columns
 NAMED = {
