@@ -51,7 +51,7 @@ class StoreAway(StoreTrouble):
 
 
 class StoreRefuses(StoreTrouble):
-    """The store does not take the credentials, or has no such bucket. An operator has to change something."""
+    """The store refuses, as for wrong credentials, a missing bucket or a wrong clock. An operator has to act."""
 
 
 class NoSuchObject(StoreTrouble):

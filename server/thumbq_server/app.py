@@ -87,12 +87,12 @@ async def _prepare(settings: Settings, dsn: str) -> None:
     await upgrade(dsn)
 
 
-async def _once_there_is_room(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Prepare as soon as PostgreSQL has a connection left. Raises Unavailable when `stop` is set before."""
+async def _once_there_is_room(begin: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+    """Begin as soon as PostgreSQL has a connection left. Raises Unavailable when `stop` is set before."""
     outage = Outage("start")
     while True:
         try:
-            await prepare()
+            await begin()
         except Unavailable as error:
             if not lacks_room(error) or stop.is_set():
                 raise
@@ -110,9 +110,7 @@ async def serving(
     settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event, certificates: Certificates | None
 ) -> AsyncIterator[int]:
     """Run a server on a database that suits it."""
-    size = pool_size(settings.database_connections)
-    timeout = settings.statement_timeout
-    async with Database(dsn, statement_timeout=timeout, pool_size=size, observer=observer) as database:
+    async with _opened(settings, dsn, observer, broken) as database:
         parts = build(settings, database, observer)
         await parts.queue.versions()
         await parts.queue.traces()
@@ -149,6 +147,16 @@ async def serving(
             yield port
             await health.enter_graceful_shutdown()
             await parts.drain(server)
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, dsn: str, observer: Observer, broken: asyncio.Event) -> AsyncIterator[Database]:
+    """Open the database. Others may have taken the connections with which it was prepared."""
+    size = pool_size(settings.database_connections)
+    database = Database(dsn, statement_timeout=settings.statement_timeout, pool_size=size, observer=observer)
+    async with contextlib.AsyncExitStack() as stack:
+        await _once_there_is_room(partial(stack.enter_async_context, database), broken)
+        yield database
 
 
 def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:

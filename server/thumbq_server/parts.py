@@ -152,17 +152,9 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, expiry),
-            Duty("vacuum live tables", 2.0, VacuumLiveTables(database, dispatchers.jobs_claimed)),
-            Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
             Duty("record signs of life", 10.0, signs_of_life),
-            Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
-            Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
-            Duty("count jobs", 3600.0, RecountJobs(database)),
-            Duty("look for versions", 2.0, queue.versions),
-            Duty("look for traces", 2.0, queue.traces),
             Duty("look at settings of PostgreSQL", 30.0, durability),
-            Duty("record progress", 1.0, queue.progress),
-            Duty("prune progress", 10.0, PruneProgress(database)),
+            *_duties_of_tables(settings, database, queue),
             *_duties_of_access(keyring, tickets, audit),
             *_duties_of_files(settings, database, objects),
             *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
@@ -217,6 +209,20 @@ def _session_times(settings: Settings) -> SessionTimes:
         heartbeat=settings.heartbeat_interval,
         max_age=settings.stream_max_age,
     )
+
+
+def _duties_of_tables(settings: Settings, database: Database, queue: Queue) -> list[Duty]:
+    return [
+        Duty("vacuum live tables", 2.0, VacuumLiveTables(database, queue.dispatchers.jobs_claimed)),
+        Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
+        Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
+        Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
+        Duty("count jobs", 3600.0, RecountJobs(database)),
+        Duty("look for versions", 2.0, queue.versions),
+        Duty("look for traces", 2.0, queue.traces),
+        Duty("record progress", 1.0, queue.progress),
+        Duty("prune progress", 10.0, PruneProgress(database)),
+    ]
 
 
 def _duties_of_access(keyring: Keyring, tickets: Tickets, audit: Audit) -> list[Duty]:

@@ -60,6 +60,15 @@ async def test_more_than_four_results_are_acknowledged_at_once(queue, worker):
 
 
 @pytest.mark.usefixtures("held_for_ever")
+async def test_messages_without_results_are_acknowledged_at_once(queue, worker):
+    await worker.hello()
+    for number in range(1, 4):
+        await worker.reports(number)
+        acks = await worker.receives("result_acks")
+        assert (acks.number, list(acks.also)) == (number, [])
+
+
+@pytest.mark.usefixtures("held_for_ever")
 async def test_a_drain_leaves_no_acknowledgement_behind(queue, worker):
     await enqueue(queue, 1, 2)
     await worker.hello()

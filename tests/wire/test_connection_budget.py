@@ -16,6 +16,10 @@ from tests.wire.worker import enqueue
 from thumbq.cli.observe import readiness
 from thumbq.v1 import queue_pb2_grpc
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
+from thumbq_server.app import serving
+from thumbq_server.metrics.observer import Observer
+from thumbq_server.settings import Settings
+from thumbq_server.storage.migrations import upgrade
 
 WAY_OUT = "raise max_connections, or the CONNECTION LIMIT of the role or the database"
 
@@ -88,3 +92,26 @@ async def test_a_server_without_a_connection_waits_for_one_when_it_starts_and_la
         await admin.execute("ALTER ROLE plain CONNECTION LIMIT -1")
         await eventually(is_back, timeout=60)
         await enqueue(queue, 3)
+
+
+async def test_connections_that_others_take_while_a_server_starts_are_waited_for(
+    small_postgres: EmbeddedPostgres, admin: asyncpg.Connection
+) -> None:
+    """The tables are there, and then there is no room for the pool."""
+    address = small_postgres.dsn.replace("postgres@", "plain@")
+    await upgrade(address)
+    settings = Settings(database_url=address, grpc_port=0, shutdown_grace=2.0)
+    await admin.execute("ALTER ROLE plain CONNECTION LIMIT 0")
+    async with AsyncExitStack() as stack:
+        with capture_logs() as logs:
+            server = serving(settings, address, Observer(), asyncio.Event(), None)
+            starting = asyncio.create_task(stack.enter_async_context(server))
+
+            async def is_told() -> bool:
+                return starting.done() or any(line["event"] == "postgres.away" for line in logs)
+
+            await eventually(is_told, timeout=60)
+        assert not starting.done()
+        await admin.execute("ALTER ROLE plain CONNECTION LIMIT -1")
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{await starting}"))
+        await enqueue(queue_pb2_grpc.QueueServiceStub(channel), 1)

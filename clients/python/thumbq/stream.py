@@ -138,6 +138,7 @@ class WorkerStream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await call.code()  # gRPC has nothing more for this loop then, which may be closed soon
 
     def _advance(self, phase: Phase) -> None:
         self._phase = max(self._phase, phase)

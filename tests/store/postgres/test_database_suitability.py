@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.databases import database_at, new_database, new_role
 from thumbq_server.storage.migrations import upgrade
-from thumbq_server.storage.postgres.address import InvalidAddress
+from thumbq_server.storage.postgres.address import InvalidAddress, parse_address
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.errors import Unavailable, lacks_room
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
 
 ENOUGH = 12
@@ -99,6 +99,20 @@ async def test_a_role_that_is_not_there_is_named(server, postgres):
 async def test_a_host_that_is_not_there_is_only_away(unused_tcp_port):
     with pytest.raises(Unavailable):
         await check_database(f"postgresql://queue@127.0.0.1:{unused_tcp_port}/thumbs", ENOUGH)
+
+
+async def test_no_connection_left_is_an_outage_and_known_as_such(server, postgres, unused_tcp_port):
+    """Another host, which is away, hides nothing; and an upgrade that finds no room waits as a check does."""
+    async with new_database(server, postgres) as address, new_role(server, address) as (name, as_role):
+        await server.execute(f"ALTER ROLE {name} CONNECTION LIMIT 0")
+        place = parse_address(as_role)
+        ((host, port),) = place.hosts
+        hosts = f"{host.replace('/', '%2F')}:{port},127.0.0.1:{unused_tcp_port}"
+        two_hosts = f"postgresql://{name}@{hosts}/{place.database}?sslmode=disable"
+        for attempt in (check_database(as_role, ENOUGH), check_database(two_hosts, ENOUGH), upgrade(as_role)):
+            with pytest.raises(Unavailable) as found:
+                await attempt
+            assert lacks_room(found.value)
 
 
 async def test_an_address_that_cannot_be_read_is_refused():

@@ -25,3 +25,18 @@ async def test_a_channel_takes_so_many_streams_and_no_more(monkeypatch):
     async with AsyncExitStack() as stack:
         joined = [await stack.enter_async_context(some.join(*SERVER)) for _ in range(5)]
     assert len(set(joined)) == 3
+
+
+async def test_a_key_and_files_that_the_environment_names_since_are_not_those_of_before(monkeypatch, tmp_path):
+    some, file = Channels(), tmp_path / "key"
+    monkeypatch.delenv("THUMBQ_API_KEY", raising=False)
+    monkeypatch.setenv("THUMBQ_API_KEY_FILE", str(file))
+    file.write_text("tq_first")
+    async with some.join(*SERVER) as first:
+        file.write_text("tq_second")
+        async with some.join(*SERVER) as second, some.join(SERVER[0], "tq_second", None) as third:
+            assert second is not first
+            assert third is second
+            monkeypatch.setenv("THUMBQ_CA", str(tmp_path / "ca.pem"))
+            async with some.join(*SERVER) as fourth:
+                assert fourth is not second

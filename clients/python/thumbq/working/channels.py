@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from thumbq.connection import open_channel
+from thumbq.connection import key_in_environment, open_channel
 from thumbq.tls import Tls
 
 # Workers that share a connection, and so a server. Proxies take about a hundred streams a connection.
 MOST_STREAMS = 25
 
-_Key = tuple[str, str | None, Tls | None]
+_Key = tuple[str, str | None, Tls]
 
 
 class _Shared:
@@ -32,8 +32,11 @@ class Channels:
     async def join(self, target: str, api_key: str | None, tls: Tls | None) -> AsyncIterator[grpc.aio.Channel]:
         """Yield a channel for one stream. Raises UnreadableKey, UnusableCertificate.
 
-        No stream joins a channel that another has left: it may have broken, or its server asked to go.
+        No stream joins a channel that another has left: it may have broken, or its server asked to go. Streams that
+        share one have the same key, and the same files of TLS: those of the environment may have changed since.
         """
+        api_key = api_key or key_in_environment()
+        tls = Tls.from_environment() if tls is None else tls
         key = (target, api_key, tls)
         shared = self._newest.get(key)
         if shared is None or shared.users == MOST_STREAMS:

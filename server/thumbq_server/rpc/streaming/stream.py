@@ -58,7 +58,8 @@ class _Results(NamedTuple):
     results: Sequence[job_pb2.Result]
     completed: Sequence[Successes]
 
-    def __len__(self) -> int:
+    @property
+    def total(self) -> int:
         return len(self.results) + sum(len(group.job_ids) for group in self.completed)
 
 
@@ -204,8 +205,10 @@ class Stream:
             exceptions += await results.take(message.results, self._paths, session.history, session.report)
         if message.completed:
             exceptions += await results.take_successes(message.completed, self._paths, session.history, session.report)
-        if self._asks.acks_with_jobs and not exceptions and session.phase is Phase.WORKING:
-            self._acknowledgements.hold(message.number, len(message))
+        waits = self._asks.acks_with_jobs and not exceptions and session.phase is Phase.WORKING
+        # Messages without results count for nothing: any number of them would be held.
+        if waits and message.total:
+            self._acknowledgements.hold(message.number, message.total)
         else:
             self._outbox.send(Message(result_acks=Message.ResultAcks(number=message.number, exceptions=exceptions)))
 

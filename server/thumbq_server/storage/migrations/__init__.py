@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from thumbq_server.storage.migrations.state import SchemaState, State, mark, read_state, scripts
-from thumbq_server.storage.postgres.errors import AWAY, UNDONE, Unavailable
+from thumbq_server.storage.postgres.errors import AWAY, UNDONE, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.session_settings import PLAIN
 from thumbq_server.storage.postgres.suitability import Unsuitable
@@ -57,7 +57,8 @@ async def schema_state(dsn: str) -> SchemaState:
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
     async def connect(**_: object) -> asyncpg.Connection:
-        return await hosts_of(dsn).connect(PLAIN)
+        async with as_unavailable():
+            return await hosts_of(dsn).connect(PLAIN)
 
     # Our own address: SQLAlchemy's URL knows neither sslmode nor several hosts.
     # Behind a pooler a name of SQLAlchemy's own would meet itself, at a backend that had an upgrade before.

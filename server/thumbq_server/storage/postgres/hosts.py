@@ -57,7 +57,7 @@ class Hosts:
         """Open a connection to the first host that answers in time and takes writes.
 
         A host that is silent does not keep the others waiting. While the primary is missing, one search is for all who
-        wait. `options` go to `asyncpg.connect`. Raises what the last host answered.
+        wait. `options` go to `asyncpg.connect`. Raises what the last host answered, or one without room.
         """
         given = {**settings, **self.address.settings}
         if len(self._in_order) == 1 or not self.in_trouble:
@@ -67,7 +67,7 @@ class Hosts:
         return await self._open(host, given, options)
 
     async def _find(self) -> _Host:
-        """Return the host that takes writes. Raises what the last one answered."""
+        """Return the host that takes writes. Raises as `connect` does."""
         if self._search is None or self._search.done() or self._search.get_loop() is not asyncio.get_running_loop():
             self._search = asyncio.create_task(self._look())
         return await asyncio.shield(self._search)
@@ -103,7 +103,9 @@ class Hosts:
                         raise _Missing
                     # One of them may be promoted while another one is silent.
                     due = [host for host in refusals if host not in attempts.values()]
-            raise refusals[order[-1]]
+            # A host that is full may be the primary: it can be made room at, and the others take no writes.
+            full = (error for error in refusals.values() if isinstance(error, asyncpg.TooManyConnectionsError))
+            raise next(full, refusals[order[-1]])
         finally:
             await _give_up(attempts)
 

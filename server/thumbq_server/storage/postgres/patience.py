@@ -15,7 +15,7 @@ async def within(statement_timeout: float, connection: Any, work: Callable[[Any]
     """Return what `work` returns for the connection, which is broken off when that takes much too long.
 
     asyncpg's own time limit would ask PostgreSQL to cancel. It acknowledges a commit that waits for its standby then:
-    the job would be seen, and the next one who asks for it would be told that it is there.
+    the job would be seen, and a repeated request for it would be told that it is there.
     """
     limit = statement_timeout + _LATE_SECONDS
     timer = asyncio.get_running_loop().call_later(limit, connection.terminate)

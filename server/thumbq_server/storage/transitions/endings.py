@@ -48,6 +48,13 @@ LOCK_JOBS = Statement(
 
 LOCK_HEAD = Statement("end_lock_head", "", "SELECT FROM queue_head FOR UPDATE")
 
+_AGAIN = put_in_queue(
+    "ended",
+    "next_run_at",
+    attempt="CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END",
+    where="WHERE will_retry",
+)
+
 R = TypeVar("R", bound=Report)
 
 
@@ -59,13 +66,8 @@ def end_attempts(outcome: str, gone: str, ended: str, *, counted_as: str | None 
     will_retry and next_run_at. A lease that an enqueue has marked (rerun_request_no) makes its job start again, under
     that number. All ends are counted under the name `counted_as`; without one, the log counts those that it tells.
     """
-    untold = "" if counted_as else "WHERE job_id NOT IN (SELECT job_id FROM shown)"
-    counted = count_apart(counted_as or outcome, "ended", where=untold)
     failed = outcome == "Failed"
     moves = {outcome.lower(): "SELECT count(*) FROM ended WHERE NOT will_retry"}
-    attempt = "CASE WHEN rerun_request_no IS NULL THEN attempt ELSE 0 END"
-    again = put_in_queue("ended", "next_run_at", attempt=attempt, where="WHERE will_retry")
-    told = announce("Failed" if failed else "Ready", "shown", moves=moves, counted_apart=counted_as is not None)
     return f"""
     WITH gone AS (
         {gone}
@@ -99,13 +101,18 @@ def end_attempts(outcome: str, gone: str, ended: str, *, counted_as: str | None 
     ), renumbered AS (
         UPDATE jobs j SET request_no = greatest(j.request_no, e.rerun_request_no), kind = e.kind, options = e.options
           FROM ended e WHERE e.rerun_request_no IS NOT NULL AND j.id = e.job_id
-    ), again AS ({again}
-    ), counted AS ({counted}
-    ), {told}
+    ), again AS ({_AGAIN}
+    ), counted AS ({_count(outcome, counted_as)}
+    ), {announce("Failed" if failed else "Ready", "shown", moves=moves, counted_apart=counted_as is not None)}
     SELECT job_id, named_seq, model_id,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
       FROM ended
     """
+
+
+def _count(outcome: str, counted_as: str | None) -> str:
+    untold = "" if counted_as else "WHERE job_id NOT IN (SELECT job_id FROM shown)"
+    return count_apart(counted_as or outcome, "ended", where=untold)
 
 
 async def end_under_lock(
