@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import quote
 
 import asyncpg
@@ -37,8 +38,21 @@ class Pair:
         hosts = ",".join(f"{quote(str(each.socket_dir), safe='')}:5432" for each in (self.primary, self.standby))
         self.dsn = f"postgresql://postgres@{hosts}/{DATABASE}"
 
-    async def start(self) -> None:
+    async def __aenter__(self) -> Self:
         """Start the primary, copy it and start the copy, which may not answer yet."""
+        try:
+            await self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    async def _start(self) -> None:
         await launched(self.primary)
         self.primary.stop()
         self.standby.data_dir.mkdir()
@@ -47,7 +61,7 @@ class Pair:
         await launched(self.primary)
         self.standby.launch()
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         self.primary.stop()
         self.standby.stop()
 

@@ -26,12 +26,8 @@ CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 't
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    pair = Pair(tmp_path)
-    try:
-        await pair.start()
+    async with Pair(tmp_path) as pair:
         yield pair
-    finally:
-        pair.stop()
 
 
 async def becomes(postgres: EmbeddedPostgres, setting: str, value: str) -> None:

@@ -22,12 +22,8 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     # The command line of PostgreSQL goes before its files, and cannot be changed while it runs.
     for name in ("fsync", "synchronous_commit"):
         monkeypatch.delitem(embedded.SETTINGS, name)
-    pair = Pair(tmp_path)
-    try:
-        await pair.start()
+    async with Pair(tmp_path) as pair:
         yield pair
-    finally:
-        pair.stop()
 
 
 async def test_settings_that_may_lose_commits_are_told_while_they_last(pair: Pair) -> None:
