@@ -130,10 +130,17 @@ class FolderBackup:
         self.dsn = self._postgres.dsn
         self._copy = folder / "copy"
 
-    async def start(self) -> None:
-        await launched(self._postgres)
+    async def __aenter__(self) -> Self:
+        try:
+            await launched(self._postgres)
+        except BaseException:
+            self._postgres.stop()
+            raise
+        return self
 
-    def stop(self) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._postgres.stop()
 
     async def take(self) -> None:

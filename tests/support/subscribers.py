@@ -36,8 +36,8 @@ class Subscriber(ABC):
     async def is_there(self) -> None:
         await eventually(self._is(lambda: self.cursor != ""), timeout=30)
 
-    async def is_reset(self) -> None:
-        await eventually(self._is(lambda: bool(self.resets)), timeout=30)
+    async def is_reset(self, times: int = 1) -> None:
+        await eventually(self._is(lambda: len(self.resets) >= times), timeout=30)
 
     async def sees(self, model_id: int) -> None:
         await eventually(self._is(lambda: model_id in self.models), timeout=30)

@@ -53,8 +53,8 @@ class Service:
         self._queue = queue_pb2_grpc.QueueServiceStub(channel)
         self.subscriber = StreamSubscriber(channel)
 
-    async def does(self, model_id: int) -> int:
-        """Enqueue a job as soon as that is possible, and see it arrive. Return its id."""
+    async def enqueues(self, model_id: int) -> int:
+        """Enqueue a job as soon as that is possible. Return its id."""
         job = {"modelId": model_id, "modelHash": digest(model_id)}
 
         async def enqueued() -> int:
@@ -63,7 +63,22 @@ class Service:
             return int(answer.json["jobId"]) if answer.status == 200 else 0
 
         job_id: int = await eventually(enqueued, timeout=60)
+        return job_id
+
+    async def does(self, model_id: int) -> int:
+        """Enqueue a job, and see it arrive. Return its id."""
+        job_id = await self.enqueues(model_id)
         await self.subscriber.sees(model_id)
+        return job_id
+
+    async def moves(self, model_id: int, *, resets: int) -> int:
+        """Enqueue a job at the new primary, and see a later one arrive. Return the id of the first.
+
+        Its own event may come before the subscriber's place in the new log. The reset tells of all of these.
+        """
+        job_id = await self.enqueues(model_id)
+        await self.subscriber.is_reset(resets)
+        await self.does(10 * model_id)
         return job_id
 
     async def keeps(self, job_id: int) -> None:
@@ -105,7 +120,7 @@ async def test_a_service_moves_from_a_primary_that_was_demoted_to_the_new_one(pa
         pair.primary.launch()
         await service.is_away()
         await promote(pair.standby)
-        second = await service.does(2)
+        second = await service.moves(2, resets=1)
         await service.is_ready()
         await service.keeps(first)
 
@@ -116,7 +131,7 @@ async def test_a_service_moves_from_a_primary_that_was_demoted_to_the_new_one(pa
         await becomes(pair.standby, "default_transaction_read_only", "on")
         await service.is_away()
         await promote(pair.primary)
-        fourth = await service.does(4)
+        fourth = await service.moves(4, resets=2)
         await service.is_ready()
         for job_id in (first, second, third, fourth):
             await service.keeps(job_id)

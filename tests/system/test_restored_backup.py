@@ -27,12 +27,8 @@ BEAT = "SELECT beat FROM queue_head"
 
 @pytest.fixture(params=[FolderBackup, PromotedStandby], ids=["copied folder", "promoted standby"])
 async def backup(request, tmp_path: Path):
-    backup = request.param(tmp_path)
-    try:
-        await backup.start()
+    async with request.param(tmp_path) as backup:
         yield backup
-    finally:
-        backup.stop()
 
 
 class Render:
