@@ -43,7 +43,8 @@ async ([address, body]) => {
     return fetch(address, asking).then(() => 'sent', () => 'stopped');
 }
 """
-WRITES = 8  # of those that the browser sends without asking
+PATIENCE = 120.0  # seconds
+WRITES = 8  # the browser asks for none of these
 READ = """
 async (gateway) => {
     const jobs = gateway + 'api/thumbnail-jobs';
@@ -131,22 +132,38 @@ async def written(page: Page, frame: Frame, address: str, body: str) -> set[int]
     page.on("request", note_request)
     page.on("response", note_answer)
     assert await frame.evaluate(WRITE, [address, body]) == "stopped"
-    await eventually(all_sent)
+    await eventually(all_sent, timeout=PATIENCE)
     page.remove_listener("request", note_request)
     page.remove_listener("response", note_answer)
     return statuses
 
 
-async def framed(page: Page, address: str) -> str:
-    """Show a page of the gateway in a frame. Return the address of what is in the frame then."""
-    await page.evaluate(
-        """(src) => new Promise((resolve) => {
-            const frame = Object.assign(document.createElement('iframe'), { src, onload: resolve });
+async def frame_of(page: Page, attributes: dict[str, str]) -> Frame:
+    """Add a frame to a page, and wait until something is in it."""
+    added = await page.evaluate_handle(
+        """(attributes) => new Promise((resolve) => {
+            const frame = document.createElement('iframe');
+            Object.assign(frame, attributes, { onload: () => resolve(frame) });
             document.body.append(frame);
         })""",
-        address,
+        attributes,
     )
-    return page.main_frame.child_frames[-1].url
+    element = added.as_element()
+    assert element
+    frame = await element.content_frame()
+    assert frame
+    return frame
+
+
+async def framed(page: Page, address: str) -> str:
+    """Show a page of the gateway in a frame. Return the address of what is in the frame then."""
+    frame = await frame_of(page, {"src": address})
+
+    async def address_is_known() -> bool:
+        return frame.url not in {"", "about:blank"}
+
+    await eventually(address_is_known, timeout=PATIENCE)
+    return frame.url
 
 
 async def jobs(service: Service) -> list[Any]:
@@ -166,19 +183,9 @@ async def test_a_foreign_page_changes_and_reads_nothing(browser: Browser, servic
         assert outcomes["picture"] == "shown"  # where there are no keys, everybody may look
         for path in ("", "console", "docs"):
             assert (await framed(page, service.url + path)).startswith("chrome-error:"), path
-            await page.evaluate("document.querySelector('iframe').remove()")
         assert await written(page, page.main_frame, address, JOB) == {403}
         # Such a frame has no origin at all.
-        await page.evaluate(
-            """() => new Promise((resolve) => {
-                const frame = document.createElement('iframe');
-                Object.assign(frame, { name: 'nowhere', sandbox: 'allow-scripts allow-forms', onload: resolve });
-                frame.srcdoc = '<!doctype html><body></body>';
-                document.body.append(frame);
-            })"""
-        )
-        frame = page.frame("nowhere")
-        assert frame
+        frame = await frame_of(page, {"sandbox": "allow-scripts allow-forms", "srcdoc": "<!doctype html><body></body>"})
         assert await frame.evaluate("self.origin") == "null"
         assert await written(page, frame, address, JOB) == {403}
     assert await jobs(service) == before

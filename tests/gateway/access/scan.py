@@ -66,7 +66,7 @@ class Scan:
         return await asyncio.gather(*(one(*request) for request in requests))
 
     def check(self, text: str) -> None:
-        """Look for the secrets, of which a prefix is none."""
+        """Look for the secrets. A prefix is none."""
         assert not [secret for secret in self.secrets if secret in text], text
 
     @contextmanager

@@ -186,6 +186,6 @@ async def test_no_rpc_is_open_to_what_is_no_key(scan: Scan) -> None:
             codes = await asyncio.gather(*(code_of(channel, *one) for one in tried))
             lost = await asyncio.gather(*(code_of(channel, name, (), many=False) for name in NAMES_OF_NOTHING))
     assert [(*one, code) for one, code in zip(tried, codes, strict=True) if code not in refused] == []
-    assert set(codes[: len(closed)]) == {grpc.StatusCode.UNAUTHENTICATED}  # of those that show nothing
+    assert set(codes[: len(closed)]) == {grpc.StatusCode.UNAUTHENTICATED}  # the first have shown nothing
     assert set(lost) == {grpc.StatusCode.UNIMPLEMENTED}
     await scan.left_as_it_was()
