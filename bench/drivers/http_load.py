@@ -21,8 +21,9 @@ from bench.measure import percentiles
 class Connection(asyncio.Protocol):
     """A keep-alive connection with one request at a time."""
 
-    def __init__(self, host: str) -> None:
-        self._host = host.encode()
+    def __init__(self, host: str, more: bytes = b"") -> None:
+        """`more`: lines of headers beside those that every request has."""
+        self._headers = b"Host: %b\r\n%bContent-Type: application/json\r\n" % (host.encode(), more)
         self._buffer = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self.waits: list[float] = []
@@ -41,16 +42,20 @@ class Connection(asyncio.Protocol):
                 self._buffer = rest[length:]
                 self._answer.set_result((int(head[9:12]), rest[:length]))
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("the connection was closed"))
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Return the status and the body of the answer. Raises ValueError when it is an error."""
-        head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
         self._answer = asyncio.get_running_loop().create_future()
         began = time.monotonic()
-        self._transport.write(head % (path.encode(), self._host, len(body)) + body)
+        self._transport.write(head % (path.encode(), self._headers, len(body)) + body)
         status, answer = await self._answer
         self.waits.append((time.monotonic() - began) * 1000)
         if status >= 300:

@@ -26,9 +26,9 @@ async def server(dsn: str, logs: Path, **variables: str) -> AsyncIterator[tuple[
 
 
 @contextlib.asynccontextmanager
-async def gateway(server_address: str, logs: Path) -> AsyncIterator[tuple[Process, str]]:
+async def gateway(server_address: str, logs: Path, **variables: str) -> AsyncIterator[tuple[Process, str]]:
     """Start a gateway in front of this server; yield its process and address."""
-    environment = {"THUMBQ_SERVER": server_address, "THUMBQ_HTTP_PORT": "0"}
+    environment = {"THUMBQ_SERVER": server_address, "THUMBQ_HTTP_PORT": "0", **variables}
     async with _role("thumbq_gateway", logs / "gateway.log", environment) as (process, port):
         yield process, f"127.0.0.1:{port}"
 

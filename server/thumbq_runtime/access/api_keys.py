@@ -4,12 +4,16 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 _FORM = re.compile(r"tq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _PREFIX_BYTES = 4
 PREFIX_LENGTH = 2 * _PREFIX_BYTES
 _SECRET_BYTES = 32
+_LENGTH = len("tq__") + PREFIX_LENGTH + 43
+# The keys in use: most of what a key costs a call is the SHA-256. Whether it is valid is looked up each time.
+_MOST_REMEMBERED = 1024
 
 
 class Fingerprint(NamedTuple):
@@ -31,6 +35,11 @@ def is_prefix(text: str) -> bool:
 
 def fingerprint_of(key: str) -> Fingerprint | None:
     """Return the fingerprint of a key, or None for a text that is no key."""
+    return _fingerprint(key) if len(key) == _LENGTH else None
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _fingerprint(key: str) -> Fingerprint | None:
     form = _FORM.fullmatch(key)
     return Fingerprint(form[1], hashlib.sha256(key.encode()).digest()) if form else None
 
