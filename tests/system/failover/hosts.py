@@ -1,4 +1,4 @@
-"""Hosts with PostgreSQL of which one takes writes, as a drill sees them."""
+"""Hosts with PostgreSQL as a drill sees them: one takes writes."""
 
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
