@@ -9,6 +9,7 @@ from tests.support.drills import holds
 JOBS_A_SECOND = 40
 
 
+@pytest.mark.timeout(600)
 def test_every_guarantee_holds_when_primaries_are_killed_stopped_and_partitioned(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
