@@ -204,7 +204,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-generators --requirement $<
 	@touch $@
 
-.venv-patroni/installed: tests/system/failover/requirements.txt scripts/install.sh
+.venv-patroni/installed: tests/system/failover/patroni/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-patroni --requirement $<
 	@touch $@
 
