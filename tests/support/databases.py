@@ -52,8 +52,8 @@ async def let_go(address: str) -> None:
     """Have the pooler, when the tests run behind one, close its connections to a database."""
     if POOLER_PORT not in os.environ:
         return
-    name = urlsplit(address).path[1:]
-    await tell_pooler(at_pooler(address, os.environ[POOLER_PORT]), f"KILL {name}", f"RESUME {name}")
+    # KILL would end PgBouncer 1.18 itself when a client has just connected.
+    await tell_pooler(at_pooler(address, os.environ[POOLER_PORT]), f"RECONNECT {urlsplit(address).path[1:]}")
 
 
 async def tell_pooler(address: str, *commands: str) -> None:

@@ -1,6 +1,8 @@
 """PgBouncer between a server and PostgreSQL: in transaction mode every transaction may get another backend."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.commands import command
 from tests.support.databases import database_at, pooled
 from tests.support.queue_under_test import QueueUnderTest, new_job
 from tests.support.server import running_server
@@ -188,6 +191,14 @@ async def test_a_worker_gets_what_is_enqueued_at_another_server(
         assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
         assert await listeners() == (2 if listens else 0)
         await connection.close()
+
+
+async def test_the_output_of_a_command_is_its_answer_alone(pooler: str) -> None:
+    variables = {"DATABASE_URL": pooler}
+    state = await command("db", "check", "--json", variables=variables)
+    assert json.loads(state.output)["state"] == "Current"
+    key = await command("keys", "create", "--database", "--role=admin", "--name=first", variables=variables)
+    assert re.fullmatch(r"tq_\S+\n", key.output)
 
 
 async def test_an_address_to_listen_at_must_be_of_the_same_database(

@@ -156,8 +156,12 @@ class Hosts:
 async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -> asyncpg.Connection:
     # PgBouncer refuses settings in the start of a session, or leaves them out, also in its session mode.
     connection: asyncpg.Connection = await asyncpg.connect(**place)
-    own = with_options(settings)
-    await connection.fetch(_SET, list(own), list(own.values()))
+    try:
+        own = with_options(settings)
+        await connection.fetch(_SET, list(own), list(own.values()))
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
