@@ -339,6 +339,36 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- activity: $1 epoch, $2 after
+PREPARE activity (text, bigint) AS
+WITH RECURSIVE head AS MATERIALIZED (
+    SELECT epoch, seq, date_trunc('minute', now()) - interval '4 minutes' AS moment FROM queue_head
+), search AS (
+    SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM head
+    UNION ALL
+    SELECT CASE WHEN m.created_at < head.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
+           CASE WHEN m.created_at < head.moment THEN high ELSE (low + high) / 2 END
+      FROM search CROSS JOIN head
+     CROSS JOIN LATERAL (
+        SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
+         ORDER BY seq_last LIMIT 1) m
+     WHERE low < high
+), ends AS (
+    SELECT true AS in_log, created_at AS ended_at,
+           CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
+           seq_last - seq_first + 1 AS count
+      FROM notifications
+     WHERE seq_last BETWEEN (SELECT CASE WHEN epoch = $1 THEN $2::bigint + 1 ELSE (SELECT max(low) FROM search) END
+                               FROM head) AND (SELECT seq FROM head)
+       AND created_at >= (SELECT moment FROM head)
+       AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
+     UNION ALL
+    SELECT false, ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM head)
+), sums AS (
+    SELECT in_log, date_trunc('minute', ended_at) AS minute, coalesce(sum(count) FILTER (WHERE outcome = 'Completed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Failed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Expired'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Cancelled'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Released'), 0)::bigint FROM ends GROUP BY 1, 2
+)
+SELECT head.epoch, head.seq, head.moment, sums.* FROM head LEFT JOIN sums ON true;
+
 -- condition
 PREPARE condition AS
 SELECT relname, n_dead_tup,
@@ -533,41 +563,14 @@ PREPARE statistics_pending AS
 SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
            h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
 
--- statistics_activity
-PREPARE statistics_activity AS
-WITH RECURSIVE since AS MATERIALIZED (
-    SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
-), search AS (
-    SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM queue_head
-    UNION ALL
-    SELECT CASE WHEN m.created_at < since.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
-           CASE WHEN m.created_at < since.moment THEN high ELSE (low + high) / 2 END
-      FROM search CROSS JOIN since
-     CROSS JOIN LATERAL (
-        SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
-         ORDER BY seq_last LIMIT 1) m
-     WHERE low < high
-), ends AS (
-    SELECT created_at AS ended_at, CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
-           seq_last - seq_first + 1 AS count
-      FROM notifications
-     WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
-       AND created_at >= (SELECT moment FROM since)
-       AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
-     UNION ALL
-    SELECT ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM since)
-)
-SELECT date_trunc('minute', ended_at) AS minute, coalesce(sum(count) FILTER (WHERE outcome = 'Completed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Failed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Expired'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Cancelled'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Released'), 0)::bigint FROM ends
- GROUP BY 1 ORDER BY 1 DESC;
-
 -- statistics_durations: $1 limit
 PREPARE statistics_durations (bigint) AS
-WITH tail AS MATERIALIZED (
-    SELECT status, test, job_ids, seq_last FROM notifications ORDER BY seq_last DESC LIMIT 2 * $1::bigint
-), sample AS MATERIALIZED (
+WITH sample AS MATERIALIZED (
     SELECT job_id
-      FROM (SELECT job_ids FROM tail WHERE status = 'Ready' AND NOT test ORDER BY seq_last DESC) t,
-           unnest(t.job_ids) AS job_id
+      FROM (SELECT status, test, job_ids FROM notifications
+             ORDER BY seq_last DESC LIMIT 2 * $1::bigint) tail
+     CROSS JOIN LATERAL unnest(job_ids) AS job_id
+     WHERE status = 'Ready' AND NOT test
      LIMIT $1
 ), measured AS (
     SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,

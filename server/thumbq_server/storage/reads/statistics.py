@@ -1,9 +1,9 @@
 """The queue in figures. Nothing here reads more rows when there are more jobs.
 
-Jobs are counted in `queue_head`; rates and durations come from the end of the log (docs/decisions/0030).
+Jobs are counted in `queue_head`; durations come from the end of the log (docs/decisions/0030).
 """
 
-from thumbq_server.domain.operations import Depth, Durations, MinuteActivity, Pause, Quantiles
+from thumbq_server.domain.operations import Depth, Durations, Pause, Quantiles
 from thumbq_server.domain.records import Counters
 from thumbq_server.storage.fragments import COUNTED_IN, COUNTERS
 from thumbq_server.storage.postgres.database import Database
@@ -30,53 +30,18 @@ DEPTH = Statement(
 
 PENDING = Statement("statistics_pending", "", f"SELECT {COUNTERS} FROM {COUNTED_IN}")
 
-_OUTCOMES = ("Completed", "Failed", "Expired", "Cancelled", "Released")
-_SUMS = ", ".join(f"coalesce(sum(count) FILTER (WHERE outcome = '{outcome}'), 0)::bigint" for outcome in _OUTCOMES)
-
-# The log tells most ends, other_ends counts the others. Commits are nearly in the order of time, so halving finds the
-# first of the last five minutes. With both bounds the planner expects few rows, and takes the index.
-ACTIVITY = Statement(
-    "statistics_activity",
-    "",
-    f"""
-    WITH RECURSIVE since AS MATERIALIZED (
-        SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
-    ), search AS (
-        SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM queue_head
-        UNION ALL
-        SELECT CASE WHEN m.created_at < since.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
-               CASE WHEN m.created_at < since.moment THEN high ELSE (low + high) / 2 END
-          FROM search CROSS JOIN since
-         CROSS JOIN LATERAL (
-            SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
-             ORDER BY seq_last LIMIT 1) m
-         WHERE low < high
-    ), ends AS (
-        SELECT created_at AS ended_at, CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
-               seq_last - seq_first + 1 AS count
-          FROM notifications
-         WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
-           AND created_at >= (SELECT moment FROM since)
-           AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
-         UNION ALL
-        SELECT ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM since)
-    )
-    SELECT date_trunc('minute', ended_at) AS minute, {_SUMS} FROM ends
-     GROUP BY 1 ORDER BY 1 DESC
-    """,
-)
-
-# The attempts that ended last, each looked up by itself.
+# The attempts that ended last, each looked up by itself. `tail` is no WITH query and is not sorted again: it is read
+# from its end, until there are jobs enough.
 DURATIONS = Statement(
     "statistics_durations",
     "limit bigint",
     """
-    WITH tail AS MATERIALIZED (
-        SELECT status, test, job_ids, seq_last FROM notifications ORDER BY seq_last DESC LIMIT 2 * $1::bigint
-    ), sample AS MATERIALIZED (
+    WITH sample AS MATERIALIZED (
         SELECT job_id
-          FROM (SELECT job_ids FROM tail WHERE status = 'Ready' AND NOT test ORDER BY seq_last DESC) t,
-               unnest(t.job_ids) AS job_id
+          FROM (SELECT status, test, job_ids FROM notifications
+                 ORDER BY seq_last DESC LIMIT 2 * $1::bigint) tail
+         CROSS JOIN LATERAL unnest(job_ids) AS job_id
+         WHERE status = 'Ready' AND NOT test
          LIMIT $1
     ), measured AS (
         SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,
@@ -112,11 +77,6 @@ async def count_pending(database: Database) -> int:
     (row,) = await database.fetch(PENDING)
     pending: int = row["pending"]
     return pending
-
-
-async def read_activity(database: Database) -> list[MinuteActivity]:
-    """Return what ended in the last five minutes, the present one first."""
-    return [MinuteActivity._make(row) for row in await database.fetch(ACTIVITY)]
 
 
 async def read_durations(database: Database) -> Durations:
