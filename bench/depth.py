@@ -1,4 +1,5 @@
-"""What GetStats costs with ten jobs and with ten million: the time of the three statements that it is made of.
+"""What GetStats costs with ten jobs and with ten million: the time of the three statements that it is made of, and
+the pages of PostgreSQL that they look at.
 
 python -m bench.depth [--jobs 10000000] [--looks 100] [--commits 300000]
 
@@ -7,6 +8,7 @@ more jobs end one by one in the last four minutes: a server reads all that at it
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -18,8 +20,9 @@ import uvloop
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.reads.activity import Activity
-from thumbq_server.storage.reads.statistics import read_depth, read_durations
+from thumbq_server.storage.reads.activity import ACTIVITY, Activity
+from thumbq_server.storage.reads.statistics import DEPTH, DURATIONS, SAMPLES, read_depth, read_durations
+from thumbq_server.storage.statements import Statement
 
 _PIECE = 1_000_000
 # Jobs of one commit that ended.
@@ -88,10 +91,23 @@ async def measure(database: Database, jobs: int, looks: int) -> None:
         "durations": lambda: read_durations(database),
     }
     found = {name: await median(read, looks) for name, read in reads.items()}
+    pages = [await pages_of(database, DEPTH), await pages_of(database, ACTIVITY, "", 0)]
+    pages.append(await pages_of(database, DURATIONS, SAMPLES))
     depth = await read_depth(database)
     assert sum(depth.counters) == jobs, depth
     each = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in found.items())
-    print(f"{jobs:,} jobs: {each}, together {sum(found.values()):.2f} ms", flush=True)
+    print(
+        f"{jobs:,} jobs: {each}, together {sum(found.values()):.2f} ms; pages of PostgreSQL: "
+        f"{', '.join(map(str, pages))}, together {sum(pages)}",
+        flush=True,
+    )
+
+
+async def pages_of(database: Database, statement: Statement, *arguments: object) -> int:
+    """Return how many pages a statement looks at, whatever else the machine does."""
+    (row,) = await database.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments)
+    plan = json.loads(row[0])[0]["Plan"]
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
 async def median(read: Callable[[], Awaitable[object]], looks: int) -> float:

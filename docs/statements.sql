@@ -572,19 +572,23 @@ WITH sample AS MATERIALIZED (
      CROSS JOIN LATERAL unnest(job_ids) AS job_id
      WHERE status = 'Ready' AND NOT test
      LIMIT $1
+), facts AS (
+    SELECT id AS job_id, coalesce(since, 0) AS lease_seq, true AS is_job, due_at, NULL AS outcome,
+           NULL::timestamptz AS claimed_at, NULL::timestamptz AS ended_at, NULL::timestamptz AS next_attempt_at
+      FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM sample))
+     UNION ALL
+    SELECT job_id, lease_seq, false, NULL, outcome, claimed_at, ended_at, next_attempt_at
+      FROM attempts WHERE job_id = ANY (ARRAY(SELECT job_id FROM sample))
+), attempt_by_attempt AS (
+    SELECT job_id, lease_seq, outcome, claimed_at, ended_at,
+           coalesce(lag(next_attempt_at) OVER (PARTITION BY job_id ORDER BY lease_seq, is_job),
+                    max(due_at) OVER (PARTITION BY job_id)) AS due_at
+      FROM facts
 ), measured AS (
-    SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,
-           extract(epoch FROM a.ended_at - a.claimed_at)::float8 AS processing
-      FROM sample s
-     CROSS JOIN LATERAL (SELECT since, due_at FROM jobs WHERE id = s.job_id OFFSET 0) j
-     CROSS JOIN LATERAL (
-        SELECT lease_seq, claimed_at, ended_at FROM attempts
-         WHERE job_id = s.job_id AND outcome = 'Completed' AND claimed_at IS NOT NULL
-         ORDER BY lease_seq DESC LIMIT 1) a
-      LEFT JOIN LATERAL (
-        SELECT next_attempt_at FROM attempts
-         WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > coalesce(j.since, 0)
-         ORDER BY lease_seq DESC LIMIT 1) b ON true
+    SELECT DISTINCT ON (job_id) extract(epoch FROM claimed_at - due_at)::float8 AS wait,
+           extract(epoch FROM ended_at - claimed_at)::float8 AS processing
+      FROM attempt_by_attempt WHERE outcome = 'Completed' AND claimed_at IS NOT NULL
+     ORDER BY job_id, lease_seq DESC
 )
 SELECT count(*) AS samples,
        percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(wait, 0)) AS wait,

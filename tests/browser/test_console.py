@@ -213,7 +213,9 @@ async def test_the_plots_are_drawn_for_the_window_when_it_changes(console: Conso
         await console.page.set_viewport_size({"width": width, "height": 700})
         for name in ("depth", "throughput"):
             plot = console.page.locator(f"#{name}")
-            await expect(plot).to_have_js_property("viewBox.baseVal.width", await plot.evaluate("one => one.clientWidth"))
+            await expect(plot).to_have_js_property(
+                "viewBox.baseVal.width", await plot.evaluate("one => one.clientWidth")
+            )
 
 
 async def test_nothing_scrolls_sideways_on_a_phone(console: Console, service: Service) -> None:

@@ -15,10 +15,11 @@ from thumbq_server.storage.maintenance import prune_log, recount_jobs
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.activity import Activity, since
 from thumbq_server.storage.reads.snapshot import take_snapshot
-from thumbq_server.storage.reads.statistics import DEPTH, read_depth, read_durations
+from thumbq_server.storage.reads.statistics import DEPTH, DURATIONS, SAMPLES, read_depth, read_durations
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.release import release_claim
+from thumbq_server.storage.transitions.retry import retry
 
 
 async def complete(queue: QueueUnderTest, *model_ids: int) -> None:
@@ -119,8 +120,28 @@ async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database)
     assert durations.wait.p99 < 3000
 
 
-async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
-    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+async def test_the_wait_of_a_new_life_begins_when_it_is_due(queue, database):
+    (token,) = await queue.claimed(new_job(1))
+    await queue.fail(failure(token, retryable=False))
+    await retry(queue.lane, [token.job_id])
+    await queue.sql("UPDATE jobs SET due_at = due_at - interval '1 hour'")
+    await queue.complete(*await queue.claim())
+    durations = await read_durations(database)
+    assert durations.samples == 1
+    assert durations.wait is not None
+    assert 3500 < durations.wait.p50 < 3700
+
+
+@pytest.mark.sessions("vacuums by hand, which is no part of a transaction")
+async def test_five_hundred_attempts_are_looked_up_with_few_pages(queue, database):
+    await complete(queue, *range(1, 1000))
+    await database.fetch("VACUUM ANALYZE jobs, attempts, notifications")
+    assert (await read_durations(database)).samples == SAMPLES
+    assert await pages_read(queue, DURATIONS, SAMPLES) < SAMPLES
+
+
+async def pages_read(queue: QueueUnderTest, statement: Statement, *arguments: object) -> int:
+    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments)
     plan = json.loads(row[0])[0]["Plan"]
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 

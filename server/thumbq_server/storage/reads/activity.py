@@ -9,8 +9,8 @@ from thumbq_server.domain.operations import MinuteActivity
 from thumbq_server.storage.postgres.database import Database, Row
 from thumbq_server.storage.statements import Statement
 
-# After a longer pause, the log since then may be longer than that of five minutes.
-_MOST_APART = 60.0
+# After a longer pause, the log since then is longer than that of five minutes.
+_MOST_APART = 240.0
 _OUTCOMES = ("Completed", "Failed", "Expired", "Cancelled", "Released")
 _SUMS = ", ".join(f"coalesce(sum(count) FILTER (WHERE outcome = '{outcome}'), 0)::bigint" for outcome in _OUTCOMES)
 
