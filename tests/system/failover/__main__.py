@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=40, help="jobs a second to enqueue")
     parser.add_argument("--folder", type=Path, help="folder for logs and journals; it is kept")
     chosen = parser.parse_args()
+    if chosen.cycles < 1:
+        parser.error("a run has one cycle or more")
     if _INSIDE not in os.environ:
         return _enter_namespace()
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
