@@ -143,6 +143,14 @@ async def test_a_statement_that_is_wrong_is_not_taken_for_an_absence(own):
             await where.fetch("SELECT 1 / 0")
 
 
+async def test_a_pause_ends_when_another_part_reaches_postgresql(own):
+    pause = asyncio.create_task(own.history.comeback.pause(3600))
+    await asyncio.sleep(0)
+    await own.lane().fetch("SELECT 1")
+    async with asyncio.timeout(30):
+        await pause
+
+
 async def test_statements_of_one_lane_take_turns(own):
     lane = own.lane()
     answers = await asyncio.gather(*[lane.fetch("SELECT $1::int AS n", n) for n in range(50)])
