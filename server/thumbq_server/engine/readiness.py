@@ -67,6 +67,7 @@ class Readiness:
         return self._janitor.overdue()
 
     async def _give_up(self, beat: asyncio.Task[None]) -> str:
+        reason = self._database.why_silent()
         self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
         # The connections go first: to cancel a statement politely takes seconds on a host that is frozen.
         if self._database.has_other_hosts:
@@ -75,4 +76,4 @@ class Readiness:
         await asyncio.wait({beat})
         if not beat.cancelled():
             beat.exception()  # whatever it was, no answer came in time
-        return "the database does not answer"
+        return reason

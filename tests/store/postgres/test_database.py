@@ -239,12 +239,12 @@ async def test_a_closed_database_leaves_no_connection(database):
         await until(partial(is_gone, database, process))
 
 
-async def test_every_session_is_set_for_the_statements_here(hasty):
-    for where in (hasty, hasty.lane()):
-        await until(partial(reaches, where))
-        settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
-        (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
-        assert tuple(row) == ("off", "UTC", "200ms")
+async def test_every_session_is_set_for_the_statements_here(database):
+    settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
+    async with Database(database.dsn, statement_timeout=47.5) as own:
+        for where in (own, own.lane()):
+            (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
+            assert tuple(row) == ("off", "UTC", "47500ms")
 
 
 async def test_a_server_that_goes_silent_inside_a_transaction_keeps_its_locks_for_a_short_time_only(queue):

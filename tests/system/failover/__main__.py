@@ -40,6 +40,8 @@ def main() -> int:
     parser.add_argument("--by-hand", action="store_true", help="no Patroni and no namespaces: three primaries fail")
     parser.add_argument("--folder", type=Path, help="folder for logs and journals; it is kept")
     chosen = parser.parse_args()
+    if chosen.cycles < 1:
+        parser.error("a run has one cycle or more")
     if _INSIDE not in os.environ and not chosen.by_hand:
         return _enter_namespace()
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed

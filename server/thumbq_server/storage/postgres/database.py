@@ -12,12 +12,21 @@ import asyncpg
 from thumbq_runtime.connections import POOL_SIZE
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.disk import Disk
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
+from thumbq_server.storage.postgres.errors import (
+    AWAY,
+    NO_ANSWER,
+    NO_BACKEND,
+    Unavailable,
+    as_unavailable,
+    in_words,
+    until_done,
+)
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.patience import within
+from thumbq_server.storage.postgres.pooler import waits_for_backend
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
@@ -92,6 +101,10 @@ class Database:
         await self.run(self.history.beat)
 
     in_words = staticmethod(in_words)
+
+    def why_silent(self) -> str:
+        """Return what an answer that does not come waits for, for operators."""
+        return NO_BACKEND if any(map(waits_for_backend, list(self._pooled))) else NO_ANSWER
 
     @property
     def has_other_hosts(self) -> bool:

@@ -12,7 +12,7 @@ import structlog
 
 from thumbq_server.storage.postgres.address import Address, parse_address
 from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
-from thumbq_server.storage.postgres.pooler import has_pooler, open_pooled, with_options
+from thumbq_server.storage.postgres.pooler import check_full, has_pooler, open_pooled, with_options
 
 # Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
 _ASK_NEXT = (
@@ -136,8 +136,9 @@ class Hosts:
             if await self._has_pooler(host, place, settings):
                 return await open_pooled(place, settings)
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
-        except asyncpg.ProtocolViolationError:
-            # A pooler has come since, or it has no room: the next connection finds out.
+        except (asyncpg.ProtocolViolationError, asyncpg.TooManyConnectionsError) as error:
+            check_full(error)
+            # A pooler may have come since: the next connection finds out.
             self._is_pooled.pop(host, None)
             raise
         except asyncpg.ConnectionDoesNotExistError as error:
@@ -175,8 +176,12 @@ def _hope(error: BaseException) -> int:
 async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -> asyncpg.Connection:
     # PgBouncer refuses settings in the start of a session, or leaves them out, also in its session mode.
     connection: asyncpg.Connection = await asyncpg.connect(**place)
-    own = with_options(settings)
-    await connection.fetch(_SET, list(own), list(own.values()))
+    try:
+        own = with_options(settings)
+        await connection.fetch(_SET, list(own), list(own.values()))
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
