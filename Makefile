@@ -95,7 +95,7 @@ bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other
 	$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: bench-full
-bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (half an hour)
+bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (40 minutes)
 	$(VENV)/bin/python -m bench --full --docs $(ARGS)
 
 .PHONY: bench-smoke
@@ -204,7 +204,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-generators --requirement $<
 	@touch $@
 
-.venv-patroni/installed: tests/system/failover/requirements.txt scripts/install.sh
+.venv-patroni/installed: tests/system/failover/patroni/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-patroni --requirement $<
 	@touch $@
 

@@ -1,6 +1,7 @@
 """`thumbq serve` with a certificate: every port has TLS, and the gateways reach their servers by sockets."""
 
 import asyncio
+import contextlib
 import re
 import stat
 from pathlib import Path
@@ -80,3 +81,20 @@ async def test_prometheus_scrapes_with_tls_and_a_client_without_it_holds_up_no_o
             text = await answer.text()
     silent.close()
     assert re.search(r"^thumbq_ready 1", text, re.MULTILINE)
+
+
+async def test_handshakes_that_fail_leave_no_line_in_the_log(service: tuple[Service, int], certificates):
+    running, _ = service
+    host, port = running.grpc_address.removeprefix("grpcs://").split(":")
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(60):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+    credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes())
+    async with grpc.aio.secure_channel(f"{host}:{port}", credentials) as channel:
+        await asyncio.wait_for(channel.channel_ready(), 60)
+    log = Path(f"/proc/{running.parent.pid}/fd/2").read_text()
+    assert not [line for line in log.splitlines() if re.search("handshake|ssl", line, re.IGNORECASE)]

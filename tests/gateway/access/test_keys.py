@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tests.support.gateway import running_gateway
 from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
 from tests.support.server import running_server
+from thumbq_gateway.access import unkeyed
 from thumbq_gateway.access.callers import Unprotected
 
 JOB = {"modelId": 1, "modelHash": "ab" * 32}
@@ -88,6 +89,12 @@ async def test_a_page_keeps_its_key_in_a_cookie_that_scripts_cannot_read(queue):
             assert begun.status == 204
             cookie = begun.headers["Set-Cookie"]
             assert all(part in cookie for part in ("HttpOnly", "SameSite=Strict", "Path=/"))
+            assert "Secure" not in cookie  # a browser would never send it without TLS
+        proxied = {"X-Forwarded-Proto": "https"}
+        async with page.post("/api/session", json={"apiKey": queue.keys["viewer"]}, headers=proxied) as begun:
+            assert "; Secure" in begun.headers["Set-Cookie"]
+        async with page.post("/api/session", json={"apiKey": queue.keys["viewer"]}) as begun:
+            assert begun.status == 204
         async with page.get("/api/thumbnail-jobs") as response:
             assert response.status == 200
         async with page.delete("/api/session") as ended:
@@ -138,16 +145,23 @@ async def test_a_hub_of_workers_takes_no_viewer(queue):
         await queue.http.ws_connect("/thumbnailJobHub")
 
 
-async def test_the_log_of_a_job_takes_lines_without_a_key_while_the_job_is_in_work(queue):
+async def test_the_log_of_a_job_takes_lines_without_a_key_while_it_is_in_work_and_for_a_minute(queue, monkeypatch):
     line = {"eventType": "Rendering", "message": "half done"}
     async with queue.http.post("/api/thumbnail-jobs", json=JOB, headers=bearer(queue.keys["producer"])) as response:
         job_id = (await response.json())["jobId"]
     events = f"/thumbnail-jobs/{job_id}/events"
     assert await queue.status("POST", events, json=line) == 401
     assert await queue.status("POST", "/thumbnail-jobs/987654/events", json=line) == 401
-    assert await queue.status("POST", "/api/thumbnail-jobs/dequeue", "worker", json={"workerId": "w"}) == 200
+    claim = {"json": {"workerId": "w"}, "headers": bearer(queue.keys["worker"])}
+    async with queue.http.post("/api/thumbnail-jobs/dequeue", **claim) as response:
+        lease = (await response.json())["leaseToken"]
     assert await queue.status("POST", events, json=line) < 300
     assert await queue.status("GET", events) == 401
+    picture = {"thumbnailPath": "/1.webp", "sizeBytes": 1, "width": 1, "height": 1, "leaseToken": lease}
+    assert await queue.status("POST", f"/thumbnail-jobs/{job_id}/complete", "worker", json=picture) == 200
+    assert await queue.status("POST", events, json=line) < 300  # the line that follows the end
+    monkeypatch.setattr(unkeyed, "_AFTER_END", 0.0)
+    assert await queue.status("POST", events, json=line) == 401
 
 
 async def test_a_revoked_key_is_refused(queue):
@@ -178,3 +192,22 @@ async def test_a_gateway_for_other_machines_starts_with_a_key_only(database_url)
     async with guarded(database_url, http_host="0.0.0.0") as queue:
         assert await queue.status("GET", "/api/thumbnail-jobs") == 401
         assert await queue.status("GET", "/api/thumbnail-jobs", "viewer") == 200
+
+
+async def test_while_the_server_is_away_its_last_word_on_a_key_counts(database_url):
+    async with AsyncExitStack() as life:
+        server = await life.enter_async_context(running_server(database_url, gateway_secret=GATEWAY_SECRET))
+        async with grpc.aio.insecure_channel(server) as channel:
+            admin = await make_key(channel, "admin")
+        async with running_gateway(server, gateway_secret=GATEWAY_SECRET) as http:
+            assert await metrics(http, admin) == 200
+            await life.aclose()
+            assert await metrics(http, admin) == 200
+            assert await metrics(http, "") == 401
+            # Of another key it knows nothing, and lets nothing through.
+            assert await metrics(http, f"tq_00000000_{'x' * 43}") == 503
+
+
+async def metrics(http: aiohttp.ClientSession, key: str) -> int:
+    async with http.get("/metrics", headers=bearer(key) if key else {}) as response:
+        return response.status

@@ -1,4 +1,4 @@
-"""A process that dies at its start is started once more, and only once."""
+"""The processes that read models: what they get to know, and what happens when one dies at its start."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +21,16 @@ if len(os.listdir(folder)) < lives_from:
 print('{"ready": true}', flush=True)
 sys.stdin.read()
 """
+TELLS = """
+import json, os, sys
+print(json.dumps({"ready": True, "environment": dict(os.environ)}), flush=True)
+sys.stdin.read()
+"""
+SECRETS = {
+    *("THUMBQ_API_KEY", "THUMBQ_API_KEY_FILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "PGPASSWORD", "https_proxy"),
+    "OTEL_EXPORTER_OTLP_HEADERS",
+}
 # Python runs this file before anything else; it ends the first process that is to draw.
 FIRST_DRAWING_DIES = """
 import os, signal, sys
@@ -30,6 +40,20 @@ if any("f3d" in word for word in sys.orig_argv) and not died.exists():
     died.touch()
     os.kill(os.getpid(), signal.SIGSEGV)
 """
+
+
+async def test_a_process_that_reads_models_knows_no_secret_of_its_worker(monkeypatch: pytest.MonkeyPatch):
+    for name in SECRETS:
+        monkeypatch.setenv(name, "a secret")
+    monkeypatch.setenv("THUMBQ_COLOUR", "teal")
+    child = Child("Drawing", TELLS, [], Limits(), {"THUMBQ_STAGE": "here"})
+    try:
+        environment = (await child.start())["environment"]
+    finally:
+        await child.close()
+    assert not SECRETS & environment.keys()
+    assert "a secret" not in environment.values()
+    assert (environment["THUMBQ_COLOUR"], environment["THUMBQ_STAGE"]) == ("teal", "here")
 
 
 @asynccontextmanager

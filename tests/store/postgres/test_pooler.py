@@ -151,7 +151,7 @@ async def test_session_mode_has_to_be_said_and_keeps_sessions(pooler: str, sessi
 async def test_without_a_way_around_the_pooler_a_listener_says_once_that_it_polls(pooler: str) -> None:
     with capture_logs() as lines:
         async with asyncio.timeout(30):
-            await listen(pooler, {})
+            await listen(Database(pooler), pooler, {})
     assert [line["event"] for line in lines if line["event"].startswith("listener")] == ["listener.polls"]
 
 

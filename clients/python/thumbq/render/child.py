@@ -24,13 +24,17 @@ START_SECONDS = 60.0
 FAREWELL = 5.0
 Reason = Literal["file", "source", "time", "memory", "crash", "storage"]
 _MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
+_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|DATABASE_URL|HEADERS|PROXY")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = os.cpu_count() or 1
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child that reads files of strangers: the key of the worker is not in it."""
-    return {name: value for name, value in environment.items() if not name.startswith("THUMBQ_API_KEY")}
+    """Return the environment of a child that reads files of strangers: no key of the worker is in it.
+
+    That of its queue, those of its object store, and whatever else is called like one.
+    """
+    return {name: value for name, value in environment.items() if not _SECRET.search(name.upper())}
 
 
 class RenderFailed(Exception):

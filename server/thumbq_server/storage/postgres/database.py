@@ -55,10 +55,12 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._lanes: list[Lane] = []
         self.history = History()
+        # Those from before lead to a primary that is none any more, and would say so late, or go on reading there.
+        self.history.on_change(self._leave)
         self.hints = Hints()
         self._room = Room()
         self._disk = Disk()
-        self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
+        self._opened: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
@@ -80,9 +82,13 @@ class Database:
         options |= {"command_timeout": self._statement_timeout + 5}
         connect = partial(hosts_of(self.dsn).connect, session_settings(self._statement_timeout), **options)
         connection = await self._room.for_one(connect)
-        self._pooled.add(connection)
         await self.history.look(connection)
+        self.adopt(connection)
         return connection
+
+    def adopt(self, connection: asyncpg.Connection) -> None:
+        """Break this connection off as well when its host is none to stay at."""
+        self._opened.add(connection)
 
     async def beat(self) -> None:
         """Write, as every job needs it, and find out whether new connections are to be had. Raises Unavailable."""
@@ -122,7 +128,7 @@ class Database:
     def _leave(self) -> None:
         for lane in self._lanes:
             lane.drop()
-        for connection in list(self._pooled):
+        for connection in list(self._opened):
             connection.terminate()
 
     @property
