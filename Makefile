@@ -13,7 +13,7 @@ CORE_TESTS := tests/unit/domain tests/store tests/engine
 # Tests wait more than they compute: two for each core of a small machine.
 TEST_PROCESSES := 4
 # The tests that also run through a pooler.
-POOLED_TESTS := tests/store/transitions tests/store/reads tests/store/model tests/wire/test_unary.py tests/wire/test_stream.py
+POOLED_TESTS := tests/store tests/engine tests/wire/test_unary.py tests/wire/test_stream.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: test-pooled
-test-pooled: $(VENV)/installed-dev  ## Run the tests of verbs, reads and the model check, in the store and over gRPC, through PgBouncer in transaction mode
+test-pooled: $(VENV)/installed-dev  ## Run the tests of store and engine, and those of verbs over gRPC, through PgBouncer in transaction mode
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal -p tests.plugins.pooled $(POOLED_TESTS) $(ARGS)
 
 .PHONY: coverage
@@ -95,7 +95,7 @@ bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other
 	$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: bench-full
-bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (half an hour)
+bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (40 minutes)
 	$(VENV)/bin/python -m bench --full --docs $(ARGS)
 
 .PHONY: bench-smoke
@@ -204,7 +204,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
 	@scripts/install.sh .venv-generators --requirement $<
 	@touch $@
 
-.venv-patroni/installed: tests/system/failover/requirements.txt scripts/install.sh
+.venv-patroni/installed: tests/system/failover/patroni/requirements.txt scripts/install.sh
 	@scripts/install.sh .venv-patroni --requirement $<
 	@touch $@
 

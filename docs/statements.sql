@@ -339,6 +339,36 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- activity: $1 epoch, $2 after
+PREPARE activity (text, bigint) AS
+WITH RECURSIVE head AS MATERIALIZED (
+    SELECT epoch, seq, date_trunc('minute', now()) - interval '4 minutes' AS moment FROM queue_head
+), search AS (
+    SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM head
+    UNION ALL
+    SELECT CASE WHEN m.created_at < head.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
+           CASE WHEN m.created_at < head.moment THEN high ELSE (low + high) / 2 END
+      FROM search CROSS JOIN head
+     CROSS JOIN LATERAL (
+        SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
+         ORDER BY seq_last LIMIT 1) m
+     WHERE low < high
+), ends AS (
+    SELECT true AS in_log, created_at AS ended_at,
+           CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
+           seq_last - seq_first + 1 AS count
+      FROM notifications
+     WHERE seq_last BETWEEN (SELECT CASE WHEN epoch = $1 THEN $2::bigint + 1 ELSE (SELECT max(low) FROM search) END
+                               FROM head) AND (SELECT seq FROM head)
+       AND created_at >= (SELECT moment FROM head)
+       AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
+     UNION ALL
+    SELECT false, ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM head)
+), sums AS (
+    SELECT in_log, date_trunc('minute', ended_at) AS minute, coalesce(sum(count) FILTER (WHERE outcome = 'Completed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Failed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Expired'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Cancelled'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Released'), 0)::bigint FROM ends GROUP BY 1, 2
+)
+SELECT head.epoch, head.seq, head.moment, sums.* FROM head LEFT JOIN sums ON true;
+
 -- condition
 PREPARE condition AS
 SELECT relname, n_dead_tup,
@@ -533,55 +563,32 @@ PREPARE statistics_pending AS
 SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
            h.completed, h.failed, h.cancelled FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l;
 
--- statistics_activity
-PREPARE statistics_activity AS
-WITH RECURSIVE since AS MATERIALIZED (
-    SELECT date_trunc('minute', now()) - interval '4 minutes' AS moment
-), search AS (
-    SELECT (SELECT min(seq_last) FROM notifications) AS low, seq + 1 AS high FROM queue_head
-    UNION ALL
-    SELECT CASE WHEN m.created_at < since.moment THEN greatest(m.seq_last, (low + high) / 2) + 1 ELSE low END,
-           CASE WHEN m.created_at < since.moment THEN high ELSE (low + high) / 2 END
-      FROM search CROSS JOIN since
-     CROSS JOIN LATERAL (
-        SELECT created_at, seq_last FROM notifications WHERE seq_last >= (low + high) / 2
-         ORDER BY seq_last LIMIT 1) m
-     WHERE low < high
-), ends AS (
-    SELECT created_at AS ended_at, CASE status WHEN 'Ready' THEN 'Completed' ELSE 'Failed' END AS outcome,
-           seq_last - seq_first + 1 AS count
-      FROM notifications
-     WHERE seq_last BETWEEN (SELECT max(low) FROM search) AND (SELECT seq FROM queue_head)
-       AND created_at >= (SELECT moment FROM since)
-       AND status IN ('Ready', 'Failed') AND NOT test AND counted_apart IS NULL
-     UNION ALL
-    SELECT ended_at, outcome, count FROM other_ends WHERE ended_at >= (SELECT moment FROM since)
-)
-SELECT date_trunc('minute', ended_at) AS minute, coalesce(sum(count) FILTER (WHERE outcome = 'Completed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Failed'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Expired'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Cancelled'), 0)::bigint, coalesce(sum(count) FILTER (WHERE outcome = 'Released'), 0)::bigint FROM ends
- GROUP BY 1 ORDER BY 1 DESC;
-
 -- statistics_durations: $1 limit
 PREPARE statistics_durations (bigint) AS
-WITH tail AS MATERIALIZED (
-    SELECT status, test, job_ids, seq_last FROM notifications ORDER BY seq_last DESC LIMIT 2 * $1::bigint
-), sample AS MATERIALIZED (
+WITH sample AS MATERIALIZED (
     SELECT job_id
-      FROM (SELECT job_ids FROM tail WHERE status = 'Ready' AND NOT test ORDER BY seq_last DESC) t,
-           unnest(t.job_ids) AS job_id
+      FROM (SELECT status, test, job_ids FROM notifications
+             ORDER BY seq_last DESC LIMIT 2 * $1::bigint) tail
+     CROSS JOIN LATERAL unnest(job_ids) AS job_id
+     WHERE status = 'Ready' AND NOT test
      LIMIT $1
+), facts AS (
+    SELECT id AS job_id, coalesce(since, 0) AS lease_seq, true AS is_job, due_at, NULL AS outcome,
+           NULL::timestamptz AS claimed_at, NULL::timestamptz AS ended_at, NULL::timestamptz AS next_attempt_at
+      FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM sample))
+     UNION ALL
+    SELECT job_id, lease_seq, false, NULL, outcome, claimed_at, ended_at, next_attempt_at
+      FROM attempts WHERE job_id = ANY (ARRAY(SELECT job_id FROM sample))
+), attempt_by_attempt AS (
+    SELECT job_id, lease_seq, outcome, claimed_at, ended_at,
+           coalesce(lag(next_attempt_at) OVER (PARTITION BY job_id ORDER BY lease_seq, is_job),
+                    max(due_at) OVER (PARTITION BY job_id)) AS due_at
+      FROM facts
 ), measured AS (
-    SELECT extract(epoch FROM a.claimed_at - coalesce(b.next_attempt_at, j.due_at))::float8 AS wait,
-           extract(epoch FROM a.ended_at - a.claimed_at)::float8 AS processing
-      FROM sample s
-     CROSS JOIN LATERAL (SELECT since, due_at FROM jobs WHERE id = s.job_id OFFSET 0) j
-     CROSS JOIN LATERAL (
-        SELECT lease_seq, claimed_at, ended_at FROM attempts
-         WHERE job_id = s.job_id AND outcome = 'Completed' AND claimed_at IS NOT NULL
-         ORDER BY lease_seq DESC LIMIT 1) a
-      LEFT JOIN LATERAL (
-        SELECT next_attempt_at FROM attempts
-         WHERE job_id = s.job_id AND lease_seq < a.lease_seq AND lease_seq > coalesce(j.since, 0)
-         ORDER BY lease_seq DESC LIMIT 1) b ON true
+    SELECT DISTINCT ON (job_id) extract(epoch FROM claimed_at - due_at)::float8 AS wait,
+           extract(epoch FROM ended_at - claimed_at)::float8 AS processing
+      FROM attempt_by_attempt WHERE outcome = 'Completed' AND claimed_at IS NOT NULL
+     ORDER BY job_id, lease_seq DESC
 )
 SELECT count(*) AS samples,
        percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY greatest(wait, 0)) AS wait,

@@ -16,7 +16,11 @@ const pause = 500; // milliseconds before another connection
 const includeDirs = ["proto", "third_party/googleapis"].map((path) => resolve(import.meta.dirname, "../..", path));
 const options = { includeDirs, longs: String, defaults: true, oneofs: true };
 const { thumbq } = loadPackageDefinition(loadSync("thumbq/v1/queue.proto", options));
-const queue = new thumbq.v1.QueueService(server, credentials.createInsecure());
+// gRPC takes a proxy from http_proxy and the like, even for this machine, which a proxy cannot reach.
+const isHere = /^(localhost|127\.[\d.]+|\[::1\])(:\d+)?$/.test(server);
+const queue = new thumbq.v1.QueueService(server, credentials.createInsecure(), {
+  "grpc.enable_http_proxy": isHere ? 0 : 1,
+});
 
 const workerId = `${hostname()}-node`;
 const held = new Map(); // leases of running jobs, each with what ends its program

@@ -1,10 +1,13 @@
 """Addresses that a program binds, and the ones at which others reach it."""
 
+import errno
 import ipaddress
 import os
 import socket
+from contextlib import ExitStack
 
 _EVERY = {"", "0.0.0.0", "::"}  # noqa: S104 - every address of this machine
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name may also stand for an address that this machine lacks
 
 
 class CannotListen(Exception):
@@ -47,21 +50,57 @@ def reachable_address(host: str, port: int) -> str:
     return joined(str(address), port)
 
 
+def open_sockets(host: str, port: int, *, backlog: int = 0, reuse_port: bool = False) -> list[socket.socket]:
+    """Listen on every address of the host; `::` takes IPv4 as well, and "" is every address of the machine.
+
+    Port 0 is any free one, the same for all addresses. Raises OSError, whose filename is the address that is not free.
+    """
+    # An address of IPv6 may have a zone, which only this function understands.
+    found = socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    both = bare(host) == "::" and socket.has_dualstack_ipv6()
+    missing: OSError | None = None
+    with ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        for family, _, _, _, address in dict.fromkeys(found):
+            place = (address[0], port, *address[2:])
+            try:
+                one = socket.create_server(
+                    place, family=family, backlog=backlog, reuse_port=reuse_port, dualstack_ipv6=both
+                )
+            except OSError as problem:
+                if problem.errno not in _NOT_HERE:
+                    raise _named(problem, joined(str(address[0]), port), both=both) from problem
+                missing = problem
+                continue
+            sockets.append(opened.enter_context(one))
+            port = one.getsockname()[1]
+        if missing and not sockets:
+            raise missing
+        opened.pop_all()
+    return sockets
+
+
+def _named(problem: OSError, address: str, *, both: bool) -> OSError:
+    reason = os.strerror(problem.errno) if problem.errno else str(problem)
+    return OSError(problem.errno, reason, f"{address} (IPv6 and IPv4)" if both else address)
+
+
 def free_port(host: str, port: int) -> int:
-    """Return the port, or any free one for 0, if a program can listen there now. Raises CannotListen."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    """Return the port, or any free one for 0, if a program can listen there now. Raises CannotListen.
+
+    It has to be free on every address of the host: gRPC would be content with one of them.
+    """
     try:
-        # An address of IPv6 may have a zone, which only this function understands.
-        address = socket.getaddrinfo(bare(host) or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
-            4
-        ]
-        with socket.create_server(address, family=family) as reserved:
-            found: int = reserved.getsockname()[1]
-            return found
+        sockets = open_sockets(host, port)
+        for one in sockets:
+            port = one.getsockname()[1]
+            one.close()
+        return port
     except UnicodeError as problem:
         raise CannotListen(f"Nothing can listen on {host!a}: this is no name of a host.") from problem
     except OSError as problem:
         reason = problem.strerror or str(problem)
         if not isinstance(problem, socket.gaierror) and problem.errno:
             reason = os.strerror(problem.errno)
-        raise CannotListen(f"Nothing can listen on {joined(host, port)}: {reason}.") from problem
+        where = problem.filename or joined(host, port)
+        raise CannotListen(f"Nothing can listen on {where}: {reason}.") from problem

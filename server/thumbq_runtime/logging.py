@@ -41,6 +41,14 @@ def configure_logging(program: str) -> LogLevel:
     return LogLevel(LOG_LEVEL.read(os.environ), _set_level)
 
 
+def configure_logging_of_command() -> None:
+    """Write warnings and worse to standard error: the standard output of a command is its answer alone."""
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+
+
 def _set_level(level: int) -> None:
     # Loggers look at this configuration at each line.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))

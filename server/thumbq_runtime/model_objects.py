@@ -1,8 +1,10 @@
 """Models in an object store, as the render worker and the gateway find them."""
 
-from thumbq_runtime.objects import SCHEME, InvalidStore, Objects
+from thumbq_runtime.objects import SCHEME, InvalidStore, NoSuchObject, Objects
 
 _ID, _HASH = "{model_id}", "{model_hash}"
+# No model has these.
+_NO_ID, _NO_HASH = 0, "0" * 64
 
 
 class ModelObjects:
@@ -22,3 +24,10 @@ class ModelObjects:
     def key(self, model_id: int, model_hash: str) -> str:
         """Return the key of a model's object."""
         return self._key.replace(_ID, str(model_id)).replace(_HASH, model_hash)
+
+    async def look(self) -> None:
+        """Look whether the store answers, and lets models be read. Raises StoreTrouble."""
+        try:
+            await self.store.get(self.key(_NO_ID, _NO_HASH))
+        except NoSuchObject:
+            return

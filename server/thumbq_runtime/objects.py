@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from thumbq_runtime.access.secret_files import read_secret_file
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta
+    from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import S3Config, S3Store
 
 T = TypeVar("T")
@@ -87,10 +87,12 @@ class Facts:
 
 
 class FoundObject:
-    """An object whose bytes are about to come."""
+    """An object, or a part of one, whose bytes are about to come."""
 
     def __init__(self, answer: "GetResult", bucket: str) -> None:
         self.facts = _facts(answer.meta)
+        # the first byte that comes, and the byte after the last
+        self.part: tuple[int, int] = answer.range
         self._answer = answer
         self._bucket = bucket
 
@@ -136,11 +138,13 @@ class Objects:
         )
         return self.name(key)
 
-    async def get(self, key: str) -> FoundObject:
-        """Return an object. Raises StoreTrouble."""
+    async def get(self, key: str, part: tuple[int, int] | None = None) -> FoundObject:
+        """Return an object, or the part of it from one byte to before another. Raises StoreTrouble."""
         import obstore
 
-        return FoundObject(await self._asked(obstore.get_async(self._store, self._path(key))), self.bucket)
+        options: GetOptions = {"range": part} if part else {}
+        answer = await self._asked(obstore.get_async(self._store, self._path(key), options=options))
+        return FoundObject(answer, self.bucket)
 
     async def look_at(self, key: str) -> Facts:
         """Return what is known of an object. Raises StoreTrouble."""

@@ -6,6 +6,7 @@ import sys
 
 from pydantic import ValidationError
 
+from thumbq_runtime.logging import configure_logging_of_command
 from thumbq_runtime.refusal import EXIT_REFUSED, refuse, sentence_about
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import schema_state, upgrade
@@ -21,6 +22,7 @@ _CONNECTIONS = 2
 def main() -> None:
     """Run the verb in the arguments. Exit with 1 when an upgrade is due or PostgreSQL is away, with 2 if refused."""
     verb, *options = sys.argv[1:]
+    configure_logging_of_command()
     try:
         code = asyncio.run(_check(_dsn(), "--json" in options) if verb == "check" else _upgrade(_dsn()))
     except (Unsuitable, InvalidAddress) as problem:

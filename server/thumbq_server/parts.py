@@ -103,7 +103,7 @@ class Parts:
             self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
-            listen(self.settings.listen_dsn(), hints, self.sessions.on_broadcast),
+            listen(self.database, self.settings.listen_dsn(), hints, self.sessions.on_broadcast),
             pass_on(self.database),
         ]
 

@@ -156,13 +156,18 @@ async def test_a_job_that_is_not_there(console: Console) -> None:
 
 async def test_a_server_that_is_away_and_comes_back(console: Console, service: Service) -> None:
     await service.enqueue(1)
-    await expect(console.figure("pending")).to_have_text("1")
+    await console.open("#job/1")
+    await expect(console.page.locator("#job-fields")).to_contain_text("Pending")
     await service.stop_server()
     await console.expect_connection("Server away")
+    async with console.page.expect_response(lambda answer: "/thumbnail-jobs/1/why" in answer.url and not answer.ok):
+        pass
     await service.start_server()
     await console.expect_connection("Live")
+    await service.post("api/thumbnail-jobs/1/cancel", {})
+    await expect(console.page.locator("#job-fields")).to_contain_text("Cancelled")  # the job was not closed
     await service.enqueue(2)
-    await expect(console.figure("pending")).to_have_text("2")
+    await expect(console.figure("pending")).to_have_text("1")
     console.forgive_outage()
 
 
@@ -201,6 +206,16 @@ async def test_nothing_is_in_the_way_of_a_screen_reader(console: Console, servic
     await console.answer("Pause", why="")
     await expect(console.page.locator("#paused")).to_be_visible()
     assert await console.violations() == []
+
+
+async def test_the_plots_are_drawn_for_the_window_when_it_changes(console: Console) -> None:
+    for width in (900, 400):
+        await console.page.set_viewport_size({"width": width, "height": 700})
+        for name in ("depth", "throughput"):
+            plot = console.page.locator(f"#{name}")
+            await expect(plot).to_have_js_property(
+                "viewBox.baseVal.width", await plot.evaluate("one => one.clientWidth")
+            )
 
 
 async def test_nothing_scrolls_sideways_on_a_phone(console: Console, service: Service) -> None:

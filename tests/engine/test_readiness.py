@@ -3,12 +3,12 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import pytest
 
-from tests.engine.parts import away
+from tests.engine.parts import NEVER, away, running, until
 from thumbq_server.engine.janitor import Duty, Janitor
 from thumbq_server.engine.readiness import Readiness
 from thumbq_server.storage.postgres.address import parse_address
@@ -138,6 +138,23 @@ async def test_a_database_without_new_connections_is_not_ready(postgres, databas
             assert told == ["the database is away"]
         await readiness.look()
         assert told[1:] == [None]
+
+
+@pytest.mark.sessions("looks at what a session may do, or at how many there are")
+async def test_it_is_ready_as_soon_as_any_part_has_reached_the_database_again(postgres, database_url):
+    told: list[str | None] = []
+
+    async def tell(reason: str | None) -> None:
+        told.append(reason)
+
+    async with Database(database_url) as database:
+        readiness = Readiness(database, Janitor([]), tell, every=NEVER, again=NEVER, limit=30)
+        async with AsyncExitStack() as stack:
+            async with away(postgres, database_url):
+                _ = await stack.enter_async_context(running(readiness.run()))
+                await until(lambda: told == ["the database is away"])
+            await database.lane().fetch("SELECT 1")
+            await until(lambda: told[1:] == [None])
 
 
 @pytest.fixture

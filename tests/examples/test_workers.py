@@ -85,8 +85,9 @@ def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_
     render = tmp_path / "render.sh"
     render.write_text("#!/bin/sh\n[ $1 = 21 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
     render.chmod(0o755)
+    command: list[str | Path] = [EXAMPLES / "bash/worker.sh", service.url.rstrip("/"), service.thumbnails]
     with (
-        running(EXAMPLES / "bash/worker.sh", service.url.rstrip("/"), service.thumbnails, RENDER=str(render)),
+        running(*command, RENDER=str(render), http_proxy="http://127.0.0.1:1"),
         BlockingClient(service.address) as client,
     ):
         good = client.enqueue(21, DIGEST).job_id
@@ -108,7 +109,8 @@ def test_a_worker_in_node_completes_and_fails_jobs_on_the_stream(service: Privat
     node = shutil.which("node")
     assert node
     with BlockingClient(service.address) as client:
-        with running(node, EXAMPLES / "node/worker.js", service.thumbnails, render, service.address) as process:
+        command: list[str | Path] = [node, EXAMPLES / "node/worker.js", service.thumbnails, render, service.address]
+        with running(*command, http_proxy="http://127.0.0.1:1") as process:
             good = client.enqueue(41, DIGEST).job_id
             bad = client.enqueue(42, DIGEST, max_attempts=1).job_id
             picture = client.wait_for(good, timeout=120)

@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="folder for logs and cases; it is kept")
     parser.add_argument("--replay", type=Path, help="play the case in this file alone")
     chosen = parser.parse_args()
+    if not chosen.minutes > 0 or (chosen.rounds is not None and chosen.rounds < 1):
+        parser.error("a run takes some minutes, or one round or more")
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="thumbq-fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)

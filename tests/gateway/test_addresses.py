@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from tests.support.gateway import running_gateway
+from tests.support.ports import free_port
 from thumbq_gateway.http.listening import listen
 
 V4, V6 = "127.0.0.1", "[::1]"
@@ -32,6 +33,14 @@ async def test_it_listens_where_it_is_told_to(host: str, reached: list[str]) -> 
                 assert answer.status == 200
 
 
-def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        listen("127.0.0.1", taken.getsockname()[1], reuse_port=False, patience=1)
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1"), ("", "127.0.0.1"), ("", "::1")],
+)
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open(host: str, taken: str) -> None:
+    port = free_port()
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.create_server((taken, port), family=family), pytest.raises(OSError, match="in use"):
+        listen(host, port, reuse_port=False, patience=1)
+    for one in listen(host, port, reuse_port=False, patience=1):
+        one.close()

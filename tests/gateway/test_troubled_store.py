@@ -1,11 +1,12 @@
 """Pictures of an object store behind a bad network: an answer is whole, or it is seen that it is not."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.compatibility.pictures import picture
 from tests.compatibility.test_uploads import upload
@@ -14,7 +15,7 @@ from tests.support.gateway import running_gateway
 from tests.support.http_client import Client
 from tests.support.object_store import ObjectStore
 from tests.support.server import running_server
-from tests.support.troubled_store import TroubledStore, cut, first, says
+from tests.support.troubled_store import TroubledStore, cut, first, says, send
 from thumbq_runtime.objects import Objects
 
 LARGE = PNG * 2_000
@@ -122,6 +123,44 @@ async def test_every_form_of_a_range_and_of_a_condition_has_its_answer(client: C
         assert (head.status, head.body) == (200 if status in {206, 416} else status, b""), headers
         if head.status == 200:
             assert head.headers["Content-Length"] == str(size)
+
+
+async def test_the_end_of_a_large_object_is_asked_for_and_is_right_from_any_store(
+    client: Client, troubled_store: TroubledStore
+) -> None:
+    asked: list[str] = []
+
+    async def whole(store: TroubledStore, request: web.BaseRequest) -> tuple[dict[str, str], bytes]:
+        without = request.headers.copy()
+        without.popall("Range", None)
+        _, headers, body = await store.real(request.clone(headers=without))
+        return headers, body
+
+    async def knows_no_ranges(store: TroubledStore, request: web.BaseRequest) -> web.StreamResponse:
+        return await send(request, 200, *await whole(store, request))
+
+    async def knows_ranges(store: TroubledStore, request: web.BaseRequest) -> web.StreamResponse:
+        headers, body = await whole(store, request)
+        wanted = request.http_range
+        if wanted.start is None:
+            return await send(request, 200, headers, body)
+        asked.append(request.headers["Range"])
+        part = body[wanted]
+        place = {"Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{len(body)}"}
+        return await send(request, 206, {**headers, **place, "Content-Length": str(len(part))}, part)
+
+    async def has_another_by_then(store: TroubledStore, request: web.BaseRequest) -> web.StreamResponse | None:
+        if "Range" not in request.headers:
+            return None
+        place = {"Content-Range": f"bytes {len(LARGE) - 9}-{len(LARGE) - 2}/{len(LARGE)}", "ETag": '"another"'}
+        return await send(request, 206, {**place, "Last-Modified": format_datetime(datetime.now(UTC), True)}, bytes(8))
+
+    end = f"bytes={len(LARGE) - 9}-{len(LARGE) - 2}"
+    for trouble in (knows_ranges, knows_no_ranges, has_another_by_then, None):
+        troubled_store.trouble = trouble
+        answer = await file(client, Range=end)
+        assert (answer.status, answer.body) == (206, LARGE[-9:-1]), trouble
+    assert asked == [end]
 
 
 async def test_any_name_that_a_worker_chooses_is_shown_and_one_that_is_gone_is_404(

@@ -52,11 +52,16 @@ async def let_go(address: str) -> None:
     """Have the pooler, when the tests run behind one, close its connections to a database."""
     if POOLER_PORT not in os.environ:
         return
-    console = await asyncpg.connect(at_pooler(database_at(address, "pgbouncer"), os.environ[POOLER_PORT]))
+    # KILL would end PgBouncer 1.18 itself when a client has just connected.
+    await tell_pooler(at_pooler(address, os.environ[POOLER_PORT]), f"RECONNECT {urlsplit(address).path[1:]}")
+
+
+async def tell_pooler(address: str, *commands: str) -> None:
+    """Give these commands of an operator to the PgBouncer at an address."""
+    console = await asyncpg.connect(database_at(address, "pgbouncer"))
     try:
-        name = urlsplit(address).path[1:]
-        await console.execute(f"KILL {name}")
-        await console.execute(f"RESUME {name}")
+        for command in commands:
+            await console.execute(command)
     finally:
         console.terminate()
 
@@ -75,10 +80,12 @@ def pooled(address: str, mode: str, folder: Path, **settings: object) -> Iterato
         process.communicate()
 
 
-def launch_pooler(place: "Address", mode: str, folder: Path, **settings: object) -> tuple[subprocess.Popen[bytes], int]:
+def launch_pooler(
+    place: "Address", mode: str, folder: Path, own_port: int = 0, /, **settings: object
+) -> tuple[subprocess.Popen[bytes], int]:
     """Start PgBouncer in front of a place. Return its process and its port when it serves."""
     ((socket_folder, port),) = place.hosts
-    own_port = free_port()
+    own_port = own_port or free_port()
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{place.database} = host={socket_folder} port={port} user={place.user}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {own_port}\nunix_socket_dir =\nauth_type = any\n"

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.ports import free_port
 from tests.support.served import Service, data_folder, enqueue, request, serving
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -36,12 +36,6 @@ def rules() -> list[dict[str, object]]:
 def dashboard_queries() -> list[str]:
     panels = json.loads((DEPLOY / "grafana/thumbq.json").read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel["targets"]]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port: int = reserved.getsockname()[1]
-        return port
 
 
 @contextmanager

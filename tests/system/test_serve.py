@@ -142,13 +142,19 @@ def test_with_a_database_url_it_starts_no_postgres(folder: Path, empty_database_
 
 
 @pytest.mark.parametrize("option", ["--http-port", "--grpc-port"])
-def test_a_taken_port_is_told_in_one_sentence_before_anything_starts(folder: Path, option: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with start(folder, option, str(port)) as parent:
+@pytest.mark.parametrize(
+    ("host", "taken", "told"),
+    [("127.0.0.1", "127.0.0.1", "127.0.0.1:{}"), ("::", "127.0.0.1", "[::]:{} (IPv6 and IPv4)")],
+)
+def test_a_taken_port_is_told_in_one_sentence_before_anything_starts(
+    folder: Path, option: str, host: str, taken: str, told: str
+) -> None:
+    with socket.create_server((taken, 0)) as other:
+        port = other.getsockname()[1]
+        with start(folder, "--host", host, option, str(port)) as parent:
             assert parent.wait() == 1
     text = messages(folder).read_text()
-    assert text == f"thumbq: Nothing can listen on 127.0.0.1:{port}: Address already in use.\n"
+    assert text == f"thumbq: Nothing can listen on {told.format(port)}: Address already in use.\n"
     assert not (folder / "postgres").exists()
 
 

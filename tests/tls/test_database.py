@@ -7,6 +7,7 @@ from urllib.parse import quote
 import asyncpg
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.certificates import Certificates
 from tests.support.server import running_server
@@ -167,6 +168,20 @@ async def test_an_expired_certificate_is_an_outage_until_it_is_renewed(
     expired = address_of("certified", sslmode="require", **shown)
     await eventually(lambda: is_told("the certificate in sslcert has expired: renew it", expired), timeout=60)
     authority.client("certified")
+
+
+async def test_a_host_that_is_away_is_waited_for_although_another_has_a_wrong_certificate(
+    address_of, tls_postgres: TlsPostgres, strangers: Certificates, unused_tcp_port: int
+) -> None:
+    wrong = address_of("either", sslmode="verify-full", sslrootcert=strangers.ca)
+    right, away = f"127.0.0.1:{tls_postgres.port}", f"127.0.0.1:{unused_tcp_port}"
+    sentence = "signed by an authority that sslrootcert does not hold"
+    for hosts in (f"{away},{right}", f"{right},{away}"):
+        with capture_logs() as logs, pytest.raises(Unavailable, match="Connect call failed"):
+            await check_database(wrong.replace(right, hosts), 1)
+        assert [sentence in line["why"] for line in logs if line["event"] == "postgres.tls_fails"] == [True]
+    with pytest.raises(Unsuitable, match=sentence):
+        await check_database(wrong.replace(right, f"{right},{right}"), 1)
 
 
 async def test_a_postgres_without_tls_is_told(address_of, admin: asyncpg.Connection) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port as unused_port
 from thumbq_launcher.__main__ import _programs
 from thumbq_launcher.settings import LauncherSettings
 from thumbq_runtime.access import secret_files
@@ -185,6 +186,33 @@ def test_a_taken_port_and_an_unknown_host_are_told_in_a_sentence() -> None:
             free_port(host, 0)
     with pytest.raises(CannotListen, match=r"^Nothing can listen on '\\udce9': this is no name of a host\.$"):
         free_port("\udce9", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "taken", "told"),
+    [
+        ("::", "127.0.0.1", "[::]:{} (IPv6 and IPv4)"),
+        ("::", "0.0.0.0", "[::]:{} (IPv6 and IPv4)"),
+        ("[::]", "::1", "[::]:{} (IPv6 and IPv4)"),
+        ("", "127.0.0.1", "0.0.0.0:{}"),
+        ("", "::1", "[::]:{}"),
+        ("0.0.0.0", "127.0.0.1", "0.0.0.0:{}"),
+        ("localhost", "127.0.0.1", "127.0.0.1:{}"),
+        ("0.0.0.0", "::1", None),
+        ("::1", "0.0.0.0", None),
+    ],
+)
+def test_a_port_has_to_be_free_on_every_address_of_a_host(host: str, taken: str, told: str | None) -> None:
+    port = unused_port()
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.create_server((taken, port), family=family):
+        if told is None:
+            assert free_port(host, port) == port
+            return
+        with pytest.raises(CannotListen) as refused:
+            free_port(host, port)
+    assert str(refused.value) == f"Nothing can listen on {told.format(port)}: Address already in use."
+    assert free_port(host, port) == port
 
 
 def test_each_server_has_a_port_of_its_own_for_metrics(data_dir: dict[str, str]) -> None:

@@ -13,7 +13,6 @@ from thumbq.client.batches import JOBS_PER_CALL, Batches, Enqueued
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import NotFound
-from thumbq.client.kinds import check_kinds_known
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.queue_pb2 import GetJobRequest, ListJobsRequest, NewJob
@@ -74,9 +73,7 @@ class Producer:
 
     async def enqueue_one(self, job: NewJob) -> Enqueued:
         """Enqueue one job. Those of calls that come together are sent together, over one stream. Raises InvalidJob."""
-        response = await self._stream.enqueue(job)
-        check_kinds_known([job], [response])
-        return Enqueued(response.job_id, response.outcome)
+        return await self._stream.enqueue(job)
 
     async def get(self, job_id: int, wait: float = 0) -> Job:
         """Return a job; with `wait` (seconds), wait until the job has ended or the time is up.

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
 import grpc
 from aiohttp import web
@@ -11,6 +10,7 @@ from aiohttp import web
 from thumbq_gateway.access.callers import Callers
 from thumbq_gateway.http.caller import note_caller
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.lasting import LastingResponse
 from thumbq_gateway.http.tickets import TICKET, ticket_in_address
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, presented_key
 from thumbq_runtime.access.on_behalf import Origin
@@ -58,8 +58,7 @@ class Door:
         self._callers = callers
         self._roles = roles
         self._otherwise = otherwise
-        self._under_way: dict[Fingerprint | None, set[asyncio.Task[object]]] = {}
-        self._ended: set[asyncio.Task[object]] = set()
+        self._under_way: dict[Fingerprint | None, set[_UnderWay]] = {}
         callers.on_change = self.look
 
     @web.middleware
@@ -83,14 +82,27 @@ class Door:
         ticket = request.get(TICKET)
         if ticket is None:
             request[KEY] = key
+        return await self._serve(request, handler, _UnderWay(self, key, ticket))
+
+    async def _serve(self, request: web.Request, handler: Handler, under_way: "_UnderWay") -> web.StreamResponse:
+        """Serve the request until it is answered, or its key or its ticket ends. Raises Refusal."""
+        lasts = False
         try:
-            with self._serving(key, ticket):
-                return await handler(request)
-        except _KeyEnded:
+            response = await handler(request)
+            if isinstance(response, LastingResponse):
+                lasts = True
+                response.at_end(under_way.leave)
+            return response
+        except asyncio.CancelledError:
+            if not under_way.takes_back_its_end():
+                raise
             if request.get(_BEGUN):  # too late for a status: the connection ends, and the next attempt gets one
                 request.protocol.force_close()
                 raise asyncio.CancelledError from None
             raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _ENDED) from None
+        finally:
+            if not lasts:
+                under_way.leave()
 
     async def _admitted(self, request: web.Request, roles: Roles, otherwise: Otherwise | None) -> Fingerprint | None:
         """Return the key of a caller that may do this, or VOUCHED. Raises Refusal."""
@@ -151,46 +163,60 @@ class Door:
             return None
         return name_in_request(request.transport.get_extra_info("peercert"))
 
-    @contextmanager
-    def _serving(self, key: Fingerprint | None, ticket: Ticket | None) -> Iterator[None]:
-        task = asyncio.current_task()
-        assert task
-        end = None
-        if ticket:
-            life = max(0.0, ticket.ends_at - time.time())
-            end = asyncio.get_running_loop().call_later(life, self._end, task)
-        tasks = self._under_way.setdefault(key, set())
-        tasks.add(task)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if task not in self._ended:
-                raise
-            task.uncancel()
-            raise _KeyEnded from None
-        finally:
-            tasks.discard(task)
-            self._ended.discard(task)
-            if end:
-                end.cancel()
-            if not tasks:
-                self._under_way.pop(key, None)
+    def enter(self, key: Fingerprint | None, request: "_UnderWay") -> None:
+        """End the request when its key ends."""
+        self._under_way.setdefault(key, set()).add(request)
+
+    def leave(self, key: Fingerprint | None, request: "_UnderWay") -> None:
+        """Forget a request that is over."""
+        requests = self._under_way.get(key, set())
+        requests.discard(request)
+        if not requests:
+            self._under_way.pop(key, None)
 
     def look(self) -> None:
         """End the requests of keys that are no longer valid."""
-        for key, tasks in list(self._under_way.items()):
+        for key, requests in list(self._under_way.items()):
             if not self._callers.still_admits(key):
-                for task in list(tasks):
-                    self._end(task)
-
-    def _end(self, task: asyncio.Task[object]) -> None:
-        if task not in self._ended:
-            self._ended.add(task)
-            task.cancel()
+                for request in list(requests):
+                    request.end()
 
 
-class _KeyEnded(Exception):
-    """The key or the ticket of a request under way is no longer valid."""
+class _UnderWay:
+    """A request of the current task, which ends with its key or its ticket."""
+
+    __slots__ = ("_door", "_is_ended", "_key", "_task", "_timer")
+
+    def __init__(self, door: Door, key: Fingerprint | None, ticket: Ticket | None) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._task = task
+        self._door = door
+        self._key = key
+        self._is_ended = False
+        self._timer = None
+        if ticket:
+            life = max(0.0, ticket.ends_at - time.time())
+            self._timer = asyncio.get_running_loop().call_later(life, self.end)
+        door.enter(key, self)
+
+    def end(self) -> None:
+        """Cancel the request: its key or its ticket is no longer valid."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._task.cancel()
+
+    def takes_back_its_end(self) -> bool:
+        """Return whether the request was cancelled because of its key. Then it is no longer."""
+        if self._is_ended:
+            self._task.uncancel()
+        return self._is_ended
+
+    def leave(self) -> None:
+        """Let the request go on without its key: it is over."""
+        self._door.leave(self._key, self)
+        if self._timer:
+            self._timer.cancel()
 
 
 def route_key(request: web.Request) -> RouteKey | None:

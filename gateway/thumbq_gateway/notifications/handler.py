@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import random
+from functools import partial
 
 import grpc
 from aiohttp import HttpVersion11, web
 
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
+from thumbq_gateway.http.lasting import LastingResponse
 from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
@@ -22,6 +24,7 @@ from thumbq_gateway.notifications.relays.progress_relay import ProgressRelay
 from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 from thumbq_gateway.notifications.request import SubscriptionRequest, read_request, within_ticket
 from thumbq_gateway.notifications.upstream import PATIENCE, Upstream
+from thumbq_runtime.limits.bounds import Place
 
 _HEADERS = {
     "Cache-Control": "no-store, no-transform",
@@ -31,8 +34,21 @@ _RETRY = 1_000, 5_000  # milliseconds; a range, so that clients do not all recon
 _RETRY_TURNED_AWAY = 5, 15  # seconds
 
 
+class _Stay:
+    """What one client has taken, and gives back when its stream is over."""
+
+    __slots__ = ("connection", "models", "place", "request")
+
+    def __init__(self, request: SubscriptionRequest, place: Place) -> None:
+        self.request = request
+        # Of the request itself: its client may name others later.
+        self.models = request.counted_models
+        self.place = place
+        self.connection: Connection | None = None
+
+
 class Notifications:
-    """The handler. Each connection costs one task, its handler's, which sleeps once the client has caught up."""
+    """The handler. Each connection costs one task of aiohttp's, which sleeps once the client has caught up."""
 
     def __init__(
         self,
@@ -68,23 +84,36 @@ class Notifications:
         ]
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
-        """Serve one client until it disconnects, is cut off, or the gateway stops."""
+        """Serve one client. The response lasts until it disconnects, is cut off, or the gateway stops."""
         request = within_ticket(http_request, await read_request(http_request, self._bodies))
-        models = request.counted_models
-        if self._clients >= self._limit or not self._named_streams.has_room(models):
+        if self._clients >= self._limit or not self._named_streams.has_room(request.counted_models):
             return self._turn_away()
-        with self._limits.subscribe(http_request) as place:
-            self._clients += 1
-            self._named_streams.models += models
-            if request.wants_thumbnails:
-                self._upstream.demand.enter()
-            try:
-                return await self._stream(http_request, request, crowded=place.nth > crowd.FEW)
-            finally:
-                self._clients -= 1
-                self._named_streams.models -= models
-                if request.wants_thumbnails:
-                    self._upstream.demand.leave()
+        stay = self._arrive(request, self._limits.subscribe(http_request))
+        response = LastingResponse(headers={"Content-Type": request.framing.content_type, **_HEADERS})
+        response.at_end(partial(self._depart, stay))
+        try:
+            await self._begin(http_request, response, stay)
+        except BaseException:
+            response.leave()
+            raise
+        return response
+
+    def _arrive(self, request: SubscriptionRequest, place: Place) -> _Stay:
+        stay = _Stay(request, place)
+        self._clients += 1
+        self._named_streams.models += stay.models
+        if request.wants_thumbnails:
+            self._upstream.demand.enter()
+        return stay
+
+    def _depart(self, stay: _Stay) -> None:
+        if stay.connection:
+            self._leave(stay.connection)
+        self._clients -= 1
+        self._named_streams.models -= stay.models
+        if stay.request.wants_thumbnails:
+            self._upstream.demand.leave()
+        stay.place.give_up()
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()
@@ -93,30 +122,26 @@ class Notifications:
         response.headers["Retry-After"] = str(random.randint(*_RETRY_TURNED_AWAY))
         return response
 
-    async def _stream(
-        self, http_request: web.Request, request: SubscriptionRequest, *, crowded: bool
-    ) -> web.StreamResponse:
+    async def _begin(self, http_request: web.Request, response: LastingResponse, stay: _Stay) -> None:
+        """Send the start of the stream and what the client has missed. The fanout writes what comes later."""
+        request = stay.request
         start = await self._start(request)
-        response = web.StreamResponse(headers={"Content-Type": request.framing.content_type, **_HEADERS})
         with contextlib.suppress(ConnectionError):
             await response.prepare(http_request)
             await response.write(request.framing.opening(random.randint(*_RETRY)))
             response.headers.clear()  # they are sent: a sleeping client keeps a kilobyte less
             if http_request.transport is None:
-                return response
-            is_chunked = http_request.version >= HttpVersion11
-            allowed = models_of(http_request)
-            connection = Connection(
-                http_request.transport, request, chunked=is_chunked, crowded=crowded, allowed=allowed
+                return
+            stay.connection = connection = Connection(
+                http_request.transport,
+                request,
+                chunked=http_request.version >= HttpVersion11,
+                crowded=stay.place.nth > crowd.FEW,
+                allowed=models_of(http_request),
             )
             self._enter(connection)
-            try:
-                await self._catch_up(response, connection, start)
-                await connection.ended
-            finally:
-                self._leave(connection)
-            await response.write_eof()
-        return response
+            await self._catch_up(response, connection, start)
+            response.last_until(connection.ended)
 
     async def _start(self, request: SubscriptionRequest) -> Cursor | StartFrom:
         """Return where the client starts.
@@ -131,7 +156,7 @@ class Notifications:
         return request.start
 
     async def _catch_up(self, response: web.StreamResponse, connection: Connection, start: Cursor | StartFrom) -> None:
-        """Send what the client has missed. Nothing of it is kept afterwards: ten thousand handlers sleep then."""
+        """Send what the client has missed. Nothing of it is kept afterwards: ten thousand clients sleep then."""
         request = connection.request
         if request.wants_thumbnails:
             await CatchUp(self._upstream, self._fanout, self._metrics, response, connection).send(

@@ -6,10 +6,10 @@ from json import JSONDecoder
 from typing import Any
 
 _STEP = 16 * 1024  # characters of a list or an object that is decoded in one step
-_STRING = r'"(?:[^"\\]++|\\.)*+"?'
+_STRING = r'"(?:(?>[^"\\]++|\\.))*+"?'
 # Both also match the rest of a text: a search that fails there would begin again at each of its characters.
-_BRACKET = re.compile(rf'(?:[^"\[\]{{}}]++|{_STRING})*+([\[\]{{}}]|\Z)', re.DOTALL)
-_SEPARATOR = re.compile(rf'(?:[^",\[{{]++|{_STRING})*+([,\[{{]|\Z)'.encode(), re.DOTALL)
+_BRACKET = re.compile(rf'(?:(?>[^"\[\]{{}}]++|{_STRING}))*+([\[\]{{}}]|\Z)', re.DOTALL)
+_SEPARATOR = re.compile(rf'(?:(?>[^",\[{{]++|{_STRING}))*+([,\[{{]|\Z)'.encode(), re.DOTALL)
 
 
 class TooDeep(Exception):

@@ -14,7 +14,7 @@ MOST_VALUES = 150_000
 MOST_LEVELS = 100
 LARGE = 64 * 1024  # bytes; a larger text takes more than a few milliseconds
 _LONGEST_NUMBER = 100  # characters
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STRING = re.compile(rb'"(?:(?>[^"\\]++|\\.))*+"?', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from thumbq_runtime.access.roles import Role
+from thumbq_runtime.logging import configure_logging_of_command
 from thumbq_runtime.refusal import refuse, sentence_about
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.refusals import Refused
@@ -31,6 +32,7 @@ async def _create(dsn: str, role: Role, name: str, life: timedelta | None) -> st
 def main() -> None:
     """Make a key and print it. Exit with 2 and a sentence when it cannot be made as asked."""
     role, name, seconds = sys.argv[1:]
+    configure_logging_of_command()
     try:
         dsn = Settings().dsn()
         key = asyncio.run(_create(dsn, Role(role), name, timedelta(seconds=int(seconds)) if int(seconds) else None))

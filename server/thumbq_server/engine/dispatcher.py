@@ -185,7 +185,7 @@ class Dispatcher:
             for claimant in dict.fromkeys(claimants):
                 claimant.unavailable(error)
             self._give_back(claimants)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await self._lane.history.comeback.pause(_RETRY_SECONDS)
             self._may_have_jobs = True
             return None
         self._may_have_jobs |= len(jobs) == len(claimants)

@@ -10,10 +10,15 @@ from thumbq_server.storage.postgres.database import Database
 STARTING = "the server is starting"
 _EVERY_SECONDS = 2.0
 _LIMIT_SECONDS = 5.0
+# The pause after a beat that failed.
+_AGAIN_SECONDS = 0.5
 
 
 class Readiness:
-    """Writes a beat every two seconds. `tell` gets what is in the way, or None while everything works."""
+    """Writes a beat every two seconds, and sooner after one that failed.
+
+    `tell` gets what is in the way, or None while everything works.
+    """
 
     def __init__(
         self,
@@ -22,12 +27,14 @@ class Readiness:
         tell: Callable[[str | None], Awaitable[None]],
         *,
         every: float = _EVERY_SECONDS,
+        again: float = _AGAIN_SECONDS,
         limit: float = _LIMIT_SECONDS,
     ) -> None:
         self._database = database
         self._janitor = janitor
         self._tell = tell
         self._every = every
+        self._again = again
         self._limit = limit
         self._outage = Outage("readiness")
 
@@ -35,7 +42,10 @@ class Readiness:
         """Look, and tell, until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(self._every)
+            if self._outage.going_on:
+                await self._database.history.comeback.pause(self._again)
+            else:
+                await asyncio.sleep(self._every)
 
     async def look(self) -> None:
         """Look once, and tell what was found."""
@@ -57,6 +67,7 @@ class Readiness:
         return self._janitor.overdue()
 
     async def _give_up(self, beat: asyncio.Task[None]) -> str:
+        reason = self._database.why_silent()
         self._outage.began(Unavailable(f"no answer within {self._limit:g} s"))
         # The connections go first: to cancel a statement politely takes seconds on a host that is frozen.
         if self._database.has_other_hosts:
@@ -65,4 +76,4 @@ class Readiness:
         await asyncio.wait({beat})
         if not beat.cancelled():
             beat.exception()  # whatever it was, no answer came in time
-        return "the database does not answer"
+        return reason

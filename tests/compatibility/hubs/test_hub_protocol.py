@@ -184,14 +184,14 @@ async def test_the_server_pings_and_a_silent_client_is_cut_off(server: str) -> N
         running_gateway(server, heartbeat=2.0) as http,
         Hub.connected(http, "/thumbnailHub") as talking,
         Hub.connected(http, "/thumbnailHub") as silent,
+        asyncio.TaskGroup() as group,
     ):
+        keeping = group.create_task(_keep_alive(talking))
         assert (await talking.socket.receive_str()) == '{"type":6}\x1e'
-        async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(_keep_alive(talking))
-            with pytest.raises(EOFError):
-                await silent.message()
-            await talking.call("JoinAllModelsGroup")
-            keeping.cancel()
+        with pytest.raises(EOFError):
+            await silent.message()
+        await talking.call("JoinAllModelsGroup")
+        keeping.cancel()
 
 
 async def _keep_alive(hub: Hub) -> None:

@@ -27,7 +27,7 @@ from thumbq.render.samples import write_samples
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 PAGE = "http://127.0.0.1:5009/"
-PATIENCE = 90.0
+PATIENCE = 300.0
 # What nothing needs that only runs.
 TOOLS = ("pip", "pip3", "gcc", "cc", "make", "git", "curl", "wget")
 

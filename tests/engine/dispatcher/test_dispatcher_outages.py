@@ -3,12 +3,13 @@
 import pytest
 
 from tests.engine.dispatcher.worker import Worker, lane_of, requests
-from tests.engine.parts import POLICY, WatchedDatabase, away, running, turns, until
+from tests.engine.parts import NEVER, POLICY, WatchedDatabase, away, running, turns, until
 from tests.support.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.job import Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.workers import register
 
 
@@ -31,6 +32,24 @@ async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
             await worker.has(2)
             await turns()
             assert worker.claimant.credits == 0
+
+
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
+async def test_claims_go_on_as_soon_as_any_part_has_reached_postgresql_again(
+    monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
+):
+    monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", NEVER)
+    async with Database(database_url) as database:
+        queue = Queue(database, policy=POLICY, unary_lease_seconds=600)
+        worker = Worker(queue.dispatcher, await register(database, "worker-1"))
+        async with running(queue.dispatcher.run()):
+            worker.ask(2)
+            await until(lambda: worker.deliveries == [[]])
+            async with away(postgres, database_url):
+                queue.dispatcher.wake()
+                await until(lambda: worker.absences)
+            await queue.enqueue([new_job(model) for model in (1, 2)])
+            await worker.has(2)
 
 
 async def test_jobs_of_a_claim_whose_answer_got_lost_are_given_back_before_the_next(

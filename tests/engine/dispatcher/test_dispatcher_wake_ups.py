@@ -67,7 +67,10 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, worker: Worker, 
         heard.set()
         queue.dispatcher.wake()
 
-    async with running(listen(around_pooler(others.database.dsn), {JOBS: hint})), running(pass_on(others.database)):
+    async with (
+        running(listen(others.database, around_pooler(others.database.dsn), {JOBS: hint})),
+        running(pass_on(others.database)),
+    ):
         await asyncio.wait_for(heard.wait(), 30)  # once for whatever came before
         worker.ask(1)
         await until(lambda: worker.deliveries)

@@ -121,6 +121,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
+    if options.files < 1:
+        parser.error("a run draws one file or more")
     sys.stdout.write(f"Seed {options.seed}.\n")
     fuzz = asyncio.run(run(options.files, options.seed))
     sys.stdout.write(f"{options.files} files: {_listed(fuzz.outcomes)}.\n")

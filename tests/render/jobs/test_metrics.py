@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shutil
-import socket
 import sys
 import urllib.parse
 import urllib.request
@@ -16,6 +15,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from tests.support.ports import free_port
 from tests.support.server import running_server
 from thumbq import NewJob, Producer
 from thumbq.render.child import Reason
@@ -116,8 +116,7 @@ async def _prometheus(folder: Path, scraped: str) -> AsyncIterator[str]:
     """Run Prometheus, which scrapes this address every second; yield its URL."""
     target = {"job_name": "render", "scrape_interval": "1s", "static_configs": [{"targets": [scraped]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [target]}))
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     files = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
     with (folder / "prometheus.log").open("w") as log:
         process = await asyncio.create_subprocess_exec(

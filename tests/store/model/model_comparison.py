@@ -8,7 +8,7 @@ from datetime import datetime
 import asyncpg
 
 from tests.store.model.model_records import Announcement, Job, Refuted, Thumbnail
-from tests.store.model.queue_model import CHOSEN, QueueModel
+from tests.store.model.queue_state import CHOSEN, QueueState
 from thumbq_server.domain.job import MODEL, NewJob
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import notification_log
@@ -95,7 +95,7 @@ def _announcements(row: CommitRecord) -> Iterator[Announcement]:
 
 
 def compare(
-    model: QueueModel, seen: Observation, announced: Sequence[Sequence[Announcement]], known: int, *, in_order: bool
+    model: QueueState, seen: Observation, announced: Sequence[Sequence[Announcement]], known: int, *, in_order: bool
 ) -> None:
     """Raise Refuted unless the store is as the model says.
 
@@ -121,7 +121,7 @@ def compare(
         _compare_numbers(_numbers(model_id, model, seen), known, in_order=in_order)
 
 
-def adopt(model: QueueModel, seen: Observation) -> None:
+def adopt(model: QueueState, seen: Observation) -> None:
     """Give the model the times and numbers that the store has chosen."""
     for job_id, job in model.jobs.items():
         other = seen.jobs[job_id]
@@ -160,7 +160,7 @@ def _compare_times(job: Job, other: Job, now: datetime) -> None:
             raise Refuted(f"job {job.id} is due in {waits} s instead of {job.run_at}")
 
 
-def _numbers(model_id: int, model: QueueModel, seen: Observation) -> Iterator[tuple[int, int]]:
+def _numbers(model_id: int, model: QueueState, seen: Observation) -> Iterator[tuple[int, int]]:
     """Each number of a request for this model as the model has it, and as the store has it."""
     for job_id, job in model.jobs.items():
         if job.request.model_id == model_id:

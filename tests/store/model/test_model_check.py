@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from tests.store.model.model_comparison import Observation, adopt, compare, observe
 from tests.store.model.model_records import Job, Refuted
+from tests.store.model.picks import few, picks, requests, some_kinds, wishes
 from tests.store.model.queue_model import LIVE, QueueModel
 from tests.store.model.queue_verbs import (
     LATER,
@@ -36,43 +37,10 @@ from tests.store.model.queue_verbs import (
 )
 from tests.store.model.store_under_check import AT_ONCE, OBSTACLES, WORKERS, Store, stories
 from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
+from tests.support.queue_under_test import QueueUnderTest, failure, picture
 from thumbq_server.domain.job import MODEL, Completion, Failure, NewJob, Token
 
 UNKNOWN = 2**40
-
-
-# What a rule picks; it becomes a verb when it is known which jobs there are.
-few = st.integers(0, 3)
-requests = st.builds(
-    new_job,
-    st.integers(1, 3),
-    st.integers(1, 2),
-    priority=st.sampled_from([0, 0, 5]),
-    max_attempts=st.integers(1, 3),
-    force=st.booleans(),
-    delay=st.sampled_from([0.0, 0.0, 0.0, float(LATER)]),
-    kind=st.sampled_from([MODEL, MODEL, "Sound", "Texture"]),
-    options=st.sampled_from([None, None, '{"size":1}', '{"size":2}']),
-    options_matter=st.booleans(),
-)
-some_kinds = st.sampled_from([(), (), ("Sound",), (MODEL, "Sound"), ("Texture", "Sound", MODEL)])
-# a lease: the job's index, and which of its leases
-picks = st.tuples(few, st.sampled_from(["present", "present", "present", "earlier", "whichever", "unknown"]))
-VERBS = (
-    "enqueue",
-    "enqueue and claim",
-    "claim",
-    "complete",
-    "fail",
-    "expire",
-    "release",
-    "extend",
-    "cancel",
-    "retry",
-    "forget",
-)
-wishes = st.tuples(st.sampled_from(VERBS), picks, requests, st.booleans(), st.booleans())
 
 
 class QueueMachine(RuleBasedStateMachine):

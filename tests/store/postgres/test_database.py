@@ -143,6 +143,14 @@ async def test_a_statement_that_is_wrong_is_not_taken_for_an_absence(own):
             await where.fetch("SELECT 1 / 0")
 
 
+async def test_a_pause_ends_when_another_part_reaches_postgresql(own):
+    pause = asyncio.create_task(own.history.comeback.pause(3600))
+    await asyncio.sleep(0)
+    await own.lane().fetch("SELECT 1")
+    async with asyncio.timeout(30):
+        await pause
+
+
 async def test_statements_of_one_lane_take_turns(own):
     lane = own.lane()
     answers = await asyncio.gather(*[lane.fetch("SELECT $1::int AS n", n) for n in range(50)])
@@ -231,12 +239,12 @@ async def test_a_closed_database_leaves_no_connection(database):
         await until(partial(is_gone, database, process))
 
 
-async def test_every_session_is_set_for_the_statements_here(hasty):
-    for where in (hasty, hasty.lane()):
-        await until(partial(reaches, where))
-        settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
-        (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
-        assert tuple(row) == ("off", "UTC", "200ms")
+async def test_every_session_is_set_for_the_statements_here(database):
+    settings = "current_setting('jit') AS jit, current_setting('TimeZone') AS zone, current_setting"
+    async with Database(database.dsn, statement_timeout=47.5) as own:
+        for where in (own, own.lane()):
+            (row,) = await where.fetch(f"SELECT {settings}('statement_timeout') AS timeout")
+            assert tuple(row) == ("off", "UTC", "47500ms")
 
 
 async def test_a_server_that_goes_silent_inside_a_transaction_keeps_its_locks_for_a_short_time_only(queue):

@@ -4,15 +4,20 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
 from tests.support.queue_under_test import new_job
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.errors import AWAY, Unavailable
+from thumbq_server.storage.postgres.history import History
+from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
 from thumbq_server.storage.workers import register
+
+OWN_PROCESS = "SELECT pg_backend_pid()"
 
 GOES_BACK = {
     "the beat": "UPDATE queue_head SET beat = 1",
@@ -124,3 +129,56 @@ async def test_one_of_many_connections_begins_the_new_history(database_url):
             await asyncio.gather(*(lane.fetch("SELECT 1") for lane in lanes), return_exceptions=True)
         assert [line["event"] for line in logs].count("database.other_history") == 1
         await asyncio.gather(*(lane.fetch("SELECT 1") for lane in lanes))
+
+
+@pytest.mark.sessions("makes the session of a lane read-only")
+async def test_a_connection_of_the_history_before_cannot_break_those_of_the_new_one(database_url):
+    """A lane that was idle would be told by its old host that it takes no writes, when the others have moved."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        idle = server.lane()
+        await idle.fetch("SET default_transaction_read_only = on")
+        await other.fetch("UPDATE queue_head SET identity = 'another'")
+        await server.beat()
+        moved = server.lane()
+        (process,) = await moved.fetch(OWN_PROCESS)
+        await idle.fetch("UPDATE queue_head SET completed = 7")
+        assert await moved.fetch(OWN_PROCESS) == [process]
+
+
+@pytest.mark.sessions("makes a session read-only")
+async def test_a_host_that_takes_no_writes_any_more_is_none_to_begin_a_history_at(database_url):
+    """The host was demoted between the opening of a connection and the look at its history. It breaks no others."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        process = await server.fetch(OWN_PROCESS)
+        before = server.history.epoch
+        await other.fetch("UPDATE queue_head SET identity = 'another'")
+        connection = await connect(database_url, 10)
+        await connection.execute("SET default_transaction_read_only = on")
+        with pytest.raises(asyncpg.TargetServerAttributeNotMatched):
+            await server.history.look(connection)
+        assert connection.is_closed()
+        assert await server.fetch(OWN_PROCESS) == process
+        assert server.history.epoch == before
+
+
+async def test_connections_do_not_wait_for_ever_for_one_that_begins_a_history_at_a_silent_host(database_url):
+    history = History(patience=0.2)
+    opened = [await connect(database_url, 3600) for _ in range(4)]
+    await history.look(opened[0])
+    admin = await asyncpg.connect(database_url)
+    async with admin.transaction():
+        await admin.execute("UPDATE queue_head SET identity = 'another'")
+    async with admin.transaction():
+        await admin.execute("SELECT FROM queue_head FOR UPDATE")  # nobody can begin
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(*map(history.look, opened), return_exceptions=True)
+    assert all(isinstance(answer, AWAY) for answer in answers)
+    assert all(connection.is_closed() for connection in opened)
+    last = await connect(database_url, 10)
+    before = history.epoch
+    await history.look(last)
+    assert history.epoch != before
+    await last.close()
+    await admin.close()

@@ -3,6 +3,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -116,6 +117,22 @@ async def test_all_hosts_away_is_the_error_of_the_last_one(silent, unused_tcp_po
     away = f"postgresql://queue@127.0.0.1:{silent.port},127.0.0.1:{unused_tcp_port}/thumbs?connect_timeout=2"
     with pytest.raises(OSError, match="Connect call failed"):
         await Hosts(parse_address(away)).connect({})
+
+
+async def test_a_host_that_is_away_counts_more_than_one_that_will_never_do(database_url, unused_tcp_port):
+    """A start is refused only where waiting cannot help, wherever in the address the hosts stand."""
+    admin = await asyncpg.connect(database_url)
+    database = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    both = hosts(database_url, unused_tcp_port).address
+    for order in (both.hosts, both.hosts[::-1]):
+        with pytest.raises(OSError, match="Connect call failed"):
+            await Hosts(replace(both, hosts=order)).connect({})
+    with pytest.raises(asyncpg.TargetServerAttributeNotMatched):
+        await Hosts(replace(both, hosts=both.hosts[1:] * 2)).connect({})
+    await admin.execute("SET default_transaction_read_only = off")
+    await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await admin.close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tests.support.databases import around_pooler
 from tests.support.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import listen, pass_on
 from thumbq_server.storage.postgres.session_settings import connect
 
@@ -50,11 +51,15 @@ class Ear:
         del self.wake["the end"]
 
 
+def listening(database, wake):
+    return listen(database, around_pooler(database.dsn), wake)
+
+
 @pytest.fixture
 async def ear(queue, monkeypatch):
     monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.05)
     ear = Ear(queue)
-    async with running(pass_on(queue.database)), running(listen(around_pooler(queue.database.dsn), ear.wake)):
+    async with running(pass_on(queue.database)), running(listening(queue.database, ear.wake)):
         assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
         yield ear
 
@@ -151,9 +156,40 @@ async def test_it_waits_for_a_postgresql_that_is_away(monkeypatch, database):
     dsns = iter(["postgresql:///x?host=/nonexistent"] * 3)
     monkeypatch.setattr(notify, "connect", lambda dsn, statement_timeout: connect(next(dsns, dsn), statement_timeout))
     woken = asyncio.Event()
-    listening = asyncio.create_task(listen(around_pooler(database.dsn), {"jobs": woken.set}))
+    task = asyncio.create_task(listening(database, {"jobs": woken.set}))
     async with asyncio.timeout(30):
         await woken.wait()
-    listening.cancel()
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await listening
+        await task
+
+
+async def test_it_goes_where_the_other_connections_go(database_url):
+    """Its old host may be silent, and would hear of nothing that the new primary commits."""
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        woken = asyncio.Event()
+        async with running(listening(server, {"log": woken.set})), asyncio.timeout(60):
+            await woken.wait()
+            (before,) = await other.fetch(LISTENING)
+            woken.clear()
+            await other.fetch("UPDATE queue_head SET identity = 'another'")
+            await server.beat()
+            await woken.wait()
+
+            async def another_listens() -> bool:
+                listeners = [row["pid"] for row in await other.fetch(LISTENING)]
+                return len(listeners) == 1 and listeners != [before["pid"]]
+
+            await until(another_listens)
+
+            # Its own connection may be the first at a new primary.
+            (second,) = await other.fetch(LISTENING)
+            woken.clear()
+            await other.fetch("UPDATE queue_head SET identity = 'a third'")
+            await other.fetch("SELECT pg_terminate_backend($1, 10000)", second["pid"])
+            await woken.wait()
+            assert server.history.version == 2
+            third = await other.fetch(LISTENING)
+            await server.beat()
+            assert await other.fetch(LISTENING) == third

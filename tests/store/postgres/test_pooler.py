@@ -1,7 +1,9 @@
 """PgBouncer between a server and PostgreSQL: in transaction mode every transaction may get another backend."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.commands import command
 from tests.support.databases import database_at, pooled
 from tests.support.queue_under_test import QueueUnderTest, new_job
 from tests.support.server import running_server
@@ -46,6 +49,14 @@ async def pooler(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a PgBouncer in transaction mode, which has two backends for all its clients."""
     with pooled(database_url, "transaction", tmp_path, default_pool_size=BACKENDS) as address:
         yield address
+
+
+@pytest.fixture
+def session_pooler(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a PgBouncer in session mode, which says so."""
+    (tmp_path / "session").mkdir()
+    with pooled(database_url, "session", tmp_path / "session", default_pool_size=40) as address:
+        yield f"{address}&pooler=session"
 
 
 async def test_a_job_lives_its_life_on_backends_that_change(pooler: str, database_url: str) -> None:
@@ -125,38 +136,35 @@ async def test_the_address_may_name_the_mode(pooler: str, parameter: str) -> Non
     await connection.close()
 
 
-async def test_session_mode_has_to_be_said_and_keeps_sessions(database_url: str, tmp_path: Path, pooler: str) -> None:
+async def test_session_mode_has_to_be_said_and_keeps_sessions(pooler: str, session_pooler: str) -> None:
     with pytest.raises(Unsuitable, match="remove pooler=session"):
         await check_database(f"{pooler}&pooler=session", ENOUGH)
-    (tmp_path / "session").mkdir()
-    ignored = "options,search_path,statement_timeout"
-    with pooled(database_url, "session", tmp_path / "session", ignore_startup_parameters=ignored) as session_pooler:
-        address = f"{session_pooler}&pooler=session"
-        await check_database(address, ENOUGH)
-        async with Database(address) as database:
-            lane = database.lane()
-            for _ in range(2):
-                [row] = await lane.fetch("SELECT current_setting('statement_timeout') AS limit, pg_backend_pid()")
-                assert row["limit"] == "30s"
-            assert await lane.fetch("SELECT FROM pg_prepared_statements")
+    await check_database(session_pooler, ENOUGH)
+    async with Database(session_pooler) as database:
+        lane = database.lane()
+        for _ in range(2):
+            [row] = await lane.fetch("SELECT current_setting('statement_timeout') AS limit, pg_backend_pid()")
+            assert row["limit"] == "30s"
+        assert await lane.fetch("SELECT FROM pg_prepared_statements")
 
 
 async def test_without_a_way_around_the_pooler_a_listener_says_once_that_it_polls(pooler: str) -> None:
     with capture_logs() as lines:
         async with asyncio.timeout(30):
-            await listen(pooler, {})
+            await listen(Database(pooler), pooler, {})
     assert [line["event"] for line in lines if line["event"].startswith("listener")] == ["listener.polls"]
 
 
-@pytest.mark.parametrize("has_way_around", [True, False], ids=["listening", "polling"])
+@pytest.mark.parametrize("way", ["around", "polling", "session"])
 async def test_a_worker_gets_what_is_enqueued_at_another_server(
-    pooler: str, database_url: str, *, has_way_around: bool
+    pooler: str, session_pooler: str, database_url: str, way: str
 ) -> None:
-    settings: dict[str, Any] = {"listen_url": database_url} if has_way_around else {}
+    settings: dict[str, Any] = {"listen_url": database_url} if way == "around" else {}
+    address, listens = session_pooler if way == "session" else pooler, way != "polling"
     listening = "SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
     async with (
-        running_server(pooler, **settings) as first,
-        running_server(pooler, **settings) as second,
+        running_server(address, **settings) as first,
+        running_server(address, **settings) as second,
         grpc.aio.insecure_channel(first) as channel,
         grpc.aio.insecure_channel(second) as other_channel,
     ):
@@ -168,7 +176,7 @@ async def test_a_worker_gets_what_is_enqueued_at_another_server(
         async def all_listen() -> bool:
             return await listeners() == 2
 
-        if has_way_around:
+        if listens:
             await eventually(all_listen, timeout=30)
         worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
         await worker.hello()
@@ -177,12 +185,20 @@ async def test_a_worker_gets_what_is_enqueued_at_another_server(
         (job,) = (await worker.receives("jobs")).jobs
         assert job.model_id == 7
         await AdminServiceStub(other_channel).CancelJob(CancelJobRequest(job_id=job.id))
-        if not has_way_around:  # its worker learns of the cancellation when it says that it is still at it
+        if not listens:  # its worker learns of the cancellation when it says that it is still at it
             await worker.received(1)
             await worker.holds(job)
         assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
-        assert await listeners() == (2 if has_way_around else 0)
+        assert await listeners() == (2 if listens else 0)
         await connection.close()
+
+
+async def test_the_output_of_a_command_is_its_answer_alone(pooler: str) -> None:
+    variables = {"DATABASE_URL": pooler}
+    state = await command("db", "check", "--json", variables=variables)
+    assert json.loads(state.output)["state"] == "Current"
+    key = await command("keys", "create", "--database", "--role=admin", "--name=first", variables=variables)
+    assert re.fullmatch(r"tq_\S+\n", key.output)
 
 
 async def test_an_address_to_listen_at_must_be_of_the_same_database(

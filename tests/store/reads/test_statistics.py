@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,11 +13,13 @@ from thumbq_server.domain.operations import MinuteActivity
 from thumbq_server.domain.records import Counters
 from thumbq_server.storage.maintenance import prune_log, recount_jobs
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads.activity import Activity, since
 from thumbq_server.storage.reads.snapshot import take_snapshot
-from thumbq_server.storage.reads.statistics import DEPTH, read_activity, read_depth, read_durations
+from thumbq_server.storage.reads.statistics import DEPTH, DURATIONS, SAMPLES, read_depth, read_durations
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.release import release_claim
+from thumbq_server.storage.transitions.retry import retry
 
 
 async def complete(queue: QueueUnderTest, *model_ids: int) -> None:
@@ -25,44 +30,72 @@ async def test_only_the_last_five_minutes_of_the_log_count(queue, database):
     for number in range(1, 8):
         await complete(queue, number, number + 100)
     await queue.sql("UPDATE notifications SET created_at = created_at - interval '10 minutes'")
-    assert await read_activity(database) == []
+    assert await Activity(database).read() == []
     await complete(queue, 21, 22, 23)
     (token,) = await queue.claimed(new_job(24))
     await queue.fail(failure(token))
-    activity = await read_activity(database)
-    assert (sum(row.completed for row in activity), sum(row.failed for row in activity)) == (3, 1)
+    assert await ends(database) == counts(completed=3, failed=1)
+
+
+async def test_a_second_look_reads_only_what_came_since_the_first(queue, database):
+    activity = Activity(database)
+    await complete(queue, 1, 2)
+    await queue.cancel((await queue.enqueued(new_job(3)))[0])
+    assert summed(await activity.read()) == counts(completed=2, cancelled=1)
+    # What was read is not looked at again, and counts on.
+    await queue.sql("UPDATE notifications SET status = 'Failed' WHERE status = 'Ready'")
+    await complete(queue, 4)
+    assert summed(await activity.read()) == counts(completed=3, cancelled=1)
+    # A restored database has another history, and older numbers.
+    await queue.sql("UPDATE queue_head SET epoch = 'restored'")
+    assert summed(await activity.read()) == counts(completed=1, failed=2, cancelled=1)
+
+
+def test_what_was_read_of_a_minute_goes_when_the_minute_does():
+    first, second = (datetime(2026, 11, 26, 12, minute, tzinfo=UTC) for minute in (0, 1))
+    kept = {first: Counter(Completed=1), second: Counter(Failed=2)}
+    assert since(first, kept) == kept
+    assert since(second, kept) == {second: Counter(Failed=2)}
+
+
+def summed(activity: Sequence[MinuteActivity]) -> dict[str, int]:
+    """How attempts ended in the last minutes, which may be two."""
+    return {name: sum(getattr(row, name) for row in activity) for name in MinuteActivity._fields[1:]}
+
+
+def counts(**some: int) -> dict[str, int]:
+    return dict.fromkeys(MinuteActivity._fields[1:], 0) | some
 
 
 async def ends(database: Database) -> dict[str, int]:
-    """How attempts ended in the last minutes, which may be two."""
-    activity = await read_activity(database)
-    return {name: sum(getattr(row, name) for row in activity) for name in MinuteActivity._fields[1:]}
+    """What a server says that looks for the first time."""
+    return summed(await Activity(database).read())
 
 
 async def test_each_end_is_counted_once_under_its_name_whatever_the_models_show(queue, database):
     shown, failed = await queue.claimed(new_job(1), new_job(2))
     await queue.complete(shown)
     await queue.fail(failed)
-    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 0, "cancelled": 0, "released": 0}
+    assert await ends(database) == counts(completed=1, failed=1)
     # Model 1 goes on showing its picture, and model 2 its failure.
     (held,) = await queue.claimed(new_job(1, file=2))
     for job_id in (held.job_id, failed.job_id, *await queue.enqueued(new_job(3))):
         await queue.cancel(job_id)
-    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 0, "cancelled": 3, "released": 0}
+    assert await ends(database) == counts(completed=1, failed=1, cancelled=3)
     await queue.expired(*await queue.claimed(new_job(4), new_job(5, max_attempts=1)))
-    assert await ends(database) == {"completed": 1, "failed": 1, "expired": 2, "cancelled": 3, "released": 0}
+    assert await ends(database) == counts(completed=1, failed=1, expired=2, cancelled=3)
     # Nothing tells of the older requests of a model: they end after the newest.
     *older, newest = await queue.claimed(*(new_job(6, file=file) for file in range(1, 5)))
     await queue.complete(newest)
     await queue.complete(older[0])
     await queue.fail(older[1])
     await queue.expired(older[2])
-    assert await ends(database) == {"completed": 3, "failed": 2, "expired": 3, "cancelled": 3, "released": 0}
+    assert await ends(database) == counts(completed=3, failed=2, expired=3, cancelled=3)
     (given_back,) = await queue.claimed(new_job(7))
     await queue.release(given_back)
     await claim(queue.lane, ClaimRequest([queue.worker], [30], claim_id=7))
     await release_claim(queue.lane, 7)
-    assert await ends(database) == {"completed": 3, "failed": 2, "expired": 3, "cancelled": 3, "released": 2}
+    assert await ends(database) == counts(completed=3, failed=2, expired=3, cancelled=3, released=2)
 
 
 async def test_ends_that_no_figure_needs_any_more_are_forgotten(queue, database):
@@ -87,8 +120,28 @@ async def test_the_wait_of_a_retry_begins_when_the_retry_is_due(queue, database)
     assert durations.wait.p99 < 3000
 
 
-async def pages_read(queue: QueueUnderTest, statement: Statement) -> int:
-    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+async def test_the_wait_of_a_new_life_begins_when_it_is_due(queue, database):
+    (token,) = await queue.claimed(new_job(1))
+    await queue.fail(failure(token, retryable=False))
+    await retry(queue.lane, [token.job_id])
+    await queue.sql("UPDATE jobs SET due_at = due_at - interval '1 hour'")
+    await queue.complete(*await queue.claim())
+    durations = await read_durations(database)
+    assert durations.samples == 1
+    assert durations.wait is not None
+    assert 3500 < durations.wait.p50 < 3700
+
+
+@pytest.mark.sessions("vacuums by hand, which is no part of a transaction")
+async def test_five_hundred_attempts_are_looked_up_with_few_pages(queue, database):
+    await complete(queue, *range(1, 1000))
+    await database.fetch("VACUUM ANALYZE jobs, attempts, notifications")
+    assert (await read_durations(database)).samples == SAMPLES
+    assert await pages_read(queue, DURATIONS, SAMPLES) < SAMPLES
+
+
+async def pages_read(queue: QueueUnderTest, statement: Statement, *arguments: object) -> int:
+    (row,) = await queue.lane.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments)
     plan = json.loads(row[0])[0]["Plan"]
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 

@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=150, help="jobs a second to enqueue")
     parser.add_argument("--folder", type=Path, help="folder for logs and journals; it is kept")
     chosen = parser.parse_args()
+    if chosen.cycles < 1:
+        parser.error("a run has one cycle or more")
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="thumbq-chaos-"))
     say(f"seed {seed}, {chosen.cycles} cycles; logs and journals in {folder}")

@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic
 
 from tests.system.chaos.checking.evidence import Evidence
 from tests.system.chaos.checking.history import read_history
@@ -12,9 +12,11 @@ from tests.system.chaos.restoration import problems_of_new_history
 from tests.system.chaos.watch import Watch
 from tests.system.chaos.world import World
 from tests.system.failover.checks import check_all, check_tokens
-from tests.system.failover.cluster import Cluster
-from tests.system.failover.faults import Bag, Fault, repair, strike
+from tests.system.failover.faults import Bag, Fault
+from tests.system.failover.hosts import Hosts, N
+from tests.system.failover.patroni.cluster import Cluster
 from tests.system.failover.probe import Probe
+from tests.system.failover.steps import Failover
 
 # Seconds from a fault until another host takes writes: Patroni needs 20 to give up a host that is silent.
 PROMOTION_LIMIT = 120.0
@@ -27,27 +29,15 @@ _SETTINGS = {"THUMBQ_HEARTBEAT_INTERVAL": "2", "THUMBQ_LEASE_DURATION": "8"}
 _ASYNCHRONOUS = {"synchronous_mode": False, "synchronous_mode_strict": False}
 
 
-@dataclass
-class Failover:
-    """A fault, and the times of what followed it."""
-
-    fault: Fault
-    at: float
-    promoted: float
-    writable: float
-    # By client: seconds from the first write on the new primary until it was served again.
-    recoveries: dict[str, float] = field(default_factory=dict)
-
-
-class Drill:
+class Drill(Generic[N]):
     """Lets primaries fail, waits, drains and checks."""
 
-    def __init__(self, folder: Path, cycles: int, seed: int, rate: float) -> None:
+    def __init__(self, hosts: Hosts[N], folder: Path, cycles: int, seed: int, rate: float) -> None:
         self._cycles = cycles
         self._chance = random.Random(seed)
-        self._cluster = Cluster(folder)
-        self._world = World(folder, seed, rate, self._cluster, **_SETTINGS)
-        self._probe = Probe(self._cluster)
+        self._hosts = hosts
+        self._world = World(folder, seed, rate, hosts, **_SETTINGS)
+        self._probe = Probe(hosts, {server.name: server.port for server in self._world.servers})
         self._watch = Watch(self._world)
         self.problems = self._watch.problems
         self.failovers: list[Failover] = []
@@ -65,7 +55,7 @@ class Drill:
             self._watch.read_logs()
 
     async def _act(self) -> None:
-        bag = Bag(self._chance)
+        bag = Bag(self._chance, self._hosts.faults)
         await self._watch.all_are_served(time.time(), "the start")
         async with self._probe:
             for cycle in range(1, self._cycles + 1):
@@ -73,41 +63,39 @@ class Drill:
                     break
                 await self._fail_over(bag.draw(), f"cycle {cycle} of {self._cycles}")
         await self._check()
-        if not self.problems:
+        if not self.problems and isinstance(self._hosts, Cluster):
             async with self._probe:
-                await self._lose_commits()
+                await self._lose_commits(self._hosts)
 
     async def _fail_over(self, fault: Fault, name: str) -> Failover | None:
         """Let the primary fail until another one is served by all, and until the old one is a standby."""
-        old = await self._cluster.whole()
+        old = await self._hosts.whole()
         await asyncio.sleep(self._chance.uniform(0, 2))
         self._watch.say(f"{name}: {old.name} is the primary, and {fault.value}")
         at = time.time()
-        strike(fault, old)
+        await self._hosts.strike(fault, old)
         new = await self._probe.writes(at, old, PROMOTION_LIMIT)
         if new is None:
             self.problems.append(f"{name}: no other host takes writes within {PROMOTION_LIMIT:g} s")
             return None
-        failover = Failover(fault, at, self._probe.promoted[new], self._probe.written[new])
+        failover = Failover(fault, at, new, self._probe.promoted[new], self._probe.written[new])
         self.failovers.append(failover)
-        await self._watch.all_are_served(failover.writable, f"the promotion of {new}")
+        await self._watch.all_are_served(failover.promoted, f"the promotion of {new}")
         await self._watch.all_are_reset(at, f"the promotion of {new}")
-        for client in self._world.clients.witnesses:
-            served = (each for each in self._watch.follower.served(client.name) if each > failover.promoted)
-            failover.recoveries[client.name] = max(0.0, next(served, time.time()) - failover.writable)
         await asyncio.sleep(self._chance.uniform(0, _LONGEST_ABSENCE))
-        await repair(fault, old)
+        await self._hosts.repair(fault, old)
         self._watch.look_for_accidents()
-        self._watch.say(
-            f"    promoted after {failover.promoted - at:.1f} s, writes after {failover.writable - at:.1f} s, "
-            f"the last client is served {max(failover.recoveries.values()):.1f} s later"
-        )
+        self._watch.follower.catch_up()
+        failover.note_steps(self._probe, self._watch.follower, self._world.clients)
+        self._watch.say(f"    {new} is promoted after {failover.promoted - at:.1f} s; seconds from there:")
+        for line in failover.lines():
+            self._watch.say(f"    {line}")
         return failover
 
     async def _check(self) -> None:
         """Let all jobs end, and check what has happened."""
         self._watch.say("draining")
-        await self._cluster.whole()
+        await self._hosts.whole()
         await self._watch.drain()
         self._watch.look_for_accidents()
         turns = [(failover.at, failover.writable) for failover in self.failovers]
@@ -115,9 +103,9 @@ class Drill:
             self.evidence = Evidence(await read_history(connection), self._world.journals, turns)
             self.problems += await check_all(connection, self.evidence, self._world.clients.subscribers)
 
-    async def _lose_commits(self) -> None:
+    async def _lose_commits(self, cluster: Cluster) -> None:
         """Let a standby take over that does not have the last commits, and see that it is one new history."""
-        await self._cluster.change(_ASYNCHRONOUS)
+        await cluster.change(_ASYNCHRONOUS)
         await self._world.start_again(self._world.clients.producers)
         await self._watch.all_are_served(time.time(), "the end of synchronous replication")
         failover = await self._fail_over(Fault.CUT_OFF, "without synchronous replication")

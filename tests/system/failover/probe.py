@@ -1,35 +1,49 @@
-"""A client of PostgreSQL without thumbq: it finds out when a host was promoted, and when the cluster takes writes."""
+"""Asks PostgreSQL without thumbq when a host was promoted and takes writes, and servers when they are ready."""
 
 import asyncio
+import contextlib
 import time
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import asyncpg
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.system.failover.cluster import Cluster, Node
+from tests.system.failover.hosts import Hosts, N, Node
+from thumbq_server.rpc.health import READY
 
 _EVERY = 0.05
 _TIMEOUT = 2.0
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _TABLE = "CREATE TABLE IF NOT EXISTS drill_probe (at timestamptz)"
 _WRITE = "INSERT INTO drill_probe VALUES (now())"
+_LOOK = "SELECT pg_is_in_recovery(), epoch FROM queue_head"
 
 
 class Probe:
-    """Asks every host all the time whether it is a standby, and writes where it is not."""
+    """Asks every host all the time whether it is a standby, and writes once where it is not. Hears from the servers."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        # By host: when it said for the first time since it was a standby that it is none, and its newest write.
+    def __init__(self, hosts: Hosts[N], servers: Mapping[str, int]) -> None:
+        """`servers` are their names, and their ports."""
+        self._hosts = hosts
+        self._servers = servers
+        # By host: when it said for the first time since it was a standby that it is none, its first write, and when a
+        # server had given it another history.
         self.promoted: dict[str, float] = {}
         self.written: dict[str, float] = {}
+        self.begun: dict[str, float] = {}
+        # By server: when it became ready for the last time.
+        self.ready = dict.fromkeys(servers, 0.0)
+        self._epochs: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        connection = await asyncpg.connect(self._cluster.dsn, timeout=10)
+        connection = await asyncpg.connect(self._hosts.dsn, timeout=10)
         await connection.execute(_TABLE)
         await connection.close()
-        self._tasks = [asyncio.create_task(self._watch(node)) for node in self._cluster.nodes]
+        duties = [*map(self._watch, self._hosts.nodes), *map(self._hear, self._servers)]
+        self._tasks = [asyncio.create_task(duty) for duty in duties]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,10 +76,25 @@ class Probe:
                     connection.terminate()
 
     async def _look(self, node: Node, connection: asyncpg.Connection) -> None:
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
-            self.promoted.pop(node.name, None)
-            self.written.pop(node.name, None)
+        ((is_standby, epoch),) = await connection.fetch(_LOOK)
+        if is_standby:
+            self._epochs[node.name] = epoch
+            for moments in (self.promoted, self.written, self.begun):
+                moments.pop(node.name, None)
             return
         self.promoted.setdefault(node.name, time.time())
-        await connection.execute(_WRITE)
-        self.written.setdefault(node.name, time.time())
+        if epoch != self._epochs.get(node.name, epoch):
+            self.begun.setdefault(node.name, time.time())
+        if node.name not in self.written:
+            await connection.execute(_WRITE)
+            self.written[node.name] = time.time()
+
+    async def _hear(self, server: str) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._servers[server]}") as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            while True:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    async for answer in health.Watch(health_pb2.HealthCheckRequest(service=READY)):
+                        if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                            self.ready[server] = time.time()
+                await asyncio.sleep(_EVERY)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -32,6 +33,16 @@ def test_an_option_becomes_a_variable_of_the_environment(monkeypatch: pytest.Mon
     assert command[-2:] == ["-m", "thumbq_gateway"]
     ours = {name: value for name, value in variables.items() if name.startswith("THUMBQ_")}
     assert ours == {"THUMBQ_HTTP_PORT": "0", "THUMBQ_SERVER": "127.0.0.1:7"}
+
+
+def test_an_interpreter_that_cannot_be_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    result = CliRunner().invoke(app, ["server"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "thumbq: /nowhere/python cannot be run: No such file or directory."
+        " Install thumbq where the user who runs it may read it.\n"
+    )
 
 
 def test_the_version_is_shown() -> None:

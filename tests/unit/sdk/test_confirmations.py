@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -20,11 +20,23 @@ from thumbq.working.slots import Slots
 NEVER = 600.0
 
 
+class LookedAt(Ledger):
+    """A ledger that says when it is first asked to call back once the handlers have begun."""
+
+    def __init__(self, outbox: Outbox, wake: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(outbox, wake, loop)
+        self.asked = asyncio.Event()
+
+    def when_begun(self, call: Callable[[Sequence[Job]], None], jobs: Sequence[Job]) -> None:
+        super().when_begun(call, jobs)
+        self.asked.set()
+
+
 class Network:
     """What a stream has, with handlers on the loop of another thread, which a test can block."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(Outbox(asyncio.Event()), asyncio.Event(), asyncio.get_running_loop())
+        self.ledger = LookedAt(Outbox(asyncio.Event()), asyncio.Event(), asyncio.get_running_loop())
         self.due = asyncio.Event()
         self._confirmations = Confirmations(self.ledger, self.due.set)
         self.handlers = asyncio.new_event_loop()
@@ -91,7 +103,8 @@ async def test_a_job_that_waited_for_the_handlers_and_ended_at_once_is_not_confi
     async with network_with(quick) as network:
         network.blocked()
         network.receives(1)
-        await asyncio.sleep(0.05)  # the first look, and more
+        async with asyncio.timeout(60):
+            await network.ledger.asked.wait()  # the first look
         network.unblocked.set()
 
         async def ended() -> bool:

@@ -38,6 +38,15 @@ async def test_an_impossible_request_is_refused_in_a_sentence(server):
     assert await thumbq(server, "cancel") == (1, NAME_JOBS)
 
 
+async def test_jobs_that_were_cancelled_before_one_that_cannot_be_are_told(server, queue):
+    job_id = await enqueue(queue)
+    code, output = await thumbq(server, "cancel", str(job_id), "99", str(job_id))
+    assert (code, output.splitlines()) == (
+        1,
+        [f"Job {job_id} is cancelled.", "thumbq: Thumbnail job with ID 99 was not found."],
+    )
+
+
 async def test_all_waiting_jobs_are_cancelled_only_when_the_operator_agrees(server, queue):
     held = await enqueue(queue, 1)
     assert (await dequeue(queue)).id == held
@@ -46,6 +55,7 @@ async def test_all_waiting_jobs_are_cancelled_only_when_the_operator_agrees(serv
     code, output = await thumbq(server, "cancel", "--status", "pending")  # nothing answers
     assert code == 1
     assert "Cancel all jobs that are pending?" in output
+    assert output.endswith("\nthumbq: Nothing was done: --yes agrees where no terminal is there to ask.\n")
     assert await thumbq(server, "cancel", "--status", "pending", "--yes") == (0, "2 jobs are cancelled.\n")
     assert await thumbq(server, "cancel", "--all", "--yes") == (0, "1 job is cancelled.\n")
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from aiohttp import web
 
+from tests.support.object_store import BUCKET
 from tests.support.ports import free_port
 from tests.support.server import running_server
+from tests.support.troubled_store import TroubledStore, says
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq_server.storage.postgres.address import parse_address
@@ -77,12 +80,55 @@ async def test_a_database_that_may_lose_jobs_is_a_warning_with_the_way_out(datab
         assert "docs/operations.md#a-cluster-that-fails-over" in output
 
 
-async def test_an_object_store_is_asked(server, monkeypatch, object_store):
+async def test_the_store_of_pictures_is_tried_out(server, monkeypatch, object_store):
     monkeypatch.setenv("THUMBQ_THUMBNAIL_STORE", f"{object_store.address}/thumbs")
     _, output = await thumbq(server, "doctor")
-    assert f"ok object store {object_store.address}/thumbs answers" in " ".join(output.split())
+    well = f"ok picture store {object_store.address}/thumbs answers; pictures can be written, read and removed"
+    assert well in " ".join(output.split())
+    assert object_store.objects() == {}
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-9b1c")
     code, output = await thumbq(server, "doctor")
-    assert (code, "wrong object store s3://" in " ".join(output.split())) == (1, True)
+    assert (code, "wrong picture store s3://" in " ".join(output.split())) == (1, True)
     assert "does not accept the credentials" in output
+    assert "Look at the AWS_ variables" in output
     assert "wrong-secret-9b1c" not in output
+    object_store.stop()
+    code, output = await thumbq(server, "doctor")
+    assert (code, "cannot be reached" in output, "AWS_ENDPOINT_URL" in output) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "found", "right"),
+    [
+        ("PUT", "takes no pictures: The object store does not accept the credentials", "PutObject"),
+        ("DELETE", "removes no pictures, so thumbq-doctor-", "DeleteObject"),
+    ],
+)
+async def test_a_right_that_a_store_does_not_give_is_named(server, monkeypatch, troubled_store, method, found, right):
+    refuse = says(403, "AccessDenied")
+
+    async def trouble(store: TroubledStore, request: web.BaseRequest) -> web.StreamResponse | None:
+        is_remove = method == "DELETE" and (request.method == "DELETE" or "delete" in request.query)
+        return await refuse(store, request) if is_remove or request.method == method else None
+
+    troubled_store.trouble = trouble
+    monkeypatch.setenv("THUMBQ_THUMBNAIL_STORE", f"s3://{BUCKET}/thumbs")
+    code, output = await thumbq(server, "doctor")
+    words = " ".join(output.split())
+    assert (code, found in words) == (1, True), words
+    assert f"The credentials need {right} below this address." in words
+
+
+async def test_the_stores_of_models_are_asked(server, monkeypatch, object_store):
+    monkeypatch.setenv("THUMBQ_MODEL_STORE", f"{object_store.address}/models/{{model_id}}.glb")
+    monkeypatch.setenv("THUMBQ_MODELS", "s3://no-such-bucket/{model_hash}")
+    code, output = await thumbq(server, "doctor")
+    words = " ".join(output.split())
+    assert f"ok model store {object_store.address}/models/{{model_id}}.glb answers, and models can be read" in words
+    assert "wrong model store s3://no-such-bucket/{model_hash}: The object store has no bucket no-such-bucket." in words
+    assert code == 1
+    monkeypatch.setenv("THUMBQ_MODEL_STORE", f"{object_store.address}/models")
+    monkeypatch.setenv("THUMBQ_MODELS", "models")
+    code, output = await thumbq(server, "doctor")
+    assert (code, "Correct THUMBQ_MODEL_STORE." in output) == (1, True)
+    assert output.count("model store") == 1

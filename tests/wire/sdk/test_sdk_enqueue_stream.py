@@ -2,13 +2,18 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
 import pytest
 
 from tests.support.line import Line
 from tests.support.server import running_server
 from tests.wire.sdk.sdk import connected
 from thumbq import Client, InvalidJob, NewJob, Producer, Unavailable
+from thumbq.v1 import queue_pb2, queue_pb2_grpc
 from thumbq_server.rpc.queue_service import QueueService
 
 HASH = hashlib.sha256(b"model").hexdigest()
@@ -18,14 +23,65 @@ def job(model_id: int) -> NewJob:
     return NewJob(model_id=model_id, model_hash=HASH)
 
 
-async def test_calls_that_come_together_get_their_own_answers(server: str):
-    async with Producer(server) as producer:
-        bad = NewJob(model_id=3, model_hash="short")
+@asynccontextmanager
+async def server_in_between(behind: str, *, older: bool) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that passes on the messages of a stream, and the form of each. `older`: it overlooks columns."""
+    forms: list[str] = []
+
+    class Between(queue_pb2_grpc.QueueServiceServicer):
+        async def EnqueueStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+            call = stub.EnqueueStream()
+            async for request in requests:
+                forms.append("columns" if request.HasField("columns") else "messages")
+                if older:
+                    request.ClearField("columns")
+                await call.write(request)
+                try:
+                    yield await call.read()
+                except grpc.aio.AioRpcError as error:
+                    await context.abort(error.code(), error.details())
+
+    server = grpc.aio.server()
+    async with grpc.aio.insecure_channel(behind) as channel:
+        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(Between(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}", forms
+        finally:
+            await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "form"),
+    [
+        (NewJob(model_id=3, model_hash="short"), "messages"),
+        (NewJob(model_id=3, model_hash=HASH, priority=10), "columns"),
+    ],
+    ids=["messages", "columns"],
+)
+async def test_calls_that_come_together_get_their_own_answers(server: str, bad: NewJob, form: str):
+    async with server_in_between(server, older=False) as (between, forms), Producer(between) as producer:
         calls = [producer.enqueue_one(each) for each in (job(1), job(2), bad, job(4))]
         first, second, refusal, fourth = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(refusal, InvalidJob)
-        ids = [answer.job_id for answer in (first, second, fourth) if not isinstance(answer, BaseException)]
-        assert [(await producer.get(job_id)).model_id for job_id in ids] == [1, 2, 4]
+        taken = [answer for answer in (first, second, fourth) if not isinstance(answer, BaseException)]
+        assert [answer.outcome for answer in taken] == [queue_pb2.ENQUEUE_OUTCOME_CREATED] * 3
+        again = await asyncio.gather(*(producer.enqueue_one(job(number)) for number in (1, 5, 2, 4)))
+        assert [answer.outcome == queue_pb2.ENQUEUE_OUTCOME_EXISTING for answer in again] == [True, False, True, True]
+    assert forms[0] == form
+    async with Producer(server) as producer:
+        assert [(await producer.get(answer.job_id)).model_id for answer in taken] == [1, 2, 4]
+
+
+async def test_a_server_that_overlooks_columns_gets_messages(server: str):
+    async with server_in_between(server, older=True) as (between, forms), Producer(between) as producer:
+        for first in (1, 11):
+            answers = await asyncio.gather(*(producer.enqueue_one(job(first + number)) for number in range(10)))
+            assert all(answer.outcome == queue_pb2.ENQUEUE_OUTCOME_CREATED for answer in answers)
+    assert forms[0] == "columns"
+    assert set(forms[1:]) == {"messages"}
 
 
 async def test_a_caller_that_gives_up_harms_no_other(server: str):

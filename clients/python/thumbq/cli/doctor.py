@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import grpc
 import typer
 
+from thumbq.cli.doctor_stores import Finding, find_stores
 from thumbq.cli.errors import TIMEOUT
 from thumbq.cli.formatting import format_text
 from thumbq.cli.observe import readiness
@@ -24,7 +25,6 @@ from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_runtime import settings
 from thumbq_runtime.declaration import InvalidSetting, Setting
-from thumbq_runtime.objects import InvalidStore, Objects, StoreTrouble
 
 T = TypeVar("T")
 
@@ -35,7 +35,6 @@ _GIGABYTE = 1_000_000_000
 MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
 _ABOUT_FAILOVER = "See docs/operations.md#a-cluster-that-fails-over."
-_ABOUT_STORE = "See docs/operations.md#object-storage."
 _ABOUT_TLS = "See docs/operations.md#tls."
 # The module that shows whether an extra is installed.
 _EXTRAS = {
@@ -47,20 +46,12 @@ _EXTRAS = {
 }
 
 
-class Finding(NamedTuple):
-    """A finding of the doctor. `advice` says what to do, and is empty when all is well."""
-
-    what: str
-    found: str
-    advice: str = ""
-
-
 def doctor(server: Server = LOCAL) -> None:
     """Look at settings, libraries, disks and the server, and say what to do. Exit with 1 when something is wrong.
 
     Example: thumbq doctor --server queue.example:50051
     """
-    findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(_store()), *asyncio.run(_server(server))]
+    findings = [*_settings(), *_libraries(), *_disks(), *asyncio.run(find_stores()), *asyncio.run(_server(server))]
     rows = []
     for finding in findings:
         mark = "[red]wrong[/]" if finding.advice else "[green]ok[/]"
@@ -126,19 +117,6 @@ def _read(read: Callable[..., T | None]) -> T | None:
         return read(os.environ)
     except InvalidSetting:
         return None
-
-
-async def _store() -> list[Finding]:
-    if not (address := _read(settings.THUMBNAIL_STORE.read)):
-        return []
-    try:
-        objects = Objects(address)
-        await objects.look()
-    except InvalidStore as problem:
-        return [Finding("object store", str(problem), f"Correct {settings.THUMBNAIL_STORE.variable}. {_ABOUT_STORE}")]
-    except StoreTrouble as trouble:
-        return [Finding("object store", f"{address}: {trouble}", f"Look at the AWS_ variables. {_ABOUT_STORE}")]
-    return [Finding("object store", f"{address} answers")]
 
 
 async def _server(server: str) -> list[Finding]:

@@ -1,5 +1,6 @@
 """`thumbq cancel`, `thumbq retry` and `thumbq forget`: correct what happens to jobs."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -92,8 +93,15 @@ def retry(
 
 def _ask(question: str, yes: bool) -> None:
     """End the command unless the operator agrees; scripts agree by --yes."""
-    if not yes:
+    if yes:
+        return
+    try:
         typer.confirm(question, abort=True, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo(err=True)  # nothing has ended the line of the question
+        fail("Nothing was done: --yes agrees where no terminal is there to ask.")
 
 
 async def _cancel(server: str, job_ids: list[int], model_id: int | None) -> None:
@@ -101,14 +109,19 @@ async def _cancel(server: str, job_ids: list[int], model_id: int | None) -> None
         admin = AdminServiceStub(channel)
         if model_id is not None:
             request = CancelModelJobsRequest(model_id=model_id)
-            job_ids = list((await admin.CancelModelJobs(request, timeout=_TIMEOUT)).job_ids)
-        else:
-            for job_id in job_ids:
-                await admin.CancelJob(CancelJobRequest(job_id=job_id), timeout=_TIMEOUT)
+            found = (await admin.CancelModelJobs(request, timeout=_TIMEOUT)).job_ids
+            for job_id in found:
+                typer.echo(_cancelled(job_id))
+            if not found:
+                typer.echo(f"Model {model_id} has no job that waits or is being processed.")
+            return
         for job_id in job_ids:
-            typer.echo(f"Job {job_id} is cancelled.")
-        if not job_ids:
-            typer.echo(f"Model {model_id} has no job that waits or is being processed.")
+            await admin.CancelJob(CancelJobRequest(job_id=job_id), timeout=_TIMEOUT)
+            typer.echo(_cancelled(job_id))
+
+
+def _cancelled(job_id: int) -> str:
+    return f"Job {job_id} is cancelled."
 
 
 async def _forget(server: str, model_ids: list[int]) -> None:

@@ -98,4 +98,10 @@ def become(module: str, chosen: Mapping[Setting[object], object], *arguments: st
     # gRPC logs every failed handshake of a stranger, which it would be easy to fill a disk with.
     environment = {"GRPC_VERBOSITY": "ERROR"} | os.environ | variables
     # -P: a file in the current folder must not be imported in place of a library.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    try:
+        os.execve(sys.executable, command, environment)
+    except OSError as problem:
+        way_out = "Install thumbq where the user who runs it may read it."
+        typer.echo(f"thumbq: {sys.executable} cannot be run: {problem.strerror}. {way_out}", err=True)
+        raise typer.Exit(1) from None

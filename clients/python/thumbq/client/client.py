@@ -14,7 +14,6 @@ from thumbq.client.batches import JOBS_PER_CALL, Batches
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
 from thumbq.client.errors import Unsuccessful
-from thumbq.client.kinds import check_kinds_known
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.tls import Tls
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
@@ -82,9 +81,7 @@ class Client:
             options=options,
             options_matter=options_matter,
         )
-        message = request.message()
-        answer = await self._stream.enqueue(message)
-        check_kinds_known([message], [answer])
+        answer = await self._stream.enqueue(request.message())
         return Answer(answer.job_id, plain.outcome(answer.outcome))
 
     async def enqueue_many(

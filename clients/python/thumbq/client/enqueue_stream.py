@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -11,14 +12,17 @@ import grpc
 
 from thumbq import spans
 from thumbq.client.asking import asking
+from thumbq.client.batches import Enqueued, columns_of
 from thumbq.client.calls import AWAY, Calls
+from thumbq.client.deadlines import Deadlines
 from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
+from thumbq.client.kinds import check_kinds_known
 from thumbq.client.pressure import pause_of
 from thumbq.connection import Backoff, told_to_wait
 from thumbq.v1.queue_pb2 import (
     EnqueueException,
     EnqueueJobRequest,
-    EnqueueJobResponse,
+    EnqueueOutcome,
     EnqueueStreamRequest,
     EnqueueStreamResponse,
     NewJob,
@@ -27,6 +31,8 @@ from thumbq.v1.queue_pb2 import (
 # Of a message, which then has less than the 4 MiB that the server takes.
 _MOST_JOBS = 500
 _LARGEST_JOB = 8 * 1024  # bytes
+# From so many on, columns cost both sides less than messages.
+_FEWEST_IN_COLUMNS = 4
 # Another stream ends as this one did. With any other status it broke: with INTERNAL, if a message was being written.
 _FINAL = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -34,6 +40,7 @@ _FINAL = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
+_REFUSED = EnqueueOutcome.ENQUEUE_OUTCOME_UNSPECIFIED
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _Call = grpc.aio.StreamStreamCall[EnqueueStreamRequest, EnqueueStreamResponse]
@@ -44,14 +51,14 @@ class _Caller(NamedTuple):
     """A job, and where its answer goes. The answer is cancelled when its caller has given up."""
 
     job: NewJob
-    answer: asyncio.Future[EnqueueJobResponse]
+    answer: asyncio.Future[Enqueued]
 
 
 class EnqueueStream:
     """Opens a stream for the first job, and another one when it broke; what was unanswered is sent again.
 
     Enqueueing is idempotent, so that sending a job twice is safe. A server that does not know EnqueueStream gets a call
-    for each job.
+    for each job, and one that does not know columns gets messages.
     """
 
     def __init__(self, calls: Calls) -> None:
@@ -64,28 +71,28 @@ class EnqueueStream:
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff(limit=1.0)
         self._broken_by = "no answer came in time"
+        self._deadlines = Deadlines(calls.timeout, self._too_late)
         self._supported = True
+        # False once a stream has ended because of columns.
+        self._columns = True
         # Whether the server is there, and its database is not.
         self._away = False
         # No message leaves before this moment: the queue is full, or nearly so.
         self._not_before = 0.0
 
-    async def enqueue(self, job: NewJob) -> EnqueueJobResponse:
-        """Enqueue one job, and return the answer after its commit. Raises InvalidJob, Unavailable."""
+    async def enqueue(self, job: NewJob) -> Enqueued:
+        """Enqueue one job, and return the answer after its commit. Raises InvalidJob, Unavailable, Unsupported."""
         if not spans.may_be_wanted():
             return await self._enqueue(job)
         with asking([job]) as (sent,):
             return await self._enqueue(sent)
 
-    async def _enqueue(self, job: NewJob) -> EnqueueJobResponse:
+    async def _enqueue(self, job: NewJob) -> Enqueued:
         if self._supported and job.ByteSize() <= _LARGEST_JOB:
             caller = _Caller(job, asyncio.get_running_loop().create_future())
             self._add(caller)
             try:
-                async with asyncio.timeout(self._calls.timeout):
-                    return await caller.answer
-            except TimeoutError:
-                raise Unavailable(f"{self._calls.target}: {self._broken_by}") from None
+                return await caller.answer
             except Unsupported:
                 self._supported = False
         return await self._alone(job)
@@ -95,15 +102,19 @@ class EnqueueStream:
         if self._task:
             self._task.cancel()
             await asyncio.wait((self._task,))
+        self._deadlines.close()
         self._refuse_waiting(grpc.StatusCode.UNAVAILABLE, "the client was closed")
 
-    async def _alone(self, job: NewJob) -> EnqueueJobResponse:
+    async def _alone(self, job: NewJob) -> Enqueued:
         # The fields of the two messages have the same numbers.
         request = EnqueueJobRequest.FromString(job.SerializeToString())
-        return await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+        response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJob, request, invalid=InvalidJob)
+        check_kinds_known([job], [response])
+        return Enqueued(response.job_id, response.outcome)
 
     def _add(self, caller: _Caller) -> None:
         self._waiting.append(caller)
+        self._deadlines.add(caller.answer)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._serve(self._calls.stubs.queue.EnqueueStream))
@@ -117,7 +128,10 @@ class EnqueueStream:
                     await self._exchange(call)
                 except grpc.aio.AioRpcError as error:
                     self._broken_by, told = error.details() or error.code().name, told_to_wait(error)
-                    if error.code() in _FINAL:
+                    if error.code() is grpc.StatusCode.INVALID_ARGUMENT and self._columns:
+                        # A server of an older version overlooks columns, and sees a message without jobs.
+                        self._columns = False
+                    elif error.code() in _FINAL:
                         self._send_again()
                         self._refuse_waiting(error.code(), self._broken_by)
                 finally:
@@ -150,9 +164,14 @@ class EnqueueStream:
             while callers := self._next():
                 self._number += 1
                 self._unanswered[self._number] = callers
-                await call.write(EnqueueStreamRequest(number=self._number, jobs=[caller.job for caller in callers]))
+                await call.write(self._message([caller.job for caller in callers]))
             self._wake.clear()
             await self._wake.wait()
+
+    def _message(self, jobs: Sequence[NewJob]) -> EnqueueStreamRequest:
+        if self._columns and len(jobs) >= _FEWEST_IN_COLUMNS and (columns := columns_of(jobs)):
+            return EnqueueStreamRequest(number=self._number, columns=columns)
+        return EnqueueStreamRequest(number=self._number, jobs=jobs)
 
     def _next(self) -> list[_Caller]:
         callers: list[_Caller] = []
@@ -166,13 +185,14 @@ class EnqueueStream:
         callers = self._unanswered.pop(answer.number)
         self._wait(pause_of(answer))
         refused = {exception.place: exception for exception in answer.exceptions}
-        for place, (caller, job_id) in enumerate(zip(callers, answer.job_ids, strict=True)):
+        # One outcome is that of all; none, when all are refused.
+        outcomes = answer.outcomes if len(answer.outcomes) > 1 else [*answer.outcomes, _REFUSED][:1] * len(callers)
+        for place, (caller, job_id, outcome) in enumerate(zip(callers, answer.job_ids, outcomes, strict=True)):
             if exception := refused.get(place):
                 self._refuse(caller, exception)
             elif not caller.answer.done():
-                outcome = answer.outcomes[place if len(answer.outcomes) > 1 else 0]
                 # Every server that has this stream knows kinds.
-                caller.answer.set_result(EnqueueJobResponse(job_id=job_id, outcome=outcome, kinds_known=True))
+                caller.answer.set_result(Enqueued(job_id, outcome))
                 self._backoff.reset()
 
     def _refuse(self, caller: _Caller, exception: EnqueueException) -> None:
@@ -186,6 +206,9 @@ class EnqueueStream:
             self._wake.set()
         elif not caller.answer.done():
             caller.answer.set_exception(error_for(code, message, self._calls.target, InvalidJob))
+
+    def _too_late(self) -> Unavailable:
+        return Unavailable(f"{self._calls.target}: {self._broken_by}")
 
     def _wait(self, seconds: float) -> None:
         if seconds:

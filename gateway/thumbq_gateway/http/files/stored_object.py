@@ -8,13 +8,16 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere
 from thumbq_runtime.objects import FoundObject, NoSuchObject, Objects, StoreTrouble
 
+# So many bytes before a range are sooner left out of what comes than the range is asked for.
+_SOONER_LEFT_OUT = 1024 * 1024
+
 
 async def open_object(objects: Objects, key: str) -> "StoredObject":
     """Ask for an object. Raises NotThere, Refusal."""
     try:
         found = await objects.get(key)
         pieces = found.pieces()
-        return StoredObject(found, await anext(pieces, b""), pieces)
+        return StoredObject(objects, key, found, await anext(pieces, b""), pieces)
     except NoSuchObject:
         raise NotThere from None
     except StoreTrouble as trouble:
@@ -29,11 +32,16 @@ def unavailable(trouble: StoreTrouble) -> Refusal:
 class StoredObject:
     """An object that has begun to come.
 
-    A range is cut out of it, since not every store answers for a range as it should. What lies before the range comes
-    as well: that is little for a picture, and much for the end of a large model.
+    A range is cut out of it. For the end of a large one, the store is asked once more, for the range alone. Not every
+    store answers that as it should, and the object may be another by then: the range is cut out of this one then, too.
     """
 
-    def __init__(self, found: FoundObject, start: bytes, rest: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, objects: Objects, key: str, found: FoundObject, start: bytes, rest: AsyncIterator[bytes]
+    ) -> None:
+        self._objects = objects
+        self._key = key
+        self._facts = found.facts
         self.start = start
         self.size = found.facts.size
         self.seconds = int(found.facts.modified.timestamp())
@@ -45,6 +53,9 @@ class StoredObject:
     async def pieces(self, first: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from one position to before another. Raises ConnectionResetError, StoreTrouble."""
         position, piece = 0, self.start
+        if first >= len(piece) + _SOONER_LEFT_OUT and (part := await self._part(first, end)):
+            self._rest = part.pieces()
+            position, piece = first, await anext(self._rest, b"")
         while position < end:
             if not piece:
                 raise ConnectionResetError("the object ended before its size")
@@ -53,6 +64,14 @@ class StoredObject:
             position += len(piece)
             if position < end:
                 piece = await anext(self._rest, b"")
+
+    async def _part(self, first: int, end: int) -> FoundObject | None:
+        """Return a part of this object, or None when the store has another answer."""
+        try:
+            found = await self._objects.get(self._key, (first, end))
+        except StoreTrouble:
+            return None
+        return found if (found.facts, found.part) == (self._facts, (first, end)) else None
 
     def close(self) -> None:
         """Let go of what has not come yet."""

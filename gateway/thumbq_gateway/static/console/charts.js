@@ -40,7 +40,7 @@ export function drawThroughput(svg, minutes) {
     let y = height - edge.bottom;
     for (const name of drawn) {
       const rises = (minute[name] ?? 0) * scale;
-      bar(svg, `bar-${name}`, x, (y -= rises), step * 0.76, rises);
+      bar(svg, name, x, (y -= rises), step * 0.76, rises);
     }
   });
 }

@@ -30,12 +30,14 @@ export function connectJob(attempt) {
 export const refreshJob = () => (shown ? open(shown) : undefined);
 
 async function open(id) {
+  const isShownAgain = shown === id;
   shown = id;
   byId("job").hidden = !id;
   if (!id) return;
   const [why, { attempts }, { events }] = await Promise.all(
     ["why", "attempts", "events"].map((part) => get(`thumbnail-jobs/${id}/${part}`)),
   ).catch((error) => {
+    if (isShownAgain && error.status !== 404) throw error; // what was loaded stays while the server is away
     byId("job").hidden = true;
     shown = undefined;
     throw error;
@@ -48,8 +50,9 @@ async function open(id) {
   byId("job-cancel").disabled = !["Pending", "Processing"].includes(job.status);
   showFields(job);
   showPicture(job);
-  fill(byId("attempts"), attempts.map(attemptRow));
-  byId("events").replaceChildren(...(events.length ? events.map(line) : [element("li", {}, "Nothing was written.")]));
+  fill(byId("attempts"), attempts.map(attemptRow), byId("no-attempts"));
+  byId("events").replaceChildren(...events.map(line));
+  byId("no-events").hidden = events.length > 0;
 }
 
 function showFields(job) {

@@ -3,7 +3,7 @@
 import { count } from "../shared/format.js";
 import { get } from "./api.js";
 import { byId, element, fill, row } from "./dom.js";
-import { ago } from "./times.js";
+import { moment } from "./times.js";
 
 const pageSize = 50;
 let rows = [];
@@ -53,5 +53,5 @@ async function jobOf(text, status) {
 function rowOf({ id, modelId, status, attemptCount, maxAttempts, updatedAt, errorMessage = "" }) {
   const link = element("a", { href: `#job/${id}` }, String(id));
   const word = element("span", { class: "status", "data-status": status }, status);
-  return row(link, String(modelId), word, `${attemptCount} of ${maxAttempts}`, ago(updatedAt), errorMessage);
+  return row(link, String(modelId), word, `${attemptCount} of ${maxAttempts}`, moment(updatedAt), errorMessage);
 }

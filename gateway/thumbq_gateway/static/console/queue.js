@@ -26,13 +26,17 @@ function addDepth(value) {
   else if (depth.length > 0) depth.push({ at, value: depth.at(-1).value });
   depth.push({ at, value });
   if (depth.length > kept) depth.splice(0, depth.length, ...depth.filter((_, index) => index % 4 < 2));
-  drawDepth(byId("depth"), depth);
+  draw();
+}
+
+function draw() {
+  if (depth.length > 0) drawDepth(byId("depth"), depth);
+  drawThroughput(byId("throughput"), lately());
 }
 
 export async function refreshQueue() {
   const stats = await get("admin/stats");
   showCounters(stats);
-  addDepth(stats.pending);
   figure("oldest", span(stats.oldestPendingAge));
   figure("wait", quantiles(stats.waitTime));
   figure("took", quantiles(stats.processingTime));
@@ -40,7 +44,7 @@ export async function refreshQueue() {
   for (const { minute, ...ended } of stats.minutes) {
     minutes.set(Date.parse(minute), { at: Date.parse(minute), ...ended });
   }
-  drawThroughput(byId("throughput"), lately());
+  addDepth(stats.pending);
 }
 
 function showCounters(values) {
@@ -80,4 +84,5 @@ export function connectQueue(attempt) {
     if (reason !== undefined) attempt(() => post("admin/pause", { pausedBy: "console", reason }));
   });
   byId("resume").addEventListener("click", () => attempt(() => post("admin/resume", {})));
+  addEventListener("resize", draw);
 }

@@ -10,6 +10,7 @@ from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads import operations, statistics
+from thumbq_server.storage.reads.activity import Activity
 from thumbq_server.storage.reads.history import read_history
 
 # Dashboards of many operators cost as much as one.
@@ -24,6 +25,7 @@ class Inspection:
         self._views = views
         self._pressure = pressure
         self._lock = asyncio.Lock()
+        self._activity = Activity(database)
         self._statistics: Statistics | None = None
         self._read_at = 0.0
 
@@ -32,7 +34,7 @@ class Inspection:
         depth = await statistics.read_depth(self._database)
         async with self._lock:
             if self._statistics is None or time.monotonic() - self._read_at >= FRESH_SECONDS:
-                minutes = await statistics.read_activity(self._database)
+                minutes = await self._activity.read()
                 durations = await statistics.read_durations(self._database)
                 self._statistics = Statistics(depth, minutes, durations)
                 self._read_at = time.monotonic()

@@ -1,6 +1,5 @@
 """A subscriber's way through the log: from its cursor on, every commit in order, or one reset."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -43,35 +42,34 @@ class Subscriptions:
         history = self._hub.history
         version = history.version
         with self._hub.reading():
-            cursor, reset = await _when_available(partial(cursors.resume, self._database, after))
+            cursor, reset = await self._when_available(partial(cursors.resume, self._database, after))
             yield Step(cursor.seq, cursor, reset=reset)
             while True:
                 before = cursor.seq
                 try:
                     if version != history.version:
                         raise LogReplaced
-                    commits = await _when_available(partial(self._hub.after, before))
+                    commits = await self._when_available(partial(self._hub.after, before))
                 except HubClosed:
                     return
                 except LogReplaced:
                     version = history.version
-                    newest = await _when_available(partial(cursors.head, self._database))
+                    newest = await self._when_available(partial(cursors.head, self._database))
                     if newest.epoch != cursor.epoch:
                         cursor = newest
                         yield Step(before, cursor, reset=ResetReason.OTHER_LOG)
                     continue
                 except LogPruned:
-                    cursor = await _when_available(partial(cursors.head, self._database))
+                    cursor = await self._when_available(partial(cursors.head, self._database))
                     yield Step(before, cursor, reset=ResetReason.TOO_OLD)
                     continue
                 cursor = cursor._replace(seq=commits[-1].seq_last)
                 yield Step(before, cursor, commits)
 
-
-async def _when_available(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until PostgreSQL answers: subscribers stay where they are through an outage."""
-    while True:
-        try:
-            return await ask()
-        except Unavailable:
-            await asyncio.sleep(_AWAY_RETRY_SECONDS)
+    async def _when_available(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until PostgreSQL answers: subscribers stay where they are through an outage."""
+        while True:
+            try:
+                return await ask()
+            except Unavailable:
+                await self._database.history.comeback.pause(_AWAY_RETRY_SECONDS)

@@ -162,7 +162,7 @@ class Session:
                 refused = await self._queue.report(report)
             except Unavailable as error:
                 _report_log.warning(error)
-                await asyncio.sleep(_AWAY_RETRY_SECONDS)
+                await self._database.history.comeback.pause(_AWAY_RETRY_SECONDS)
             else:
                 self._reported.set()
                 return refused

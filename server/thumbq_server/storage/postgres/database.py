@@ -12,12 +12,21 @@ import asyncpg
 from thumbq_runtime.connections import POOL_SIZE
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.disk import Disk
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, in_words, until_done
+from thumbq_server.storage.postgres.errors import (
+    AWAY,
+    NO_ANSWER,
+    NO_BACKEND,
+    Unavailable,
+    as_unavailable,
+    in_words,
+    until_done,
+)
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.hosts import hosts_of
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.postgres.patience import within
+from thumbq_server.storage.postgres.pooler import waits_for_backend
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import CONNECT_TIMEOUT, session_settings
 from thumbq_server.storage.statements import Statement
@@ -46,10 +55,12 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._lanes: list[Lane] = []
         self.history = History()
+        # Those from before lead to a primary that is none any more, and would say so late, or go on reading there.
+        self.history.on_change(self._leave)
         self.hints = Hints()
         self._room = Room()
         self._disk = Disk()
-        self._pooled: WeakSet[asyncpg.Connection] = WeakSet()
+        self._opened: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         async with as_unavailable():
@@ -71,9 +82,13 @@ class Database:
         options |= {"command_timeout": self._statement_timeout + 5}
         connect = partial(hosts_of(self.dsn).connect, session_settings(self._statement_timeout), **options)
         connection = await self._room.for_one(connect)
-        self._pooled.add(connection)
         await self.history.look(connection)
+        self.adopt(connection)
         return connection
+
+    def adopt(self, connection: asyncpg.Connection) -> None:
+        """Break this connection off as well when its host is none to stay at."""
+        self._opened.add(connection)
 
     async def beat(self) -> None:
         """Write, as every job needs it, and find out whether new connections are to be had. Raises Unavailable."""
@@ -86,6 +101,10 @@ class Database:
         await self.run(self.history.beat)
 
     in_words = staticmethod(in_words)
+
+    def why_silent(self) -> str:
+        """Return what an answer that does not come waits for, for operators."""
+        return NO_BACKEND if any(map(waits_for_backend, list(self._opened))) else NO_ANSWER
 
     @property
     def has_other_hosts(self) -> bool:
@@ -109,7 +128,7 @@ class Database:
     def _leave(self) -> None:
         for lane in self._lanes:
             lane.drop()
-        for connection in list(self._pooled):
+        for connection in list(self._opened):
             connection.terminate()
 
     @property

@@ -38,18 +38,36 @@ class Unavailable(Exception):
     """PostgreSQL cannot do this now. The request may or may not have been committed."""
 
 
+class NoBackend(TimeoutError):
+    """A pooler gave a transaction no connection to PostgreSQL in time."""
+
+
+class PoolerIsFull(asyncpg.TooManyConnectionsError):
+    """A pooler takes no more connections."""
+
+
 _MORE_ROOM = (
     "raise max_connections, or the CONNECTION LIMIT of the role or the database, or lower THUMBQ_DATABASE_CONNECTIONS"
+)
+NO_ANSWER = "the database does not answer"
+NO_BACKEND = "the pooler gives no connection to PostgreSQL: if that is up, raise the pooler's default_pool_size"
+_OF_POOLERS: tuple[tuple[type[BaseException], str], ...] = (
+    (NoBackend, NO_BACKEND),
+    (
+        PoolerIsFull,
+        "the pooler takes no more connections: raise its max_client_conn, or lower THUMBQ_DATABASE_CONNECTIONS",
+    ),
 )
 _IN_WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (asyncpg.ReadOnlySQLTransactionError, "the database is read-only"),
     # a new connection found no host that takes writes
     (asyncpg.TargetServerAttributeNotMatched, "the database is read-only"),
     (asyncpg.DiskFullError, "the disk of the database is full"),
+    *_OF_POOLERS,
     (asyncpg.TooManyConnectionsError, f"the database has no connection left: {_MORE_ROOM}"),
     (asyncpg.CannotConnectNowError, "the database is starting or stopping"),
-    (asyncpg.QueryCanceledError, "the database does not answer"),
-    (TimeoutError, "the database does not answer"),
+    (asyncpg.QueryCanceledError, NO_ANSWER),
+    (TimeoutError, NO_ANSWER),
     (asyncpg.InvalidAuthorizationSpecificationError, "the database refuses the user or the password"),
     (OSError, "the database cannot be reached"),
 )
@@ -66,7 +84,7 @@ def in_words(error: Unavailable) -> str:
 
 
 def lacks_room(error: Unavailable) -> bool:
-    """Return whether PostgreSQL is there, and has no connection left."""
+    """Return whether PostgreSQL or a pooler is there, and has no connection left."""
     return isinstance(error.__cause__, asyncpg.TooManyConnectionsError)
 
 
@@ -85,6 +103,9 @@ def _reason(error: BaseException) -> str:
         return trouble.sentence
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return "no host of DATABASE_URL takes writes"
+    for kind, words in _OF_POOLERS:
+        if isinstance(error, kind):
+            return words
     remedy = f": {_MORE_ROOM}" if isinstance(error, asyncpg.TooManyConnectionsError) else ""
     return f"{type(error).__name__}: {error}{remedy}"
 

@@ -7,17 +7,21 @@ The epoch names the history. It is part of cursors and of lease tokens
 import asyncio
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
 import structlog
 
+from thumbq_server.storage.postgres.patience import Comeback, broken_off_after
 from thumbq_server.storage.statements import Statement
 
 log = structlog.get_logger()
 
 # A new epoch begins so many beats later, so that every other server finds the beat ahead of its own.
 _LEAP = 1_000_000
+# Seconds for a new history to begin, and to wait for another connection that begins it: its host may be silent.
+_PATIENCE = 5.0
 
 # The cluster, its timeline, the database, and the table: a restore of a dump makes another table.
 _IDENTITY = """(SELECT system_identifier FROM pg_control_system()) || '/'
@@ -60,12 +64,14 @@ class History:
     than the database has, it was copied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self.epoch = ""
         # Raised with each change.
         self.version = 0
         self._known: _Place | None = None
         self._beginning = asyncio.Lock()
+        self.comeback = Comeback()
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -75,15 +81,20 @@ class History:
     async def look(self, connection: asyncpg.Connection) -> None:
         """Find out which history the database behind a new connection has. Without tables it has none.
 
-        A connection that cannot tell is broken off.
+        A connection that cannot tell is broken off. One of a host that takes no writes any more raises what it would
+        have raised while it was opened: it leads to no primary, and other connections may do so.
         """
         try:
             await self._judge(connection, LOOK)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
-            return
+            pass
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            connection.terminate()
+            raise asyncpg.TargetServerAttributeNotMatched(str(error)) from error
         except BaseException:
             connection.terminate()
             raise
+        self.comeback.reached()
 
     async def beat(self, connection: Any) -> None:
         """Write a sign of life into the table, and look."""
@@ -123,10 +134,14 @@ class History:
                 self._take(place)
                 return
             # After a failover all connections find out at the same time: one of them is enough.
-            async with self._beginning:
+            async with asyncio.timeout(self._patience):
+                await self._beginning.acquire()
+            try:
                 if version == self.version:
-                    await self._begin(connection, place, known)
+                    await broken_off_after(self._patience, connection, partial(self._begin, place=place, known=known))
                     return
+            finally:
+                self._beginning.release()
 
     async def _begin(self, connection: Any, place: _Place, known: _Place | None) -> None:
         beat = max(place.beat, known.beat if known else 0) + _LEAP

@@ -12,7 +12,7 @@ import structlog
 
 from thumbq_server.storage.postgres.address import Address, parse_address
 from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
-from thumbq_server.storage.postgres.pooler import has_pooler, open_pooled, with_options
+from thumbq_server.storage.postgres.pooler import check_full, has_pooler, open_pooled, with_options
 
 # Errors of one host after which the next one is asked. A wrong password is wrong everywhere.
 _ASK_NEXT = (
@@ -52,12 +52,14 @@ class Hosts:
         self._in_order: list[_Host] = list(address.hosts) or [None]
         # Whether a pooler is at a host that may change backends, as far as the host was asked.
         self._is_pooled: dict[_Host, bool] = {}
+        # Why TLS failed at a host, as the log has it.
+        self._tls_troubles: dict[_Host, str] = {}
 
     async def connect(self, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
         """Open a connection to the first host that answers in time and takes writes.
 
         A host that is silent does not keep the others waiting. While the primary is missing, one search is for all who
-        wait. `options` go to `asyncpg.connect`. Raises what the last host answered, or one without room.
+        wait. `options` go to `asyncpg.connect`. Raises the answer of the host that is likeliest to take writes later.
         """
         given = {**settings, **self.address.settings}
         if len(self._in_order) == 1 or not self.in_trouble:
@@ -98,21 +100,29 @@ class Hosts:
                     except _ASK_NEXT as error:
                         self.in_trouble = True
                         refusals[host] = error
+                        self._log_trouble(host, error)
                 if not done and not due and refusals and time.monotonic() < deadline:
                     if not again:
                         raise _Missing
                     # One of them may be promoted while another one is silent.
                     due = [host for host in refusals if host not in attempts.values()]
-            # A host that is full may be the primary: it can be made room at, and the others take no writes.
-            full = (error for error in refusals.values() if isinstance(error, asyncpg.TooManyConnectionsError))
-            raise next(full, refusals[order[-1]])
+            # The last of equals.
+            raise max((refusals[host] for host in reversed(order)), key=_hope)
         finally:
             await _give_up(attempts)
 
     def _prefer(self, host: _Host, connection: asyncpg.Connection) -> asyncpg.Connection:
         self.in_trouble = False
+        self._tls_troubles.pop(host, None)
         self._in_order = [host, *(other for other in self._in_order if other != host)]
         return connection
+
+    def _log_trouble(self, host: _Host, error: BaseException) -> None:
+        """Log why TLS fails at one of several hosts, once: the error of another one may be raised."""
+        trouble = trouble_with_tls(error)
+        if trouble and len(self._in_order) > 1 and self._tls_troubles.get(host) != trouble.sentence:
+            self._tls_troubles[host] = trouble.sentence
+            log.warning("postgres.tls_fails", host=host and host[0], why=trouble.sentence)
 
     def pass_over(self) -> None:
         """Ask the host that was asked first last from now on: it does not answer any more."""
@@ -126,8 +136,9 @@ class Hosts:
             if await self._has_pooler(host, place, settings):
                 return await open_pooled(place, settings)
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
-        except asyncpg.ProtocolViolationError:
-            # A pooler has come since, or it has no room: the next connection finds out.
+        except (asyncpg.ProtocolViolationError, asyncpg.TooManyConnectionsError) as error:
+            check_full(error)
+            # A pooler may have come since: the next connection finds out.
             self._is_pooled.pop(host, None)
             raise
         except asyncpg.ConnectionDoesNotExistError as error:
@@ -152,11 +163,25 @@ class Hosts:
         return self._is_pooled[host]
 
 
+def _hope(error: BaseException) -> int:
+    """Return how likely it is that the host takes writes later, as it is."""
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return 3  # it may be the primary, and room can be made at it
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return 0
+    trouble = trouble_with_tls(error)
+    return 2 if trouble is None or trouble.may_pass else 1
+
+
 async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -> asyncpg.Connection:
     # PgBouncer refuses settings in the start of a session, or leaves them out, also in its session mode.
     connection: asyncpg.Connection = await asyncpg.connect(**place)
-    own = with_options(settings)
-    await connection.fetch(_SET, list(own), list(own.values()))
+    try:
+        own = with_options(settings)
+        await connection.fetch(_SET, list(own), list(own.values()))
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 

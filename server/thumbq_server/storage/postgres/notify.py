@@ -28,6 +28,8 @@ BROADCAST = Statement(
     """,
 )
 
+# The pauses between attempts to listen double.
+_FIRST_RETRY_SECONDS = 0.1
 _RETRY_SECONDS = 1.0
 _PROBE_SECONDS = 15.0
 # It fails when the connection died silently, and is true on a host that takes no writes: no primary any more.
@@ -51,29 +53,37 @@ async def pass_on(database: Database) -> None:
 
 
 async def listen(
-    dsn: str, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None] = lambda _: None
+    database: Database,
+    dsn: str,
+    wake: Mapping[str, Callable[[], None]],
+    on_broadcast: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Listen until cancelled. Each hint calls `wake[payload]`; any other payload goes to `on_broadcast`.
+    """Listen at `dsn` until cancelled, and go where the other connections of the database go.
 
-    All of `wake` are called after a (re)connection, since hints were missed meanwhile. Behind a pooler that changes
-    backends there is nothing to hear: this returns, and the polls of all parts stand in.
+    Each hint calls `wake[payload]`; any other payload goes to `on_broadcast`. All of `wake` are called after a
+    (re)connection, since hints were missed meanwhile. Behind a pooler that changes backends there is nothing to hear:
+    this returns, and the polls of all parts stand in.
     """
-    is_away = False
+    is_away, pause = False, _FIRST_RETRY_SECONDS
     while True:
         try:
             async with as_unavailable():
                 connection = await connect(dsn, statement_timeout=10)
-                is_away = False
+                is_away, pause = False, _FIRST_RETRY_SECONDS
                 if changes_backends(connection):
                     await connection.close(timeout=1)
                     log.warning("listener.polls", why="a pooler; THUMBQ_LISTEN_URL can name a way around it")
                     return
+                # Whichever connection is the first at a new primary finds the new history, and drops those before it.
+                await database.history.look(connection)
+                database.adopt(connection)
                 await _listen_once(connection, wake, on_broadcast)
         except Unavailable as error:
             if not is_away:
                 is_away = True
                 log.warning("listener.lost", error=str(error))
-        await asyncio.sleep(_RETRY_SECONDS)
+        await database.history.comeback.pause(pause)
+        pause = min(2 * pause, _RETRY_SECONDS)
 
 
 async def _listen_once(

@@ -4,6 +4,7 @@ Settings, prepared statements, LISTEN and locks of a session would stay behind a
 there (docs/decisions/0028-a-pooler-in-between.md).
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -12,11 +13,15 @@ from typing import Any
 import asyncpg
 
 from thumbq_server.storage.postgres.address import InvalidAddress
+from thumbq_server.storage.postgres.errors import NoBackend, PoolerIsFull
 
 # BEGIN says the first, and no pooler lets a transaction of ours wait for the second.
 _NOT_FOR_TRANSACTIONS = {"default_transaction_isolation", "idle_session_timeout"}
 # It goes with the start of a session, which every pooler takes.
 _OF_SESSIONS = "application_name"
+# A transaction waits for a backend this much longer than a statement may take. The limit of both together is later
+# (patience).
+_LATE_SECONDS = 2.0
 # A backslash takes the next character as it is.
 _OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[A-Za-z_][\w.-]*)=(?P<value>(?:\\.|[^\s\\])*)\s*")
 
@@ -30,6 +35,10 @@ class PooledConnection(asyncpg.Connection):
 
     # Statements that set the settings for a transaction.
     set_local = ""
+    # Seconds that a transaction waits for a backend.
+    longest_wait = 30.0
+    # Whether a transaction waits for a backend now, and whether one has waited in vain.
+    is_waiting = gave_up = False
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Run a statement, and return what PostgreSQL says of it."""
@@ -38,8 +47,26 @@ class PooledConnection(asyncpg.Connection):
                 return await super().execute(query, *args, timeout=timeout)
         # This is how asyncpg begins a transaction.
         if query.startswith("BEGIN"):
-            query += self.set_local
+            return await self._begin(query + self.set_local)
         return await super().execute(query, timeout=timeout)
+
+    async def _begin(self, query: str) -> str:
+        """Begin a transaction as soon as the pooler has a backend for it. Raises NoBackend when that takes too long."""
+        timer = asyncio.get_running_loop().call_later(self.longest_wait, self._give_up)
+        self.is_waiting = True
+        try:
+            return await super().execute(query)
+        except asyncpg.PostgresConnectionError as error:
+            if self.gave_up or "query_wait_timeout" in str(error):
+                raise NoBackend(f"no backend for a transaction: {error}") from error
+            raise
+        finally:
+            self.is_waiting = False
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        self.gave_up = True
+        self.terminate()
 
     async def fetch(self, query: str, *args: object, **options: Any) -> Any:
         """Return all rows of a statement."""
@@ -67,6 +94,8 @@ async def open_pooled(place: Mapping[str, Any], settings: Mapping[str, str]) -> 
     own = {"connection_class": PooledConnection, "statement_cache_size": 0, "server_settings": of_sessions}
     connection: PooledConnection = await asyncpg.connect(**{**place, **own})
     connection.set_local = _set_local(settings)
+    if milliseconds := float(settings.get("statement_timeout", 0)):
+        connection.longest_wait = milliseconds / 1000 + _LATE_SECONDS
     return connection
 
 
@@ -74,6 +103,17 @@ def changes_backends(connection: object) -> bool:
     """Return whether every transaction of the connection may get another backend."""
     # asyncpg has isinstance say yes for each of its connections.
     return type(connection) is PooledConnection
+
+
+def waits_for_backend(connection: object) -> bool:
+    """Return whether a pooler lets a transaction of the connection wait."""
+    return changes_backends(connection) and getattr(connection, "is_waiting", False)
+
+
+def check_full(error: asyncpg.PostgresError) -> None:
+    """Raise PoolerIsFull when this is how a pooler refuses a connection for want of room."""
+    if "max_client_conn" in str(error):
+        raise PoolerIsFull(str(error)) from error
 
 
 async def has_pooler(place: Mapping[str, Any], settings: Mapping[str, str]) -> bool:

@@ -10,6 +10,8 @@ from tests.system.chaos.actors.journal import journal_path
 from tests.system.chaos.proxy import Link
 
 _ACTORS = "tests.system.chaos.actors"
+# Those over gRPC and those over JSON: one program, and a link and a journal each.
+PRODUCERS = ("producers", "json producers")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Clients:
             subscriber("program", "grpc", servers),
             subscriber("program-few", "grpc", servers[1:], 5, 6, 1001, 1002),
         ]
-        producer_links = [link_of("producers", servers), link_of("json producers", gateways)]
+        producer_links = [link_of(name, ports) for name, ports in zip(PRODUCERS, (servers, gateways), strict=True)]
         self.links = [
             *(worker.link for worker in self.workers),
             *(subscriber.link for subscriber in self.subscribers),
@@ -89,7 +91,7 @@ class Clients:
             f"{_ACTORS}.producers",
             folder,
             *(each.address for each in producer_links),
-            str(journal_path(journals, "producers")),
+            *(str(journal_path(journals, name)) for name in PRODUCERS),
             str(seed),
             str(rate),
         )

@@ -8,6 +8,8 @@ import json
 import os
 import sys
 import time
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ Entry = list[Any]
 
 # The events that count as "this client was served": a result was accepted, an event was delivered.
 ACCEPTED, DELIVERED = "accepted", "event"
+# A producer was told that its jobs are there; a subscriber, that the log is another one.
+ENQUEUED, RESET = "enqueued", "reset"
 
 
 class Pen:
@@ -42,14 +46,15 @@ def read_journal(path: Path) -> Iterator[Entry]:
 
 
 class Follower:
-    """Reads the journals while they are written, and keeps the times at which each client was served."""
+    """Reads the journals while they are written, and keeps the times of what happened to each client."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._offsets: dict[Path, int] = {}
-        self._served: dict[str, list[float]] = {}
+        # By client and event.
+        self._times: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._served: dict[str, float] = {}
         self._cursors: dict[str, int] = {}
-        self._resets: dict[str, float] = {}
 
     def catch_up(self) -> None:
         for path in self._folder.glob("*.jsonl"):
@@ -60,12 +65,14 @@ class Follower:
             for line in whole.splitlines():
                 self._take(path.stem, json.loads(line))
 
-    def served(self, client: str) -> list[float]:
-        """Return the times at which the client was served so far."""
-        return self._served.get(client, [])
+    def first(self, client: str, what: str, since: float) -> float | None:
+        """Return when this happened to the client for the first time since then. None: it did not so far."""
+        times = self._times[client, what]
+        place = bisect_right(times, since)
+        return times[place] if place < len(times) else None
 
     def last_served(self, client: str) -> float:
-        return self._served[client][-1] if client in self._served else 0.0
+        return self._served.get(client, 0.0)
 
     def cursor(self, client: str) -> int:
         """Return the last position of a subscriber in the log."""
@@ -73,15 +80,16 @@ class Follower:
 
     def was_reset(self, client: str, since: float) -> bool:
         """Return whether a subscriber was told of another history since then."""
-        return self._resets.get(client, 0.0) > since
+        return self.first(client, RESET, since) is not None
 
     def _take(self, client: str, entry: Entry) -> None:
-        if entry[1] in {ACCEPTED, DELIVERED}:
-            self._served.setdefault(client, []).append(entry[0])
-        if entry[1] in {DELIVERED, "cursor", "reset"}:
+        at, what = entry[:2]
+        if what in {ACCEPTED, DELIVERED, ENQUEUED, RESET}:
+            self._times[client, what].append(at)
+        if what in {ACCEPTED, DELIVERED}:
+            self._served[client] = at
+        if what in {DELIVERED, "cursor", RESET}:
             self._cursors[client] = int(entry[2])
-        if entry[1] == "reset":
-            self._resets[client] = entry[0]
 
 
 def say(text: str) -> None:

@@ -1,6 +1,6 @@
 """Producers over gRPC and over JSON, which often request the same jobs, and an operator who cancels and retries.
 
-`python -m tests.system.chaos.actors.producers GRPC_ADDRESS HTTP_ADDRESS JOURNAL SEED RATE`
+`python -m tests.system.chaos.actors.producers GRPC_ADDRESS HTTP_ADDRESS JOURNAL JSON_JOURNAL SEED RATE`
 
 They enqueue RATE jobs a second, and pause while more than BACKLOG jobs are Pending.
 """
@@ -191,8 +191,8 @@ def note_failure(pen: Pen, verb: str, code: grpc.StatusCode | None, details: str
         pen.write("surprise", verb, name, details)
 
 
-async def main(grpc_address: str, http_address: str, journal: str, seed: int, rate: float) -> None:
-    pen, requests, pace = Pen(journal), Requests(seed), Pace(rate)
+async def main(grpc_address: str, http_address: str, journals: tuple[str, str], seed: int, rate: float) -> None:
+    (pen, json_pen), requests, pace = map(Pen, journals), Requests(seed), Pace(rate)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with (
@@ -206,7 +206,7 @@ async def main(grpc_address: str, http_address: str, journal: str, seed: int, ra
             for duty in (
                 watch_backlog(channel, pace),
                 ask_by_grpc(producer, requests, pace, pen),
-                ask_by_json(http, requests, pace, pen),
+                ask_by_json(http, requests, pace, json_pen),
                 operate(channel, requests, pen),
             )
         ]
@@ -219,5 +219,5 @@ async def main(grpc_address: str, http_address: str, journal: str, seed: int, ra
 
 
 if __name__ == "__main__":
-    _, by_grpc, by_json, journal, seed, rate = sys.argv
-    asyncio.run(main(by_grpc, by_json, journal, int(seed), float(rate)))
+    _, by_grpc, by_json, journal, json_journal, seed, rate = sys.argv
+    asyncio.run(main(by_grpc, by_json, (journal, json_journal), int(seed), float(rate)))

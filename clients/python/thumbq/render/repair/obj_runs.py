@@ -20,7 +20,9 @@ _KINDS = {
     "f3": rb"f(?: \d+/\d+/\d+){3,64}",
     "fn": rb"f(?: \d+//\d+){3,64}",
 }
-_RUN = re.compile(b"|".join(b"(?P<%b>(?:%b%b)++)" % (kind.encode(), line, _END) for kind, line in _KINDS.items()))
+# Python 3.11.2, which Debian 12 has, keeps the part that a possessive group has matched before it fails. An atomic
+# group within it does not, here and in every other pattern.
+_RUN = re.compile(b"|".join(b"(?P<%b>(?:(?>%b%b))++)" % (kind.encode(), line, _END) for kind, line in _KINDS.items()))
 
 
 class Run(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.programs import PROJECT
-from tests.system.failover import rack
+from tests.system.failover.patroni import rack
 from thumbq_launcher.child import ending_with_parent
 from thumbq_launcher.postgres.cluster import identity_for, make_private_dir, postgres_environment, programs_for
 from thumbq_launcher.postgres.embedded import SETTINGS

@@ -1,6 +1,9 @@
 """Three hosts with PostgreSQL under Patroni. One of them takes writes."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,11 @@ import aiohttp
 import asyncpg
 
 from tests.processes import command_line, descendants
-from tests.support.programs import Program
+from tests.support.programs import Program, send_to_descendants
 from tests.system.chaos.proxy import Links
-from tests.system.failover import rack
-from tests.system.failover.host import POSTGRES_PORT, STATUS_PORT
+from tests.system.failover.faults import Fault
+from tests.system.failover.patroni import rack
+from tests.system.failover.patroni.host import POSTGRES_PORT, STATUS_PORT
 
 # Seconds until all three hosts are up and follow the same primary.
 WHOLE_LIMIT = 180.0
@@ -31,7 +35,7 @@ class Node:
         self.address = rack.address_of(number)
         home = folder / self.name
         home.mkdir()
-        self.program = Program(self.name, "tests.system.failover.node", folder, str(number), str(home))
+        self.program = Program(self.name, "tests.system.failover.patroni.node", folder, str(number), str(home))
 
     @property
     def dsn(self) -> str:
@@ -52,6 +56,8 @@ class Node:
 
 class Cluster:
     """The hosts, and what they say of each other."""
+
+    faults = tuple(Fault)
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +92,37 @@ class Cluster:
                 raise AssertionError(f"no primary with two standbys within {WHOLE_LIMIT:g} s: {_in_words(views)}")
             await asyncio.sleep(_TICK)
         return next(node for node in self.nodes if node.name == leader)
+
+    async def strike(self, fault: Fault, node: Node) -> None:
+        """Let the primary fail."""
+        match fault:
+            case Fault.PROCESS_KILLED:
+                for process in node.processes_of_postgres:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+            case Fault.HOST_LOST:
+                node.program.expected_up = False
+                node.program.kill_all()
+            case Fault.STOPPED:
+                send_to_descendants(node.host, signal.SIGSTOP)
+            case Fault.PARTITIONED:
+                rack.pull_out(node.host)
+            case Fault.CUT_OFF:
+                rack.cut_off(node.number)
+
+    async def repair(self, fault: Fault, node: Node) -> None:
+        """Put it right again. The host then joins the others as a standby."""
+        match fault:
+            case Fault.PROCESS_KILLED:
+                pass  # Patroni starts it again
+            case Fault.HOST_LOST:
+                await node.program.launch()
+            case Fault.STOPPED:
+                await asyncio.to_thread(send_to_descendants, node.host, signal.SIGCONT)
+            case Fault.PARTITIONED:
+                rack.put_in(node.number, node.host)
+            case Fault.CUT_OFF:
+                rack.connect(node.number)
 
     async def change(self, settings: dict[str, Any]) -> None:
         """Change Patroni's settings of the cluster."""

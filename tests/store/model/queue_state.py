@@ -1,0 +1,61 @@
+"""The state of the modelled queue: its jobs, the thumbnails of the models, and the announcements."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.store.model.model_records import Announcement, Job, Thumbnail
+
+# a lease_seq that the store has chosen, and that nothing has shown yet
+CHOSEN = -1
+
+
+@dataclass
+class QueueState:
+    """All that the verbs read and change."""
+
+    jobs: dict[int, Job] = field(default_factory=dict)
+    thumbnails: dict[int, Thumbnail] = field(default_factory=dict)
+    announced: list[Announcement] = field(default_factory=list)
+    last_number: int = 0
+
+    def copy(self) -> Self:
+        return deepcopy(self)
+
+    def in_status(self, *statuses: str) -> list[Job]:
+        return [job for job in self.jobs.values() if job.status in statuses]
+
+    def _is_shown(self, job: Job) -> bool:
+        shown = self.thumbnails.get(job.request.model_id)
+        return shown is not None and shown.job_id == job.id and shown.status == "Ready"
+
+    def _is_newest(self, job: Job) -> bool:
+        others = [o for o in self.jobs.values() if o.request.model_id == job.request.model_id and o.id != job.id]
+        return all(max(other.number, other.rerun or 0) <= job.number for other in others)
+
+    def _newest_of_each_model(self, job_ids: Iterable[int]) -> list[Job]:
+        jobs = sorted((self.jobs[job_id] for job_id in job_ids), key=lambda job: job.number)
+        return list({job.request.model_id: job for job in jobs}.values())
+
+    def _show(
+        self, job: Job, number: int, status: str, error_message: str | None = None,
+        will_retry: bool = False, path: str | None = None,
+    ) -> None:  # fmt: skip
+        """The newest request of a model decides what it shows; a picture stays when a later request fails."""
+        before = self.thumbnails.get(job.request.model_id)
+        if before is None or before.number <= number:
+            path = path or (before.path if before else None)
+            self.thumbnails[job.request.model_id] = Thumbnail(
+                job.id, number, job.attempt, status, error_message, will_retry, path
+            )
+            self._announce(status, job, error_message, will_retry)
+
+    def _announce(self, status: str, job: Job, error_message: str | None = None, will_retry: bool = False) -> None:
+        self.announced.append(
+            Announcement(status, job.request.model_id, job.id, job.attempt, error_message, will_retry)
+        )
+
+    def _next_number(self) -> int:
+        self.last_number += 1
+        return self.last_number

@@ -1,0 +1,28 @@
+"""The process that owns the PostgreSQL of a host in a row: `python -m tests.system.failover.by_hand.host FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from tests.processes import wait_until
+from tests.support.programs import say_ready
+from thumbq_launcher.postgres.embedded import EmbeddedPostgres
+
+
+def main() -> None:
+    postgres = EmbeddedPostgres(Path(sys.argv[1]))
+    postgres.launch()
+    assert postgres.process is not None
+    state = postgres.cluster / "postmaster.pid"
+
+    def answers() -> bool:
+        """Say whether it takes connections, as a primary or as a standby."""
+        lines = state.read_text().splitlines() if state.exists() else []
+        return len(lines) > 7 and lines[7].strip() in {"ready", "standby"}
+
+    wait_until(answers, "PostgreSQL takes connections")
+    say_ready()
+    postgres.process.wait()
+
+
+if __name__ == "__main__":
+    main()

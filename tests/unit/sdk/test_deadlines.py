@@ -1,0 +1,39 @@
+"""One timer for many answers: each that takes too long gets its own error, and the others are left alone."""
+
+import asyncio
+
+import pytest
+
+from thumbq.client.deadlines import Deadlines
+
+
+async def test_answers_that_take_too_long_get_an_error_each_and_no_other():
+    errors = iter(TimeoutError(f"the {place}. is late") for place in (1, 2, 3))
+    deadlines = Deadlines(0.01, lambda: next(errors))
+    loop = asyncio.get_running_loop()
+    first, answered, given_up, second = (loop.create_future() for _ in range(4))
+    for answer in (first, answered, given_up, second):
+        deadlines.add(answer)
+    answered.set_result("here")
+    given_up.cancel()
+    for answer, error in ((first, "1. is late"), (second, "2. is late")):
+        with pytest.raises(TimeoutError, match=error):
+            await asyncio.wait_for(answer, 30)
+    assert (answered.result(), given_up.cancelled()) == ("here", True)
+
+    third = loop.create_future()
+    deadlines.add(third)
+    with pytest.raises(TimeoutError, match=r"3\. is late"):
+        await asyncio.wait_for(third, 30)
+
+
+async def test_no_answer_is_ended_after_the_end():
+    deadlines = Deadlines(0, TimeoutError)
+    answer = asyncio.get_running_loop().create_future()
+    deadlines.add(answer)
+    deadlines.close()
+    after = asyncio.get_running_loop().create_future()
+    Deadlines(0, TimeoutError).add(after)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(after, 30)
+    assert not answer.done()
