@@ -104,7 +104,7 @@ class Database:
 
     def why_silent(self) -> str:
         """Return what an answer that does not come waits for, for operators."""
-        return NO_BACKEND if any(map(waits_for_backend, list(self._pooled))) else NO_ANSWER
+        return NO_BACKEND if any(map(waits_for_backend, list(self._opened))) else NO_ANSWER
 
     @property
     def has_other_hosts(self) -> bool:
