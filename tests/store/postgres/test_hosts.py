@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.databases import new_role
 from tests.support.waiting import eventually
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.hosts import Hosts
@@ -132,6 +133,24 @@ async def test_a_host_that_is_away_counts_more_than_one_that_will_never_do(datab
         await Hosts(replace(both, hosts=both.hosts[1:] * 2)).connect({})
     await admin.execute("SET default_transaction_read_only = off")
     await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await admin.close()
+
+
+@pytest.mark.sessions("counts the connections of a role")
+async def test_a_host_that_was_full_is_not_asked_again_whether_a_pooler_is_there(database_url):
+    """The question is a connection, too: it would take the only place that is free, and leave it a moment too late."""
+    admin = await asyncpg.connect(database_url)
+    async with new_role(admin, database_url) as (role, address):
+        known = Hosts(parse_address(address))
+        holder = await known.connect({})
+        await admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT 1")
+        for _ in range(10):
+            with pytest.raises(asyncpg.TooManyConnectionsError):
+                await known.connect({})
+            process = await holder.fetchval("SELECT pg_backend_pid()")
+            assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", process)
+            holder = await known.connect({})
+        await holder.close()
     await admin.close()
 
 

@@ -136,7 +136,10 @@ class Hosts:
             if await self._has_pooler(host, place, settings):
                 return await open_pooled(place, settings)
             connection: asyncpg.Connection = await asyncpg.connect(**place, server_settings=dict(settings))
-        except (asyncpg.ProtocolViolationError, asyncpg.TooManyConnectionsError) as error:
+        except asyncpg.TooManyConnectionsError as error:
+            check_full(error)
+            raise
+        except asyncpg.ProtocolViolationError as error:
             check_full(error)
             # A pooler may have come since: the next connection finds out.
             self._is_pooled.pop(host, None)
