@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.parts import running
 from tests.support.conditions import until
-from tests.support.databases import around_pooler
+from tests.support.databases import around_pooler, new_role
 from tests.support.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
@@ -193,3 +193,16 @@ async def test_it_goes_where_the_other_connections_go(database_url):
             third = await other.fetch(LISTENING)
             await server.beat()
             assert await other.fetch(LISTENING) == third
+
+
+async def test_a_role_that_may_read_no_table_hears_all_hints(database_url):
+    """LISTEN needs no rights: THUMBQ_LISTEN_URL may name another role than DATABASE_URL."""
+    admin = await asyncpg.connect(around_pooler(database_url))
+    async with new_role(admin, around_pooler(database_url)) as (_, address), Database(database_url) as server:
+        woken = asyncio.Event()
+        async with running(listen(server, address, {"log": woken.set})), asyncio.timeout(30):
+            await woken.wait()
+            woken.clear()
+            await notify.broadcast(server, ["log"])
+            await woken.wait()
+    await admin.close()

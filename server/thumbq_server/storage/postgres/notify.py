@@ -64,7 +64,7 @@ async def listen(
     (re)connection, since hints were missed meanwhile. Behind a pooler that changes backends there is nothing to hear:
     this returns, and the polls of all parts stand in.
     """
-    is_away, pause = False, _FIRST_RETRY_SECONDS
+    is_away, may_look, pause = False, True, _FIRST_RETRY_SECONDS
     while True:
         try:
             async with as_unavailable():
@@ -75,7 +75,12 @@ async def listen(
                     log.warning("listener.polls", why="a pooler; THUMBQ_LISTEN_URL can name a way around it")
                     return
                 # Whichever connection is the first at a new primary finds the new history, and drops those before it.
-                await database.history.look(connection)
+                if may_look:
+                    try:
+                        await database.history.look(connection)
+                    except asyncpg.InsufficientPrivilegeError:
+                        may_look = False  # a role of its own needs no right but to connect: the others look
+                        continue
                 database.adopt(connection)
                 await _listen_once(connection, wake, on_broadcast)
         except Unavailable as error:
