@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -182,3 +183,37 @@ async def test_connections_do_not_wait_for_ever_for_one_that_begins_a_history_at
     assert history.epoch != before
     await last.close()
     await admin.close()
+
+
+class BreaksAfterItsWrite:
+    """A connection that is broken off right after the statement that begins a history."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, *statement: Any) -> None:
+        await self._connection.execute(*statement)
+        self._connection.terminate()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def test_what_was_seen_is_not_forgotten_when_the_connection_breaks_that_begins_a_history(database_url):
+    history = History()
+    first, second, third = [await connect(database_url, 10) for _ in range(3)]
+    breaks: Any = BreaksAfterItsWrite(second)
+    async with Database(database_url) as other:
+        await other.fetch("UPDATE queue_head SET beat = 100")
+        await history.look(first)
+        epoch = history.epoch
+        [row] = await other.fetch("SELECT identity FROM queue_head")
+        await other.fetch("UPDATE queue_head SET identity = 'another'")
+        with pytest.raises(AWAY):
+            await history.look(breaks)
+        # An old copy is put back.
+        await other.fetch("UPDATE queue_head SET epoch = $1, identity = $2, beat = 1", epoch, row["identity"])
+        await history.look(third)
+        assert history.epoch != epoch
+    for connection in (first, third):
+        await connection.close()

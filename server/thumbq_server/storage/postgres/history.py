@@ -144,13 +144,16 @@ class History:
                 self._beginning.release()
 
     async def _begin(self, connection: Any, place: _Place, known: _Place | None) -> None:
+        version = self.version
         beat = max(place.beat, known.beat if known else 0) + _LEAP
         epoch = uuid.uuid4().hex[:8]
         await connection.execute(str(BEGIN), place.epoch, place.beat, epoch, beat, place.present_identity)
-        # Another server may have been faster: what the table says now counts.
-        known_before, self._known = self._known, None
-        self._take(_Place(*await connection.fetchrow(str(LOOK))))
-        log.warning("database.other_history", before=known_before, now=self._known)
+        # Another server may have been faster: what the table says now counts. Until it is read, what is known stays.
+        present = _Place(*await connection.fetchrow(str(LOOK)))
+        if version == self.version:
+            self._known = None
+        self._take(present)
+        log.warning("database.other_history", before=known, now=self._known)
 
     def _take(self, place: _Place) -> None:
         known = self._known
