@@ -97,6 +97,7 @@ async def test_an_older_server_gets_messages(server: str):
         {"priority": 1_000},
         {"model_hash": HASH[:-1] + "x"},
         {"model_hash": HASH[:-1]},
+        {"model_hash": HASH[:-2] + "  "},
         {"model_hash": HASH[:-2], "priority": 1},
         {"model_hash": HASH[:-2], "force": True},
         {"model_hash": HASH[:-5], "kind": "abc"},

@@ -83,6 +83,8 @@ def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:
         model_hashes = bytes.fromhex(digits)
     except ValueError:
         return None
+    if 2 * len(model_hashes) != len(digits):  # fromhex passes over spaces
+        return None
     return NewJobColumns(
         model_ids=model_ids,
         model_hashes=model_hashes,
