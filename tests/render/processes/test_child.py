@@ -29,7 +29,7 @@ sys.stdin.read()
 SECRETS = {
     *("THUMBQ_API_KEY", "THUMBQ_API_KEY_FILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "PGPASSWORD", "https_proxy"),
-    "OTEL_EXPORTER_OTLP_HEADERS",
+    *("OTEL_EXPORTER_OTLP_HEADERS", "THUMBQ_LISTEN_URL"),
 }
 # Python runs this file before anything else; it ends the first process that is to draw.
 FIRST_DRAWING_DIES = """

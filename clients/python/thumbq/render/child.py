@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 FAREWELL = 5.0
 Reason = Literal["file", "source", "time", "memory", "crash", "storage"]
 _MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|DATABASE_URL|HEADERS|PROXY")
+_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|DATABASE_URL|LISTEN_URL|HEADERS|PROXY")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = os.cpu_count() or 1
 
