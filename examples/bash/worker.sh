@@ -3,7 +3,8 @@
 set -euo pipefail
 gateway=$1/api/thumbnail-jobs thumbnails=$2
 worker="bash-$(hostname)-$$"
-export no_proxy="${no_proxy:+$no_proxy,}localhost,127.0.0.1,::1" # a proxy cannot reach this machine
+direct=${no_proxy:-${NO_PROXY:-}} # curl looks at the second only without the first
+export no_proxy="${direct:+$direct,}localhost,127.0.0.1,::1" # a proxy cannot reach this machine
 
 post() { curl --silent --show-error --fail-with-body --header 'Content-Type: application/json' --data "$2" "$gateway/$1"; }
 

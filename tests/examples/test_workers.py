@@ -81,17 +81,21 @@ def test_each_kind_has_its_handler_and_its_options(service: PrivateService, tmp_
 
 
 @needs("curl", "jq")
-def test_a_worker_in_bash_completes_and_fails_jobs(service: PrivateService, tmp_path: Path):
+@pytest.mark.parametrize(("host", "direct"), [("127.0.0.1", {}), ("0.0.0.0", {"NO_PROXY": "0.0.0.0"})])
+def test_a_worker_in_bash_completes_and_fails_jobs(
+    service: PrivateService, tmp_path: Path, host: str, direct: dict[str, str]
+):
     render = tmp_path / "render.sh"
     render.write_text("#!/bin/sh\n[ $1 = 21 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
     render.chmod(0o755)
-    command: list[str | Path] = [EXAMPLES / "bash/worker.sh", service.url.rstrip("/"), service.thumbnails]
+    url = service.url.rstrip("/").replace("127.0.0.1", host)
+    command: list[str | Path] = [EXAMPLES / "bash/worker.sh", url, service.thumbnails]
     with (
-        running(*command, RENDER=str(render), http_proxy="http://127.0.0.1:1"),
+        running(*command, RENDER=str(render), http_proxy="http://127.0.0.1:1", **direct),
         BlockingClient(service.address) as client,
     ):
-        good = client.enqueue(21, DIGEST).job_id
-        bad = client.enqueue(22, DIGEST, max_attempts=1).job_id
+        good = client.enqueue(21, DIGEST, force=True).job_id
+        bad = client.enqueue(22, DIGEST, max_attempts=1, force=True).job_id
         picture = client.wait_for(good, timeout=120)
         assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
         with pytest.raises(Unsuccessful, match="no such model"):

@@ -17,7 +17,7 @@ from tests.gateway.access.test_roles import SERVICES
 from tests.support.fresh_databases import FreshDatabases
 from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
 from tests.support.waiting import eventually
-from thumbq_gateway.access import callers
+from thumbq_gateway.access import callers, unkeyed
 from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.transcoding.routes import routes_of
 from thumbq_runtime.access.roles import HUBS, RPCS, Role, roles_of_method
@@ -43,6 +43,7 @@ async def scan(fresh_databases: FreshDatabases, tmp_path_factory: pytest.TempPat
     unlimited = {"rate_of_reads": 0.0, "rate_of_enqueues": 0.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callers, "_TIMEOUT", PATIENCE)  # a busy machine is no outage
+        patch.setattr(unkeyed, "_DEADLINE", PATIENCE)
         async with guarded(address, **roots, **unlimited) as queue, aiohttp.ClientSession() as http:
             yield await prepared(queue, http)
     await fresh_databases.give_back(address)

@@ -67,7 +67,7 @@ async def test_two_backends_are_enough_for_two_servers_that_want_twelve_each(dat
 
 @pytest.mark.parametrize(
     ("options", "statement_timeout"),
-    [({"query_wait_timeout": 1}, 30), ({}, 5)],
+    [({"query_wait_timeout": 3}, 30), ({}, 5)],
     ids=["the-pooler-gives-up", "thumbq-gives-up"],
 )
 async def test_who_gets_no_backend_is_told_what_to_change(

@@ -1,7 +1,8 @@
-"""Four hosts with PostgreSQL in a row: when the primary fails, the next one is promoted by hand.
+"""Four hosts with PostgreSQL in a row: when the primary fails, another one is promoted by hand.
 
 They need neither Patroni nor namespaces, and no time runs out before a promotion. A host that has failed stays away.
-Each standby is a synchronous one, so that any has every commit that was acknowledged.
+Each standby is a synchronous one, so that any has every commit that was acknowledged. The primary may have sent more to
+one than to another, which then cannot follow: so the one that has most is promoted.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ WHOLE_LIMIT = 120.0
 _TICK = 0.1
 # Seconds in which servers notice the fault.
 _UNNOTICED = 2.0
+_RECEIVED = "SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint"
 _STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
 _RETRY = "wal_retrieve_retry_interval = '200ms'\n"
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -32,7 +34,6 @@ class RowNode:
     """One of the hosts, and the links through which servers reach it."""
 
     def __init__(self, number: int, folder: Path) -> None:
-        self.number = number
         self.name = f"node-{number}"
         self.postgres = EmbeddedPostgres(folder / self.name)
         self.program = Program(self.name, "tests.system.failover.by_hand.host", folder, str(folder / self.name))
@@ -40,24 +41,18 @@ class RowNode:
         self.dsn = self.postgres.dsn
 
     @property
-    def standbys(self) -> int:
-        """How many hosts come after it."""
-        return _HOSTS - self.number
-
-    @property
     def primary_conninfo(self) -> str:
         """The setting of those that follow it."""
         return f"'host={self.postgres.socket_dir} user=postgres'"
 
     def configure(self, primary: "RowNode") -> None:
-        """Let it follow a primary, or wait for those after it where it is the primary itself."""
+        """Let it follow a primary, or be the primary itself, which waits for all others."""
         cluster = self.postgres.cluster
         with (cluster / "postgresql.auto.conf").open("a") as settings:
             # What a killed PostgreSQL leaves behind then goes with its folder.
             settings.write(f"dynamic_shared_memory_type = mmap\n{_RETRY}")
             settings.write(f"primary_conninfo = {primary.primary_conninfo}\n")
-            if self.standbys:
-                settings.write(f"synchronous_standby_names = '{self.standbys} (*)'\n")
+            settings.write(f"synchronous_standby_names = {_all_of(_HOSTS - 1)}\n")
         if primary is not self:
             (cluster / "standby.signal").touch()
 
@@ -67,7 +62,7 @@ class RowNode:
 
 
 class Row:
-    """The hosts. A fault promotes the next one."""
+    """The hosts. A fault promotes another one."""
 
     faults = (Fault.PROCESS_KILLED, Fault.STOPPED, Fault.PARTITIONED)
 
@@ -75,7 +70,7 @@ class Row:
         folder.mkdir(parents=True, exist_ok=True)
         self.nodes = [RowNode(number, folder) for number in range(1, _HOSTS + 1)]
         self.programs = [node.program for node in self.nodes]
-        self._primary = self.nodes[0]
+        self._primary, *self._standbys = self.nodes
 
     @property
     def dsn(self) -> str:
@@ -114,14 +109,14 @@ class Row:
     async def whole(self) -> RowNode:
         """Wait until all standbys that are left follow the primary. Return the primary."""
         deadline = time.monotonic() + WHOLE_LIMIT
-        while await _value(self._primary, _STREAMING) != self._primary.standbys:
+        while await _value(self._primary, _STREAMING) != len(self._standbys):
             if time.monotonic() > deadline:
                 raise AssertionError(f"the standbys do not follow {self._primary.name} within {WHOLE_LIMIT:g} s")
             await asyncio.sleep(_TICK)
         return self._primary
 
     async def strike(self, fault: Fault, node: RowNode) -> None:
-        """Let the primary fail, and promote the next host."""
+        """Let the primary fail, and promote another host."""
         match fault:
             case Fault.PROCESS_KILLED:
                 node.kill()
@@ -133,10 +128,20 @@ class Row:
         await asyncio.sleep(_UNNOTICED)
         if fault is Fault.PARTITIONED:
             node.kill()  # before another one is promoted, it must be certain that this one takes no writes
-        self._primary, *others = self.nodes[node.number :]
-        assert await _value(self._primary, "SELECT pg_promote()"), f"{self._primary.name} could not be promoted"
-        for other in others:
-            await _value(other, f"ALTER SYSTEM SET primary_conninfo = {self._primary.primary_conninfo}")
+        await self._promote_one()
+
+    async def _promote_one(self) -> None:
+        """Promote the standby that has received most, and let the others follow it."""
+        received = {each: await _value(each, _RECEIVED) for each in self._standbys}
+        assert all(isinstance(much, int) for much in received.values()), f"a standby does not answer: {received}"
+        self._primary = new = max(received, key=lambda each: int(str(received[each])))
+        self._standbys.remove(new)
+        # Until it knows that it has fewer standbys, it acknowledges nothing.
+        await _value(new, f"ALTER SYSTEM SET synchronous_standby_names = {_all_of(len(self._standbys))}")
+        await _value(new, "SELECT pg_reload_conf()")
+        assert await _value(new, "SELECT pg_promote()"), f"{new.name} could not be promoted"
+        for other in self._standbys:
+            await _value(other, f"ALTER SYSTEM SET primary_conninfo = {new.primary_conninfo}")
             await _value(other, "SELECT pg_reload_conf()")
 
     async def repair(self, fault: Fault, node: RowNode) -> None:
@@ -144,6 +149,11 @@ class Row:
         node.kill()
         for link in node.links:
             link.speak()
+
+
+def _all_of(standbys: int) -> str:
+    """Return the value of the setting with which each commit waits for so many standbys."""
+    return f"'{standbys} (*)'" if standbys else "''"
 
 
 async def _value(node: RowNode, statement: str) -> object:
