@@ -69,7 +69,6 @@ async def listen(
         try:
             async with as_unavailable():
                 connection = await connect(dsn, statement_timeout=10)
-                is_away, pause = False, _FIRST_RETRY_SECONDS
                 if changes_backends(connection):
                     await connection.close(timeout=1)
                     log.warning("listener.polls", why="a pooler; THUMBQ_LISTEN_URL can name a way around it")
@@ -81,6 +80,7 @@ async def listen(
                     except asyncpg.InsufficientPrivilegeError:
                         may_look = False  # a role of its own needs no right but to connect: the others look
                         continue
+                is_away, pause = False, _FIRST_RETRY_SECONDS
                 database.adopt(connection)
                 await _listen_once(connection, wake, on_broadcast)
         except Unavailable as error:
