@@ -24,8 +24,13 @@ def job(model_id: int) -> NewJob:
 
 
 @asynccontextmanager
-async def server_in_between(behind: str, *, older: bool) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server that passes on the messages of a stream, and the form of each. `older`: it overlooks columns."""
+async def server_in_between(
+    behind: str, *, older: bool, sizes: list[int] | None = None
+) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that passes on the messages of a stream, and the form of each. `older`: it overlooks columns.
+
+    `sizes` gets the number of jobs in each message.
+    """
     forms: list[str] = []
 
     class Between(queue_pb2_grpc.QueueServiceServicer):
@@ -33,6 +38,8 @@ async def server_in_between(behind: str, *, older: bool) -> AsyncIterator[tuple[
             call = stub.EnqueueStream()
             async for request in requests:
                 forms.append("columns" if request.HasField("columns") else "messages")
+                if sizes is not None:
+                    sizes.append(len(request.columns.model_ids) or len(request.jobs))
                 if older:
                     request.ClearField("columns")
                 await call.write(request)
@@ -82,6 +89,14 @@ async def test_a_server_that_overlooks_columns_gets_messages(server: str):
             assert all(answer.outcome == queue_pb2.ENQUEUE_OUTCOME_CREATED for answer in answers)
     assert forms[0] == "columns"
     assert set(forms[1:]) == {"messages"}
+
+
+@pytest.mark.parametrize(("callers", "sizes"), [(31, [31]), (64, [32, 32]), (2000, [500, 500, 500, 500])])
+async def test_many_callers_share_two_messages(server: str, callers: int, sizes: list[int]):
+    seen: list[int] = []
+    async with server_in_between(server, older=False, sizes=seen) as (between, _), Producer(between) as producer:
+        await asyncio.gather(*(producer.enqueue_one(job(1 + number)) for number in range(callers)))
+    assert seen == sizes
 
 
 async def test_a_caller_that_gives_up_harms_no_other(server: str):

@@ -33,6 +33,8 @@ _MOST_JOBS = 500
 _LARGEST_JOB = 8 * 1024  # bytes
 # From so many on, columns cost both sides less than messages.
 _FEWEST_IN_COLUMNS = 4
+# From so many on, two messages of half the jobs let producer, server and PostgreSQL work side by side (decision 0082).
+_WORTH_HALVING = 32
 # Another stream ends as this one did. With any other status it broke: with INTERNAL, if a message was being written.
 _FINAL = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -175,7 +177,9 @@ class EnqueueStream:
 
     def _next(self) -> list[_Caller]:
         callers: list[_Caller] = []
-        while self._waiting and len(callers) < _MOST_JOBS:
+        is_halved = len(self._waiting) >= _WORTH_HALVING and not self._unanswered
+        most = min(_MOST_JOBS, len(self._waiting) // 2) if is_halved else _MOST_JOBS
+        while self._waiting and len(callers) < most:
             caller = self._waiting.popleft()
             if not caller.answer.done():
                 callers.append(caller)
