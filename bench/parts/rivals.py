@@ -24,7 +24,7 @@ from bench.subjects.contenders import (
 
 _Measure = Callable[[Session], Awaitable[Figures]]
 _TWO_SERVERS = THUMBQ.with_processes(2)
-_PLAIN_JOBS = THUMBQ.with_crew(Crew({"credits": 2_000, "columns": False}))
+_PLAIN_JOBS = THUMBQ.with_crew(Crew({"credits": 4_000, "columns": False}))
 # 200 streams with one credit each, and graphile-worker's drain, on 2026-11-23. The machine has become slower since.
 _STREAMS200_BEFORE, _GRAPHILE_BEFORE = 4_007, 69_932  # jobs/s
 # Peers that were never the fastest with single jobs; `make bench` leaves them out.

@@ -71,7 +71,7 @@ THUMBQ = Contender(
     "thumbq",
     [sys.executable, "-m", "bench.drivers.thumbq"],
     unfinished="SELECT FROM ready UNION ALL SELECT FROM leases",
-    drains=Crew({"credits": 2_000}),
+    drains=Crew({"credits": 4_000}),
     picks_up=Crew({"credits": 10}),
 )
 # For single jobs only: each has a call of its own.

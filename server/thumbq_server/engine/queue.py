@@ -28,7 +28,7 @@ from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.batcher import Batcher
 from thumbq_server.engine.credits import Claimant
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.dispatchers import Dispatchers, Kinds
 from thumbq_server.engine.in_flight.callers import JobsInFlight
 from thumbq_server.engine.pressure import Pressure
@@ -101,7 +101,7 @@ class Queue:
             self._complete, observe=partial(observer.batch, "complete")
         )
         self.complete_columns: Batcher[Completions, Sequence[tuple[Token, Verdict]]] = Batcher(
-            self._complete_columns, observe=partial(observer.batch, "complete"), weigh=_jobs_in
+            self._complete_columns, limit=CLAIM_LIMIT, observe=partial(observer.batch, "complete"), weigh=_jobs_in
         )
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail, observe=partial(observer.batch, "fail"))
         self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))

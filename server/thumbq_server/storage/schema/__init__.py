@@ -12,9 +12,10 @@ __all__ = ["access", "beside", "create", "metadata", "queue"]
 def create(connection: Connection) -> None:
     """Make everything that is described here in an empty database. The migrations do so step by step."""
     metadata.create_all(connection)
-    for table, names in queue.STORED_EXTERNAL.items():
-        for name in names:
-            connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} SET STORAGE EXTERNAL"))
+    for columns, setting in ((queue.STORED_EXTERNAL, "STORAGE EXTERNAL"), (queue.NOT_SAMPLED, "STATISTICS 0")):
+        for table, names in columns.items():
+            for name in names:
+                connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} SET {setting}"))
     for name, query in VIEWS.items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
     connection.execute(queue.queue_head.insert())
