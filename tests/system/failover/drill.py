@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Generic
 
+from tests.system.chaos.actors.clients import Capacity
 from tests.system.chaos.checking.evidence import Evidence
 from tests.system.chaos.checking.history import read_history
 from tests.system.chaos.restoration import problems_of_new_history
@@ -26,6 +27,8 @@ _LONGEST_ABSENCE = 4.0
 _ON_ITS_WAY = 1.0
 # Three hosts share the processors with everything else: no stream may be given up because a heartbeat is late.
 _SETTINGS = {"THUMBQ_HEARTBEAT_INTERVAL": "2", "THUMBQ_LEASE_DURATION": "8"}
+# All three together work slower than jobs come: the stream of a free one gets each job before a worker that polls.
+_ONE_AT_A_TIME = Capacity(concurrency=1, prefetch=0)
 _ASYNCHRONOUS = {"synchronous_mode": False, "synchronous_mode_strict": False}
 
 
@@ -36,7 +39,7 @@ class Drill(Generic[N]):
         self._cycles = cycles
         self._chance = random.Random(seed)
         self._hosts = hosts
-        self._world = World(folder, seed, rate, hosts, **_SETTINGS)
+        self._world = World(folder, seed, rate, hosts, _ONE_AT_A_TIME, **_SETTINGS)
         self._probe = Probe(hosts, {server.name: server.port for server in self._world.servers})
         self._watch = Watch(self._world)
         self.problems = self._watch.problems
