@@ -35,8 +35,9 @@ _ASYNCHRONOUS = {"synchronous_mode": False, "synchronous_mode_strict": False}
 class Drill(Generic[N]):
     """Lets primaries fail, waits, drains and checks."""
 
-    def __init__(self, hosts: Hosts[N], folder: Path, cycles: int, seed: int, rate: float) -> None:
+    def __init__(self, hosts: Hosts[N], folder: Path, cycles: int, seed: int, rate: float, seconds: float) -> None:
         self._cycles = cycles
+        self._deadline = time.monotonic() + seconds
         self._chance = random.Random(seed)
         self._hosts = hosts
         self._world = World(folder, seed, rate, hosts, _ONE_AT_A_TIME, **_SETTINGS)
@@ -62,7 +63,7 @@ class Drill(Generic[N]):
         await self._watch.all_are_served(time.time(), "the start")
         async with self._probe:
             for cycle in range(1, self._cycles + 1):
-                if self.problems:
+                if self.problems or time.monotonic() > self._deadline:
                     break
                 await self._fail_over(bag.draw(), f"cycle {cycle} of {self._cycles}")
         await self._check()
