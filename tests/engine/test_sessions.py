@@ -109,7 +109,7 @@ async def test_a_result_is_committed_as_soon_as_any_part_has_reached_postgresql_
         database.history.comeback = comeback = LastingComeback()
         queue = Queue(database, policy=POLICY, unary_lease_seconds=600)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(running(queue.dispatcher.run()))
+            _ = await stack.enter_async_context(running(queue.dispatcher.run()))
             sessions = Sessions(database, queue, SessionTimes(), lambda _: None)
             session = await stack.enter_async_context(sessions.open(hello("mine"), peer))
             [answer] = await queue.enqueue([new_job(1)])
