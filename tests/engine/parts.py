@@ -12,6 +12,7 @@ from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.patience import Comeback
 from thumbq_server.storage.statements import Statement
 
 # No test waits for a back-off that it has not made due, nor for a poll that it has not asked for.
@@ -84,6 +85,18 @@ class WatchedDatabase(Database, Holdable):
             self.in_flight -= 1
         self.answered += 1
         return rows
+
+
+class LastingComeback(Comeback):
+    """Counts the pauses. None ends by itself, only when some part has reached PostgreSQL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses = 0
+
+    async def pause(self, _seconds: float) -> None:
+        self.pauses += 1
+        await super().pause(NEVER)
 
 
 async def until(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -1,6 +1,7 @@
 """Ready means served: a statement that writes went through lately, and the duties run."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -155,6 +156,26 @@ async def test_it_is_ready_as_soon_as_any_part_has_reached_the_database_again(po
                 await until(lambda: told == ["the database is away"])
             await database.lane().fetch("SELECT 1")
             await until(lambda: told[1:] == [None])
+
+
+async def test_it_is_ready_as_soon_as_a_duty_that_is_late_has_run(database_url):
+    """After an outage all duties are late, and run within a moment: no two seconds without this server."""
+    told: list[str | None] = []
+
+    async def tell(reason: str | None) -> None:
+        told.append(reason)
+
+    async def do_nothing() -> int:
+        return 0
+
+    duty = Duty("expire leases", 1.0, do_nothing, ended=time.monotonic() - 60)
+    async with Database(database_url) as database:
+        janitor = Janitor([duty])
+        async with running(Readiness(database, janitor, tell, every=NEVER, again=0.01).run()):
+            await until(lambda: bool(told))
+            assert str(told[0]).startswith("the duty to expire leases has not run for 6")
+            async with running(janitor.run()):
+                await until(lambda: told[-1] is None)
 
 
 @pytest.fixture

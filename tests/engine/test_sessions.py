@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.engine.parts import WatchedDatabase, until
+from tests.engine.parts import POLICY, LastingComeback, WatchedDatabase, away, running, until
 from tests.support.queue_under_test import QueueUnderTest, new_job, picture
 from thumbq_server.domain.columns import Claimed, Report
 from thumbq_server.domain.job import LostReason, Token
@@ -15,6 +15,7 @@ from thumbq_server.engine.sessions.phase import Phase
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened, encode
 from thumbq_server.engine.sessions.session import Session, SessionTimes
+from thumbq_server.storage.postgres.database import Database
 
 
 class Peer:
@@ -98,6 +99,31 @@ async def test_a_session_that_finishes_closes_when_its_last_result_is_committed(
     assert await session.report(Report([picture(token)], [], [])) == []
     await session.closing.wait()
     assert phase_of(session) is Phase.CLOSING
+
+
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
+async def test_a_result_is_committed_as_soon_as_any_part_has_reached_postgresql_again(
+    postgres: str, database_url: str, peer: Peer
+):
+    async with Database(database_url) as database:
+        database.history.comeback = comeback = LastingComeback()
+        queue = Queue(database, policy=POLICY, unary_lease_seconds=600)
+        async with AsyncExitStack() as stack:
+            _ = await stack.enter_async_context(running(queue.dispatcher.run()))
+            sessions = Sessions(database, queue, SessionTimes(), lambda _: None)
+            session = await stack.enter_async_context(sessions.open(hello("mine"), peer))
+            [answer] = await queue.enqueue([new_job(1)])
+            session.add_credits(1)
+            await until(lambda: peer.jobs)
+            others = QueueUnderTest(database, database.lane(), 0)
+            token = Token(answer.job_id, (await others.job(answer.job_id)).lease_seq)
+            async with away(postgres, database_url):
+                reporting = asyncio.create_task(session.report(Report([picture(token)], [], [])))
+                await until(lambda: comeback.pauses)
+            await database.lane().fetch("SELECT 1")
+            async with asyncio.timeout(30):
+                assert await reporting == []
+            assert await others.status(answer.job_id) == "Completed"
 
 
 async def test_a_session_never_goes_back_to_an_earlier_phase(session: Session):

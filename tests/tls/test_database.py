@@ -184,6 +184,26 @@ async def test_a_host_that_is_away_is_waited_for_although_another_has_a_wrong_ce
         await check_database(wrong.replace(right, f"{right},{right}"), 1)
 
 
+async def test_trouble_with_tls_is_logged_again_when_another_one_was_in_between(
+    authority: Certificates, strangers: Certificates, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    postgres = TlsPostgres(tmp_path / "postgres", authority)
+    places = f"127.0.0.1:{postgres.port},127.0.0.1:{unused_tcp_port}"
+    hosts = hosts_of(f"postgresql://either@{places}/thumbq?sslmode=verify-full&sslrootcert={strangers.ca}")
+
+    async def events_of_an_attempt() -> list[str]:
+        with capture_logs() as logs, pytest.raises(OSError, match="Connect call failed"):
+            await hosts.connect({})
+        return [line["event"] for line in logs]
+
+    with postgres.running():
+        assert await events_of_an_attempt() == ["postgres.tls_fails"]
+        assert await events_of_an_attempt() == []
+    assert await events_of_an_attempt() == []
+    with postgres.running():
+        assert await events_of_an_attempt() == ["postgres.tls_fails"]
+
+
 async def test_a_postgres_without_tls_is_told(address_of, admin: asyncpg.Connection) -> None:
     await admin.execute("ALTER SYSTEM SET ssl = off")
     await admin.execute("SELECT pg_reload_conf()")

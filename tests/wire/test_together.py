@@ -14,9 +14,15 @@ from tests.support.server import status_of
 from tests.support.waiting import eventually
 from tests.wire.worker import HASH
 from thumbq.v1 import job_pb2, queue_pb2
+from thumbq_server.domain.paths import PathRule
+from thumbq_server.domain.retry import RetryPolicy
+from thumbq_server.engine.queue import Queue
+from thumbq_server.rpc.calls.single import SingleCalls
+from thumbq_server.rpc.calls.together import Together
 from thumbq_server.storage.postgres.database import Database
 
 Call = queue_pb2.CallTogetherRequest.Call
+_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 INVALID, NOT_FOUND, WRONG_STATE, INTERNAL = (
     code.value[0]
     for code in (
@@ -178,3 +184,23 @@ async def test_jobs_of_callers_who_are_gone_are_given_back_unspent(queue, databa
             await call
         await assert_sound(database)
     await locker.close()
+
+
+async def test_every_call_has_ended_when_their_callers_are_gone(database_url):
+    """A claim that waits for a lock takes a moment to end, and may bring a job then. A report ends at once."""
+    request = queue_pb2.CallTogetherRequest(calls=[complete(job_pb2.Job(id=1)), dequeue("new")])
+    locker = await asyncpg.connect(database_url)
+    async with Database(database_url) as database:
+        queue = Queue(database, policy=RetryPolicy(), unary_lease_seconds=600)
+
+        async def blocked() -> bool:
+            return bool(await locker.fetchval(_BLOCKED) == 2)
+
+        await locker.execute("BEGIN; LOCK TABLE leases, workers")
+        answering = asyncio.create_task(Together(SingleCalls(queue, PathRule())).answer(request))
+        await eventually(blocked)
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+        await locker.close()
+        await queue.drained()

@@ -10,12 +10,12 @@ from thumbq_server.storage.postgres.database import Database
 STARTING = "the server is starting"
 _EVERY_SECONDS = 2.0
 _LIMIT_SECONDS = 5.0
-# The pause after a beat that failed.
+# The pause while something is in the way.
 _AGAIN_SECONDS = 0.5
 
 
 class Readiness:
-    """Writes a beat every two seconds, and sooner after one that failed.
+    """Writes a beat every two seconds, and sooner while something is in the way.
 
     `tell` gets what is in the way, or None while everything works.
     """
@@ -41,15 +41,16 @@ class Readiness:
     async def run(self) -> None:
         """Look, and tell, until cancelled."""
         while True:
-            await self.look()
-            if self._outage.going_on:
-                await self._database.history.comeback.pause(self._again)
-            else:
+            if await self.look() is None:
                 await asyncio.sleep(self._every)
+            else:
+                await self._database.history.comeback.pause(self._again)
 
-    async def look(self) -> None:
-        """Look once, and tell what was found."""
-        await self._tell(await self._trouble())
+    async def look(self) -> str | None:
+        """Look once, tell what was found, and return it."""
+        trouble = await self._trouble()
+        await self._tell(trouble)
+        return trouble
 
     async def _trouble(self) -> str | None:
         beat = asyncio.create_task(self._database.beat())

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.engine.parts import WatchedDatabase
+from tests.engine.parts import LastingComeback, WatchedDatabase, away, until
 from tests.engine.readers.reader import caught_up, following, write
 from tests.support.queue_under_test import QueueUnderTest
 from thumbq_server.access.keyring import Keyring
@@ -20,6 +20,7 @@ from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Step, Subscriptions
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.rpc.notification_service import NotificationService
+from thumbq_server.storage.postgres.database import Database
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ async def test_a_commit_is_encoded_once_for_all_subscribers_and_forgotten_with_t
     del commit, again, step, encoded, shared
     gc.collect()
     assert not service._encoded
+
+
+@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
+async def test_a_subscriber_gets_its_cursor_as_soon_as_any_part_has_reached_postgresql_again(
+    postgres: str, database_url: str
+):
+    async with Database(database_url) as database:
+        database.history.comeback = comeback = LastingComeback()
+        async with aclosing(Subscriptions(database, Hub(database)).follow("")) as steps:
+            async with away(postgres, database_url):
+                first = asyncio.create_task(next_of(steps))
+                await until(lambda: comeback.pauses)
+            await database.lane().fetch("SELECT 1")
+            assert (await first).commits == ()

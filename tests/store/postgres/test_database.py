@@ -14,6 +14,7 @@ from thumbq_server.domain.job import EnqueueOutcome
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.patience import broken_off_after
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.transitions.enqueue import enqueue
 
@@ -149,6 +150,22 @@ async def test_a_pause_ends_when_another_part_reaches_postgresql(own):
     await own.lane().fetch("SELECT 1")
     async with asyncio.timeout(30):
         await pause
+
+
+async def test_work_that_outlasts_its_connection_is_broken_off_without_a_complaint(own):
+    """A busy process may get to the time limit first, and then to the end of the work."""
+    loop, complaints = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    async def outlast(_connection: object) -> None:
+        own.drop_connections()
+        limit_is_over = asyncio.Event()
+        loop.call_later(0.01, limit_is_over.set)
+        await limit_is_over.wait()
+
+    await own.run(lambda connection: broken_off_after(0, connection, outlast))
+    loop.set_exception_handler(None)
+    assert complaints == []
 
 
 async def test_statements_of_one_lane_take_turns(own):

@@ -20,12 +20,14 @@ import asyncpg
 
 from tests.support.ports import free_port
 from tests.support.programs import LaunchFailed, Program
-from tests.system.chaos.actors.clients import Clients
+from tests.system.chaos.actors.clients import Capacity, Clients
 from tests.system.chaos.checking.history import INSTALL
 from tests.system.chaos.clock import Clock
 from tests.system.chaos.proxy import Link, Links
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
+# A worker of the SDK that is killed then leaves several leases behind, and jobs that it has not begun.
+AMPLE = Capacity(concurrency=10, prefetch=6)
 # Seconds; short leases make short recoveries. A worker that is stopped for longer comes back as a zombie.
 LEASE = 3
 SERVER_SETTINGS = {
@@ -110,7 +112,15 @@ class OnePostgres:
 class World:
     """Owns all programs and links of a run."""
 
-    def __init__(self, folder: Path, seed: int, rate: float, postgres: Postgres | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        rate: float,
+        postgres: Postgres | None = None,
+        capacity: Capacity = AMPLE,
+        **settings: str,
+    ) -> None:
         self.journals = folder / "journals"
         self.journals.mkdir(parents=True)
         self._database = postgres or OnePostgres(folder)
@@ -122,7 +132,7 @@ class World:
             self._gateway(f"gateway-{n}", folder, server) for n, server in enumerate(self.servers, start=1)
         ]
         ports = [server.port for server in self.servers], [gateway.port for gateway in self.gateways]
-        self.clients = Clients(folder, self.journals, seed, rate, *ports)
+        self.clients = Clients(folder, self.journals, seed, rate, capacity, *ports)
         self.roles = [*self.servers, *self.gateways]
         self.programs = [
             *self._database.programs,

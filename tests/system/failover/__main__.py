@@ -7,6 +7,7 @@ stopped, one cut off.
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import shutil
@@ -35,6 +36,7 @@ _INSIDE = "FAILOVER_DRILL_NAMESPACE"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.failover", description=__doc__)
     parser.add_argument("--cycles", type=int, default=5, help="number of primaries that fail, up to a minute each")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="time after which no further primary fails")
     parser.add_argument("--seed", type=int, help="seed of the faults; the default is random, and printed")
     parser.add_argument("--rate", type=float, default=40, help="jobs a second to enqueue")
     parser.add_argument("--by-hand", action="store_true", help="no Patroni and no namespaces: three primaries fail")
@@ -53,7 +55,7 @@ def main() -> int:
         rack.build()
         hosts, cycles = Cluster(folder), chosen.cycles
     say(f"seed {seed}, {cycles} cycles; logs and journals in {folder}")
-    drill = Drill(hosts, folder, cycles, seed, chosen.rate)
+    drill = Drill(hosts, folder, cycles, seed, chosen.rate, 60 * chosen.minutes)
     try:
         uvloop.run(_go(drill))
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Generic
 
+from tests.system.chaos.actors.clients import Capacity
 from tests.system.chaos.checking.evidence import Evidence
 from tests.system.chaos.checking.history import read_history
 from tests.system.chaos.restoration import problems_of_new_history
@@ -26,17 +27,20 @@ _LONGEST_ABSENCE = 4.0
 _ON_ITS_WAY = 1.0
 # Three hosts share the processors with everything else: no stream may be given up because a heartbeat is late.
 _SETTINGS = {"THUMBQ_HEARTBEAT_INTERVAL": "2", "THUMBQ_LEASE_DURATION": "8"}
+# All three together work slower than jobs come: the stream of a free one gets each job before a worker that polls.
+_ONE_AT_A_TIME = Capacity(concurrency=1, prefetch=0)
 _ASYNCHRONOUS = {"synchronous_mode": False, "synchronous_mode_strict": False}
 
 
 class Drill(Generic[N]):
     """Lets primaries fail, waits, drains and checks."""
 
-    def __init__(self, hosts: Hosts[N], folder: Path, cycles: int, seed: int, rate: float) -> None:
+    def __init__(self, hosts: Hosts[N], folder: Path, cycles: int, seed: int, rate: float, seconds: float) -> None:
         self._cycles = cycles
+        self._deadline = time.monotonic() + seconds
         self._chance = random.Random(seed)
         self._hosts = hosts
-        self._world = World(folder, seed, rate, hosts, **_SETTINGS)
+        self._world = World(folder, seed, rate, hosts, _ONE_AT_A_TIME, **_SETTINGS)
         self._probe = Probe(hosts, {server.name: server.port for server in self._world.servers})
         self._watch = Watch(self._world)
         self.problems = self._watch.problems
@@ -59,7 +63,7 @@ class Drill(Generic[N]):
         await self._watch.all_are_served(time.time(), "the start")
         async with self._probe:
             for cycle in range(1, self._cycles + 1):
-                if self.problems:
+                if self.problems or time.monotonic() > self._deadline:
                     break
                 await self._fail_over(bag.draw(), f"cycle {cycle} of {self._cycles}")
         await self._check()

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.system.chaos.actors.clients import PRODUCERS, Clients
-from tests.system.chaos.actors.journal import ACCEPTED, DELIVERED, ENQUEUED, RESET, Follower
+from tests.system.chaos.actors.journal import DELIVERED, ENQUEUED, RESET, Follower
 from tests.system.failover.faults import Fault
 from tests.system.failover.probe import Probe
 
 WRITABLE, BEGUN = "the cluster takes a write", "a server begins the new history"
 READY = "servers say that they are ready"
 BY_GRPC, BY_JSON = "a job is enqueued over gRPC", "a job is enqueued over JSON"
-RESULTS_BY_GRPC, RESULTS_BY_JSON = "gRPC workers have a result accepted", "JSON workers have a result accepted"
+RESULTS_BY_GRPC = "gRPC workers have a result accepted, less their work"
+RESULTS_BY_JSON = "JSON workers have a result accepted, less their work"
 PROGRAM_RESET, PAGES_RESET = "the program is told of the new history", "pages are told of the new history"
 PROGRAM_SEES, PAGES_SEE = "the program sees an event", "pages see an event"
 # After these, all clients that are served all the time are served again.
@@ -46,6 +47,9 @@ class Failover:
         def ready(server: str) -> float | None:
             return at if (at := probe.ready[server]) > promoted else None
 
+        def result(worker: str) -> float | None:
+            return follower.first_result(worker, promoted)
+
         def reset(subscriber: str) -> float | None:
             return follower.first(subscriber, RESET, self.at)
 
@@ -66,8 +70,8 @@ class Failover:
         self._note(READY, list(probe.ready), ready)
         self._note(BY_GRPC, [by_grpc], first(ENQUEUED))
         self._note(BY_JSON, [by_json], first(ENQUEUED))
-        self._note(RESULTS_BY_GRPC, sdk_workers, first(ACCEPTED))
-        self._note(RESULTS_BY_JSON, json_workers, first(ACCEPTED))
+        self._note(RESULTS_BY_GRPC, sdk_workers, result)
+        self._note(RESULTS_BY_JSON, json_workers, result)
         self._note(PROGRAM_RESET, programs, reset)
         self._note(PAGES_RESET, pages, reset)
         self._note(PROGRAM_SEES, programs, event)

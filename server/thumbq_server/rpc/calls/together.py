@@ -37,7 +37,9 @@ class Together:
         check_batch(request.calls, "calls", MAX_TOGETHER)
         answering = [asyncio.create_task(self._answer(call)) for call in request.calls]
         try:
-            return CallTogetherResponse(answers=await asyncio.gather(*answering))
+            # return_exceptions: a cancelled gather would end with the first call, while others still end.
+            await asyncio.gather(*answering, return_exceptions=True)
+            return CallTogetherResponse(answers=[task.result() for task in answering])
         except BaseException:
             answers = [task.result() for task in answering if not task.cancelled()]
             self._give_back(answer.dequeue_job.job for answer in answers if answer.dequeue_job.HasField("job"))

@@ -120,7 +120,9 @@ class Hosts:
     def _log_trouble(self, host: _Host, error: BaseException) -> None:
         """Log why TLS fails at one of several hosts, once: the error of another one may be raised."""
         trouble = trouble_with_tls(error)
-        if trouble and len(self._in_order) > 1 and self._tls_troubles.get(host) != trouble.sentence:
+        if trouble is None:
+            self._tls_troubles.pop(host, None)
+        elif len(self._in_order) > 1 and self._tls_troubles.get(host) != trouble.sentence:
             self._tls_troubles[host] = trouble.sentence
             log.warning("postgres.tls_fails", host=host and host[0], why=trouble.sentence)
 

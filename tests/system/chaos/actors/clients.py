@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.programs import Program
 from tests.system.chaos.actors.behaviour import FENCED, LEGACY
@@ -12,6 +13,13 @@ from tests.system.chaos.proxy import Link
 _ACTORS = "tests.system.chaos.actors"
 # Those over gRPC and those over JSON: one program, and a link and a journal each.
 PRODUCERS = ("producers", "json producers")
+
+
+class Capacity(NamedTuple):
+    """The number of jobs that a worker of the SDK works on, and the number that it holds beside those."""
+
+    concurrency: int
+    prefetch: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,16 @@ class Subscriber:
 class Clients:
     """The clients of two servers and two gateways, given by their ports."""
 
-    def __init__(self, folder: Path, journals: Path, seed: int, rate: float, servers: list[int], gateways: list[int]):
+    def __init__(
+        self,
+        folder: Path,
+        journals: Path,
+        seed: int,
+        rate: float,
+        capacity: Capacity,
+        servers: list[int],
+        gateways: list[int],
+    ) -> None:
         def link_of(name: str, targets: Sequence[int]) -> Link:
             return Link(f"the link of {name}", *targets)
 
@@ -54,13 +71,16 @@ class Clients:
             common = (name, link.address, journal, str(seed))
             return Worker(Program(name, f"{_ACTORS}.{module}", folder, *common, *arguments), link)
 
+        def sdk_worker(name: str, targets: Sequence[int]) -> Worker:
+            return worker(name, "sdk_worker", targets, *map(str, capacity))
+
         def subscriber(name: str, kind: str, targets: Sequence[int], *models: int) -> Subscriber:
             return Subscriber(name, kind, link_of(name, targets), models)
 
         self.workers = [
-            worker("sdk-1", "sdk_worker", servers[:1]),
-            worker("sdk-2", "sdk_worker", servers[1:]),
-            worker("sdk-3", "sdk_worker", servers),
+            sdk_worker("sdk-1", servers[:1]),
+            sdk_worker("sdk-2", servers[1:]),
+            sdk_worker("sdk-3", servers),
             worker("json-legacy", "json_worker", gateways[:1], LEGACY),
             worker("json-fenced", "json_worker", gateways[1:], FENCED),
         ]

@@ -55,6 +55,11 @@ class Follower:
         self._times: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._served: dict[str, float] = {}
         self._cursors: dict[str, int] = {}
+        # When the handler of a worker began with a job and ended, by client and lease.
+        self._began: dict[tuple[str, str], float] = {}
+        self._ended: dict[tuple[str, str], float] = {}
+        # The lease of an accepted result, by client and time.
+        self._accepted: dict[tuple[str, float], str] = {}
 
     def catch_up(self) -> None:
         for path in self._folder.glob("*.jsonl"):
@@ -70,6 +75,16 @@ class Follower:
         times = self._times[client, what]
         place = bisect_right(times, since)
         return times[place] if place < len(times) else None
+
+    def first_result(self, worker: str, since: float) -> float | None:
+        """Return when a result was accepted for the first time since then, less what the handler took of that time."""
+        at = self.first(worker, ACCEPTED, since)
+        if at is None:
+            return None
+        job = worker, self._accepted[worker, at]
+        if job not in self._ended:  # a job that was given back unbegun, or whose handler was cancelled
+            return at
+        return at - max(0.0, self._ended[job] - max(since, self._began[job]))
 
     def last_served(self, client: str) -> float:
         return self._served.get(client, 0.0)
@@ -88,6 +103,14 @@ class Follower:
             self._times[client, what].append(at)
         if what in {ACCEPTED, DELIVERED}:
             self._served[client] = at
+        if what == "start":
+            self._began[client, entry[2]] = at
+            self._ended.pop((client, entry[2]), None)
+        elif what == "result":
+            # A worker over JSON may report a job twice.
+            self._ended.setdefault((client, entry[2]), at)
+        elif what == ACCEPTED:
+            self._accepted.setdefault((client, at), entry[2])
         if what in {DELIVERED, "cursor", RESET}:
             self._cursors[client] = int(entry[2])
 

@@ -14,13 +14,15 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 
 from tests.support.programs import say_ready
-from tests.system.chaos.actors.journal import Pen
+from tests.system.chaos.actors.journal import ENQUEUED, Pen, read_journal
 from thumbq import EnqueueOutcome, NewJob, Producer, ThumbqError
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import CancelJobRequest, CancelModelJobsRequest, RetryJobRequest
@@ -33,6 +35,8 @@ TIMEOUT = 5.0
 # Models that are requested often, in several versions; pages watch some of them.
 HOT_MODELS = range(1, 13)
 HOT_VERSIONS = 3
+# New models have higher numbers.
+_KNOWN_MODELS = 1000
 # A server that stops answers CANCELLED for calls that it has not begun.
 _TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 _NOT_NOW = {grpc.StatusCode.FAILED_PRECONDITION}
@@ -45,9 +49,9 @@ def model_hash(model_id: int, version: int) -> str:
 class Requests:
     """Draws the next job to enqueue: mostly for a new model, sometimes for a known one."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, last_model: int) -> None:
         self.chance = random.Random(f"{seed}/requests")
-        self._next_model = 1000
+        self._last_model = last_model
         self._recent: deque[NewJob] = deque(maxlen=200)
         self.job_ids: deque[int] = deque(maxlen=500)
 
@@ -61,8 +65,8 @@ class Requests:
             job = self._job(model, self.chance.randrange(HOT_VERSIONS))
             job.force = self.chance.random() < 0.3
             return job
-        self._next_model += 1
-        job = self._job(self._next_model, 0)
+        self._last_model += 1
+        job = self._job(self._last_model, 0)
         self._recent.append(job)
         return job
 
@@ -72,6 +76,13 @@ class Requests:
         if self.chance.random() < 0.03:
             job.delay.FromMilliseconds(self.chance.randrange(100, 1500))
         return job
+
+
+def last_model(journals: Iterable[str]) -> int:
+    """Return the last model that was requested before this start. A request for it would find its job ended."""
+    entries = (entry for path in journals for entry in read_journal(Path(path)) if entry[1] == ENQUEUED)
+    models: list[int] = [job[0] for entry in entries for job in entry[2]]
+    return max([_KNOWN_MODELS, *models])
 
 
 class Pace:
@@ -175,7 +186,7 @@ async def operate(channel: grpc.aio.Channel, requests: Requests, pen: Pen) -> No
 def note(pen: Pen, requests: Requests, jobs: list[NewJob], job_ids: list[int], outcomes: list[str]) -> None:
     requests.job_ids.extend(job_ids)
     pen.write(
-        "enqueued",
+        ENQUEUED,
         [
             [job.model_id, job.model_hash, job_id, outcome]
             for job, job_id, outcome in zip(jobs, job_ids, outcomes, strict=True)
@@ -192,7 +203,8 @@ def note_failure(pen: Pen, verb: str, code: grpc.StatusCode | None, details: str
 
 
 async def main(grpc_address: str, http_address: str, journals: tuple[str, str], seed: int, rate: float) -> None:
-    (pen, json_pen), requests, pace = map(Pen, journals), Requests(seed), Pace(rate)
+    requests, pace = Requests(seed, last_model(journals)), Pace(rate)
+    pen, json_pen = map(Pen, journals)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with (

@@ -1,6 +1,6 @@
 """A worker of the Python SDK that records its work and the answers to its reports.
 
-`python -m tests.system.chaos.actors.sdk_worker NAME ADDRESS JOURNAL SEED`
+`python -m tests.system.chaos.actors.sdk_worker NAME ADDRESS JOURNAL SEED CONCURRENCY PREFETCH`
 """
 
 import asyncio
@@ -16,8 +16,6 @@ from thumbq import Job, JobFailed, JobReleased, Thumbnail, Worker
 from thumbq.outbox import Outbox
 from thumbq.v1.queue_pb2 import ResultCode, ResultException
 
-CONCURRENCY = 10
-PREFETCH = 6
 VERBS = {Thumbnail: "complete", JobFailed: "fail", type(None): "release"}
 
 
@@ -38,7 +36,7 @@ def record_acknowledgements(pen: Pen) -> None:
     setattr(thumbq.network, "Outbox", RecordingOutbox)  # noqa: B010 - the module does not export it
 
 
-async def main(name: str, address: str, journal: str, seed: int) -> None:
+async def main(name: str, address: str, journal: str, seed: int, concurrency: int, prefetch: int) -> None:
     pen = Pen(journal)
     record_acknowledgements(pen)
 
@@ -61,7 +59,7 @@ async def main(name: str, address: str, journal: str, seed: int) -> None:
                 retryable = plan.ending is not Ending.FAIL_FOR_GOOD
                 raise JobFailed(failure_message(FENCED, token), retryable=retryable)
 
-    async with Worker(address, worker_id=name, concurrency=CONCURRENCY, prefetch=PREFETCH, grace=4.0) as worker:
+    async with Worker(address, worker_id=name, concurrency=concurrency, prefetch=prefetch, grace=4.0) as worker:
         say_ready()
         pen.write("begun")
         await worker.run(handler)
@@ -70,5 +68,5 @@ async def main(name: str, address: str, journal: str, seed: int) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    _, name, address, journal, seed = sys.argv
-    asyncio.run(main(name, address, journal, int(seed)))
+    _, name, address, journal, *numbers = sys.argv
+    asyncio.run(main(name, address, journal, *map(int, numbers)))

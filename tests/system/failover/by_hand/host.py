@@ -1,14 +1,24 @@
-"""The process that owns the PostgreSQL of a host in a row: `python -m tests.system.failover.by_hand.host FOLDER`."""
+"""The process that owns the PostgreSQL of a host in a row: `python -m tests.system.failover.by_hand.host FOLDER`.
 
+SIGTERM kills it with its PostgreSQL. The kernel sends it when the drill dies: a stopped PostgreSQL would stay for ever.
+"""
+
+import os
+import signal
 import sys
 from pathlib import Path
 
 from tests.processes import wait_until
-from tests.support.programs import say_ready
+from tests.support.programs import say_ready, send_to_descendants
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 
 
 def main() -> None:
+    def end(_number: int, _frame: object) -> None:
+        send_to_descendants(os.getpid(), signal.SIGKILL)
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
     postgres = EmbeddedPostgres(Path(sys.argv[1]))
     postgres.launch()
     assert postgres.process is not None

@@ -36,7 +36,8 @@ class RowNode:
     def __init__(self, number: int, folder: Path) -> None:
         self.name = f"node-{number}"
         self.postgres = EmbeddedPostgres(folder / self.name)
-        self.program = Program(self.name, "tests.system.failover.by_hand.host", folder, str(folder / self.name))
+        home, module = str(folder / self.name), "tests.system.failover.by_hand.host"
+        self.program = Program(self.name, module, folder, home, dies_by=signal.SIGTERM)
         self.links: list[Link] = []
         self.dsn = self.postgres.dsn
 
