@@ -6,6 +6,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import asyncpg
+
 T = TypeVar("T")
 
 # PostgreSQL ends statements by itself at their time limit. So this is for a host that is silent, and for a commit that
@@ -50,8 +52,14 @@ async def broken_off_after(seconds: float, connection: Any, work: Callable[[Any]
     asyncpg's own time limit would ask PostgreSQL to cancel. It acknowledges a commit that waits for its standby then:
     the job would be seen, and a repeated request for it would be told that it is there.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+    timer = asyncio.get_running_loop().call_later(seconds, _break_off, connection)
     try:
         return await work(connection)
     finally:
         timer.cancel()
+
+
+def _break_off(connection: Any) -> None:
+    # A connection that is closed already has left its pool, which takes no order for it any more.
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
