@@ -13,7 +13,7 @@ CORE_TESTS := tests/unit/domain tests/store tests/engine
 # Tests wait more than they compute: two for each core of a small machine.
 TEST_PROCESSES := 4
 # The tests that also run through a pooler.
-POOLED_TESTS := tests/store tests/engine tests/wire/test_unary.py tests/wire/test_stream.py
+POOLED_TESTS := tests/store tests/engine tests/wire tests/gateway
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ test: $(VENV)/installed-dev .venv-generators/installed  ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: test-pooled
-test-pooled: $(VENV)/installed-dev  ## Run the tests of store and engine, and those of verbs over gRPC, through PgBouncer in transaction mode
+test-pooled: $(VENV)/installed-dev  ## Run the tests of store, engine, wire and gateway through PgBouncer in transaction mode
 	$(VENV)/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal -p tests.plugins.pooled $(POOLED_TESTS) $(ARGS)
 
 .PHONY: coverage

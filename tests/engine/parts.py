@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from tests.support.databases import reached_again
 from thumbq_server.domain.retry import RetryPolicy
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -150,6 +151,7 @@ async def away(server: str, dsn: str) -> AsyncIterator[None]:
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1", name
         )
         yield
-        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     finally:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await connection.close()
+    await reached_again(dsn)

@@ -144,7 +144,6 @@ async def nothing() -> int:
     return 0
 
 
-@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str, database_url: str):
     async with WatchedDatabase(database_url) as database:
         lane = database.lane()

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.databases import POOLER_PORT, launch_pooler
+from tests.support.databases import POOLER_PORT, end_pooler, launch_pooler
 from thumbq_server.storage.postgres import hosts
 from thumbq_server.storage.postgres.address import Address, parse_address
 
-# A database that a test makes away is asked again at once.
-_OPTIONS = {"default_pool_size": 60, "max_client_conn": 1000, "server_login_retry": 0.1}
+# A database that a test makes away is asked again at once, and calls do not wait for it for long. A busy machine takes
+# seconds to open a connection.
+_OPTIONS = {"default_pool_size": 60, "max_client_conn": 1000, "server_login_retry": 0.1, "query_wait_timeout": 8}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,5 +49,4 @@ def _pooled(postgres: str, migrated_template: str, tmp_path_factory: pytest.Temp
         patch.setattr(hosts, "parse_address", through_pooler)
         hosts.hosts_of.cache_clear()
         yield
-    pooler.terminate()
-    pooler.communicate()
+    end_pooler(pooler)

@@ -14,6 +14,7 @@ import asyncpg
 
 from tests.processes import wait_until
 from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from thumbq_server.storage.postgres.address import Address
@@ -56,6 +57,23 @@ async def let_go(address: str) -> None:
     await tell_pooler(at_pooler(address, os.environ[POOLER_PORT]), f"RECONNECT {urlsplit(address).path[1:]}")
 
 
+async def reached_again(address: str) -> None:
+    """Wait until the pooler, when the tests run behind one, has found out that a database takes connections again."""
+    if POOLER_PORT not in os.environ:
+        return
+
+    async def is_reached() -> bool:
+        with contextlib.suppress(asyncpg.PostgresError):
+            connection = await asyncpg.connect(at_pooler(address, os.environ[POOLER_PORT]))
+            try:
+                return bool(await connection.execute("SELECT 1"))
+            finally:
+                connection.terminate()
+        return False
+
+    await eventually(is_reached)
+
+
 async def tell_pooler(address: str, *commands: str) -> None:
     """Give these commands of an operator to the PgBouncer at an address."""
     console = await asyncpg.connect(database_at(address, "pgbouncer"))
@@ -76,8 +94,13 @@ def pooled(address: str, mode: str, folder: Path, **settings: object) -> Iterato
     try:
         yield at_pooler(address, port)
     finally:
-        process.terminate()
-        process.communicate()
+        end_pooler(process)
+
+
+def end_pooler(process: subprocess.Popen[bytes]) -> None:
+    """End a PgBouncer. On SIGTERM it would wait for its clients, from 1.23 on."""
+    process.kill()
+    process.communicate()
 
 
 def launch_pooler(

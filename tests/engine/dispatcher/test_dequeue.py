@@ -142,7 +142,6 @@ async def test_jobs_that_a_second_claim_brings_after_the_answer_go_back_unspent(
     await unspent(queue, others, *ids[2:])
 
 
-@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_while_postgresql_is_away_every_waiting_call_is_refused(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):

@@ -13,7 +13,6 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.workers import register
 
 
-@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):
@@ -26,7 +25,7 @@ async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
             await until(lambda: worker.deliveries == [[]])
             async with away(postgres, database_url):
                 queue.dispatcher.wake()
-                await until(lambda: len(worker.absences) >= 3)
+                await until(lambda: len(worker.absences) >= 3, seconds=90)
                 assert lane_of(queue.dispatcher).begun <= len(worker.absences) + 2, "it does not hammer"
             await queue.enqueue([new_job(model) for model in (1, 2, 3)])
             await worker.has(2)
@@ -34,7 +33,6 @@ async def test_claims_pause_while_postgresql_is_away_and_go_on_with_all_credits(
             assert worker.claimant.credits == 0
 
 
-@pytest.mark.sessions("a pooler answers for a database that is away, in a time of its own")
 async def test_claims_go_on_as_soon_as_any_part_has_reached_postgresql_again(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):

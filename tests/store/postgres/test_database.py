@@ -1,6 +1,8 @@
 """Connections, while PostgreSQL hangs up, is away, is slow, or finds a deadlock."""
 
 import asyncio
+import os
+import signal
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,6 +14,7 @@ from tests.support.conditions import until, until_blocked
 from tests.support.queue_under_test import new_job
 from thumbq_server.domain.job import EnqueueOutcome
 from thumbq_server.storage.fragments import columns
+from thumbq_server.storage.postgres import database as database_module
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.patience import broken_off_after
@@ -111,6 +114,35 @@ async def test_a_caller_who_gives_up_leaves_a_lane_that_works(own):
         assert await lane.fetch("SELECT 1")
     finally:
         await lane.close()
+
+
+async def test_a_lane_that_is_closed_while_it_connects_keeps_no_connection(own):
+    lane = Database(own.dsn).lane()
+    call = asyncio.create_task(lane.fetch("SELECT 1"))
+    await asyncio.sleep(0)
+    await lane.close()
+    with pytest.raises(Unavailable):
+        await call
+
+
+@looks_at_sessions
+@pytest.mark.parametrize("lane", [False, True])
+async def test_a_cancellation_stays_one_when_postgresql_does_not_answer_it(database, monkeypatch, lane):
+    monkeypatch.setattr(database_module, "CONNECT_TIMEOUT", 0.5)
+    async with Database(database.dsn, pool_size=1) as own:
+        where = own.lane() if lane else own
+        backend = await pid(where)
+        call = asyncio.create_task(where.fetch(SLEEP))
+        await until(
+            lambda: database.fetch("SELECT FROM pg_stat_activity WHERE pid = $1 AND query = $2", backend, SLEEP)
+        )
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            call.cancel()
+            await asyncio.wait([call], timeout=30)
+            assert call.cancelled()
+        finally:
+            os.kill(backend, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(

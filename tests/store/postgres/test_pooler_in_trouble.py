@@ -1,8 +1,6 @@
-"""PgBouncer with too few connections, or that starts again under load: slow for a while, and nothing is lost."""
+"""PgBouncer with too few connections: slow for a while, and nothing is lost."""
 
 import asyncio
-import signal
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -11,7 +9,7 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.support.databases import at_pooler, launch_pooler, pooled, tell_pooler
+from tests.support.databases import pooled
 from tests.support.server import running_server, status_of
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, reached, working
@@ -19,15 +17,13 @@ from tests.wire.worker import enqueue
 from thumbq import Job, NewJob, Producer, Thumbnail
 from thumbq.cli.observe import readiness
 from thumbq.v1 import queue_pb2_grpc
-from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.errors import NO_BACKEND, Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 
 pytestmark = pytest.mark.sessions("has poolers of its own")
 BACKENDS = 2
 JOBS = 200
-IN_TROUBLE = "the pooler gives no connection to PostgreSQL: if that is up, raise the pooler's default_pool_size"
 
 
 async def complete(_job: Job) -> Thumbnail:
@@ -87,13 +83,13 @@ async def test_who_gets_no_backend_is_told_what_to_change(
                 return (await readiness(server)).reason
 
             async def is_told() -> bool:
-                return await reason() == IN_TROUBLE
+                return await reason() == NO_BACKEND
 
             async def is_back() -> bool:
                 return not await reason()
 
             async def is_refused(way: Database | Lane) -> None:
-                with pytest.raises(Unavailable, match=IN_TROUBLE):
+                with pytest.raises(Unavailable, match=NO_BACKEND):
                     await way.fetch("SELECT 1")
 
             async with all_backends_taken(pooler):
@@ -131,60 +127,15 @@ async def test_a_pooler_without_room_for_a_client_says_what_to_change(database_u
             await eventually(has_room)
 
 
-async def test_nothing_is_lost_while_a_pooler_starts_again_and_renews_its_connections(
-    database_url: str, tmp_path: Path
-) -> None:
-    place = parse_address(database_url)
-    process, port = launch_pooler(place, "transaction", tmp_path)
-    pooler = at_pooler(database_url, port)
-    acknowledged: list[int] = []
-    handled: Counter[int] = Counter()
-    try:
-        async with (
-            running_server(pooler, listen_url=database_url) as server,
-            connected(database_url) as database,
-            Producer(server, timeout=120) as producer,
-        ):
+async def test_a_cancelled_call_that_waits_for_a_backend_is_over_at_once(database_url: str, tmp_path: Path) -> None:
+    with pooled(database_url, "transaction", tmp_path, default_pool_size=BACKENDS) as pooler:
+        async with Database(pooler) as database, all_backends_taken(pooler):
 
-            async def produce() -> None:
-                while True:
-                    job = NewJob(model_id=len(acknowledged) + 1, model_hash=HASH, max_attempts=10)
-                    acknowledged.append((await producer.enqueue_one(job)).job_id)
+            async def waits() -> bool:
+                return database.why_silent() == NO_BACKEND
 
-            async def handle(job: Job) -> Thumbnail:
-                handled[job.id] += 1
-                return PICTURE
-
-            async def goes_on() -> None:
-                """Wait until more is enqueued, and more completed, than before."""
-                enqueued, completed = len(acknowledged) + 20, len(handled) + 20
-
-                async def is_so() -> bool:
-                    return len(acknowledged) >= enqueued and len(handled) >= completed
-
-                await eventually(is_so, timeout=60)
-
-            async with working(server, handle, concurrency=10):
-                producing = asyncio.create_task(produce())
-                for _ in range(2):
-                    await goes_on()
-                    await tell_pooler(pooler, "RECONNECT")
-                    await goes_on()
-                    process.send_signal(signal.SIGTERM)
-                    await asyncio.to_thread(process.wait)
-                    process, _ = launch_pooler(place, "transaction", tmp_path, port)
-                await goes_on()
-                producing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await producing
-
-                async def all_done() -> bool:
-                    left = "SELECT count(*) FROM job_states WHERE status <> 'Completed'"
-                    return not await database.fetchval(left)
-
-                await eventually(all_done, timeout=60)
-            rows = await database.fetch("SELECT id FROM job_states WHERE status = 'Completed'")
-            assert set(acknowledged) <= {row["id"] for row in rows}
-    finally:
-        process.terminate()
-        process.communicate()
+            call = asyncio.create_task(database.fetch("SELECT 1"))
+            await eventually(waits)
+            call.cancel()
+            await asyncio.wait([call], timeout=3)
+            assert call.cancelled()

@@ -1,5 +1,6 @@
 """The errors of PostgreSQL, in two groups: try again at once, or only later."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -90,10 +91,17 @@ def lacks_room(error: Unavailable) -> bool:
 
 @asynccontextmanager
 async def as_unavailable(note: Callable[[BaseException], None] = lambda _: None) -> AsyncIterator[None]:
-    """Turn the many ways in which PostgreSQL can be away into Unavailable. `note` gets the error first."""
+    """Turn the many ways in which PostgreSQL can be away into Unavailable. `note` gets the error first.
+
+    A cancellation stays one, also when its connection fails to undo the statement: loops would go on otherwise.
+    """
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task else 0
     try:
         yield
     except AWAY as error:
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError from error
         note(error)
         raise Unavailable(_reason(error)) from error
 

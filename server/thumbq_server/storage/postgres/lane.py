@@ -42,6 +42,7 @@ class Lane:
         self._note = note
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
+        self._is_closed = False
         self._lock = asyncio.Lock()
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
@@ -58,9 +59,7 @@ class Lane:
         try:
             connection = self._connection
             if connection is None or connection.is_closed():
-                connection = await self._room.for_one(partial(connect, self._dsn, self._statement_timeout))
-                await self.history.look(connection)
-                self._connection = connection
+                connection = self._connection = await self._open()
             if history != self.history.version:
                 raise Unavailable("the database has another history than when this was asked for")
             return await within(self._statement_timeout, connection, work)
@@ -70,6 +69,14 @@ class Lane:
             # cancelled in the middle of a statement: the connection is still executing it
             self.drop()
             raise
+
+    async def _open(self) -> asyncpg.Connection:
+        connection = await self._room.for_one(partial(connect, self._dsn, self._statement_timeout))
+        await self.history.look(connection)
+        if self._is_closed:
+            connection.terminate()
+            raise Unavailable("the server is stopping")
+        return connection
 
     def drop(self) -> None:
         """Break the connection off. What is under way fails with Unavailable."""
@@ -82,11 +89,15 @@ class Lane:
         if self._connection is None or self._lock.locked():
             return False
         async with self._lock:
-            await self.close()
+            await self._close_connection()
         return True
 
     async def close(self) -> None:
-        """Close the connection, politely if it is idle."""
+        """Close the connection, politely if it is idle. One that is being opened is given up."""
+        self._is_closed = True
+        await self._close_connection()
+
+    async def _close_connection(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             try:

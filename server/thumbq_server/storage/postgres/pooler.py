@@ -60,6 +60,10 @@ class PooledConnection(asyncpg.Connection):
             if self.gave_up or "query_wait_timeout" in str(error):
                 raise NoBackend(f"no backend for a transaction: {error}") from error
             raise
+        except asyncio.CancelledError:
+            # PgBouncer does not cancel what has no backend yet, and asyncpg would wait for that.
+            self.terminate()
+            raise
         finally:
             self.is_waiting = False
             timer.cancel()
