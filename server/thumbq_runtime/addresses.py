@@ -1,13 +1,18 @@
 """Addresses that a program binds, and the ones at which others reach it."""
 
+import contextlib
 import errno
 import ipaddress
 import os
 import socket
-from contextlib import ExitStack
 
 _EVERY = {"", "0.0.0.0", "::"}  # noqa: S104 - every address of this machine
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name may also stand for an address that this machine lacks
+_TRIES = 20  # at a free port
+
+
+class _Taken(OSError):
+    """Somebody else listens at the address."""
 
 
 class CannotListen(Exception):
@@ -55,11 +60,19 @@ def open_sockets(host: str, port: int, *, backlog: int = 0, reuse_port: bool = F
 
     Port 0 is any free one, the same for all addresses. Raises OSError, whose filename is the address that is not free.
     """
+    for _ in range(_TRIES if port == 0 else 0):
+        # The port is chosen at the first address, and others may have it at the next one.
+        with contextlib.suppress(_Taken):
+            return _open_all(host, port, backlog=backlog, reuse_port=reuse_port)
+    return _open_all(host, port, backlog=backlog, reuse_port=reuse_port)
+
+
+def _open_all(host: str, port: int, *, backlog: int, reuse_port: bool) -> list[socket.socket]:
     # An address of IPv6 may have a zone, which only this function understands.
     found = socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     both = bare(host) == "::" and socket.has_dualstack_ipv6()
     missing: OSError | None = None
-    with ExitStack() as opened:
+    with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
         for family, _, _, _, address in dict.fromkeys(found):
             place = (address[0], port, *address[2:])
@@ -82,7 +95,8 @@ def open_sockets(host: str, port: int, *, backlog: int = 0, reuse_port: bool = F
 
 def _named(problem: OSError, address: str, *, both: bool) -> OSError:
     reason = os.strerror(problem.errno) if problem.errno else str(problem)
-    return OSError(problem.errno, reason, f"{address} (IPv6 and IPv4)" if both else address)
+    kind = _Taken if problem.errno == errno.EADDRINUSE else OSError
+    return kind(problem.errno, reason, f"{address} (IPv6 and IPv4)" if both else address)
 
 
 def free_port(host: str, port: int) -> int:

@@ -27,9 +27,12 @@ class LastingResponse(web.StreamResponse):
         self._at_end.append(call)
 
     def leave(self) -> None:
-        """Call what is to be called at the end. A handler that fails does it itself."""
-        while self._at_end:
-            self._at_end.pop()()
+        """Call what is to be called at the end, even after one that raises. A handler that fails does it itself."""
+        if self._at_end:
+            try:
+                self._at_end.pop()()
+            finally:
+                self.leave()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Wait for the end, and finish the response. aiohttp calls it."""

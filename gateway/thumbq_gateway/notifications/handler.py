@@ -107,13 +107,14 @@ class Notifications:
         return stay
 
     def _depart(self, stay: _Stay) -> None:
-        if stay.connection:
-            self._leave(stay.connection)
+        # The places come first: what raises below must not keep one.
         self._clients -= 1
         self._named_streams.models -= stay.models
+        stay.place.give_up()
         if stay.request.wants_thumbnails:
             self._upstream.demand.leave()
-        stay.place.give_up()
+        if stay.connection:
+            self._leave(stay.connection)
 
     def _turn_away(self) -> web.Response:
         self._metrics.turned_away.inc()

@@ -29,7 +29,8 @@ sys.stdin.read()
 SECRETS = {
     *("THUMBQ_API_KEY", "THUMBQ_API_KEY_FILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "PGPASSWORD", "https_proxy"),
-    *("OTEL_EXPORTER_OTLP_HEADERS", "THUMBQ_LISTEN_URL"),
+    *("OTEL_EXPORTER_OTLP_HEADERS", "THUMBQ_LISTEN_URL", "THUMBQ_MODELS", "PGPASSFILE"),
+    *("AZURE_STORAGE_CONNECTION_STRING", "SENTRY_DSN"),
 }
 # Python runs this file before anything else; it ends the first process that is to draw.
 FIRST_DRAWING_DIES = """
@@ -45,6 +46,9 @@ if any("f3d" in word for word in sys.orig_argv) and not died.exists():
 async def test_a_process_that_reads_models_knows_no_secret_of_its_worker(monkeypatch: pytest.MonkeyPatch):
     for name in SECRETS:
         monkeypatch.setenv(name, "a secret")
+    monkeypatch.setenv("MIRROR", "https://reader:a%20secret@models.example/{model_hash}")
+    monkeypatch.setenv("LOOSE_MIRROR", "models at ftp://a@secret@models.example and elsewhere")
+    monkeypatch.setenv("OPEN_MIRROR", "https://models.example/@latest")
     monkeypatch.setenv("THUMBQ_COLOUR", "teal")
     child = Child("Drawing", TELLS, [], Limits(), {"THUMBQ_STAGE": "here"})
     try:
@@ -53,6 +57,7 @@ async def test_a_process_that_reads_models_knows_no_secret_of_its_worker(monkeyp
         await child.close()
     assert not SECRETS & environment.keys()
     assert "a secret" not in environment.values()
+    assert environment.keys() & {"MIRROR", "LOOSE_MIRROR", "OPEN_MIRROR"} == {"OPEN_MIRROR"}
     assert (environment["THUMBQ_COLOUR"], environment["THUMBQ_STAGE"]) == ("teal", "here")
 
 

@@ -1,6 +1,8 @@
 """One timer for many answers: each that takes too long gets its own error, and the others are left alone."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -37,3 +39,35 @@ async def test_no_answer_is_ended_after_the_end():
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(after, 30)
     assert not answer.done()
+
+
+async def test_an_answer_that_never_comes_keeps_few_of_those_that_came():
+    deadlines = Deadlines(3600, TimeoutError)
+    loop = asyncio.get_running_loop()
+    lost = loop.create_future()
+    deadlines.add(lost)
+    answered = []
+    for number in range(20_000):
+        answer = loop.create_future()
+        deadlines.add(answer)
+        answer.set_result(number)
+        answered.append(weakref.ref(answer))
+    del answer
+    gc.collect()
+    assert sum(kept() is not None for kept in answered) < 2_100
+    deadlines.close()
+
+
+async def test_answers_that_still_wait_are_ended_after_others_were_dropped():
+    deadlines = Deadlines(0.2, TimeoutError)
+    loop = asyncio.get_running_loop()
+    waiting = []
+    for number in range(5_000):
+        answer = loop.create_future()
+        deadlines.add(answer)
+        if number % 100:
+            answer.set_result(number)
+        else:
+            waiting.append(answer)
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+    assert [type(error) for error in ended] == [TimeoutError] * 50

@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+# Answers that came behind one that did not are looked for when there may be this many, and again at each doubling.
+_FEW = 1024
+
 
 class Deadlines:
     """Gives an error to each answer that takes too long. One timer serves all: the oldest is the next to be late.
@@ -19,11 +22,14 @@ class Deadlines:
         self._too_late = too_late
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._many = _FEW
 
     def add(self, answer: asyncio.Future[Any]) -> None:
         """Let the time of an answer begin now."""
         loop = asyncio.get_running_loop()
         self._drop_answered()
+        if len(self._waiting) >= self._many:
+            self._drop_all_answered()
         self._waiting.append((loop.time() + self._seconds, answer))
         if self._timer is None:
             self._timer = loop.call_later(self._seconds, self._look)
@@ -48,3 +54,7 @@ class Deadlines:
     def _drop_answered(self) -> None:
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
+
+    def _drop_all_answered(self) -> None:
+        self._waiting = deque(waiting for waiting in self._waiting if not waiting[1].done())
+        self._many = max(_FEW, 2 * len(self._waiting))

@@ -24,7 +24,10 @@ START_SECONDS = 60.0
 FAREWELL = 5.0
 Reason = Literal["file", "source", "time", "memory", "crash", "storage"]
 _MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory|unable to allocate", re.IGNORECASE)
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|DATABASE_URL|LISTEN_URL|HEADERS|PROXY")
+_SECRET = re.compile(
+    r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|CONNECTION_STRING|DSN|DATABASE_URL|LISTEN_URL|THUMBQ_MODELS|HEADERS|PROXY"
+)
+_ADDRESS_WITH_A_USER = re.compile(r"://[^/?#\s]*@")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = os.cpu_count() or 1
 
@@ -32,9 +35,13 @@ _CORES = os.cpu_count() or 1
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a child that reads files of strangers: no key of the worker is in it.
 
-    That of its queue, those of its object store, and whatever else is called like one.
+    That of its queue, those of its object store and of its models, and whatever else is called or written like one.
     """
-    return {name: value for name, value in environment.items() if not _SECRET.search(name.upper())}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not _SECRET.search(name.upper()) and not _ADDRESS_WITH_A_USER.search(value)
+    }
 
 
 class RenderFailed(Exception):
