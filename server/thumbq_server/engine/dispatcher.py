@@ -17,8 +17,8 @@ from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.release import release_claim
 
-# Half as many cost a tenth more CPU a job. A larger claim would gain little, and keep the first worker waiting. With the
-# largest options, so many jobs have 13.4 MiB in one message, which may have 16.
+# Half as many cost a tenth more CPU a job. A larger claim would gain little, and keep the first worker waiting. So
+# many jobs have up to 13.4 MiB in one message, with the largest options; it may have 16.
 CLAIM_LIMIT = 2000
 _RETRY_SECONDS = 0.5
 
