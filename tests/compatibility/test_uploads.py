@@ -128,6 +128,29 @@ async def test_a_body_without_its_boundary_and_without_line_breaks_is_refused(cl
     assert (answer.status, answer.json["message"]) == (400, "The multipart body is broken.")
 
 
+PART = b'--b\r\nContent-Disposition: form-data; name="width"\r\n\r\n%b\r\n'
+MIXED = b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
+TOO_MUCH = "The multipart body has too much besides its picture."
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "message"),
+    [
+        (b"\r\n" * 20_000, 413, TOO_MUCH),
+        (PART % b"1" * 20_000, 413, TOO_MUCH),
+        (PART % (b"x" * 6_000_000) * 2, 413, TOO_MUCH),
+        (MIXED, 400, "A part has parts of its own."),
+    ],
+    ids=["lines", "parts", "bytes", "levels"],
+)
+async def test_what_comes_before_a_picture_is_bounded(client: Client, before: bytes, status: int, message: str) -> None:
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + picture("PNG")
+    body = io.BytesIO(before + file + b"\r\n--b--\r\n")
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await ask(client.http, "POST", "/models/42/thumbnail/upload", data=body, headers=headers)
+    assert (answer.status, answer.json["message"]) == (status, message)
+
+
 async def test_a_gateway_without_a_folder_says_so(server: str) -> None:
     async with running_gateway(server) as http:
         answer = await upload(Client(http), picture("PNG"))

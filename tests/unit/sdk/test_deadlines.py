@@ -46,13 +46,14 @@ async def test_an_answer_that_never_comes_keeps_few_of_those_that_came():
     loop = asyncio.get_running_loop()
     lost = loop.create_future()
     deadlines.add(lost)
-    answered = []
-    for number in range(20_000):
+
+    def add_an_answered_one() -> weakref.ref[asyncio.Future[int]]:
         answer = loop.create_future()
         deadlines.add(answer)
-        answer.set_result(number)
-        answered.append(weakref.ref(answer))
-    del answer
+        answer.set_result(1)
+        return weakref.ref(answer)
+
+    answered = [add_an_answered_one() for _ in range(20_000)]
     gc.collect()
     assert sum(kept() is not None for kept in answered) < 2_100
     deadlines.close()

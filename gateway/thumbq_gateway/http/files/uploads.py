@@ -1,9 +1,10 @@
 """POST /models/{id}/thumbnail/upload and /png-upload: pictures that workers bring, kept where pictures are."""
 
 import asyncio
+from typing import Any, cast
 
 import grpc
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from thumbq_gateway.http.body import Arrival, Bodies
@@ -15,6 +16,8 @@ from thumbq_gateway.protojson.encoder import json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
 _AT_ONCE = 8  # pictures are written
+_MOST_LINES = 1000  # before the picture: aiohttp reads what surrounds the parts line by line, without a pause
+_MOST_BEFORE = 1 << 20  # bytes of other parts before the picture
 
 
 class Uploads:
@@ -73,12 +76,34 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
     refuse_encodings(request)
     try:
-        async for part in await request.multipart():
-            if isinstance(part, BodyPartReader) and (part.name == "file" or part.filename):
-                return await _read_part(part, arrival)
+        async for part in MultipartReader(request.headers, cast("StreamReader", _Lines(request.content))):
+            if not isinstance(part, BodyPartReader):
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "A part has parts of its own.")
+            content = await _read_part(part, arrival)
+            if part.name == "file" or part.filename:
+                return content
     except (ValueError, HttpProcessingError):  # what aiohttp says of a broken multipart body
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
+
+
+class _Lines:
+    """A body that has few lines outside of its parts, and no large part before the picture."""
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self._lines = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def readline(self, **limits: int) -> bytes:
+        """Return the next line. Raises Refusal."""
+        self._lines += 1
+        if self._lines > _MOST_LINES or self._content.total_bytes > LARGEST_PICTURE + _MOST_BEFORE:
+            message = "The multipart body has too much besides its picture."
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
+        return await self._content.readline(**limits)
 
 
 async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
