@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.support.between import refusals_passed_on, server_between
 from tests.wire.sdk.sdk import HASH
 from thumbq import Client, InvalidJob, NewJob, Producer, Request
 from thumbq.client.batches import columns_of
@@ -19,32 +20,23 @@ async def server_in_between(behind: str, *, older: bool) -> AsyncIterator[tuple[
     forms: list[str] = []
 
     class Between(queue_pb2_grpc.QueueServiceServicer):
+        def __init__(self, stub: Any) -> None:
+            self._stub = stub
+
         async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> Any:  # noqa: N802
             forms.append("messages")
-            return await passed_on(stub.EnqueueJobs(request), context)
+            async with refusals_passed_on(context):
+                return await self._stub.EnqueueJobs(request)
 
         async def EnqueueColumns(self, request: queue_pb2.EnqueueColumnsRequest, context: Any) -> Any:  # noqa: N802
             forms.append("columns")
             if older:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-            return await passed_on(stub.EnqueueColumns(request), context)
+            async with refusals_passed_on(context):
+                return await self._stub.EnqueueColumns(request)
 
-    async def passed_on(call: Any, context: Any) -> Any:
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details())
-
-    server = grpc.aio.server()
-    async with grpc.aio.insecure_channel(behind) as channel:
-        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(Between(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            yield f"127.0.0.1:{port}", forms
-        finally:
-            await server.stop(None)
+    async with server_between(behind, Between) as address:
+        yield address, forms
 
 
 def requests(first: int, **others: Any) -> Iterator[Request]:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import pytest
 
+from tests.support.between import refusals_passed_on, server_between
 from tests.support.line import Line
 from tests.support.server import running_server
 from tests.wire.sdk.sdk import connected
@@ -34,8 +34,11 @@ async def server_in_between(
     forms: list[str] = []
 
     class Between(queue_pb2_grpc.QueueServiceServicer):
+        def __init__(self, stub: Any) -> None:
+            self._stub = stub
+
         async def EnqueueStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-            call = stub.EnqueueStream()
+            call = self._stub.EnqueueStream()
             async for request in requests:
                 forms.append("columns" if request.HasField("columns") else "messages")
                 if sizes is not None:
@@ -43,21 +46,12 @@ async def server_in_between(
                 if older:
                     request.ClearField("columns")
                 await call.write(request)
-                try:
-                    yield await call.read()
-                except grpc.aio.AioRpcError as error:
-                    await context.abort(error.code(), error.details())
+                async with refusals_passed_on(context):
+                    answer = await call.read()
+                yield answer
 
-    server = grpc.aio.server()
-    async with grpc.aio.insecure_channel(behind) as channel:
-        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(Between(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            yield f"127.0.0.1:{port}", forms
-        finally:
-            await server.stop(None)
+    async with server_between(behind, Between) as address:
+        yield address, forms
 
 
 @pytest.mark.parametrize(

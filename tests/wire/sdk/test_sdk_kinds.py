@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import pytest
 
+from tests.support.between import server_between
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, reached, working
 from thumbq import BlockingClient, Client, Job, NewJob, Producer, Request, Thumbnail, Unsupported, Worker, options_of
@@ -79,49 +78,40 @@ async def test_handlers_must_be_functions(server: str):
             await worker.run({}, handle_signals=False)
 
 
-@asynccontextmanager
-async def older_server(behind: str) -> AsyncIterator[str]:
+def without_kind(job: Any) -> Any:
+    for unknown in ("kind", "options", "options_matter"):
+        job.ClearField(unknown)
+    return job
+
+
+class Older(queue_pb2_grpc.QueueServiceServicer):
     """A server of the version before kinds: what it does not know is taken out of all messages on their way."""
 
-    def without_kind(job: Any) -> Any:
-        for unknown in ("kind", "options", "options_matter"):
-            job.ClearField(unknown)
-        return job
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
 
-    class Older(queue_pb2_grpc.QueueServiceServicer):
-        async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> Any:  # noqa: N802
-            return await stub.EnqueueJob(without_kind(request))
+    async def EnqueueJob(self, request: queue_pb2.EnqueueJobRequest, context: Any) -> Any:  # noqa: N802
+        return await self._stub.EnqueueJob(without_kind(request))
 
-        async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> Any:  # noqa: N802
-            return await stub.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=map(without_kind, request.jobs)))
+    async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> Any:  # noqa: N802
+        return await self._stub.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=map(without_kind, request.jobs)))
 
-        async def StreamJobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-            async def without_kinds() -> AsyncIterator[Any]:
-                async for request in requests:
-                    if request.HasField("hello"):
-                        request.hello.ClearField("kinds")
-                    yield request
+    async def StreamJobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        async def without_kinds() -> AsyncIterator[Any]:
+            async for request in requests:
+                if request.HasField("hello"):
+                    request.hello.ClearField("kinds")
+                yield request
 
-            async for answer in stub.StreamJobs(without_kinds()):
-                yield answer
-
-    server = grpc.aio.server()
-    async with grpc.aio.insecure_channel(behind) as channel:
-        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(Older(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            await server.stop(None)
+        async for answer in self._stub.StreamJobs(without_kinds()):
+            yield answer
 
 
 async def test_an_older_server_is_named_by_worker_and_producer(server: str):
     async def render(job: Job) -> Thumbnail:
         return PICTURE
 
-    async with older_server(server) as older:
+    async with server_between(server, Older) as older:
         async with Worker(older) as worker:
             with pytest.raises(Unsupported, match="does not know kinds of jobs, and cannot send Sound"):
                 await worker.run({"Sound": render}, handle_signals=False)

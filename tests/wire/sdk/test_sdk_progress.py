@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import pytest
 
+from tests.support.between import server_between
 from tests.support.waiting import eventually
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
@@ -89,6 +89,9 @@ async def server_in_between(behind: str, *, older: bool = False) -> AsyncIterato
     told: list[Any] = []
 
     class Between(queue_pb2_grpc.QueueServiceServicer):
+        def __init__(self, stub: Any) -> None:
+            self._stub = stub
+
         async def StreamJobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
             async def noted() -> AsyncIterator[Any]:
                 async for request in requests:
@@ -96,21 +99,13 @@ async def server_in_between(behind: str, *, older: bool = False) -> AsyncIterato
                         told.append(request.progress)
                     yield request
 
-            async for answer in stub.StreamJobs(noted()):
+            async for answer in self._stub.StreamJobs(noted()):
                 if older and answer.HasField("welcome"):
                     answer.welcome.ClearField("progress")
                 yield answer
 
-    server = grpc.aio.server()
-    async with grpc.aio.insecure_channel(behind) as channel:
-        stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(Between(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            yield f"127.0.0.1:{port}", told
-        finally:
-            await server.stop(None)
+    async with server_between(behind, Between) as address:
+        yield address, told
 
 
 async def test_there_is_one_message_a_second_for_all_jobs_together(server: str, database_url: str):
