@@ -10,15 +10,15 @@ import asyncpg
 import pytest
 from hypothesis import settings
 
-from tests.support.common import CommonService
-from tests.support.databases import database_at
-from tests.support.fresh_databases import FreshDatabases
-from tests.support.http_client import Client
 from tests.support.left_out import left_out
-from tests.support.made_data import made_once
-from tests.support.object_store import ObjectStore, running_object_store
-from tests.support.ports import free_port
-from tests.support.troubled_store import TroubledStore
+from tests.support.network.http_client import Client
+from tests.support.network.ports import free_port
+from tests.support.postgres.databases import database_at
+from tests.support.postgres.fresh_databases import FreshDatabases
+from tests.support.postgres.made_data import made_once
+from tests.support.service.common import CommonService
+from tests.support.stores.object_store import ObjectStore, running_object_store
+from tests.support.stores.troubled_store import TroubledStore
 from thumbq_launcher.postgres import embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime import objects

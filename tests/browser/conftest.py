@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.visit import Visit
-from tests.support.service import Service
+from tests.support.service.service import Service
 
 QUIET_CHROMIUM = [
     "--no-sandbox",  # CI runs as root

@@ -5,7 +5,7 @@ import re
 from playwright.async_api import expect
 
 from tests.browser.visit import Visit
-from tests.support.service import Service
+from tests.support.service.service import Service
 
 PICTURE_IS_LOADED = "picture => picture.complete && picture.naturalWidth === 256"
 UNTIL_SCROLLED = "note => ({ promise: new Promise(done => note.addEventListener('scroll', done)) })"

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.service import Service
+from tests.support.service.service import Service
 
 README = Path(__file__).parents[2] / "README.md"
 SHOW = """

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.service import Service
+from tests.support.service.service import Service
 from tests.typescript.compiler import PACKAGE, compiled
 
 GALLERY = """

@@ -8,7 +8,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, expect
 
 from tests.browser.visit import Visit
-from tests.support.service import Service
+from tests.support.service.service import Service
 
 TOO_OLD = "FBX 6.1 is too old; 7.1 and newer are supported"
 PHONE = {"width": 360, "height": 740}

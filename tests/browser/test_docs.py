@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.browser.visit import Visit
-from tests.support.service import Service
+from tests.support.service.service import Service
 
 
 @pytest.fixture

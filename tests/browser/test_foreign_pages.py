@@ -10,7 +10,7 @@ from playwright.async_api import Browser, BrowserContext, Frame, Page, Request, 
 
 from tests.browser.test_tickets import render
 from tests.gateway.access.test_keys import Guarded, guarded
-from tests.support.service import Service
+from tests.support.service.service import Service
 from tests.support.waiting import eventually
 
 # Every way in which a page may write to another site without a preflight, and one with.

@@ -8,7 +8,7 @@ from playwright.async_api import Browser, BrowserContext, expect
 
 from tests.browser.test_console import Console
 from tests.gateway.access.test_keys import Guarded, guarded
-from tests.support.keys import revoke
+from tests.support.service.keys import revoke
 
 
 @dataclass

@@ -5,8 +5,8 @@ import re
 from playwright.async_api import Browser, expect
 
 from tests.browser.visit import Visit
-from tests.support.line import Line
-from tests.support.service import Service
+from tests.support.network.line import Line
+from tests.support.service.service import Service
 
 MANY = 350
 SHOWN = 300

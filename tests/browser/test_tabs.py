@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext
 
 from tests.browser.visit import Visit
-from tests.support.service import Service
+from tests.support.service.service import Service
 from tests.support.waiting import eventually
 
 TABS = 8  # more than a browser opens connections to one origin under HTTP/1.1

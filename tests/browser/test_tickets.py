@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
 from tests.gateway.access.test_keys import Guarded, guarded
-from tests.support.keys import bearer
+from tests.support.service.keys import bearer
 from thumbq import Client
 
 CLIENT = Path(__file__).parents[2] / "gateway/thumbq_gateway/static/thumbq"

@@ -7,8 +7,8 @@ import aiohttp
 from playwright.async_api import Browser, expect
 
 from tests.browser.visit import Visit
-from tests.support.certificates import Certificates
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates
+from tests.support.service.server import running_server
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 

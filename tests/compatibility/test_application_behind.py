@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, ask
+from tests.support.network.http_client import Client, ask
+from tests.support.service.gateway import running_gateway
 
 LARGE = b"0123456789" * 300_000
 

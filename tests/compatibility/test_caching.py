@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.compatibility.pictures import picture
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 
 async def render(client: Client, path: Path, content: bytes, **fields: object) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.http_client import Client, ask
+from tests.support.network.http_client import Client, ask
 
 UNKNOWN = {"sizeBytes": None, "width": None, "height": None, "errorMessage": None}
 SUCCESS = {"success": True, "thumbnailPath": "/uploads/a.webp", **UNKNOWN}

@@ -6,9 +6,9 @@ import pytest
 
 from tests.compatibility.hubs.wire import Hub, address
 from tests.compatibility.programs import Program
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, ask
-from tests.support.server import running_server
+from tests.support.network.http_client import Client, ask
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from thumbq_gateway.signalr import wing
 
 LEASE = 4  # seconds

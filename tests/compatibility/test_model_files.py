@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, digest
-from tests.support.object_store import BUCKET, ObjectStore
+from tests.support.network.http_client import Client, digest
+from tests.support.service.gateway import running_gateway
+from tests.support.stores.object_store import BUCKET, ObjectStore
 from thumbq_gateway.settings import Settings
 from thumbq_runtime.objects import InvalidStore, Objects
 

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from tests.compatibility.pictures import animated_webp, picture
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client, ask
+from tests.support.network.http_client import Answer, Client, ask
+from tests.support.service.gateway import running_gateway
 
 PICTURES = {
     "thumbnail.webp": (animated_webp(), "image/webp"),

@@ -9,9 +9,9 @@ import pytest
 
 from tests.compatibility.hubs.wire import Hub
 from tests.compatibility.pictures import picture
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 from thumbq_server.storage import maintenance
 from thumbq_server.storage.postgres.database import Database
 

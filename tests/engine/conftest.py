@@ -8,9 +8,9 @@ import pytest
 
 from tests.engine.dispatcher.worker import Worker
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
-from tests.support.databases import database_at
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, empty
+from tests.support.postgres.databases import database_at
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import QueueUnderTest, empty
 from thumbq_server.engine.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.engine.parts import POLICY, WatchedDatabase, WatchedLane, away, running, until
 from tests.support.conditions import until as until_stored
-from tests.support.queue_under_test import Event, QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import duties, janitor
 from thumbq_server.engine.duties import (
     WORTH_A_VACUUM,

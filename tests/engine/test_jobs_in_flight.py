@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.parts import POLICY, WatchedDatabase, running
 from tests.engine.test_sessions import Peer
-from tests.support.queue_under_test import QueueUnderTest, failure, new_job, picture
+from tests.support.postgres.queue_under_test import QueueUnderTest, failure, new_job, picture
 from tests.support.waiting import eventually
 from thumbq_runtime.limits.bounds import TooMany
 from thumbq_runtime.limits.rates import Kind

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.engine.parts import POLICY, LastingComeback, WatchedDatabase, away, running, until
-from tests.support.queue_under_test import QueueUnderTest, new_job, picture
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job, picture
 from thumbq_server.domain.columns import Claimed, Report
 from thumbq_server.domain.job import LostReason, Token
 from thumbq_server.engine.queue import Queue

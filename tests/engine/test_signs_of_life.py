@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.engine.parts import WatchedDatabase
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.duties import PruneWorkers, RecordSignsOfLife
 from thumbq_server.storage import workers
 

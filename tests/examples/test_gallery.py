@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.support.served import request
+from tests.support.service.served import request
 from tests.support.waiting import eventually
 from thumbq import Job, Thumbnail, Worker
 from thumbq.testing import PrivateService, private_service

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.served import request
+from tests.support.service.served import request
 from thumbq import BlockingClient, Job, JobFailed, Thumbnail, Unsuccessful, Worker
 from thumbq.testing import PrivateService, private_service
 

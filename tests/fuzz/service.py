@@ -15,8 +15,8 @@ import aiohttp
 from tests.fuzz.company import CLIENTS
 from tests.fuzz.play import Addresses
 from tests.fuzz.values import Known
-from tests.support.invariants import violations
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.postgres.invariants import violations
 from tests.support.programs import Program
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_server.storage.postgres.database import Database

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.common import common_or_own
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.common import common_or_own
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 
 
 @pytest.fixture

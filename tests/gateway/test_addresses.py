@@ -5,8 +5,8 @@ import socket
 import aiohttp
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.http.listening import listen
 
 V4, V6 = "127.0.0.1", "[::1]"

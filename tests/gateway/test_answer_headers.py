@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from tests.compatibility.pictures import picture
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.app import register
 from thumbq_gateway.http.answer_headers import EVERY_ANSWER
 from thumbq_gateway.parts import build

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client
+from tests.support.network.http_client import Answer, Client
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 
 PAGES = "/thumbnailHub"

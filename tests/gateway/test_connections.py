@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 
 POST = b"POST /api/thumbnail-jobs HTTP/1.1\r\nHost: x\r\n"
 HALF_A_BODY = POST + b"Content-Length: 100\r\n\r\n" + b'{"modelId": 1'

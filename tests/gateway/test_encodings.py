@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.test_connections import connection, exchange
-from tests.support.http_client import Client, ask
+from tests.support.network.http_client import Client, ask
 
 JOB = b'{"modelId": 1, "modelHash": "%b"}' % (b"a" * 64)
 NEXT = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

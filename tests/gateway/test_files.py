@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client, ask
+from tests.support.network.http_client import Answer, Client, ask
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.http.files.open_file import open_below
 from thumbq_gateway.http.files.thumbnails import content_type
 from thumbq_runtime.folders import step_into

@@ -6,8 +6,8 @@ import aiohttp
 import grpc
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.app import register
 from thumbq_gateway.parts import build
 from thumbq_gateway.settings import Settings

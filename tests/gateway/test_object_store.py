@@ -9,10 +9,10 @@ import pytest
 from tests.compatibility.pictures import animated_webp, picture
 from tests.compatibility.test_uploads import upload
 from tests.gateway.test_files import PNG, complete, file
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.object_store import SECRET, ObjectStore
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
+from tests.support.stores.object_store import SECRET, ObjectStore
 from tests.support.waiting import eventually
 from thumbq_runtime.objects import Objects
 

@@ -6,7 +6,7 @@ import string
 import pytest
 
 from tests.gateway.test_connections import exchange
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 pytestmark = pytest.mark.changes_nothing
 

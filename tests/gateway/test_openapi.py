@@ -6,7 +6,7 @@ import openapi_schema_validator
 import openapi_spec_validator
 import pytest
 
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.openapi.document import openapi_document
 from thumbq_gateway.openapi.examples import EXAMPLES

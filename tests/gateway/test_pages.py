@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, ask
+from tests.support.network.http_client import Client, ask
+from tests.support.service.gateway import running_gateway
 
 
 @pytest.mark.changes_nothing

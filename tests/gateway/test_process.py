@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.ports import free_port
+from tests.support.network.http_client import Client
+from tests.support.network.ports import free_port
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_runtime.addresses import is_loopback
 

@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client, digest
-from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key
-from tests.support.server import running_server
+from tests.support.network.http_client import Answer, Client, digest
+from tests.support.service.gateway import running_gateway
+from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key
+from tests.support.service.server import running_server
 from thumbq_runtime.limits import buckets
 
 DEQUEUE = "/api/thumbnail-jobs/dequeue"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.test_files import PNG, complete, file
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 from thumbq_runtime import file_threads
 
 STALLED, GOOD = 13, 42

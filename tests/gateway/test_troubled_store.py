@@ -11,11 +11,11 @@ from aiohttp import web
 from tests.compatibility.pictures import picture
 from tests.compatibility.test_uploads import upload
 from tests.gateway.test_files import PNG, complete, file
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.object_store import ObjectStore
-from tests.support.server import running_server
-from tests.support.troubled_store import TroubledStore, cut, first, says, send
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
+from tests.support.stores.object_store import ObjectStore
+from tests.support.stores.troubled_store import TroubledStore, cut, first, says, send
 from thumbq_runtime.objects import Objects
 
 LARGE = PNG * 2_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.object_store import KEY, SECRET, ObjectStore
+from tests.support.stores.object_store import KEY, SECRET, ObjectStore
 from thumbq_runtime.environment import reach_this_machine_directly
 from thumbq_runtime.objects import InvalidStore, NoSuchObject, Objects, StoreAway, StoreRefuses
 

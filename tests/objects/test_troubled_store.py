@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.support.object_store import ObjectStore
-from tests.support.troubled_store import TroubledStore, cut, first, says, silence, slowly, without_tags
+from tests.support.stores.object_store import ObjectStore
+from tests.support.stores.troubled_store import TroubledStore, cut, first, says, silence, slowly, without_tags
 from thumbq_runtime import objects as module
 from thumbq_runtime.objects import NoSuchObject, Objects, StoreAway, StoreRefuses, StoreTrouble
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.databases import POOLER_PORT, end_pooler, launch_pooler
+from tests.support.postgres.databases import POOLER_PORT, end_pooler, launch_pooler
 from thumbq_server.storage.postgres import hosts
 from thumbq_server.storage.postgres.address import Address, parse_address
 

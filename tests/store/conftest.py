@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.support.databases import database_at
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, empty
+from tests.support.postgres.databases import database_at
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import QueueUnderTest, empty
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.lane import Lane

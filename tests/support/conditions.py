@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from tests.support.queue_under_test import QueueUnderTest
+from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.storage.postgres.database import Database
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from functools import cache
 
-from tests.support.previous_release import are_at_hand
+from tests.support.service.previous_release import are_at_hand
 
 
 @cache

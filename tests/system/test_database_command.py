@@ -7,8 +7,8 @@ import os
 import asyncpg
 import pytest
 
-from tests.support.served import THUMBQ
-from tests.support.server import running_server
+from tests.support.service.served import THUMBQ
+from tests.support.service.server import running_server
 from thumbq.producer import Producer
 from thumbq.v1.queue_pb2 import NewJob
 from thumbq_server.storage.migrations import upgrade

@@ -11,11 +11,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, digest
-from tests.support.server import running_server, status_of
-from tests.support.standby import Pair, ask, follow, promote
-from tests.support.subscribers import StreamSubscriber
+from tests.support.network.http_client import Client, digest
+from tests.support.postgres.standby import Pair, ask, follow, promote
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server, status_of
+from tests.support.service.subscribers import StreamSubscriber
 from tests.support.waiting import eventually
 from tests.wire.worker import enqueue
 from thumbq.v1 import queue_pb2_grpc

@@ -8,7 +8,7 @@ import subprocess
 import grpc
 import pytest
 
-from tests.support.served import THUMBQ, data_folder, enqueue, request, serving
+from tests.support.service.served import THUMBQ, data_folder, enqueue, request, serving
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 
 PICTURE = {"thumbnailPath": "/var/lib/thumbnails/1.png", "sizeBytes": 1, "width": 1, "height": 1}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from thumbq_server.engine.janitor import Janitor
 from thumbq_server.engine.readiness import Readiness

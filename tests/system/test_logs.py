@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.processes import wait_until
-from tests.support.made_data import copy_data
-from tests.support.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving, start
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.served import THUMBQ, Service, data_folder, enqueue, messages, request, serving, start
 
 Line = dict[str, Any]
 

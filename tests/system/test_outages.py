@@ -15,10 +15,10 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.made_data import copy_data
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.ports import free_port
-from tests.support.served import Service, data_folder, enqueue, request, serving
+from tests.support.network.ports import free_port
+from tests.support.service.served import Service, data_folder, enqueue, request, serving
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus/alerts.yml"

@@ -11,11 +11,11 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
-from tests.support.standby import FolderBackup, PromotedStandby
-from tests.support.subscribers import PageSubscriber, StreamSubscriber, Subscriber, when_it_is_back
+from tests.support.network.http_client import Client
+from tests.support.postgres.standby import FolderBackup, PromotedStandby
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
+from tests.support.service.subscribers import PageSubscriber, StreamSubscriber, Subscriber, when_it_is_back
 from tests.support.waiting import eventually
 from tests.wire.worker import PICTURE, enqueue, state
 from thumbq import Job, Thumbnail, Worker

@@ -11,7 +11,7 @@ from functools import partial
 
 import asyncpg
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.waiting import eventually
 from thumbq import Job, NewJob, Producer, Thumbnail, Worker
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import descendants, wait_until
-from tests.support.made_data import copy_data
-from tests.support.served import Service, command_line, data_folder, messages, request, serving, start
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.served import Service, command_line, data_folder, messages, request, serving, start
 
 HUB_SECRET = "dcf4b8e1-hubs"  # of this test
 PASSWORD = "s3cr3t-of-the-database"

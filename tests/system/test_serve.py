@@ -14,10 +14,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
-from tests.support.databases import database_at
-from tests.support.made_data import copy_data
-from tests.support.ports import free_port
-from tests.support.served import Service, data_folder, enqueue, is_enqueued, messages, request, serving, start
+from tests.support.network.ports import free_port
+from tests.support.postgres.databases import database_at
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.served import Service, data_folder, enqueue, is_enqueued, messages, request, serving, start
 
 THUMBQ = Path(sys.executable).with_name("thumbq")
 MODEL_HASH = "ab" * 32

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.support.ports import free_port
-from tests.support.previous_release import TO_GO_BACK_TO, TO_RENEW, install
+from tests.support.network.ports import free_port
+from tests.support.service.previous_release import TO_GO_BACK_TO, TO_RENEW, install
 from tests.support.waiting import eventually
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, Worker
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.processes import wait_until
-from tests.support.collector import Collector, Seen, collecting
-from tests.support.made_data import copy_data
-from tests.support.served import MODEL_HASH, Service, data_folder, serving
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.collector import Collector, Seen, collecting
+from tests.support.service.served import MODEL_HASH, Service, data_folder, serving
 
 PRODUCER = """
 import asyncio, sys

@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.hosts import Host, two_hosts
-from tests.support.http_client import Client
-from tests.support.object_store import ObjectStore
-from tests.support.served import THUMBQ
+from tests.support.network.hosts import Host, two_hosts
+from tests.support.network.http_client import Client
+from tests.support.service.served import THUMBQ
+from tests.support.stores.object_store import ObjectStore
 from thumbq.render.samples import Sample, write_samples
 from thumbq.render.system_libraries import advice, missing_libraries
 from thumbq_runtime.objects import Objects

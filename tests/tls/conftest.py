@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Certificates
+from tests.support.network.certificates import Certificates
 
 
 @pytest.fixture

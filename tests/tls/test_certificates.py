@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.support.certificates import Certificates
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates
+from tests.support.service.server import running_server
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 from thumbq_runtime.tls.certificates import CertificateFiles, InvalidCertificate, read_certificate

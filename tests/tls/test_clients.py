@@ -7,8 +7,8 @@ from functools import partial
 import aiohttp
 import pytest
 
-from tests.support.certificates import Certificates
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq import (

@@ -9,9 +9,9 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.certificates import Certificates
-from tests.support.server import running_server
-from tests.support.tls_postgres import TlsPostgres
+from tests.support.network.certificates import Certificates
+from tests.support.postgres.tls_postgres import TlsPostgres
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import PICTURE, enqueue
 from thumbq.cli.observe import readiness

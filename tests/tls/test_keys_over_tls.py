@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.support.certificates import Certificates
-from tests.support.keys import make_key
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates
+from tests.support.service.keys import make_key
+from tests.support.service.server import running_server
 from thumbq import (
     AccessDenied,
     BlockingClient,

@@ -9,8 +9,8 @@ import aiohttp
 import grpc
 import pytest
 
-from tests.support.certificates import Certificates, answers_hello_of, shown_serial
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates, answers_hello_of, shown_serial
+from tests.support.service.server import running_server
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub

@@ -8,8 +8,8 @@ import aiohttp
 import grpc
 import pytest
 
-from tests.support.certificates import Certificates
-from tests.support.server import running_server, status_of
+from tests.support.network.certificates import Certificates
+from tests.support.service.server import running_server, status_of
 from thumbq.v1.admin_pb2 import GetStatsRequest, PauseQueueRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.queue_pb2 import DequeueJobRequest, EnqueueJobRequest

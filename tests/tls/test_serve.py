@@ -10,9 +10,9 @@ import aiohttp
 import grpc
 import pytest
 
-from tests.support.certificates import Certificates
-from tests.support.ports import free_port
-from tests.support.served import MODEL_HASH, Service, data_folder, serving
+from tests.support.network.certificates import Certificates
+from tests.support.network.ports import free_port
+from tests.support.service.served import MODEL_HASH, Service, data_folder, serving
 from thumbq.v1.queue_pb2 import GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 

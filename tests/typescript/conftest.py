@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.line import Line
-from tests.support.service import Service
+from tests.support.network.line import Line
+from tests.support.service.service import Service
 from tests.typescript.compiler import compiled
 from tests.typescript.control import control
 

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tests.support.line import Line
-from tests.support.service import Service
+from tests.support.network.line import Line
+from tests.support.service.service import Service
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import Service
+from tests.support.service.service import Service
 from tests.typescript.compiler import sentences_of
 from tests.typescript.conftest import RunTest, node
 

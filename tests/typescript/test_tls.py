@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from tests.support.certificates import Certificates
-from tests.support.server import running_server
+from tests.support.network.certificates import Certificates
+from tests.support.service.server import running_server
 from tests.typescript.compiler import sentences_of
 from tests.typescript.conftest import node
 from thumbq_gateway.app import running

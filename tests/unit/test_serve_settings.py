@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ports import free_port as unused_port
+from tests.support.network.ports import free_port as unused_port
 from thumbq_launcher.__main__ import _programs
 from thumbq_launcher.settings import LauncherSettings
 from thumbq_runtime.access import secret_files

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from tests.support.common import common_or_own
-from tests.support.server import running_server
+from tests.support.service.common import common_or_own
+from tests.support.service.server import running_server
 from thumbq.v1 import notification_pb2_grpc, queue_pb2_grpc
 
 

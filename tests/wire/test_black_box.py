@@ -17,7 +17,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.databases import database_at, for_programs
+from tests.support.postgres.databases import database_at, for_programs
 from tests.wire.worker import HASH, PICTURE
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 

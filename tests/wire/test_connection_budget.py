@@ -10,7 +10,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.server import running_server, status_of
+from tests.support.service.server import running_server, status_of
 from tests.support.waiting import eventually
 from tests.wire.worker import enqueue
 from thumbq.cli.observe import readiness

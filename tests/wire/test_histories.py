@@ -7,8 +7,8 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.support.server import running_server, status_of
-from tests.support.subscribers import StreamSubscriber, when_it_is_back
+from tests.support.service.server import running_server, status_of
+from tests.support.service.subscribers import StreamSubscriber, when_it_is_back
 from tests.wire.worker import PICTURE, Worker, done, enqueue
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 

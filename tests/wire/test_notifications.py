@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import running_server, status_of
+from tests.support.service.server import running_server, status_of
 from thumbq.v1 import job_pb2, notification_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_server.storage.postgres.database import Database
 

@@ -5,7 +5,7 @@ import math
 import grpc
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import connected
 from tests.wire.worker import Worker, done, enqueue, state

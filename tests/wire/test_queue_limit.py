@@ -8,9 +8,9 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, digest
-from tests.support.server import running_server
+from tests.support.network.http_client import Client, digest
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.hostile.test_rates import seconds_told
 from tests.wire.sdk.sdk import PICTURE, working

@@ -5,8 +5,8 @@ import asyncio
 import grpc
 import pytest
 
-from tests.support.queue_under_test import QueueUnderTest
-from tests.support.server import running_server
+from tests.support.postgres.queue_under_test import QueueUnderTest
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import HASH, PICTURE, Worker, done, enqueue, state
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc

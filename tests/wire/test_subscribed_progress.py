@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import running_server, status_of
+from tests.support.service.server import running_server, status_of
 from tests.wire.test_notifications import Subscriber
 from tests.wire.test_progress import entry, shows, tells, working
 from tests.wire.worker import done, enqueue, state

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from structlog.testing import capture_logs
 
-from tests.support.invariants import assert_sound
-from tests.support.server import status_of
+from tests.support.postgres.invariants import assert_sound
+from tests.support.service.server import status_of
 from tests.support.waiting import eventually
 from tests.wire.worker import HASH
 from thumbq.v1 import job_pb2, queue_pb2

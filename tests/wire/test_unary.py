@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import status_of
+from tests.support.service.server import status_of
 from thumbq.v1 import job_pb2, queue_pb2
 
 HASH = hashlib.sha256(b"model").hexdigest()

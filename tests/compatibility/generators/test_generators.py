@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = FOLDER.parents[2] / ".venv-generators" / "bin"

@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, address, negotiate
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 
 WORKER_HUBS = ["/thumbnailJobHub", "/jobProcessingHub"]
 

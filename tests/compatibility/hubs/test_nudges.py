@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 
 RESULT = {"thumbnailPath": "/default/path", "sizeBytes": 0, "width": 256, "height": 256}
 HUB = "/thumbnailJobHub"

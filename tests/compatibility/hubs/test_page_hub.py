@@ -3,8 +3,8 @@
 import pytest
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.signalr.hubs import hub
 

@@ -7,8 +7,8 @@ import socket
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.gateway.notifications.test_slow_clients import count_of, rest_of
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 
 _FRAME = b"\x81\xfe%b\x00\x00\x00\x00%b"

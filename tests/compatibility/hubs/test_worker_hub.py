@@ -3,7 +3,7 @@
 import pytest
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
 
 RESULT = {"thumbnailPath": "/default/path", "sizeBytes": 0, "width": 256, "height": 256}
 HUBS = ["/thumbnailJobHub", "/jobProcessingHub"]

@@ -13,8 +13,8 @@ from tests.browser.conftest import QUIET_CHROMIUM
 from tests.compatibility.hubs.wire import address
 from tests.compatibility.pictures import picture
 from tests.compatibility.programs import FOLDER
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 
 pytestmark = [pytest.mark.chromium]
 LIBRARY = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"

@@ -11,9 +11,9 @@ import pytest
 
 from tests.compatibility.hubs.wire import address
 from tests.compatibility.programs import Program
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.ports import free_port
+from tests.support.network.http_client import Client
+from tests.support.network.ports import free_port
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 

@@ -14,8 +14,8 @@ import pytest
 from tests.compatibility.hubs.wire import address
 from tests.compatibility.pictures import animated_webp
 from tests.compatibility.programs import Program
-from tests.support.http_client import Client
-from tests.support.service import Service
+from tests.support.network.http_client import Client
+from tests.support.service.service import Service
 
 pytestmark = [pytest.mark.node]
 ENDED = {"Completed", "Failed", "Cancelled"}

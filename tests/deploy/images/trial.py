@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from PIL import Image
 
 from tests.deploy.images.build import say
-from tests.support.served import request
+from tests.support.service.served import request
 from thumbq.render.samples import write_samples
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.engine.dispatcher.worker import Worker, lane_of, requests
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, away, running, turns, until
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.job import Verdict
 from thumbq_server.engine import dispatcher as dispatcher_module
 from thumbq_server.engine.dispatcher import Dispatcher

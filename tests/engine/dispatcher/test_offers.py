@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.dispatcher.worker import Worker, lane_of
 from tests.engine.parts import WatchedLane, until
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

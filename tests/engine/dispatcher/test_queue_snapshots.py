@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 import pytest
 
 from tests.engine.parts import NEVER, WatchedDatabase, away, ends_when_cancelled, running, turns, until
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.records import Snapshot
 from thumbq_server.engine.readers import queue_snapshots as queue_snapshots_module
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots

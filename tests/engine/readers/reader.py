@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tests.engine.parts import WatchedDatabase, until
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.readers.hub import Commit, Hub
 from thumbq_server.storage import notification_log
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.readers.cursor import Cursor, ResetReason, head, resume
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.parts import NEVER, WatchedDatabase, ends_when_cancelled, running, turns, until
 from tests.engine.readers.reader import Reader, caught_up, content, following, write
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import QueueUnderTest
+from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage import notification_log
 

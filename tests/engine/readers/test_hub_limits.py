@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from tests.engine.parts import WatchedDatabase, away, running, turns, until
 from tests.engine.readers.reader import Reader, caught_up, following, write
-from tests.support.queue_under_test import QueueUnderTest
+from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.engine.readers.hub import Hub, HubClosed, LogPruned
 from thumbq_server.storage.postgres.errors import Unavailable
 

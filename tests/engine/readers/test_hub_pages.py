@@ -4,7 +4,7 @@ import asyncio
 
 from tests.engine.parts import WatchedDatabase
 from tests.engine.readers.reader import Reader, following, write
-from tests.support.queue_under_test import QueueUnderTest
+from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.engine.readers import hub as hubs
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage.notification_log import AFTER

@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.parts import NEVER, WatchedDatabase, until
 from tests.engine.readers.reader import caught_up, following, write
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.job import JobStatus
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.engine.readers.join import JobEnds

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.parts import LastingComeback, WatchedDatabase, away, until
 from tests.engine.readers.reader import caught_up, following, write
-from tests.support.queue_under_test import QueueUnderTest
+from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
 from thumbq_server.engine.readers import cursor as cursors

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from tests.gateway.access.test_keys import Guarded
-from tests.support.keys import bearer, prefix_of
+from tests.support.service.keys import bearer, prefix_of
 from thumbq.v1 import admin_pb2
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 

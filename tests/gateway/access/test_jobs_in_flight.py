@@ -5,10 +5,10 @@ from typing import Any
 import aiohttp
 import grpc
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client
-from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, prefix_of
-from tests.support.server import running_server, status_of
+from tests.support.network.http_client import Answer, Client
+from tests.support.service.gateway import running_gateway
+from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key, prefix_of
+from tests.support.service.server import running_server, status_of
 from tests.support.waiting import eventually
 from thumbq.v1.queue_pb2 import CallTogetherRequest, DequeueJobRequest, DequeueJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub

@@ -10,9 +10,9 @@ import aiohttp
 import grpc
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
-from tests.support.server import running_server
+from tests.support.service.gateway import running_gateway
+from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
+from tests.support.service.server import running_server
 from thumbq_gateway.access import unkeyed
 from thumbq_gateway.access.callers import Unprotected
 

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.gateway.access.test_keys import Guarded, guarded
-from tests.support.keys import bearer, keyed
+from tests.support.service.keys import bearer, keyed
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.transcoding.routes import routes_of

@@ -14,8 +14,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from tests.gateway.access.scan import BELIEVE_ME, OUT_OF_THE_FOLDER, Scan, detours, example, worthless
 from tests.gateway.access.test_keys import Guarded, guarded
 from tests.gateway.access.test_roles import SERVICES
-from tests.support.fresh_databases import FreshDatabases
-from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
+from tests.support.postgres.fresh_databases import FreshDatabases
+from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
 from tests.support.waiting import eventually
 from thumbq_gateway.access import callers, unkeyed
 from thumbq_gateway.access.table import roles_of_routes

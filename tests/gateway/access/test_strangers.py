@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from tests.gateway.access.test_keys import guarded
 from tests.gateway.test_connections import connection, exchange
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 BODY = b'{"modelId": 7, "modelHash": "%b"}' % (b"a" * 64)
 SIZE = len(BODY)

@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.gateway.access.test_keys import Guarded, guarded, until_closed
-from tests.support.gateway import running_gateway
-from tests.support.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
-from tests.support.server import running_server
+from tests.support.service.gateway import running_gateway
+from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key, revoke
+from tests.support.service.server import running_server
 from thumbq import Client
 from thumbq.client.errors import Conflict, InvalidRequest
 from thumbq.v1.notification_pb2 import GetThumbnailRequest

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.engine.parts import running
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.audiences import crowd
 from thumbq_gateway.notifications.audiences.connection import Connection

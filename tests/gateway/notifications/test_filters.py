@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.support.conditions import until
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from thumbq_gateway.notifications import named_streams
 from thumbq_gateway.notifications.cursor import Cursor
 

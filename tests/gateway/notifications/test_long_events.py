@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.page import PageBuilder

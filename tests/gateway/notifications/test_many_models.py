@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications import named_streams
 from thumbq_gateway.notifications.request import MOST_MODELS

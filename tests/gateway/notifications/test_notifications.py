@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications.cursor import Cursor
 

@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import pytest
 
 from tests.gateway.notifications.listeners import Filter, GrpcListener, LinesReader, Listener, News, Page
-from tests.support.gateway import running_gateway
-from tests.support.ports import free_port
-from tests.support.queue_under_test import new_job
-from tests.support.server import running_server
+from tests.support.network.ports import free_port
+from tests.support.postgres.queue_under_test import new_job
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import maintenance, notification_log
 from thumbq_server.storage.postgres.database import Database

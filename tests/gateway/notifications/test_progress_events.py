@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, Listener
+from tests.support.network.http_client import Client, Listener
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 
 

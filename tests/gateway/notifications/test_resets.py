@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_server.storage import notification_log

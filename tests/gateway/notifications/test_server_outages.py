@@ -3,9 +3,9 @@
 import aiohttp
 import pytest
 
-from tests.support.gateway import RestartableServer, running_gateway, target_of, two_servers
-from tests.support.http_client import Client, Listener
-from tests.support.server import running_server
+from tests.support.network.http_client import Client, Listener
+from tests.support.service.gateway import RestartableServer, running_gateway, target_of, two_servers
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.compatibility.hubs.wire import Hub
 from tests.gateway.notifications.listeners import Filter, LinesReader, Message, News, Page, Stretch
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client, Listener
-from tests.support.ports import free_port
-from tests.support.queue_under_test import new_job
-from tests.support.server import running_server
+from tests.support.network.http_client import Client, Listener
+from tests.support.network.ports import free_port
+from tests.support.postgres.queue_under_test import new_job
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications import upstream
 from thumbq_server.storage import notification_log

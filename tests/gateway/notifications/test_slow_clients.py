@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, Listener
+from tests.support.network.http_client import Client, Listener
+from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications import catch_up
 

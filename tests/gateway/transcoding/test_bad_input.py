@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 RESULT = {"thumbnailPath": "/var/lib/thumbs/a.png", "sizeBytes": 45678, "width": 512, "height": 512}
 PLAIN_TEXT = "text/plain; charset=utf-8"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.transcoding.document import COMPLETE, DEQUEUE, FAIL, TEST, Endpoint
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 
 def kinds(value: dict[str, Any]) -> dict[str, type]:

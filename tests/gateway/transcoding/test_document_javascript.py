@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.transcoding.document import ADDRESS, COMPLETE, DEQUEUE, FAIL, TEST
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 from tests.support.waiting import eventually
 
 pytestmark = [

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -10,10 +10,10 @@ import aiohttp
 import grpc
 
 from tests.gateway.transcoding.test_together import DEQUEUE, JOBS, MANY, RESULT, locked
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Client
-from tests.support.invariants import assert_sound
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.postgres.invariants import assert_sound
+from tests.support.service.gateway import RestartableServer, running_gateway
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from thumbq.v1.queue_pb2 import DequeueJobRequest
 from thumbq_gateway.metrics import Metrics

@@ -4,7 +4,7 @@ import asyncio
 
 import aiohttp
 
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
 from tests.support.waiting import eventually
 
 RESULT = {"thumbnailPath": "/var/lib/thumbs/a.png", "sizeBytes": 45678, "width": 512, "height": 512}

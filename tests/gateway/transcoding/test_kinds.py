@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.http_client import Client, Json, digest
+from tests.support.network.http_client import Client, Json, digest
 
 OPTIONS = {"size": 512, "views": ["front", "top"], "light": {"warm": True, "strength": 0.5, "from": None}, "": "ü"}
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
 from thumbq_gateway.protojson.text import MOST_VALUES, parse_json
 from thumbq_gateway.protojson.values import InvalidValue, read_duration
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Answer, Client
+from tests.support.network.http_client import Answer, Client
+from tests.support.service.gateway import running_gateway
 
 LONG = "/api/thumbnail-jobs?pageSize=500"
 GREEDY, GOOD = {"X-Forwarded-For": "10.0.0.1"}, {"X-Forwarded-For": "10.0.0.2"}

@@ -1,6 +1,6 @@
 """What an operator sees and does, over JSON."""
 
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 
 
 async def test_a_queue_is_paused_seen_and_resumed(client: Client) -> None:

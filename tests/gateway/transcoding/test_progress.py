@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 
-from tests.support.http_client import Client, digest
+from tests.support.network.http_client import Client, digest
 from tests.support.waiting import eventually
 from thumbq import Job, Thumbnail, Worker, report_progress
 

@@ -10,9 +10,9 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.gateway import RestartableServer, running_gateway
-from tests.support.http_client import Answer, Client, digest
-from tests.support.invariants import assert_sound
+from tests.support.network.http_client import Answer, Client, digest
+from tests.support.postgres.invariants import assert_sound
+from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.waiting import eventually
 from thumbq.v1.queue_pb2 import CallTogetherRequest, CallTogetherResponse, DequeueJobRequest, GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceServicer, add_QueueServiceServicer_to_server

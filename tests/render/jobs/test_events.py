@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from thumbq import NewJob, Producer, Worker
 from thumbq.render.child import Limits
 from thumbq.render.drawing.renderer import Renderer

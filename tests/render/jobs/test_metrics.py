@@ -15,8 +15,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from tests.support.ports import free_port
-from tests.support.server import running_server
+from tests.support.network.ports import free_port
+from tests.support.service.server import running_server
 from thumbq import NewJob, Producer
 from thumbq.render.child import Reason
 from thumbq.render.jobs.metrics import RenderMetrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.support.certificates import Certificates
+from tests.support.network.certificates import Certificates
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake
 from thumbq.render.jobs.model_files import ModelFolder, ModelSource, ModelUrls, model_source

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.render.hostile import models as hostile
-from tests.support.object_store import ObjectStore
-from tests.support.troubled_store import TroubledStore, cut, first, says
+from tests.support.stores.object_store import ObjectStore
+from tests.support.stores.troubled_store import TroubledStore, cut, first, says
 from tests.support.waiting import eventually
 from thumbq.cli.worker_store import ModelsInStore, ThumbnailObjects
 from thumbq.render.child import RenderFailed

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from tests.store.model.queue_verbs import LATER
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from thumbq_server.domain.job import MODEL
 
 few = st.integers(0, 3)

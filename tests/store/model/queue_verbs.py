@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tests.store.model.model_comparison import Observation
 from tests.store.model.queue_model import BACKOFF, QueueModel
-from tests.support.queue_under_test import in_columns
+from tests.support.postgres.queue_under_test import in_columns
 from thumbq_server.domain.job import (
     MODEL,
     Completion,

@@ -15,7 +15,7 @@ from tests.store.model.queue_verbs import (
     Renew,
     Verb,
 )
-from tests.support.queue_under_test import empty
+from tests.support.postgres.queue_under_test import empty
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 

@@ -36,8 +36,8 @@ from tests.store.model.queue_verbs import (
     Verb,
 )
 from tests.store.model.store_under_check import AT_ONCE, OBSTACLES, WORKERS, Store, stories
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, failure, picture
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import QueueUnderTest, failure, picture
 from thumbq_server.domain.job import MODEL, Completion, Failure, NewJob, Token
 
 UNKNOWN = 2**40

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.support.conditions import until, until_blocked
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from thumbq_server.domain.job import EnqueueOutcome
 from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres import database as database_module

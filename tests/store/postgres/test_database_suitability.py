@@ -4,7 +4,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from tests.support.databases import database_at, new_database, new_role
+from tests.support.postgres.databases import database_at, new_database, new_role
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import InvalidAddress, parse_address
 from thumbq_server.storage.postgres.database import Database

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.standby import Pair, ask
+from tests.support.postgres.standby import Pair, ask
 from tests.support.waiting import eventually
 from thumbq_launcher.postgres import embedded
 from thumbq_server.storage.postgres.database import Database

@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes import descendants, is_running, wait_for_end, wait_until
 from tests.store.postgres.embedded_owner import execute, reachable_folder, running_owner
-from tests.support.made_data import copy_data
+from tests.support.postgres.made_data import copy_data
 from thumbq_launcher import child
 from thumbq_launcher.postgres import cluster, embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from tests.support.waiting import eventually
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.databases import new_role
+from tests.support.postgres.databases import new_role
 from tests.support.waiting import eventually
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.hosts import Hosts

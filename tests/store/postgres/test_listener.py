@@ -10,8 +10,8 @@ import pytest
 
 from tests.engine.parts import running
 from tests.support.conditions import until
-from tests.support.databases import around_pooler, new_role
-from tests.support.queue_under_test import failure, new_job
+from tests.support.postgres.databases import around_pooler, new_role
+from tests.support.postgres.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
 from thumbq_server.storage.postgres.database import Database

@@ -6,7 +6,7 @@ Each test holds one row until the statements stand in a queue for it; the order 
 import pytest
 
 from tests.support.conditions import locked, until_blocked
-from tests.support.queue_under_test import failure, new_job, picture, untold
+from tests.support.postgres.queue_under_test import failure, new_job, picture, untold
 from thumbq_server.domain.job import JobStatus, Verdict
 from thumbq_server.storage.transitions.complete import COMPLETE, _parameters
 

@@ -13,9 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.commands import command
-from tests.support.databases import database_at, pooled
-from tests.support.queue_under_test import QueueUnderTest, new_job
-from tests.support.server import running_server
+from tests.support.postgres.databases import database_at, pooled
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import queue_pb2_grpc

@@ -10,9 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.databases import at_pooler, end_pooler, launch_pooler, tell_pooler
-from tests.support.made_data import copy_data
-from tests.support.server import running_server
+from tests.support.postgres.databases import at_pooler, end_pooler, launch_pooler, tell_pooler
+from tests.support.postgres.made_data import copy_data
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, working
 from thumbq import Job, NewJob, Producer, Thumbnail

@@ -9,8 +9,8 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.support.databases import pooled
-from tests.support.server import running_server, status_of
+from tests.support.postgres.databases import pooled
+from tests.support.service.server import running_server, status_of
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, reached, working
 from tests.wire.worker import enqueue

@@ -1,6 +1,6 @@
 """The history of a job: each end of an attempt leaves a row, and nothing takes it away."""
 
-from tests.support.queue_under_test import failure, new_job, picture
+from tests.support.postgres.queue_under_test import failure, new_job, picture
 from thumbq_server.storage.reads.history import read_history
 from thumbq_server.storage.transitions.retry import retry
 

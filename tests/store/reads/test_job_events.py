@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import QueueUnderTest, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.job import Token
 from thumbq_server.domain.job_events import MOST_KEPT, LivingWorker, NewJobEvent
 from thumbq_server.storage import job_events, workers

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import DELAYS, Event, empty, events, failure, new_job, picture
+from tests.support.postgres.queue_under_test import DELAYS, Event, empty, events, failure, new_job, picture
 from thumbq_server.domain.job import CancelVerdict, EnqueueOutcome, RetryVerdict, Token, Verdict
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage import notification_log

@@ -1,6 +1,6 @@
 """Versions of models: which file each is, and its picture."""
 
-from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.model_versions import NewVersion, VersionRecord
 from thumbq_server.engine.versions import Versions
 from thumbq_server.storage import model_versions

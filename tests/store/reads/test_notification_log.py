@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import DELAYS, Event, events, failure, new_job, picture
+from tests.support.postgres.queue_under_test import DELAYS, Event, events, failure, new_job, picture
 from thumbq_server.storage import notification_log, workers
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.complete import complete

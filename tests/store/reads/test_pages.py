@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import STATES, failure, new_job
+from tests.support.postgres.queue_under_test import STATES, failure, new_job
 from thumbq_server.domain.job import ENDED, LIVE, JobStatus
 from thumbq_server.storage import workers
 from thumbq_server.storage.reads.jobs import list_jobs, read_job

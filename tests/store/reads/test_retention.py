@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.queue_under_test import QueueUnderTest, failure, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import QueueUnderTest, failure, model_file, new_job, picture
 from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.engine.duties import PruneJobs

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.queue_under_test import QueueUnderTest, failure, new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, failure, new_job
 from thumbq_server.domain.operations import MinuteActivity
 from thumbq_server.domain.records import Counters
 from thumbq_server.storage.maintenance import prune_log, recount_jobs

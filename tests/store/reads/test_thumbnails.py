@@ -1,6 +1,6 @@
 """What a model shows: the outcome of the newest request for it, whatever the order in which jobs end."""
 
-from tests.support.queue_under_test import failure, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Verdict
 
 OK = Verdict.OK

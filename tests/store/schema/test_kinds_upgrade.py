@@ -2,8 +2,8 @@
 
 import asyncpg
 
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, model_file, new_job
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import QueueUnderTest, model_file, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from tests.support.conditions import until
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import QueueUnderTest, model_file, new_job
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import QueueUnderTest, model_file, new_job
 from thumbq_server.domain.job import EnqueueOutcome, Verdict
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database

@@ -6,7 +6,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import TABLES, model_file, new_job
+from tests.support.postgres.queue_under_test import TABLES, model_file, new_job
 from thumbq_server.storage import migrations
 from thumbq_server.storage.migrations import state, upgrade
 from thumbq_server.storage.postgres.database import Database

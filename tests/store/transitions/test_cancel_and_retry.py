@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.conditions import locked, until_blocked
-from tests.support.queue_under_test import Event, failure, new_job
+from tests.support.postgres.queue_under_test import Event, failure, new_job
 from thumbq_server.domain.job import CancelVerdict, Retrial, RetryVerdict, Token
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel

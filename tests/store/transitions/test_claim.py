@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import model_file, new_job
+from tests.support.postgres.queue_under_test import model_file, new_job
 from thumbq_server.storage import workers
 from thumbq_server.storage.reads.leases import held_leases
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim

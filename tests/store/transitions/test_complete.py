@@ -1,6 +1,6 @@
 """Completing: an attempt ends with a picture."""
 
-from tests.support.queue_under_test import Event, in_columns, model_file, new_job, picture, untold
+from tests.support.postgres.queue_under_test import Event, in_columns, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.transitions.complete import complete, complete_columns
 

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from tests.support.conditions import locked, until_blocked
-from tests.support.queue_under_test import Event, failure, new_job, picture
+from tests.support.postgres.queue_under_test import Event, failure, new_job, picture
 from thumbq_server.domain.job import Verdict
 from thumbq_server.storage.transitions.complete import COMPLETE
 

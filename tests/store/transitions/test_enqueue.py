@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import Event, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import Event, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Verdict
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET

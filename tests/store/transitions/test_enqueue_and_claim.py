@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import QueueUnderTest, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import QueueUnderTest, model_file, new_job, picture
 from thumbq_server.domain.job import EnqueueOutcome, NewJob, Verdict
 from thumbq_server.storage.pause import begin_pause, end_pause
 from thumbq_server.storage.transitions.claim import ClaimRequest

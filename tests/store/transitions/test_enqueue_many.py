@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import STATES, new_job
+from tests.support.postgres.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
 from thumbq_server.storage.transitions.revive import REVIVE

@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import DELAYS, Event, new_job, untold
+from tests.support.postgres.queue_under_test import DELAYS, Event, new_job, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.domain.records import Expired
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import DELAYS, Event, failure, new_job
+from tests.support.postgres.queue_under_test import DELAYS, Event, failure, new_job
 from thumbq_server.domain.job import JobStatus, Verdict
 from thumbq_server.storage.reads.jobs import list_jobs
 from thumbq_server.storage.transitions.fail import fail

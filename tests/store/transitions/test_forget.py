@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.support.conditions import locked, until_blocked
-from tests.support.invariants import assert_sound
-from tests.support.queue_under_test import STATES, Event, new_job, picture
+from tests.support.postgres.invariants import assert_sound
+from tests.support.postgres.queue_under_test import STATES, Event, new_job, picture
 from thumbq_server.domain.job import EnqueueOutcome, ThumbnailStatus, Verdict
 from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion

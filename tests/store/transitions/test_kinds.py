@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.queue_under_test import STATES, failure, new_job
+from tests.support.postgres.queue_under_test import STATES, failure, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, JobStatus
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim

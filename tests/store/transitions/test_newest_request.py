@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.conditions import locked, until_blocked
-from tests.support.queue_under_test import failure, model_file, new_job, picture
+from tests.support.postgres.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.enqueue import enqueue
 from thumbq_server.storage.transitions.revive import RENEW

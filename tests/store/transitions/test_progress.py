@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from thumbq_server.domain.progress import Progress
 from thumbq_server.storage import progress
 

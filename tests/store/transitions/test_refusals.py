@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.conditions import at_once
-from tests.support.queue_under_test import DELAYS, STATES, new_job, untold
+from tests.support.postgres.queue_under_test import DELAYS, STATES, new_job, untold
 from thumbq_server.domain.job import LostReason, Token, Verdict
 from thumbq_server.storage.reads.leases import why_lost
 from thumbq_server.storage.transitions.fail import expire

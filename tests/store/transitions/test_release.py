@@ -1,6 +1,6 @@
 """Releasing: a job is given back as if it had not been claimed."""
 
-from tests.support.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import new_job
 from thumbq_server.domain.job import Verdict
 
 OK = Verdict.OK

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.support.standby import copy_cluster
+from tests.support.postgres.standby import copy_cluster
 from tests.system.chaos.actors.clients import Subscriber
 from tests.system.chaos.actors.journal import DELIVERED
 from tests.system.chaos.checking.check_log import check_log, events_of

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 import asyncpg
 
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.programs import LaunchFailed, Program
 from tests.system.chaos.actors.clients import Capacity, Clients
 from tests.system.chaos.checking.history import INSTALL

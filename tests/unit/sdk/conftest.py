@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.slots import Reports, Start
+from tests.support.service.slots import Reports, Start
 from thumbq.working.handler import AsyncHandler
 from thumbq.working.slots import Slots
 

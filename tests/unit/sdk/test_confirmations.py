@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.slots import PICTURE, jobs
+from tests.support.service.slots import PICTURE, jobs
 from tests.support.waiting import eventually
 from thumbq import Job, Thumbnail
 from thumbq.outbox import Outbox

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from tests.support.slots import PICTURE, Reports, Start, fail_soon, failures, jobs
+from tests.support.service.slots import PICTURE, Reports, Start, fail_soon, failures, jobs
 from thumbq import Job, JobFailed, JobReleased, Thumbnail
 from thumbq.outbox import Outbox
 from thumbq.working import slots

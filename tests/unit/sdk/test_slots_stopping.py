@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.support.slots import PICTURE, Reports, Start, fail_soon, jobs
+from tests.support.service.slots import PICTURE, Reports, Start, fail_soon, jobs
 from thumbq import Job, Thumbnail
 
 

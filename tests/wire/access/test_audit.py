@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.gateway.access.test_keys import guarded
-from tests.support.keys import keyed, prefix_of
+from tests.support.service.keys import keyed, prefix_of
 from thumbq.cli import app
 from thumbq.v1 import admin_pb2
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub

@@ -4,8 +4,8 @@ import json
 import stat
 
 from tests.support.commands import command
-from tests.support.databases import for_programs
-from tests.support.keys import prefix_of
+from tests.support.postgres.databases import for_programs
+from tests.support.service.keys import prefix_of
 
 
 async def thumbq(*arguments: str, **variables: str) -> tuple[int, str]:

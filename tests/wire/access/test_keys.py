@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.keys import GATEWAY_SECRET, keyed, make_key, prefix_of, revoke
-from tests.support.server import running_server, status_of
+from tests.support.service.keys import GATEWAY_SECRET, keyed, make_key, prefix_of, revoke
+from tests.support.service.server import running_server, status_of
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub

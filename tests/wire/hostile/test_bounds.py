@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from tests.support.server import status_of
+from tests.support.service.server import status_of
 from tests.wire.hostile.hostile import field, memory, watched_loop
 from tests.wire.worker import HASH, Worker
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2

@@ -13,8 +13,8 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.databases import database_at
-from tests.support.server import running_server
+from tests.support.postgres.databases import database_at
+from tests.support.service.server import running_server
 from tests.wire.hostile.hostile import code_of
 from tests.wire.worker import HASH
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2

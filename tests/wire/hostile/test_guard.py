@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 from structlog.testing import capture_logs
 
-from tests.support.server import status_of
+from tests.support.service.server import status_of
 from tests.wire.worker import HASH
 from thumbq.v1 import notification_pb2, queue_pb2
 from thumbq_server.storage.postgres.database import Database

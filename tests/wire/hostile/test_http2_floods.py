@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.wire.hostile.hostile import memory
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub

@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.hostile.test_rates import COUNTED, job, seconds_told
 from thumbq.v1.job_pb2 import Result

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from tests.support.keys import GATEWAY_SECRET, keyed, make_key
-from tests.support.server import running_server
+from tests.support.service.keys import GATEWAY_SECRET, keyed, make_key
+from tests.support.service.server import running_server
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import (

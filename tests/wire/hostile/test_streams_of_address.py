@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.hostile.test_rates import COUNTED, seconds_told
 from thumbq.v1.notification_pb2 import SubscribeRequest, WatchQueueRequest

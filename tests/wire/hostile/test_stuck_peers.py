@@ -10,7 +10,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.wire.hostile.hostile import memory
 from tests.wire.sdk.sdk import until
 from tests.wire.worker import Worker, enqueue

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.served import THUMBQ
+from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq

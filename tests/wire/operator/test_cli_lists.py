@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tests.support.ports import free_port
-from tests.support.served import THUMBQ
+from tests.support.network.ports import free_port
+from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_cli_interventions import in_json, thumbq
 

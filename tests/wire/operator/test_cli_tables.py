@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tests.support.served import THUMBQ
+from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from tests.support.ports import free_port
-from tests.support.served import THUMBQ
-from tests.support.server import running_server
+from tests.support.network.ports import free_port
+from tests.support.service.served import THUMBQ
+from tests.support.service.server import running_server
 from tests.support.terminal import Terminal, on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq

@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from tests.support.object_store import BUCKET
-from tests.support.ports import free_port
-from tests.support.server import running_server
-from tests.support.troubled_store import TroubledStore, says
+from tests.support.network.ports import free_port
+from tests.support.service.server import running_server
+from tests.support.stores.object_store import BUCKET
+from tests.support.stores.troubled_store import TroubledStore, says
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
 from thumbq_server.storage.postgres.address import parse_address

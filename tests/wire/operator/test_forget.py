@@ -7,9 +7,9 @@ import pytest
 
 import thumbq
 from tests.support.conditions import until
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client, ask
-from tests.support.server import running_server
+from tests.support.network.http_client import Client, ask
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq as command
 from tests.wire.worker import Worker, done

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from tests.support.keys import make_key
-from tests.support.server import running_server
+from tests.support.service.keys import make_key
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.operator.test_operator import complete, fail, pause, resume

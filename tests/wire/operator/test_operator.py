@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import running_server, status_of
+from tests.support.service.server import running_server, status_of
 from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.worker import Worker, done
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, job_pb2, queue_pb2, queue_pb2_grpc

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from tests.processes import descendants
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.operator.transcripts import RUNBOOK, Transcript, steps
 from thumbq import Job, JobFailed, JobStatus, NewJob, Producer, Thumbnail, Worker

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.between import refusals_passed_on, server_between
+from tests.support.service.between import refusals_passed_on, server_between
 from tests.wire.sdk.sdk import HASH
 from thumbq import Client, InvalidJob, NewJob, Producer, Request
 from thumbq.client.batches import columns_of

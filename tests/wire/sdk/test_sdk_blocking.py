@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.process_handlers import pid_as_width, pid_as_width_async
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, statuses, working

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import command
-from tests.support.served import THUMBQ
+from tests.support.service.served import THUMBQ
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, options_of, report_progress

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.between import refusals_passed_on, server_between
-from tests.support.line import Line
-from tests.support.server import running_server
+from tests.support.network.line import Line
+from tests.support.service.between import refusals_passed_on, server_between
+from tests.support.service.server import running_server
 from tests.wire.sdk.sdk import connected
 from thumbq import Client, InvalidJob, NewJob, Producer, Unavailable
 from thumbq.v1 import queue_pb2, queue_pb2_grpc

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.between import server_between
+from tests.support.service.between import server_between
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, reached, working
 from thumbq import BlockingClient, Client, Job, NewJob, Producer, Request, Thumbnail, Unsupported, Worker, options_of

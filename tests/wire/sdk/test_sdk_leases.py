@@ -6,7 +6,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, Gate, connected, enqueue, reached, statuses, working
 from thumbq import NewJob, Producer

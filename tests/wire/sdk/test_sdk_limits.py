@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, NewJob, Producer, Subscriber, Thumbnail, Unavailable

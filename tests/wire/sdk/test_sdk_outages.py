@@ -13,8 +13,8 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.support.databases import for_programs
-from tests.support.server import running_server
+from tests.support.postgres.databases import for_programs
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import Job, Thumbnail

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, enqueue, working
 from thumbq import EnqueueOutcome, InvalidJob, Job, JobNotFound, JobStatus, NewJob, Producer, Thumbnail, Unavailable

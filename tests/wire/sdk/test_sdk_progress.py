@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.between import server_between
+from tests.support.service.between import server_between
 from tests.support.waiting import eventually
 from tests.wire.sdk import process_handlers
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working

@@ -8,7 +8,7 @@ import asyncpg
 import psutil
 import pytest
 
-from tests.support.gateway import RestartableServer, target_of, two_servers
+from tests.support.service.gateway import RestartableServer, target_of, two_servers
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, Gate, confirmed, connected, enqueue, reached, working
 from thumbq import NewJob, Producer

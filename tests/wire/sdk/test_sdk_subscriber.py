@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
 from thumbq import InvalidRequest, Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 

@@ -9,7 +9,7 @@ import asyncpg
 import grpc
 import pytest
 
-from tests.support.server import running_server
+from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, Gate, confirmed, connected, enqueue, reached, statuses, until, working
 from thumbq import InvalidRequest, Job, JobFailed, JobReleased, Thumbnail, Worker

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.support.postgres.standby import copy_cluster
 from tests.support.programs import Program, send_to_descendants
-from tests.support.standby import copy_cluster
 from tests.system.chaos.proxy import Link, Links
 from tests.system.failover.faults import Fault
 from thumbq_launcher.postgres.cluster import DATABASE

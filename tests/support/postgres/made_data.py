@@ -5,7 +5,7 @@ import fcntl
 import shutil
 from pathlib import Path
 
-from tests.support.standby import copy_cluster
+from tests.support.postgres.standby import copy_cluster
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime.private_files import make_data_folder
 from thumbq_server.storage.migrations import upgrade

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from tests.processes import wait_until
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

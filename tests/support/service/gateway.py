@@ -7,9 +7,9 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.name_server import named
-from tests.support.ports import free_port
-from tests.support.server import running_server
+from tests.support.network.name_server import named
+from tests.support.network.ports import free_port
+from tests.support.service.server import running_server
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Certificates
-from tests.support.ports import free_port
+from tests.support.network.certificates import Certificates
+from tests.support.network.ports import free_port
 from thumbq_launcher.postgres import cluster, embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_launcher.postgres.programs import PostgresPrograms, installed_programs

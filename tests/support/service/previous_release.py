@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 # The last one whose tables are of revision 0005: tables are renewed while it works on them.
 TO_RENEW = "cb9cf36ed4eef45411e75098641c2ae456cd0d96"
 # The last one whose tables are of revision 0011, whose code works with our tables: code can go back to it.

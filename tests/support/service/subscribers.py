@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from tests.support.http_client import Client
+from tests.support.network.http_client import Client
 from tests.support.waiting import eventually
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.support.databases import database_at, let_go
+from tests.support.postgres.databases import database_at, let_go
 from tests.support.waiting import eventually
 
 # A copy that has grown by more than this is slower to empty than to make.

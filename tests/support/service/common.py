@@ -9,9 +9,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.support.gateway import running_gateway
-from tests.support.http_client import Client
-from tests.support.server import running_server
+from tests.support.network.http_client import Client
+from tests.support.service.gateway import running_gateway
+from tests.support.service.server import running_server
 
 # A signing key is the server's own.
 _CHANGES = """

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.databases import around_pooler
+from tests.support.postgres.databases import around_pooler
 from thumbq_runtime.lifecycle import announced_port
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings

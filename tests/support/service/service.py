@@ -12,8 +12,8 @@ import grpc
 from aiohttp import web
 from PIL import Image
 
-from tests.support.gateway import RestartableServer
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
+from tests.support.service.gateway import RestartableServer
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub

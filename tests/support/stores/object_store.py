@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.processes import wait_until
-from tests.support.ports import free_port
+from tests.support.network.ports import free_port
 from thumbq_launcher.child import ending_with_parent
 
 BUCKET = "pictures"
