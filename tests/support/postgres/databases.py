@@ -115,13 +115,15 @@ def launch_pooler(
         f"admin_users = {place.user}\n"
         f"pool_mode = {mode}\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
     )
-    # PgBouncer refuses to run as root; under another name it still reaches the socket of the embedded PostgreSQL.
-    as_another = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+    # PgBouncer refuses to run as root. As another user it keeps root's right to the folders of the tests.
+    right = "--inh-caps=+dac_override", "--ambient-caps=+dac_override"
+    as_another = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *right] if os.geteuid() == 0 else []
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     messages = folder / "messages"
     with messages.open("wb") as log:
         process = subprocess.Popen([*as_another, program, str(folder / "pgbouncer.ini")], stderr=log)
-    wait_until(lambda: b"process up" in messages.read_bytes(), "a PgBouncer that serves")
+    wait_until(lambda: b"process up" in messages.read_bytes() or process.poll() is not None, "a PgBouncer that serves")
+    assert process.poll() is None, messages.read_text()
     return process, own_port
 
 
