@@ -151,6 +151,14 @@ async def test_what_comes_before_a_picture_is_bounded(client: Client, before: by
     assert (answer.status, answer.json["message"]) == (status, message)
 
 
+async def test_a_picture_may_come_after_other_fields(client: Client) -> None:
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + picture("PNG")
+    body = io.BytesIO(PART % (b"x" * 9_000_000) + PART % b"1" * 100 + file + b"\r\n--b--\r\n")
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await ask(client.http, "POST", "/models/42/thumbnail/upload", data=body, headers=headers)
+    assert (answer.status, answer.json["message"]) == (200, "Thumbnail uploaded successfully")
+
+
 async def test_a_gateway_without_a_folder_says_so(server: str) -> None:
     async with running_gateway(server) as http:
         answer = await upload(Client(http), picture("PNG"))

@@ -18,7 +18,7 @@ from thumbq_server.metrics.listener import listening
 from thumbq_server.metrics.observer import Observer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 10_000)
 
 
 class Counters(Observer):

@@ -16,8 +16,10 @@ from thumbq_gateway.protojson.encoder import json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
 _AT_ONCE = 8  # pictures are written
-_MOST_LINES = 1000  # before the picture: aiohttp reads what surrounds the parts line by line, without a pause
-_MOST_BEFORE = 1 << 20  # bytes of other parts before the picture
+_PIECE = 256 * 1024  # bytes
+# What may come before the picture: lines outside of parts, which aiohttp reads without a pause, and bytes of parts.
+_MOST_LINES = 1000
+_MOST_BYTES = LARGEST_PICTURE
 
 
 class Uploads:
@@ -75,20 +77,24 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
     refuse_encodings(request)
+    before = 0
     try:
         async for part in MultipartReader(request.headers, cast("StreamReader", _Lines(request.content))):
             if not isinstance(part, BodyPartReader):
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "A part has parts of its own.")
-            content = await _read_part(part, arrival)
             if part.name == "file" or part.filename:
-                return content
+                return await _read_part(part, arrival)
+            while piece := await part.read_chunk(_PIECE):
+                before += len(piece)
+                if before > _MOST_BYTES:
+                    raise _too_much()
     except (ValueError, HttpProcessingError):  # what aiohttp says of a broken multipart body
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
 
 
 class _Lines:
-    """A body that has few lines outside of its parts, and no large part before the picture."""
+    """A body that has few lines outside of its parts."""
 
     def __init__(self, content: StreamReader) -> None:
         self._content = content
@@ -100,15 +106,19 @@ class _Lines:
     async def readline(self, **limits: int) -> bytes:
         """Return the next line. Raises Refusal."""
         self._lines += 1
-        if self._lines > _MOST_LINES or self._content.total_bytes > LARGEST_PICTURE + _MOST_BEFORE:
-            message = "The multipart body has too much besides its picture."
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
+        if self._lines > _MOST_LINES:
+            raise _too_much()
         return await self._content.readline(**limits)
+
+
+def _too_much() -> Refusal:
+    message = "The multipart body has too much besides its picture."
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
 
 
 async def _read_part(part: BodyPartReader, arrival: Arrival) -> bytes:
     content = bytearray()
-    while piece := await part.read_chunk(256 * 1024):
+    while piece := await part.read_chunk(_PIECE):
         content += piece
         arrival.has(len(content))
         if len(content) > LARGEST_PICTURE:

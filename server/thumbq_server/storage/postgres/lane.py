@@ -71,6 +71,8 @@ class Lane:
             raise
 
     async def _open(self) -> asyncpg.Connection:
+        if self._is_closed:
+            raise Unavailable("the server is stopping")
         connection = await self._room.for_one(partial(connect, self._dsn, self._statement_timeout))
         await self.history.look(connection)
         if self._is_closed:
