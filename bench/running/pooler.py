@@ -35,8 +35,9 @@ async def pooler(dsn: str, folder: Path, **settings: object) -> AsyncIterator[tu
         f"[databases]\n{place.database} = host={socket_folder} port={port} user={place.user}\n[pgbouncer]\n"
         + "".join(f"{name} = {value}\n" for name, value in lines.items())
     )
-    # PgBouncer refuses to run as root.
-    as_another = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+    # PgBouncer refuses to run as root. As another user it keeps root's right to the folders of the benchmark.
+    right = "--inh-caps=+dac_override", "--ambient-caps=+dac_override"
+    as_another = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *right] if os.geteuid() == 0 else []
     log = folder / "pgbouncer.log"
     async with processes.running([*as_another, _PROGRAM, str(configuration)], log) as process:
         await _until_it_serves(process)

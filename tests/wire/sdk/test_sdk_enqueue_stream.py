@@ -85,7 +85,9 @@ async def test_a_server_that_overlooks_columns_gets_messages(server: str):
     assert set(forms[1:]) == {"messages"}
 
 
-@pytest.mark.parametrize(("callers", "sizes"), [(31, [31]), (64, [32, 32]), (2000, [500, 500, 500, 500])])
+@pytest.mark.parametrize(
+    ("callers", "sizes"), [(31, [31]), (32, [16, 16]), (64, [32, 32]), (2000, [500, 500, 500, 500])]
+)
 async def test_many_callers_share_two_messages(server: str, callers: int, sizes: list[int]):
     seen: list[int] = []
     async with server_in_between(server, older=False, sizes=seen) as (between, _), Producer(between) as producer:
