@@ -122,8 +122,12 @@ def launch_pooler(
     messages = folder / "messages"
     with messages.open("wb") as log:
         process = subprocess.Popen([*as_another, program, str(folder / "pgbouncer.ini")], stderr=log)
-    wait_until(lambda: b"process up" in messages.read_bytes() or process.poll() is not None, "a PgBouncer that serves")
-    assert process.poll() is None, messages.read_text()
+    try:
+        wait_until(lambda: b"process up" in messages.read_bytes() or process.poll() is not None, "a PgBouncer's word")
+        assert process.poll() is None, messages.read_text()
+    except BaseException:
+        end_pooler(process)
+        raise
     return process, own_port
 
 

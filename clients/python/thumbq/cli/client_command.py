@@ -40,6 +40,7 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
         )
         for name, setting in _OPTIONS.items()
     ]
+    # mypy knows no signature that a function is given.
     with_tls.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
     with_tls.__annotations__ = command.__annotations__ | {one.name: one.annotation for one in added}
     return with_tls
