@@ -1,4 +1,4 @@
-"""The sample models: the same bytes every time, sound geometry, and quick to make."""
+"""The sample models: the same bytes every time, small, and of sound geometry."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from time import process_time
 
 import pytest
 
@@ -66,11 +65,8 @@ def test_there_are_a_dozen_models_of_the_commonest_formats_and_one_is_corrupt(sa
     assert len({sample.model_hash for sample in samples}) == len(samples)
 
 
-def test_the_models_are_small_and_made_in_a_moment():
-    started = process_time()
-    sizes = [len(make()) for make in CATALOGUE.values()]
-    assert process_time() - started < 2
-    assert max(sizes) < 1_000_000
+def test_the_models_are_small():
+    assert max(len(make()) for make in CATALOGUE.values()) < 1_000_000
 
 
 def test_the_content_gives_the_format_away(samples: list[Sample]):

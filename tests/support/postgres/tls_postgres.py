@@ -39,6 +39,14 @@ class TlsPostgres:
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        self._start()
+        try:
+            yield
+        finally:
+            self._postgres.stop()
+
+    def _start(self) -> None:
+        # The changes end with the start: another PostgreSQL that starts meanwhile would take the same port.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cluster, "installed_programs", lambda: iter([_with_tls()]))
             self._postgres.start()
@@ -47,10 +55,6 @@ class TlsPostgres:
             patch.setitem(embedded.SETTINGS, "listen_addresses", "127.0.0.1,127.0.0.2")
             patch.setitem(embedded.SETTINGS, "port", str(self.port))
             self._postgres.start()
-            try:
-                yield
-            finally:
-                self._postgres.stop()
 
     def _set_up(self) -> None:
         folder = self._postgres.cluster
