@@ -70,6 +70,13 @@ async def test_a_subscription_ends_with_the_hub(steps: AsyncGenerator[Step, None
         await next_of(steps)
 
 
+async def test_a_hub_that_has_ended_gives_no_first_step(subscriptions: Subscriptions, hub: Hub):
+    hub.close()
+    async with aclosing(subscriptions.follow("")) as steps:
+        with pytest.raises(StopAsyncIteration):
+            await next_of(steps)
+
+
 async def test_a_commit_is_encoded_once_for_all_subscribers_and_forgotten_with_the_ring(
     subscriptions: Subscriptions, hub: Hub, watched: WatchedDatabase, others: QueueUnderTest
 ):

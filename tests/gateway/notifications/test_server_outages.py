@@ -1,12 +1,20 @@
 """Outages of the servers behind the gateway: pages stay connected and miss nothing."""
 
+import asyncio
+from collections.abc import Iterator
+
 import aiohttp
+import grpc
 import pytest
 
 from tests.support.network.http_client import Client, Listener
 from tests.support.service.gateway import RestartableServer, running_gateway, target_of, two_servers
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
+from thumbq.v1.notification_pb2 import WatchQueueRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.notifications.relays import on_demand
+from thumbq_gateway.notifications.relays.on_demand import OnDemand
 
 
 async def is_ready(client: Client) -> bool:
@@ -127,6 +135,27 @@ async def test_json_lines_say_that_the_server_is_away_too(restartable: Restartab
                 pass
             await restartable.stop()
             assert await response.content.readline() == b'{"event":"heartbeat","data":{"connected":false}}\n'
+
+
+async def test_a_server_that_stays_away_is_asked_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    used_up = asyncio.Event()
+
+    def growing() -> Iterator[float]:
+        yield from (0.0, 0.0)
+        used_up.set()
+        yield 3600.0
+
+    monkeypatch.setattr(on_demand, "back_off", growing)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
+        watch = NotificationServiceStub(channel).WatchQueue
+        problems: list[str | None] = []
+        stream = OnDemand(lambda: watch(WatchQueueRequest()), lambda _: None, lambda: None, problems.append, linger=0.0)
+        stream.enter()
+        await asyncio.wait_for(used_up.wait(), 30)
+        stream.end()
+    assert len(problems) == 3
 
 
 async def test_a_gateway_that_stops_keeps_no_page_waiting_for_its_server() -> None:

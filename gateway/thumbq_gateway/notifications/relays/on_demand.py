@@ -51,8 +51,8 @@ class OnDemand:
         self._ended()
 
     async def _follow(self) -> NoReturn:
+        pauses = back_off()
         while True:
-            pauses = back_off()
             stream = self._open_stream()
             problem = "the server ended the stream"
             try:

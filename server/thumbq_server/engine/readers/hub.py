@@ -66,14 +66,14 @@ class Hub:
         self._seq: int | None = None
         self._wake_up = WakeUp(poll)
         self._changes = Broadcast()
-        self._closed = False
+        self.is_closed = False
         self._outage = Outage("hub")
         self.history = database.history
         self.history.on_change(self._forget)
 
     def close(self) -> None:
         """Let every reader end with HubClosed."""
-        self._closed = True
+        self.is_closed = True
         self._changes.announce()
 
     def wake(self) -> None:
@@ -115,7 +115,7 @@ class Hub:
         while True:
             if version != self.history.version:
                 raise LogReplaced
-            if self._closed:
+            if self.is_closed:
                 raise HubClosed
             changed = self._changes.upcoming()
             if self._seq is not None and seq >= self._ring_start():

@@ -43,6 +43,9 @@ class Subscriptions:
         version = history.version
         with self._hub.reading():
             cursor, reset = await self._when_available(partial(cursors.resume, self._database, after))
+            # Whoever got a first step from a server that ends would believe it to be there, and lose it at once.
+            if self._hub.is_closed:
+                return
             yield Step(cursor.seq, cursor, reset=reset)
             while True:
                 before = cursor.seq
