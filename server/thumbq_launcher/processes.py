@@ -7,7 +7,9 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from thumbq_launcher.child import ending_with_parent
@@ -138,8 +140,24 @@ def _kind_of_failure(code: int) -> type[LaunchFailed]:
 
 
 async def ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process and return its exit code, which is negative for a signal."""
-    return await asyncio.to_thread(process.wait)
+    """Wait for the end of a process and return its exit code, which is negative for a signal.
+
+    Each wait has a thread of its own: asyncio has a few threads for everybody, and as many children would take them.
+    """
+    loop = asyncio.get_running_loop()
+    ending: asyncio.Future[int] = loop.create_future()
+
+    def tell(code: int) -> None:
+        if not ending.done():
+            ending.set_result(code)
+
+    def wait() -> None:
+        code = process.wait()
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+            loop.call_soon_threadsafe(tell, code)
+
+    threading.Thread(target=wait, name="child", daemon=True).start()
+    return await ending
 
 
 def describe_end(code: int) -> str:
