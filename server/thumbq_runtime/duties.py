@@ -14,8 +14,8 @@ log = structlog.get_logger()
 async def running(*duties: Coroutine[Any, Any, object], failure: str, broken: asyncio.Event) -> AsyncIterator[None]:
     """Run the duties for the length of the context, and wait for their end when it is left.
 
-    If one fails, the event `failure` is logged and `broken` is set: the program then ends, and its parent starts
-    another.
+    None may end before. If one fails, returns or is cancelled by anything else, the event `failure` is logged and
+    `broken` is set: the program then ends, and its parent starts another.
     """
     tasks = [asyncio.create_task(_guarded(duty, failure, broken)) for duty in duties]
     try:
@@ -29,8 +29,17 @@ async def running(*duties: Coroutine[Any, Any, object], failure: str, broken: as
 
 
 async def _guarded(duty: Coroutine[Any, Any, object], failure: str, broken: asyncio.Event) -> None:
+    task = asyncio.current_task()
+    assert task
     try:
         await duty
+        reason = "it returned"
+    except asyncio.CancelledError:
+        reason = "it was cancelled"
     except Exception:
         broken.set()  # first: logging may fail, too
         log.exception(failure)
+        return
+    if not task.cancelling():
+        broken.set()
+        log.error(failure, duty=duty.__qualname__, reason=reason)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,9 +103,14 @@ class Parts:
             self.progress.run(),
             self.keyring.run(),
             self.janitor.run(),
-            listen(self.database, self.settings.listen_dsn(), hints, self.sessions.on_broadcast),
+            self._listen(hints),
             pass_on(self.database),
         ]
+
+    async def _listen(self, hints: Mapping[str, Callable[[], None]]) -> None:
+        await listen(self.database, self.settings.listen_dsn(), hints, self.sessions.on_broadcast)
+        # Behind a pooler there is nothing to hear. This is no reason for the server to end.
+        await asyncio.Event().wait()
 
     def on_jobs(self) -> None:
         """Take the hint that jobs may be due. Whatever makes them so is also in the log."""

@@ -55,8 +55,10 @@ class Dispatchers:
         """Match until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for dispatcher in (self.models, *self._of_kinds.values()):
+            for dispatcher in self._of_kinds.values():
                 tasks.create_task(dispatcher.run())
+            # Here and not as a task: a group says nothing of a task of its own that was cancelled.
+            await self.models.run()
 
     def wake(self) -> None:
         """Signal that a job may be due."""
