@@ -67,6 +67,8 @@ async def _measure(options: argparse.Namespace) -> None:
     names = options.parts or (list(PARTS) if options.full else list(HEADLINES))
     results = Results(OUT, fresh=not options.parts)
     missing = contenders.install_peers()
+    for name, reason in missing.items():
+        print(f"{name} is left out: {reason}", flush=True)
     logs = OUT / "run"
     with cluster.started(logs) as postgres:
         lab = Lab(
