@@ -27,14 +27,16 @@ def dump(postgres: EmbeddedPostgres, file: Path) -> None:
     """Write the database into a new file. Raises BackupFailed, EmbeddedPostgresError."""
     if not postgres.cluster.exists():
         raise BackupFailed(f"{postgres.data_dir} has no database: name another folder with --data-dir.")
-    if file.exists():
-        raise BackupFailed(f"{file} exists already: choose another name.")
-    with _running(postgres):
-        try:
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        raise BackupFailed(f"{file} exists already: choose another name.") from None
+    try:
+        with _running(postgres):
             _run(postgres, "pg_dump", "--format=custom", "--no-owner", f"--file={file}", postgres.dsn)
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
     inform(f"{postgres.data_dir} is in {file}")
 
 
@@ -42,15 +44,17 @@ def restore(postgres: EmbeddedPostgres, file: Path) -> None:
     """Make the database of a folder that has none. Raises BackupFailed, EmbeddedPostgresError."""
     if not file.is_file():
         raise BackupFailed(f"{file} is not there.")
-    if postgres.cluster.exists():
-        raise BackupFailed(f"{postgres.data_dir} has a database already: name a new folder with --data-dir.")
-    try:
-        with postgres:
-            options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres.dsn}")
-            _run(postgres, "pg_restore", *options, str(file))
-    except BaseException:
-        shutil.rmtree(postgres.cluster, ignore_errors=True)
-        raise
+    # What is removed below must not be another process's.
+    with postgres.held_folder():
+        if postgres.cluster.exists():
+            raise BackupFailed(f"{postgres.data_dir} has a database already: name a new folder with --data-dir.")
+        try:
+            with postgres:
+                options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres.dsn}")
+                _run(postgres, "pg_restore", *options, str(file))
+        except BaseException:
+            shutil.rmtree(postgres.cluster, ignore_errors=True)
+            raise
     inform(f"{file} is restored: start it with thumbq serve --data-dir {postgres.data_dir}")
 
 

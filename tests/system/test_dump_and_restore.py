@@ -8,9 +8,12 @@ import subprocess
 import grpc
 import pytest
 
+from tests.store.postgres.embedded_owner import running_owner
 from tests.support.service.served import THUMBQ, data_folder, enqueue, request, serving
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_launcher.backup import BackupFailed, restore
+from thumbq_launcher.postgres.embedded import ORDERLY, EmbeddedPostgres
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -69,6 +72,35 @@ def test_a_folder_that_is_not_in_use_is_dumped_and_a_broken_file_leaves_nothing(
     assert (code, "pg_restore has failed" in said) == (1, True)
     assert not (new / "postgres").exists()
     assert db(new, "restore", str(file))[0] == 0
+
+
+def test_a_restore_has_its_folder_from_its_first_look_to_the_end(folder):
+    answers = []
+
+    class Wanted(EmbeddedPostgres):
+        """Another process wants the folder just before PostgreSQL starts there, and after it has ended."""
+
+        def start(self, seconds=60.0):
+            self._ask()
+            return super().start(seconds)
+
+        def stop(self, signals=ORDERLY):
+            super().stop(signals)
+            self._ask()
+
+        def _ask(self):
+            with running_owner(self.data_dir) as (_, said):
+                answers.append(said)
+
+    broken = folder.with_name("broken.dump")
+    broken.write_bytes(b"no dump")
+    with pytest.raises(BackupFailed, match="pg_restore has failed"):
+        restore(Wanted(folder), broken)
+    assert answers
+    assert all(f"in use by another thumbq (process {os.getpid()})" in said for said in answers)
+    assert not (folder / "postgres").exists()
+    with EmbeddedPostgres(folder):
+        assert (folder / "postgres").exists()
 
 
 def test_a_cluster_of_another_major_version_is_refused_with_the_way_out(folder):

@@ -4,7 +4,6 @@ The data folder holds `postgres/` (the cluster and its socket), `postgres.log` a
 listens on a unix socket only, and it ends with the process that started it.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -30,9 +31,10 @@ from thumbq_launcher.postgres.cluster import (
     postgres_environment,
     programs_for,
 )
+from thumbq_launcher.postgres.data_folder import take_data_folder, unusable
 from thumbq_launcher.postgres.processes import StopSignals, end_postgres, left_postmaster, take_cluster
 from thumbq_launcher.postgres.programs import PostgresPrograms
-from thumbq_runtime.private_files import make_data_folder, open_private
+from thumbq_runtime.private_files import open_private
 
 __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 
@@ -135,7 +137,18 @@ class EmbeddedPostgres:
             finally:
                 os.close(held)
         except OSError as problem:
-            raise EmbeddedPostgresError(f"The data folder {self.data_dir} cannot be used: {problem}.") from problem
+            raise unusable(self.data_dir, problem) from problem
+
+    @contextmanager
+    def held_folder(self) -> Iterator[None]:
+        """Have the data folder until the end of the block, also while PostgreSQL does not run there."""
+        # The lock lasts until both descriptors are closed.
+        held = os.dup(self._take_folder())
+        try:
+            yield
+        finally:
+            self.stop()
+            os.close(held)
 
     def ready(self) -> bool:
         """Return whether PostgreSQL accepts connections. Raises EmbeddedPostgresError when it has ended."""
@@ -170,23 +183,10 @@ class EmbeddedPostgres:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
-    def _take_folder(self) -> None:
-        if self._lock is not None:
-            return
-        make_data_folder(self.data_dir)
-        lock = open_private(self.data_dir / "lock", os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(lock, 20).decode(errors="replace").strip()
-            os.close(lock)
-            raise EmbeddedPostgresError(
-                f"The data folder {self.data_dir} is in use by another thumbq (process {owner}):"
-                " stop that one first, or choose another folder."
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._lock = lock
+    def _take_folder(self) -> int:
+        if self._lock is None:
+            self._lock = take_data_folder(self.data_dir)
+        return self._lock
 
     def _take_cluster(self) -> int:
         """End a PostgreSQL that still runs in the folder: the folder is ours, so it has lost its parent."""
