@@ -91,6 +91,18 @@ def test_parameters_of_libpq_are_honoured():
     assert parse_address("postgresql://db/thumbs?connect_timeout=1").connect_timeout == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("host=db hostaddr=10.0.0.1 sslmode=verify-ca", "10.0.0.1"),
+        ("hostaddr=10.0.0.1 sslmode=verify-full", "10.0.0.1"),
+        ("host=db sslmode=verify-full", "db"),
+    ],
+)
+def test_a_number_takes_the_place_of_a_name_that_no_certificate_is_checked_against(text: str, host: str):
+    assert parse_address(text).hosts == ((host, 5432),)
+
+
 def test_a_port_without_a_host_is_that_of_the_host_in_the_environment():
     for text in ("postgresql://:6543/thumbs", "port=6543 dbname=thumbs"):
         assert parse_address(text).arguments(None)["port"] == 6543
@@ -133,6 +145,8 @@ _REFUSED = {
     f"host=/{'a' * 100}": "too long a name",
     "hostaddr=nonsense": "IP address",
     "host=a,b hostaddr=127.0.0.1": "as many in hostaddr",
+    "host=db hostaddr=10.0.0.1 sslmode=verify-full": "remove hostaddr",
+    "host=db hostaddr=10.0.0.1 ssl=verify-full": "remove hostaddr",
     "port=1,2": "2 ports and no host",
     # numbers
     **{

@@ -106,6 +106,12 @@ def _hosts(parameters: Mapping[str, str]) -> tuple[tuple[tuple[str, int], ...], 
         return (), ports[0]
     if names and numbers and names.count(",") != numbers.count(","):
         raise InvalidAddress("DATABASE_URL must name as many in hostaddr as in host.")
+    if names and numbers and parameters.get("sslmode") == "verify-full":
+        # asyncpg knows one of them, and checks the certificate against that.
+        raise InvalidAddress(
+            "DATABASE_URL has sslmode=verify-full with host and hostaddr: remove hostaddr, or host if the certificate"
+            " of PostgreSQL names the number."
+        )
     hosts = [_host(name) for name in names.split(",")] if names else []
     hosts = [_number(number) for number in numbers.split(",")] if numbers else hosts
     if len(ports) == 1:
