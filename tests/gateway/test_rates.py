@@ -117,6 +117,17 @@ async def test_refusals_are_counted_and_logged_once(polls: Client, capfd: pytest
     assert (out + err).count("call.refused") == 1
 
 
+async def test_a_worker_with_an_id_of_any_length_is_one_caller_and_has_a_short_line(
+    polls: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = f"😀{'a' * 1_000_000}"
+    assert (await poll(polls, worker)).status == 400
+    expect_refusal(await poll(polls, worker))
+    out, err = capfd.readouterr()
+    (line,) = [line for line in (out + err).splitlines() if "call.refused" in line]
+    assert len(line) < 1_000
+
+
 async def test_every_key_has_a_rate_of_polls_of_its_own(database_url: str) -> None:
     async with running_server(database_url, gateway_secret=GATEWAY_SECRET) as server:
         async with grpc.aio.insecure_channel(server) as strangers:

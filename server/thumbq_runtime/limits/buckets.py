@@ -7,6 +7,8 @@ from operator import itemgetter
 
 BURST_SECONDS = 10.0  # the tokens of this time fill a bucket; it holds at least one
 _MOST_CALLERS = 20_000
+_LONGEST_NAME = 250  # characters: a key or an address, and the id of a worker
+_ROUNDING = 1e-6  # seconds by which sums of times may be off
 
 
 class Buckets:
@@ -22,10 +24,11 @@ class Buckets:
         """Take a token and return 0.0, or return the seconds until there is one."""
         if not self._cost:
             return 0.0
+        caller = short(caller)
         now = self._clock()
         full_at = max(self._full_at.get(caller, now), now) + self._cost
         missing = full_at - now - self._size
-        if missing > 0:
+        if missing > _ROUNDING:
             return missing
         if caller not in self._full_at and len(self._full_at) >= _MOST_CALLERS:
             self._make_room(now)
@@ -34,6 +37,7 @@ class Buckets:
 
     def give_back(self, caller: str) -> None:
         """Return a token that was taken."""
+        caller = short(caller)
         if caller in self._full_at:
             self._full_at[caller] -= self._cost
 
@@ -46,3 +50,8 @@ class Buckets:
         full = bisect_right(by_time, now, key=itemgetter(1))
         for caller, _ in by_time[: max(full, _MOST_CALLERS // 10)]:
             del self._full_at[caller]
+
+
+def short(name: str) -> str:
+    """Return the name of a caller as it may be remembered: cut, if long. A caller may tell a part of it itself."""
+    return name[:_LONGEST_NAME]

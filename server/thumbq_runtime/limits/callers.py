@@ -7,6 +7,7 @@ from functools import lru_cache
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAPPED = 96  # bits before the IPv4 address within an IPv6 address
 _SITE = 64  # bits of an IPv6 address that one site has; it may choose the others
+_LONGEST_ENTRY = 100  # characters: an IPv6 address may name its zone in any number of them
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
@@ -65,7 +66,7 @@ def _network(text: str) -> Network:
 
 
 def _entries(forwarded: Iterable[str]) -> Sequence[str]:
-    return [_without_port(entry.strip()) for value in forwarded for entry in value.split(",")]
+    return [_without_port(entry.strip()[:_LONGEST_ENTRY]) for value in forwarded for entry in value.split(",")]
 
 
 def _without_port(entry: str) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import structlog
 
-from thumbq_runtime.limits.buckets import Buckets
+from thumbq_runtime.limits.buckets import Buckets, short
 from thumbq_runtime.text import printable
 
 _LEAST_PAUSE = 1.0  # seconds; Retry-After knows whole ones only
@@ -130,10 +130,12 @@ class Returns:
 
     def after(self, one: tuple[Kind, str]) -> float:
         """Return the time before which a caller was told not to return; long ago, if it was told nothing."""
+        one = _short(one)
         return max(self._page.get(one, 0.0), self._page_before.get(one, 0.0))
 
     def remember(self, one: tuple[Kind, str], seconds: float) -> None:
         """Note that a caller was told to return in so many seconds, 60 at most."""
+        one = _short(one)
         now = self._clock()
         if now >= self._page_ends or len(self._page) >= _MOST_CALLERS:
             self._page_ends = now + _LONGEST_PAUSE
@@ -155,10 +157,14 @@ class Lines:
         if now >= self._minute_ends:
             self._minute_ends = now + _MINUTE
             self._last_minute, self._counts = self._counts, {}
-        key = kind, caller
+        key = _short((kind, caller))
         count = self._counts.get(key, 0)
         if count or len(self._counts) < _MOST_LINES:
             self._counts[key] = count + 1
             if not count:
                 before = self._last_minute.get(key, 0)
-                log.warning("call.refused", kind=kind.value, caller=printable(caller), last_minute=before)
+                log.warning("call.refused", kind=kind.value, caller=printable(key[1]), last_minute=before)
+
+
+def _short(one: tuple[Kind, str]) -> tuple[Kind, str]:
+    return one[0], short(one[1])

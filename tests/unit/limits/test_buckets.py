@@ -78,3 +78,20 @@ def test_one_look_through_all_callers_makes_room_for_many() -> None:
         buckets.take(str(number))
     buckets.take("one more")
     assert len(buckets._full_at) == 18_001
+
+
+def test_a_name_of_any_length_is_one_caller_and_takes_little_memory() -> None:
+    buckets = Buckets(4.0, Clock())
+    for number in range(10):
+        name = f"10.0.0.{number} {'a' * 1_000_000}"
+        assert taken(buckets, name) == 4 * BURST_SECONDS
+        buckets.give_back(name)
+        assert taken(buckets, name) == 1
+    assert sum(map(len, buckets._full_at)) < 10_000
+
+
+def test_the_first_token_is_there_at_any_time_of_day() -> None:
+    clock = Clock()
+    for _ in range(1_000):
+        clock.now += 0.1234567
+        assert Buckets(0.001, clock).take("10.0.0.1") == 0.0

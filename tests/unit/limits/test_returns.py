@@ -36,3 +36,12 @@ def test_a_flood_of_callers_takes_bounded_memory_and_the_newest_are_remembered()
         returns.remember((Kind.READS, str(number)), 60.0)
         assert returns.after((Kind.READS, str(max(0, number - 15_000)))) > clock.now
     assert len(returns._page) + len(returns._page_before) <= 40_000
+
+
+def test_a_name_of_any_length_is_remembered_and_takes_little_memory() -> None:
+    clock = Clock()
+    returns = Returns(clock)
+    told = Kind.WORKER_POLLS, f"10.0.0.1 {'a' * 1_000_000}"
+    returns.remember(told, 60.0)
+    assert returns.after(told) == clock.now + 60.0
+    assert sum(len(name) for _, name in returns._page) < 1_000
