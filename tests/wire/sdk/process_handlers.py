@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from thumbq import Job, Thumbnail, report_progress
+from thumbq import Job, JobFailed, Thumbnail, report_progress
 
 
 def pid_as_width(job: Job) -> Thumbnail:
@@ -25,3 +25,30 @@ def tells_and_hangs(job: Job) -> Thumbnail:
     report_progress(job, 0.5, "in a process")
     time.sleep(3600)
     return pid_as_width(job)
+
+
+class NoMesh(JobFailed):
+    """A program's own class, which no pipe can carry."""
+
+    def __init__(self, model_id: int, mesh: str) -> None:
+        super().__init__(f"model {model_id} has no {mesh}", retryable=False)
+
+
+class Unreadable(BaseException):
+    """An exception whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+def fails_in_its_own_way(job: Job) -> Thumbnail:
+    if job.model_id == 1:
+        raise NoMesh(1, "leg")
+    if job.model_id == 2:
+        raise Unreadable
+    return Thumbnail("/thumbnails/a.png", 1, 1, 1)
+
+
+async def fails_in_its_own_way_async(job: Job) -> Thumbnail:
+    await asyncio.sleep(0)
+    return fails_in_its_own_way(job)

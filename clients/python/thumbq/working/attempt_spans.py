@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from thumbq import spans
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
+from thumbq.working.handler import plain_failure, text_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -49,10 +50,10 @@ class AttemptSpans:
             except JobReleased:
                 raise
             except JobFailed as failure:
-                problem = failure.message
+                problem = plain_failure(failure).message
                 raise
             except BaseException as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem = text_of(error)
                 raise
             finally:
                 now = time.time_ns()

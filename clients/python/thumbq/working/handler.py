@@ -50,12 +50,36 @@ def as_failure(job: Job, outcome: object) -> JobFailed:
     """Return the failure that a handler's exception, or a result of a wrong type, stands for; log it."""
     about = event("job.failed", job)
     if isinstance(outcome, JobFailed):
-        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, outcome.message, extra=about)
-        return outcome
+        failure = plain_failure(outcome)
+        _logger.info("Job %d (model %d) failed: %s", job.id, job.model_id, failure.message, extra=about)
+        return failure
     if isinstance(outcome, BaseException):
-        text = f"{type(outcome).__name__}: {outcome}" if str(outcome) else type(outcome).__name__
+        text = text_of(outcome)
         _logger.warning("Job %d (model %d) failed: %s", job.id, job.model_id, text, exc_info=outcome, extra=about)
         return JobFailed(text)
     text = f"TypeError: the handler returned {type(outcome).__name__}, not a Thumbnail"
     _logger.error("Job %d (model %d) failed: %s", job.id, job.model_id, text, extra=about)
     return JobFailed(text)
+
+
+def plain_failure(failure: JobFailed) -> JobFailed:
+    """Return the same failure without a program's own class, which may lack an attribute or hold anything in it."""
+    try:
+        message = getattr(failure, "message", None)
+        return JobFailed(
+            text_of(failure) if message is None else message,
+            bool(getattr(failure, "retryable", True)),
+            getattr(failure, "retry_delay", None),
+        )
+    except BaseException:  # noqa: BLE001 - the code is the program's
+        return JobFailed(text_of(failure))
+
+
+def text_of(error: BaseException) -> str:
+    """Return the class of an exception, and its text when it has one that can be read."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as problem:  # noqa: BLE001 - the code is the program's
+        return f"{name}, whose text cannot be read: it raises {type(problem).__name__}"
+    return f"{name}: {text}" if text else name

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from thumbq.log_events import event
 from thumbq.outcome import JobFailed, JobReleased, Thumbnail
 from thumbq.v1.job_pb2 import Job
-from thumbq.working.handler import Handler
+from thumbq.working.handler import Handler, plain_failure, text_of
 from thumbq.working.progress import tell_on, told_to
 from thumbq.working.threads import current_cancellation
 
@@ -147,14 +147,17 @@ def _run(handler: Handler, job: Job) -> object:
             outcome = asyncio.run(_awaited(outcome))
         if not isinstance(outcome, Thumbnail):
             raise TypeError(f"the handler returned {type(outcome).__name__}, not a Thumbnail")
-    except (JobFailed, JobReleased) as error:
-        return error
+    except JobFailed as error:
+        # A class of the program's own may not go through a pipe.
+        return plain_failure(error)
+    except JobReleased:
+        return JobReleased()
     except BaseException as error:
         _logger.warning(
             "Job %d (model %d) failed", job.id, job.model_id, exc_info=error, extra=event("job.failed", job)
         )
         # The exception itself may not go through a pipe.
-        return JobFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return JobFailed(text_of(error))
     return outcome
 
 

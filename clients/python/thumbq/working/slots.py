@@ -213,12 +213,14 @@ class Slots:
                 awaited = own_context.run(coroutine.send, None)
             except StopIteration as returned:
                 outcome = returned.value
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
+            except BaseException as error:  # noqa: BLE001 - it is how the job ends
                 outcome = error
             else:
                 outcome = await self._await_handler(slot, own_context, coroutine, awaited)
                 turn_ends = monotonic() + _TURN
             self._settle(token, outcome)
+            if isinstance(outcome, KeyboardInterrupt):
+                raise outcome
             if monotonic() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = monotonic() + _TURN
@@ -232,7 +234,10 @@ class Slots:
         slot.waiting = (token, monotonic())
         try:
             return await run_to_its_end(context, coroutine, awaited)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is how the job ends
+        except BaseException as error:
+            if task.get_loop().is_closed():
+                # Not the handler raised it: Python closes what the event loop has left behind.
+                raise
             return error
         finally:
             del self._running[token]

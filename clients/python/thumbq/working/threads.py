@@ -10,7 +10,7 @@ from contextvars import ContextVar, copy_context
 
 from thumbq.outcome import Thumbnail
 from thumbq.v1.job_pb2 import Job
-from thumbq.working.handler import BlockingHandler
+from thumbq.working.handler import BlockingHandler, text_of
 
 
 class Cancellation:
@@ -109,7 +109,7 @@ def _raisable(error: BaseException) -> BaseException:
     # A future takes no StopIteration, and SystemExit would end the loop that reads it.
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError(f"the handler raised {type(error).__name__}: {error}")
+    return RuntimeError(f"the handler raised {text_of(error)}")
 
 
 def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., object], value: object) -> None:

@@ -1,0 +1,100 @@
+"""Whatever a handler raises, the attempt of its job fails, and the slots go on."""
+
+import asyncio
+
+import pytest
+
+from tests.support.service.slots import PICTURE, Reports, Start, jobs
+from thumbq import Job, JobFailed, Thumbnail
+from thumbq.v1.job_pb2 import Result
+from thumbq.working.slots import Slots
+
+
+class Panic(BaseException):
+    """What a native library raises."""
+
+
+class Unreadable(Exception):
+    """Its text cannot be read."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+class NoMesh(JobFailed):
+    """A program's own class, which leaves out what JobFailed sets."""
+
+    def __init__(self, mesh: str) -> None:
+        Exception.__init__(self, mesh)
+
+
+class NoModel(JobFailed):
+    """A program's own class, which has no text as its message."""
+
+    def __init__(self) -> None:
+        super().__init__("no model", retryable=False)
+        self.message = 404  # type: ignore[assignment]
+
+
+class NoDelay(JobFailed):
+    """A program's own class, which has no number as its delay."""
+
+    def __init__(self) -> None:
+        super().__init__("later")
+        self.retry_delay = "soon"  # type: ignore[assignment]
+
+
+RAISED = {
+    "Panic: out of range": Panic("out of range"),
+    "GeneratorExit": GeneratorExit(),
+    "SystemExit: 3": SystemExit(3),
+    "Unreadable, whose text cannot be read: it raises LookupError": Unreadable(),
+    "NoMesh: leg": NoMesh("leg"),
+    "404": NoModel(),
+    "NoDelay: later": NoDelay(),
+}
+
+WAITS = pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+
+
+@WAITS
+@pytest.mark.parametrize("text", RAISED)
+async def test_whatever_a_handler_raises_costs_its_job_an_attempt(
+    start: Start, reports: Reports, text: str, waits: bool
+):
+    async def handler(job: Job) -> Thumbnail:
+        if waits:
+            await asyncio.sleep(0)
+        if job.id == 1:
+            raise RAISED[text]
+        return PICTURE
+
+    start(handler).accept(jobs(1, 2))
+    failed, completed = await reports.first(2)
+    assert failed.fail.error_message == text
+    assert failed.fail.HasField("retryable") == (text == "404")
+    assert completed.HasField("complete")
+
+
+@WAITS
+def test_an_interrupt_of_a_handler_ends_the_program_and_costs_the_job_an_attempt(waits: bool):
+    results: list[Result] = []
+
+    async def handler(job: Job) -> Thumbnail:
+        if waits:
+            await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        reports = Reports()
+        slots = Slots(handler, 1, reports.outbox)
+        slots.accept(jobs(1))
+        try:
+            await slots.crashed
+        finally:
+            slots.abort()
+            results.extend(await reports.next())
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert [result.fail.error_message for result in results] == ["KeyboardInterrupt"]
