@@ -1,8 +1,11 @@
 """Clients of a server that asks for certificates: the SDK, the command line, the gateway, and the render worker."""
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -16,6 +19,7 @@ from thumbq import (
     Client,
     Job,
     JobStatus,
+    NewJob,
     Notification,
     Producer,
     Subscriber,
@@ -115,3 +119,34 @@ async def test_the_gateway_shows_its_certificate_to_a_remote_server(server, as_c
         await eventually(is_ready, timeout=60)
         async with http.post("/api/thumbnail-jobs", json={"modelId": 7, "modelHash": HASH}) as answer:
             assert answer.status in {200, 201}
+
+
+@pytest.mark.parametrize("variable", ["THUMBQ_API_KEY_FILE", "THUMBQ_KEY", "THUMBQ_CERT", "THUMBQ_CA"])
+async def test_a_worker_waits_for_a_file_that_is_being_replaced(
+    database_url, certificates, as_client, monkeypatch, tmp_path, unused_tcp_port, caplog, variable
+):
+    (tmp_path / "worker.key").write_text("tq_key")
+    monkeypatch.setenv("THUMBQ_API_KEY_FILE", str(tmp_path / "worker.key"))
+    file, server = Path(os.environ[variable]), f"grpcs://127.0.0.1:{unused_tcp_port}"
+    content = file.read_bytes()
+
+    async def completed(model_id: int) -> None:
+        async with Producer(server, timeout=120) as producer:
+            (job,) = await producer.enqueue([NewJob(model_id=model_id, model_hash=HASH)])
+            assert (await producer.get(job.job_id, wait=60)).status == JobStatus.JOB_STATUS_COMPLETED
+
+    async def names_the_file() -> bool:
+        away = [record.getMessage() for record in caplog.records if "is away" in record.getMessage()]
+        return any(variable in sentence for sentence in away)
+
+    caplog.set_level(logging.WARNING, "thumbq")
+    async with Worker(server) as worker, asyncio.TaskGroup() as group:
+        async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
+            group.create_task(worker.run(picture, handle_signals=False))
+            await completed(1)
+            file.unlink()
+        await eventually(names_the_file)
+        file.write_bytes(content)
+        async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
+            await completed(2)
+            worker.stop()

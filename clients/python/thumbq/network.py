@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import grpc
 
-from thumbq.connection import Link, describe, told_to_wait
+from thumbq.connection import Link, UnreadableKey, describe, told_to_wait
 from thumbq.log_events import event
 from thumbq.outbox import Outbox
 from thumbq.stream import ServerSilent, ServerTooOld, WorkerStream
-from thumbq.tls import Tls
+from thumbq.tls import Tls, UnusableCertificate
 from thumbq.v1.queue_pb2 import StreamJobsRequest, StreamJobsResponse
 from thumbq.working.ledger import Handlers, Ledger
 from thumbq.working.network_thread import NetworkThread
@@ -30,6 +30,8 @@ _REFUSALS = {
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
 }
+# So does one of these. Later they pass: files are replaced one after another, and of several servers one may be older.
+_WRONG_HERE = (ServerTooOld, UnreadableKey, UnusableCertificate)
 
 Watch = Callable[[Ledger], Awaitable[None]]
 
@@ -124,7 +126,7 @@ class Network:
                 async with self._thread.channels.join(self._target, self._api_key, self._tls) as channel:
                     await stream.run(channel)
                 reason, told = "it ended the stream", 0.0
-            except (grpc.aio.AioRpcError, ServerSilent, ServerTooOld) as error:
+            except (grpc.aio.AioRpcError, ServerSilent, *_WRONG_HERE) as error:
                 if self._is_refused(error):
                     raise
                 reason, told = str(error), 0.0
@@ -141,8 +143,8 @@ class Network:
                 await asyncio.sleep(_STOPPING_PAUSE)
 
     def _is_refused(self, error: Exception) -> bool:
-        """Return whether the worker is refused from the start. Later, one of several servers may be an older one."""
-        refused = isinstance(error, ServerTooOld)
+        """Return whether the worker is refused, or configured wrongly, from the start."""
+        refused = isinstance(error, _WRONG_HERE)
         if isinstance(error, grpc.aio.AioRpcError):
             refused = error.code() in _REFUSALS
         return refused and not self._hello.session_id

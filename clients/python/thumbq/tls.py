@@ -67,8 +67,11 @@ class Tls:
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Return what a channel needs, read from the files now. Raises UnusableCertificate."""
-        self.context()
-        read = [path.read_bytes() if path else None for path in (self.ca, self.key, self.cert)]
+        try:
+            self.context()
+            read = [path.read_bytes() if path else None for path in (self.ca, self.key, self.cert)]
+        except OSError as problem:
+            raise UnusableCertificate(f"{problem.filename or self.cert} cannot be read: {problem.strerror}") from None
         return grpc.ssl_channel_credentials(*read)
 
     def context(self) -> ssl.SSLContext:
