@@ -1,6 +1,8 @@
 """The thread on which all workers of a process talk to their servers."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 
@@ -84,3 +86,30 @@ def test_all_users_learn_of_the_end_of_the_whole_loop():
 
     late.ask()
     assert late.ended.result(30) is None
+
+
+FORK = """
+import asyncio, os
+from concurrent.futures import Future
+from thumbq.working.network_thread import NetworkThread
+
+def work(lasting):
+    thread, began, ended = NetworkThread.join(asyncio.SelectorEventLoop), Future(), Future()
+    async def main():
+        began.set_result(None)
+        await asyncio.Event().wait() if lasting else None
+    thread.run(main(), ended.set_result)
+    began.result(30)
+
+work(lasting=True)
+child = os.fork()
+work(lasting=False)
+if child == 0:
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_of_a_process_whose_worker_runs_has_a_thread_of_its_own():
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, check=False)
+    assert ended.stdout == "7\n", ended.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -23,12 +24,13 @@ class NetworkThread:
     """
 
     _lock = threading.Lock()
-    _running: ClassVar[dict[type[_Loop], NetworkThread]] = {}
+    # By process, as a fork inherits the entries and not the threads.
+    _running: ClassVar[dict[tuple[int, type[_Loop]], NetworkThread]] = {}
 
     def __init__(self, kind: type[_Loop]) -> None:
         self.loop = kind()
         self.channels = Channels()
-        self._kind = kind
+        self._key = (os.getpid(), kind)
         self._users = 0
         self._unused = asyncio.Event()
         # Tells the last user that the thread has ended.
@@ -40,9 +42,10 @@ class NetworkThread:
     def join(cls, kind: type[_Loop]) -> NetworkThread:
         """Return the thread with a loop of this kind, for one more user. Each has to `run` something once."""
         with cls._lock:
-            thread = cls._running.get(kind)
+            thread = cls._running.get((os.getpid(), kind))
             if thread is None:
-                thread = cls._running[kind] = cls(kind)
+                thread = cls(kind)
+                cls._running[thread._key] = thread
             thread._users += 1
             return thread
 
@@ -80,8 +83,8 @@ class NetworkThread:
                 self._unused.set()
 
     def _forget(self) -> None:
-        if self._running.get(self._kind) is self:
-            del self._running[self._kind]
+        if self._running.get(self._key) is self:
+            del self._running[self._key]
 
     def _run(self) -> None:
         try:
