@@ -86,10 +86,6 @@ class Dispatcher:
         self._may_have_jobs = True
         self._wake_up.set()
 
-    def wake_in(self, seconds: float) -> None:
-        """Signal that a job will be due in `seconds`."""
-        asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
-
     def jobs_claimed(self) -> int:
         """Return how many jobs were claimed since the start."""
         return self._jobs_claimed

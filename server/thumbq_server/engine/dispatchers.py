@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 
 Kinds = tuple[str, ...]
+
+# The poll finds later ones as well, within a second.
+_FAR_SECONDS = 60.0
+_TOGETHER_SECONDS = 0.05
 
 
 class Dispatchers:
@@ -33,6 +38,8 @@ class Dispatchers:
         self._of_kinds: dict[Kinds, Dispatcher] = {}
         self._users: dict[Kinds, int] = {}
         self._claimed_before = 0
+        # When timers will signal that jobs are due.
+        self._moments: set[int] = set()
         self._paused = False
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -67,8 +74,21 @@ class Dispatchers:
             dispatcher.wake()
 
     def wake_in(self, seconds: float) -> None:
-        """Signal that a job will be due in `seconds`."""
-        asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
+        """Signal that a job will be due in `seconds`. One that is due later than in a minute is left to the poll.
+
+        Jobs that are due at about the same time share a timer, however many they are.
+        """
+        if seconds > _FAR_SECONDS:
+            return
+        loop = asyncio.get_running_loop()
+        moment = math.ceil((loop.time() + seconds + 0.001) / _TOGETHER_SECONDS)
+        if moment not in self._moments:
+            self._moments.add(moment)
+            loop.call_at(moment * _TOGETHER_SECONDS, self._wake_at, moment)
+
+    def _wake_at(self, moment: int) -> None:
+        self._moments.discard(moment)
+        self.wake()
 
     def pause(self) -> None:
         """Start no further claim, and tell those that wait for one (shutdown)."""

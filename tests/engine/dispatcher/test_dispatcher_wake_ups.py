@@ -1,6 +1,7 @@
 """When the dispatcher makes a claim, and when it makes none."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,23 @@ async def test_a_delayed_job_wakes_when_it_is_due(queue: Queue, worker: Worker):
     await sleeping(queue.dispatcher, worker)
     await queue.enqueue([new_job(7, delay=0.05)])
     await worker.has(1)
+
+
+async def test_jobs_of_many_delays_share_a_few_timers(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    """Each of a million delayed jobs would keep a timer in memory, up to 30 days, and then cost a claim of its own."""
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def counted(when: float, *call: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *call, **options)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    soon = [new_job(model, delay=0.5 + model / 10_000) for model in range(1, 501)]
+    late = [new_job(model, delay=3600.0 * model) for model in range(501, 701)]
+    await queue.enqueue([*soon, *late])
+    assert len(timers) < 50
 
 
 async def test_an_operators_retry_wakes(queue: Queue, worker: Worker, others: QueueUnderTest):
