@@ -85,7 +85,7 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.on_response_prepare.append(note_begin)
     app.add_routes(Session(parts.callers, parts.bodies, parts.limits.address).routes())
     app.add_routes(parts.transcoder.routes())
-    app.add_routes(Health(channel, parts.metrics.registry, parts.store).routes())
+    app.add_routes(Health(channel, parts.metrics, parts.store).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))
     app.add_routes(notifications.routes())
     app.add_routes(file_routes(settings, channel, parts.store.objects, parts.bodies))

@@ -4,12 +4,16 @@ import math
 import platform
 import shutil
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from thumbq_runtime.file_threads import FileThreads, Stalled
 from thumbq_runtime.limits.rates import Kind
+
+_DISK_TIMEOUT = 2.0  # seconds
 
 
 class CutOff(StrEnum):
@@ -121,16 +125,25 @@ class ProcessMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
             registry=registry,
         )
-        free = Gauge(
+        self._thumbnail_root = thumbnail_root
+        self._threads = FileThreads(timeout=_DISK_TIMEOUT)
+        self._free = Gauge(
             "thumbq_gateway_disk_free_bytes",
-            "Free bytes of the disk with the thumbnails; NaN when it is away.",
+            "Free bytes of the disk with the thumbnails; NaN when it is away or does not answer.",
             registry=registry,
         )
-        free.set_function(lambda: _free_bytes(thumbnail_root))
         build = Gauge(
             "thumbq_gateway_build_info", "1, with the version as labels.", ["version", "python"], registry=registry
         )
         build.labels(version("thumbq"), platform.python_version()).set(1)
+
+    async def look_at_disk(self) -> None:
+        """Look how many bytes are free. The disk may be a network share that stalls."""
+        try:
+            free = await self._threads.run("disk", partial(_free_bytes, self._thumbnail_root))
+        except Stalled:
+            free = math.nan
+        self._free.set(free)
 
 
 def _free_bytes(folder: Path | None) -> float:

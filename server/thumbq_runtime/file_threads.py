@@ -1,4 +1,4 @@
-"""Threads that read files and may hang in it, as on a network share that stalls. Nothing waits for them."""
+"""Threads that work on files and may hang in it, as on a network share that stalls. Nothing waits for them."""
 
 import asyncio
 import threading
@@ -13,37 +13,36 @@ _MOST = 64  # threads at the same time
 
 
 class Stalled(Exception):
-    """A file was not read in time."""
+    """A step of work on a file was not done in time."""
 
 
 class FileThreads:
-    """Runs each step of reading a file in a thread of its own, with a time limit.
+    """Runs each step of work on a file in a thread of its own, with a time limit.
 
     A thread that hangs is left behind: it holds up neither another file nor the end of the process.
     """
 
-    def __init__(self, *, timeout: float) -> None:
-        """A step has `timeout` seconds."""
+    def __init__(self, *, timeout: float, most: int = _MOST) -> None:
+        """A step has `timeout` seconds. There are `most` threads at the same time."""
         self._timeout = timeout
-        self._free = asyncio.Semaphore(_MOST)
+        self._most = most
+        self._free = asyncio.Semaphore(most)
         self._stalled: set[str] = set()
 
     async def run(self, name: str, step: Callable[[], T], discard: Callable[[T], object] = lambda _result: None) -> T:
         """Return what the step returns. `name` is its file; `discard` gets a result that comes too late.
 
-        Raises Stalled, at once if an earlier step of the same file still hangs.
+        Raises Stalled, at once while an earlier step of the same file hangs, or as many steps as there are threads.
         """
-        if name in self._stalled:
+        if name in self._stalled or len(self._stalled) >= self._most:
             raise Stalled(name)
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[T] = loop.create_future()
-        finish = partial(self._finish, name, result, discard)
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         started = False
         try:
             async with asyncio.timeout(self._timeout):
                 await self._free.acquire()
+                self._start(name, step, result, discard)
                 started = True
-                threading.Thread(target=_work, args=(step, loop, finish), name="file", daemon=True).start()
                 return await result
         except TimeoutError:
             if result.done() and not result.cancelled():  # it came at the last moment
@@ -52,14 +51,30 @@ class FileThreads:
                 self._stalled.add(name)
             raise Stalled(name) from None
 
+    def _start(
+        self, name: str, step: Callable[[], T], result: asyncio.Future[T], discard: Callable[[T], object]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        # A step whose caller has gone away may hang as well.
+        late = loop.call_later(self._timeout, self._stalled.add, name)
+        finish = partial(self._finish, name, result, discard, late)
+        try:
+            threading.Thread(target=_work, args=(step, loop, finish), name="file", daemon=True).start()
+        except RuntimeError:  # the system allows no more threads
+            late.cancel()
+            self._free.release()
+            raise Stalled(name) from None
+
     def _finish(
         self,
         name: str,
         result: asyncio.Future[T],
         discard: Callable[[T], object],
+        late: asyncio.TimerHandle,
         value: Any,
         error: BaseException | None,
     ) -> None:
+        late.cancel()
         self._free.release()
         self._stalled.discard(name)
         if not result.done():

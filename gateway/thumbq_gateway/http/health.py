@@ -3,10 +3,11 @@
 import grpc
 from aiohttp import web
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.store_watch import StoreWatch
+from thumbq_gateway.metrics import Metrics
 
 _TIMEOUT = 2.0  # seconds
 _READY = "thumbq.ready"  # the name in the server's health service that stands for all that a request needs
@@ -17,13 +18,13 @@ _NOT_THERE = "The queue's server cannot be reached."
 class Health:
     """The handlers of the probes and of /metrics."""
 
-    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, store: StoreWatch) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metrics: Metrics, store: StoreWatch) -> None:
         self._check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
-        self._registry = registry
+        self._metrics = metrics
         self._store = store
 
     def routes(self) -> list[web.RouteDef]:
@@ -64,7 +65,8 @@ class Health:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Return all counters for Prometheus."""
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await self._metrics.process.look_at_disk()
+        return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _sentence(reason: str) -> str:

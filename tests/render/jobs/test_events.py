@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.service.server import running_server
 from thumbq import NewJob, Producer, Worker
+from thumbq.cli.worker_folder import ThumbnailFolder
 from thumbq.render.child import Limits
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.jobs.events import JobEvents
 from thumbq.render.jobs.handler import ThumbnailMaker
 from thumbq.render.jobs.model_files import ModelFolder
-from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.render.outputs import Outputs
 from thumbq.render.system_libraries import advice, missing_libraries
 from thumbq.v1.job_pb2 import JobStatus

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from thumbq.cli.worker_folder import ThumbnailFolder
 from thumbq.outcome import JobFailed
 from thumbq.render.child import Limits
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.jobs.handler import ThumbnailMaker
 from thumbq.render.jobs.model_files import ModelFolder
-from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.render.outputs import DEFAULT, SIZE
 from thumbq.render.samples import CORRUPT, Sample, write_samples
 from thumbq.render.system_libraries import advice, missing_libraries

@@ -119,7 +119,7 @@ def _thumbnails(store: str | None, root: Path | None) -> "Thumbnails":
         return ThumbnailObjects(store)
     if root is None:
         raise ValueError("Say where the thumbnails go: --thumbnail-root or --thumbnail-store.")
-    from thumbq.render.jobs.thumbnails import ThumbnailFolder
+    from thumbq.cli.worker_folder import ThumbnailFolder
 
     return ThumbnailFolder(root)
 

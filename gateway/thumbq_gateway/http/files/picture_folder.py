@@ -1,6 +1,5 @@
 """Pictures in a folder below a root."""
 
-import asyncio
 import os
 import secrets
 from collections.abc import Iterable
@@ -8,6 +7,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import grpc
+
+from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.open_file import FILE_TIMEOUT, OpenFile, open_content, stalled_file
 from thumbq_gateway.http.files.pictures import Picture, key_of_upload
 from thumbq_gateway.http.files.places import NotThere
@@ -18,6 +20,10 @@ from thumbq_runtime.private_files import make_private_folder
 
 # Of the files and folders that are made.
 _OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
+# A disk that has much to do writes a picture within so many seconds.
+_KEEP_TIMEOUT = 15.0
+# Pictures that a folder may keep from being written at the same time. They stay in memory until then.
+_MOST_KEPT = 8
 
 
 class PictureFolder:
@@ -26,6 +32,7 @@ class PictureFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._threads = FileThreads(timeout=FILE_TIMEOUT)
+        self._keepers = FileThreads(timeout=_KEEP_TIMEOUT, most=_MOST_KEPT)
 
     def has(self, path: str) -> bool:
         """Return whether a reported path names a file."""
@@ -46,17 +53,22 @@ class PictureFolder:
         return None
 
     async def keep(self, content: bytes, picture: Picture) -> str:
-        """Keep a picture that was uploaded, and return its path. Raises OSError."""
-        return str(await asyncio.to_thread(_keep, self._root, content, picture))
+        """Keep a picture that was uploaded, and return its path. Raises OSError, Refusal."""
+        unfinished = f".upload-{secrets.token_hex(8)}"
+        step = partial(_keep, self._root, content, picture, unfinished)
+        try:
+            return str(await self._keepers.run(unfinished, step))
+        except Stalled:
+            message = "The folder of the pictures does not answer. Try again."
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, message) from None
 
 
-def _keep(root: Path, content: bytes, picture: Picture) -> Path:
+def _keep(root: Path, content: bytes, picture: Picture, unfinished: str) -> Path:
     """Write the file beside its place, and move it there in one step, so that no reader sees half of it.
 
     Raises OSError, also where a link has taken the place of a folder below the root.
     """
     *place, name = key_of_upload(content, picture).split("/")
-    unfinished = f".upload-{secrets.token_hex(8)}"
     make_private_folder(root)
     real_root = resolved(root)
     folder = _entered(real_root, place)

@@ -1,0 +1,59 @@
+"""Thumbnails of the reference worker in a folder."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from thumbq.render.jobs.thumbnails import NotStored, place_of
+from thumbq_runtime.file_threads import FileThreads, Stalled
+
+# A job waits so long for a folder that does not answer, in seconds: as long as for an object store.
+_PATIENCE = 600.0
+
+
+class ThumbnailFolder:
+    """Stores pictures as `<root>/ab/cd/abcd…-512.webp`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._threads = FileThreads(timeout=_PATIENCE)
+
+    async def keep(self, name: str, picture: bytes) -> str:
+        """See Thumbnails."""
+        try:
+            return str(await self._threads.run(name, partial(self.store, name, picture)))
+        except OSError as error:
+            raise NotStored(f"{error.strerror}.") from error
+        except Stalled:
+            raise NotStored("The folder does not answer.") from None
+
+    def path(self, name: str) -> Path:
+        """Return the file of a picture."""
+        return self._root / place_of(name)
+
+    def store(self, name: str, picture: bytes) -> Path:
+        """Write a picture so that a reader finds the old one, the new one or none, also after a power cut."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+            try:
+                file.write(picture)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        for folder in (path.parent, path.parent.parent, self._root):
+            _sync(folder)
+        return path
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,59 @@
+"""Where the reference worker puts pictures: a folder, which may hang."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from thumbq.cli import worker_folder
+from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.render.jobs.thumbnails import NotStored
+
+NAME = f"{'ab' * 32}-512.webp"
+# A worker whose folder hangs when a picture is to be on the disk.
+ENDS = """
+import asyncio, os, sys, threading
+from pathlib import Path
+from thumbq.cli.worker_folder import ThumbnailFolder
+hangs = threading.Event()
+def hang(_file):
+    hangs.set()
+    threading.Event().wait()
+os.fsync = hang
+async def main():
+    job = asyncio.create_task(ThumbnailFolder(Path(sys.argv[1])).keep("%s", b"a picture"))
+    while not hangs.is_set():
+        await asyncio.sleep(0.01)
+    job.cancel()
+asyncio.run(main())
+print("ended")
+"""
+
+
+def test_a_picture_replaces_an_older_one(tmp_path: Path):
+    folder = ThumbnailFolder(tmp_path)
+    folder.store(NAME, b"older")
+    path = folder.store(NAME, b"newer")
+    assert path == tmp_path / "ab" / "ab" / NAME
+    assert path.read_bytes() == b"newer"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_a_folder_that_hangs_does_not_keep_the_worker_from_ending(tmp_path: Path):
+    command = [sys.executable, "-c", ENDS % NAME, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "ended\n"
+
+
+async def test_a_job_says_that_its_folder_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_folder, "_PATIENCE", 0.1)
+    with monkeypatch.context() as disk:
+        mended = threading.Event()
+        disk.setattr(os, "fsync", lambda _file: mended.wait())
+        with pytest.raises(NotStored, match=r"^The folder does not answer\.$"):
+            await ThumbnailFolder(tmp_path).keep(NAME, b"a picture")
+        mended.set()
