@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import is_running
 from thumbq.render.child import Child, Limits, RenderFailed
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
@@ -26,6 +27,24 @@ import json, os, sys
 print(json.dumps({"ready": True, "environment": dict(os.environ)}), flush=True)
 sys.stdin.read()
 """
+# It is ready, and then answers each request with what is in a file.
+SAYS = """
+import sys
+print('{"ready": true}', flush=True)
+for _line in sys.stdin:
+    print(open(sys.argv[1]).read(), flush=True)
+"""
+NONSENSE = {
+    "too much content": '{"bytes": 67108865}',
+    "less than nothing": '{"bytes": -1}',
+    "a count that is no number": '{"bytes": "1"}',
+    "a failure that is no sentence": '{"failure": {"a": 1}}',
+    "names that are no words": '{"wants": [1]}',
+    "no table": "[]",
+    "no JSON": "no JSON",
+    "too many levels": "[" * 100_000,
+    "no end of the line": "a" * (5 << 20),
+}
 SECRETS = {
     *("THUMBQ_API_KEY", "THUMBQ_API_KEY_FILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "PGPASSWORD", "https_proxy"),
@@ -91,6 +110,22 @@ async def test_a_request_starts_a_dying_process_no_more_often(tmp_path: Path):
         with pytest.raises(RenderFailed, match=r"^The renderer cannot start: "):
             await child.ask({"model": "a.obj"})
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+async def test_a_process_that_answers_nonsense_is_ended_and_its_file_is_at_fault(answer: str, tmp_path: Path):
+    (tmp_path / "answer").write_text(answer)
+    child = Child("Drawing", SAYS, [str(tmp_path / "answer")], Limits(seconds=3600), {})
+    try:
+        await child.start()
+        process = child.pid
+        assert process
+        with pytest.raises(RenderFailed, match=r"^Drawing gave an answer that makes no sense\.$") as failure:
+            await child.ask({"model": "a.obj"})
+        assert not failure.value.retryable
+        assert not is_running(process)
+    finally:
+        await child.close()
 
 
 @pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))

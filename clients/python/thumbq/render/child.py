@@ -1,8 +1,8 @@
 """Processes of our own that do what a hostile file could hurt: reading it, and drawing it.
 
 A child gets one JSON object a line, and answers with one a line. `{"failure": sentence}` says that the file is at
-fault, `{"bytes": count}` is followed by that many bytes. A child that dies or takes too long is replaced for the
-next request.
+fault, `{"bytes": count}` is followed by that many bytes. A child that dies, takes too long or answers nonsense is
+replaced for the next request.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
+
+from thumbq.render.answers import LONGEST_LINE, read_answer
 
 START_SECONDS = 60.0
 FAREWELL = 5.0
@@ -144,7 +146,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=self._log,
             env=_without_secrets(os.environ | self._environment),
-            limit=4 << 20,
+            limit=LONGEST_LINE,
             # Ctrl-C is for the worker alone, which finishes what it holds.
             start_new_session=True,
         )
@@ -161,7 +163,8 @@ class Child:
             await self.start()
         answer, content = await self._converse(request, self._limits.seconds if seconds is None else seconds)
         if failure := answer.get("failure"):
-            raise RenderFailed(failure, retryable=answer.get("retryable", False))
+            reason: Reason | None = "storage" if answer.get("no_room") else None
+            raise RenderFailed(failure, retryable=answer.get("retryable", False), reason=reason)
         return answer, content
 
     async def _converse(self, request: dict[str, Any] | None, seconds: float) -> tuple[dict[str, Any], bytes]:
@@ -178,14 +181,17 @@ class Child:
                 if request:
                     process.stdin.write(json.dumps(request).encode() + b"\n")
                     await process.stdin.drain()
-                header = json.loads(await process.stdout.readuntil())
-                return header, await process.stdout.readexactly(header.get("bytes", 0))
+                answer = read_answer(await process.stdout.readuntil())
+                return answer, await process.stdout.readexactly(answer.get("bytes", 0))
         except TimeoutError:
             use.look()
             await self.end()
             raise self._late(seconds, use) from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise self._cause_of_death(await process.wait(), use) from None
+        except (ValueError, asyncio.LimitOverrunError):
+            await self.end()
+            raise RenderFailed(f"{self._doing} gave an answer that makes no sense.", retryable=False) from None
         except asyncio.CancelledError:
             await self.end()
             raise
