@@ -40,3 +40,11 @@ def test_only_so_many_counts_are_kept():
     come_back(returns, "w", 3)  # the first is forgotten
     come_back(returns, "w", 1)
     assert not come_back(returns, "w", 1)
+
+
+def test_nothing_is_counted_on_in_another_history():
+    returns = Returns()
+    for _ in range(FREE_RETURNS):
+        come_back(returns, "w", 7)
+    returns.forget()
+    assert not come_back(returns, "w", 7)

@@ -159,6 +159,7 @@ class RecordSignsOfLife:
         self._unary_lease_seconds = unary_lease_seconds
         self._seen: set[int] = set()
         self._heard: dict[int, float] = {}
+        database.history.on_change(self._forget)
 
     def note(self, session: int) -> None:
         """Note that the worker of a session lives."""
@@ -168,6 +169,11 @@ class RecordSignsOfLife:
         """Note that a worker of unary calls lives, and what it claimed until now."""
         self._seen.add(session)
         self._heard[session] = time.monotonic()
+
+    def _forget(self) -> None:
+        """Drop all: another history gives the numbers of sessions to others."""
+        self._seen.clear()
+        self._heard.clear()
 
     async def __call__(self) -> int:
         """Return 0: that workers live is not worth a line in the log."""

@@ -149,7 +149,9 @@ class Queue:
         """Return the session of a worker that uses unary calls."""
         session, known_at = self._known_workers.get(worker_id, (None, 0.0))
         if session is None or time.monotonic() - known_at > KNOWN_SECONDS:
+            history = self.history.version
             session = await workers.register(self._database, worker_id)
+            self.history.check(history)
             self._known_workers[worker_id] = session, time.monotonic()
             if len(self._known_workers) > KNOWN_WORKERS:
                 self._known_workers.popitem(last=False)
@@ -160,10 +162,12 @@ class Queue:
 
         They count for `caller` ("": for no one). Raises TooMany.
         """
+        history = self.history.version
         session = await self.session_of(worker_id)
         self._seen(session)
         with self.dispatchers.of(kinds) as dispatcher:
             async with self.in_flight.claiming(caller, session, max_jobs) as claiming:
+                self.history.check(history)
                 claiming.jobs = await self._dequeue(dispatcher, session, claiming.most, wait)
                 return claiming.jobs
 

@@ -50,6 +50,7 @@ class JobsInFlight:
         self.on_refused: Callable[[Kind, str], None] = lambda *_: None
         # Called when a caller has room again.
         self.on_room: Callable[[], None] = lambda: None
+        database.history.on_change(self._forget)
 
     def __len__(self) -> int:
         """Return how many jobs are counted, or may come, in all."""
@@ -116,7 +117,9 @@ class JobsInFlight:
         """Let PostgreSQL say how many leases are left. Raises Unavailable."""
         counted = [(holder, dict(holder.held)) for holder in self._holders.values()]
         sessions = {session for _, held in counted for session in held}
+        history = self._database.history.version
         left = await count_leases(self._database, sorted(sessions)) if sessions else {}
+        self._database.history.check(history)
         has_room = False
         for holder, held in counted:
             was_full = holder.room <= 0
@@ -127,6 +130,12 @@ class JobsInFlight:
         self._any_full = any(holder.room <= 0 for holder in self._holders.values())
         if has_room:
             self.on_room()
+
+    def _forget(self) -> None:
+        """Return the room of all leases: another history gives the numbers of sessions to others."""
+        for holder in list(self._holders.values()):
+            holder.let_go(dict(holder.held), {})
+            self._forget_idle(holder)
 
     def _tell(self, holder: Holder) -> None:
         """Note once that a caller is kept from jobs, until it has room again."""

@@ -45,7 +45,7 @@ class Sessions:
         self._open: dict[int, Session] = {}
         self._returns = Returns()
         self._draining = False
-        database.history.on_change(self._send_all_away)
+        database.history.on_change(self._forget)
 
     @contextlib.asynccontextmanager
     async def open(self, hello: Hello, peer: Peer, caller: str = "") -> AsyncIterator[Session]:
@@ -54,10 +54,13 @@ class Sessions:
         name = check_session_id(hello.session_id) or uuid.uuid4().hex
         version, labels = check_version(hello.version), check_labels(hello.labels)
         kinds = check_kinds(hello.kinds)
+        history = self._database.history
+        known = history.version
         number = await workers.register(self._database, worker_id, name, version, labels)
         while older := self._open.get(number):
             older.send_away(TAKEN_OVER)
             await older.ended.wait()
+        history.check(known)
         with self._queue.dispatchers.of(kinds) as dispatcher, self._queue.in_flight.of(caller) as holder:
             parts = (self._database, self._queue, self.times, peer, self._seen)
             session = Session(*parts, number, worker_id, name, self._returns, dispatcher, holder)
@@ -74,7 +77,9 @@ class Sessions:
                 del self._open[number]
                 session.end()
 
-    def _send_all_away(self) -> None:
+    def _forget(self) -> None:
+        """Send all away, since the history is over that they belong to."""
+        self._returns.forget()
         for session in list(self._open.values()):
             session.send_away(OTHER_HISTORY)
 

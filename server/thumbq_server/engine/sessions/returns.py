@@ -32,6 +32,10 @@ class Returns:
                 failed.append(Failure(*token, _message(worker_id), retryable=True, retry_delay=None))
         return unspent, failed
 
+    def forget(self) -> None:
+        """Drop all counts: another history gives the ids of jobs to others."""
+        self._counts.clear()
+
     def _note(self, job_id: int, worker_id: str) -> int:
         count = self._counts.pop((job_id, worker_id), 0) + 1
         if count <= FREE_RETURNS:

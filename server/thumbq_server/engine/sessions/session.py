@@ -115,7 +115,10 @@ class Session:
 
     async def welcome(self) -> None:
         """Begin, and see that the stream does not get too old. Raises Unavailable."""
-        self._peer.send_welcome(self, await held_leases(self._database, self.number))
+        held = await held_leases(self._database, self.number)
+        if self.history != self._database.history.epoch:
+            raise Unavailable("the database has another history than when the stream began")
+        self._peer.send_welcome(self, held)
         self._call_later(self._times.max_age * random.uniform(0.8, 1.2), lambda: self.drain(random.uniform(0, 1)))
 
     # The worker's messages.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import structlog
 
+from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.patience import Comeback, broken_off_after
 from thumbq_server.storage.statements import Statement
 
@@ -77,6 +78,14 @@ class History:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called when another history was found, before any further statement runs."""
         self._listeners.append(listener)
+
+    def check(self, version: int) -> None:
+        """Raise Unavailable when the history is another one than at this version.
+
+        Numbers of workers and jobs that were read before mean others now.
+        """
+        if version != self.version:
+            raise Unavailable("the database has another history than when this was asked for")
 
     async def look(self, connection: asyncpg.Connection) -> None:
         """Find out which history the database behind a new connection has. Without tables it has none.

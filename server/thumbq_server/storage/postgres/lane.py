@@ -60,8 +60,7 @@ class Lane:
             connection = self._connection
             if connection is None or connection.is_closed():
                 connection = self._connection = await self._open()
-            if history != self.history.version:
-                raise Unavailable("the database has another history than when this was asked for")
+            self.history.check(history)
             return await within(self._statement_timeout, connection, work)
         except (asyncpg.PostgresError, Unavailable):
             raise

@@ -1,0 +1,134 @@
+"""What is known of a history goes with it: its numbers name other workers and jobs in the next one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.engine.parts import POLICY, WatchedDatabase, running, until
+from tests.engine.test_sessions import Peer
+from tests.support.postgres.queue_under_test import new_job
+from thumbq_server.engine.duties import RecordSignsOfLife
+from thumbq_server.engine.queue import Queue
+from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
+from thumbq_server.engine.sessions.session import Session, SessionTimes
+from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.notify import BROADCAST
+from thumbq_server.storage.reads.leases import HELD
+from thumbq_server.storage.statements import Statement
+from thumbq_server.storage.workers import REGISTER
+
+HELLO = Hello("worker-1", "mine", "1.0", {})
+
+
+async def begin_another_history(database: Database) -> None:
+    """Have the database look as after a failover, and let the server find that."""
+    before = database.history.epoch
+    await database.run(lambda connection: connection.execute("UPDATE queue_head SET identity = 'another'"))
+    with suppress(Unavailable):
+        await database.beat()
+    assert database.history.epoch != before
+
+
+class FailsOver(Database):
+    """A database whose history ends while a statement is answered."""
+
+    during: Statement | None = None
+
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[Any]:
+        rows = await super().fetch(statement, *arguments)
+        if statement is self.during:
+            self.during = None
+            await begin_another_history(self)
+        return rows
+
+
+class Welcomed(Peer):
+    """A worker that knows whether it was welcomed."""
+
+    is_welcome = False
+
+    def send_welcome(self, session: Session, held: Any) -> None:
+        super().send_welcome(session, held)
+        self.is_welcome = True
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[FailsOver]:
+    async with FailsOver(database_url) as database:
+        await database.beat()
+        yield database
+
+
+@pytest.fixture
+async def queue(database: FailsOver) -> AsyncIterator[Queue]:
+    queue = Queue(database, policy=POLICY, unary_lease_seconds=600, most_in_flight=5)
+    async with running(queue.dispatchers.run()):
+        yield queue
+    await queue.drained()
+
+
+@pytest.fixture
+def sessions(database: FailsOver, queue: Queue) -> Sessions:
+    return Sessions(database, queue, SessionTimes())
+
+
+async def come(sessions: Sessions, peer: Peer) -> None:
+    """Open a stream, and end it as soon as it was welcomed."""
+    async with sessions.open(HELLO, peer):
+        pass
+
+
+async def test_a_stream_that_takes_over_across_a_failover_has_to_come_again(database: FailsOver, sessions: Sessions):
+    """Its number was given in the old history. In the new one it is another worker's, whose leases it would get."""
+    peer = Welcomed()
+    async with sessions.open(HELLO, Peer()) as older:
+        newer = asyncio.create_task(come(sessions, peer))
+        await until(lambda: older.sent_away_because == TAKEN_OVER)
+        await begin_another_history(database)
+    with pytest.raises(Unavailable, match="another history"):
+        await newer
+    assert not peer.is_welcome
+    await come(sessions, peer)
+    assert peer.is_welcome
+
+
+@pytest.mark.parametrize("during", [REGISTER, BROADCAST, HELD], ids=lambda statement: statement.name)
+async def test_a_stream_that_begins_during_a_failover_has_to_come_again(
+    during: Statement, database: FailsOver, sessions: Sessions
+):
+    peer = Welcomed()
+    database.during = during
+    with pytest.raises(Unavailable, match="another history"):
+        await come(sessions, peer)
+    assert not peer.is_welcome
+
+
+async def test_a_call_that_begins_during_a_failover_has_to_be_made_again(database: FailsOver, queue: Queue):
+    await queue.enqueue([new_job(1)])
+    database.during = REGISTER
+    with pytest.raises(Unavailable, match="another history"):
+        await queue.dequeue("json", 1, 0)
+    assert not queue._known_workers
+
+
+async def test_leases_of_a_history_that_is_over_count_for_no_caller(database: FailsOver, queue: Queue):
+    await queue.enqueue([new_job(1), new_job(2)])
+    assert len(await queue.dequeue("json", 2, 30, (), "a")) == 2
+    assert len(queue.in_flight) == 2
+    await begin_another_history(database)
+    assert len(queue.in_flight) == 0
+
+
+async def test_signs_of_life_are_not_written_into_another_history(database_url: str):
+    async with WatchedDatabase(database_url) as database:
+        await database.beat()
+        record = RecordSignsOfLife(database, 600)
+        record.note(1)
+        record.hear(2)
+        await begin_another_history(database)
+        await record()
+        assert database.asked == []
