@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,9 +17,11 @@ from thumbq_runtime.limits.bounds import TooMany
 from thumbq_runtime.limits.rates import Kind
 from thumbq_server.domain.columns import Report
 from thumbq_server.domain.job import Token
+from thumbq_server.engine.in_flight import callers
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
+from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.transitions.cancel import cancel
 
 MOST = 5
@@ -99,6 +103,28 @@ async def test_a_call_gets_what_is_left_and_then_a_refusal(
     await others.complete(claimed[0].token)  # another server commits it
     assert len(await queue.dequeue("js-1", 3, 0, (), "a")) == 1
     assert len(await queue.dequeue("js-1", 3, 0, (), "b")) == 2
+
+
+async def test_after_a_database_that_was_frozen_a_caller_at_its_bound_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch, queue: Queue, watched: WatchedDatabase, others: QueueUnderTest
+):
+    """Looks may take a tenth of the time. Those that failed after half a minute each are none."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(callers, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    await others.enqueue(*[new_job(model) for model in range(1, MOST + 2)])
+    claimed = await queue.dequeue("js", MOST, 0, (), "a")
+
+    async def frozen(*_asked: object) -> Any:
+        clock.now += 34
+        raise Unavailable("no answer")
+
+    with monkeypatch.context() as freezing:
+        freezing.setattr(watched, "fetch", frozen)
+        with pytest.raises(Unavailable):
+            await queue.dequeue("js", 1, 0, (), "a")
+    await others.complete(claimed[0].token)
+    async with asyncio.timeout(30):
+        assert len(await queue.dequeue("js", 1, 0, (), "a")) == 1
 
 
 class Crowd:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.records import Snapshot
 from thumbq_server.engine.readers import queue_snapshots as queue_snapshots_module
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +179,50 @@ async def test_a_busy_queue_is_looked_at_no_more_often_than_it_may(
             watch.wake()
             await turns()
         assert len(watched.asked) == 2
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock that measures the looks, in the hands of the test; they may take a tenth of the time."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(queue_snapshots_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(queue_snapshots_module, "_LARGEST_SHARE", 0.1)
+    return clock
+
+
+async def test_a_look_that_failed_late_keeps_no_watcher_waiting(
+    monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, clock: SimpleNamespace
+):
+    """A database that is frozen is given up after half a minute."""
+    fetch = watched.fetch
+
+    async def frozen(*_asked: object) -> Any:
+        clock.now += 34
+        monkeypatch.setattr(watched, "fetch", fetch)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(watched, "fetch", frozen)
+    watch = QueueSnapshots(watched, poll=0.02)
+    async with running(watch.run()), watching(watch) as following:
+        assert counters(await following()) == (0, 0, 0, 0, 0)
+
+
+async def test_however_long_a_look_takes_the_pause_after_it_has_a_limit(
+    monkeypatch: pytest.MonkeyPatch, watched: WatchedDatabase, others: QueueUnderTest, clock: SimpleNamespace
+):
+    fetch = watched.fetch
+
+    async def slowly(*asked: Any) -> Any:
+        clock.now += 30
+        return await fetch(*asked)
+
+    monkeypatch.setattr(watched, "fetch", slowly)
+    monkeypatch.setattr(queue_snapshots_module, "_LONGEST_PAUSE", 0.01)
+    watch = QueueSnapshots(watched, poll=0.02)
+    async with running(watch.run()), watching(watch) as following:
+        await following()
+        await others.enqueue(new_job(1))
+        assert counters(await following()) == (1, 0, 0, 0, 0)
 
 
 async def test_every_watcher_ends_with_it(watch: QueueSnapshots):

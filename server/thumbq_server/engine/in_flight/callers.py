@@ -22,6 +22,7 @@ from thumbq_server.storage.reads.leases import count_leases
 # The part of one connection's time that looks may take.
 _SHARE = 0.1
 _LEAST_PAUSE = 0.02
+_MOST_PAUSE = 5.0
 _LOOK_AGAIN = 0.25  # while a caller has no room: a lease may expire, or end by another server
 _LOOK_AT_LEAST = 60.0
 
@@ -111,7 +112,9 @@ class JobsInFlight:
             error = await self._problem_of_look()
             if asked and not asked.done():
                 asked.set_result(error)
-            await asyncio.sleep(max(_LEAST_PAUSE, (time.monotonic() - began) / _SHARE))
+            # A look that failed took the time of no connection that works, however long it lasted.
+            pause = 0.0 if error else (time.monotonic() - began) / _SHARE
+            await asyncio.sleep(max(_LEAST_PAUSE, min(pause, _MOST_PAUSE)))
 
     async def look(self) -> None:
         """Let PostgreSQL say how many leases are left. Raises Unavailable."""

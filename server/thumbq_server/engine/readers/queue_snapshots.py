@@ -1,7 +1,6 @@
 """Snapshots of the whole queue, for its watchers."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 
@@ -12,6 +11,7 @@ from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.reads.snapshot import take_snapshot
 
 _SHORTEST_PAUSE = 0.25
+_LONGEST_PAUSE = 10.0
 # Counting a large queue is slow: it may take this share of a connection's time.
 _LARGEST_SHARE = 0.1
 
@@ -42,15 +42,21 @@ class QueueSnapshots:
             await self._wake_up.wait()
             if not self._watchers:
                 continue
-            started = time.monotonic()
-            with contextlib.suppress(Unavailable):
-                snapshot = await take_snapshot(self._database)
-                # Without watchers, keep none: it would be old for the next one.
-                if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
-                    self._snapshot = snapshot
-                    self._changes.announce()
-            took = time.monotonic() - started
-            await asyncio.sleep(max(_SHORTEST_PAUSE, took / _LARGEST_SHARE))
+            await asyncio.sleep(await self._look())
+
+    async def _look(self) -> float:
+        """Take a snapshot, and return how long to wait before the next one."""
+        started = time.monotonic()
+        try:
+            snapshot = await take_snapshot(self._database)
+        except Unavailable:
+            return _SHORTEST_PAUSE  # nothing was counted, however long that took
+        # Without watchers, keep none: it would be old for the next one.
+        if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
+            self._snapshot = snapshot
+            self._changes.announce()
+        pause = (time.monotonic() - started) / _LARGEST_SHARE
+        return max(_SHORTEST_PAUSE, min(pause, _LONGEST_PAUSE))
 
     async def follow(self) -> AsyncGenerator[Snapshot, None]:
         """Yield the present snapshot, and each later one that differs. A slow watcher skips some."""
