@@ -39,6 +39,22 @@ async def test_a_path_that_names_nothing_is_404(client: Client, path: str) -> No
     assert answer.startswith(b"HTTP/1.1 404 "), answer
 
 
+@pytest.mark.parametrize("digits", [20, 5_000])
+async def test_an_id_of_any_number_of_digits_is_404(client: Client, digits: int) -> None:
+    number = "9" * digits
+    for path in (
+        f"/models/{number}/thumbnail/regenerate",
+        f"/models/{number}/thumbnail/upload",
+        f"/models/{number}/thumbnail/png-upload",
+        f"/thumbnail-jobs/{number}/finish",
+        f"/thumbnail-jobs/-{number}/finish",
+        f"/api/thumbnail-jobs/{number}/complete",
+        f"/api/thumbnail-jobs/{number}/events",
+    ):
+        answer = await client.post(path)
+        assert answer.status == 404, (path[:60], answer.text)
+
+
 HEADERS = {
     "cookies": b'Cookie: a="; b=\\; =; ;;; c=\xff\x01'.replace(b"\x01", b""),
     "conditions": b'If-None-Match: "\r\nIf-Modified-Since: yesterday\r\nIf-Match: W/\r\nIf-Range: "',

@@ -12,10 +12,10 @@ from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.access.door import Otherwise, RouteKey
+from thumbq_gateway.http.path_numbers import number_in_path
 
 _DEADLINE = 5.0  # seconds
 _AFTER_END = 60.0  # seconds
-_LARGEST_ID = 1 << 63
 
 
 class JobsInWork:
@@ -29,9 +29,9 @@ class JobsInWork:
         return {("POST", f"{prefix}/thumbnail-jobs/{{job_id}}/events"): self.is_in_work for prefix in ("", "/api")}
 
     async def is_in_work(self, request: web.Request) -> bool:
-        """Return whether the job that the path names is in work, or has just ended."""
-        job_id = int(request.match_info["job_id"])
-        if not 0 < job_id < _LARGEST_ID:
+        """Return whether the job that the path names is in work, or has just ended. Raises HTTPNotFound."""
+        job_id = number_in_path(request, "job_id", lowest=0)
+        if not job_id:
             return False
         try:
             job = (await self._queue.GetJob(GetJobRequest(job_id=job_id), timeout=_DEADLINE)).job

@@ -44,7 +44,7 @@ _MESSAGES = {
 # An error of the server that it did not mean to make. What it says is for the operator.
 _UNEXPECTED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 _REFERENCE = re.compile(r"\breference:? (?:in the log is )?([0-9A-Za-z-]{4,40})")
-_LONGEST_PATH = 200  # characters of a path in an error
+_LONGEST_PATH = 200  # characters of a path or a method in an error or a log
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -148,7 +148,7 @@ async def answer_errors(
         refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The request body cannot be decoded.")
     except web.HTTPMethodNotAllowed as error:
         methods = ", ".join(sorted(error.allowed_methods))
-        message = f"{request.method} is not allowed here, only {methods}."
+        message = f"{_printable(request.method)} is not allowed here, only {methods}."
         response = status_response(Refusal(grpc.StatusCode.UNIMPLEMENTED, message, http_status=405))
         response.headers["Allow"] = methods
         return response
@@ -159,10 +159,10 @@ async def answer_errors(
     except Exception as error:  # noqa: BLE001  # it is logged
         if isinstance(error, ConnectionError) and _is_gone(request):
             return web.Response()  # nobody reads it
-        refusal = _internal(_logged(method=request.method, path=request.path))
+        refusal = _internal(_logged(method=_printable(request.method), path=_printable(request.path)))
     return status_response(refusal)
 
 
-def _printable(path: str) -> str:
-    """Return the path as UTF-8 can encode it, and not longer than a reader needs."""
-    return path[:_LONGEST_PATH].encode(errors="backslashreplace").decode()
+def _printable(text: str) -> str:
+    """Return a path or a method as UTF-8 can encode it, and not longer than a reader needs."""
+    return text[:_LONGEST_PATH].encode(errors="backslashreplace").decode()

@@ -14,16 +14,16 @@ from thumbq.v1.queue_pb2 import (
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
+from thumbq_gateway.http.path_numbers import number_in_path
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
-from thumbq_gateway.protojson.values import InvalidValue, read_flag_text, whole_number_reader
+from thumbq_gateway.protojson.values import InvalidValue, read_flag_text
 from thumbq_gateway.transcoding.together import Together
 
 _DEADLINE = 10.0  # seconds
 # For a worker that does not know them.
 _UNKNOWN_SIZES = {"size_bytes": 0, "width": 256, "height": 256}
 _NO_REASON = "The worker gave no reason."
-_read_job_id = whole_number_reader(0, 2**63 - 1)
 
 
 class Finish:
@@ -41,10 +41,7 @@ class Finish:
 
     async def handle(self, request: web.Request) -> web.Response:
         """End the attempt. The answer says what the model shows now."""
-        try:
-            job_id = _read_job_id(request.match_info["job_id"])
-        except InvalidValue:
-            raise web.HTTPNotFound from None
+        job_id = number_in_path(request, "job_id", lowest=0)
         try:
             body = await self._bodies.decoded(request, MEBIBYTE, lambda body: body)
             report = _read_report(job_id, body)

@@ -11,6 +11,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.path_numbers import number_in_path
 from thumbq_gateway.protojson.encoder import json_bytes
 
 _DEADLINE = 10.0  # seconds
@@ -36,9 +37,7 @@ class Neighbours:
 
     async def regenerate(self, request: web.Request) -> web.Response:
         """Queue the model's newest file again, which also announces it."""
-        model_id = int(request.match_info["model_id"])
-        if model_id >= 1 << 63:
-            raise web.HTTPNotFound
+        model_id = number_in_path(request, "model_id")
         job = await self._job_of(model_id, request.query.get("versionId", ""))
         if job is None:
             raise Refusal(grpc.StatusCode.NOT_FOUND, f"No thumbnail of model {model_id} was asked for yet.")

@@ -5,9 +5,11 @@ import json
 import grpc
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from grpc import StatusCode
+from structlog.testing import capture_logs
 
-from thumbq_gateway.http.errors import HTTP_STATUS, Refusal, refused_by_server, status_response
+from thumbq_gateway.http.errors import HTTP_STATUS, Refusal, answer_errors, refused_by_server, status_response
 from thumbq_gateway.transcoding.contract import error_object, plain_text
 
 
@@ -92,3 +94,14 @@ def test_an_error_without_words_has_those_of_its_status() -> None:
 def test_a_call_that_a_stopping_server_cancels_may_be_tried_again() -> None:
     response = plain_text(refused(StatusCode.CANCELLED, None))
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
+
+
+async def test_an_unexpected_error_is_logged_with_the_beginning_of_a_long_path() -> None:
+    async def broken(_request: web.Request) -> web.Response:
+        raise ZeroDivisionError
+
+    with capture_logs() as logs:
+        response = await answer_errors(make_mocked_request("GET", f"/{'a' * 60_000}"), broken)
+    assert response.status == 500
+    (line,) = logs
+    assert (line["event"], line["path"]) == ("request.broken", f"/{'a' * 199}")

@@ -16,8 +16,8 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere, Places
 from thumbq_gateway.http.files.response import send
+from thumbq_gateway.http.path_numbers import number_in_path
 from thumbq_gateway.http.tickets import TICKET, check_models, check_sees_all
-from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
@@ -37,7 +37,6 @@ _BY_SUFFIX = {
     ".gif": "image/gif",
     ".avif": "image/avif",
 }
-_read_id = whole_number_reader(-(2**63), 2**63 - 1)
 
 
 class ThumbnailFiles:
@@ -54,11 +53,8 @@ class ThumbnailFiles:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Return the last good picture of the model or version, or 404."""
-        ((name, text),) = request.match_info.items()
-        try:
-            number = _read_id(text)
-        except InvalidValue:
-            raise web.HTTPNotFound from None
+        (name,) = request.match_info
+        number = number_in_path(request, name)
         if name == "model_id":
             check_models(request, [number])
         else:

@@ -12,6 +12,7 @@ from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, inspect
 from thumbq_gateway.http.files.places import Places
+from thumbq_gateway.http.path_numbers import number_in_path
 from thumbq_gateway.protojson.encoder import json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
@@ -47,6 +48,7 @@ class Uploads:
         return await self._answer(request, "pngThumbnailPath")
 
     async def _answer(self, request: web.Request, path_name: str) -> web.Response:
+        model_id = number_in_path(request, "model_id")
         if (place := self._places.of_new_pictures()) is None:
             message = "This gateway keeps no pictures: neither THUMBQ_THUMBNAIL_ROOT nor THUMBQ_THUMBNAIL_STORE is set."
             raise Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
@@ -63,7 +65,7 @@ class Uploads:
                 path = await place.keep(content, picture)
         answer = {
             "message": "Thumbnail uploaded successfully",
-            "modelId": int(request.match_info["model_id"]),
+            "modelId": model_id,
             path_name: path,
             "sizeBytes": len(content),
             "width": picture.width,
