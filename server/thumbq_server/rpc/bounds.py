@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 
-from thumbq_server.domain.kinds import MAX_OPTIONS_MESSAGE
+from thumbq_server.domain.kinds import MAX_KINDS, MAX_OPTIONS_MESSAGE
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_BATCH
 
@@ -33,24 +34,34 @@ class NewJob(NamedTuple):
     size: int = MAX_OPTIONS_MESSAGE + 16 * KIB
 
 
+class Few(NamedTuple):
+    """A field that has few fields of its own, among them elements that are counted for it alone."""
+
+    most: int
+
+
 class Elements(NamedTuple):
     """A field whose own fields are elements, or holders of further ones."""
 
-    holders: Mapping[int, "Elements | Columns | NewJob"] = {}
+    holders: Mapping[int, "Holder"] = {}
+
+
+Holder: TypeAlias = Elements | Columns | NewJob | Few
 
 
 class Bound(NamedTuple):
     """The most bytes of a message. `holders`: the fields of the message whose own fields count."""
 
     size: int
-    holders: Mapping[int, Elements | Columns | NewJob] = {}
+    holders: Mapping[int, Holder] = {}
 
 
 _DEFAULT = Bound(64 * KIB)
 _COMPLETED = Columns(packed=frozenset({2, 4, 5, 6}))
+_DEQUEUE = Few(MAX_KINDS + _OTHER_FIELDS)
 _NEW_JOBS = Columns(packed=frozenset({1, 3, 4}))
 BOUNDS: Mapping[str, Bound] = {
-    "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB, {1: Elements({1: NewJob()})}),
+    "/thumbq.v1.QueueService/CallTogether": Bound(4 * MIB, {1: Elements({1: NewJob(), 2: _DEQUEUE})}),
     "/thumbq.v1.QueueService/EnqueueJobs": Bound(4 * MIB, {1: NewJob()}),
     "/thumbq.v1.QueueService/EnqueueColumns": Bound(4 * MIB, {1: _NEW_JOBS}),
     "/thumbq.v1.QueueService/EnqueueStream": Bound(4 * MIB, {2: NewJob(), 3: _NEW_JOBS}),
@@ -66,6 +77,8 @@ BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
     "/thumbq.v1.AdminService/CancelJobs": Bound(256 * KIB),
     "/thumbq.v1.AdminService/RedriveDeadLetters": Bound(256 * KIB),
+    # Whoever watches a service that is unknown keeps its name here.
+    "/grpc.health.v1.Health/Watch": Bound(KIB),
 }
 
 
@@ -98,7 +111,7 @@ class _Counter:
         self._fields = 0
         self._entries: Counter[int] = Counter()
 
-    def count(self, data: memoryview, holders: Mapping[int, Elements | Columns | NewJob]) -> None:
+    def count(self, data: memoryview, holders: Mapping[int, Holder]) -> None:
         """Count the fields of a message, and of its holders."""
         for number, content in _fields(data):
             self._fields += 1
@@ -108,6 +121,9 @@ class _Counter:
             if isinstance(holder, NewJob):
                 if len(content) > holder.size:
                     raise Invalid(f"a job has {len(content)} bytes; at most {holder.size} are taken")
+            elif isinstance(holder, Few):
+                if next(islice(_fields(content), holder.most, None), None):
+                    raise _too_many(holder.most)
             elif isinstance(holder, Columns):
                 self._count_columns(content, holder.packed)
             elif holder is not None:
@@ -122,8 +138,8 @@ class _Counter:
                 raise _too_many()
 
 
-def _too_many() -> Invalid:
-    return Invalid(f"the message has too many elements; at most {MAX_BATCH} are taken at once")
+def _too_many(most: int = MAX_BATCH) -> Invalid:
+    return Invalid(f"the message has too many elements; at most {most} are taken at once")
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
 from thumbq_runtime.pieces import pieces
+from thumbq_server.access.door import ORIGIN
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.domain.requests import (
@@ -57,6 +58,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def EnqueueJobs(self, request: queue_pb2.EnqueueJobsRequest, context: Any) -> queue_pb2.EnqueueJobsResponse:
+        check_batch(request.jobs, "jobs")
         take_traceparent(request.jobs, context)
         jobs = await codec.read_new_jobs(request)
         await self._queue.pressure.admit(jobs)
@@ -167,7 +169,8 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
 
     @refusals_as_status
     async def LogJobEvent(self, request: queue_pb2.LogJobEventRequest, context: Any) -> queue_pb2.LogJobEventResponse:
-        (event_id,) = await self._queue.log_event([codec.read_event(request)])
+        log = self._queue.log_line_of_stranger if ORIGIN.get().stranger else self._queue.log_event
+        (event_id,) = await log([codec.read_event(request)])
         if event_id is None:
             raise NotFound(request.job_id)
         return queue_pb2.LogJobEventResponse(event_id=event_id)

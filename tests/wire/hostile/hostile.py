@@ -40,6 +40,17 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // MIB
 
 
+def forget_peak() -> None:
+    """Make the kernel count the peak of this process's memory from now on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_of_memory() -> int:
+    """Return the most MiB that this process has had in memory since its peak was forgotten."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) // 1024
+
+
 @asynccontextmanager
 async def watched_loop() -> AsyncIterator[list[float]]:
     """Measure for how long the loop of the server stops; it is the loop of the test as well.

@@ -1,12 +1,17 @@
 """Every input is bounded before it costs anything."""
 
+from collections.abc import Iterator, Mapping
+
 import grpc
 import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from tests.support.service.server import status_of
-from tests.wire.hostile.hostile import field, memory, watched_loop
+from tests.wire.hostile.hostile import field, forget_peak, memory, peak_of_memory, watched_loop
 from tests.wire.worker import HASH, Worker
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
+from thumbq_server.rpc import bounds
+from thumbq_server.rpc.bounds import Columns, Elements, Few, Holder, NewJob
 
 Stream = queue_pb2.StreamJobsRequest
 MILLIONS = 1_900_000  # nearly 4 MiB, the most that gRPC takes
@@ -16,6 +21,7 @@ EMPTY_PATHS = field(5, field(3, field(3, b"") * MILLIONS))
 PACKED_NUMBERS = field(5, field(3, field(2, bytes(2 * MILLIONS))))
 PACKED_IN_MANY_GROUPS = field(5, field(3, field(4, b"\x01" * 3000)) * 1000)
 UNPACKED_NUMBERS = field(5, field(3, b"\x10\x01" * MILLIONS))
+EMPTY_KINDS = field(1, field(2, field(3, b"") * MILLIONS))
 EMPTY_GROUPS = field(5, field(3, b"") * MILLIONS)
 LABELS = field(1, b"".join(field(3, field(1, b"%d" % number) + field(2, b"x")) for number in range(300_000)))
 
@@ -56,6 +62,26 @@ async def test_a_batch_with_millions_of_elements_is_refused_before_it_is_decoded
     call = channel.unary_unary(f"/thumbq.v1.QueueService/{method}")
     code, text = await status_of(call(field(1, b"") * 1_500_000))
     assert (code, "too many elements" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+@pytest.mark.changes_nothing
+async def test_a_call_with_millions_of_kinds_among_others_is_refused_before_it_is_decoded(channel):
+    call = channel.unary_unary("/thumbq.v1.QueueService/CallTogether")
+    code, text = await status_of(call(EMPTY_KINDS))
+    assert (code, "too many elements" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+@pytest.mark.changes_nothing
+async def test_a_long_header_is_not_copied_into_every_job_of_a_batch_that_is_too_large(queue):
+    request = queue_pb2.EnqueueJobsRequest(jobs=[queue_pb2.NewJob()] * 131_000)
+    forget_peak()
+    before = memory()
+    code, text = await status_of(queue.EnqueueJobs(request, metadata=[("traceparent", "0" * 7_500)]))
+    assert (code, text) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "jobs has 131000 items; at most 10000 are taken at once",
+    )
+    assert peak_of_memory() - before < 200
 
 
 @pytest.mark.parametrize("method", ["EnqueueJobs", "EnqueueStream", "CallTogether"])
@@ -167,3 +193,45 @@ async def test_garbage_is_answered_with_invalid_argument(channel, method):
     else:
         call = channel.unary_unary(path)(b"\xff\xff\xff")
     assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def repeated(message: Descriptor, where: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Every field of a message, at any depth, that may have many elements."""
+    for each in () if message.full_name in above else message.fields:
+        if each.is_repeated:
+            yield f"{where}.{each.name}"
+        if each.message_type:
+            yield from repeated(each.message_type, f"{where}.{each.name}", above | {message.full_name})
+
+
+def packed(message: Descriptor) -> set[FieldDescriptor]:
+    """The fields whose elements come together as one field."""
+    return {each for each in message.fields if each.is_packed}
+
+
+def uncounted(message: Descriptor, holders: Mapping[int, Holder], where: str) -> Iterator[str]:
+    """The fields that may have many elements which no bound counts. The fields of `message` itself are counted."""
+    yield from (f"{where}.{each.name}" for each in packed(message))
+    for each in message.fields:
+        name = f"{where}.{each.name}"
+        if not (inner := each.message_type):
+            continue
+        match holders.get(each.number):
+            case NewJob():
+                pass
+            case Elements(further):
+                yield from uncounted(inner, further, name)
+            case Few():
+                yield from uncounted(inner, {}, name)
+            case Columns(counted):
+                assert {column.number for column in packed(inner)} == counted, name
+                assert not any(column.message_type for column in inner.fields), name
+            case None:
+                yield from repeated(inner, name)
+
+
+@pytest.mark.parametrize("method", list(methods()), ids=lambda method: method.name)
+def test_all_that_a_large_message_may_have_many_of_is_counted(method) -> None:
+    bound = bounds.bound_of(f"/{method.containing_service.full_name}/{method.name}")
+    if bound.size > bounds._SMALL:
+        assert list(uncounted(method.input_type, bound.holders, method.input_type.name)) == []

