@@ -6,10 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
+import grpc
 import pytest
 from aiohttp import web
 
 from tests.support.network.ports import free_port
+from tests.support.service.keys import make_key
 from tests.support.service.server import running_server
 from tests.support.stores.object_store import BUCKET
 from tests.support.stores.troubled_store import TroubledStore, says
@@ -132,3 +134,38 @@ async def test_the_stores_of_models_are_asked(server, monkeypatch, object_store)
     code, output = await thumbq(server, "doctor")
     assert (code, "Correct THUMBQ_MODEL_STORE." in output) == (1, True)
     assert output.count("model store") == 1
+
+
+async def test_a_server_that_asks_for_a_key_is_told_with_the_way_to_one(server, monkeypatch, tmp_path: Path):
+    async with grpc.aio.insecure_channel(server) as channel:
+        key = await make_key(channel, "admin")
+    code, output = await thumbq(server, "doctor")
+    words = " ".join(output.split())
+    assert (code, f"ok server {server} is ready" in words) == (1, True)
+    assert "wrong clock the time of the database is not told: UNAUTHENTICATED: " in words
+    assert "Give a key that counts in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names." in words
+    monkeypatch.setenv("THUMBQ_API_KEY", key)
+    assert "s away from that of the database" in (await thumbq(server, "doctor"))[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "THUMBQ_API_KEY_FILE cannot be read: "), ("\n", "THUMBQ_API_KEY_FILE names {}, which holds no key")],
+)
+async def test_a_file_without_a_key_is_told(server, monkeypatch, tmp_path: Path, content, sentence):
+    if content:
+        (tmp_path / "key").write_text(content)
+    monkeypatch.setenv("THUMBQ_API_KEY_FILE", str(tmp_path / "key"))
+    code, output = await thumbq(server, "doctor")
+    words = " ".join(output.split())
+    assert (code, f"wrong key {sentence.format(tmp_path / 'key')}" in words) == (1, True), words
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_told(server, monkeypatch, tmp_path: Path):
+    # This error comes for every user, where that of a closed folder does not come for root.
+    monkeypatch.setenv("THUMBQ_DATA_DIR", str(tmp_path / ("x" * 300)))
+    code, output = await thumbq(server, "doctor")
+    assert code == 1
+    assert re.search(r"wrong +data folder .*xxx cannot be looked at: File name too long", " ".join(output.split()))
+    assert "Let this user look there, or change THUMBQ_DATA_DIR." in output
+    assert f"{server} is ready" in output

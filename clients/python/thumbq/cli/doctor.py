@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -19,7 +20,7 @@ from thumbq.cli.formatting import format_text
 from thumbq.cli.observe import readiness
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.tables import print_list
-from thumbq.connection import open_channel
+from thumbq.connection import UnreadableKey, describe, open_channel
 from thumbq.tls import SECURE, UnusableCertificate, expiry, explain
 from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -36,6 +37,8 @@ MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
 _ABOUT_FAILOVER = "See docs/operations.md#a-cluster-that-fails-over."
 _ABOUT_TLS = "See docs/operations.md#tls."
+_ABOUT_KEYS = "Give a key that counts in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names."
+_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 # The module that shows whether an extra is installed.
 _EXTRAS = {
     "server": "asyncpg",
@@ -97,19 +100,24 @@ def _libraries() -> Iterator[Finding]:
 
 def _disks() -> Iterator[Finding]:
     for what, setting in (("data folder", settings.DATA_DIR), ("thumbnails", settings.THUMBNAIL_ROOT)):
-        folder = _read(setting.read)
-        if folder is None:
-            continue
-        if not folder.exists():
-            yield Finding(what, f"{folder} does not exist yet")
-            continue
-        free = shutil.disk_usage(folder).free
-        advice = ""
-        if not os.access(folder, os.W_OK):
-            advice = f"This user may not write there: change the owner, or {setting.variable}."
-        elif free < LEAST_FREE:
-            advice = "Make room, or delete ended jobs earlier with THUMBQ_JOB_RETENTION."
-        yield Finding(what, f"{folder}, {free / _GIGABYTE:.1f} GB are free", advice)
+        if folder := _read(setting.read):
+            try:
+                yield _disk(what, folder, setting.variable)
+            except OSError as problem:
+                advice = f"Let this user look there, or change {setting.variable}."
+                yield Finding(what, f"{folder} cannot be looked at: {problem.strerror}", advice)
+
+
+def _disk(what: str, folder: Path, variable: str) -> Finding:
+    if not folder.exists():
+        return Finding(what, f"{folder} does not exist yet")
+    free = shutil.disk_usage(folder).free
+    advice = ""
+    if not os.access(folder, os.W_OK):
+        advice = f"This user may not write there: change the owner, or {variable}."
+    elif free < LEAST_FREE:
+        advice = "Make room, or delete ended jobs earlier with THUMBQ_JOB_RETENTION."
+    return Finding(what, f"{folder}, {free / _GIGABYTE:.1f} GB are free", advice)
 
 
 def _read(read: Callable[..., T | None]) -> T | None:
@@ -122,8 +130,9 @@ def _read(read: Callable[..., T | None]) -> T | None:
 async def _server(server: str) -> list[Finding]:
     try:
         found = await readiness(server)
-    except UnusableCertificate as problem:
-        return [Finding("TLS", f"{problem}", _ABOUT_TLS)]
+    except (UnreadableKey, UnusableCertificate) as problem:
+        what, advice = ("key", _ABOUT_KEYS) if isinstance(problem, UnreadableKey) else ("TLS", _ABOUT_TLS)
+        return [Finding(what, str(problem), advice)]
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return [Finding("server", f"{server} is no thumbq", "Name another with --server or THUMBQ_SERVER.")]
@@ -149,11 +158,16 @@ async def _server(server: str) -> list[Finding]:
 async def _clock(server: str) -> Finding:
     async with open_channel(server) as channel:
         snapshots = NotificationServiceStub(channel).WatchQueue(WatchQueueRequest(), timeout=TIMEOUT)
-        async for message in snapshots:
-            away = (datetime.now(UTC) - message.snapshot.timestamp.ToDatetime(UTC)).total_seconds()
-            advice = "" if abs(away) <= MOST_AWAY else "Synchronise both clocks, for example with chrony."
-            return Finding("clock", f"{abs(away):.1f} s away from that of the database", advice)
-    return Finding("clock", "the server has not told the time of its database")
+        try:
+            snapshot = (await anext(aiter(snapshots))).snapshot
+        except grpc.aio.AioRpcError as error:
+            advice = _ABOUT_KEYS if error.code() in _REFUSED else "Look again: the server may have too much to do."
+            return Finding("clock", f"the time of the database is not told: {describe(error, server)}", advice)
+        except StopAsyncIteration:
+            return Finding("clock", "the server has not told the time of its database")
+    away = (datetime.now(UTC) - snapshot.timestamp.ToDatetime(UTC)).total_seconds()
+    advice = "" if abs(away) <= MOST_AWAY else "Synchronise both clocks, for example with chrony."
+    return Finding("clock", f"{abs(away):.1f} s away from that of the database", advice)
 
 
 async def _certificate(server: str) -> Finding:
