@@ -16,6 +16,7 @@ from tests.wire.hostile.test_rates import seconds_told
 from tests.wire.sdk.sdk import PICTURE, working
 from thumbq import Job, NewJob, Producer, Thumbnail
 from thumbq.cli import app
+from thumbq.client import pressure
 from thumbq.v1 import queue_pb2
 from thumbq.v1.admin_pb2 import GetStatsRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -126,6 +127,16 @@ async def test_producers_go_on_as_soon_as_there_is_room(address: str) -> None:
         async with working(address, complete):
             assert len({each.job_id for each in await many}) == 3
             assert (await one).outcome == queue_pb2.ENQUEUE_OUTCOME_CREATED
+
+
+async def test_a_producer_slows_down_between_its_calls_too(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pressure, "_LONGEST", 3600.0)
+    async with Producer(address) as producer, Producer(address) as other:
+        await producer.enqueue([job(number) for number in range(1, LIMIT + 1)])
+        again = asyncio.ensure_future(producer.enqueue([job(1)]))
+        assert await other.enqueue([job(1)])
+        assert not again.done()
+        again.cancel()
 
 
 async def test_a_queue_without_a_limit_says_nothing_of_pressure(database_url: str) -> None:

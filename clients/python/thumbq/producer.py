@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from time import monotonic
@@ -62,11 +61,9 @@ class Producer:
         called with the number of answers so far.
         """
         enqueued: list[Enqueued] = []
-        rest, pause = iter(jobs), 0.0
+        rest = iter(jobs)
         while messages := list(islice(rest, JOBS_PER_CALL)):
-            await asyncio.sleep(pause)
-            answers, pause = await self._batches.enqueue(messages)
-            enqueued += answers
+            enqueued += await self._batches.enqueue(messages)
             if progress:
                 progress(len(enqueued))
         return enqueued

@@ -145,3 +145,18 @@ async def test_an_older_server_gets_a_call_for_each_job(database_url: str, monke
         answers = await asyncio.gather(*(producer.enqueue_one(job(number)) for number in (1, 2, 3)))
         assert [(await producer.get(answer.job_id)).model_id for answer in answers] == [1, 2, 3]
         assert (await producer.enqueue_one(job(4))).job_id
+
+
+async def test_jobs_for_a_full_queue_are_not_sent_again_before_their_time(database_url: str):
+    sizes: list[int] = []
+    async with (
+        running_server(database_url, queue_limit=1) as server,
+        server_in_between(server, older=False, sizes=sizes) as (between, _),
+        Producer(between, timeout=3) as producer,
+    ):
+        await producer.enqueue_one(job(5000))
+        # The server asks for a pause that is longer than the patience of these callers.
+        calls = [producer.enqueue_one(job(1 + number)) for number in range(2000)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    assert sum(sizes) <= 1 + 2000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import repeat
+from time import monotonic
 from typing import NamedTuple
 
 from thumbq.client.asking import asking
@@ -32,16 +34,19 @@ class Batches:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._columns = True
+        # No batch leaves before this moment: the queue fills up.
+        self._not_before = 0.0
 
-    async def enqueue(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
-        """Enqueue all of the jobs or none. Raises InvalidJob.
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """Enqueue all of the jobs or none, and return the answers in their order. Raises InvalidJob.
 
-        Return the answers in their order, and the seconds to wait before more are sent.
+        The pause that the last answer asked for comes first, also between two calls.
         """
+        await asyncio.sleep(self._not_before - monotonic())
         with asking(jobs) as sent:
             return await self._enqueue(sent)
 
-    async def _enqueue(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         if self._columns and (columns := columns_of(jobs)):
             try:
                 return await self._as_columns(columns)
@@ -49,17 +54,19 @@ class Batches:
                 self._columns = False
         return await self._as_messages(jobs)
 
-    async def _as_columns(self, columns: NewJobColumns) -> tuple[list[Enqueued], float]:
+    async def _as_columns(self, columns: NewJobColumns) -> list[Enqueued]:
         request = EnqueueColumnsRequest(columns=columns)
         response = await self._calls.call(lambda stubs: stubs.queue.EnqueueColumns, request, invalid=InvalidJob)
         outcomes = response.outcomes if len(response.outcomes) > 1 else repeat(response.outcomes[0])
-        return list(map(Enqueued._make, zip(response.job_ids, outcomes, strict=False))), pause_of(response)
+        self._not_before = monotonic() + pause_of(response)
+        return list(map(Enqueued._make, zip(response.job_ids, outcomes, strict=False)))
 
-    async def _as_messages(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], float]:
+    async def _as_messages(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         request = EnqueueJobsRequest(jobs=jobs)
         response = await self._calls.call(lambda stubs: stubs.queue.EnqueueJobs, request, invalid=InvalidJob)
         check_kinds_known(jobs, response.jobs)
-        return [Enqueued(job.job_id, job.outcome) for job in response.jobs], pause_of(response)
+        self._not_before = monotonic() + pause_of(response)
+        return [Enqueued(job.job_id, job.outcome) for job in response.jobs]
 
 
 def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:

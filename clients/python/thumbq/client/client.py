@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from time import monotonic
@@ -93,10 +92,9 @@ class Client:
         number of answers so far.
         """
         answers: list[Answer] = []
-        rest, pause = iter(requests), 0.0
+        rest = iter(requests)
         while messages := [request.message() for request in islice(rest, JOBS_PER_CALL)]:
-            await asyncio.sleep(pause)
-            enqueued, pause = await self._batches.enqueue(messages)
+            enqueued = await self._batches.enqueue(messages)
             answers += [Answer(job_id, plain.outcome(outcome)) for job_id, outcome in enqueued]
             if progress:
                 progress(len(answers))

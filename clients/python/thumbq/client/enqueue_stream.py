@@ -163,12 +163,13 @@ class EnqueueStream:
                 self._away = False
             if (early := self._not_before - monotonic()) > 0:
                 await asyncio.sleep(early)
-            while callers := self._next():
+            elif callers := self._next():
                 self._number += 1
                 self._unanswered[self._number] = callers
                 await call.write(self._message([caller.job for caller in callers]))
-            self._wake.clear()
-            await self._wake.wait()
+            else:
+                self._wake.clear()
+                await self._wake.wait()
 
     def _message(self, jobs: Sequence[NewJob]) -> EnqueueStreamRequest:
         if self._columns and len(jobs) >= _FEWEST_IN_COLUMNS and (columns := columns_of(jobs)):
