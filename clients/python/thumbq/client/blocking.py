@@ -6,10 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from thumbq.client.client import Client
+from thumbq.client.errors import Unavailable
 from thumbq.client.plain import (
     Answer,
     JobEvent,
@@ -54,7 +57,7 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
+        """Close the connection: calls of other threads raise Unavailable, and the next call opens another."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread and thread.process_id == os.getpid():
@@ -106,7 +109,8 @@ class BlockingClient:
 
     def jobs(self, *, status: JobStatusWord | None = None, model_id: int = 0) -> Iterator[JobInfo]:
         """Do as Client.jobs."""
-        items = self._connected().client.jobs(status=status, model_id=model_id)
+        with self._lock:
+            items = self._connected().client.jobs(status=status, model_id=model_id)
 
         async def following(_: Client) -> JobInfo | None:
             return await anext(items, None)
@@ -163,42 +167,69 @@ class BlockingClient:
         self._run(lambda client: client.announce_test(model_id, status, thumbnail_url))
 
     def _run(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> _Result:
-        return self._connected().run(call)
-
-    def _connected(self) -> _LoopThread:
         with self._lock:
-            # A thread does not survive a fork; the child starts its own.
-            if self._thread is None or self._thread.process_id != os.getpid():
-                self._thread = _LoopThread(self._target, self._timeout, self._api_key, self._tls)
-            return self._thread
-
-
-class _LoopThread:
-    """An event loop in a thread, and the client on it."""
-
-    def __init__(self, target: str, timeout: Seconds, api_key: str | None, tls: Tls | None) -> None:
-        self.process_id = os.getpid()
-        self.client = Client(target, timeout=timeout, api_key=api_key, tls=tls)
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._serve, name="thumbq-client", daemon=True).start()
-        self.run(Client.__aenter__)
-
-    def run(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> _Result:
-        """Run a call on the loop, and wait for its end; an interrupt of the wait cancels it."""
-        future = asyncio.run_coroutine_threadsafe(call(self.client), self._loop)
+            future = self._connected().begin(call)
         try:
             return future.result()
+        except CancelledError:
+            raise Unavailable(f"{self._target}: the client was closed") from None
         except BaseException:
             future.cancel()
             raise
 
+    def _connected(self) -> _LoopThread:
+        """Return the thread of this process; the lock is held."""
+        # A thread does not survive a fork; the child starts its own.
+        if self._thread is None or self._thread.process_id != os.getpid():
+            client = Client(self._target, timeout=self._timeout, api_key=self._api_key, tls=self._tls)
+            self._thread = _LoopThread(client)
+        return self._thread
+
+
+class _LoopThread:
+    """An event loop in a thread, and a client that is open on it."""
+
+    def __init__(self, client: Client) -> None:
+        self.process_id = os.getpid()
+        self.client = client
+        self._loop = asyncio.new_event_loop()
+        self._opened: Future[None] = Future()
+        self._stopped = asyncio.Event()
+        self._calls: set[Future[Any]] = set()
+        self._thread = threading.Thread(target=self._serve, name="thumbq-client", daemon=True)
+        self._thread.start()
+        try:
+            self._opened.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def begin(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> Future[_Result]:
+        """Begin a call on the loop; its result is cancelled by `stop`."""
+        future = asyncio.run_coroutine_threadsafe(call(self.client), self._loop)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        return future
+
     def stop(self) -> None:
-        self.run(lambda client: client.__aexit__(None, None, None))
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Cancel the calls under way, close the client, and end the thread."""
+        for future in list(self._calls):
+            future.cancel()
+        with suppress(RuntimeError):  # the loop is closed when the client could not be opened
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join()
 
     def _serve(self) -> None:
+        # The end of the Runner awaits what still runs.
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._stay_open())
+
+    async def _stay_open(self) -> None:
         try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+            await self.client.__aenter__()
+        except BaseException as error:  # noqa: BLE001 - the caller in the other thread gets it
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
+        await self._stopped.wait()
+        await self.client.__aexit__(None, None, None)
