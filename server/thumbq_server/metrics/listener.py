@@ -3,8 +3,9 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -12,11 +13,41 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
 
-_PATIENCE = 10.0  # seconds for a client that sends nothing
+# Connections at once, each with a thread; one more is closed without an answer.
+MOST_CONNECTIONS = 32
+# Seconds of a connection, from its first byte to its last.
+LONGEST = 10.0
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # When each connection has to be over.
+        self._ends: dict[socket.socket, float] = {}
+        super().__init__(*arguments, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection on a thread of its own."""
+        if len(self._ends) >= MOST_CONNECTIONS:
+            self.shutdown_request(request)
+            return
+        self._ends[request] = time.monotonic() + LONGEST
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._ends.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Break off what takes too long. The server calls this twice a second."""
+        now = time.monotonic()
+        for connection, end in list(self._ends.items()):
+            if end < now:
+                with suppress(OSError):
+                    # That of the plain socket: TLS belongs to the connection's thread, which finds the end of the file.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client is gone, or speaks no TLS."""
@@ -27,7 +58,7 @@ class _ServerOfIPv6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE
+    timeout = LONGEST
 
     def log_message(self, format: str, *_values: Any) -> None:  # noqa: A002 - the library's name
         """Say nothing: a scrape is no event."""
