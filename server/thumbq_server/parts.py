@@ -157,7 +157,8 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, expiry),
-            Duty("record signs of life", 10.0, signs_of_life),
+            # Before leases expire after an outage: those of workers that were heard in it must not.
+            Duty("record signs of life", 10.0, signs_of_life, again=1.0),
             Duty("look at settings of PostgreSQL", 30.0, durability),
             *_duties_of_tables(settings, database, queue),
             *_duties_of_access(keyring, tickets, audit),

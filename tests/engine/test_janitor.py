@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.engine.parts import POLICY, WatchedDatabase, WatchedLane, away, running, until
+from tests.engine.parts import NEVER, POLICY, WatchedDatabase, WatchedLane, away, running, until
 from tests.support.conditions import until as until_stored
 from tests.support.postgres.queue_under_test import Event, QueueUnderTest, new_job
 from thumbq_server.engine import duties, janitor
@@ -160,6 +160,19 @@ async def test_an_outage_is_said_once_and_does_not_stop_the_clock(postgres: str,
             ("postgres.away", expiry.name),
             ("postgres.back", expiry.name),
         ]
+
+
+async def test_what_an_outage_kept_from_its_work_is_done_soon_after_it():
+    tried: list[str] = []
+
+    async def write() -> int:
+        tried.append("write")
+        if len(tried) == 1:
+            raise Unavailable("away")
+        return 0
+
+    async with running(Janitor([Duty("write", NEVER, write, again=OFTEN)]).run()):
+        await until(lambda: len(tried) == 2)
 
 
 async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):

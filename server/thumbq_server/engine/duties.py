@@ -176,13 +176,26 @@ class RecordSignsOfLife:
         self._heard.clear()
 
     async def __call__(self) -> int:
-        """Return 0: that workers live is not worth a line in the log."""
-        if self._seen:
-            seen, self._seen = self._seen, set()
+        """Return 0: that workers live is not worth a line in the log.
+
+        What an outage keeps from being written is written after it: the leases of those that were heard must not end.
+        """
+        history = self._database.history.version
+        seen, self._seen = self._seen, set()
+        heard, self._heard = self._heard, {}
+        try:
+            await self._write(seen, heard)
+        except Unavailable:
+            if history == self._database.history.version:
+                self._seen |= seen
+                self._heard = heard | self._heard
+            raise
+        return 0
+
+    async def _write(self, seen: set[int], heard: dict[int, float]) -> None:
+        if seen:
             await workers.record_heartbeats(self._database, sorted(seen))
-        if self._heard:
-            heard, self._heard = self._heard, {}
+        if heard:
             now = time.monotonic()
             ages = {session: now - at for session, at in heard.items()}
             await workers.confirm(self._database, ages, self._unary_lease_seconds)
-        return 0

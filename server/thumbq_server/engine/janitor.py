@@ -26,6 +26,8 @@ class Duty:
     every: float
     run: Callable[[], Awaitable[int]]
     due: float = field(default=0.0)
+    # How soon it is due again after an outage has kept it from its work, where that is sooner.
+    again: float | None = None
     # When it ended last, however it ended; and how often it failed for another reason than an outage.
     ended: float = field(default_factory=time.monotonic)
     failures: int = 0
@@ -66,6 +68,8 @@ class Janitor:
             duty.outage.ended()
         except Unavailable as error:
             duty.outage.began(error)
+            if duty.again is not None:
+                duty.due = min(duty.due, time.monotonic() + duty.again)
         except Exception:
             # The clock does not stop for it.
             duty.failures += 1
