@@ -156,7 +156,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     expiry = ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence, observer)
     janitor = Janitor(
         [
-            Duty("expire leases", 1.0, expiry),
+            Duty("expire leases", 1.0, expiry, alone=True),
             # Before leases expire after an outage: those of workers that were heard in it must not.
             Duty("record signs of life", 10.0, signs_of_life, again=1.0),
             Duty("look at settings of PostgreSQL", 30.0, durability),
@@ -223,7 +223,7 @@ def _duties_of_tables(settings: Settings, database: Database, queue: Queue) -> l
         Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
         Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
         Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
-        Duty("count jobs", 3600.0, RecountJobs(database)),
+        Duty("count jobs", 3600.0, RecountJobs(database), alone=True),
         Duty("look for versions", 2.0, queue.versions),
         Duty("look for traces", 2.0, queue.traces),
         Duty("record progress", 1.0, queue.progress),
@@ -251,7 +251,7 @@ def _duties_of_files(settings: Settings, database: Database, objects: Objects | 
         return []
     return [
         Duty("list superseded pictures", 60.0, ListSuperseded(database, settings.superseded_grace)),
-        Duty("remove pictures", 2.0, RemovePictures(database, places)),
+        Duty("remove pictures", 2.0, RemovePictures(database, places), alone=True),
     ]
 
 

@@ -140,6 +140,26 @@ async def test_a_duty_that_fails_does_not_stop_the_clock():
     }
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["before", "after"])
+async def test_a_duty_that_hangs_keeps_none_waiting_that_is_alone(
+    place: int, lane: WatchedLane, others: QueueUnderTest
+):
+    async def hang() -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    told: list[float] = []
+    expiry = expiring(lane, told)
+    expiry.alone = True
+    duties_of_server = [expiry]
+    duties_of_server.insert(place, Duty("hang", OFTEN, hang))
+    (token,) = await others.claimed(new_job(1))
+    async with running(Janitor(duties_of_server).run()):
+        await until(lambda: lane.committed >= 2)
+        await others.let_run_out(token)
+        await until(lambda: told)
+
+
 async def nothing() -> int:
     return 0
 
@@ -190,7 +210,7 @@ async def test_each_duty_is_done_as_often_as_it_is_due(clock: SimpleNamespace, m
         if clock.now >= 1006:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(janitor, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(janitor, "asyncio", SimpleNamespace(sleep=sleep, gather=asyncio.gather))
     async with running(Janitor([duty("a", 2), duty("b", 3)]).run()):
         await until(lambda: clock.now >= 1006)
     assert done == [("a", 1000), ("b", 1000), ("a", 1002), ("b", 1003), ("a", 1004)]

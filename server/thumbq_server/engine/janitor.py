@@ -1,4 +1,4 @@
-"""One clock for everything that has to be done regularly."""
+"""The clock for everything that has to be done regularly."""
 
 import asyncio
 import time
@@ -28,6 +28,8 @@ class Duty:
     due: float = field(default=0.0)
     # How soon it is due again after an outage has kept it from its work, where that is sooner.
     again: float | None = None
+    # Whether no other waits for it, however long it takes, and it for none.
+    alone: bool = False
     # When it ended last, however it ended; and how often it failed for another reason than an outage.
     ended: float = field(default_factory=time.monotonic)
     failures: int = 0
@@ -39,7 +41,10 @@ class Duty:
 
 
 class Janitor:
-    """Runs its duties one after the other. Each duty is safe to run on every server at once."""
+    """Runs its duties one after the other, and beside them those that are alone.
+
+    Each duty is safe to run on every server at once.
+    """
 
     def __init__(self, duties: list[Duty], observer: Observer | None = None) -> None:
         self._duties = duties
@@ -47,12 +52,17 @@ class Janitor:
 
     async def run(self) -> None:
         """Do what is due, until cancelled."""
+        together = [duty for duty in self._duties if not duty.alone]
+        alone = [[duty] for duty in self._duties if duty.alone]
+        await asyncio.gather(*map(self._keep_doing, [together, *alone] if together else alone))
+
+    async def _keep_doing(self, duties: list[Duty]) -> None:
         while True:
-            for duty in self._duties:
+            for duty in duties:
                 if duty.due <= time.monotonic():
                     duty.due = time.monotonic() + duty.every
                     await self._do(duty)
-            await asyncio.sleep(max(0.0, min(duty.due for duty in self._duties) - time.monotonic()))
+            await asyncio.sleep(max(0.0, min(duty.due for duty in duties) - time.monotonic()))
 
     def overdue(self) -> str | None:
         """Return which duty has not run for three of its intervals (and 10 s), in words, or None."""

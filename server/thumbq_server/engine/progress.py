@@ -1,5 +1,6 @@
 """How far the jobs under way have come: written down once a second, for all jobs of a server in one statement."""
 
+import time
 from collections.abc import Callable, Iterable
 
 from thumbq_server.domain.job import Extension, Token, Verdict
@@ -8,6 +9,7 @@ from thumbq_server.storage import progress
 from thumbq_server.storage.postgres.database import Database
 
 _PRUNE_LIMIT = 1000
+_PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
 
 
 class RecordProgress:
@@ -55,6 +57,7 @@ class PruneProgress:
 
     async def __call__(self) -> int:
         """Return 0: progress is not worth a line in the log."""
-        while await progress.prune(self._database, _PRUNE_LIMIT) == _PRUNE_LIMIT:
+        until = time.monotonic() + _PRUNE_SECONDS
+        while await progress.prune(self._database, _PRUNE_LIMIT) == _PRUNE_LIMIT and time.monotonic() < until:
             pass
         return 0

@@ -25,9 +25,9 @@ _FILE_TIMEOUT = 5.0
 # A path that says this leads to no file, now and later.
 _NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _OBJECTS_AT_ONCE = 16
-# The other duties wait for the store so long, each time.
-_STORE_SECONDS = 2.0
-# Until a store is asked again that was away.
+# A run may take so long at each place: others are due, and the other place waits.
+_SECONDS = 2.0
+# Until a place is tried again that was away.
 _PAUSE = 60.0
 
 
@@ -56,23 +56,43 @@ class Place(Protocol):
 class FolderOfPictures:
     """The files below a root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, seconds: float = _SECONDS) -> None:
         self._root = root
+        self._seconds = seconds
         self._threads = FileThreads(timeout=_FILE_TIMEOUT)
+        self._not_before = 0.0
 
     def has(self, path: str) -> bool:
         """Return whether the path is one of a file."""
         return not path.startswith(SCHEME)
 
     async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
-        """Remove files."""
-        return {removal.id: await self._remove(removal) for removal in removals}
+        """Remove files, as many as there is time for. A folder that stalls is left alone for a while.
+
+        The file that met it is tried again much later, so that one that always stalls keeps no others waiting.
+        """
+        outcomes: dict[int, Outcome] = {}
+        now = time.monotonic()
+        if now < self._not_before:
+            return outcomes
+        until = now + self._seconds
+        for removal in removals:
+            try:
+                outcomes[removal.id] = await self._remove(removal)
+            except Stalled:
+                outcomes[removal.id] = Outcome.NOT_NOW
+                self._not_before = time.monotonic() + _PAUSE
+                log.warning("picture.not_removed", path=removal.path, reason="The folder does not answer in time.")
+                break
+            if time.monotonic() >= until:  # the others are due the next time
+                break
+        return outcomes
 
     async def _remove(self, removal: Removal) -> Outcome:
         step = partial(remove_file, self._root, removal.path, removal.reported_at.timestamp())
         try:
             return await self._threads.run(removal.path, step)
-        except (OSError, Stalled) as problem:
+        except OSError as problem:
             log.warning("picture.not_removed", path=removal.path, reason=str(problem))
             return Outcome.NOT_NOW
 
@@ -80,7 +100,7 @@ class FolderOfPictures:
 class StoreOfPictures:
     """The objects below the address of a store."""
 
-    def __init__(self, objects: Objects, *, seconds: float = _STORE_SECONDS) -> None:
+    def __init__(self, objects: Objects, *, seconds: float = _SECONDS) -> None:
         self._objects = objects
         self._seconds = seconds
         self._not_before = 0.0
