@@ -85,16 +85,16 @@ UPDATE leases l
 -- key_create: $1 prefix, $2 digest, $3 role, $4 name, $5 life
 PREPARE key_create (text, bytea, text, text, interval) AS
 INSERT INTO keys (prefix, digest, role, name, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
-RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
 
 -- keys_list
 PREPARE keys_list AS
-SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at FROM keys ORDER BY created_at, prefix;
+SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left FROM keys ORDER BY created_at, prefix;
 
 -- key_revoke: $1 prefix
 PREPARE key_revoke (text) AS
 UPDATE keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = $1
-RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at;
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
 
 -- keys_note_used: $1 prefixes, $2 seconds_ago
 PREPARE keys_note_used (text[], double precision[]) AS
@@ -665,7 +665,7 @@ SELECT count(*) AS count FROM listed;
 
 -- removals_due: $1 limit
 PREPARE removals_due (bigint) AS
-SELECT id, path, reported_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1;
+SELECT id, path, reported_at, now() AS looked_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1;
 
 -- removals_named: $1 paths
 PREPARE removals_named (text[]) AS

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -46,6 +47,8 @@ class Keyring:
         self._always_needed = always_needed
         self._exist = False
         self._valid: dict[str, KeyRecord] = {}
+        # When keys end, on a clock that nobody sets: that of this machine may jump.
+        self._ends: dict[str, float] = {}
         self._used: dict[str, float] = {}
         self._one_look = asyncio.Lock()
         self._wake_up = WakeUp(_LOOK_SECONDS)
@@ -79,8 +82,12 @@ class Keyring:
     async def look(self) -> None:
         """Read the keys."""
         async with self._one_look:  # an earlier look must not undo a later one
+            asked_at = time.monotonic()
             records = await storage.list_keys(self._database)
             self._exist = self._exist or bool(records)
+            self._ends = {
+                record.prefix: asked_at + record.seconds_left for record in records if record.seconds_left is not None
+            }
             self._valid = {record.prefix: record for record in records if record.revoked_at is None}
         self.on_change()
 
@@ -102,7 +109,7 @@ class Keyring:
     def role_of(self, fingerprint: Fingerprint) -> Role | None:
         """Return the role of a key, or None for one that is not valid, and note that it is used."""
         record = self._valid.get(fingerprint.prefix)
-        if record is None or not hmac.compare_digest(record.digest, fingerprint.digest) or _has_expired(record):
+        if record is None or not hmac.compare_digest(record.digest, fingerprint.digest) or self._has_expired(record):
             return None
         self._used[record.prefix] = time.monotonic()
         return Role(record.role)
@@ -110,13 +117,13 @@ class Keyring:
     def fingerprint_of(self, prefix: str) -> Fingerprint | None:
         """Return the fingerprint of the valid key of this prefix, or None."""
         record = self._valid.get(prefix)
-        return Fingerprint(prefix, record.digest) if record and not _has_expired(record) else None
+        return Fingerprint(prefix, record.digest) if record and not self._has_expired(record) else None
 
     def still_admits(self, caller: Caller) -> bool:
         """Return whether a call that has begun may go on."""
         if caller.prefix:
             record = self._valid.get(caller.prefix)
-            return record is not None and not _has_expired(record)
+            return record is not None and not self._has_expired(record)
         return caller is GATEWAY or bool(caller.certificate) or not self.needed
 
     async def create(self, role: Role, name: str, life: timedelta | None) -> tuple[KeyRecord, str]:
@@ -159,6 +166,5 @@ class Keyring:
         with contextlib.suppress(Unavailable):
             await self.look()
 
-
-def _has_expired(record: KeyRecord) -> bool:
-    return record.expires_at is not None and record.expires_at.timestamp() <= time.time()
+    def _has_expired(self, record: KeyRecord) -> bool:
+        return self._ends.get(record.prefix, math.inf) <= time.monotonic()

@@ -12,7 +12,7 @@ SHORTEST_KEY, LONGEST_KEY = timedelta(seconds=1), timedelta(days=3650)
 
 
 class KeyRecord(NamedTuple):
-    """A key, as the database knows it: never the key itself."""
+    """A key, as the database knows it: never the key itself. `seconds_left` counts from when it was read."""
 
     prefix: str
     digest: bytes
@@ -22,6 +22,7 @@ class KeyRecord(NamedTuple):
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    seconds_left: float | None
 
 
 class NoSuchKey(Refused):

@@ -9,7 +9,10 @@ from thumbq_server.storage.postgres.hints import KEYS
 from thumbq_server.storage.statements import Statement
 
 # The columns stand in the order of KeyRecord.
-_COLUMNS = "prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at"
+_COLUMNS = (
+    "prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at,"
+    " extract(epoch FROM expires_at - now())::float8 AS seconds_left"
+)
 
 CREATE_KEY = Statement(
     "key_create",

@@ -60,7 +60,7 @@ LIST_SUPERSEDED = Statement(
 DUE = Statement(
     "removals_due",
     "limit bigint",
-    "SELECT id, path, reported_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1",
+    "SELECT id, path, reported_at, now() AS looked_at FROM removals WHERE due_at <= now() ORDER BY id LIMIT $1",
 )
 
 # Models may share a file. Paths have no index, which every completion would pay for: this reads the whole table.
@@ -78,11 +78,12 @@ POSTPONE = Statement(
 
 
 class Removal(NamedTuple):
-    """A file to remove, unless it has changed since a worker reported it."""
+    """A file to remove, unless it has changed since a worker reported it. It was found on the list at `looked_at`."""
 
     id: int
     path: str
     reported_at: datetime
+    looked_at: datetime
 
 
 async def list_superseded(database: Database, grace: float, after: int, limit: int) -> tuple[int, int | None]:

@@ -2,7 +2,9 @@
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,11 +12,13 @@ from tests.support.postgres.queue_under_test import QueueUnderTest, failure, new
 from tests.support.stores.troubled_store import says
 from thumbq_runtime.objects import Objects
 from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.engine.removal import places
 from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
-from thumbq_server.engine.removal.places import STILL_IN_WORK, FolderOfPictures, StoreOfPictures
+from thumbq_server.engine.removal.places import STILL_IN_WORK, FolderOfPictures, Outcome, StoreOfPictures, remove_file
 from thumbq_server.storage import maintenance, model_versions
 from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.reads.history import read_history
+from thumbq_server.storage.removals import Removal
 from thumbq_server.storage.transitions.forget import forget
 
 DAY = 86_400.0
@@ -85,6 +89,34 @@ async def test_a_file_that_was_written_again_stays_until_its_job_is_reported(oth
     assert await remove(others, root) == 0
     assert path.read_bytes() == b"another picture"
     assert await removals(others) == 0
+
+
+@pytest.fixture
+def clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of this machine jumps ahead by hours."""
+    ahead = SimpleNamespace(time=lambda: time.time() + 2 * STILL_IN_WORK, monotonic=time.monotonic)
+    monkeypatch.setattr(places, "time", ahead)
+
+
+@pytest.mark.usefixtures("clock_ahead")
+async def test_a_clock_that_jumps_ahead_makes_no_file_old_that_was_just_written(others, root):
+    path = root / "7.webp"
+    await rendered(others, path)
+    await forget(others.lane, 7)
+    later = time.time() + 1
+    os.utime(path, (later, later))
+    assert await remove(others, root) == 0
+    assert path.exists()
+
+
+@pytest.mark.usefixtures("clock_ahead")
+def test_nor_does_one_that_postgresql_shares(root):
+    path, now = root / "7.webp", datetime.now(UTC)
+    path.write_bytes(b"picture")
+    hours_later = now + timedelta(seconds=2 * STILL_IN_WORK)
+    removal = Removal(1, str(path), reported_at=now - timedelta(minutes=1), looked_at=hours_later)
+    assert remove_file(root, removal) is Outcome.CHANGED
+    assert path.exists()
 
 
 async def test_a_file_whose_job_was_never_reported_is_removed_in_the_end(others, root):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import asyncpg
 import grpc
@@ -16,6 +17,7 @@ from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
+from thumbq_server.access import keyring
 from thumbq_server.storage.postgres.suitability import Unsuitable
 
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
@@ -158,6 +160,18 @@ async def test_a_key_expires(server, channel):
         watching = NotificationServiceStub(viewers).WatchQueue(notification_pb2.WatchQueueRequest())
         assert (await status_of(read_all(watching)))[0] is UNAUTHENTICATED
         assert (await status_of(QueueServiceStub(viewers).ListJobs(LIST)))[0] is UNAUTHENTICATED
+
+
+async def test_a_clock_that_jumps_ahead_ends_no_key(server, channel, monkeypatch):
+    life = Duration()
+    life.FromTimedelta(timedelta(hours=1))
+    admin = await make_key(channel, "admin")
+    async with keyed(server, admin) as admins:
+        viewer = await make_key(admins, "viewer", expires_after=life)
+    hours_later = SimpleNamespace(time=lambda: time.time() + 7200, monotonic=time.monotonic)
+    monkeypatch.setattr(keyring, "time", hours_later)
+    async with keyed(server, viewer) as viewers:
+        await QueueServiceStub(viewers).ListJobs(LIST)
 
 
 async def test_a_gateway_shows_its_secret_and_checks_keys(database_url):

@@ -29,6 +29,8 @@ _OBJECTS_AT_ONCE = 16
 _SECONDS = 2.0
 # Until a place is tried again that was away.
 _PAUSE = 60.0
+# The difference between the clock of this machine and one that nobody sets, when this program began.
+_CLOCK_BEFORE = time.time() - time.monotonic()
 
 
 class Outcome(Enum):
@@ -89,7 +91,7 @@ class FolderOfPictures:
         return outcomes
 
     async def _remove(self, removal: Removal) -> Outcome:
-        step = partial(remove_file, self._root, removal.path, removal.reported_at.timestamp())
+        step = partial(remove_file, self._root, removal)
         try:
             return await self._threads.run(removal.path, step)
         except OSError as problem:
@@ -154,16 +156,16 @@ class StoreOfPictures:
             modified = (await self._objects.look_at(key)).modified.timestamp()
         except NoSuchObject:
             return Outcome.NOT_OURS
-        if modified > removal.reported_at.timestamp() and modified > time.time() - STILL_IN_WORK:
+        if _is_in_work(modified, removal):
             return Outcome.CHANGED
         await self._objects.remove(key)
         return Outcome.REMOVED
 
 
-def remove_file(root: Path, path: str, reported_at: float) -> Outcome:
-    """Remove the file of a picture, unless it was changed after `reported_at` and in the last hour. Raises OSError."""
+def remove_file(root: Path, removal: Removal) -> Outcome:
+    """Remove the file of a picture, unless a job may still report it. Raises OSError."""
     real_root = resolved(root)
-    place = Path(path)
+    place = Path(removal.path)
     try:
         folder = open_folder_below(real_root, resolved(place.parent))
     except (OSError, ValueError) as problem:
@@ -174,7 +176,7 @@ def remove_file(root: Path, path: str, reported_at: float) -> Outcome:
         found = os.stat(place.name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(found.st_mode):
             return Outcome.NOT_OURS
-        if found.st_mtime > reported_at and found.st_mtime > time.time() - STILL_IN_WORK:
+        if _is_in_work(found.st_mtime, removal):
             return Outcome.CHANGED
         os.unlink(place.name, dir_fd=folder)
     except FileNotFoundError:
@@ -182,3 +184,13 @@ def remove_file(root: Path, path: str, reported_at: float) -> Outcome:
     finally:
         os.close(folder)
     return Outcome.REMOVED
+
+
+def _is_in_work(modified: float, removal: Removal) -> bool:
+    """Return whether a picture was changed after its report and in the last hour.
+
+    A clock that jumps ahead would make a picture old that was written a moment ago. So the earliest of three counts:
+    PostgreSQL's, this machine's, and the one that this machine would have if nobody had set it.
+    """
+    present = min(removal.looked_at.timestamp(), time.time(), time.monotonic() + _CLOCK_BEFORE)
+    return modified > removal.reported_at.timestamp() and modified > present - STILL_IN_WORK
