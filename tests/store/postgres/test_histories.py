@@ -121,6 +121,38 @@ async def test_ids_of_jobs_that_would_be_given_again_are_another_history(count, 
         assert server.history.epoch != before
 
 
+@pytest.mark.parametrize("sequence", ["claim_seq", "jobs_id_seq"])
+async def test_a_number_that_a_crash_takes_back_is_no_other_history(sequence, database_url):
+    """A new connection saw it while the transaction that took it was under way, and that never came to an end."""
+    history = History()
+    before_it, after_it, other = [await connect(database_url, 10) for _ in range(3)]
+    await history.beat(before_it)
+    epoch = history.epoch
+    copy = await other.fetchrow(f"SELECT last_value, is_called FROM {sequence}")
+    async with other.transaction():
+        await other.fetchval(f"SELECT nextval('{sequence}')")
+        await history.look(before_it)
+    await other.fetchval(f"SELECT setval('{sequence}', $1, $2)", *copy)
+    await history.look(after_it)
+    await history.beat(after_it)
+    assert history.epoch == epoch
+    for connection in (before_it, after_it, other):
+        await connection.close()
+
+
+@pytest.mark.parametrize("sequence", ["claim_seq", "jobs_id_seq"])
+async def test_a_number_that_another_server_gave_counts_from_the_next_beat_on(sequence, database_url):
+    async with Database(database_url) as server, Database(database_url) as other:
+        await server.beat()
+        before = server.history.epoch
+        [copy] = await other.fetch(f"SELECT last_value, is_called FROM {sequence}")
+        await other.fetch(f"SELECT nextval('{sequence}')")
+        await server.beat()
+        await other.fetch(f"SELECT setval('{sequence}', $1, $2)", *copy)
+        await server.beat()
+        assert server.history.epoch != before
+
+
 async def test_one_of_many_connections_begins_the_new_history(database_url):
     """After a failover all of them are new, and each finds out."""
     async with Database(database_url) as server, Database(database_url) as other:

@@ -63,6 +63,10 @@ class History:
     Every server raises the beat in the table all the time. When a server finds a beat, a head of the log, a number of
     claims, or an id of jobs before one that it has seen, commits are lost. When the table carries another identity
     than the database has, it was copied.
+
+    A number of a sequence counts as seen when it is of a committed answer, or when a beat has read it, whose own commit
+    has flushed the log up to there. A look flushes nothing, and may read a number of a transaction that is under way:
+    PostgreSQL logs 32 numbers at once, and a crash takes the first of them back when that record was not flushed yet.
     """
 
     def __init__(self, *, patience: float = _PATIENCE) -> None:
@@ -140,7 +144,7 @@ class History:
             if place.identity is None:
                 await _identify(connection, place)
             if not _is_other(place, known):
-                self._take(place)
+                self._take(place if statement is BEAT else _without_numbers(place))
                 return
             # After a failover all connections find out at the same time: one of them is enough.
             async with asyncio.timeout(self._patience):
@@ -161,7 +165,7 @@ class History:
         present = _Place(*await connection.fetchrow(str(LOOK)))
         if version == self.version:
             self._known = None
-        self._take(present)
+        self._take(_without_numbers(present))
         log.warning("database.other_history", before=known, now=self._known)
 
     def _take(self, place: _Place) -> None:
@@ -177,6 +181,11 @@ class History:
                 self.version += 1
                 for listener in self._listeners:
                     listener()
+
+
+def _without_numbers(place: _Place) -> _Place:
+    """Return the place without the numbers of sequences, which a look does not know to be there after a crash."""
+    return place._replace(claims=0, jobs=0)
 
 
 def _is_other(place: _Place, known: _Place | None) -> bool:
