@@ -31,8 +31,8 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
--- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept
-PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint) AS
+-- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept, $9 with_key
+PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint, boolean) AS
 WITH input AS (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
            WITH ORDINALITY AS i (job_id, event_type, message, metadata, error_message, place)
@@ -53,22 +53,26 @@ WITH input AS (
         SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
          -- the twelve lines of a quick job extend it once
          WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+           AND h.expires_at < h.claimed_at + $7 * interval '1 second'
+           AND ($9 OR h.job_id = ANY ($1))
          ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (
         SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
-            SELECT e.id FROM job_events e WHERE e.job_id = n.job_id ORDER BY e.id DESC OFFSET $8) old))
+            SELECT e.id FROM job_events e WHERE e.job_id = n.job_id AND e.with_key = $9
+             ORDER BY e.id DESC OFFSET $8) old))
 ), written AS (
-    INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message)
-    SELECT id, job_id, event_type, message, metadata, error_message FROM lines
+    INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message, with_key)
+    SELECT id, job_id, event_type, message, metadata, error_message, $9 FROM lines
 )
 SELECT place, id, set_config('synchronous_commit', 'off', true) FROM lines;
 
 -- job_events_list: $1 job_id, $2 most
 PREPARE job_events_list (bigint, bigint) AS
-SELECT * FROM (
+SELECT newest.* FROM (VALUES (true), (false)) AS kinds (with_key) CROSS JOIN LATERAL (
     SELECT id, created_at, event_type, message, metadata, error_message
-      FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+      FROM job_events e WHERE e.job_id = $1 AND e.with_key = kinds.with_key
+     ORDER BY id DESC LIMIT $2) AS newest
  ORDER BY id;
 
 -- leases_keep: $1 worker_ids, $2 connected_seconds, $3 lease_seconds, $4 longest_seconds

@@ -78,12 +78,13 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
         only_this_machine=is_loopback(settings.http_host),
         exempt=exempt,
     )
-    limit = parts.limits.middleware(parts.transcoder.rpcs())
+    limits = parts.limits
     unkeyed = JobsInWork(channel).routes() | parts.hubs.negotiated()
-    door = Door(parts.callers, roles_of_routes(parts.table), unkeyed, settings.client_roles(), parts.limits.address)
-    app = web.Application(middlewares=[answer_errors, guard, limit, door.admit])
+    roles = roles_of_routes(parts.table)
+    door = Door(parts.callers, roles, unkeyed, settings.client_roles(), limits.address, limits.stranger)
+    app = web.Application(middlewares=[answer_errors, guard, limits.middleware(parts.transcoder.rpcs()), door.admit])
     app.on_response_prepare.append(note_begin)
-    app.add_routes(Session(parts.callers, parts.bodies, parts.limits.address).routes())
+    app.add_routes(Session(parts.callers, parts.bodies, limits.address).routes())
     app.add_routes(parts.transcoder.routes())
     app.add_routes(Health(channel, parts.metrics, parts.store).routes())
     app.add_routes(docs_routes(openapi_document(parts.table)))

@@ -48,13 +48,16 @@ class Door:
         otherwise: Mapping[RouteKey, Otherwise],
         client_roles: ClientRoles,
         address_of: Callable[[web.Request], str],
+        count_stranger: Callable[[web.Request], Awaitable[None]],
     ) -> None:
         """`otherwise` asks a route of those in `roles` about a request without a key.
 
         `client_roles` are those of callers that show a certificate and no key.
+        `count_stranger` counts a request that shows nothing valid, or raises Refusal for too many.
         """
         self._client_roles = client_roles
         self._address_of = address_of
+        self._count_stranger = count_stranger
         self._callers = callers
         self._roles = roles
         self._otherwise = otherwise
@@ -74,9 +77,12 @@ class Door:
             key = await self._admitted(request, roles, self._otherwise.get(route) if route else None)
         except Refusal as refusal:
             self._note(request, refusal)
+            if refusal.code is grpc.StatusCode.UNAUTHENTICATED:
+                await self._count_stranger(request)
             raise
         certificate = self._name_in_certificate(request) if key is VOUCHED else None
-        note_caller(Origin(key.prefix if key else "", certificate or "", self._address_of(request)))
+        stranger = "yes" if key is VOUCHED and not self._role_by_certificate(request) else ""
+        note_caller(Origin(key.prefix if key else "", certificate or "", self._address_of(request), stranger))
         if key is VOUCHED:  # by its job or its certificate: no key can end this request
             return await handler(request)
         ticket = request.get(TICKET)
@@ -124,6 +130,7 @@ class Door:
                 raise
             return key
         if role is None and not shown and otherwise:
+            await self._count_stranger(request)  # what vouches for it is asked of the server
             found = await otherwise(request)
             if found is True:
                 return VOUCHED

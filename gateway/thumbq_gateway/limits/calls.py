@@ -25,6 +25,7 @@ _OTHER_ROUTES: dict[tuple[str, str], Kind | None] = {
     **{("POST", f"/models/{{model_id}}/thumbnail/{upload}"): None for upload in ("upload", "png-upload")},
 }
 _UNCOUNTED_METHODS = {"OPTIONS"}  # a browser asks before it reads
+_COUNTED = web.RequestKey("counted", bool)
 
 
 class Calls:
@@ -62,6 +63,12 @@ class Calls:
         """Count a read that is no request of its own, such as a call on a connection to a hub."""
         await self._admit((Kind.READS, caller))
 
+    async def stranger(self, request: web.Request) -> None:
+        """Count a request as a read that shows no valid key, where its route counts as nothing else."""
+        if _COUNTED not in request:
+            request[_COUNTED] = True
+            await self._admit((Kind.READS, self.caller(request)))
+
     def subscribe(self, request: web.Request) -> Place:
         """Return the place of a subscription, which its holder gives up in the end."""
         return self._place(request, Kind.SUBSCRIPTIONS)
@@ -71,7 +78,7 @@ class Calls:
         return self._place(request, Kind.WAITING_CALLS)
 
     def middleware(self, rpcs: Mapping[tuple[str, str], str]) -> Middleware:
-        """Return the middleware that counts everything but polls. `rpcs` has the RPC behind a method and path."""
+        """Return the middleware that counts all but polls and reports. `rpcs` has the RPC behind a method and path."""
         kinds = {route: kind_of(rpc) for route, rpc in rpcs.items()} | _OTHER_ROUTES
 
         @web.middleware
@@ -81,6 +88,7 @@ class Calls:
             resource = request.match_info.route.resource
             kind = kinds.get((request.method, resource.canonical if resource else ""), Kind.READS)
             if kind is not None and kind is not Kind.POLLS and request.method not in _UNCOUNTED_METHODS:
+                request[_COUNTED] = True
                 await self._admit((kind, self.caller(request)))
             return await handler(request)
 

@@ -20,7 +20,7 @@ from thumbq_gateway.transcoding.routes import Route
 from thumbq_gateway.transcoding.together import TIMEOUT, Together
 
 # Beside those of operators, the calls whose server asks who has made them.
-_TOLD = {"CreateTicket", "DequeueJob", "DequeueJobs"}
+_TOLD = {"CreateTicket", "DequeueJob", "DequeueJobs", "LogJobEvent"}
 _LONGEST_WAIT = 30.0  # seconds, as in the protocol
 
 

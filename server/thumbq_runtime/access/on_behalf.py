@@ -8,11 +8,15 @@ HEADER = "thumbq-caller"
 
 
 class Origin(NamedTuple):
-    """Who calls, and from where. `prefix` names its API key, `certificate` is the name in its certificate."""
+    """Who calls, and from where. `prefix` names its API key, `certificate` is the name in its certificate.
+
+    `stranger` is "yes" for a caller that shows neither where others need one: a job in work lets it in.
+    """
 
     prefix: str = ""
     certificate: str = ""
     address: str = ""
+    stranger: str = ""
 
 
 def told(origin: Origin) -> tuple[tuple[str, str], ...]:

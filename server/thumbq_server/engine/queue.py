@@ -60,7 +60,8 @@ class Queue:
 
     The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids),
     `complete_columns` (for each group the leases whose results were not simply taken), `release` (verdicts), `extend`
-    (seconds from now; verdicts and the new ends of the leases) and `log_event` (ids, None for an unknown job).
+    (seconds from now; verdicts and the new ends of the leases), `log_event` and `log_line_of_stranger`
+    (ids, None for an unknown job).
     """
 
     def __init__(
@@ -106,7 +107,9 @@ class Queue:
         self.fail: Batcher[Failure, Reported] = Batcher(self._fail, observe=partial(observer.batch, "fail"))
         self.release: Batcher[Token, Verdict] = Batcher(self._release, observe=partial(observer.batch, "release"))
         self.extend: Batcher[tuple[Token, float], Extension] = Batcher(partial(extend, self.extend_lane))
-        self.log_event: Batcher[NewJobEvent, int | None] = Batcher(self._log_event)
+        self.log_event: Batcher[NewJobEvent, int | None] = Batcher(partial(self._log_event, with_key=True))
+        # Of a caller that shows no key, where others need one.
+        self.log_line_of_stranger: Batcher[NewJobEvent, int | None] = Batcher(partial(self._log_event, with_key=False))
         self.dispatchers = Dispatchers(database.lane(), database.lane(), self.release_soon, on_claimed, self.traces)
         # Workers that name no kinds take Models, and may get them before they enter the queue.
         self.dispatcher = self.dispatchers.models
@@ -218,7 +221,8 @@ class Queue:
         await self.release.drained()
 
     def _verbs(self) -> tuple[Batcher[Any, Any], ...]:
-        return self.enqueue, self.complete, self.complete_columns, self.fail, self.extend, self.log_event
+        logs = self.log_event, self.log_line_of_stranger
+        return self.enqueue, self.complete, self.complete_columns, self.fail, self.extend, *logs
 
     async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
         self.traces.expect(items)
@@ -272,8 +276,8 @@ class Queue:
         """Extend what workers of unary calls have claimed on connections that they still hold."""
         await job_events.keep(self.extend_lane, living, self.unary_lease_seconds)
 
-    async def _log_event(self, events: Sequence[NewJobEvent]) -> Sequence[int | None]:
-        return await job_events.log(self.extend_lane, events, self.unary_lease_seconds)
+    async def _log_event(self, events: Sequence[NewJobEvent], *, with_key: bool) -> Sequence[int | None]:
+        return await job_events.log(self.extend_lane, events, self.unary_lease_seconds, with_key=with_key)
 
     async def _release(self, tokens: Sequence[Token]) -> Sequence[Verdict]:
         verdicts = await release(self._report_lane, tokens)

@@ -1,4 +1,8 @@
-"""The log of each job, as its workers write it. A line is a sign of life: it extends leases, too."""
+"""The log of each job, as its workers write it. A line is a sign of life: it extends leases, too.
+
+Where callers need a key, lines without one are taken too while their job is in work. These have a place of their own,
+and extend the lease of that job alone.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +19,8 @@ from thumbq_server.storage.statements import Statement
 LOG = Statement(
     "job_events_log",
     "job_ids bigint[], event_types text[], messages text[], metadata text[], error_messages text[],"
-    " lease_seconds double precision, longest_seconds double precision, most_kept bigint",
+    " lease_seconds double precision, longest_seconds double precision, most_kept bigint,"
+    " with_key boolean",
     """
     WITH input AS (
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
@@ -37,14 +42,17 @@ LOG = Statement(
             SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
              -- the twelve lines of a quick job extend it once
              WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
+               AND h.expires_at < h.claimed_at + $7 * interval '1 second'
+               AND ($9 OR h.job_id = ANY ($1))
              ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
     ), forgotten AS (
         DELETE FROM job_events WHERE id = ANY (ARRAY (
             SELECT old.id FROM (SELECT DISTINCT job_id FROM lines) n CROSS JOIN LATERAL (
-                SELECT e.id FROM job_events e WHERE e.job_id = n.job_id ORDER BY e.id DESC OFFSET $8) old))
+                SELECT e.id FROM job_events e WHERE e.job_id = n.job_id AND e.with_key = $9
+                 ORDER BY e.id DESC OFFSET $8) old))
     ), written AS (
-        INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message)
-        SELECT id, job_id, event_type, message, metadata, error_message FROM lines
+        INSERT INTO job_events (id, job_id, event_type, message, metadata, error_message, with_key)
+        SELECT id, job_id, event_type, message, metadata, error_message, $9 FROM lines
     )
     SELECT place, id, set_config('synchronous_commit', 'off', true) FROM lines
     """,
@@ -54,9 +62,10 @@ LIST = Statement(
     "job_events_list",
     "job_id bigint, most bigint",
     """
-    SELECT * FROM (
+    SELECT newest.* FROM (VALUES (true), (false)) AS kinds (with_key) CROSS JOIN LATERAL (
         SELECT id, created_at, event_type, message, metadata, error_message
-          FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+          FROM job_events e WHERE e.job_id = $1 AND e.with_key = kinds.with_key
+         ORDER BY id DESC LIMIT $2) AS newest
      ORDER BY id
     """,
 )
@@ -79,9 +88,15 @@ KEEP = Statement(
 )
 
 
-async def log(lane: Lane, events: Sequence[NewJobEvent], lease_seconds: float) -> list[int | None]:
-    """Write lines, and extend the leases that they speak for. Return the id of each; None: there is no such job."""
-    rows = await lane.fetch(LOG, *columns(events, 5), lease_seconds, float(LONGEST_KEPT_SECONDS), MOST_KEPT)
+async def log(
+    lane: Lane, events: Sequence[NewJobEvent], lease_seconds: float, *, with_key: bool = True
+) -> list[int | None]:
+    """Write lines, and extend the leases that they speak for. Return the id of each; None: there is no such job.
+
+    Lines without a key extend a lease no further than it would have lasted from the claim.
+    """
+    longest = float(LONGEST_KEPT_SECONDS) if with_key else lease_seconds
+    rows = await lane.fetch(LOG, *columns(events, 5), lease_seconds, longest, MOST_KEPT, with_key)
     ids = {row["place"]: row["id"] for row in rows}
     return [ids.get(place) for place in range(1, len(events) + 1)]
 

@@ -20,6 +20,11 @@ async def write(queue: QueueUnderTest, *job_ids: int) -> list[int | None]:
     return await job_events.log(queue.lane, [line(job_id) for job_id in job_ids], LEASE)
 
 
+async def write_without_key(queue: QueueUnderTest, *job_ids: int) -> list[int | None]:
+    lines = [line(job_id, "of a stranger") for job_id in job_ids]
+    return await job_events.log(queue.lane, lines, LEASE, with_key=False)
+
+
 async def claimed_in_turn(
     queue: QueueUnderTest, count: int, worker_id: str = "json-worker", *, first_model: int = 1
 ) -> list[Token]:
@@ -66,6 +71,17 @@ async def test_of_a_job_the_newest_lines_are_kept(queue):
     assert await queue.value("count(*) FROM job_events") <= MOST_KEPT + 1
 
 
+async def test_lines_without_a_key_take_no_place_of_those_with_one(queue):
+    (job_id,) = await queue.enqueued(new_job(1))
+    (first,) = await write(queue, job_id)
+    for _ in range(2):
+        await write_without_key(queue, *[job_id] * (MOST_KEPT + 10))
+    (last,) = await write(queue, job_id)
+    kept = [event.id for event in await job_events.list_events(queue.database, job_id)]
+    assert (kept[0], kept[-1], len(kept)) == (first, last, MOST_KEPT + 2)
+    assert await queue.value("count(*) FROM job_events") <= 2 + 2 * (MOST_KEPT + 10)
+
+
 async def test_twenty_at_once_all_have_their_line(queue, lanes):
     (job_id,) = await queue.enqueued(new_job(1))
     written = await at_once(*[job_events.log(lane, [line(job_id)], LEASE) for lane in lanes])
@@ -86,6 +102,17 @@ async def test_a_line_leaves_the_leases_of_others_alone(queue):
     (told,) = await claimed_in_turn(queue, 1)
     await write(queue, told.job_id, streamed.job_id)
     assert [await is_extended(queue, token) for token in (told, foreign, streamed)] == [True, False, False]
+
+
+async def test_a_line_without_a_key_keeps_its_own_job_for_ten_minutes_from_the_claim(queue):
+    before, told, after = await claimed_in_turn(queue, 3)
+    await queue.sql("UPDATE leases SET claimed_at = claimed_at - interval '5 minutes'")
+    ends = [await end_of(queue, token) for token in (before, after)]
+    for _ in range(2):
+        await write_without_key(queue, told.job_id)
+    kept = await queue.value("expires_at - claimed_at FROM leases WHERE job_id = $1", told.job_id)
+    assert kept.total_seconds() == LEASE
+    assert [await end_of(queue, token) for token in (before, after)] == ends
 
 
 async def test_a_lease_ends_two_hours_after_the_claim_whatever_is_told(queue):

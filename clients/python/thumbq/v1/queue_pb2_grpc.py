@@ -272,7 +272,7 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobEvents(self, request, context):
-        """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept.
+        """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

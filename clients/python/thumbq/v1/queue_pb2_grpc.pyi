@@ -103,7 +103,7 @@ class QueueServiceStub:
     kept. FAILED_PRECONDITION when the caller no longer holds the lease.
     """
     ListJobEvents: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]
-    """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+    """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
     KeepWorkers: _grpc.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]
     """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
     leases last as if their holders had extended them, but two hours after the claim at most.
@@ -255,7 +255,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     kept. FAILED_PRECONDITION when the caller no longer holds the lease.
     """
     ListJobEvents: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]  # type: ignore[assignment]
-    """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+    """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
     KeepWorkers: _aio.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]  # type: ignore[assignment]
     """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
     leases last as if their holders had extended them, but two hours after the claim at most.
@@ -474,7 +474,7 @@ class QueueServiceServicer:
         request: _queue_pb2.ListJobEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.ListJobEventsResponse, _abc.Awaitable[_queue_pb2.ListJobEventsResponse]]:
-        """Lists the job's log, the oldest line first; only the last 200 lines of a job are kept."""
+        """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
 
     def KeepWorkers(
         self,

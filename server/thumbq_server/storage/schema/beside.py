@@ -1,6 +1,19 @@
 """Tables beside the queue: versions of models, lines about jobs, files that have to go, and ends to be counted."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Identity, Index, LargeBinary, Sequence, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Identity,
+    Index,
+    LargeBinary,
+    Sequence,
+    Table,
+    Text,
+    text,
+)
 
 from thumbq_server.storage.schema.base import NOW, Timestamp, metadata
 
@@ -18,7 +31,8 @@ model_versions = Table(
 # The ids of job_events, which a statement must know before it writes them.
 job_event_seq = Sequence("job_event_seq", metadata=metadata)
 
-# The log of each job, as its workers write it; the newest lines of each.
+# The log of each job, as its workers write it; the newest lines of each. A line without a key, where callers need one,
+# takes no place of a line that came with one.
 job_events = Table(
     "job_events",
     metadata,
@@ -29,6 +43,7 @@ job_events = Table(
     Column("message", Text, nullable=False),
     Column("metadata", Text),
     Column("error_message", Text),
+    Column("with_key", Boolean, server_default=text("true"), nullable=False),
     Index("job_events_of_job", "job_id", "id"),
 )
 
