@@ -118,9 +118,14 @@ class Callers:
                     " --role admin --name NAME`, or set THUMBQ_INSECURE=1 (--insecure) if the network is trusted"
                 )
 
+    @property
+    def are_all_admitted(self) -> bool:
+        """Whether callers need to show nothing, as far as the server has said."""
+        return self._needed is False and not self.always_needed
+
     def still_admits(self, fingerprint: Fingerprint | None) -> bool:
         """Return whether a request that has begun may go on."""
-        if self._needed is False and not self.always_needed:
+        if self.are_all_admitted:
             return True
         known = fingerprint and self._known.get(fingerprint)
         if not known:

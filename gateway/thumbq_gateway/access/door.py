@@ -8,7 +8,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.access.callers import Callers
-from thumbq_gateway.http.caller import note_caller
+from thumbq_gateway.http.caller import GUARDED, note_caller
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.lasting import LastingResponse
 from thumbq_gateway.http.tickets import TICKET, ticket_in_address
@@ -83,6 +83,8 @@ class Door:
         certificate = self._name_in_certificate(request) if key is VOUCHED else None
         stranger = "yes" if key is VOUCHED and not self._role_by_certificate(request) else ""
         note_caller(Origin(key.prefix if key else "", certificate or "", self._address_of(request), stranger))
+        if not self._callers.are_all_admitted:
+            request[GUARDED] = True
         if key is VOUCHED:  # by its job or its certificate: no key can end this request
             return await handler(request)
         ticket = request.get(TICKET)

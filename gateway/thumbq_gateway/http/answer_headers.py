@@ -1,9 +1,11 @@
-"""The headers that every answer has, so that no browser takes it for more than it is.
+"""The headers that every answer has, so that no browser takes it for more than it is, and no cache for everybody's.
 
 A handler that needs a wider policy, such as the live page, sets its own header, which stays.
 """
 
 from aiohttp import web
+
+from thumbq_gateway.http.caller import GUARDED
 
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 EVERY_ANSWER = {
@@ -26,5 +28,8 @@ def protect_answers(app: web.Application, *, exempt: str | None) -> None:
                 response.headers.setdefault(name, value)
             # aiohttp has named itself and its version by now
             response.headers["Server"] = "thumbq"
+        if GUARDED in request:  # its caller may keep the answer, and no cache on the way that others use too
+            policy = response.headers.get("Cache-Control", "private")
+            response.headers["Cache-Control"] = policy.replace("public", "private")
 
     app.on_response_prepare.append(add)

@@ -2,10 +2,14 @@
 
 from contextvars import ContextVar
 
+from aiohttp import web
+
 from thumbq_runtime.access.on_behalf import Origin, told
 from thumbq_runtime.limits.callers import counted_as
 
 _CALLER: ContextVar[Origin] = ContextVar("caller")
+# Set on a request that is refused without a key, a ticket or a certificate.
+GUARDED = web.RequestKey("guarded", bool)
 
 
 def note_caller(origin: Origin) -> None:

@@ -17,7 +17,7 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere, Places
 from thumbq_gateway.http.files.response import send
 from thumbq_gateway.http.path_numbers import number_in_path
-from thumbq_gateway.http.tickets import TICKET, check_models, check_sees_all
+from thumbq_gateway.http.tickets import check_models, check_sees_all
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"
@@ -76,8 +76,6 @@ class ThumbnailFiles:
             headers = {"Location": address, "Cache-Control": _KEEP_REDIRECTION, **_FOR_ALL_PAGES}
             return web.Response(status=302, headers=headers)
         keep = _KEEP if request.query.get("v") == _version(thumbnail.processed_at) else _KEEP_SHORTLY
-        if TICKET in request:  # only the page keeps a copy, and no cache on the way
-            keep = keep.replace("public", "private")
         content = await place.open(thumbnail.path)
         kind = content_type(content.start, thumbnail.path)
         suffix = next((suffix for suffix, known in _BY_SUFFIX.items() if known == kind), "")
