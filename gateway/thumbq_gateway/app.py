@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 
 import grpc
 import structlog
@@ -21,11 +21,12 @@ from thumbq_gateway.http.cors import allow_origins
 from thumbq_gateway.http.doors import open_doors, open_own_door
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.routes import file_routes
-from thumbq_gateway.http.forwarding import Forwarder
+from thumbq_gateway.http.forwarding import Forwarder, asks_for_websocket
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
 from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.limits.connections import bound_connections
 from thumbq_gateway.notifications.handler import Notifications
 from thumbq_gateway.openapi.document import openapi_document
@@ -37,6 +38,7 @@ from thumbq_gateway.transcoding.neighbours import Neighbours
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import is_loopback
 from thumbq_runtime.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.limits.callers import is_within
 from thumbq_runtime.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
@@ -93,21 +95,23 @@ def register(parts: Parts, settings: Settings, channel: grpc.aio.Channel) -> web
     app.add_routes(Finish(channel, parts.together, parts.bodies).routes())
     app.add_routes(Neighbours(channel).routes())
     app.add_routes(parts.hubs.routes())
-    app.add_routes(_routes_behind(settings, parts.forwarder))
+    app.add_routes(_routes_behind(settings, parts.forwarder, limits))
     protect_answers(app, exempt=exempt)
-    allow_origins(app, settings.cors_origins)
+    allow_origins(app, settings.cors_origins, exempt=exempt)
     app.middlewares.insert(0, end_uploads())
     return app
 
 
-def _routes_behind(settings: Settings, forwarder: Forwarder) -> list[web.RouteDef]:
+def _routes_behind(settings: Settings, forwarder: Forwarder, limits: Calls) -> list[web.RouteDef]:
     """Return the routes of an application behind the gateway, or those of the live page."""
     if not settings.upstream:
         return page_routes()
     base = URL(str(settings.upstream))
 
     async def pass_on(request: web.Request) -> web.StreamResponse:
-        return await forwarder.forward(request, base)
+        is_believed = is_within(request.remote or "", settings.trusted_proxies)
+        with limits.subscribe(request) if asks_for_websocket(request) else nullcontext():
+            return await forwarder.forward(request, base, is_believed=is_believed)
 
     return [web.route("*", f"{_BEHIND[:-1]}:.*}}", pass_on)]
 

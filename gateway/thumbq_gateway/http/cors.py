@@ -12,10 +12,16 @@ _PREFLIGHT = {
     " X-Requested-With, X-SignalR-User-Agent, Authorization, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
+_ASKED = "Access-Control-Request-Method"
+# On a preflight: whether it asks about a route of ours.
+_IS_OURS = web.RequestKey("is_ours", bool)
 
 
-def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
-    """Answer preflights of these origins and mark the responses to them; "*" allows every origin."""
+def allow_origins(app: web.Application, origins: frozenset[str], *, exempt: str | None) -> None:
+    """Answer preflights of these origins and mark the responses to them; "*" allows every origin.
+
+    All routes but `exempt`: the application behind has rules of its own.
+    """
 
     def allowed(request: web.Request) -> str | None:
         origin = request.headers.get("Origin")
@@ -25,12 +31,17 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
     async def answer_preflight(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if is_preflight and allowed(request):
-            return web.Response(status=204, headers=_PREFLIGHT)
+        if request.method == "OPTIONS" and _ASKED in request.headers:
+            # By itself it matches the application behind, which takes every method.
+            asked = request.clone(method=request.headers[_ASKED])
+            request[_IS_OURS] = _is_ours(await app.router.resolve(asked), exempt)
+            if allowed(request) and request[_IS_OURS]:
+                return web.Response(status=204, headers=_PREFLIGHT)
         return await handler(request)
 
     async def mark(request: web.Request, response: web.StreamResponse) -> None:
+        if not request.get(_IS_OURS, _is_ours(request.match_info, exempt)):
+            return
         response.headers.add("Vary", "Origin")
         if origin := allowed(request):
             response.headers["Access-Control-Allow-Origin"] = origin
@@ -41,3 +52,8 @@ def allow_origins(app: web.Application, origins: frozenset[str]) -> None:
     if origins:
         app.middlewares.insert(0, answer_preflight)
         app.on_response_prepare.append(mark)
+
+
+def _is_ours(match: web.UrlMappingMatchInfo, exempt: str | None) -> bool:
+    resource = match.route.resource
+    return exempt is None or resource is None or resource.canonical != exempt

@@ -34,7 +34,16 @@ _OF_THIS_HANDSHAKE = {
     "sec-websocket-version",
 }
 _CONNECT_SECONDS = 5.0
-_LARGEST_FRAME = 64 * 1024 * 1024  # bytes
+# Of a WebSocket, in bytes: unfinished ones stay in memory, and a stranger may send any number of those.
+_LARGEST_OF_CALLER = 1024 * 1024
+_LARGEST_ANSWER = 64 * 1024 * 1024
+# What proxies tell of a caller, beside X-Forwarded-For and others of such names.
+_TELLS_OF_CALLER = {"forwarded", "x-real-ip"}
+
+
+def asks_for_websocket(request: web.Request) -> bool:
+    """Return whether the request is to become a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 class Forwarder:
@@ -55,22 +64,20 @@ class Forwarder:
         await self._session.close()
 
     async def forward(
-        self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = ()
+        self, request: web.Request, base: URL, extra: Iterable[tuple[str, str]] = (), *, is_believed: bool = True
     ) -> web.StreamResponse:
-        """Return the answer of `base` to the request; `extra` are headers for it. Raises Refusal when it is away."""
+        """Return the answer of `base` to the request; `extra` are headers for it.
+
+        `is_believed` says whether what the request tells of its caller is passed on. Raises Refusal when `base` is
+        away, or the target is no path.
+        """
+        if not request.raw_path.startswith("/"):
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The target of the request must be a path.")
         url = URL(str(base).rstrip("/") + request.raw_path, encoded=True)  # letter for letter, as it came
-        headers = _passed_on(request.headers)
-        headers.popall("Host", None)
-        headers.extend(
-            {
-                "X-Forwarded-For": ", ".join(filter(None, [request.headers.get("X-Forwarded-For"), request.remote])),
-                "X-Forwarded-Proto": request.headers.get("X-Forwarded-Proto", request.scheme),
-                "X-Forwarded-Host": request.headers.get("X-Forwarded-Host", request.host),
-            }
-        )
+        headers = _headers_for(request, is_believed=is_believed)
         headers.extend(extra)
         try:
-            if request.headers.get("Upgrade", "").lower() == "websocket":
+            if asks_for_websocket(request):
                 return await self._tunnel(request, url, headers)
             return await self._stream(request, url, headers)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
@@ -107,10 +114,10 @@ class Forwarder:
             name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()
         ]
         async with self._session.ws_connect(
-            url, headers=headers, protocols=protocols, max_msg_size=_LARGEST_FRAME
+            url, headers=headers, protocols=protocols, max_msg_size=_LARGEST_ANSWER
         ) as beyond:
             chosen = [beyond.protocol] if beyond.protocol else []
-            socket = web.WebSocketResponse(protocols=chosen, max_msg_size=_LARGEST_FRAME)
+            socket = web.WebSocketResponse(protocols=chosen, compress=False, max_msg_size=_LARGEST_OF_CALLER)
             await socket.prepare(request)
             there = asyncio.create_task(_pass_on(socket, beyond))
             back = asyncio.create_task(_pass_on(beyond, socket))
@@ -133,6 +140,27 @@ async def _pass_on(
             await sink.send_str(message.data)
         elif message.type is aiohttp.WSMsgType.BINARY:
             await sink.send_bytes(message.data)
+
+
+def _headers_for(request: web.Request, *, is_believed: bool) -> CIMultiDict[str]:
+    """Return the headers of the request that is made, with who has called here."""
+    headers = _passed_on(request.headers)
+    callers = [*(request.headers.getall("X-Forwarded-For", ()) if is_believed else ()), request.remote]
+    scheme, host = request.scheme, request.host
+    if is_believed:
+        scheme, host = headers.get("X-Forwarded-Proto", scheme), headers.get("X-Forwarded-Host", host)
+    else:
+        for name in list(filter(_tells_of_caller, headers)):
+            headers.popall(name, None)
+    headers.popall("Host", None)
+    headers["X-Forwarded-For"] = ", ".join(filter(None, callers))
+    headers["X-Forwarded-Proto"] = scheme
+    headers["X-Forwarded-Host"] = host
+    return headers
+
+
+def _tells_of_caller(name: str) -> bool:
+    return name.lower().startswith("x-forwarded-") or name.lower() in _TELLS_OF_CALLER
 
 
 def _passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
