@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+from asyncio.subprocess import PIPE
 
 import pytest
 
 from tests.support.network.ports import free_port
 from tests.support.service.served import THUMBQ
+from tests.support.service.server import running_server
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_cli_interventions import in_json, thumbq
 
@@ -91,7 +94,7 @@ async def test_a_list_that_is_not_there_or_no_text_is_a_sentence(server, tmp_pat
     assert (code, output) == (1, f"thumbq: {tmp_path / 'none.csv'} cannot be used: No such file or directory.\n")
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xff")
     code, output = await thumbq(server, "enqueue", "--from", str(tmp_path / "picture.csv"))
-    assert (code, output.startswith("thumbq: picture.csv is not UTF-8 after line 0.")) == (1, True)
+    assert (code, output.startswith("thumbq: Line 1 of picture.csv is no job: it is not UTF-8.")) == (1, True)
 
 
 async def test_a_bar_is_shown_on_a_terminal_only(server, tmp_path):
@@ -106,3 +109,51 @@ async def test_a_bar_is_shown_on_a_terminal_only(server, tmp_path):
     assert code == 0
     assert "enqueued" in seen
     assert "100%" in seen
+
+
+async def test_a_list_waits_while_the_queue_is_full(database_url, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0"])
+    async with running_server(database_url, queue_limit=1) as server:
+        code, output = await thumbq(server, "enqueue", "--model-id", "2", "--hash", digest(2))
+        assert (code, output) == (0, "job 1 for model 2: created\n")
+        started = await started_with_pipes(server, str(models))
+        waits = (await started.stderr.readline()).decode()
+        assert waits.startswith(f"thumbq: The list waits for the server: {server}: The queue is full")
+        assert await thumbq(server, "cancel", "1") == (0, "Job 1 is cancelled.\n")
+        assert await started.communicate() == (b"1 jobs: 1 created\n", b"")
+        assert started.returncode == 0
+
+
+async def started_with_pipes(server, name):
+    return await asyncio.create_subprocess_exec(
+        THUMBQ, "enqueue", "--from", name, "--server", server, stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+
+
+async def test_a_list_comes_through_a_pipe_as_csv_too(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"{n},{digest(n)},0" for n in (1, 2)]).read_bytes()
+    started = await started_with_pipes(server, "-")
+    assert await started.communicate(models) == (b"2 jobs: 2 created\n", b"")
+    os.mkfifo(tmp_path / "pipe")
+    started = await started_with_pipes(server, str(tmp_path / "pipe"))
+    await asyncio.to_thread((tmp_path / "pipe").write_bytes, models)
+    assert await started.communicate() == (b"2 jobs: 2 existing\n", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models.csv", "pipe"]
+
+
+async def test_a_list_without_room_for_a_note_goes_into_the_queue_all_the_same(server, tmp_path):
+    # Its note has a name of 254 bytes. That of a new note is longer than file systems take.
+    name = "x" * 241 + ".csv"
+    models = csv_list(tmp_path / name, [f"{n},{digest(n)},0" for n in range(1, 2002)])
+    code, output = await thumbq(server, "enqueue", "--from", str(models))
+    assert (code, output.count("cannot be written: File name too long.")) == (0, 1)
+    assert output.endswith("Once interrupted, the list begins again.\n2001 jobs: 2001 created\n")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+async def test_a_list_leaves_the_files_beside_it_alone(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0", "broken"])
+    (tmp_path / "models.csv.new").write_text("a list of its own")
+    assert (await thumbq(server, "enqueue", "--from", str(models)))[0] == 1
+    assert (tmp_path / "models.csv.new").read_text() == "a list of its own"
+    assert (tmp_path / "models.csv.position").exists()

@@ -18,6 +18,9 @@ from thumbq.v1.queue_pb2 import LogJobEventRequest
 
 FROM_ALONE = "--from takes everything from the list: give no files and no options of jobs beside it."
 NO_OBJECT = "--options must be a JSON object, such as '{{\"size\": 512}}', and not {}."
+NOT_TAKEN = "--options cannot be taken as they are:"
+INEXACT = f"{NOT_TAKEN} options have a whole number beyond 2^53, which a double cannot hold."
+NO_IDS = f"--model-id {2**63 - 1} leaves no ids for 2 files: the largest is {2**63 - 1}."
 
 
 async def run(*arguments: str, server: str, **variables: str) -> tuple[int, str, str]:
@@ -114,6 +117,10 @@ async def test_a_job_has_a_kind_and_options_and_is_shown_with_them_and_with_its_
         (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),
         (["0-x.glb"], "0-x.glb is not named by a number, so --model-id has to say which model it is."),
         (["7.glb"], "7.glb cannot be read: No such file or directory."),
+        (["--model-id", str(2**63 - 1), "a.glb", "b.glb"], NO_IDS),
+        (["--hash", HASH, "--model-id", "1", "--options", '{"seed": 9007199254740993}'], INEXACT),
+        (["--hash", HASH, "--model-id", "1", "--options", '{"a": 1, "a": 2}'], f"{NOT_TAKEN} a stands there twice."),
+        (["--hash", HASH, "--model-id", "1", "--options", "[" * 100_000], f"{NOT_TAKEN} it has too many levels."),
     ],
 )
 async def test_an_unusable_request_is_refused_in_a_sentence(arguments: list[str], sentence: str):

@@ -1,8 +1,8 @@
 """`thumbq enqueue`: puts jobs for model files into the queue."""
 
 import hashlib
-import json
 from itertools import count
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,9 @@ from google.protobuf.struct_pb2 import Struct
 from thumbq.cli.enqueue_list import enqueue_list
 from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import out
+from thumbq.cli.job_lists import parse_json
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.options import check_exact
 from thumbq.producer import Producer
 from thumbq.v1.queue_pb2 import EnqueueOutcome, NewJob
 from thumbq_runtime.enum_words import words_of
@@ -74,6 +76,8 @@ def enqueue(
             fail("--hash needs the --model-id that it belongs to.")
         models = [(model_id, model_hash)]
     elif files and not model_hash:
+        if model_id is not None and model_id + len(files) - 1 > LARGEST_ID:
+            fail(f"--model-id {model_id} leaves no ids for {len(files)} files: the largest is {LARGEST_ID}.")
         ids = count(model_id) if model_id is not None else map(_id_from_name, files)
         models = [(number, _hash(file)) for number, file in zip(ids, files, strict=False)]
     else:
@@ -101,9 +105,13 @@ async def _enqueue(server: str, jobs: list[NewJob]) -> None:
 
 def _object(text: str) -> Struct:
     try:
-        return ParseDict(json.loads(text), Struct())
-    except (ValueError, ParseError):
+        found = parse_json(text)
+        check_exact(found)
+        return ParseDict(found, Struct())
+    except (JSONDecodeError, ParseError):
         fail(f"--options must be a JSON object, such as '{{\"size\": 512}}', and not {text}.")
+    except ValueError as problem:
+        fail(f"--options cannot be taken as they are: {problem}.")
 
 
 def _id_from_name(file: Path) -> int:

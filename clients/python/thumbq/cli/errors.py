@@ -86,3 +86,8 @@ def fail(sentence: str) -> NoReturn:
     """Say what went wrong, and exit with 1."""
     _console.print(printable(f"thumbq: {sentence}", keep="\n"), style="red", markup=False)
     raise typer.Exit(1)
+
+
+def warn(sentence: str) -> None:
+    """Say on standard error what the command goes on without."""
+    _console.print(printable(f"thumbq: {sentence}"), style="yellow", markup=False)

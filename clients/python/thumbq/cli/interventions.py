@@ -141,11 +141,11 @@ async def _cancel_all(server: str, statuses: list[JobStatus.ValueType]) -> None:
     async with open_channel(server) as channel, Producer(server, timeout=_TIMEOUT) as producer:
         admin = AdminServiceStub(channel)
         found = [job.id for status in statuses async for job in producer.jobs(status=status)]
-        with progress_bar("cancelled", len(found)) as advance:
+        with progress_bar("cancelled", len(found)) as bar:
             for start in range(0, len(found), _STEP):
                 request = CancelJobsRequest(job_ids=found[start : start + _STEP])
                 count += len((await admin.CancelJobs(request, timeout=_TIMEOUT)).job_ids)
-                advance(len(request.job_ids))
+                bar.advance(len(request.job_ids))
     typer.echo(f"{_jobs(count)} cancelled.")
 
 
@@ -163,11 +163,11 @@ async def _redrive(server: str, request: RedriveDeadLettersRequest) -> None:
         admin = AdminServiceStub(channel)
         # How many match a reason is known only when all were looked at.
         total = (await admin.GetStats(GetStatsRequest(), timeout=_TIMEOUT)).failed if request.all else None
-        with progress_bar("started again", total) as advance:
+        with progress_bar("started again", total) as bar:
             while True:
                 answer = await admin.RedriveDeadLetters(request, timeout=_TIMEOUT)
                 count += answer.redriven
-                advance(answer.redriven)
+                bar.advance(answer.redriven)
                 if not answer.next_page_token:
                     break
                 request.page_token = answer.next_page_token

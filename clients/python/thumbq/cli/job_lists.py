@@ -2,16 +2,26 @@
 
 import csv
 import hashlib
+import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
 
 from google.protobuf.json_format import ParseDict, ParseError
 
+from thumbq.options import check_exact
 from thumbq.v1.queue_pb2 import NewJob
 
 _BOOLEANS = {"true": True, "false": False}
+# Spreadsheets put it before the first line.
+_BYTE_ORDER_MARK = "\ufeff"
+_HEADINGS = re.compile(r"[^{\[]*model_?id", re.IGNORECASE)
+# Each field has two names in JSON.
+_JSON_NAMES = {field.name: field.json_name for field in NewJob.DESCRIPTOR.fields}
 
 
 class InvalidLine(Exception):
@@ -27,17 +37,29 @@ class Listed(NamedTuple):
     size: int
 
 
-def read_list(file: TextIO, name: str) -> Iterator[Listed]:
-    """Yield the jobs of a list, whose name ends in .csv or not. Raises InvalidLine."""
-    lines = _Lines(file)
-    rows = _csv_rows(lines) if Path(name).suffix.lower() == ".csv" else _json_rows(lines)
+def read_list(file: BinaryIO, name: str) -> Iterator[Listed]:
+    """Yield the jobs of a list. Raises InvalidLine.
+
+    It is CSV if its name ends in .csv, or its first line holds headings.
+    """
+    # A byte that is no UTF-8 comes as a surrogate, within its own line.
+    counted = _Lines(io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline=""))
+    lines = iter(counted)
     try:
-        for row in rows:
-            yield Listed(_job(row), lines.count, lines.digest, lines.size)
-    except UnicodeDecodeError:
-        raise InvalidLine(f"{name} is not UTF-8 after line {lines.count}") from None
+        first = next(lines, "")
+        is_csv = Path(name).suffix.lower() == ".csv" or _HEADINGS.match(first)
+        for row in (_csv_rows if is_csv else _json_rows)(chain([first], lines)):
+            yield Listed(_job(row), counted.count, counted.digest, counted.size)
     except (ParseError, ValueError, csv.Error) as problem:
-        raise InvalidLine(f"Line {lines.count} of {name} is no job: {problem}") from None
+        raise InvalidLine(f"Line {counted.count} of {name} is no job: {problem}") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return what a text in JSON says. Raises ValueError, also for what JSON leaves open: a name that stands twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it has too many levels") from None
 
 
 class _Lines:
@@ -55,34 +77,57 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         for line in self._file:
-            content = line.encode()
             self.count += 1
+            try:
+                content = line.encode()
+            except UnicodeEncodeError:
+                raise ValueError("it is not UTF-8") from None
             self.size += len(content)
             self._hash.update(content)
-            yield line
+            yield line.removeprefix(_BYTE_ORDER_MARK) if self.count == 1 else line
 
 
 def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         if line.strip():
-            row = json.loads(line)
+            row = parse_json(line)
             if not isinstance(row, dict):
                 raise ValueError("it is no JSON object")
             yield row
 
 
 def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for row in csv.DictReader(lines, strict=True):
-        if None in row or None in row.values():
+    rows = filter(None, csv.reader(lines, strict=True))
+    names = [name.strip() for name in next(rows, ())]
+    # A spreadsheet may have columns without a heading and without cells.
+    _refuse_twice(filter(None, names))
+    for row in rows:
+        if len(row) != len(names):
             raise ValueError("it has another number of cells than the first line")
-        yield {name.strip(): _cell(cell.strip()) for name, cell in row.items() if cell.strip()}
+        yield {name: _cell(cell.strip()) for name, cell in zip(names, row, strict=True) if cell.strip()}
 
 
 def _cell(text: str) -> Any:
     if text.startswith(("{", "[")):
-        return json.loads(text)
+        return parse_json(text)
     return _BOOLEANS.get(text.lower(), text)
 
 
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twice(name for name, _ in members)
+    return dict(members)
+
+
+def _refuse_twice(names: Iterable[str]) -> None:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"{twice[0]} stands there twice")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _job(row: dict[str, Any]) -> NewJob:
+    _refuse_twice(_JSON_NAMES.get(name, name) for name in row)
+    check_exact(row.get("options"))
     return ParseDict(row, NewJob())

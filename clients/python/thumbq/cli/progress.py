@@ -1,18 +1,41 @@
 """The bar that long commands show on a terminal, on standard error, and nowhere else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bar:
+    """The bar of one command."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, part: float) -> None:
+        """Show that a further part is done."""
+        self._progress.advance(self._task, part)
+
+    def describe(self, what: str) -> None:
+        """Show what is being done."""
+        self._progress.update(self._task, description=what)
 
 
 @contextmanager
-def progress_bar(what: str, total: float | None, *, counts: bool = True) -> Iterator[Callable[[float], object]]:
-    """Show how much of `total` is done, which may be unknown; yield what is called with each further part."""
+def progress_bar(what: str, total: float | None, *, counts: bool = True) -> Iterator[Bar]:
+    """Show how much of `total` is done, which may be unknown."""
     console = Console(stderr=True, highlight=False, emoji=False)
     amount = MofNCompleteColumn() if counts else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda part: bar.advance(task, part)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(what, total=total))

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from thumbq.client.errors import InvalidJob
-from thumbq.options import options_of
+from thumbq.options import check_exact, options_of
 from thumbq.v1 import job_pb2, queue_pb2
 
 JobStatusWord = Literal["Pending", "Processing", "Completed", "Failed", "Cancelled"]
@@ -70,6 +70,7 @@ class Request:
                 options_matter=self.options_matter,
             )
             if self.options is not None:
+                check_exact(self.options)
                 job.options.update(cast("dict[str, Any]", dict(self.options)))
             if self.delay:
                 job.delay.FromTimedelta(timedelta(seconds=in_seconds(self.delay)))

@@ -1,0 +1,76 @@
+"""Lists of jobs as they come out of spreadsheets and programs, and the sentences for lines that are no jobs."""
+
+import hashlib
+import io
+
+import pytest
+
+from thumbq.cli.job_lists import InvalidLine, Listed, read_list
+
+HASH = "ab" * 32
+HEADINGS = "modelId,modelHash,options\n"
+
+
+def read(text: str | bytes, name: str) -> list[Listed]:
+    return list(read_list(io.BytesIO(text.encode() if isinstance(text, str) else text), name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("models.csv", f"\ufeff{HEADINGS}7,{HASH},\n"),
+        ("models.csv", f'\ufeff"modelId","modelHash"\r\n"7","{HASH}"\r\n'),
+        ("models.csv", f"modelId,modelHash,,\n7,{HASH},,\n"),
+        ("standard input", f"{HEADINGS}7,{HASH},\n"),
+        ("63", f"model_id,model_hash\n7,{HASH}\n"),
+        ("models.jsonl", f'\ufeff{{"modelId": 7, "modelHash": "{HASH}"}}\n'),
+        ("standard input", f'{{"modelId": 7, "modelHash": "{HASH}"}}'),
+        ("standard input", f'\n{{"modelId": 7, "modelHash": "{HASH}"}}'),
+    ],
+)
+def test_a_list_is_read_as_it_was_written(name: str, text: str):
+    (listed,) = read(text, name)
+    assert (listed.job.model_id, listed.job.model_hash) == (7, HASH)
+    assert listed.size == len(text.encode())
+    assert listed.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def job_with(options: str) -> str:
+    return f'{{"modelId": 7, "modelHash": "{HASH}", "options": {options}}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.csv", f"modelId,modelHash,modelId\n1,{HASH},2\n", "Line 1 of a.csv is no job: modelId stands there twice"),
+        ("a.csv", "modelId,model_id,modelHash\n1,2,x\n", "Line 2 of a.csv is no job: modelId stands there twice"),
+        ("a.csv", f'{HEADINGS}1,{HASH},"{{""a"": 1, ""a"": 2}}"\n', "Line 2 of a.csv is no job: a stands there twice"),
+        ("a.csv", f"modelId,modelHash,\n1,{HASH},x\n", "Line 2 of a.csv is no job: "),
+        ("a.csv", f"modelId,modelHash\n9223372036854775808,{HASH}\n", "Line 2 of a.csv is no job: "),
+        ("a.csv", b"modelId,modelHash\n1,\xff\n", "Line 2 of a.csv is no job: it is not UTF-8"),
+        ("a.jsonl", b'{"modelId": 1}\n{"modelId": "\xff"}\n', "Line 2 of a.jsonl is no job: it is not UTF-8"),
+        ("a.jsonl", '{"modelId": 1, "modelId": 2}', "Line 1 of a.jsonl is no job: modelId stands there twice"),
+        ("a.jsonl", "[" * 100_000, "Line 1 of a.jsonl is no job: it has too many levels"),
+        ("a.jsonl", '{"modelId": ' + "[" * 100_000, "Line 1 of a.jsonl is no job: it has too many levels"),
+        ("a.jsonl", '{"modelId": [[1]]}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"modelId": NaN}', "Line 1 of a.jsonl is no job: NaN is no number of JSON"),
+        ("a.jsonl", '{"modelId": 1e400}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", f'{{"modelId": {2**70}}}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", f'{{"modelId": {"9" * 5000}}}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"modelId": 1.5}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"modelHash": 5}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"delay": 5}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"options": 5}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", r'{"modelHash": "\ud800"}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", job_with('{"seed": 9007199254740993}'), "whole number beyond 2^53"),
+        ("a.jsonl", job_with('{"seed": [{"of": -9007199254740993}]}'), "whole number beyond 2^53"),
+        ("a.jsonl", job_with('{"seed": 1e400}'), "a number that is not finite"),
+        ("a.jsonl", job_with("[" * 50 + "]" * 50), "options have too many levels"),
+        ("a.csv", f'{HEADINGS}1,{HASH},"{{""seed"": 9007199254740993}}"\n', "whole number beyond 2^53"),
+    ],
+)
+def test_a_line_that_is_no_job_is_named_in_a_sentence(name: str, text: str | bytes, sentence: str):
+    with pytest.raises(InvalidLine) as refusal:
+        read(text, name)
+    assert sentence in str(refusal.value)
+    assert len(str(refusal.value)) < 300
