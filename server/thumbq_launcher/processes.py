@@ -65,26 +65,34 @@ class Program:
         self._port_setting = port_setting
 
     def begin(self) -> None:
-        """Start the process. Its settings may change until it is launched."""
+        """Start the process. Its settings may change until it is launched. Raises LaunchFailed."""
         self._serves = False
-        ready, says_ready = os.pipe()
-        waits, goes_on = os.pipe()
         settings = dict(self.environment)
-        own = {READY_FD.variable: str(says_ready), START_FD: str(waits)}
+        pipes: list[int] = []
         try:
-            # SIGKILL, because without the parent the database is gone too, and the next start needs the ports.
-            self.process = subprocess.Popen(
-                ending_with_parent(self._command, signal.SIGKILL),
-                env={**settings, **own},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[says_ready, waits],
-                # A Ctrl-C in the terminal reaches the parent alone, which then ends its children in order.
-                start_new_session=True,
-            )
-        finally:
-            os.close(says_ready)
-            os.close(waits)
+            pipes += os.pipe()
+            pipes += os.pipe()
+            ready, says_ready, waits, goes_on = pipes
+            self._spawn(settings, says_ready, waits)
+        except OSError as problem:
+            for pipe in pipes:
+                os.close(pipe)
+            raise LaunchFailed(f"The {self.name} could not be started: {problem.strerror}.") from problem
+        os.close(says_ready)
+        os.close(waits)
         self._begun = ready, goes_on, settings
+
+    def _spawn(self, settings: Mapping[str, str], says_ready: int, waits: int) -> None:
+        own = {READY_FD.variable: str(says_ready), START_FD: str(waits)}
+        # SIGKILL, because without the parent the database is gone too, and the next start needs the ports.
+        self.process = subprocess.Popen(
+            ending_with_parent(self._command, signal.SIGKILL),
+            env={**settings, **own},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[says_ready, waits],
+            # A Ctrl-C in the terminal reaches the parent alone, which then ends its children in order.
+            start_new_session=True,
+        )
 
     async def launch(self) -> None:
         """Start the program and wait until it serves; it keeps a port that it chose itself at later launches."""
@@ -129,7 +137,7 @@ class PostgresChild:
             self.postgres.launch()
             while not self.postgres.ready():  # noqa: ASYNC110 - PostgreSQL reports it in a file
                 await asyncio.sleep(0.02)
-        except EmbeddedPostgresError as problem:
+        except (EmbeddedPostgresError, OSError) as problem:
             raise LaunchFailed(str(problem)) from problem
 
 
@@ -156,7 +164,13 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
         with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(tell, code)
 
-    threading.Thread(target=wait, name="child", daemon=True).start()
+    try:
+        threading.Thread(target=wait, name="child", daemon=True).start()
+    except RuntimeError:
+        # The system grants no other thread.
+        while process.poll() is None:  # noqa: ASYNC110 - nobody tells the end of a process without one
+            await asyncio.sleep(0.2)
+        return process.returncode
     return await ending
 
 
