@@ -7,7 +7,6 @@ from functools import partial
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2
 
 from thumbq_runtime import duties
 from thumbq_runtime.addresses import CannotListen, free_port
@@ -46,6 +45,14 @@ _OPTIONS = [
     ("grpc.max_send_message_length", LARGEST_ANSWER),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A peer that is gone keeps its streams for a minute. A machine that stands still for half of one keeps them too.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 40_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Calls of one connection at the same time. All callers of a gateway share one, where each may wait for a job.
+    ("grpc.max_concurrent_streams", 50_000),
+    # That counts once the peer has taken the settings.
+    ("grpc.http2.settings_timeout", 20_000),
     # A connection that sends nothing, or no handshake of TLS, is closed then. gRPC would wait two minutes.
     ("grpc.server_handshake_timeout_ms", 20_000),
 ]
@@ -132,20 +139,19 @@ async def serving(
         health = Health(lambda: parts.durability.risk)
         names = register(parts, health, server)
 
-        async def tell(reason: str | None) -> None:
+        def tell(reason: str | None) -> None:
             observer.ready(reason is None)
-            await health.tell(reason)
+            health.tell(reason)
 
         readiness = Readiness(database, parts.janitor, tell)
         await readiness.look()
         own = (readiness.run(), watch_loop(observer.loop_lag))
         async with duties.running(*parts.duties(), *own, failure="server.broken", broken=broken):
             port = open_ports(server, settings, certificates)
+            health.serve(["", *names])
             await server.start()
-            for name in ("", *names):
-                await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             yield port
-            await health.enter_graceful_shutdown()
+            health.end()
             await parts.drain(server)
 
 

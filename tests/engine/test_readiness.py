@@ -63,11 +63,8 @@ async def readiness_of(
 ) -> AsyncIterator[tuple[Database, Readiness, list[str | None]]]:
     told: list[str | None] = []
 
-    async def tell(reason: str | None) -> None:
-        told.append(reason)
-
     async with Database(dsn) as database:
-        yield database, Readiness(database, Janitor(list(duties)), tell, limit=limit), told
+        yield database, Readiness(database, Janitor(list(duties)), told.append, limit=limit), told
 
 
 async def test_a_host_that_freezes_is_noticed_and_the_next_one_serves(database_url, freezing):
@@ -145,11 +142,8 @@ async def test_a_database_without_new_connections_is_not_ready(postgres, databas
 async def test_it_is_ready_as_soon_as_any_part_has_reached_the_database_again(postgres, database_url):
     told: list[str | None] = []
 
-    async def tell(reason: str | None) -> None:
-        told.append(reason)
-
     async with Database(database_url) as database:
-        readiness = Readiness(database, Janitor([]), tell, every=NEVER, again=NEVER, limit=30)
+        readiness = Readiness(database, Janitor([]), told.append, every=NEVER, again=NEVER, limit=30)
         async with AsyncExitStack() as stack:
             async with away(postgres, database_url):
                 _ = await stack.enter_async_context(running(readiness.run()))
@@ -162,16 +156,13 @@ async def test_it_is_ready_as_soon_as_a_duty_that_is_late_has_run(database_url):
     """After an outage all duties are late, and run within a moment: no two seconds without this server."""
     told: list[str | None] = []
 
-    async def tell(reason: str | None) -> None:
-        told.append(reason)
-
     async def do_nothing() -> int:
         return 0
 
     duty = Duty("expire leases", 1.0, do_nothing, ended=time.monotonic() - 60)
     async with Database(database_url) as database:
         janitor = Janitor([duty])
-        async with running(Readiness(database, janitor, tell, every=NEVER, again=0.01).run()):
+        async with running(Readiness(database, janitor, told.append, every=NEVER, again=0.01).run()):
             await until(lambda: bool(told))
             assert str(told[0]).startswith("the duty to expire leases has not run for 6")
             async with running(janitor.run()):

@@ -87,13 +87,10 @@ async def enqueued_until_refused(lane: Lane) -> tuple[int, str]:
 async def test_a_full_disk_is_not_ready_until_there_is_room(disk: Path) -> None:
     told: list[str | None] = []
 
-    async def tell(reason: str | None) -> None:
-        told.append(reason)
-
     with EmbeddedPostgres(disk / "data") as dsn:
         await upgrade(dsn)
         async with Database(dsn) as database:
-            readiness, lane = Readiness(database, Janitor([]), tell), database.lane()
+            readiness, lane = Readiness(database, Janitor([]), told.append), database.lane()
             acknowledged = len(await enqueue(lane, [new_job(model) for model in range(1, 101)]))
             ballast = filled(disk)
             more, refused = await enqueued_until_refused(lane)

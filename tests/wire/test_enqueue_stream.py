@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import until
 from tests.wire.worker import HASH
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
-from thumbq_server.rpc.streaming import outbox, producer_stream
+from thumbq_server.rpc.streaming import producer_stream
 
 CREATED, EXISTING = queue_pb2.ENQUEUE_OUTCOME_CREATED, queue_pb2.ENQUEUE_OUTCOME_EXISTING
 INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
@@ -145,7 +145,7 @@ async def test_a_server_that_shuts_down_answers_what_it_has_read(database_url):
 
 
 async def test_a_producer_that_does_not_read_is_given_up(call, monkeypatch):
-    monkeypatch.setattr(outbox, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr("thumbq_server.rpc.streaming.writing.STUCK_SECONDS", 1.0)
     jobs = [job(0)] * 1_000  # refused, so that the answers are long
     with capture_logs() as lines:
         writing = asyncio.create_task(write_all(call, jobs, 10_000))

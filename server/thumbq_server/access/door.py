@@ -1,8 +1,6 @@
 """The door before every method: the caller shows its key, and the table of roles decides."""
 
-import contextlib
-import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -28,11 +26,11 @@ NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-ap
 WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
 
 
-_caller: ContextVar[Caller] = ContextVar("caller")
+_caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
 def caller_of_call() -> Caller:
-    """Return who makes the present call, as the door has admitted it."""
+    """Return who makes the present call, as the door has admitted it. It asks nobody where everyone may call."""
     return _caller.get()
 
 
@@ -46,7 +44,7 @@ class Refused(Exception):
 
 
 class Door(grpc.aio.ServerInterceptor):
-    """Admits callers, and ends their calls when their key ends."""
+    """Admits callers, and ends their calls when their key ends. The guard makes every method a coroutine."""
 
     def __init__(self, keyring: Keyring, client_roles: ClientRoles, audit: Audit, rates: Rates) -> None:
         """`client_roles` are those of callers that show a certificate and no key."""
@@ -81,7 +79,7 @@ class Door(grpc.aio.ServerInterceptor):
         serve = getattr(handler, kind)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         made: Handler = make(
-            self._guarded_call(method, roles, _written(serve) if inspect.isasyncgenfunction(serve) else serve),
+            self._guarded_call(method, roles, serve),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -156,15 +154,3 @@ def _proof(caller: Caller) -> str:
 
 def _refuse(code: grpc.StatusCode, details: str) -> NoReturn:
     raise Refused(code, details)
-
-
-def _written(serve: Any) -> Any:
-    """Return a generator as a coroutine, so that the end of a key finds it in its own code and not in grpc's."""
-
-    async def write_all(request: Any, context: Any) -> None:
-        answers: AsyncGenerator[Any] = serve(request, context)
-        async with contextlib.aclosing(answers):
-            async for answer in answers:
-                await context.write(answer)
-
-    return write_all

@@ -1,7 +1,7 @@
 """Whether this server can do its work: ready is a statement that wrote lately, and duties that run."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from thumbq_server.engine.janitor import Janitor
 from thumbq_server.engine.outage import Outage, Unavailable
@@ -17,14 +17,14 @@ _AGAIN_SECONDS = 0.5
 class Readiness:
     """Writes a beat every two seconds, and sooner while something is in the way.
 
-    `tell` gets what is in the way, or None while everything works.
+    `tell` gets what is in the way, or None while everything works. It does not wait: no peer may hold up the beats.
     """
 
     def __init__(
         self,
         database: Database,
         janitor: Janitor,
-        tell: Callable[[str | None], Awaitable[None]],
+        tell: Callable[[str | None], None],
         *,
         every: float = _EVERY_SECONDS,
         again: float = _AGAIN_SECONDS,
@@ -49,7 +49,7 @@ class Readiness:
     async def look(self) -> str | None:
         """Look once, tell what was found, and return it."""
         trouble = await self._trouble()
-        await self._tell(trouble)
+        self._tell(trouble)
         return trouble
 
     async def _trouble(self) -> str | None:

@@ -19,6 +19,15 @@ Service = TypeVar("Service")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+
+class StreamEnded(Exception):
+    """The stream ends with another status than OK. The text is for its client."""
+
+    def __init__(self, code: grpc.StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
 _CODES: tuple[tuple[type[Refused], grpc.StatusCode], ...] = (
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -41,10 +50,13 @@ def status(error: Refused | Unavailable) -> tuple[grpc.StatusCode, str]:
 def status_of_any(method: str, error: Exception) -> tuple[grpc.StatusCode, str]:
     """Return the status that a caller of `method` gets for whatever it raised.
 
-    Anything but a refusal is logged with a reference. The caller gets INTERNAL with that reference and nothing else.
+    Anything but a refusal, or the end of a stream, is logged with a reference. The caller gets INTERNAL with that
+    reference and nothing else.
     """
     if isinstance(error, Refused | Unavailable):
         return status(error)
+    if isinstance(error, StreamEnded):
+        return error.code, str(error)
     if isinstance(error, TooOften):
         return grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
     if isinstance(error, NotImplementedError):

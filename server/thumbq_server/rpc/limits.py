@@ -18,7 +18,7 @@ from thumbq_server.access.keyring import GATEWAY
 from thumbq_server.rpc.counted import count_for
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
-_OURS = "/thumbq."  # health checks and reflection are not counted
+_OURS = "/thumbq."  # of the other services, the streams are counted
 _TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
 _NO_PLACE = nullcontext()
 # Every stream that is not named here is a subscription.
@@ -45,14 +45,17 @@ class Limits(grpc.aio.ServerInterceptor):
         """Return the method with the count before it."""
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith(_OURS):
+        if handler is None:
+            return None
+        is_stream = handler.request_streaming or handler.response_streaming
+        if not is_stream and not method.startswith(_OURS):
             return handler
         kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
         serve = getattr(handler, kind)
         counted: Any
         if inspect.isasyncgenfunction(serve):
             counted = self._generator(method.rpartition("/")[2], serve)
-        elif handler.request_streaming or handler.response_streaming:
+        elif is_stream:
             counted = self._stream(method.rpartition("/")[2], serve)
         else:
             counted = self._call(method.rpartition("/")[2], serve)

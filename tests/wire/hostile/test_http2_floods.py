@@ -1,55 +1,36 @@
 """Floods of HTTP/2 frames: a peer that knows the protocol costs bounded memory, and others are served meanwhile."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
 
 from tests.support.service.server import running_server
 from tests.wire.hostile.hostile import memory
-from thumbq.v1.queue_pb2 import EnqueueJobRequest, GetJobRequest
+from tests.wire.peers.http2 import (
+    CANCEL,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_OF_NOTHING,
+    frame,
+    header,
+    opening,
+    peer,
+    streams,
+    works,
+)
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_server import app
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
-END_STREAM, END_HEADERS = 1, 4
-WINDOW_OF_NOTHING = b"\x00\x04" + bytes(4)
-CANCEL = (8).to_bytes(4)
 FEW_MIB = 150
-LIST_JOBS = b"/thumbq.v1.QueueService/ListJobs"
-
-
-def frame(kind: int, flags: int, stream: int, content: bytes = b"") -> bytes:
-    return len(content).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + content
-
-
-def header(name: bytes, value: bytes) -> bytes:
-    """A header that is spelled out."""
-    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-OPENING = b"".join(
-    header(name, value)
-    for name, value in (
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", LIST_JOBS),
-        (b":authority", b"localhost"),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-    )
-)
-
-
-def streams(count: int) -> range:
-    """The numbers of a client's streams."""
-    return range(1, 2 * count, 2)
+OPENING = opening("/thumbq.v1.QueueService/ListJobs")
 
 
 def resets() -> Iterator[bytes]:
@@ -79,57 +60,6 @@ def calls_whose_answers_nobody_reads() -> Iterator[bytes]:
     yield frame(SETTINGS, 0, 0, WINDOW_OF_NOTHING)
     for stream in streams(500):
         yield frame(HEADERS, END_HEADERS, stream, OPENING) + frame(DATA, END_STREAM, stream, bytes(5))
-
-
-@dataclass
-class Peer:
-    """A client of frames, which counts what it is sent."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    frames: Counter[int] = field(default_factory=Counter)
-    bytes_of_data: int = 0
-
-    async def read(self) -> None:
-        """Read until the server ends the connection."""
-        while True:
-            try:
-                length, kind = (head := await self.reader.readexactly(9))[:3], head[3]
-                content = await self.reader.readexactly(int.from_bytes(length))
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return
-            self.frames[kind] += 1
-            self.bytes_of_data += len(content) if kind == DATA else 0
-
-    async def send(self, flood: Iterator[bytes]) -> None:
-        """Send all that the server takes."""
-        try:
-            for some in flood:
-                self.writer.write(some)
-                await self.writer.drain()
-        except ConnectionError:
-            return
-
-
-@asynccontextmanager
-async def peer(address: str) -> AsyncIterator[Peer]:
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(PREFACE + frame(SETTINGS, 0, 0))
-    client = Peer(reader, writer)
-    reading = asyncio.create_task(client.read())
-    try:
-        yield client
-    finally:
-        writer.transport.abort()
-        await reading
-
-
-async def works(queue: Any, model_id: int) -> None:
-    """Do what a good client does."""
-    async with asyncio.timeout(60):
-        answer = await queue.EnqueueJob(EnqueueJobRequest(model_id=model_id, model_hash="a" * 64))
-        await queue.GetJob(GetJobRequest(job_id=answer.job_id))
 
 
 async def test_floods_of_frames_cost_bounded_memory_and_keep_nobody_from_work(database_url: str) -> None:

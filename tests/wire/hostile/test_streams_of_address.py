@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
@@ -69,7 +71,18 @@ async def watch(channel: grpc.aio.Channel) -> Any:
     return stream
 
 
-EVERY = {"streams of workers": [work], "streams of producers": [produce], "subscriptions": [subscribe, watch]}
+async def watch_health(channel: grpc.aio.Channel) -> Any:
+    health: Any = HealthStub(channel)
+    stream = health.Watch(HealthCheckRequest())
+    await stream.read()
+    return stream
+
+
+EVERY = {
+    "streams of workers": [work],
+    "streams of producers": [produce],
+    "subscriptions": [subscribe, watch, watch_health],
+}
 
 
 async def test_one_more_of_each_sort_is_refused_and_told_when_to_return(address: str) -> None:

@@ -16,7 +16,7 @@ from tests.wire.sdk.sdk import until
 from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq.v1.notification_pb2 import SubscribeRequest, WatchQueueRequest
-from thumbq_server.rpc.streaming import outbox
+from thumbq_server.rpc.streaming import writing
 
 HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
     lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)]
@@ -25,7 +25,7 @@ HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(outbox, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(writing, "STUCK_SECONDS", 1.0)
 
 
 async def test_a_worker_that_beats_and_does_not_read_is_given_up(queue):
@@ -68,7 +68,7 @@ async def test_a_worker_that_does_not_read_is_taken_over(queue):
 
 
 async def test_a_server_ends_by_its_deadline_whether_its_peers_read_or_not(database_url, monkeypatch):
-    monkeypatch.setattr(outbox, "STUCK_SECONDS", 60.0)
+    monkeypatch.setattr(writing, "STUCK_SECONDS", 60.0)
     async with AsyncExitStack() as channels:
         async with running_server(database_url, shutdown_grace=1.0) as address:
             channel = await channels.enter_async_context(grpc.aio.insecure_channel(address))

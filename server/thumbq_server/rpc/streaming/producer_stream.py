@@ -17,9 +17,9 @@ from thumbq_server.domain.requests import MAX_TOGETHER, check_batch
 from thumbq_server.engine.queue import Queue
 from thumbq_server.rpc.codec import jobs as codec
 from thumbq_server.rpc.codec import new_jobs
-from thumbq_server.rpc.errors import status_of_any
+from thumbq_server.rpc.errors import StreamEnded, status_of_any
 from thumbq_server.rpc.streaming.outbox import Outbox
-from thumbq_server.rpc.streaming.stream import StreamEnded
+from thumbq_server.rpc.streaming.writing import UNREAD
 
 log = structlog.get_logger()
 
@@ -59,15 +59,13 @@ class ProducerStreams:
         self._closed = False
 
     async def serve(self, requests: AsyncIterator[Request], context: Any) -> None:
-        """Serve one stream to its end. Raises Refused."""
+        """Serve one stream to its end. Raises Refused, StreamEnded."""
         stream = ProducerStream(self._queue, context)
         self._open.add(stream)
         if self._closed:
             stream.shut_down()
         try:
             await stream.run(requests)
-        except StreamEnded as end:
-            await context.abort(end.code, str(end))
         finally:
             self._open.discard(stream)
 
@@ -103,7 +101,7 @@ class ProducerStream:
             if self._unanswered:
                 await asyncio.wait(self._unanswered)
             if not await self._outbox.flushed(_FLUSH_SECONDS):
-                self._give_up("the client does not read what it is sent")
+                self._give_up(UNREAD)
             if self._end.done():
                 raise self._end.result()
             reader.result()

@@ -20,9 +20,11 @@ from thumbq_server.rpc.codec.columns import Successes, job_columns, successes
 from thumbq_server.rpc.codec.jobs import add_claimed
 from thumbq_server.rpc.codec.results import LOST_REASON
 from thumbq_server.rpc.codec.times import duration
+from thumbq_server.rpc.errors import StreamEnded
 from thumbq_server.rpc.streaming import heartbeats, progress
 from thumbq_server.rpc.streaming.acknowledgements import Acknowledgements
 from thumbq_server.rpc.streaming.outbox import Outbox
+from thumbq_server.rpc.streaming.writing import UNREAD
 
 log = structlog.get_logger()
 
@@ -43,14 +45,6 @@ class Asks(NamedTuple):
     columns: bool
     kinds: bool
     acks_with_jobs: bool
-
-
-class StreamEnded(Exception):
-    """The stream ends with another status than OK. The text is for the worker."""
-
-    def __init__(self, code: grpc.StatusCode, why: str) -> None:
-        super().__init__(why)
-        self.code = code
 
 
 class _Results(NamedTuple):
@@ -95,7 +89,7 @@ class Stream:
             away = session.sent_away_because
             sent = await self._outbox.flushed(_FLUSH_SECONDS if away is None else _AWAY_FLUSH_SECONDS)
             if away is not None or not sent:
-                raise StreamEnded(grpc.StatusCode.ABORTED, away or "the client does not read what it is sent")
+                raise StreamEnded(grpc.StatusCode.ABORTED, away or UNREAD)
         except TimeoutError:
             log.info("stream.silent", worker_id=session.worker_id)
             why = f"nothing was heard for {MISSED_HEARTBEATS} heartbeats"

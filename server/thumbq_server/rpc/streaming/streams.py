@@ -9,7 +9,7 @@ from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.sessions.registry import Hello, Sessions
 from thumbq_server.rpc.counted import counted_for
-from thumbq_server.rpc.streaming.stream import Asks, Stream, StreamEnded
+from thumbq_server.rpc.streaming.stream import Asks, Stream
 
 
 class Streams:
@@ -20,19 +20,16 @@ class Streams:
         self._paths = paths
 
     async def serve(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest], context: Any) -> None:
-        """Serve one stream to its end. Raises Refused, Unavailable.
+        """Serve one stream to its end. Raises Refused, Unavailable, StreamEnded.
 
-        The status comes after the end of the session: it takes as long as the worker does not read.
+        The status is sent by others, after the end of the session: it takes as long as the worker does not read.
         """
         said = await self._read_hello(requests)
         hello = Hello(said.worker_id, said.session_id, said.version, said.labels, said.kinds)
         asks = Asks(said.columns, bool(said.kinds), said.acks_with_jobs)
         stream = Stream(self._sessions.times, self._paths, context, asks)
-        try:
-            async with self._sessions.open(hello, stream, counted_for()):
-                await stream.run(requests)
-        except StreamEnded as end:
-            await context.abort(end.code, str(end))
+        async with self._sessions.open(hello, stream, counted_for()):
+            await stream.run(requests)
 
     async def _read_hello(
         self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]
