@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from tests.browser.visit import Visit
 from tests.support.service.service import Service
@@ -55,3 +55,10 @@ async def visit(browser: Browser, service: Service) -> AsyncIterator[Visit]:
         await visit.open()
         yield visit
         assert visit.complaints == []
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser whose pages a test may fill with scripts of its own."""
+    async with await browser.new_context(bypass_csp=True) as context:
+        yield context

@@ -1,83 +1,35 @@
 """Many tabs of one origin: they share one connection, and a hidden one gives it back."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext
+from playwright.async_api import BrowserContext
 
+from tests.browser.tabs import (
+    HIDE,
+    NO_FAREWELL,
+    PUT_ASIDE,
+    SHOW,
+    SHOWN_AGAIN,
+    TWO_LOGS,
+    listen,
+    live,
+    models_of_streams,
+    open_tab,
+    saw,
+    wait_for_connections,
+)
 from tests.browser.visit import Visit
 from tests.support.service.service import Service
 from tests.support.waiting import eventually
 
 TABS = 8  # more than a browser opens connections to one origin under HTTP/1.1
-HIDE = """() => {
-    Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-SHOW = """() => {
-    delete document.visibilityState;
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-LISTEN = """async ([models, position]) => {
-    const { subscribe } = await import("/static/thumbq/index.js");
-    window.seen = [];
-    window.states = [];
-    window.resets = 0;
-    window.subscription = subscribe({
-        modelIds: models,
-        after: position,
-        longestPause: 1_000,
-        onThumbnail: ({ modelId }) => seen.push(modelId),
-        onReset: () => (resets += 1),
-        onConnection: (state) => states.push(state),
-    });
-}"""
-
-
-@pytest.fixture
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    async with await browser.new_context(bypass_csp=True) as context:
-        yield context
-
-
-async def connections(service: Service) -> int:
-    """Return how many streams the gateway has."""
-    async with aiohttp.request("GET", service.url + "metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return next(int(float(line.split()[1])) for line in lines if line.startswith("thumbq_gateway_subscribers "))
-
-
-async def wait_for_connections(service: Service, count: int) -> None:
-    async def is_reached() -> bool:
-        return await connections(service) == count
-
-    await eventually(is_reached)
 
 
 async def open_page(context: BrowserContext, service: Service) -> Visit:
     visit = Visit(await context.new_page(), service.url)
     await visit.open()
     return visit
-
-
-async def open_tab(context: BrowserContext, service: Service, *models: int, after: str = "latest") -> Visit:
-    """Open a page of the same origin that does nothing but listen."""
-    visit = Visit(await context.new_page(), service.url)
-    await visit.page.goto(service.url + "healthz")
-    await visit.page.evaluate(LISTEN, [list(models), after])
-    await live(visit)
-    return visit
-
-
-async def live(visit: Visit) -> None:
-    await visit.page.wait_for_function("states.at(-1) === 'live'")
-
-
-async def saw(visit: Visit, *models: int) -> None:
-    await visit.page.wait_for_function("count => seen.length >= count", arg=len(models))
-    assert await visit.page.evaluate("seen") == list(models)
 
 
 async def test_every_live_page_loads_however_many_there_are_and_all_share_one_connection(
@@ -129,6 +81,39 @@ async def test_the_lead_passes_on_when_its_tab_is_closed(context: BrowserContext
         await saw(visit, 1, 2)
         assert await visit.page.evaluate("resets") == 0
     await wait_for_connections(service, 1)
+
+
+@pytest.mark.parametrize("last_words", ["", NO_FAREWELL], ids=["it is left", "it crashes"])
+async def test_the_models_of_a_page_that_is_gone_are_wanted_no_more(
+    context: BrowserContext, service: Service, last_words: str
+):
+    await context.add_init_script(last_words)
+    streams = models_of_streams(context)
+    await open_tab(context, service, 1)
+    gallery = await open_tab(context, service, 2)
+    for number in (3, 4):
+        await listen(gallery, number)
+
+    async def is_forgotten() -> bool:
+        await listen(gallery, 5)
+        return streams[-1] == "1,5"
+
+    await eventually(is_forgotten)
+
+
+async def test_a_page_that_is_put_aside_wants_nothing_and_misses_nothing(context: BrowserContext, service: Service):
+    streams = models_of_streams(context)
+    await open_tab(context, service, 1)
+    aside = await open_tab(context, service, 2)
+    await aside.page.evaluate(PUT_ASIDE)
+    other = await open_tab(context, service, 3)
+    assert streams[-1] == "1,3"
+    for model_id in (2, 3):
+        await service.announce(model_id, status="Ready")
+    await saw(other, 3)
+    await aside.page.evaluate(SHOWN_AGAIN)
+    await saw(aside, 2)
+    assert streams[-1] == "1,2,3"
 
 
 async def test_a_hidden_tab_gives_its_connection_back_and_misses_nothing(context: BrowserContext, service: Service):
@@ -188,6 +173,21 @@ async def test_another_log_resets_each_tab_once(context: BrowserContext, service
     for number, visit in zip((1, 2, 3, 9), (*visits, late), strict=True):
         await saw(visit, number)
     assert [await visit.page.evaluate("resets") for visit in (*visits, late)] == [1, 1, 1, 0]
+
+
+async def test_of_tabs_with_cursors_of_two_logs_one_is_reset(context: BrowserContext, service: Service):
+    page = await context.new_page()
+    await page.goto(service.url + "healthz")
+    cursor = await page.evaluate(
+        "fetch('/api/notifications/cursor').then(async (answer) => (await answer.json()).cursor)"
+    )
+    await page.evaluate(TWO_LOGS, cursor)
+    await service.announce(1, status="Ready")
+    await page.wait_for_function("tabs[0].resets === 1")
+    await service.announce(2, status="Ready")
+    await page.wait_for_function("tabs.every(({ seen }) => seen.at(-1) === 2)")
+    assert await page.evaluate("tabs.map(({ resets }) => resets)") == [1, 0]
+    assert await page.evaluate("tabs[1].seen") == [1, 2]
 
 
 async def test_a_tab_that_cannot_use_web_locks_still_gives_its_connection_back(

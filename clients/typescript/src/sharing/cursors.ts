@@ -19,3 +19,10 @@ export function isEarlier(one: Cursor, other: Cursor): boolean {
 export function isReset(position: Cursor, { cursor: next, reason }: Reset): boolean {
   return isEarlier(position, next) || position === "earliest" || (reason === "Future" && isEarlier(next, position));
 }
+
+/** Return whether two positions are cursors of different logs. */
+export function areOfTwoLogs(one: Cursor, other: Cursor): boolean {
+  const [, epoch] = cursor.exec(one) ?? [];
+  const [, otherEpoch] = cursor.exec(other) ?? [];
+  return epoch !== undefined && otherEpoch !== undefined && epoch !== otherEpoch;
+}

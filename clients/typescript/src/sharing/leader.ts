@@ -6,6 +6,7 @@ import { changeModels, newStreamName, streamAddress, type StreamRequest } from "
 import type { Cursor } from "../types.js";
 import { isEarlier } from "./cursors.js";
 import { openChannel, type Message, type SharedError } from "./messages.js";
+import { whenGone } from "./presence.js";
 import { union } from "./union.js";
 
 /** Holds the one connection of all tabs, and passes on what comes. Each tab drops what it has seen or does not want. */
@@ -22,6 +23,7 @@ export class Leader {
   #changes = Promise.resolve();
   #silence = Infinity;
   #connection = new AbortController();
+  #signal = AbortSignal.abort(); // of the lead
   #wake: () => void = () => undefined;
   #latest = new Map<string, Frame>(); // the last queue and heartbeat, for members that come later
 
@@ -34,6 +36,7 @@ export class Leader {
   /** Lead until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const end = (): void => this.#restart();
+    this.#signal = signal;
     signal.addEventListener("abort", end);
     this.#channel.addEventListener("message", ({ data }: MessageEvent<Message>) => this.#hear(data));
     this.#say({ type: "leading", from: this.#id });
@@ -76,6 +79,7 @@ export class Leader {
   }
 
   #join(member: string, request: StreamRequest, silence: number): void {
+    if (!this.#members.has(member)) void whenGone(member, this.#signal, () => this.#leave(member));
     this.#members.set(member, request);
     this.#silence = Math.min(this.#silence, silence);
     const isBehind = request.thumbnails && (this.#position === undefined || isEarlier(request.after, this.#position));
@@ -112,7 +116,7 @@ export class Leader {
   }
 
   #leave(member: string): void {
-    this.#members.delete(member);
+    if (!this.#members.delete(member)) return;
     this.#waiting.delete(member);
     if (this.#members.size > 0) return;
     this.#position = undefined;

@@ -2,8 +2,9 @@ import { ThumbqError } from "../errors.js";
 import type { Frame } from "../network/event_stream.js";
 import type { StreamRequest } from "../network/stream_request.js";
 import type { Cursor, Notification, Reset } from "../types.js";
-import { isEarlier, isReset } from "./cursors.js";
+import { areOfTwoLogs, isEarlier, isReset } from "./cursors.js";
 import { openChannel, type Message, type SharedError } from "./messages.js";
+import { whilePresent } from "./presence.js";
 
 const patience = 5_000; // milliseconds; the leader notices a silent connection first
 const longestQueue = 10_000; // frames that wait for a slow reader
@@ -17,6 +18,9 @@ export class Member {
   readonly #frames: Frame[] = [];
   #models: ReadonlySet<number>;
   #position: Cursor;
+  #stay = new AbortController();
+  #isPresent = false; // so that the leader counts on it
+  #isChanging = false; // the leader has yet to answer
   #leader: string | undefined;
   #error: Error | undefined;
   #wake: () => void = () => undefined;
@@ -32,10 +36,35 @@ export class Member {
     this.#channel.addEventListener("message", ({ data }: MessageEvent<Message>) => this.#hear(data));
   }
 
-  join(): void {
+  /** Take part in what the tabs share, until `leave`. The leader knows by a lock that the page is still there. */
+  enter(): void {
+    this.#stay.abort();
+    const { signal } = (this.#stay = new AbortController());
+    void whilePresent(this.#id, signal, () => this.#join());
+  }
+
+  /** Take no part for now. */
+  leave(): void {
+    this.#stay.abort();
+    this.#isPresent = false;
+    this.#leader = undefined;
+    this.#say({ type: "leave", member: this.#id });
+  }
+
+  /** Take part no more. */
+  close(): void {
+    this.#changed();
+    this.leave();
+    this.#channel.close();
+    this.#wake();
+  }
+
+  #join(): void {
+    this.#isPresent = true;
     const request = { ...this.#request, after: this.#position };
     this.#leader = undefined;
     this.#say({ type: "join", member: this.#id, request, silence: this.#silence });
+    if (this.#isChanging) this.#sayChange();
   }
 
   /** Want other models. Fulfilled when every later event of them arrives. */
@@ -45,16 +74,10 @@ export class Member {
     await new Promise<void>((resolve) => {
       this.#changed(); // the answer to this change holds for the ones before as well
       this.#changed = resolve;
-      this.#say({ type: "change", member: this.#id, modelIds });
+      this.#isChanging = true;
+      if (this.#isPresent) this.#sayChange(); // otherwise once it has joined
     });
     return true;
-  }
-
-  leave(): void {
-    this.#changed();
-    this.#say({ type: "leave", member: this.#id });
-    this.#channel.close();
-    this.#wake();
   }
 
   /** Return the next frame; undefined when nothing came for the time of silence. Throws what ended the stream. */
@@ -75,10 +98,10 @@ export class Member {
 
   #hear(message: Message): void {
     if (message.type === "leading") {
-      this.join();
-      this.#changed(); // the new leader replays what came after this member's position
+      this.#answered(); // the new leader replays what came after this member's position
+      if (this.#isPresent) this.#join();
     } else if (message.type === "changed") {
-      if (message.member === this.#id) this.#changed();
+      if (message.member === this.#id) this.#answered();
     } else if (message.type === "admitted") {
       if (message.member !== this.#id) return;
       this.#leader = message.from;
@@ -107,6 +130,9 @@ export class Member {
   /** Return the frame as this subscription alone would get it: without the event if it is not for it. */
   #wanted(frame: Frame): Frame {
     const { id, event, data = "", ...rest } = frame;
+    // One stream serves the tabs of several logs. The gateway resets those alone whose position it begins at.
+    const isOfAnother = id !== undefined && this.#request.thumbnails && areOfTwoLogs(this.#position, id);
+    if (isOfAnother && event !== "reset") return resetAt(id);
     const bare = id !== undefined && this.#isNew(id) ? { ...rest, id } : rest;
     if (event === undefined) return bare;
     if (event === "reset") return this.#request.thumbnails && isReset(this.#position, JSON.parse(data) as Reset) ? frame : bare;
@@ -138,9 +164,23 @@ export class Member {
     this.#wake();
   }
 
+  #answered(): void {
+    this.#isChanging = false;
+    this.#changed();
+  }
+
+  #sayChange(): void {
+    this.#say({ type: "change", member: this.#id, modelIds: this.#request.modelIds });
+  }
+
   #say(message: Message): void {
     this.#channel.postMessage(message);
   }
+}
+
+function resetAt(cursor: Cursor): Frame {
+  const reset: Reset = { cursor, reason: "OtherLog" };
+  return { id: cursor, event: "reset", data: JSON.stringify(reset) };
 }
 
 function errorIn({ message, httpStatus, code, retryAfter }: SharedError): Error {

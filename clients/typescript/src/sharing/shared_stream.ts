@@ -56,13 +56,15 @@ async function* sharedStream(
   const member = new Member(gateway, request, silence, signal);
   open.changeModels = (modelIds) => member.changeModels(modelIds);
   const tab = Tab.of(gateway);
+  const leave = (): void => member.leave();
   const rejoin = ({ persisted }: PageTransitionEvent): void => {
-    if (persisted) member.join();
+    if (persisted) member.enter();
   };
+  globalThis.addEventListener("pagehide", leave);
   globalThis.addEventListener("pageshow", rejoin);
   try {
     tab.enter();
-    member.join();
+    member.enter();
     while (!signal.aborted) {
       const frame = await member.next();
       if (frame !== undefined) {
@@ -73,8 +75,9 @@ async function* sharedStream(
       }
     }
   } finally {
+    globalThis.removeEventListener("pagehide", leave);
     globalThis.removeEventListener("pageshow", rejoin);
-    member.leave();
+    member.close();
     tab.leave();
   }
 }

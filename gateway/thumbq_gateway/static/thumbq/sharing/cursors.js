@@ -16,3 +16,9 @@ export function isEarlier(one, other) {
 export function isReset(position, { cursor: next, reason }) {
     return isEarlier(position, next) || position === "earliest" || (reason === "Future" && isEarlier(next, position));
 }
+/** Return whether two positions are cursors of different logs. */
+export function areOfTwoLogs(one, other) {
+    const [, epoch] = cursor.exec(one) ?? [];
+    const [, otherEpoch] = cursor.exec(other) ?? [];
+    return epoch !== undefined && otherEpoch !== undefined && epoch !== otherEpoch;
+}

@@ -5,6 +5,7 @@ import { readStream } from "../network/stream.js";
 import { changeModels, newStreamName, streamAddress } from "../network/stream_request.js";
 import { isEarlier } from "./cursors.js";
 import { openChannel } from "./messages.js";
+import { whenGone } from "./presence.js";
 import { union } from "./union.js";
 /** Holds the one connection of all tabs, and passes on what comes. Each tab drops what it has seen or does not want. */
 export class Leader {
@@ -20,6 +21,7 @@ export class Leader {
     #changes = Promise.resolve();
     #silence = Infinity;
     #connection = new AbortController();
+    #signal = AbortSignal.abort(); // of the lead
     #wake = () => undefined;
     #latest = new Map(); // the last queue and heartbeat, for members that come later
     constructor(gateway) {
@@ -30,6 +32,7 @@ export class Leader {
     /** Lead until the signal is aborted. */
     async run(signal) {
         const end = () => this.#restart();
+        this.#signal = signal;
         signal.addEventListener("abort", end);
         this.#channel.addEventListener("message", ({ data }) => this.#hear(data));
         this.#say({ type: "leading", from: this.#id });
@@ -77,6 +80,8 @@ export class Leader {
             this.#changes = this.#changes.then(() => this.#change(message.member, message.modelIds));
     }
     #join(member, request, silence) {
+        if (!this.#members.has(member))
+            void whenGone(member, this.#signal, () => this.#leave(member));
         this.#members.set(member, request);
         this.#silence = Math.min(this.#silence, silence);
         const isBehind = request.thumbnails && (this.#position === undefined || isEarlier(request.after, this.#position));
@@ -111,7 +116,8 @@ export class Leader {
         this.#say({ type: "changed", from: this.#id, member });
     }
     #leave(member) {
-        this.#members.delete(member);
+        if (!this.#members.delete(member))
+            return;
         this.#waiting.delete(member);
         if (this.#members.size > 0)
             return;

@@ -1,7 +1,8 @@
 // Generated from clients/typescript/src/sharing/member.ts by `make typescript`. Change it there.
 import { ThumbqError } from "../errors.js";
-import { isEarlier, isReset } from "./cursors.js";
+import { areOfTwoLogs, isEarlier, isReset } from "./cursors.js";
 import { openChannel } from "./messages.js";
+import { whilePresent } from "./presence.js";
 const patience = 5_000; // milliseconds; the leader notices a silent connection first
 const longestQueue = 10_000; // frames that wait for a slow reader
 /** One subscription that hears what the leader passes on, from its own position on. */
@@ -13,6 +14,9 @@ export class Member {
     #frames = [];
     #models;
     #position;
+    #stay = new AbortController();
+    #isPresent = false; // so that the leader counts on it
+    #isChanging = false; // the leader has yet to answer
     #leader;
     #error;
     #wake = () => undefined;
@@ -26,10 +30,33 @@ export class Member {
         signal.addEventListener("abort", () => this.#wake(), { once: true });
         this.#channel.addEventListener("message", ({ data }) => this.#hear(data));
     }
-    join() {
+    /** Take part in what the tabs share, until `leave`. The leader knows by a lock that the page is still there. */
+    enter() {
+        this.#stay.abort();
+        const { signal } = (this.#stay = new AbortController());
+        void whilePresent(this.#id, signal, () => this.#join());
+    }
+    /** Take no part for now. */
+    leave() {
+        this.#stay.abort();
+        this.#isPresent = false;
+        this.#leader = undefined;
+        this.#say({ type: "leave", member: this.#id });
+    }
+    /** Take part no more. */
+    close() {
+        this.#changed();
+        this.leave();
+        this.#channel.close();
+        this.#wake();
+    }
+    #join() {
+        this.#isPresent = true;
         const request = { ...this.#request, after: this.#position };
         this.#leader = undefined;
         this.#say({ type: "join", member: this.#id, request, silence: this.#silence });
+        if (this.#isChanging)
+            this.#sayChange();
     }
     /** Want other models. Fulfilled when every later event of them arrives. */
     async changeModels(modelIds) {
@@ -38,15 +65,11 @@ export class Member {
         await new Promise((resolve) => {
             this.#changed(); // the answer to this change holds for the ones before as well
             this.#changed = resolve;
-            this.#say({ type: "change", member: this.#id, modelIds });
+            this.#isChanging = true;
+            if (this.#isPresent)
+                this.#sayChange(); // otherwise once it has joined
         });
         return true;
-    }
-    leave() {
-        this.#changed();
-        this.#say({ type: "leave", member: this.#id });
-        this.#channel.close();
-        this.#wake();
     }
     /** Return the next frame; undefined when nothing came for the time of silence. Throws what ended the stream. */
     async next() {
@@ -66,12 +89,13 @@ export class Member {
     }
     #hear(message) {
         if (message.type === "leading") {
-            this.join();
-            this.#changed(); // the new leader replays what came after this member's position
+            this.#answered(); // the new leader replays what came after this member's position
+            if (this.#isPresent)
+                this.#join();
         }
         else if (message.type === "changed") {
             if (message.member === this.#id)
-                this.#changed();
+                this.#answered();
         }
         else if (message.type === "admitted") {
             if (message.member !== this.#id)
@@ -105,6 +129,10 @@ export class Member {
     /** Return the frame as this subscription alone would get it: without the event if it is not for it. */
     #wanted(frame) {
         const { id, event, data = "", ...rest } = frame;
+        // One stream serves the tabs of several logs. The gateway resets those alone whose position it begins at.
+        const isOfAnother = id !== undefined && this.#request.thumbnails && areOfTwoLogs(this.#position, id);
+        if (isOfAnother && event !== "reset")
+            return resetAt(id);
         const bare = id !== undefined && this.#isNew(id) ? { ...rest, id } : rest;
         if (event === undefined)
             return bare;
@@ -138,9 +166,20 @@ export class Member {
         this.#changed();
         this.#wake();
     }
+    #answered() {
+        this.#isChanging = false;
+        this.#changed();
+    }
+    #sayChange() {
+        this.#say({ type: "change", member: this.#id, modelIds: this.#request.modelIds });
+    }
     #say(message) {
         this.#channel.postMessage(message);
     }
+}
+function resetAt(cursor) {
+    const reset = { cursor, reason: "OtherLog" };
+    return { id: cursor, event: "reset", data: JSON.stringify(reset) };
 }
 function errorIn({ message, httpStatus, code, retryAfter }) {
     return httpStatus === undefined ? new Error(message) : new ThumbqError(message, httpStatus, code, retryAfter);

@@ -34,14 +34,16 @@ async function* sharedStream(gateway, request, silence, signal, open) {
     const member = new Member(gateway, request, silence, signal);
     open.changeModels = (modelIds) => member.changeModels(modelIds);
     const tab = Tab.of(gateway);
+    const leave = () => member.leave();
     const rejoin = ({ persisted }) => {
         if (persisted)
-            member.join();
+            member.enter();
     };
+    globalThis.addEventListener("pagehide", leave);
     globalThis.addEventListener("pageshow", rejoin);
     try {
         tab.enter();
-        member.join();
+        member.enter();
         while (!signal.aborted) {
             const frame = await member.next();
             if (frame !== undefined) {
@@ -54,8 +56,9 @@ async function* sharedStream(gateway, request, silence, signal, open) {
         }
     }
     finally {
+        globalThis.removeEventListener("pagehide", leave);
         globalThis.removeEventListener("pageshow", rejoin);
-        member.leave();
+        member.close();
         tab.leave();
     }
 }
