@@ -42,4 +42,4 @@ async def _guarded(duty: Coroutine[Any, Any, object], failure: str, broken: asyn
         return
     if not task.cancelling():
         broken.set()
-        log.error(failure, duty=duty.__qualname__, reason=reason)
+        log.error(failure, duty=str(duty), reason=reason)

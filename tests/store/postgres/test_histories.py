@@ -128,7 +128,7 @@ async def test_a_number_that_a_crash_takes_back_is_no_other_history(sequence, da
     before_it, after_it, other = [await connect(database_url, 10) for _ in range(3)]
     await history.beat(before_it)
     epoch = history.epoch
-    copy = await other.fetchrow(f"SELECT last_value, is_called FROM {sequence}")
+    [copy] = await other.fetch(f"SELECT last_value, is_called FROM {sequence}")
     async with other.transaction():
         await other.fetchval(f"SELECT nextval('{sequence}')")
         await history.look(before_it)

@@ -21,7 +21,8 @@ from thumbq_server.storage.removals import Removal
 log = structlog.get_logger()
 
 STILL_IN_WORK = 3600.0  # seconds
-_FILE_TIMEOUT = 5.0
+# With the time of both places it is below that after which a duty is late.
+_FILE_TIMEOUT = 3.0
 # A path that says this leads to no file, now and later.
 _NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _OBJECTS_AT_ONCE = 16
