@@ -86,6 +86,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         metrics.hubs,
         forwarder,
         limits,
+        bodies,
         secret=settings.key_of_hubs(),
         heartbeat=settings.heartbeat,
         limit=settings.subscriber_limit,

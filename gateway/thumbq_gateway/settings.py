@@ -62,7 +62,8 @@ class Settings(TlsSettings):
     )
     heartbeat: Seconds = Field(default=15.0, description="Seconds between heartbeats on a stream of notifications.")
     subscriber_limit: Count = Field(
-        default=20_000, description="Clients on the stream of notifications; more are answered 503."
+        default=20_000,
+        description="Clients on the stream of notifications, and as many connections to hubs; more are answered 503.",
     )
     connections_of_address: Count = Field(
         default=50_000,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
+import pytest
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.support.network.http_client import Answer, Client
@@ -57,6 +58,29 @@ async def test_pages_and_hub_clients_share_a_number_and_make_room_however_they_e
                     await eventually(one_more, 60)
                 assert not await opener(stack)
         assert int((re.findall(r'refused_total\{kind="subscriptions"\} (\d+)', await _metrics(client)))[0]) >= 6
+
+
+async def test_a_gateway_has_as_many_connections_to_hubs_as_it_may_have_however_they_begin(server: str) -> None:
+    async with running_gateway(server, subscriber_limit=1) as http:
+        client = Client(http)
+        socket, events, polled = [(await negotiate(http, PAGES))["connectionToken"] for _ in range(3)]
+        async with http.ws_connect(PAGES) as first:
+            hub = Hub(first)
+            await hub.send(HANDSHAKE)
+            assert await hub.message() == {}
+            for address in (PAGES, f"{PAGES}?id={socket}"):
+                with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                    await http.ws_connect(address)
+            stream = {"Accept": "text/event-stream"}
+            assert (await client.get(f"{PAGES}?id={events}", headers=stream)).status == 503
+            assert (await client.get(f"{PAGES}?id={polled}")).status == 503
+            refused = await client.post(f"{PAGES}/negotiate?negotiateVersion=1")
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+
+        async def has_room() -> bool:
+            return (await client.get(f"{PAGES}?id={polled}")).status == 200
+
+        await eventually(has_room)
 
 
 def _is_served(status: int, headers: Mapping[str, str] | None) -> bool:

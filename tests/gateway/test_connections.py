@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compatibility.hubs.wire import negotiate
 from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
 
@@ -76,6 +78,23 @@ async def test_half_an_upload_is_answered_408_and_the_connection_is_closed(serve
     async with running_gateway(server, body_timeout=0.3, thumbnail_root=thumbnail_root) as http:
         answer = await exchange(Client(http), HALF_AN_UPLOAD)
         assert answer.startswith(b"HTTP/1.1 408 "), answer
+
+
+async def test_half_a_message_to_a_hub_is_answered_408_and_the_connection_is_closed(server: str) -> None:
+    async with running_gateway(server, body_timeout=0.3) as http:
+        client = Client(http)
+        address = f"/thumbnailHub?id={(await negotiate(http, '/thumbnailHub'))['connectionToken']}"
+        assert (await client.get(address)).status == 200
+        head = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        answer = await exchange(client, head.encode() + b'{"protocol":')
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+        too_much = io.BytesIO(b"x" * 40_000)  # its length is not stated
+        assert (await client.http.post(address, data=pieces_of(too_much))).status == 413
+
+
+async def pieces_of(file: io.BytesIO) -> AsyncIterator[bytes]:
+    while piece := file.read(1000):
+        yield piece
 
 
 @pytest.mark.parametrize("sent", [b"GET /heal", HALF_A_BODY], ids=["half a line", "half a body"])

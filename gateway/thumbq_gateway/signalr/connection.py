@@ -4,9 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.metrics import CutOff, HubMetrics
 from thumbq_gateway.signalr.hubs.hub import Hub, Refused
 from thumbq_gateway.signalr.outlets import Outlet
@@ -26,11 +25,12 @@ from thumbq_gateway.signalr.protocol import (
     read_invocation,
     read_message,
 )
+from thumbq_gateway.signalr.rights import Rights
 from thumbq_runtime.limits.bounds import Place
 
 _LOOK_AGAIN = 0.02  # seconds
 
-log = structlog.get_logger()
+log = LimitedLog()
 
 
 class Connection:
@@ -38,7 +38,7 @@ class Connection:
 
     __slots__ = (
         *("_admit", "_buffer_limit", "_metrics", "_rest", "ended", "groups", "heard_at", "hub", "id", "is_open"),
-        *("models", "outlet", "place"),
+        *("models", "outlet", "place", "rights"),
     )
 
     def __init__(
@@ -50,14 +50,15 @@ class Connection:
         admit: Callable[[], Awaitable[None]],
         metrics: HubMetrics,
         buffer_limit: int,
-        models: frozenset[int] | None,
+        rights: Rights,
     ) -> None:
-        """A client with more than `buffer_limit` bytes unread is cut off. It may see these `models`, None for all.
+        """A client with more than `buffer_limit` bytes unread is cut off. `rights` are those that it was opened with.
 
         `place` is given up when it leaves. `admit` counts a call, and raises Refusal when there are too many.
         """
         self._admit = admit
-        self.models = models
+        self.rights = rights
+        self.models = rights.models
         self.id = connection_id
         self.hub = hub
         self.outlet = outlet

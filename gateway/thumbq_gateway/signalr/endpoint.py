@@ -9,19 +9,20 @@ from aiohttp import HttpVersion11, WSMsgType, web
 from yarl import URL
 
 from thumbq_gateway.access.door import KEY
+from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.browsers import check_origin
-from thumbq_gateway.http.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
-from thumbq_gateway.http.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.signalr.connection import Connection
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.hubs.hub import Hub
+from thumbq_gateway.signalr.messages import received
 from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet, WebSocketOutlet
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
+from thumbq_gateway.signalr.rights import rights_of
 from thumbq_gateway.signalr.tokens import Token, Tokens
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_runtime.limits.bounds import Place
@@ -51,6 +52,7 @@ class Endpoint:
         metrics: HubMetrics,
         forwarder: Forwarder,
         limits: Calls,
+        bodies: Bodies,
         *,
         buffer_limit: int,
         origins: frozenset[str],
@@ -63,6 +65,7 @@ class Endpoint:
         self._metrics = metrics
         self._forwarder = forwarder
         self._limits = limits
+        self._bodies = bodies
         self._buffer_limit = buffer_limit
         self._origins = origins
 
@@ -88,8 +91,7 @@ class Endpoint:
 
     async def negotiate(self, request: web.Request) -> web.Response:
         """Hand out an id and a token. The gateway keeps neither."""
-        if self._connections.are_full:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "This gateway has as many connections as it may have.")
+        self._check_room()
         version = request.query.get("negotiateVersion", "0")
         if not (version.isascii() and version.isdigit()):
             return _json({"error": "The negotiateVersion must be a whole number."})
@@ -106,8 +108,8 @@ class Endpoint:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._serve_socket(request)
         token = self._token(request)
-        if away := self._elsewhere(request, token):
-            return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
+        if self._elsewhere(request, token):
+            return await self._ask_elsewhere(request, token)
         if "text/event-stream" in request.headers.get("Accept", ""):
             return await self._serve_events(request, token)
         return await self._answer_poll(request, token)
@@ -115,25 +117,18 @@ class Endpoint:
     async def send(self, request: web.Request) -> web.StreamResponse:
         """Take the messages of a client without a WebSocket."""
         token = self._token(request)
-        connection = self._connections.find(token.connection_id)
+        connection = self._find(request, token)
         if connection is None:
-            if away := self._elsewhere(request, token):
-                return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
-            raise _no_connection()
-        refuse_encodings(request)
-        if (request.content_length or 0) > LARGEST_MESSAGE or len(body := await request.read()) > LARGEST_MESSAGE:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The message is too large.", http_status=413)
-        await connection.take(body.decode(errors="replace"))
+            return await self._ask_elsewhere(request, token)
+        await connection.take(await received(request, self._bodies))
         return web.Response()
 
     async def end(self, request: web.Request) -> web.StreamResponse:
         """End the connection of a client that polls."""
         token = self._token(request)
-        connection = self._connections.find(token.connection_id)
+        connection = self._find(request, token)
         if connection is None:
-            if away := self._elsewhere(request, token):
-                return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
-            raise _no_connection()
+            return await self._ask_elsewhere(request, token)
         connection.end()
         self._connections.leave(connection)
         return web.Response(status=202)
@@ -184,7 +179,7 @@ class Endpoint:
         return response
 
     async def _answer_poll(self, request: web.Request, token: Token) -> web.Response:
-        connection = self._connections.find(token.connection_id)
+        connection = self._find(request, token)
         if connection is None:
             self._check_new(token)
             place = self._limits.subscribe(request)
@@ -205,12 +200,13 @@ class Endpoint:
     def _connection(self, connection_id: str, outlet: Outlet, place: Place, request: web.Request) -> Connection:
         hub, metrics, limit = self._hub, self._metrics, self._buffer_limit
         admit = partial(self._limits.read, self._limits.caller(request))
-        connection = Connection(connection_id, hub, outlet, place, admit, metrics, limit, models_of(request))
+        connection = Connection(connection_id, hub, outlet, place, admit, metrics, limit, rights_of(request))
         self._connections.enter(connection)
         return connection
 
     def _id_of_socket(self, request: web.Request) -> str:
         if "id" not in request.query:  # negotiate may be left out
+            self._check_room()
             return secrets.token_urlsafe(16)
         token = self._token(request)
         self._check_new(token)
@@ -230,6 +226,24 @@ class Endpoint:
             raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "The connection is there already.")
         if not token.may_begin or self._connections.is_draining:
             raise _no_connection()
+        self._check_room()
+
+    def _check_room(self) -> None:
+        if self._connections.are_full:
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, "This gateway has as many connections as it may have.")
+
+    def _find(self, request: web.Request, token: Token) -> Connection | None:
+        """Return the connection of a token, if it is here. Raises Refusal for a request that may see less than it."""
+        connection = self._connections.find(token.connection_id)
+        if connection and not rights_of(request).include(connection.rights):
+            raise _no_connection()
+        return connection
+
+    async def _ask_elsewhere(self, request: web.Request, token: Token) -> web.StreamResponse:
+        """Return the answer of the gateway that the token names. Raises Refusal if it is this one."""
+        if away := self._elsewhere(request, token):
+            return await self._forwarder.forward(request, away, [(_FORWARDED, "1")])
+        raise _no_connection()
 
     def _elsewhere(self, request: web.Request, token: Token) -> URL | None:
         """Return the gateway that the token names, unless it is this one, or passed the request on itself."""

@@ -1,0 +1,28 @@
+"""The messages that a client without a WebSocket sends: each request brings some."""
+
+import grpc
+from aiohttp import web
+
+from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.encodings import refuse_encodings
+from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
+
+
+async def received(request: web.Request, bodies: Bodies) -> str:
+    """Return the messages in the body of a request. Raises Refusal, also for a body that does not arrive in time."""
+    refuse_encodings(request)
+    if (request.content_length or 0) > LARGEST_MESSAGE:
+        raise _too_large()
+    body = bytearray()
+    async with bodies.arriving(request) as arrival:
+        while piece := await request.content.readany():
+            body += piece
+            if len(body) > LARGEST_MESSAGE:
+                raise _too_large()
+            arrival.has(len(body))
+    return body.decode(errors="replace")
+
+
+def _too_large() -> Refusal:
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The message is too large.", http_status=413)
