@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from tests.support.network.http_client import Client, ask
 from tests.support.service.gateway import running_gateway
@@ -149,3 +150,20 @@ async def test_an_application_that_is_away_is_502(server: str) -> None:
     async with running_gateway(server, upstream="http://127.0.0.1:1") as http:
         answer = await Client(http).get("/anything")
     assert (answer.status, answer.json["status"]) == (502, "UNAVAILABLE")
+
+
+async def test_an_answer_that_cannot_be_passed_on_is_502_and_leaves_no_address_in_the_log(server: str) -> None:
+    async def answer_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"no HTTP\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer_nonsense, "127.0.0.1", 0) as behind:
+        upstream = f"http://127.0.0.1:{behind.sockets[0].getsockname()[1]}"
+        with capture_logs() as lines:
+            async with running_gateway(server, upstream=upstream) as http:
+                answer = await Client(http).get("/anything?ticket=a-secret")
+                with pytest.raises(aiohttp.WSServerHandshakeError, match="502"):
+                    await http.ws_connect("/anything?ticket=a-secret")
+    assert (answer.status, answer.json["status"]) == (502, "UNAVAILABLE")
+    assert not [line for line in lines if line["event"] == "request.broken"]

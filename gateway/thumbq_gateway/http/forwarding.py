@@ -83,6 +83,9 @@ class Forwarder:
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             message = f"{base.host}:{base.port} cannot be reached."
             raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=502) from error
+        except aiohttp.ClientResponseError:  # it quotes the address, which may hold a ticket
+            message = f"{base.host}:{base.port} gave an answer that cannot be passed on."
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=502) from None
 
     async def _stream(self, request: web.Request, url: URL, headers: CIMultiDict[str]) -> web.StreamResponse:
         body = request.content if request.body_exists else None

@@ -1,6 +1,7 @@
-"""Where the reference worker finds model files, and where it puts pictures."""
+"""Where the reference worker finds model files."""
 
 import hashlib
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from tests.support.network.certificates import Certificates
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake
 from thumbq.render.jobs.model_files import ModelFolder, ModelSource, ModelUrls, model_source
-from thumbq.render.jobs.thumbnails import ThumbnailFolder
 from thumbq.tls import Tls
 
 CUBE = (
@@ -21,6 +21,7 @@ CUBE = (
 HASH = hashlib.sha256(CUBE).hexdigest()
 LIMIT = 1 << 20
 ONE_TRIANGLE = 84 + 50
+SECRET = "a-signature"
 
 
 @pytest.mark.parametrize("name", ["7.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
@@ -105,6 +106,17 @@ async def site() -> AsyncIterator[str]:
                 assert request.transport
                 request.transport.close()
                 return response
+            case "garbage":
+                assert request.transport
+                request.transport.write(b"no HTTP\r\n\r\n")
+                request.transport.close()
+                return web.Response()
+            case "away":
+                raise web.HTTPFound(f"/7/garbage?sig={SECRET}")
+            case "round":
+                raise web.HTTPFound(f"/7/round?sig={SECRET}")
+            case "nowhere":
+                raise web.HTTPFound(f"ftp://models.example/?sig={SECRET}")
             case name:
                 return web.Response(status=int(name))
 
@@ -139,6 +151,25 @@ async def test_a_fetch_that_fails_says_why(site: str, intake: Intake, name: str,
     await _refused(ModelUrls(f"{site}/{{model_id}}/{name}", Tls()), intake, message, retryable)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("garbage", "127.0.0.1 gave an answer that is no HTTP."),
+        ("broken", "127.0.0.1 gave a broken answer."),
+        ("away", "127.0.0.1 gave an answer that is no HTTP."),
+        ("round", "127.0.0.1 redirects too often."),
+        ("nowhere", "127.0.0.1 redirects to an address that cannot be used."),
+    ],
+)
+async def test_no_failure_tells_an_address(site: str, intake: Intake, name: str, message: str):
+    template = f"{site.replace('//', f'//reader:{SECRET}@')}/{{model_id}}/{name}?token={SECRET}"
+    with pytest.raises(RenderFailed) as failure:
+        await ModelUrls(template, Tls()).take(intake, 7, HASH)
+    assert str(failure.value) == f"The model file could not be fetched: {message}"
+    assert failure.value.retryable
+    assert SECRET not in "".join(traceback.format_exception(failure.value))
+
+
 async def test_a_file_is_fetched_through_the_proxy_of_the_environment(
     site: str, intake: Intake, monkeypatch: pytest.MonkeyPatch
 ):
@@ -165,16 +196,6 @@ def test_the_source_is_a_folder_or_a_url_for_each_model(tmp_path: Path):
         model_source("https://models.example/one.glb")
     with pytest.raises(ValueError, match="neither a folder nor"):
         model_source("ftp://models.example/{model_id}")
-
-
-def test_a_picture_is_stored_under_the_hash_and_replaces_an_older_one(tmp_path: Path):
-    folder = ThumbnailFolder(tmp_path)
-    folder.store(f"{HASH}-512.webp", b"older")
-    path = folder.store(f"{HASH}-512.webp", b"newer")
-    assert path == tmp_path / HASH[:2] / HASH[2:4] / f"{HASH}-512.webp"
-    assert path.read_bytes() == b"newer"
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
 
 
 async def _refused(source: ModelSource, intake: Intake, message: str, retryable: bool) -> None:

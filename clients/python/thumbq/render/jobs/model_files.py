@@ -16,6 +16,14 @@ from thumbq.tls import Tls
 CHUNK = 1 << 20
 DOWNLOAD_SECONDS = 300.0
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+# What a host did, the first that fits. The library's own words quote addresses, and a query may hold a secret.
+_DEEDS: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
+    (aiohttp.TooManyRedirects, "redirects too often"),
+    (aiohttp.RedirectClientError, "redirects to an address that cannot be used"),
+    (aiohttp.ClientResponseError, "gave an answer that is no HTTP"),
+    (aiohttp.ClientPayloadError, "gave a broken answer"),
+    (aiohttp.ClientError, "ended the connection"),
+)
 
 
 class ModelSource(Protocol):
@@ -84,7 +92,17 @@ class _Fetched:
         except TimeoutError as error:
             raise RenderFailed("The model file's server took too long to answer.", retryable=True) from error
         except aiohttp.ClientError as error:
-            raise RenderFailed(f"The model file could not be fetched: {error}.", retryable=True) from error
+            raise RenderFailed(
+                f"The model file could not be fetched: {self._problem(error)}.", retryable=True
+            ) from None
+
+    def _problem(self, error: aiohttp.ClientError) -> str:
+        """Return what went wrong, without an address. Every viewer of the job sees it."""
+        if isinstance(error, aiohttp.ClientOSError):  # it names a host and a port alone
+            return str(error)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"the proxy answered {error.status}"
+        return f"{self._url.host} {next(deed for kind, deed in _DEEDS if isinstance(error, kind))}"
 
     async def companion(self, name: str) -> Path | None:
         """Fetch what the model refers to by a relative name; None when the server does not give it."""
