@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import grpc
-import structlog
 
 from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailRequest, Notification
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
@@ -28,7 +28,7 @@ _MOST_REMEMBERED = 10_000
 _PIECE = 100  # records that are sent before other tasks run: about a millisecond
 _LONGEST_NAME = 40  # characters of a group's name; longer than any id
 
-log = structlog.get_logger()
+log = LimitedLog()
 
 
 class Told:

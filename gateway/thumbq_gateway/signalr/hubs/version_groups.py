@@ -8,18 +8,19 @@ import asyncio
 from collections.abc import Callable, Set
 
 import grpc
-import structlog
 
 from thumbq.v1.job_pb2 import Thumbnail
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq_gateway.http.limited_log import LimitedLog
+from thumbq_gateway.notifications.upstream import back_off
 
 _TIMEOUT = 10.0  # seconds
 _PAUSE = 0.5  # seconds between two rounds of reading
 _MOST_WATCHED = 10_000  # versions, before those that no page shows any more are forgotten
 _UNKNOWN = 0  # the model of a version that no producer has named yet
 
-log = structlog.get_logger()
+log = LimitedLog()
 
 
 class VersionGroups:
@@ -45,6 +46,7 @@ class VersionGroups:
         """Return the thumbnail of a version, and watch the version from now on. Raises AioRpcError."""
         if len(self._models) > _MOST_WATCHED:
             self._models = {version: model for version, model in self._models.items() if self._is_joined(version)}
+            self._published = {version: told for version, told in self._published.items() if version in self._models}
         self._models.setdefault(version_id, _UNKNOWN)
         answer = await self._service.GetThumbnail(GetThumbnailRequest(model_version_id=version_id), timeout=_TIMEOUT)
         self._models[version_id] = answer.thumbnail.model_id
@@ -66,24 +68,37 @@ class VersionGroups:
             self._reading = asyncio.create_task(self._read_stale())
 
     async def _read_stale(self) -> None:
+        pauses = back_off()
         while self._stale or self._once_more:
             first, second = self._stale, self._once_more - self._stale
             self._stale, self._once_more = set(), set(first)
-            for version_id in first | second:
-                if self._is_joined(version_id):
-                    await self._tell(version_id)
-                else:
-                    self._models.pop(version_id, None)
-                    self._published.pop(version_id, None)
-            await asyncio.sleep(_PAUSE)
+            if unread := await self._read_round(first | second):
+                self._stale |= unread
+                await asyncio.sleep(next(pauses))
+            else:
+                pauses = back_off()
+                await asyncio.sleep(_PAUSE)
+
+    async def _read_round(self, versions: set[int]) -> set[int]:
+        """Read the versions once. Return those that are still to be read; a server that is away is asked for one."""
+        unread = set(versions)
+        for version_id in versions:
+            try:
+                await self._tell(version_id)
+            except grpc.aio.AioRpcError as error:
+                log.warning("hub.version_unread", version_id=version_id, problem=error.code().name)
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    break
+            else:
+                unread.discard(version_id)
+        return unread
 
     async def _tell(self, version_id: int) -> None:
-        try:
-            thumbnail = await self.read(version_id)
-        except grpc.aio.AioRpcError as error:
-            log.warning("hub.version_unread", version_id=version_id, problem=error.code().name)
-            self._stale.add(version_id)
+        if not self._is_joined(version_id):
+            self._models.pop(version_id, None)
+            self._published.pop(version_id, None)
             return
+        thumbnail = await self.read(version_id)
         thumbnail.cursor = ""  # it moves all the time
         if thumbnail.model_id != _UNKNOWN and thumbnail != self._published.get(version_id):
             self._published[version_id] = thumbnail
