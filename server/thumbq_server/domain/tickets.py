@@ -25,10 +25,19 @@ class SigningKey(NamedTuple):
     is_worn: bool  # has lived for KEY_LIFE: another one should sign
 
 
-def check_ticket_models(model_ids: Sequence[int]) -> frozenset[int] | None:
-    """Return the models that a ticket is for, None for all. Raises Invalid."""
+def check_ticket_models(model_ids: Sequence[int], *, all_models: bool) -> frozenset[int] | None:
+    """Return the models that a ticket is for, None for all. Raises Invalid.
+
+    All models must be asked for: the list of somebody who may see none is empty.
+    """
+    if all_models:
+        if model_ids:
+            raise Invalid("a ticket is for modelIds or for allModels, not for both")
+        return None
+    if not model_ids:
+        raise Invalid("modelIds must name a model, or allModels must be true")
     check_at_most(model_ids, "modelIds", MOST_MODELS)
-    return frozenset(map(check_model_id, model_ids)) or None
+    return frozenset(map(check_model_id, model_ids))
 
 
 def check_ticket_life(life: timedelta | None) -> int:

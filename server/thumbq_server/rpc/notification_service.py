@@ -133,7 +133,7 @@ class NotificationService(notification_pb2_grpc.NotificationServiceServicer):
     async def CreateTicket(
         self, request: notification_pb2.CreateTicketRequest, context: Any
     ) -> notification_pb2.CreateTicketResponse:
-        models = check_ticket_models(request.model_ids)
+        models = check_ticket_models(request.model_ids, all_models=request.all_models)
         life = check_ticket_life(timedelta_of(request.life) if request.HasField("life") else None)
         ticket, ends_at = self._tickets.create(ORIGIN.get().prefix, models, life)
         return notification_pb2.CreateTicketResponse(ticket=ticket, expires_at=Timestamp(seconds=ends_at))

@@ -94,7 +94,8 @@ async def shown_by(caller: Role, queue: Guarded) -> str:
     """The key of a caller, or its ticket."""
     if caller is not Role.TICKET:
         return queue.keys[caller]
-    async with queue.http.post("/api/tickets", json={}, headers=bearer(queue.keys[Role.VIEWER])) as response:
+    headers = bearer(queue.keys[Role.VIEWER])
+    async with queue.http.post("/api/tickets", json={"allModels": True}, headers=headers) as response:
         return str((await response.json())["ticket"])
 
 

@@ -224,7 +224,7 @@ async def test_a_ticket_opens_no_hub_for_foreign_pages_nor_after_its_key_and_is_
 
 
 async def test_streams_and_connections_end_with_their_ticket(queue):
-    ticket = await ticket_of(queue, "admin", life="10s")
+    ticket = await ticket_of(queue, "admin", life="10s", allModels=True)
     socket = await connected(queue, f"/thumbnailHub?access_token={ticket}")
     async with queue.http.get(f"/api/notifications?ticket={ticket}") as stream, asyncio.timeout(60):
         assert stream.status == 200
@@ -246,7 +246,7 @@ async def test_every_gateway_takes_the_tickets_of_every_server(database_url):
         async with http.get(f"/models/7/thumbnail?ticket={ticket}") as response:
             assert response.status == 200
         with pytest.raises(InvalidRequest, match="life must be"):
-            await client.create_ticket(life=7200)
+            await client.create_ticket(all_models=True, life=7200)
         with pytest.raises(InvalidRequest, match="modelIds has 201"):
             await client.create_ticket(range(1, 202))
 

@@ -172,12 +172,15 @@ class Client:
             pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
         return pictures
 
-    async def create_ticket(self, model_ids: Iterable[int] = (), *, life: Seconds = 600.0) -> str:
-        """Return a ticket with which a page reads the thumbnails of these models, or of all, from a gateway.
+    async def create_ticket(
+        self, model_ids: Iterable[int] = (), *, all_models: bool = False, life: Seconds = 600.0
+    ) -> str:
+        """Return a ticket with which a page reads the thumbnails of these models, or of all models, from a gateway.
 
-        It ends after `life`, at most an hour, and with the API key of this client. Raises Conflict without a key.
+        It ends after `life`, at most an hour, and with the API key of this client. Raises Conflict without a key, and
+        InvalidRequest without a model.
         """
-        request = notification_pb2.CreateTicketRequest(model_ids=model_ids)
+        request = notification_pb2.CreateTicketRequest(model_ids=model_ids, all_models=all_models)
         request.life.FromMilliseconds(round(plain.in_seconds(life) * 1000))
         return (await self._calls.call(lambda stubs: stubs.notifications.CreateTicket, request)).ticket
 

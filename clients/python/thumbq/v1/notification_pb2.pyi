@@ -536,9 +536,12 @@ class CreateTicketRequest(_message.Message):
 
     MODEL_IDS_FIELD_NUMBER: _builtins.int
     LIFE_FIELD_NUMBER: _builtins.int
+    ALL_MODELS_FIELD_NUMBER: _builtins.int
+    all_models: _builtins.bool
+    """The ticket is for all models, also those that come later."""
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The models that the ticket is for, at most 200; none: all."""
+        """The models that the ticket is for, 1 to 200; none with all_models."""
 
     @_builtins.property
     def life(self) -> _duration_pb2.Duration:
@@ -549,10 +552,11 @@ class CreateTicketRequest(_message.Message):
         *,
         model_ids: _abc.Iterable[_builtins.int] | None = ...,
         life: _duration_pb2.Duration | None = ...,
+        all_models: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["life", b"life"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["life", b"life", "model_ids", b"model_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_models", b"all_models", "life", b"life", "model_ids", b"model_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -95,7 +95,7 @@ async function made(gateway: URL, apiKey: string): Promise<string> {
   const response = await fetch(new URL("api/tickets", gateway), {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Api-Key": apiKey },
-    body: "{}",
+    body: JSON.stringify({ allModels: true }),
   });
   if (!response.ok) throw await errorOf(response);
   return ((await response.json()) as { ticket: string }).ticket;

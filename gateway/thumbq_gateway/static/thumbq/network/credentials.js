@@ -76,7 +76,7 @@ async function made(gateway, apiKey) {
     const response = await fetch(new URL("api/tickets", gateway), {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-Api-Key": apiKey },
-        body: "{}",
+        body: JSON.stringify({ allModels: true }),
     });
     if (!response.ok)
         throw await errorOf(response);
