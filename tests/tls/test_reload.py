@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import grpc
@@ -11,6 +13,7 @@ import pytest
 
 from tests.support.network.certificates import Certificates, answers_hello_of, shown_serial
 from tests.support.service.server import running_server
+from tests.support.waiting import eventually
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest, SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -69,6 +72,35 @@ async def test_files_that_do_not_fit_leave_the_former_certificate_in_use(
         assert await shown_serial(port, certificates.context()) == first
         renewed = certificates.server()
         assert await shown_serial(port, certificates.context()) == renewed
+
+
+@LISTENERS
+async def test_files_that_hang_leave_the_former_certificate_in_use(listener, database_url, certificates, monkeypatch):
+    mended, waiting = threading.Event(), threading.Event()
+    stat = Path.stat
+
+    def hang(path: Path, **options: bool) -> os.stat_result:
+        if path.parent == certificates.folder:
+            waiting.set()
+            mended.wait()
+        return stat(path, **options)
+
+    async with listener(database_url, certificates) as port:
+        context = certificates.context()
+        first = await shown_serial(port, context)
+        renewed = certificates.server()
+        with monkeypatch.context() as share:
+            share.setattr(Path, "stat", hang)
+            async with asyncio.timeout(60):
+                for _ in range(3):
+                    assert await shown_serial(port, context) == first
+            assert waiting.is_set()
+            mended.set()
+
+        async def shows_the_renewed() -> bool:
+            return bool(await shown_serial(port, context) == renewed)
+
+        await eventually(shows_the_renewed)
 
 
 async def test_a_stream_of_grpc_outlives_the_certificate_that_it_began_with(database_url, certificates):

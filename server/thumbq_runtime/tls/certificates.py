@@ -19,6 +19,8 @@ _READ_BY_OTHERS = 0o007
 # Bytes; the authorities that a system trusts are a quarter of it.
 _MOST = 1024 * 1024
 _SOON = timedelta(days=14)
+# Seconds for which a handshake waits for the files, and no other behind it.
+_PATIENCE = 1.0
 
 
 class InvalidCertificate(Exception):
@@ -53,13 +55,17 @@ class Certificate:
 class Certificates:
     """The current certificate. Each handshake asks for it, so that new files count from the next connection on.
 
-    Files that do not fit together, as while they are replaced one by one, leave the former certificate in use.
+    Files that do not fit together, as while they are replaced one by one, leave the former certificate in use. So do
+    files that hang, as on a network share that stalls: one handshake waits for them, and that not for long.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
         """Raises InvalidCertificate."""
         self._files = files
         self._lock = threading.Lock()
+        # It is not set while the files are looked at.
+        self._looked = threading.Event()
+        self._looked.set()
         self._seen = _signature(files)
         self._current = read_certificate(files)
         _warn(files, self._current)
@@ -67,11 +73,26 @@ class Certificates:
     def current(self) -> Certificate:
         """Return the certificate for a handshake that begins now. Any thread may ask."""
         with self._lock:
+            if self._looked.is_set():
+                self._begin_to_look()
+                self._looked.wait(_PATIENCE)
+            return self._current
+
+    def _begin_to_look(self) -> None:
+        self._looked.clear()
+        try:
+            threading.Thread(target=self._look, name="certificates", daemon=True).start()
+        except RuntimeError:  # the system allows no more threads
+            self._looked.set()
+
+    def _look(self) -> None:
+        try:
             signature = _signature(self._files)
             if signature != self._seen:
                 self._seen = signature
                 self._read_again()
-            return self._current
+        finally:
+            self._looked.set()
 
     def _read_again(self) -> None:
         try:
@@ -97,7 +118,7 @@ def read_certificate(files: CertificateFiles) -> Certificate:
 
 
 def _read(path: Path, what: str) -> bytes:
-    """Return what a file holds. A pipe is refused: it would keep a handshake waiting, and all others behind it."""
+    """Return what a file holds. A pipe is refused: it would be read for ever, and no later file would count."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
