@@ -69,6 +69,17 @@ async def test_the_typescript_client_shows_a_key(desk: Desk) -> None:
     assert await desk.console.page.evaluate(jobs, desk.queue.keys["viewer"]) == [401, 0]
 
 
+async def test_the_typescript_client_shows_a_ticket_where_a_picture_takes_no_key(desk: Desk) -> None:
+    await desk.is_asked()
+    statuses = """async (apiKey) => {
+        const { Credentials } = await import("/static/thumbq/network/credentials.js");
+        const picture = new URL("/models/7/thumbnail/file", location.href).href;
+        const address = await new Credentials(new URL("/", location.href), { apiKey }).inAddress(picture);
+        return [(await fetch(picture)).status, (await fetch(address)).status];
+    }"""
+    assert await desk.console.page.evaluate(statuses, desk.queue.keys["viewer"]) == [401, 404]
+
+
 async def test_the_live_page_leads_to_the_sign_in(desk: Desk) -> None:
     page = desk.console.page
     await page.goto(desk.console.url)
