@@ -58,7 +58,7 @@ class Settings(TlsSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(),
         description='Proxies whose X-Forwarded-For tells who calls, as "10.0.0.5,192.168.0.0/16". Without it, all'
-        " callers behind a proxy count as one.",
+        " callers behind a proxy count as one, and an application behind the gateway hears nothing that a proxy tells.",
     )
     heartbeat: Seconds = Field(default=15.0, description="Seconds between heartbeats on a stream of notifications.")
     subscriber_limit: Count = Field(
