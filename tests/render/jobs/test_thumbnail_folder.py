@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from thumbq.cli.worker_folder import ThumbnailFolder
 from thumbq.render.jobs.thumbnails import NotStored
 
 NAME = f"{'ab' * 32}-512.webp"
+# A worker that is killed when a picture is to be on the disk.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from thumbq.cli.worker_folder import ThumbnailFolder
+os.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)
+ThumbnailFolder(Path(sys.argv[1])).store("%s", b"half a picture")
+"""
 # A worker whose folder hangs when a picture is to be on the disk.
 ENDS = """
 import asyncio, os, sys, threading
@@ -41,6 +50,19 @@ def test_a_picture_replaces_an_older_one(tmp_path: Path):
     assert path.read_bytes() == b"newer"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_what_a_killed_worker_left_is_removed_after_a_day(tmp_path: Path):
+    subprocess.run([sys.executable, "-c", KILLED % NAME, str(tmp_path)], check=False, timeout=60)
+    [left] = (file for file in tmp_path.rglob("*") if file.is_file())
+    folder = ThumbnailFolder(tmp_path)
+    path = folder.store(NAME, b"a picture")
+    assert left.exists()  # another worker may still be writing it
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(left, (two_days_ago, two_days_ago))
+    folder.store(f"{'cd' * 32}-512.webp", b"another picture")
+    assert not left.exists()
+    assert path.exists()
 
 
 def test_a_folder_that_hangs_does_not_keep_the_worker_from_ending(tmp_path: Path):

@@ -2,12 +2,16 @@
 
 import os
 import tempfile
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from thumbq.render.jobs.thumbnails import NotStored, place_of
 from thumbq_runtime.file_threads import FileThreads, Stalled
 
+# Nothing takes so long to be written, in seconds: the worker that began it was killed.
+_ABANDONED = 86_400.0
 # A job waits so long for a folder that does not answer, in seconds: as long as for an object store.
 _PATIENCE = 600.0
 
@@ -36,7 +40,7 @@ class ThumbnailFolder:
         """Write a picture so that a reader finds the old one, the new one or none, also after a power cut."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self._unfinished(), prefix=".new-", delete=False) as file:
             try:
                 file.write(picture)
                 file.flush()
@@ -49,6 +53,17 @@ class ThumbnailFolder:
         for folder in (path.parent, path.parent.parent, self._root):
             _sync(folder)
         return path
+
+    def _unfinished(self) -> Path:
+        """Return the folder of pictures that are being written, without those of workers that were killed."""
+        folder = self._root / ".new"
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob(".new-*"):
+            # Another worker may have moved or removed it.
+            with suppress(FileNotFoundError):
+                if time.time() - old.stat().st_mtime > _ABANDONED:
+                    old.unlink()
+        return folder
 
 
 def _sync(folder: Path) -> None:

@@ -7,7 +7,7 @@ LONGEST_LINE = 4 << 20  # bytes
 # All pictures of a model together: more than the largest animation has.
 _MOST_CONTENT = 64 << 20  # bytes
 _SINGLE: dict[str, type] = {
-    **dict.fromkeys(("ready", "retryable"), bool),
+    **dict.fromkeys(("ready", "retryable", "no_room"), bool),
     **dict.fromkeys(("failure", "path", "format", "name"), str),
     "bytes": int,
     "seconds": dict,

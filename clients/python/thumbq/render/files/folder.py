@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from thumbq.render.files.refusal import Refused
+from thumbq.render.files.refusal import Refused, needing_room
 
 CHUNK = 1 << 20
 # In a folder with more files than this, a name in the wrong case is not looked for.
@@ -67,10 +67,10 @@ class Folder:
 
 
 def copy(source: IO[bytes], target: Path, most: int, name: str) -> str:
-    """Copy a file of at most `most` bytes, and return the hash of what was copied; raises Refused."""
+    """Copy a file of at most `most` bytes, and return the hash of what was copied; raises Refused, NoRoom."""
     digest = hashlib.sha256()
     copied = 0
-    with target.open("wb") as file:
+    with needing_room(), target.open("wb") as file:
         while chunk := source.read(CHUNK):
             copied += len(chunk)
             if copied > most:

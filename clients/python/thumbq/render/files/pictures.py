@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from thumbq.render.files.refusal import needing_room
+
 # A texture is seen at the size of the thumbnail at most; more would cost time and memory.
 LARGEST_SIDE = 2048
 MOST_PIXELS = 300_000_000
@@ -14,10 +16,13 @@ _KEPT = ("PNG", "JPEG")
 
 
 def settle(content: bytes | Path, target: Path) -> bool:
-    """Write a texture to `target` as PNG or JPEG; False when it is no picture, is damaged, or is far too large."""
+    """Write a texture to `target` as PNG or JPEG; False when it is no picture, is damaged, or is far too large.
+
+    Raises NoRoom.
+    """
     source = io.BytesIO(content) if isinstance(content, bytes) else io.BytesIO(content.read_bytes())
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=_KINDS) as picture:
+        with needing_room(), warnings.catch_warnings(action="ignore"), Image.open(source, formats=_KINDS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 return False
             small = max(picture.size) <= LARGEST_SIDE

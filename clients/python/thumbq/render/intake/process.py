@@ -13,7 +13,7 @@ from typing import Any
 
 from thumbq.render.files.companions import Companions, FetchedSource, FolderSource, Source
 from thumbq.render.files.folder import Folder, copy
-from thumbq.render.files.refusal import Refused
+from thumbq.render.files.refusal import NoRoom, Refused, needing_room
 from thumbq.render.intake.find import find
 from thumbq.render.intake.prepare import prepare
 from thumbq.render.sandbox import landlock
@@ -38,9 +38,12 @@ def main() -> None:
 
 def _outcome(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any]:
     try:
-        return _take(request, checked, most)
+        with needing_room():
+            return _take(request, checked, most)
     except Refused as refusal:
         return {"failure": str(refusal), "retryable": refusal.retryable}
+    except NoRoom as full:
+        return {"failure": str(full), "retryable": True, "no_room": True}
     except OSError as error:
         return {"failure": f"The model file cannot be read: {error.strerror}.", "retryable": True}
     except RecursionError:

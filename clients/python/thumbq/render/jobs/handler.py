@@ -53,6 +53,10 @@ class ThumbnailMaker:
         except NotStored as error:
             self._metrics.failed("storage")
             raise JobFailed(f"The thumbnail could not be stored: {error}") from error
+        except OSError as error:
+            # There is no room for a file that was fetched, or a process cannot be started.
+            self._metrics.failed("storage")
+            raise JobFailed(f"The worker could not work on the model: {error.strerror or error}.") from error
         self._metrics.rendered(pictures.seconds)
         await self._tell(job, model)
         took, size = monotonic() - started, len(pictures.files[0])
