@@ -146,9 +146,7 @@ class BlockingClient:
         """Do as Client.thumbnails."""
         return self._run(lambda client: client.thumbnails(model_ids))
 
-    def create_ticket(
-        self, model_ids: Iterable[int] = (), *, all_models: bool = False, life: Seconds = 600.0
-    ) -> str:
+    def create_ticket(self, model_ids: Iterable[int] = (), *, all_models: bool = False, life: Seconds = 600.0) -> str:
         """Do as Client.create_ticket."""
         return self._run(lambda client: client.create_ticket(model_ids, all_models=all_models, life=life))
 
