@@ -116,9 +116,9 @@ class Worker:
         """Work until `stop`, or, with `handle_signals` and in the main thread, until SIGTERM or SIGINT.
 
         `handler` is a function of one Job, async or not. It returns a Thumbnail, or raises JobFailed or JobReleased;
-        any other exception counts as a failed attempt. A handler that is not async runs in a thread. With `processes`
-        each slot has a process for its handlers, which must be functions of a module. A second signal ends the worker
-        at once.
+        any other exception counts as a failed attempt, and KeyboardInterrupt ends the worker, too. A handler that is
+        not async runs in a thread. With `processes` each slot has a process for its handlers, which must be functions
+        of a module. A second signal ends the worker at once.
 
         A handler for each kind of job, such as {"Model": render, "Sound": draw_wave}, takes these kinds and no others;
         a function alone takes "Model".

@@ -1,6 +1,7 @@
 """Whatever a handler raises, its job ends, and the worker goes on with the next one."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -15,6 +16,20 @@ WAYS: dict[str, tuple[Handler, bool]] = {
     "in a thread": (fails_in_its_own_way, False),
     "in a process": (fails_in_its_own_way, True),
 }
+
+INTERRUPTED = """
+import asyncio, sys
+from thumbq import Worker
+
+async def handler(job):
+    raise KeyboardInterrupt
+
+async def main():
+    async with Worker(sys.argv[1]) as worker:
+        await worker.run(handler)
+
+asyncio.run(main())
+"""
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -35,3 +50,17 @@ async def test_a_job_whose_handler_raises_anything_ends_as_a_dead_letter(databas
     assert (own["error_message"], own["attempt_count"]) == ("model 1 has no leg", 1)
     assert "Unreadable, whose text cannot be read: it raises LookupError" in other["error_message"]
     assert other["attempt_count"] == 2
+
+
+async def test_a_job_that_interrupts_each_of_its_workers_ends_as_a_dead_letter(database_url: str):
+    async with running_server(database_url, retry_base=0.05) as server, connected(database_url) as database:
+        await enqueue(server, 1, max_attempts=2)
+        for _ in range(2):
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", INTERRUPTED, server, stderr=asyncio.subprocess.DEVNULL
+            )
+            async with asyncio.timeout(60):
+                assert await worker.wait()
+        await reached(database, Failed=1)
+        (job,) = await database.fetch("SELECT * FROM job_states")
+    assert (job["error_message"], job["attempt_count"]) == ("KeyboardInterrupt", 2)
