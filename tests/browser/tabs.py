@@ -39,6 +39,12 @@ TWO_LOGS = """async (position) => {
         return tab;
     });
 }"""
+# As a page did that held no lock while it listened.
+JOIN_AS_BEFORE = """() => {
+    const events = { after: "earliest", modelIds: [2], statuses: [], thumbnails: true, queue: false, progress: false };
+    new BroadcastChannel(`thumbq ${location.origin}/`).postMessage(
+        { type: "join", member: "an earlier page", request: events, silence: 40_000 });
+}"""
 NO_FAREWELL = "addEventListener('pagehide', (event) => event.stopImmediatePropagation())"
 PUT_ASIDE = "dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))"
 SHOWN_AGAIN = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"

@@ -7,6 +7,7 @@ from playwright.async_api import BrowserContext
 
 from tests.browser.tabs import (
     HIDE,
+    JOIN_AS_BEFORE,
     NO_FAREWELL,
     PUT_ASIDE,
     SHOW,
@@ -202,3 +203,12 @@ async def test_a_tab_that_cannot_use_web_locks_still_gives_its_connection_back(
     await saw(visits[1], 1)
     await visits[0].page.evaluate(SHOW)
     await saw(visits[0], 1)
+
+
+async def test_pages_of_an_earlier_version_share_nothing_with_those_of_this(context: BrowserContext, service: Service):
+    streams = models_of_streams(context)
+    visit = await open_tab(context, service, 1)
+    await visit.page.evaluate(JOIN_AS_BEFORE)
+    await service.announce(1, status="Ready")
+    await saw(visit, 1)
+    assert streams == ["1"]

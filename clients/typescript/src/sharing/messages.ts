@@ -20,7 +20,12 @@ export type Message =
   | { type: "frame"; from: string; frame: Frame }
   | { type: "ended"; from: string; error: SharedError };
 
+/** Return the name under which all tabs meet that listen to this gateway. Its number is that of what they say. */
+export function meetingPlace(gateway: URL): string {
+  return `thumbq 2 ${gateway.href}`; // a page of an earlier version holds no lock, and would pass for one that is gone
+}
+
 /** Return the channel of all tabs that listen to this gateway. */
 export function openChannel(gateway: URL): BroadcastChannel {
-  return new BroadcastChannel(`thumbq ${gateway.href}`);
+  return new BroadcastChannel(meetingPlace(gateway));
 }

@@ -1,5 +1,6 @@
 import { isVisible, onVisibility } from "../network/visibility.js";
 import { Leader } from "./leader.js";
+import { meetingPlace } from "./messages.js";
 
 /** This tab among those that listen to the same gateway. While it is visible, it stands ready to lead them. */
 export class Tab {
@@ -58,6 +59,6 @@ export class Tab {
       this.#candidacy = undefined;
       this.#update();
     };
-    navigator.locks.request(`thumbq ${this.#gateway.href}`, chosen, lead).then(ended, ended);
+    navigator.locks.request(meetingPlace(this.#gateway), chosen, lead).then(ended, ended);
   }
 }

@@ -1,6 +1,7 @@
 // Generated from clients/typescript/src/sharing/tab.ts by `make typescript`. Change it there.
 import { isVisible, onVisibility } from "../network/visibility.js";
 import { Leader } from "./leader.js";
+import { meetingPlace } from "./messages.js";
 /** This tab among those that listen to the same gateway. While it is visible, it stands ready to lead them. */
 export class Tab {
     static #tabs = new Map();
@@ -57,6 +58,6 @@ export class Tab {
             this.#candidacy = undefined;
             this.#update();
         };
-        navigator.locks.request(`thumbq ${this.#gateway.href}`, chosen, lead).then(ended, ended);
+        navigator.locks.request(meetingPlace(this.#gateway), chosen, lead).then(ended, ended);
     }
 }
