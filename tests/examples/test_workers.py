@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -148,7 +149,8 @@ def test_a_django_view_waits_for_the_picture(service: PrivateService, tmp_path: 
     with running(sys.executable, gallery, "runserver", "--noreload", "--skip-checks", address, **variables):
         while not request(f"http://{address}/")[0]:
             time.sleep(0.1)
-        asyncio.run(work())
+        with ThreadPoolExecutor() as thread:
+            thread.submit(asyncio.run, work()).result()
 
 
 @needs("systemd-analyze")

@@ -1,6 +1,5 @@
 """A program that cannot be started again at once: the others go on, and the parent tries until it can."""
 
-import asyncio
 import os
 import resource
 import signal
@@ -52,10 +51,10 @@ def test_a_program_that_cannot_be_started_leaves_no_open_file(monkeypatch: pytes
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_a_child_is_watched_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_is_watched_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     process = subprocess.Popen(["/bin/true"])
-    assert asyncio.run(ended(process)) == 0
+    assert await ended(process) == 0

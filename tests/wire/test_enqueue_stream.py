@@ -51,7 +51,7 @@ async def stored(queue):
 
 
 @pytest.fixture
-def call(queue):
+async def call(queue):
     return queue.EnqueueStream()
 
 

@@ -1,6 +1,7 @@
 """Whatever a handler raises, the attempt of its job fails, and the slots go on."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -95,6 +96,7 @@ def test_an_interrupt_of_a_handler_ends_the_program_and_costs_the_job_an_attempt
             slots.abort()
             results.extend(await reports.next())
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(main())
+    # A loop of its own, in a thread of its own: it would take the loop of all tests away.
+    with ThreadPoolExecutor() as thread, pytest.raises(KeyboardInterrupt):
+        thread.submit(asyncio.run, main()).result()
     assert [result.fail.error_message for result in results] == ["KeyboardInterrupt"]
