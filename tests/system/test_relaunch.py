@@ -51,10 +51,16 @@ def test_a_program_that_cannot_be_started_leaves_no_open_file(monkeypatch: pytes
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-async def test_a_child_is_watched_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def child() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/true"])
+
+
+async def test_a_child_is_watched_where_no_thread_can_be_started(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    process = subprocess.Popen(["/bin/true"])
-    assert await ended(process) == 0
+    assert await ended(child) == 0
