@@ -75,8 +75,8 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         ring_bytes=settings.ring_bytes,
         linger=settings.queue_watch_linger,
     )
-    callers = Callers(channel, upstream.note_server, always_needed=settings.needs_callers_to_prove())
     queue_relay = QueueRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
+    callers = Callers(channel, queue_relay.note_server, always_needed=settings.needs_callers_to_prove())
     progress_relay = ProgressRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import aiohttp
 import grpc
@@ -15,6 +16,7 @@ from thumbq.v1.notification_pb2 import WatchQueueRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.notifications.relays import on_demand
 from thumbq_gateway.notifications.relays.on_demand import OnDemand
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
 
 
 async def is_ready(client: Client) -> bool:
@@ -156,6 +158,20 @@ async def test_a_server_that_stays_away_is_asked_less_and_less_often(
         await asyncio.wait_for(used_up.wait(), 30)
         stream.end()
     assert len(problems) == 3
+
+
+async def test_while_the_queue_is_watched_no_other_call_says_that_the_server_is_back(unused_tcp_port: int) -> None:
+    """A server that ends answers a call that it has begun, after its streams have ended."""
+    notes: list[str | None] = []
+    nobody: Any = None
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{unused_tcp_port}") as channel:
+        relay = QueueRelay(channel, nobody, notes.append, linger=0.0)
+        relay.note_server(None)
+        relay.enter()
+        relay.note_server(None)
+        relay.end()
+        relay.note_server("away")
+    assert notes == [None, "away"]
 
 
 async def test_a_gateway_that_stops_keeps_no_page_waiting_for_its_server() -> None:

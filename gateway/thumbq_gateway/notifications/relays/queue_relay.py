@@ -25,12 +25,21 @@ class QueueRelay:
         """
         service = NotificationServiceStub(channel)
         self._fanout = fanout
+        self._note_server = note_server
         self._stream = OnDemand(
             lambda: service.WatchQueue(WatchQueueRequest()), self._take, self._forget, note_server, linger=linger
         )
         self.enter, self.leave, self.end = self._stream.enter, self._stream.leave, self._stream.end
         self.latest: bytes | None = None  # JSON
         self.listeners: list[Callable[[QueueSnapshot], None]] = []  # they get each snapshot while there is a watcher
+
+    def note_server(self, problem: str | None) -> None:
+        """Pass on what another call to the server found. While the queue is watched, its stream alone tells.
+
+        A server that ends may answer a call after its streams have ended.
+        """
+        if not self._stream.is_wanted:
+            self._note_server(problem)
 
     def _take(self, response: WatchQueueResponse) -> None:
         self.latest = json_bytes(_print_snapshot(response.snapshot))
