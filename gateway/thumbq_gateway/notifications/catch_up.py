@@ -67,7 +67,9 @@ class CatchUp:
             return start
         if start is StartFrom.MALFORMED:
             return await self._reset(ring.head, ResetReason.RESET_REASON_MALFORMED)
-        return ring.head if start is StartFrom.LATEST else None
+        # A client that came before the ring had reached the present sees itself connected since then. What happened
+        # meanwhile is in the ring already.
+        return ring.first_present if start is StartFrom.LATEST else None
 
     async def _step(self, ring: Ring, position: Cursor | None) -> Cursor | None:
         """Send one batch and return the position after it. At the head, join."""

@@ -60,6 +60,11 @@ class Ring:
         self._bytes = 0
 
     @property
+    def first_present(self) -> Cursor:
+        """Where the log ended when the ring was begun; where it ends, if it is another log by now."""
+        return self._target if self._target.epoch == self.head.epoch else self.head
+
+    @property
     def is_filled(self) -> bool:
         """Whether the ring has reached the present."""
         return self.head.epoch != self._target.epoch or self.head.seq >= self._target.seq

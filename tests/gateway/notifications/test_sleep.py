@@ -16,7 +16,7 @@ from tests.support.postgres.queue_under_test import new_job
 from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
-from thumbq_gateway.notifications import upstream
+from thumbq_gateway.notifications import handler, upstream
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions.enqueue import enqueue
@@ -248,3 +248,15 @@ async def written(database: Database) -> list[News]:
     return [
         News(seq, model_id, row.status) for row in rows for seq, model_id in enumerate(row.model_ids, row.seq_first)
     ]
+
+
+async def test_a_page_that_is_connected_before_the_log_is_read_misses_nothing_of_what_comes_then(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "PATIENCE", 0.0)
+    async with running_gateway(server) as http:
+        client = Client(http)
+        for batch in range(5):
+            await client.enqueue_many(range(5_000 * batch + 1, 5_000 * (batch + 1) + 1))
+        async with asyncio.timeout(60):
+            await client.announce_and_arrive(30_000)
