@@ -41,20 +41,23 @@ WITH input AS (
      WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
      ORDER BY place
 ), told AS (
-    SELECT l.session, min(l.claimed_at) AS claimed_at
+    SELECT w.id AS session, min(l.claimed_at) AS claimed_at, believed,
+           CASE WHEN believed THEN $7::float8 ELSE $6 END * interval '1 second' AS longest
       FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
+     -- a worker that asked for jobs of late has shown a key there, and lives
+     CROSS JOIN LATERAL (SELECT $9 OR w.last_seen_at > now() - $6::float8 * interval '1 second' AS believed) b
      WHERE l.job_id = ANY ($1)
-     GROUP BY l.session
+     GROUP BY w.id, believed
 ), extended AS (
     UPDATE leases l
-       SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
-                                                     l.claimed_at + $7 * interval '1 second'))
-     WHERE l.job_id = ANY (ARRAY (
+       SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second', l.claimed_at + told.longest))
+      FROM told
+     WHERE told.session = l.session AND l.job_id = ANY (ARRAY (
         SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
          -- the twelve lines of a quick job extend it once
-         WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
-           AND h.expires_at < h.claimed_at + $7 * interval '1 second'
-           AND ($9 OR h.job_id = ANY ($1))
+         WHERE h.expires_at < now() + 0.9 * $6 * interval '1 second'
+           AND h.expires_at < h.claimed_at + t.longest
+           AND (t.believed OR h.job_id = ANY ($1))
          ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
 ), forgotten AS (
     DELETE FROM job_events WHERE id = ANY (ARRAY (

@@ -1,7 +1,7 @@
 """The log of each job, as its workers write it. A line is a sign of life: it extends leases, too.
 
-Where callers need a key, lines without one are taken too while their job is in work. These have a place of their own,
-and extend the lease of that job alone.
+Where callers need a key, lines without one are taken too while their job is in work. These have a place of their own.
+They extend what lines with a key extend while their worker asks for jobs, and else the lease of their own job alone.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,23 @@ LOG = Statement(
          WHERE EXISTS (SELECT FROM jobs j WHERE j.id = i.job_id)
          ORDER BY place
     ), told AS (
-        SELECT l.session, min(l.claimed_at) AS claimed_at
+        SELECT w.id AS session, min(l.claimed_at) AS claimed_at, believed,
+               CASE WHEN believed THEN $7::float8 ELSE $6 END * interval '1 second' AS longest
           FROM leases l JOIN workers w ON w.id = l.session AND w.session_id = ''
+         -- a worker that asked for jobs of late has shown a key there, and lives
+         CROSS JOIN LATERAL (SELECT $9 OR w.last_seen_at > now() - $6::float8 * interval '1 second' AS believed) b
          WHERE l.job_id = ANY ($1)
-         GROUP BY l.session
+         GROUP BY w.id, believed
     ), extended AS (
         UPDATE leases l
-           SET expires_at = greatest(l.expires_at, least(now() + $6::float8 * interval '1 second',
-                                                         l.claimed_at + $7 * interval '1 second'))
-         WHERE l.job_id = ANY (ARRAY (
+           SET expires_at = greatest(l.expires_at, least(now() + $6 * interval '1 second', l.claimed_at + told.longest))
+          FROM told
+         WHERE told.session = l.session AND l.job_id = ANY (ARRAY (
             SELECT h.job_id FROM leases h JOIN told t ON h.session = t.session AND h.claimed_at >= t.claimed_at
              -- the twelve lines of a quick job extend it once
-             WHERE h.expires_at < now() + 0.9 * $6::float8 * interval '1 second'
-               AND h.expires_at < h.claimed_at + $7 * interval '1 second'
-               AND ($9 OR h.job_id = ANY ($1))
+             WHERE h.expires_at < now() + 0.9 * $6 * interval '1 second'
+               AND h.expires_at < h.claimed_at + t.longest
+               AND (t.believed OR h.job_id = ANY ($1))
              ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h))
     ), forgotten AS (
         DELETE FROM job_events WHERE id = ANY (ARRAY (
@@ -93,9 +96,10 @@ async def log(
 ) -> list[int | None]:
     """Write lines, and extend the leases that they speak for. Return the id of each; None: there is no such job.
 
-    Lines without a key extend a lease no further than it would have lasted from the claim.
+    Lines without a key of a worker that was not heard of within the length of a lease extend it no further than it
+    would have lasted from the claim.
     """
-    longest = float(LONGEST_KEPT_SECONDS) if with_key else lease_seconds
+    longest = float(LONGEST_KEPT_SECONDS)
     rows = await lane.fetch(LOG, *columns(events, 5), lease_seconds, longest, MOST_KEPT, with_key)
     ids = {row["place"]: row["id"] for row in rows}
     return [ids.get(place) for place in range(1, len(events) + 1)]

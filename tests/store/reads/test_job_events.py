@@ -104,8 +104,15 @@ async def test_a_line_leaves_the_leases_of_others_alone(queue):
     assert [await is_extended(queue, token) for token in (told, foreign, streamed)] == [True, False, False]
 
 
+async def test_a_line_without_a_key_keeps_all_that_a_worker_claimed_later_while_it_asks_for_jobs(queue):
+    before, told, after = await claimed_in_turn(queue, 3)
+    await write_without_key(queue, told.job_id)
+    assert [await is_extended(queue, token) for token in (before, told, after)] == [False, True, True]
+
+
 async def test_a_line_without_a_key_keeps_its_own_job_for_ten_minutes_from_the_claim(queue):
     before, told, after = await claimed_in_turn(queue, 3)
+    await queue.sql("UPDATE workers SET last_seen_at = now() - interval '11 minutes'")
     await queue.sql("UPDATE leases SET claimed_at = claimed_at - interval '5 minutes'")
     ends = [await end_of(queue, token) for token in (before, after)]
     for _ in range(2):
