@@ -21,6 +21,8 @@ LONGEST = 10.0
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    # With the library's five, a scraper that comes among many waits for seconds before it is heard.
+    request_queue_size = 128
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # When each connection has to be over.
