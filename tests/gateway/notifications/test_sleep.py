@@ -17,6 +17,7 @@ from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from thumbq_gateway.notifications import handler, upstream
+from thumbq_gateway.notifications.ring import Ring
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions.enqueue import enqueue
@@ -253,10 +254,23 @@ async def written(database: Database) -> list[News]:
 async def test_a_page_that_is_connected_before_the_log_is_read_misses_nothing_of_what_comes_then(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As when the gateway needs longer than a page waits: the page begins where the log ended when it came."""
+    note_progress, has_come, may_tell = upstream.Upstream._note_progress, asyncio.Event(), asyncio.Event()
+
+    def held_back(self: upstream.Upstream, ring: Ring) -> None:
+        if may_tell.is_set():
+            note_progress(self, ring)
+        elif ring.head.seq:
+            has_come.set()
+
     monkeypatch.setattr(handler, "PATIENCE", 0.0)
+    monkeypatch.setattr(upstream.Upstream, "_note_progress", held_back)
     async with running_gateway(server) as http:
         client = Client(http)
-        for batch in range(5):
-            await client.enqueue_many(range(5_000 * batch + 1, 5_000 * (batch + 1) + 1))
-        async with asyncio.timeout(60):
-            await client.announce_and_arrive(30_000)
+        async with client.listen() as page:
+            await client.announce(1)
+            await asyncio.wait_for(has_come.wait(), 30)
+            may_tell.set()
+            await client.announce(2)
+            async with asyncio.timeout(30):
+                assert await page.models(2) == [1, 2]
