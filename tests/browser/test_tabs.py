@@ -191,10 +191,14 @@ async def test_of_tabs_with_cursors_of_two_logs_one_is_reset(context: BrowserCon
     assert await page.evaluate("tabs[1].seen") == [1, 2]
 
 
+REFUSING = "{ request: async () => { throw new DOMException('no storage', 'SecurityError'); } }"
+
+
+@pytest.mark.parametrize("locks", ["undefined", REFUSING], ids=["missing", "refused"])
 async def test_a_tab_that_cannot_use_web_locks_still_gives_its_connection_back(
-    context: BrowserContext, service: Service
+    context: BrowserContext, service: Service, locks: str
 ):
-    await context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    await context.add_init_script(f"Object.defineProperty(navigator, 'locks', {{ value: {locks} }})")
     visits = [await open_tab(context, service) for _ in range(2)]
     await wait_for_connections(service, 2)
     await visits[0].page.evaluate(HIDE)

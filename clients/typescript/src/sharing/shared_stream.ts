@@ -25,7 +25,7 @@ export async function* openStream(
   credentials: Credentials,
 ): AsyncGenerator<Frame> {
   // What one tab may see, another may not.
-  if (!canShare() || credentials.areGiven) {
+  if (credentials.areGiven || !(await canShare())) {
     yield* ownStream(gateway, request, silence, signal, open, credentials);
     return;
   }
@@ -40,10 +40,19 @@ async function comparable({ after, thumbnails }: StreamRequest, gateway: URL, si
   return after === "latest" ? new Thumbq({ url: gateway }).cursor({ signal }) : after;
 }
 
-/** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
-function canShare(): boolean {
+/**
+ * Return whether tabs can find one another. Web Locks are missing outside of pages, and in pages that come over plain
+ * HTTP from another machine. They are refused in frames of a sandbox, and where a browser keeps nothing for a page.
+ */
+async function canShare(): Promise<boolean> {
   const { document: page, navigator: browser, BroadcastChannel: channel } = globalThis as Partial<typeof globalThis>;
-  return page !== undefined && channel !== undefined && browser?.locks !== undefined;
+  if (page === undefined || channel === undefined || browser?.locks === undefined) return false;
+  try {
+    await browser.locks.request("thumbq", { ifAvailable: true }, () => undefined);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function* sharedStream(

@@ -9,7 +9,7 @@ import { Tab } from "./tab.js";
 /** Read a stream. In a page without credentials, all tabs of the origin share one connection. A hidden one holds none. */
 export async function* openStream(gateway, request, silence, signal, open, credentials) {
     // What one tab may see, another may not.
-    if (!canShare() || credentials.areGiven) {
+    if (credentials.areGiven || !(await canShare())) {
         yield* ownStream(gateway, request, silence, signal, open, credentials);
         return;
     }
@@ -25,10 +25,21 @@ async function comparable({ after, thumbnails }, gateway, signal) {
         return "earliest"; // it has no place in the log
     return after === "latest" ? new Thumbq({ url: gateway }).cursor({ signal }) : after;
 }
-/** Web Locks are missing outside of pages, and in pages that come over plain HTTP from another machine. */
-function canShare() {
+/**
+ * Return whether tabs can find one another. Web Locks are missing outside of pages, and in pages that come over plain
+ * HTTP from another machine. They are refused in frames of a sandbox, and where a browser keeps nothing for a page.
+ */
+async function canShare() {
     const { document: page, navigator: browser, BroadcastChannel: channel } = globalThis;
-    return page !== undefined && channel !== undefined && browser?.locks !== undefined;
+    if (page === undefined || channel === undefined || browser?.locks === undefined)
+        return false;
+    try {
+        await browser.locks.request("thumbq", { ifAvailable: true }, () => undefined);
+        return true;
+    }
+    catch {
+        return false;
+    }
 }
 async function* sharedStream(gateway, request, silence, signal, open) {
     const member = new Member(gateway, request, silence, signal);
