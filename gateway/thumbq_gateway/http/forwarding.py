@@ -33,6 +33,7 @@ _OF_THIS_HANDSHAKE = {
     "sec-websocket-protocol",
     "sec-websocket-version",
 }
+_FIRST_REFUSAL = 400  # the least HTTP status of a refusal
 _CONNECT_SECONDS = 5.0
 # Of a WebSocket, in bytes: unfinished ones stay in memory, and a stranger may send any number of those.
 _LARGEST_OF_CALLER = 1024 * 1024
@@ -83,6 +84,10 @@ class Forwarder:
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             message = f"{base.host}:{base.port} cannot be reached."
             raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=502) from error
+        except aiohttp.WSServerHandshakeError as error:
+            message = f"{base.host}:{base.port} refuses the WebSocket with {error.status}."
+            status = error.status if error.status >= _FIRST_REFUSAL else 502
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=status) from None
         except aiohttp.ClientResponseError:  # it quotes the address, which may hold a ticket
             message = f"{base.host}:{base.port} gave an answer that cannot be passed on."
             raise Refusal(grpc.StatusCode.UNAVAILABLE, message, http_status=502) from None

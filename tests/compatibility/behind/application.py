@@ -24,6 +24,10 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def private(_request: web.Request) -> web.Response:
+    return web.Response(status=403, text="Sign in first.")
+
+
 async def own_rules(request: web.Request) -> web.Response:
     allowed = {"Access-Control-Allow-Origin": PARTNER, "X-Method": request.method}
     return web.Response(status=204, headers=allowed)
@@ -34,6 +38,7 @@ async def application() -> AsyncIterator[str]:
     """Run the application. Yields its address."""
     app = web.Application()
     app.router.add_get("/talk", talk)
+    app.router.add_get("/private", private)
     app.router.add_route("*", "/own-rules", own_rules)
     app.router.add_route("*", "/{path:.*}", echo)
     runner = web.AppRunner(app)

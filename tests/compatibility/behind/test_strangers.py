@@ -48,6 +48,13 @@ async def test_what_a_stranger_tells_of_itself_does_not_reach_the_application(in
     assert not OTHERS.keys() & told.keys()
 
 
+async def test_a_websocket_that_the_application_refuses_is_refused_with_its_status(in_front: Client) -> None:
+    for path, status in (("/private", 403), ("/anything", 502)):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            await in_front.http.ws_connect(path)
+        assert refusal.value.status == status, path
+
+
 async def test_what_a_trusted_proxy_tells_of_its_caller_reaches_the_application(server: str) -> None:
     trusted = {"trusted_proxies": "127.0.0.1"}
     async with application() as address, running_gateway(server, upstream=address, **trusted) as http:
