@@ -59,8 +59,8 @@ class ThumbnailFolder:
         folder = self._root / ".new"
         folder.mkdir(exist_ok=True)
         for old in folder.glob(".new-*"):
-            # Another worker may have moved or removed it.
-            with suppress(FileNotFoundError):
+            # Another worker may have moved or removed it, or another user may own it. No picture has to wait for that.
+            with suppress(OSError):
                 if time.time() - old.stat().st_mtime > _ABANDONED:
                     old.unlink()
         return folder

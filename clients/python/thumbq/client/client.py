@@ -12,7 +12,7 @@ from thumbq.client import plain
 from thumbq.client.batches import JOBS_PER_CALL, Batches
 from thumbq.client.calls import Calls
 from thumbq.client.enqueue_stream import EnqueueStream
-from thumbq.client.errors import Unsuccessful
+from thumbq.client.errors import InvalidRequest, Unsuccessful
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.tls import Tls
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
@@ -181,6 +181,9 @@ class Client:
         InvalidRequest without a model.
         """
         request = notification_pb2.CreateTicketRequest(model_ids=model_ids, all_models=all_models)
+        if not (all_models or request.model_ids):
+            # A server of an earlier version takes it for all models.
+            raise InvalidRequest("modelIds must name a model, or allModels must be true")
         request.life.FromMilliseconds(round(plain.in_seconds(life) * 1000))
         return (await self._calls.call(lambda stubs: stubs.notifications.CreateTicket, request)).ticket
 
