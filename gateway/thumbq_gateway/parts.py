@@ -67,14 +67,7 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     table = routes_of(_SERVICES)
     together = Together(channel, metrics.requests)
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
-    upstream = Upstream(
-        channel,
-        fanout,
-        metrics.notifications,
-        ring_capacity=settings.ring_notifications,
-        ring_bytes=settings.ring_bytes,
-        linger=settings.queue_watch_linger,
-    )
+    upstream = _upstream(settings, channel, fanout, metrics)
     queue_relay = QueueRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
     callers = Callers(channel, queue_relay.note_server, always_needed=settings.needs_callers_to_prove())
     progress_relay = ProgressRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
@@ -110,6 +103,17 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
         forwarder=forwarder,
         hubs=hubs,
         store=StoreWatch(settings.objects()),
+    )
+
+
+def _upstream(settings: Settings, channel: grpc.aio.Channel, fanout: Fanout, metrics: Metrics) -> Upstream:
+    return Upstream(
+        channel,
+        fanout,
+        metrics.notifications,
+        ring_capacity=settings.ring_notifications,
+        ring_bytes=settings.ring_bytes,
+        linger=settings.queue_watch_linger,
     )
 
 
