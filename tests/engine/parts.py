@@ -76,11 +76,11 @@ class WatchedDatabase(Database, Holdable):
         self._lanes.append(lane)
         return lane
 
-    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Statement | str, *arguments: object, **options: Any) -> list[asyncpg.Record]:
         self.asked.append(str(statement))
         self.in_flight += 1
         try:
-            rows = await super().fetch(statement, *arguments)
+            rows = await super().fetch(statement, *arguments, **options)
             await self._free.wait()
         finally:
             self.in_flight -= 1

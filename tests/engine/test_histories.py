@@ -19,7 +19,7 @@ from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import BROADCAST
 from thumbq_server.storage.reads.leases import HELD
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.workers import REGISTER
+from thumbq_server.storage.workers import REGISTER, register
 
 HELLO = Hello("worker-1", "mine", "1.0", {})
 
@@ -38,8 +38,8 @@ class FailsOver(Database):
 
     during: Statement | None = None
 
-    async def fetch(self, statement: Statement | str, *arguments: object) -> list[Any]:
-        rows = await super().fetch(statement, *arguments)
+    async def fetch(self, statement: Statement | str, *arguments: object, **options: Any) -> list[Any]:
+        rows = await super().fetch(statement, *arguments, **options)
         if statement is self.during:
             self.during = None
             await begin_another_history(self)
@@ -132,3 +132,20 @@ async def test_signs_of_life_are_not_written_into_another_history(database_url: 
         await begin_another_history(database)
         await record()
         assert database.asked == []
+
+
+@pytest.mark.parametrize("sign", ["note", "hear"])
+async def test_signs_of_life_are_not_written_when_their_connection_finds_another_history(
+    sign: str, database: FailsOver
+):
+    """It looks when it is opened: after the numbers were taken, and before they would be written."""
+    session = await register(database, "json")
+    long_ago = "UPDATE workers SET last_seen_at = '2000-01-01'; UPDATE queue_head SET identity = 'another'"
+    await database.run(lambda connection: connection.execute(long_ago))
+    record = RecordSignsOfLife(database, 600)
+    getattr(record, sign)(session)
+    database.drop_connections()
+    with pytest.raises(Unavailable, match="another history"):
+        await record()
+    await record()
+    assert await database.fetch("SELECT FROM workers WHERE last_seen_at > '2000-01-01'") == []

@@ -184,7 +184,7 @@ class RecordSignsOfLife:
         seen, self._seen = self._seen, set()
         heard, self._heard = self._heard, {}
         try:
-            await self._write(seen, heard)
+            await self._write(history, seen, heard)
         except Unavailable:
             if history == self._database.history.version:
                 self._seen |= seen
@@ -192,10 +192,10 @@ class RecordSignsOfLife:
             raise
         return 0
 
-    async def _write(self, seen: set[int], heard: dict[int, float]) -> None:
+    async def _write(self, history: int, seen: set[int], heard: dict[int, float]) -> None:
         if seen:
-            await workers.record_heartbeats(self._database, sorted(seen))
+            await workers.record_heartbeats(self._database, history, sorted(seen))
         if heard:
             now = time.monotonic()
             ages = {session: now - at for session, at in heard.items()}
-            await workers.confirm(self._database, ages, self._unary_lease_seconds)
+            await workers.confirm(self._database, history, ages, self._unary_lease_seconds)

@@ -67,14 +67,20 @@ async def register(
     return session
 
 
-async def record_heartbeats(database: Database, sessions: Sequence[int]) -> None:
-    """Note that a heartbeat came from each of these sessions. One statement serves a sweep over all of them."""
-    await database.fetch(RECORD_HEARTBEATS, sorted(sessions))
+async def record_heartbeats(database: Database, history: int, sessions: Sequence[int]) -> None:
+    """Note that a heartbeat came from each of these sessions. One statement serves a sweep over all of them.
+
+    Raises Unavailable where the history is another one than at this version: its sessions are others.
+    """
+    await database.fetch(RECORD_HEARTBEATS, sorted(sessions), history=history)
 
 
-async def confirm(database: Database, heard: Mapping[int, float], lease_seconds: float) -> None:
-    """Let leases of unary calls be as long as configured. `heard` has how many seconds ago each session spoke."""
-    await database.fetch(CONFIRM, list(heard), list(heard.values()), lease_seconds)
+async def confirm(database: Database, history: int, heard: Mapping[int, float], lease_seconds: float) -> None:
+    """Let leases of unary calls be as long as configured. `heard` has how many seconds ago each session spoke.
+
+    Raises Unavailable as `record_heartbeats` does.
+    """
+    await database.fetch(CONFIRM, list(heard), list(heard.values()), lease_seconds, history=history)
 
 
 async def prune(database: Database, gone: float, limit: int) -> int:

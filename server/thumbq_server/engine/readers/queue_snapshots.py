@@ -12,8 +12,8 @@ from thumbq_server.storage.reads.snapshot import take_snapshot
 
 _SHORTEST_PAUSE = 0.25
 _LONGEST_PAUSE = 10.0
-# Counting a large queue is slow: it may take this share of a connection's time.
-_LARGEST_SHARE = 0.1
+# What is under way is counted row by row: that takes this share of one processor at most.
+_LARGEST_SHARE = 0.02
 
 
 class QueueSnapshots:

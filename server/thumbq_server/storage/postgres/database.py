@@ -142,9 +142,21 @@ class Database:
         self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
 
-    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
-        """All rows of one statement on a pooled connection, committed. Raises Unavailable."""
-        return await self.run(lambda connection: connection.fetch(str(statement), *arguments))
+    async def fetch(
+        self, statement: Statement | str, *arguments: object, history: int | None = None
+    ) -> list[asyncpg.Record]:
+        """All rows of one statement on a pooled connection, committed. Raises Unavailable.
+
+        `history`: the version of the history whose numbers the arguments have. In another one they name others.
+        """
+
+        async def work(connection: Any) -> list[asyncpg.Record]:
+            if history is not None:
+                self.history.check(history)
+            rows: list[asyncpg.Record] = await connection.fetch(str(statement), *arguments)
+            return rows
+
+        return await self.run(work)
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
