@@ -92,5 +92,5 @@ def _work(step: Callable[[], T], loop: asyncio.AbstractEventLoop, finish: Callab
         value = step()
     except Exception as caught:  # noqa: BLE001  # it is raised where the result is awaited
         error = caught
-    with suppress(RuntimeError):  # the gateway has ended meanwhile
+    with suppress(RuntimeError):  # the program has ended meanwhile
         loop.call_soon_threadsafe(finish, value, error)

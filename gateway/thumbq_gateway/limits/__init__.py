@@ -1,1 +1,1 @@
-"""How often a caller may call."""
+"""How often a caller may call, and how many connections it may have."""

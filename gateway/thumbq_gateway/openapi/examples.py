@@ -22,7 +22,7 @@ _WAITING = _JOB | {"status": "Pending", "attemptCount": 0, "leaseToken": "", "ru
 _PICTURE = {"thumbnailPath": "/srv/thumbnails/42.png", "sizeBytes": 45678, "width": 512, "height": 512}
 _PRESENT = {
     "status": "Ready",
-    "fileUrl": "/models/42/thumbnail/file?v=1764000000000000",
+    "fileUrl": "/models/42/thumbnail/file?v=660f2470094c2",
     "sizeBytes": 45678,
     "width": 512,
     "height": 512,

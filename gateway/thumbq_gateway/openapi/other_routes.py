@@ -1,4 +1,4 @@
-"""The description of the routes that are not transcoded RPCs."""
+"""Descriptions of the routes without an RPC that programs other than Modelibr's use."""
 
 from typing import Any, TypeAlias
 

@@ -1,1 +1,1 @@
-"""How often a caller may call: the rules of the server and of the gateway."""
+"""How often a caller may call, and how much it may have: the rules of the server and of the gateway."""

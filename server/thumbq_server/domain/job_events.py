@@ -9,7 +9,8 @@ MOST_KEPT = 200  # lines of one job
 MAX_EVENT_TYPE = 100
 MAX_TEXT = 1000
 MAX_METADATA = 4000
-# A lease that is extended by something else than its own worker's word on it ends so long after the claim.
+# Lines in the log of a job, and a connection to a hub, extend leases until this long after the claim. ExtendLease and
+# ReportProgress have no such bound.
 LONGEST_KEPT_SECONDS = 2 * 60 * 60
 
 

@@ -81,7 +81,7 @@ class Counters(Observer):
         self._dead_letters.inc(count)
 
     def cancelled(self, count: int) -> None:
-        """Count jobs that operators cancelled."""
+        """Count jobs that were cancelled."""
         self._cancelled.inc(count)
 
     def done(self, duty: str, count: int) -> None:
@@ -143,7 +143,7 @@ class Counters(Observer):
             for verdict in (Verdict.OK, Verdict.STALE):
                 self._results.labels(verb, verdict.value)
         self._dead_letters = self._counter("dead_letters", "Jobs whose last attempt failed or expired.")
-        self._cancelled = self._counter("cancelled", "Jobs that operators cancelled.")
+        self._cancelled = self._counter("cancelled", "Jobs that were cancelled.")
         self._done = self._counter(
             "duty_done", "What regular duties did: leases that expired, rows that were pruned.", "duty"
         )

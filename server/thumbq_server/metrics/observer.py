@@ -32,7 +32,7 @@ class Observer:
         """Note attempts that failed or expired, and whose jobs get no other."""
 
     def cancelled(self, count: int) -> None:
-        """Note jobs that operators cancelled."""
+        """Note jobs that were cancelled."""
 
     def done(self, duty: str, count: int) -> None:
         """Note how much a duty of the janitor did."""

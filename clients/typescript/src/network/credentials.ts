@@ -35,7 +35,7 @@ class Ticket {
     const text = (this.#text = Promise.resolve().then(this.#fetch));
     text.then(
       (ticket) => {
-        // tt1.KEY.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.
+        // tt1.ID.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.
         const life = Number(ticket.split(".")[3]) || usualLife;
         this.#freshUntil = performance.now() + life * 1_000 * partOfLife;
       },

@@ -1,4 +1,4 @@
-"""Clients with the same framing and statuses. They receive the same bytes, which are encoded once."""
+"""Clients that receive the same bytes: of one framing, transport, crowd and choice of statuses."""
 
 import random
 from collections import defaultdict

@@ -1,1 +1,1 @@
-"""One stream of notifications from the server, fanned out to any number of clients."""
+"""Streams of the server that the gateway reads only while a client wants them: the queue's state, and progress."""

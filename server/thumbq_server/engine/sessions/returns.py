@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from thumbq_server.domain.job import Failure, Token
 
-# A worker may fail to confirm a job so many times for free; each further time costs an attempt.
+# A worker may fail to confirm a job this many times for free. The next time costs an attempt, and the count begins
+# again.
 FREE_RETURNS = 2
 _KNOWN = 10_000
 

@@ -23,7 +23,7 @@ class SessionOpened(NamedTuple):
 
 
 class LeaseCancelled(NamedTuple):
-    """An operator cancelled a job that the session's worker has a lease on."""
+    """A job was cancelled that the session's worker has a lease on."""
 
     session: int
     token: Token

@@ -1,6 +1,6 @@
 """The queue in figures. Nothing here reads more rows when there are more jobs.
 
-Jobs are counted in `queue_head`; durations come from the end of the log (docs/decisions/0030).
+Jobs are counted in `queue_head`; durations come from the end of the log (docs/decisions/0030-figures-from-the-log.md).
 """
 
 from thumbq_server.domain.operations import Depth, Durations, Pause, Quantiles

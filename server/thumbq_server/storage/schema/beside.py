@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from thumbq_server.storage.schema.base import NOW, Timestamp, metadata
 
-# Versions of models, and the last picture of each.
+# Versions of models: which file each is. Its picture is the newest one of the job of that file.
 model_versions = Table(
     "model_versions",
     metadata,

@@ -33,7 +33,8 @@ claim_seq = Sequence("claim_seq", metadata=metadata)
 # Ends that models show are numbered: of one model, in the order of their commits.
 end_seq = Sequence("end_seq", metadata=metadata)
 
-# The record of a job. An enqueue writes it; only a reset, a renewal and a forced rerun change it.
+# The record of a job. An enqueue writes it; a reset, a restart, a renewal, and the end of an attempt that is to run
+# again change it.
 jobs = Table(
     "jobs",
     metadata,
@@ -99,7 +100,7 @@ leases = Table(
     Column("attempt", SmallInteger, CheckConstraint("attempt > 0"), nullable=False),
     # another job of the model has ended meanwhile, or tried to: this one must look before it ends
     Column("contested", Boolean, server_default=text("false"), nullable=False),
-    # set by an enqueue with force: the job runs again when this attempt has ended
+    # set by an enqueue with force, or of another kind: the job runs again when this attempt has ended
     Column("rerun_request_no", BigInteger),
     # of that enqueue
     Column("rerun_kind", Text),
@@ -107,7 +108,8 @@ leases = Table(
     postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05, "autovacuum_vacuum_cost_delay": 0},
 )
 
-# The ends of attempts: the history of each job, and what models show. Rows are added; only a reset touches old ones.
+# The ends of attempts: the history of each job, and what models show. An end never changes. Later statements write
+# request_no and dead, empty path when the file is removed, and delete rows that are pruned or forgotten.
 attempts = Table(
     "attempts",
     metadata,
