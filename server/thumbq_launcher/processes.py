@@ -150,7 +150,8 @@ def _kind_of_failure(code: int) -> type[LaunchFailed]:
 async def ended(process: subprocess.Popen[bytes]) -> int:
     """Wait for the end of a process and return its exit code, which is negative for a signal.
 
-    Each wait has a thread of its own: asyncio has a few threads for everybody, and as many children would take them.
+    Each wait has a thread of its own: asyncio has a few threads for everybody, which the waits for a
+    few children would use up.
     """
     loop = asyncio.get_running_loop()
     ending: asyncio.Future[int] = loop.create_future()

@@ -18,10 +18,10 @@ def pool_size(each: int) -> int:
 
 
 def connections_needed(processes: int, each: int = PER_SERVER) -> int:
-    """Return the connections that as many servers open at most."""
+    """Return the connections that this many servers open at most."""
     return processes * each
 
 
 def connections_granted(processes: int, each: int = PER_SERVER) -> int:
-    """Return the `max_connections` of a PostgreSQL that serves as many servers and nothing else."""
+    """Return the `max_connections` of a PostgreSQL that serves this many servers and nothing else."""
     return max(100, connections_needed(processes, each) + SPARE)

@@ -159,7 +159,7 @@ class Objects:
         await self._asked(obstore.delete_async(self._store, self._path(key)))
 
     async def signed_url(self, key: str, seconds: float) -> str:
-        """Return an address under which anyone may read an object for so long."""
+        """Return an address under which anyone may read an object for this many seconds."""
         import obstore
 
         signed = obstore.sign_async(self._store, "GET", self._path(key), timedelta(seconds=seconds))

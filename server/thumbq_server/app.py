@@ -51,9 +51,10 @@ _OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
     # Calls of one connection at the same time. All callers of a gateway share one, where each may wait for a job.
     ("grpc.max_concurrent_streams", 50_000),
-    # That counts once the peer has taken the settings.
+    # gRPC applies the limit above once the peer has confirmed the settings, within this time.
     ("grpc.http2.settings_timeout", 20_000),
-    # A connection that sends nothing, or no handshake of TLS, is closed then. gRPC would wait two minutes.
+    # A connection that sends nothing, or does not finish its TLS handshake, is closed after 20 s; gRPC's default is two
+    # minutes.
     ("grpc.server_handshake_timeout_ms", 20_000),
 ]
 

@@ -66,7 +66,7 @@ from thumbq_server.storage.postgres.notify import listen, pass_on
 
 _SERVICES = (queue_pb2, notification_pb2, admin_pb2)
 _RECONNECT_AFTER = 0.5
-# What remains to be ended after the grace has so long, each time.
+# Seconds after the grace for each remaining step of the shutdown.
 _END_SECONDS = 2.0
 
 

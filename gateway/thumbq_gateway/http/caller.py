@@ -8,7 +8,7 @@ from thumbq_runtime.access.on_behalf import Origin, told
 from thumbq_runtime.limits.callers import counted_as
 
 _CALLER: ContextVar[Origin] = ContextVar("caller")
-# Set on a request that is refused without a key, a ticket or a certificate.
+# Set on a request on which callers must show a key, a ticket or a certificate.
 GUARDED = web.RequestKey("guarded", bool)
 
 

@@ -41,7 +41,7 @@ _MESSAGES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
     grpc.StatusCode.UNIMPLEMENTED: "This version does not do that yet.",
 }
-# An error of the server that it did not mean to make. What it says is for the operator.
+# Errors that the server did not intend. Their details are for the operator.
 _UNEXPECTED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 _REFERENCE = re.compile(r"\breference:? (?:in the log is )?([0-9A-Za-z-]{4,40})")
 _LONGEST_PATH = 200  # characters of a path or a method in an error or a log

@@ -23,12 +23,12 @@ class NamedStreams:
         self._fanout = fanout
         self._bodies = bodies
         self._by_name: dict[str, Connection] = {}
-        # Of all streams; `_grown` has the changes of those that are open.
+        # Models named by all open streams. `_grown` has the part that change() added, by stream.
         self.models = 0
         self._grown: dict[Connection, int] = {}
 
     def has_room(self, models: int) -> bool:
-        """Return whether streams may name so many models more."""
+        """Return whether streams may name this many models more."""
         return self.models + models <= _MOST_MODELS
 
     def enter(self, connection: Connection) -> None:

@@ -134,7 +134,7 @@ class Returns:
         return max(self._page.get(one, 0.0), self._page_before.get(one, 0.0))
 
     def remember(self, one: tuple[Kind, str], seconds: float) -> None:
-        """Note that a caller was told to return in so many seconds, 60 at most."""
+        """Note that a caller was told to return after this many seconds, 60 at most."""
         one = _short(one)
         now = self._clock()
         if now >= self._page_ends or len(self._page) >= _MOST_CALLERS:

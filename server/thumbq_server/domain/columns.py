@@ -20,7 +20,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class Claimed(Sequence[ClaimedJob]):
     """Jobs that one claim took, as columns; read as a sequence, it makes each ClaimedJob when it is asked for.
 
-    A column from expires_at on that has one entry says it of all jobs. Times of creation are microseconds since 1970.
+    A column from expires_at on may have one entry, which then holds for all jobs. created_at is in microseconds since
+    1970.
     """
 
     lease_seq: int

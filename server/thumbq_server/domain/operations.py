@@ -12,7 +12,7 @@ from thumbq_server.domain.refusals import Invalid
 
 MAX_PAUSED_BY, MAX_PAUSE_REASON, MAX_DEAD_LETTER_REASON = 200, 500, 500
 SHORTEST_RETENTION = timedelta(minutes=1)
-# Due jobs ahead of another are counted so far.
+# The count of due jobs ahead of another stops here.
 MOST_AHEAD = 10_000
 
 
@@ -191,7 +191,7 @@ def check_text(text: str, limit: int, what: str) -> str:
 
 
 def check_retention(age: timedelta) -> float:
-    """Return the seconds; raise Invalid below a minute, which takes what clients still ask for."""
+    """Return the seconds; raise Invalid below a minute: clients still ask for jobs that ended so recently."""
     if age < SHORTEST_RETENTION:
         raise Invalid("finishedBefore must be at least one minute")
     return age.total_seconds()

@@ -16,11 +16,11 @@ NO_PICTURE = "/default/path"
 # No thumbnail is in these folders, so a report of one is a mistake or worse, even where no roots are set.
 _OF_THE_SYSTEM = ("/boot/", "/etc/", "/proc/", "/sys/")
 
-# In a path without these, ".." is nowhere and the spelling is that of a root.
+# A path without these can have no ".." in any encoding, and is spelled as a root is.
 _NOT_PLAIN = ("..", "%", "//", "/.", "/ ")
 
 _OBJECT = "s3://"
-# Stores take no longer name of an object within its bucket.
+# Object stores take no longer key.
 _LONGEST_KEY_BYTES = 1024
 
 # Control characters, and marks that change the order or the look of the letters around them.
@@ -61,7 +61,7 @@ class PathRule:
     def check_all(self, paths: Sequence[str]) -> None:
         """Raise Invalid when one of some paths is not valid.
 
-        What none of them contains need not be looked for in each.
+        All paths are searched at once for what few contain; only then one by one.
         """
         together = f"{' '.join(paths)} "
         if not (together.isascii() and together.isprintable()) or any(part in together for part in _NOT_PLAIN):

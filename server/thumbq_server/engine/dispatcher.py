@@ -17,8 +17,8 @@ from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.release import release_claim
 
-# Half as many cost a tenth more CPU a job. A larger claim would gain little, and keep the first worker waiting. So
-# many jobs have up to 13.4 MiB in one message, with the largest options; it may have 16.
+# Half of it costs a tenth more CPU a job; more would gain little, and keep the first worker waiting. With the largest
+# options 2,000 jobs are 13.4 MiB, and a message may have 16.
 CLAIM_LIMIT = 2000
 _RETRY_SECONDS = 0.5
 
@@ -132,7 +132,8 @@ class Dispatcher:
         while True:
             claimants = self._take_turn()
             self._claiming = bool(claimants)
-            # More claimants than one claim is for: what it does not find, there is not for them either.
+            # A full claim leaves others waiting. When it comes back short nothing is due for them either, so they are
+            # told.
             others = self._credits.waiting() if len(claimants) == CLAIM_LIMIT else ()
             in_flight = asyncio.create_task(self._claim(claimants)) if claimants else None
             if in_flight is not None:

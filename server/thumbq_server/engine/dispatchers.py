@@ -14,8 +14,9 @@ from thumbq_server.storage.postgres.lane import Lane
 
 Kinds = tuple[str, ...]
 
-# The poll finds later ones as well, within a second.
+# Jobs that are due later get no timer: the poll finds them, up to a second late.
 _FAR_SECONDS = 60.0
+# Jobs due within this time of each other share a timer.
 _TOGETHER_SECONDS = 0.05
 
 

@@ -77,7 +77,7 @@ BOUNDS: Mapping[str, Bound] = {
     "/thumbq.v1.NotificationService/Subscribe": Bound(256 * KIB),
     "/thumbq.v1.AdminService/CancelJobs": Bound(256 * KIB),
     "/thumbq.v1.AdminService/RedriveDeadLetters": Bound(256 * KIB),
-    # Whoever watches a service that is unknown keeps its name here.
+    # A watch keeps the name of its service in memory, also of an unknown one.
     "/grpc.health.v1.Health/Watch": Bound(KIB),
 }
 

@@ -81,7 +81,7 @@ async def write(database: Database, told: Sequence[Progress]) -> None:
 
 
 async def sign_of_life(database: Database, token: Token, seconds: float) -> HeldLease | Verdict:
-    """Let the lease last so long from now, unless it lasts longer. Return it as it is then, or why it is not there."""
+    """Let the lease last at least this many seconds from now. Return it, or why it is not there."""
     rows = await database.fetch(SIGN_OF_LIFE, *token, seconds)
     if rows:
         return HeldLease._make(rows[0])

@@ -10,9 +10,9 @@ from pathlib import Path
 from thumbq.render.jobs.thumbnails import NotStored, place_of
 from thumbq_runtime.file_threads import FileThreads, Stalled
 
-# Nothing takes so long to be written, in seconds: the worker that began it was killed.
+# Seconds after which an unfinished picture counts as left by a killed worker.
 _ABANDONED = 86_400.0
-# A job waits so long for a folder that does not answer, in seconds: as long as for an object store.
+# Seconds for which a job waits for a folder that does not answer, as for an object store.
 _PATIENCE = 600.0
 
 

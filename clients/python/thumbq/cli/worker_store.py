@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("thumbq")
 
-# A job waits so long for a store that is away, in seconds. Without that, an outage of minutes would take all attempts
-# of all jobs.
+# Seconds for which a job waits for a store that is away: otherwise, an outage of minutes would use up the attempts of
+# all jobs.
 _PATIENCE = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
-# Of 3.11's table, too.
+# mimetypes of Python 3.11 lacks these.
 _TYPES = {".webp": "image/webp", ".avif": "image/avif"}
 
 

@@ -31,9 +31,10 @@ from thumbq.v1.queue_pb2 import (
 # Of a message, which then has less than the 4 MiB that the server takes.
 _MOST_JOBS = 500
 _LARGEST_JOB = 8 * 1024  # bytes
-# From so many on, columns cost both sides less than messages.
+# From this many jobs on, columns cost both sides less than messages.
 _FEWEST_IN_COLUMNS = 4
-# From so many on, two messages of half the jobs let producer, server and PostgreSQL work side by side (decision 0082).
+# From this many jobs on, two messages of half of them let producer, server and PostgreSQL work side by side
+# (decision 0082).
 _WORTH_HALVING = 32
 # Another stream ends as this one did. With any other status it broke: with INTERNAL, if a message was being written.
 _FINAL = (

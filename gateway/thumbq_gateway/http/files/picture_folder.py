@@ -20,7 +20,7 @@ from thumbq_runtime.private_files import make_private_folder
 
 # Of the files and folders that are made.
 _OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
-# A disk that has much to do writes a picture within so many seconds.
+# Seconds in which a busy disk writes a picture.
 _KEEP_TIMEOUT = 15.0
 # Pictures that a folder may keep from being written at the same time. They stay in memory until then.
 _MOST_KEPT = 8

@@ -5,7 +5,7 @@ from thumbq_gateway.http.files.places import NotThere
 from thumbq_gateway.http.files.stored_object import StoredObject, open_object, unavailable
 from thumbq_runtime.objects import Objects, StoreTrouble
 
-# A signed address is good for so long, in seconds. A redirection may be kept for less.
+# Seconds for which a signed address is good. A redirection may be kept for less.
 _SIGNED_FOR = 600.0
 
 

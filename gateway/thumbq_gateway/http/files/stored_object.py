@@ -8,7 +8,7 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere
 from thumbq_runtime.objects import FoundObject, NoSuchObject, Objects, StoreTrouble
 
-# So many bytes before a range are sooner left out of what comes than the range is asked for.
+# Up to this many bytes before a range are skipped; beyond, the store is asked for the range.
 _SOONER_LEFT_OUT = 1024 * 1024
 
 

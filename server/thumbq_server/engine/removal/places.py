@@ -26,9 +26,9 @@ _FILE_TIMEOUT = 3.0
 # A path that says this leads to no file, now and later.
 _NO_SUCH_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _OBJECTS_AT_ONCE = 16
-# A run may take so long at each place: others are due, and the other place waits.
+# Seconds that one run may take at each place: other duties are due, and the other place waits.
 _SECONDS = 2.0
-# Until a place is tried again that was away.
+# Seconds until a place that was away is tried again.
 _PAUSE = 60.0
 # The difference between the clock of this machine and one that nobody sets, when this program began.
 _CLOCK_BEFORE = time.time() - time.monotonic()

@@ -60,7 +60,7 @@ class SingleCalls:
         return response
 
     def give_back(self, jobs: Iterable[job_pb2.Job]) -> None:
-        """Release jobs whose claim was answered in vain, soon. Their attempts do not count."""
+        """Release, in the background, jobs whose answer reached no caller. Their attempts do not count."""
         history = self._queue.history.epoch
         tokens = []
         for job in jobs:

@@ -140,7 +140,7 @@ def add_claimed(jobs: RepeatedCompositeFieldContainer[job_pb2.Job], claimed: Cla
 
 
 def _shared(claimed: Claimed) -> Iterable[tuple[object, ...]]:
-    """Return for each job what it may have in common with others; endless when all have all of it in common."""
+    """Return, for each job, the values that are encoded once for all jobs that share them; endless if all share all."""
     columns = [
         *(claimed.attempts, claimed.priorities, claimed.max_attempts),
         *(claimed.created_at, claimed.kinds, claimed.expires_at),

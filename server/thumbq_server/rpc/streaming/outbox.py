@@ -54,7 +54,7 @@ class Outbox:
         return not self._unsent and self._writer is None
 
     async def close(self, seconds: float) -> None:
-        """Take no more, and drop what is unsent. A message that is being sent has so long to be read.
+        """Take no more, and drop what is unsent. A message that is being sent gets this many seconds.
 
         grpc cannot end a call with a status while a message of it is under way.
         """

@@ -22,7 +22,7 @@ class Streams:
     async def serve(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest], context: Any) -> None:
         """Serve one stream to its end. Raises Refused, Unavailable, StreamEnded.
 
-        The status is sent by others, after the end of the session: it takes as long as the worker does not read.
+        The guard sends the status after the session has ended, since a worker that does not read can delay it.
         """
         said = await self._read_hello(requests)
         hello = Hello(said.worker_id, said.session_id, said.version, said.labels, said.kinds)

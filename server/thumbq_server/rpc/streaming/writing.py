@@ -1,4 +1,4 @@
-"""A message to a client, which has so long to read it."""
+"""Sends one message, with a time limit for the client to read it."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from thumbq_server.rpc.errors import StreamEnded
 
-# A single message may wait so long for the client to read.
+# Seconds in which a client must read a message.
 STUCK_SECONDS = 10.0
 UNREAD = "the client does not read what it is sent"
 

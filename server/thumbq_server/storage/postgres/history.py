@@ -19,7 +19,7 @@ from thumbq_server.storage.statements import Statement
 
 log = structlog.get_logger()
 
-# A new epoch begins so many beats later, so that every other server finds the beat ahead of its own.
+# A new epoch raises the beat by this much, so that every other server finds the beat ahead of its own.
 _LEAP = 1_000_000
 # Seconds for a new history to begin, and to wait for another connection that begins it: its host may be silent.
 _PATIENCE = 5.0

@@ -47,7 +47,7 @@ async def within(statement_timeout: float, connection: Any, work: Callable[[Any]
 
 
 async def broken_off_after(seconds: float, connection: Any, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Return what `work` returns for the connection, which is broken off after so long.
+    """Return what `work` returns for the connection, which is broken off after this time.
 
     asyncpg's own time limit would ask PostgreSQL to cancel. It acknowledges a commit that waits for its standby then:
     the job would be seen, and a repeated request for it would be told that it is there.

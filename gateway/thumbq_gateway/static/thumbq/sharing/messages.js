@@ -1,7 +1,7 @@
 // Generated from clients/typescript/src/sharing/messages.ts by `make typescript`. Change it there.
-/** Return the name under which all tabs meet that listen to this gateway. Its number is that of what they say. */
+/** Return the name of the lock and the channel that all tabs of this gateway share. Its number is that of Message. */
 export function meetingPlace(gateway) {
-    return `thumbq 2 ${gateway.href}`; // a page of an earlier version holds no lock, and would pass for one that is gone
+    return `thumbq 2 ${gateway.href}`; // a page of version 1 holds no lock of its own, and would count as gone
 }
 /** Return the channel of all tabs that listen to this gateway. */
 export function openChannel(gateway) {
