@@ -75,7 +75,7 @@ class Page(asyncio.Protocol):
 
 
 async def keep_alive(pages: list[Page]) -> None:
-    """Sends the pings that a client owes every 15 s."""
+    """Send the pings that a client owes every 15 s."""
     while True:
         await asyncio.sleep(15)
         for page in pages:
@@ -85,7 +85,7 @@ async def keep_alive(pages: list[Page]) -> None:
 async def measure(
     http: aiohttp.ClientSession, address: str, gateway: psutil.Process, connections: int, idle: float
 ) -> None:
-    """Prints the figures."""
+    """Print the figures."""
     before = gateway.memory_info().rss
     pages: list[Page] = []
     while len(pages) < connections:
@@ -112,7 +112,7 @@ async def measure(
 
 
 async def measure_events(http: aiohttp.ClientSession) -> None:
-    """Prints how long a worker waits for each line that it writes into the log of its job."""
+    """Print how long a worker waits for each line that it writes into the log of its job."""
     job = {"modelId": 1, "modelHash": "0" * 64}
     async with http.post("/api/thumbnail-jobs", json=job) as answer:
         job_id = (await answer.json())["jobId"]
@@ -133,7 +133,7 @@ async def measure_events(http: aiohttp.ClientSession) -> None:
 
 
 async def main() -> None:
-    """Starts what is measured."""
+    """Start what is measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--idle", type=float, default=120.0)

@@ -47,7 +47,7 @@ TRUNCATED = " … [truncated]"
 
 
 def parse_token(text: str, history: str) -> Token:
-    """The inverse of `format_token`; raise StaleLease for a token of another history, Invalid for anything else."""
+    """Return the parsed token; raise StaleLease for a token of another history, Invalid for anything else."""
     job_id, _, rest = text.partition("-")
     lease_seq, _, named_history = rest.partition("-")
     # isascii too: isdigit() alone is true for "²", which int() refuses
@@ -61,7 +61,7 @@ def parse_token(text: str, history: str) -> Token:
 
 
 def check_worker_id(worker_id: str) -> str:
-    """The trimmed worker id; raise Invalid when it is blank, too long or has control characters."""
+    """Return the trimmed worker id; raise Invalid when it is blank, too long or has control characters."""
     worker_id = worker_id.strip()
     if not worker_id:
         raise Invalid("WorkerId is required")
@@ -102,7 +102,7 @@ def _check_printable(what: str, text: str) -> None:
 def check_new_job(
     model_id: int, model_hash: str, priority: int, max_attempts: int | None, force: bool, delay: timedelta
 ) -> NewJob:
-    """A valid NewJob from what a producer sent; raise Invalid with a sentence otherwise."""
+    """Return a valid NewJob from what a producer sent; raise Invalid with a sentence otherwise."""
     check_model_id(model_id)
     digest = check_model_hash(model_hash)
     check_priority(priority)
@@ -147,7 +147,7 @@ def check_completion(
     height: int | None,
     paths: PathRule,
 ) -> Completion:
-    """A valid Completion from what a worker sent; raise Invalid with a sentence otherwise."""
+    """Return a valid Completion from what a worker sent; raise Invalid with a sentence otherwise."""
     paths.check(thumbnail_path)
     if size_bytes is None or size_bytes < 0:
         raise Invalid("sizeBytes is required" if size_bytes is None else "sizeBytes must not be negative")
@@ -159,7 +159,7 @@ def check_completion(
 
 
 def check_failure(token: Token, error_message: str, retryable: bool, retry_delay: timedelta | None) -> Failure:
-    """A valid Failure from what a worker sent; raise Invalid with a sentence otherwise.
+    """Return a valid Failure from what a worker sent; raise Invalid with a sentence otherwise.
 
     A message over the limit is cut rather than refused: refusing it would leave the job locked.
     """
@@ -170,7 +170,7 @@ def check_failure(token: Token, error_message: str, retryable: bool, retry_delay
 
 
 def check_error_message(text: str) -> str:
-    """The message as it is stored: not blank, without NUL (PostgreSQL has no room for it), cut to the limit."""
+    """Return the message as it is stored: not blank, without NUL (PostgreSQL has no room for it), cut to the limit."""
     text = text.replace("\0", "\ufffd")
     if not text.strip():
         raise Invalid("Error message cannot be null or empty.")
@@ -193,7 +193,7 @@ def check_at_most(items: Sequence[object], what: str, most: int = MAX_BATCH) -> 
 
 
 def check_wait(wait: timedelta) -> float:
-    """Seconds to wait; raise Invalid outside 0 to 30 s."""
+    """Return the seconds to wait; raise Invalid outside 0 to 30 s."""
     if not timedelta(0) <= wait <= MAX_WAIT:
         raise Invalid(f"wait must be between 0 and {MAX_WAIT.seconds} seconds")
     return wait.total_seconds()

@@ -16,15 +16,15 @@ class RetryPolicy:
 
 
 def delay(attempt: int, policy: RetryPolicy) -> float:
-    """Seconds to wait after the failed attempt number `attempt` (1 is the first), before jitter."""
+    """Return the seconds to wait after the failed attempt number `attempt` (1 is the first), before jitter."""
     return min(policy.cap, policy.base * 2.0 ** (attempt - 1))
 
 
 def delays(policy: RetryPolicy) -> list[float]:
-    """The delay after each attempt a job can have, the first attempt first."""
+    """Return the delay after each attempt a job can have, the first attempt first."""
     return [delay(attempt, policy) for attempt in range(1, MAX_ATTEMPTS + 1)]
 
 
 def jitter(policy: RetryPolicy) -> float:
-    """A random factor around 1, so that jobs that failed together do not come back together."""
+    """Return a random factor around 1, so that jobs that failed together do not come back together."""
     return random.uniform(1 - policy.jitter, 1 + policy.jitter)

@@ -137,7 +137,7 @@ class Database:
         return self._pool_size + len(self._lanes)
 
     def lane(self) -> Lane:
-        """A new lane, closed with the database."""
+        """Return a new lane, closed with the database."""
         self._lanes.append(Lane(self.dsn, self._statement_timeout, self.history, self.hints, self._room, self._note))
         self._room.holders.append(self._lanes[-1].give_back)
         return self._lanes[-1]
@@ -145,7 +145,7 @@ class Database:
     async def fetch(
         self, statement: Statement | str, *arguments: object, history: int | None = None
     ) -> list[asyncpg.Record]:
-        """All rows of one statement on a pooled connection, committed. Raises Unavailable.
+        """Return all rows of one statement on a pooled connection, committed. Raises Unavailable.
 
         `history`: the version of the history whose numbers the arguments have. In another one they name others.
         """
@@ -159,7 +159,7 @@ class Database:
         return await self.run(work)
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """What `work` returns for a pooled connection. It must be safe to run again, since a deadlock repeats it."""
+        """Return what `work` returns for a pooled connection. `work` must be safe to repeat: a deadlock repeats it."""
         async with as_unavailable(self._note):
             return await until_done(partial(self._run_once, work))
 

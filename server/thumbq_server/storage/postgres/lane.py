@@ -46,11 +46,11 @@ class Lane:
         self._lock = asyncio.Lock()
 
     async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
-        """All rows of one statement, committed. Raises Unavailable."""
+        """Return all rows of one statement, committed. Raises Unavailable."""
         return await self.run(lambda connection: connection.fetch(str(statement), *arguments))
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """What `work` returns for the connection. It must be safe to run again, since a deadlock repeats it."""
+        """Return what `work` returns for the connection. `work` must be safe to repeat: a deadlock repeats it."""
         history = self.history.version
         async with self._lock, as_unavailable(self._note):
             return await until_done(partial(self._run_once, work, history))
