@@ -66,7 +66,7 @@ CAN_BE_DRAWN = f"These formats can be rendered: {NAMES}, and a ZIP archive that 
 
 
 def format_of_name(name: str) -> str | None:
-    """The format that a file name or the path of a URL says."""
+    """Return the format that a file name or the path of a URL says."""
     return SUFFIXES.get(PurePath(name).suffix.lower())
 
 
@@ -77,5 +77,5 @@ def looks_like_a_model(name: str) -> bool:
 
 
 def refusal(name: str) -> str:
-    """The sentence for a format that has no reader."""
+    """Return the sentence for a format that has no reader."""
     return f"{name} files cannot be rendered. {CAN_BE_DRAWN}"

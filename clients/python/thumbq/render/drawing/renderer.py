@@ -83,11 +83,11 @@ class Renderer:
             graphics_card.check_wall(self.confined)
 
     async def render(self, file: Path, model_format: str | None = None, outputs: Outputs = DEFAULT) -> Pictures:
-        """The pictures of a model file that lies anywhere; raises RenderFailed."""
+        """Return the pictures of a model file that lies anywhere; raises RenderFailed."""
         return await self.draw(await self.intake.take_file(file, model_format), outputs)
 
     async def draw(self, model: Model, outputs: Outputs = DEFAULT) -> Pictures:
-        """The pictures of a model that the intake has put into the stage; raises RenderFailed.
+        """Return the pictures of a model that the intake has put into the stage; raises RenderFailed.
 
         Graphics drivers crash once in some thousand pictures, whatever the model is, mostly in a fresh process. So a
         crash costs another process and no attempt; the second crash on the same model is taken for the model's.
@@ -117,5 +117,5 @@ def _drawing(threads: int, *, gpu: bool) -> dict[str, str]:
 
 
 def _without_caches(stage: Path) -> dict[str, str]:
-    """The environment in which nothing is cached in files: a model could otherwise leave something to the next."""
+    """Return an environment in which no files are cached: a model could leave something to the next."""
     return {"XDG_CACHE_HOME": str(stage / "cache"), "MESA_SHADER_CACHE_DISABLE": "true"}

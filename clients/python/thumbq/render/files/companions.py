@@ -77,7 +77,7 @@ class Companions:
         self._source = source
 
     def take(self, reference: str, *, encoded: bool = False, named: str | None = None) -> str | None:
-        """The name in the stage of the file that a model refers to; None, with a remark, when it cannot be had.
+        """Return the name in the stage of the file that a model refers to; None, with a remark, when it cannot be had.
 
         `encoded` says that the reference is a URI. `named` asks for a certain name in the stage.
         """
@@ -146,7 +146,7 @@ def _suffix(reference: str) -> str:
 
 
 def _shown(reference: str) -> str:
-    """The last name of a reference, fit for a sentence; a data URI or a whole path is not."""
+    """Return the last name of a reference, fit for a sentence; a data URI or a whole path is not."""
     last = reference.replace("\\", "/").rstrip("/").rpartition("/")[2]
     printable = "".join(letter if letter.isprintable() else "?" for letter in last)
     return printable[:80] or "A file"

@@ -37,15 +37,15 @@ class Folder:
         os.close(self._root)
 
     def names(self) -> list[str]:
-        """The names in it."""
+        """Return the names in the folder."""
         return [entry.name for entry in os.scandir(self._root)]
 
     def open(self, name: str) -> IO[bytes]:
-        """A plain file directly in the folder; raises Refused or OSError."""
+        """Open a plain file directly in the folder; raises Refused or OSError."""
         return _open_plain(name, self._root)
 
     def open_beneath(self, name: PurePosixPath) -> IO[bytes] | None:
-        """A plain file at a relative path, in whatever case it is spelled; None when there is none; raises Refused."""
+        """Open a plain file at a relative path in any case; None when there is none; raises Refused."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return self._walk(name, self._root)
         return None
@@ -104,7 +104,7 @@ def _check_plain(name: str, mode: int) -> None:
 
 
 def _spelled(name: str, folder: int) -> str:
-    """The name as the folder spells it, when it has it in other capitals only."""
+    """Return the name as the folder spells it, which may differ in capitals."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

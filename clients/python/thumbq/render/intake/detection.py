@@ -22,12 +22,12 @@ _ARCHIVES_THEMSELVES = ("3mf", "USDZ")
 
 
 def format_of_content(path: Path) -> str | None:
-    """The format that a file's bytes give away: a word of the table, "zip", a refused format's name, or None."""
+    """Return the format that a file's bytes give away: a word of the table, "zip", a refused format's name, or None."""
     return _first(_SIGNATURES | _GUESSES, path)
 
 
 def format_of_file(path: Path, name: str) -> str | None:
-    """The format of a file that is called `name`, as a word, "zip", or the name of a refused format.
+    """Return the format of a file that is called `name`, as a word, "zip", or the name of a refused format.
 
     A signature is stronger than the name. A name that the content does not bear out is weaker than a guess.
     """

@@ -45,15 +45,15 @@ class Intake:
         await self._child.close()
 
     async def take_file(self, file: Path, model_format: str | None = None) -> Model:
-        """A file that lies anywhere, with companions from its folder; raises RenderFailed."""
+        """Take a file that lies anywhere, with companions from its folder; raises RenderFailed."""
         return _model(await self._ask({"file": str(file), "format": model_format}))
 
     async def take_from_folder(self, folder: Path, model_id: int, model_hash: str) -> Model:
-        """The file of a model in a folder; raises RenderFailed."""
+        """Take the file of a model in a folder; raises RenderFailed."""
         return _model(await self._ask({"folder": str(folder), "id": model_id, "hash": model_hash}))
 
     async def take_fetched(self, file: Path, name: str, fetch: Callable[[str], Awaitable[Path | None]]) -> Model:
-        """A file that was fetched into `incoming`; `fetch` gets its companions, by relative names."""
+        """Take a file that was fetched into `incoming`; `fetch` gets its companions, by relative names."""
         companions: dict[str, str | None] = {}
         request = {"fetched": str(file), "name": name, "companions": companions}
         answer = await self._ask(request)

@@ -30,7 +30,7 @@ class ModelSource(Protocol):
     """Where models come from."""
 
     async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
-        """The model whose file has this hash, checked by the intake; raises RenderFailed."""
+        """Return the model whose file has this hash, checked by the intake; raises RenderFailed."""
         ...
 
 
@@ -151,7 +151,7 @@ class _NotGiven(RenderFailed):
 
 
 def model_source(source: str) -> ModelSource:
-    """The source that a command line names; raises ValueError with a sentence."""
+    """Return the source that a command line names; raises ValueError with a sentence."""
     if "://" not in source:
         return ModelFolder(Path(source))
     parts = urlsplit(source)

@@ -31,7 +31,7 @@ LONGEST = 200
 
 
 def reason(name: str, word: str, log: str) -> str:
-    """The sentence for a file of the format called `name` that its reader refused; `log` is what the reader wrote."""
+    """Return the sentence for a file of the format `name` that its reader refused; `log` is what the reader wrote."""
     for found in _COMPLAINT.finditer(log):
         if why := _translated(found[1] or found[2]):
             return f"The {name} file is damaged or incomplete: {why}."
@@ -41,7 +41,7 @@ def reason(name: str, word: str, log: str) -> str:
 
 
 def _translated(message: str) -> str | None:
-    """What a message means; messages that are not in the table are shown, without the folders of this machine."""
+    """Return what a message means; one that is not in the table is shown, without the folders of this machine."""
     for pattern, meaning in MESSAGES:
         if found := re.search(pattern, message):
             return meaning and _shown(meaning.format(*(group or "" for group in found.groups())))

@@ -65,7 +65,7 @@ def prepare_glb(raw: Path, path: Path, companions: Companions, _most: int) -> No
 
 
 def _chunks(header: bytes, raw: Path) -> tuple[int, int, int]:
-    """The length of the document, and where its binary data is; raises Refused."""
+    """Return the length of the document, and where its binary data is; raises Refused."""
     size = raw.stat().st_size
     if len(header) < 20:
         raise Refused("The GLB file is incomplete: it ends within its header.")
@@ -104,7 +104,7 @@ def _parsed(content: bytes) -> Document:
 
 
 def _settled(document: Document, companions: Companions, stage: Path, binary: bytes | None) -> Document:
-    """The document with every reference in the stage, and without what cannot be had."""
+    """Return the document with every reference in the stage, and without what cannot be had."""
     try:
         _check_extensions(document)
         lengths = [
@@ -173,7 +173,7 @@ def _settle_pictures(document: Document, companions: Companions, stage: Path, bi
 def _picture(
     document: Document, image: Document, companions: Companions, stage: Path, binary: bytes | None
 ) -> bytes | Path | None:
-    """The content of a picture, wherever it is; None when it cannot be had."""
+    """Return the content of a picture, wherever it is; None when it cannot be had."""
     if "bufferView" in image:
         view = document["bufferViews"][image["bufferView"]]
         buffer = document["buffers"][view["buffer"]]
@@ -202,7 +202,7 @@ def _embedded(uri: str) -> bytes:
 
 
 def _source(texture: Document) -> int | None:
-    """The picture of a texture; one that an extension names is taken for the texture's own."""
+    """Return the picture of a texture. One that an extension names becomes its own."""
     for extension in texture.pop("extensions", {}).values():
         if isinstance(extension, dict) and "source" in extension:
             texture["source"] = extension["source"]

@@ -71,7 +71,7 @@ def _check_mesh(document: Document, mesh: Document) -> None:
 
 
 def _check_tree(nodes: Sequence[Document]) -> None:
-    """The way down from every node ends, and no few nodes stand for very many."""
+    """Raise Refused when the nodes form a ring, or when few of them stand for very many."""
     children = [[_place(child, nodes) for child in node.get("children", [])] for node in nodes]
     parents = Counter(child for group in children for child in group)
     drawn = [0 if parents[number] else 1 for number in range(len(nodes))]
@@ -89,7 +89,7 @@ def _check_tree(nodes: Sequence[Document]) -> None:
 
 
 def _place(index: Any, parts: Sequence[object]) -> int:
-    """An index that is one; a negative one is none, though Python takes it."""
+    """Return a valid index; raise IndexError for any other. Python would take negative ones."""
     if not isinstance(index, int) or not 0 <= index < len(parts):
         raise IndexError(index)
     return index

@@ -15,7 +15,7 @@ class Textures:
         self._settled: dict[str, str | None] = {}
 
     def take(self, reference: str, *, encoded: bool = False) -> str | None:
-        """The name in the stage of the texture of this name; None, with a remark, when it cannot be had."""
+        """Return the name in the stage of the texture of this name; None, with a remark, when it cannot be had."""
         if reference not in self._settled:
             self._settled[reference] = self._take(reference, encoded=encoded)
         return self._settled[reference]

@@ -38,7 +38,7 @@ class Materials:
             path.write_text("".join(self._text))
 
     def name(self, name: str) -> str:
-        """What we call the material of this name; materials that are not there look plain."""
+        """Return what we call the material of this name; materials that are not there look plain."""
         return self._names.get(name) or self._names.get(name.casefold()) or "plain"
 
     def _read(self, file: Path) -> None:
@@ -61,7 +61,7 @@ class Materials:
         self._text.append(f"newmtl {own}\n")
 
     def _texture(self, text: str) -> str | None:
-        """The file of a texture whose name comes after options, and may have spaces in it."""
+        """Return the file of a texture whose name comes after options, and may have spaces in it."""
         words = text.split(" ")
         while words and (most := _OPTIONS.get(words[0].lower())):
             words.pop(0)
@@ -73,7 +73,7 @@ class Materials:
 
 
 def _files(stage: Path, library: str, companions: Companions) -> list[Path]:
-    """The files of a line `mtllib`, which may name several, or one with spaces in its name."""
+    """Return the files of a line `mtllib`, which may name several, or one with spaces in its name."""
     before = list(companions.remarks)
     if not library:
         return []

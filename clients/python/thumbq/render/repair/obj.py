@@ -181,7 +181,7 @@ class _Writer:
             self._file.write(b"usemtl %b\n" % self._materials.name(name).encode())
 
     def _corner(self, value: bytes) -> Corner:
-        """The three indices of a corner as plain numbers; raises ValueError when its point is not there."""
+        """Return the three indices of a corner as plain numbers; raises ValueError when its point is not there."""
         parts = [*value.split(b"/"), b"", b""]
         point = self._index(parts[0], 0)
         if not point:
@@ -202,7 +202,7 @@ class _Writer:
 
 
 def _spelled(corners: Sequence[Corner]) -> bytes:
-    """A face whose corners all have the same parts."""
+    """Return a face as text. All its corners have the same parts."""
     with_texture = all(corner[1] for corner in corners)
     with_normal = all(corner[2] for corner in corners)
     if with_texture and with_normal:
@@ -215,7 +215,7 @@ def _spelled(corners: Sequence[Corner]) -> bytes:
 
 
 def _numbers(values: Sequence[bytes]) -> list[float]:
-    """The values as numbers, with a comma for the point if need be; other text becomes NaN."""
+    """Return the values as numbers, with a comma for the point if need be; other text becomes NaN."""
     numbers = []
     for value in values:
         try:

@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 def runs(path: Path) -> Iterator[Run]:
-    """The file in runs as long as they come."""
+    """Yield the file in runs, each as long as possible."""
     if not is_plain(path):
         yield from (Run(number, "", line) for number, line in lines(path))
         return

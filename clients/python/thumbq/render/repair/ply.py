@@ -83,7 +83,7 @@ def repair(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
 
 
 def _read_header(raw: Path) -> _Header | None:
-    """The header; None when the points are stored in a way that nothing but the reader needs to know."""
+    """Return the header; None when the points are stored in a way that nothing but the reader needs to know."""
     with raw.open("rb") as file:
         head = file.read(LONGEST_HEADER)
     if not (end := _END.search(head)):

@@ -15,7 +15,7 @@ FAR = 1000.0
 
 
 def shift_of(points: Iterable[Point]) -> Point:
-    """What to subtract from every point: the middle of a model that is far away, else nothing."""
+    """Return what to subtract from every point: the middle of a model that is far away, else nothing."""
     axes = [sorted(axis) for axis in zip(*points, strict=True)]
     if not axes:
         return (0.0, 0.0, 0.0)

@@ -70,7 +70,7 @@ def _forget_materials(content: bytearray, start: int, end: int, materials: set[b
 
 
 def _count(content: bytearray, start: int, end: int, size: int) -> int:
-    """The count at the beginning of a chunk; raises Refused when its data is not all there."""
+    """Return the count at the beginning of a chunk; raises Refused when its data is not all there."""
     count: int = struct.unpack_from("<H", content, start)[0] if end - start >= 2 else 0
     if start + 2 + count * size > end:
         raise Refused(_DAMAGED)

@@ -21,7 +21,7 @@ def is_linux() -> bool:
 
 
 def call(number: int, *arguments: object) -> int:
-    """A system call by its number; raises OSError."""
+    """Make a system call by its number; raises OSError."""
     result: int = _libc.syscall(ctypes.c_long(number), *arguments)
     return _checked(result)
 

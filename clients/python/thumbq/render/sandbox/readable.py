@@ -14,7 +14,7 @@ _SYSTEM = (
 
 
 def readable(stage: Path) -> list[Path]:
-    """The list, with the models of this stage and f3d's cache, which stays empty."""
+    """Return the list, with the models of this stage and f3d's cache, which stays empty."""
     python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     ours = Path(__file__).parents[1]
     places = [stage / "checked", stage / "cache", ours, *map(Path, dict.fromkeys(python)), *map(Path, _SYSTEM)]

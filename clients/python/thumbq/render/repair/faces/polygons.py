@@ -40,7 +40,7 @@ class Places:
             self._values.extend(float(word) for word in text.split() if word != b"v")
 
     def simple_polygons(self, corners: Sequence[Corner]) -> Iterator[Sequence[Corner]]:
-        """The face itself, or the triangles of one that has very many corners; a corner begins with its point."""
+        """Yield the face itself, or the triangles of one that has very many corners; a corner begins with its point."""
         if len(corners) <= self._most_corners:
             yield corners
             return
@@ -89,7 +89,7 @@ def _is_ear(flat: Sequence[Flat], before: int, here: int, after: int, rest: Sequ
 
 
 def _flattened(points: Sequence[Point]) -> list[Flat]:
-    """The corners in the plane that the face lies in, going round to the left."""
+    """Return the corners in the plane that the face lies in, going round to the left."""
     x = y = z = 0.0
     for (ax, ay, az), (bx, by, bz) in zip(points, [*points[1:], points[0]], strict=True):
         x += (ay - by) * (az + bz)
