@@ -33,7 +33,7 @@ def test_the_message_names_the_worker():
     assert failure.error_message.startswith("Worker w was sent the job 3 times and never confirmed it")
 
 
-def test_only_so_many_counts_are_kept():
+def test_a_limited_number_of_counts_is_kept():
     returns = Returns(known=2)
     come_back(returns, "w", 1)
     come_back(returns, "w", 2)

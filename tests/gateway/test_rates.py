@@ -36,7 +36,7 @@ def expect_refusal(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("path", [DEQUEUE, "/thumbnail-jobs/dequeue", "/api/thumbnail-jobs/dequeue-batch"])
-async def test_a_worker_that_asks_in_vain_too_often_is_refused(polls: Client, path: str) -> None:
+async def test_a_worker_that_asks_too_often_without_a_job_is_refused(polls: Client, path: str) -> None:
     assert (await poll(polls, path=path)).status in {200, 204}
     expect_refusal(await poll(polls, path=path))
     assert (await poll(polls, "worker-002", path)).status in {200, 204}

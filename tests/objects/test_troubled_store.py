@@ -128,7 +128,7 @@ async def test_a_store_that_gives_no_tags_still_tells_that_an_object_has_changed
     assert all(tags)
 
 
-async def test_a_signed_address_is_good_for_one_object_and_so_many_seconds(objects: Objects) -> None:
+async def test_a_signed_address_is_good_for_one_object_and_a_limited_time(objects: Objects) -> None:
     await objects.put("a b+c.webp", b"picture", "image/webp")
     address = URL(await objects.signed_url("a b+c.webp", 77))
     assert address.query["X-Amz-Expires"] == "77"

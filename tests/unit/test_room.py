@@ -32,7 +32,7 @@ async def test_one_caller_fills_half_of_the_room_and_there_is_always_some_for_an
         assert taken == most, caller
 
 
-async def test_a_body_that_stalls_loses_its_place_to_one_that_goes_on_first_that_of_who_has_most() -> None:
+async def test_a_stalled_body_loses_its_place_first_that_of_the_caller_with_most() -> None:
     room = Room(1_600)
     stalled, fresh, other = Place("greedy"), Place("greedy"), Place("good")
     tasks = [asyncio.create_task(arrives(room, place, size)) for place, size in ((stalled, 400), (fresh, 400))]

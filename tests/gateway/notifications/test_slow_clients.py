@@ -90,7 +90,7 @@ async def test_a_client_that_does_not_read_its_past_is_cut_off_and_delays_nobody
                 assert await page.models(25_000) == list(range(1, 25_001))
 
 
-async def test_a_gateway_that_stops_does_not_wait_for_who_does_not_read(server: str) -> None:
+async def test_a_gateway_that_stops_does_not_wait_for_clients_that_do_not_read(server: str) -> None:
     async with contextlib.AsyncExitStack() as outside, contextlib.AsyncExitStack() as inside:
         http = await inside.enter_async_context(running_gateway(server))
         client = Client(http)

@@ -222,7 +222,7 @@ async def test_a_job_that_is_taken_away_takes_its_renderer_along(renderer: Rende
     assert await renderer.render(cube, "obj")
 
 
-async def test_a_renderer_starts_afresh_after_so_many_pictures(
+async def test_a_renderer_is_replaced_after_a_number_of_pictures(
     renderer: Renderer, cube: Path, monkeypatch: pytest.MonkeyPatch
 ):
     await renderer.render(cube, "obj")

@@ -12,7 +12,7 @@ from thumbq_server.storage.transitions.retry import retry
 
 @pytest.mark.parametrize("shown", ["None", "Ready"])
 @pytest.mark.parametrize("ends", ["Ready", "Failed"])
-async def test_a_cancel_never_tells_what_a_model_shows_no_more(queue, lanes, shown, ends):
+async def test_a_cancel_announces_only_what_its_model_still_shows(queue, lanes, shown, ends):
     """The render of a model's older file ends while its newest one is cancelled."""
     if shown == "Ready":
         await queue.complete(*await queue.claimed(new_job(7, file=1)))

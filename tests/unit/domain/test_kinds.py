@@ -44,14 +44,14 @@ def test_options_within_their_limits_come_back_as_they_were_sent(options: dict[s
         assert read_options(options_message(text)) == text
 
 
-def test_options_may_have_so_many_values_and_no_more():
+def test_options_may_have_a_limited_number_of_values():
     assert check_options({"a": [1.0] * (limits.MAX_OPTION_VALUES - 1)})
     with pytest.raises(Invalid, match="more than 256 values"):
         check_options({"a": [1.0] * limits.MAX_OPTION_VALUES})
 
 
 @pytest.mark.parametrize("character", ["x", "ü", "漢", "😀", '"', "\0", "\x1f"])
-def test_options_may_have_so_many_bytes_of_json_and_no_more(character: str):
+def test_options_may_have_a_limited_number_of_bytes_of_json(character: str):
     one = len(json.dumps(character, ensure_ascii=False).encode()) - 2
     most = (limits.MAX_OPTIONS - len('{"a":""}')) // one
     assert check_options({"a": character * most})

@@ -19,7 +19,7 @@ async def test_streams_share_a_channel_until_one_of_them_leaves_it():
             assert fourth is third
 
 
-async def test_a_channel_takes_so_many_streams_and_no_more(monkeypatch):
+async def test_a_channel_takes_a_limited_number_of_streams(monkeypatch):
     monkeypatch.setattr(channels, "MOST_STREAMS", 2)
     some = Channels()
     async with AsyncExitStack() as stack:

@@ -137,7 +137,7 @@ async def test_what_a_worker_says_of_itself_is_bounded(queue, hello, why):
 
 
 @pytest.mark.changes_nothing
-async def test_a_heartbeat_for_what_no_lease_can_be_is_answered_like_one_for_a_lease_that_is_gone(queue):
+async def test_a_malformed_token_in_a_heartbeat_is_answered_like_a_lost_lease(queue):
     worker = Worker(queue)
     await worker.hello()
     await worker.send(heartbeat=Stream.Heartbeat(lease_tokens=["77-1", "nonsense", "x" * 1000]))

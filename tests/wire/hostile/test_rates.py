@@ -56,7 +56,7 @@ def job(model_id: int) -> EnqueueJobRequest:
 
 
 @limits(rate_of_worker_polls=SELDOM)
-async def test_a_worker_that_asks_in_vain_too_often_is_told_when_to_return(channel: grpc.aio.Channel) -> None:
+async def test_a_worker_that_asks_too_often_without_a_job_is_told_when_to_return(channel: grpc.aio.Channel) -> None:
     queue = QueueServiceStub(channel)
     await queue.EnqueueJob(job(1))
     for worker in ("worker-001", "worker-002"):
