@@ -8,6 +8,7 @@ from pathlib import Path
 from thumbq_runtime.access.secret_files import read_secret_file
 from thumbq_runtime.addresses import is_loopback, overlap
 from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.folders import absolute
 from thumbq_runtime.private_files import make_data_folder, make_private_folder
 from thumbq_runtime.settings import (
     DATA_DIR,
@@ -56,8 +57,8 @@ class LauncherSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
         """Return the settings in the environment, and make the folder for thumbnails. Raises InvalidSetting."""
-        data_dir = _plain(DATA_DIR.read(environment).absolute())
-        thumbnail_root = _plain((THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails").absolute())
+        data_dir = _plain(absolute(DATA_DIR.read(environment)))
+        thumbnail_root = _plain(absolute(THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails"))
         settings = cls(
             data_dir=data_dir,
             database_url=_database_url(environment),

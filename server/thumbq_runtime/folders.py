@@ -1,7 +1,13 @@
-"""Folders below a root, opened so that no link leads out of it."""
+"""Absolute paths of folders, and folders below a root, opened so that no link leads out of it."""
 
 import os
 from pathlib import Path
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root of the disk, without "..", which servers refuse in the path of a thumbnail."""
+    # Only the real path tells where ".." leads to behind a link. Other links keep their names.
+    return Path(os.path.realpath(path)) if ".." in path.parts else path.absolute()
 
 
 def resolved(path: Path) -> Path:

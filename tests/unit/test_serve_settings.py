@@ -14,6 +14,7 @@ from thumbq_launcher.settings import LauncherSettings
 from thumbq_runtime.access import secret_files
 from thumbq_runtime.addresses import CannotListen, free_port, is_loopback, reachable_address
 from thumbq_runtime.declaration import InvalidSetting
+from thumbq_server.domain.paths import plain_roots
 
 
 @pytest.fixture
@@ -51,6 +52,17 @@ def test_strangers_may_report_thumbnails_in_its_own_folder_only(tmp_path: Path) 
     assert LauncherSettings.read(exposed | {"THUMBQ_THUMBNAIL_ROOTS": "/a:/b"}).thumbnail_roots == "/a:/b"
     with pytest.raises(InvalidSetting, match="has a colon in it"):
         LauncherSettings.read(exposed | {"THUMBQ_DATA_DIR": str(tmp_path / "a:b")})
+
+
+def test_folders_may_be_named_from_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    exposed = {"THUMBQ_HTTP_HOST": "0.0.0.0", "THUMBQ_INSECURE": "1", "THUMBQ_DATA_DIR": "../data"}
+    settings = LauncherSettings.read(exposed)
+    assert settings.data_dir == tmp_path / "data"
+    assert plain_roots([settings.thumbnail_roots]) == (f"{tmp_path}/data/thumbnails",)
+    pictures = LauncherSettings.read(exposed | {"THUMBQ_THUMBNAIL_ROOT": "../pictures"})
+    assert plain_roots([pictures.thumbnail_roots]) == (f"{tmp_path}/pictures",)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "THUMBQ_DATABASE_URL"])

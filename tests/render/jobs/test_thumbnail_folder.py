@@ -12,6 +12,7 @@ import pytest
 from thumbq.cli import worker_folder
 from thumbq.cli.worker_folder import ThumbnailFolder
 from thumbq.render.jobs.thumbnails import NotStored
+from thumbq_server.domain.paths import PathRule
 
 NAME = f"{'ab' * 32}-512.webp"
 # A worker that is killed when a picture is to be on the disk.
@@ -50,6 +51,16 @@ def test_a_picture_replaces_an_older_one(tmp_path: Path):
     assert path.read_bytes() == b"newer"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_a_folder_that_is_named_from_beside_it_gives_paths_that_servers_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "worker").mkdir()
+    monkeypatch.chdir(tmp_path / "worker")
+    path = ThumbnailFolder(Path("../thumbnails")).store(NAME, b"a picture")
+    assert path == tmp_path / "thumbnails/ab/ab" / NAME
+    assert PathRule().check(str(path)) == str(path)
 
 
 def test_what_a_killed_worker_left_is_removed_after_a_day(tmp_path: Path):

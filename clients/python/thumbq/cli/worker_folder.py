@@ -9,6 +9,7 @@ from pathlib import Path
 
 from thumbq.render.jobs.thumbnails import NotStored, place_of
 from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.folders import absolute
 
 # Seconds after which an unfinished picture counts as left by a killed worker.
 _ABANDONED = 86_400.0
@@ -20,7 +21,7 @@ class ThumbnailFolder:
     """Stores pictures as `<root>/ab/cd/abcd…-512.webp`."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root.absolute()
+        self._root = absolute(root)
         self._threads = FileThreads(timeout=_PATIENCE)
 
     async def keep(self, name: str, picture: bytes) -> str:
