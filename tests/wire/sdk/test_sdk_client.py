@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -170,6 +172,36 @@ async def test_a_program_without_asyncio_has_the_same_calls(server: str):
 
     async with working(server, complete):
         await asyncio.to_thread(program)
+
+
+async def test_a_blocking_client_reads_what_it_is_given_in_the_thread_that_calls(server: str):
+    def program() -> None:
+        own = threading.current_thread()
+        counts: list[int] = []
+
+        def numbers(last: int) -> Iterator[int]:
+            """Be like rows of Django or of sqlite3, which only the thread that asked may read, and without a loop."""
+            for number in range(1, last + 1):
+                assert threading.current_thread() is own
+                with pytest.raises(RuntimeError, match="no running event loop"):
+                    asyncio.get_running_loop()
+                yield number
+
+        def note(count: int) -> None:
+            assert threading.current_thread() is own
+            counts.append(count)
+
+        with BlockingClient(server) as client:
+            requests = (Request(model_id=number, model_hash=DIGEST) for number in numbers(10_002))
+            answers = client.enqueue_many(requests, progress=note)
+            assert counts == [10_000, 10_002]
+            assert len({answer.job_id for answer in answers}) == 10_002
+            assert [picture.model_id for picture in client.thumbnails(numbers(3))] == [1, 2, 3]
+            with pytest.raises(Conflict):  # tickets need an API key
+                client.create_ticket(numbers(3))
+            assert client.enqueue_many(iter(())) == []
+
+    await asyncio.to_thread(program)
 
 
 def test_both_clients_have_the_same_methods():

@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.network.ports import free_port
 from tests.support.waiting import eventually
-from thumbq import BlockingClient, Unavailable
+from tests.wire.sdk.sdk import HASH, enqueue
+from thumbq import BlockingClient, Request, Unavailable
 from thumbq.connection import UnreadableKey
 
 
@@ -33,6 +35,38 @@ async def test_a_call_that_waits_for_a_server_ends_when_another_thread_closes_th
 
     await eventually(has_ended)
     await call
+    assert threads() == before
+
+
+async def test_a_list_of_jobs_ends_when_the_client_is_closed(server: str):
+    before = threads()
+    await enqueue(server, 2)
+
+    def program() -> None:
+        client = BlockingClient(server)
+        jobs = client.jobs()
+        assert next(jobs).model_id == 2
+        client.close()
+        with pytest.raises(Unavailable, match="the client was closed"):
+            next(jobs)
+
+    await asyncio.to_thread(program)
+    assert threads() == before
+
+
+async def test_enqueueing_many_ends_when_the_client_is_closed(server: str):
+    before = threads()
+    client = BlockingClient(server)
+
+    def requests() -> Iterator[Request]:
+        yield Request(model_id=1, model_hash=HASH)
+        client.close()
+
+    def program() -> None:
+        with pytest.raises(Unavailable, match="the client was closed"):
+            client.enqueue_many(requests())
+
+    await asyncio.to_thread(program)
     assert threads() == before
 
 

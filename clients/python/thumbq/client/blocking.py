@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from thumbq.client.batches import JOBS_PER_CALL
 from thumbq.client.client import Client
 from thumbq.client.errors import Unavailable
 from thumbq.client.plain import (
@@ -36,6 +39,7 @@ class BlockingClient:
             picture = client.wait_for(answer.job_id, timeout=60)
 
     It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
+    Iterables are read in the caller's thread.
     """
 
     def __init__(
@@ -96,8 +100,16 @@ class BlockingClient:
     def enqueue_many(
         self, requests: Iterable[Request], *, progress: Callable[[int], object] | None = None
     ) -> list[Answer]:
-        """Do as Client.enqueue_many; `progress` is called in another thread."""
-        return self._run(lambda client: client.enqueue_many(requests, progress=progress))
+        """Do as Client.enqueue_many; `progress` is called in the caller's thread."""
+        with self._lock:
+            connected = self._connected()
+        answers: list[Answer] = []
+        rest = iter(requests)
+        while batch := list(islice(rest, JOBS_PER_CALL)):
+            answers += self._run(partial(Client.enqueue_many, requests=batch), connected)
+            if progress:
+                progress(len(answers))
+        return answers
 
     def job(self, job_id: int, *, wait: Seconds = 0.0) -> JobInfo:
         """Do as Client.job."""
@@ -110,12 +122,13 @@ class BlockingClient:
     def jobs(self, *, status: JobStatusWord | None = None, model_id: int = 0) -> Iterator[JobInfo]:
         """Do as Client.jobs."""
         with self._lock:
-            items = self._connected().client.jobs(status=status, model_id=model_id)
+            connected = self._connected()
+        items = connected.client.jobs(status=status, model_id=model_id)
 
         async def following(_: Client) -> JobInfo | None:
             return await anext(items, None)
 
-        while job := self._run(following):
+        while job := self._run(following, connected):
             yield job
 
     def cancel(self, job_id: int) -> JobInfo:
@@ -144,11 +157,13 @@ class BlockingClient:
 
     def thumbnails(self, model_ids: Iterable[int]) -> list[Picture]:
         """Do as Client.thumbnails."""
-        return self._run(lambda client: client.thumbnails(model_ids))
+        given = list(model_ids)
+        return self._run(lambda client: client.thumbnails(given))
 
     def create_ticket(self, model_ids: Iterable[int] = (), *, all_models: bool = False, life: Seconds = 600.0) -> str:
         """Do as Client.create_ticket."""
-        return self._run(lambda client: client.create_ticket(model_ids, all_models=all_models, life=life))
+        given = list(model_ids)
+        return self._run(lambda client: client.create_ticket(given, all_models=all_models, life=life))
 
     def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Do as Client.log_event."""
@@ -166,9 +181,14 @@ class BlockingClient:
         """Do as Client.announce_test."""
         self._run(lambda client: client.announce_test(model_id, status, thumbnail_url))
 
-    def _run(self, call: Callable[[Client], Coroutine[Any, Any, _Result]]) -> _Result:
+    def _run(
+        self, call: Callable[[Client], Coroutine[Any, Any, _Result]], begun_on: _LoopThread | None = None
+    ) -> _Result:
+        """Run a call, which continues what was begun on one connection where that is given. Raises ThumbqError."""
         with self._lock:
-            future = self._connected().begin(call)
+            if begun_on and (self._thread is not begun_on or begun_on.process_id != os.getpid()):
+                raise Unavailable(f"{self._target}: the client was closed")
+            future = (begun_on or self._connected()).begin(call)
         try:
             return future.result()
         except CancelledError:
