@@ -75,7 +75,7 @@ RECENT = """
 
 
 async def fill(database: Database, there: int, jobs: int) -> None:
-    """Let there be so many jobs."""
+    """Add jobs until there are `jobs`."""
     for first in range(there, jobs, _PIECE):
         for statement in FILL:
             await database.fetch(statement, first, min(_PIECE, jobs - first))

@@ -38,7 +38,7 @@ async def enqueue(target: str, models: range, digit: str) -> None:
 
 
 async def complete(target: str, jobs: int) -> float:
-    """Complete so many jobs, and return the seconds that it took."""
+    """Complete this many jobs, and return the seconds that it took."""
     left = jobs
     done = asyncio.Event()
 

@@ -3,7 +3,7 @@
 python -m bench.watched [--jobs 200000] [--rounds 5] [--seconds 10] [--apart]
 
 It takes some minutes. Each turn has the service alone twice: what differs there is noise. A service that rests shows
-what each thing costs a second, which is a share of the processors: so much throughput it takes from a drain that has
+what each thing costs a second, which is a share of the processors: that much throughput it takes from a drain that has
 all of them busy. A drain shows the same less exactly, but nothing is derived. A drain of a second is too short: its
 rate varies by more than watching costs. With --apart, drains have each thing that a console does by itself.
 

@@ -93,7 +93,7 @@ class PruneJobs:
 
 
 async def prune_jobs_for(seconds: float, database: Database, keep: float, after: int) -> tuple[int, int | None]:
-    """Prune jobs after id `after`, piece by piece, for so long. Return how many, and where to go on (None: done)."""
+    """Prune jobs after id `after`, piece by piece, for this time. Return how many, and where to go on (None: done)."""
     count = 0
     until = time.monotonic() + seconds
     at: int | None = after

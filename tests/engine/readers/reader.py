@@ -51,7 +51,7 @@ async def following(hub: Hub) -> None:
 
 
 async def caught_up(hub: Hub, seq: int) -> None:
-    """Wake the hub, and wait until it has read so far and has ended its look at the log.
+    """Wake the hub, and wait until it has read up to `seq` and has ended its look at the log.
 
     It reads later commits only when it is woken again.
     """

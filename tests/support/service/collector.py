@@ -44,7 +44,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
 
     def wait_for(self, trace: str, count: int) -> list[Seen]:
-        """Return the spans of a trace in the order in which they began, as soon as there are so many."""
+        """Return the spans of a trace in the order in which they began, as soon as there are `count`."""
         wait_until(lambda: len(self.of(trace)) >= count, f"{count} spans of trace {trace}")
         return self.of(trace)
 

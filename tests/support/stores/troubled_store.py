@@ -114,7 +114,7 @@ async def without_tags(store: TroubledStore, request: web.BaseRequest) -> web.St
 
 
 def first(count: int, trouble: Trouble) -> Trouble:
-    """Spoil so many requests, and let the others pass."""
+    """Spoil the first `count` requests, and let the others pass."""
     left = [trouble] * count
 
     async def spoil(store: TroubledStore, request: web.BaseRequest) -> web.StreamResponse | None:
@@ -124,7 +124,7 @@ def first(count: int, trouble: Trouble) -> Trouble:
 
 
 def slowly(pieces: int, pause: float) -> Trouble:
-    """Take the body of a request in pieces, with pauses of so many seconds before the next."""
+    """Take the body of a request in pieces, with a pause in seconds before each."""
 
     async def trouble(_store: TroubledStore, request: web.BaseRequest) -> None:
         for _ in range(pieces):

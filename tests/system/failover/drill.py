@@ -23,7 +23,7 @@ from tests.system.failover.steps import Failover
 PROMOTION_LIMIT = 120.0
 # Seconds for which the old primary is away after another one took over.
 _LONGEST_ABSENCE = 4.0
-# A commit that was acknowledged so long before the cut has reached the standbys.
+# Seconds before the cut: a commit that was acknowledged earlier has reached the standbys.
 _ON_ITS_WAY = 1.0
 # Three hosts share the processors with everything else: no stream may be given up because a heartbeat is late.
 _SETTINGS = {"THUMBQ_HEARTBEAT_INTERVAL": "2", "THUMBQ_LEASE_DURATION": "8"}

@@ -40,7 +40,7 @@ class Transcript:
         assert self._steps, heading
 
     async def types(self, count: int = 1, **variables: str) -> None:
-        """Type so many of the commands, and compare what they print."""
+        """Type the next `count` commands, and compare what they print."""
         for _ in range(count):
             step = self._steps.pop(0)
             printed = await self._run(step.command, variables)

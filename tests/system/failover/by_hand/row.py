@@ -153,7 +153,7 @@ class Row:
 
 
 def _all_of(standbys: int) -> str:
-    """Return the value of the setting with which each commit waits for so many standbys."""
+    """Return the value of the setting with which each commit waits for this many standbys."""
     return f"'{standbys} (*)'" if standbys else "''"
 
 
