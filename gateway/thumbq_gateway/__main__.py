@@ -18,13 +18,14 @@ from thumbq_runtime.environment import reach_this_machine_directly, warn_of_stra
 from thumbq_runtime.lifecycle import wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.text import printable
 from thumbq_runtime.tls.certificates import InvalidCertificate
 
 _SWITCH = 0.0005  # seconds for which the thread that decodes large bodies keeps the event loop from running
 
 
 def main() -> None:
-    """Run a gateway. Exits with 2 and a sentence when its settings are wrong."""
+    """Run a gateway. Exit with a sentence: with 2 when its settings are wrong, with 1 when it cannot listen."""
     wait_for_start()
     try:
         level = configure_logging("gateway")
@@ -53,7 +54,9 @@ def main() -> None:
     except (InvalidCertificate, Unprotected, UnusableAddress, UnusableCertificate) as problem:
         refuse("gateway", problem)
     except OSError as error:
-        refuse("gateway", f"cannot listen on {joined(settings.http_host, settings.http_port)}: {error}")
+        # The port may be free in a moment, and the address may come.
+        address = joined(settings.http_host, settings.http_port)
+        sys.exit(printable(f"thumbq gateway: cannot listen on {address}: {error}"))
 
 
 def _allow_many_connections() -> None:

@@ -15,6 +15,7 @@ from thumbq_runtime.environment import reach_this_machine_directly, warn_of_stra
 from thumbq_runtime.lifecycle import run_until_signal, wait_for_start
 from thumbq_runtime.logging import configure_logging
 from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.text import printable
 from thumbq_runtime.tls.certificates import InvalidCertificate
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
@@ -24,7 +25,7 @@ from thumbq_server.storage.postgres.suitability import Unsuitable
 
 
 def main() -> None:
-    """Run a server. Exit with a sentence: with 2 when it is set up wrongly, with 1 when PostgreSQL is away."""
+    """Run a server. Exit with a sentence: with 2 when it is set up wrongly, else with 1."""
     wait_for_start()
     try:
         level = configure_logging("server")
@@ -37,8 +38,11 @@ def main() -> None:
     settings = _settings()
     try:
         event_loop.run(run_until_signal(partial(serve, settings), level.toggle))
-    except (Unsuitable, InvalidAddress, InvalidCertificate, CannotListen) as problem:
+    except (Unsuitable, InvalidAddress, InvalidCertificate, InvalidSetting) as problem:
         refuse("server", problem)
+    except CannotListen as problem:
+        # The port may be free in a moment, and the address may come.
+        sys.exit(printable(f"thumbq server: {problem}"))
     except (Unavailable, OSError) as error:
         sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
 

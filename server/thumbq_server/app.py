@@ -9,8 +9,9 @@ import grpc
 import structlog
 
 from thumbq_runtime import duties
-from thumbq_runtime.addresses import CannotListen, free_port
+from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed, pool_size
+from thumbq_runtime.declaration import InvalidSetting
 from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Kind, Rates
@@ -73,8 +74,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[int]:
     """Run a server on the port that is yielded, and drain it. `broken` is set when it cannot go on.
 
-    Raises Unsuitable, InvalidAddress, InvalidCertificate or CannotListen when only another configuration helps, else
-    Unavailable.
+    Raises Unsuitable, InvalidAddress, InvalidCertificate or InvalidSetting when only another configuration helps, else
+    CannotListen or Unavailable.
     """
     certificates = settings.certificates()
     warn_of_plain_text(certificates, settings.grpc_host)
@@ -178,7 +179,10 @@ def _refuse_strangers(settings: Settings, keyring: Keyring) -> None:
 
 @contextlib.contextmanager
 def observing(settings: Settings, certificates: Certificates | None) -> Iterator[Observer]:
-    """Yield what counts the work of the server, and shows it to Prometheus if a port is set. Raises CannotListen."""
+    """Yield what counts the work of the server, and shows it to Prometheus if a port is set.
+
+    Raises InvalidSetting, CannotListen.
+    """
     if settings.metrics_port is None:
         yield Observer()
         return
@@ -187,7 +191,7 @@ def observing(settings: Settings, certificates: Certificates | None) -> Iterator
 
     if settings.metrics_port:
         if settings.metrics_port == settings.grpc_port:
-            raise CannotListen(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
+            raise InvalidSetting(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
     counters = Counters()

@@ -19,6 +19,8 @@ from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_runtime.addresses import is_loopback
 
+ABSENT = "192.0.2.1"  # an address for documentation, which no machine has
+
 
 @asynccontextmanager
 async def process(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
@@ -158,12 +160,12 @@ def test_only_loopback_addresses_are_for_this_machine_only(host: str, is_private
     assert is_loopback(host) is is_private
 
 
-async def test_it_says_so_when_the_port_is_taken() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", ABSENT])
+async def test_an_address_that_may_be_had_later_ends_it_so_that_it_is_started_again(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, words = await refusal(THUMBQ_HTTP_PORT=str(port))
-    assert code == 2
-    assert f"thumbq gateway: cannot listen on 127.0.0.1:{port}" in words
+        code, words = await refusal(THUMBQ_HTTP_HOST=host, THUMBQ_HTTP_PORT=str(port), THUMBQ_INSECURE="1")
+    assert (code, f"thumbq gateway: cannot listen on {host}:{port}" in words) == (1, True)
 
 
 @pytest.mark.parametrize("server", ["tcp://10.0.0.1:50051", "http://127.0.0.1:5009"])

@@ -210,6 +210,21 @@ def test_a_server_alone_refuses_what_only_the_operator_can_change(variables: dic
     assert "hunter2" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "Address already in use."), ("192.0.2.1", "Cannot assign requested address.")],
+    ids=["taken", "not there yet"],
+)
+def test_a_server_alone_whose_address_may_be_had_later_ends_so_that_it_is_started_again(host: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        address = {"THUMBQ_GRPC_HOST": host, "THUMBQ_GRPC_PORT": str(port), "DATABASE_URL": "postgresql://db/thumbs"}
+        command = [sys.executable, "-P", "-m", "thumbq_server"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | address)
+    assert done.returncode == 1
+    assert f"thumbq server: Nothing can listen on {host}:{port}: {reason}\n" in done.stderr
+
+
 def test_several_processes_share_the_addresses_and_stand_in_for_each_other(used: Path) -> None:
     with serving(used, THUMBQ_PROCESSES="2") as service:
         servers, gateways = service.children("thumbq_server"), service.children("thumbq_gateway")
