@@ -71,6 +71,7 @@ HEADERS = {
     "a host": b"X: y",
     "an expectation": b"Expect: wonders",
     "an upgrade": b"Connection: upgrade\r\nUpgrade: websocket",
+    "a trace": b"traceparent: 00-\xff",
 }
 ROUTES = [
     b"GET /",
@@ -79,6 +80,7 @@ ROUTES = [
     b"GET /models/1/thumbnail/file",
     b"GET /api/thumbnail-jobs",
     b"POST /api/thumbnail-jobs/dequeue",
+    b"POST /api/thumbnail-jobs/1/fail",
     b"OPTIONS /api/thumbnail-jobs",
 ]
 

@@ -1,5 +1,6 @@
 """The spans of JSON producers and workers: they name their own in the header traceparent."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 TRACED = (EnqueueJobRequest, EnqueueJobsRequest, CompleteJobRequest, FailJobRequest)
 HEADER = "traceparent"
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class CallSpans:
@@ -24,7 +26,9 @@ class CallSpans:
 
     @contextmanager
     def around(self, request: Message, caller: str) -> Iterator[None]:
-        """Trace one call of the four kinds. `caller` is the span that it belongs to, empty for none."""
+        """Trace one call of the four kinds. `caller` is the span that it belongs to; a malformed one counts as none."""
+        # It goes into each job of a batch, and a header may have 8,000 characters, and bytes that no message takes.
+        caller = caller if _TRACEPARENT.fullmatch(caller) else ""
         if isinstance(request, FailJobRequest) and caller and not request.traceparent:
             request.traceparent = caller
         jobs: Iterable[EnqueueJobRequest | NewJob] = ()

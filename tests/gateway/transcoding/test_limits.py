@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.support.network.http_client import Client, digest
+from tests.wire.hostile.hostile import forget_peak, memory, peak_of_memory
 from thumbq_gateway.protojson.text import MOST_VALUES, parse_json
 from thumbq_gateway.protojson.values import InvalidValue, read_duration
 
@@ -27,6 +28,16 @@ COSTLY = {
 async def test_a_body_with_more_values_than_a_request_can_use_is_refused(client: Client, jobs: bytes) -> None:
     answer = await client.post(JOBS, data=io.BytesIO(b'{"jobs": [%b]}' % jobs))
     assert (answer.status, answer.json["message"]) == (400, TOO_MANY)
+
+
+@pytest.mark.changes_nothing
+async def test_a_header_that_is_no_traceparent_is_not_copied_into_every_job_of_a_batch(client: Client) -> None:
+    jobs = io.BytesIO(b'{"jobs": [%b{}]}' % (b"{}," * 69_999))
+    forget_peak()
+    before = memory()
+    answer = await client.post(JOBS, data=jobs, headers={"traceparent": "0" * 8_000})
+    assert (answer.status, answer.json["message"]) == (400, "jobs has 70000 items; at most 10000 are taken at once")
+    assert peak_of_memory() - before < 250
 
 
 @pytest.mark.parametrize("nested", [b"[" * 99 + b"]" * 99, b'{"[":' * 99 + b"1" + b"}" * 99], ids=["lists", "objects"])
