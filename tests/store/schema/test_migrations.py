@@ -1,23 +1,21 @@
 """The schema: how it comes to be, and what it refuses to hold."""
 
+import shutil
+
 import asyncpg
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests.support.conditions import at_once
 from tests.support.postgres.queue_under_test import TABLES, model_file, new_job
 from thumbq_server.storage import migrations
-from thumbq_server.storage.migrations import state, upgrade
+from thumbq_server.storage.migrations import schema_state, state, upgrade
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.views import VIEWS
 
 
 def revisions():
-    config = Config()
-    config.set_main_option("script_location", migrations.__path__[0])
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config)
+    return ScriptDirectory.from_config(state.scripts())
 
 
 async def schema_of(database):
@@ -45,6 +43,15 @@ async def test_an_empty_database_becomes_a_queue(empty_database_url):
         assert version["version_num"] == revisions().get_current_head()
         (head,) = await database.fetch("SELECT seq, completed FROM queue_head")
         assert tuple(head) == (0, 0)
+
+
+async def test_the_tables_can_be_made_from_a_folder_with_per_cent_signs(empty_database_url, tmp_path, monkeypatch):
+    folder = tmp_path / "a%20clone" / "migrations"
+    shutil.copytree(migrations.__path__[0], folder)
+    monkeypatch.setattr(state, "__file__", str(folder / "state.py"))
+    before = await upgrade(empty_database_url)
+    after = await schema_state(empty_database_url)
+    assert (before.found, after.found) == (None, revisions().get_current_head())
 
 
 async def test_twenty_servers_may_upgrade_at_once(empty_database_url):
