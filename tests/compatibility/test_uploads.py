@@ -19,7 +19,16 @@ PICTURES = {
     "still.webp": (picture("WEBP"), "image/webp"),
     "thumbnail.png": (picture("PNG"), "image/png"),
     "thumbnail.jpg": (picture("JPEG"), "image/jpeg"),
+    "with_profile.jpg": (picture("JPEG", icc_profile=bytes(1_000_000)), "image/jpeg"),
 }
+
+SEGMENT = b"\xff\xe2\x00\x02"
+
+
+def jpeg_with(inserted: bytes) -> bytes:
+    """A picture with bytes between its first segments."""
+    content = picture("JPEG")
+    return content[:2] + SEGMENT + inserted + content[2:]
 
 
 async def upload(client: Client, content: bytes, name: str = "file", path: str = "upload", **fields: str) -> Answer:
@@ -70,6 +79,16 @@ async def test_what_is_no_whole_picture_is_refused_whatever_it_is_called(
     answer = await upload(client, content)
     assert (answer.status, answer.json["message"]) == (400, message)
     assert not [path for path in thumbnail_root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [bytes(100_000), b"\xff" * 100_000, SEGMENT * 10_000],
+    ids=["bytes between segments", "fill bytes", "segments"],
+)
+async def test_a_jpeg_in_which_much_comes_before_its_size_is_refused(client: Client, inserted: bytes) -> None:
+    answer = await upload(client, jpeg_with(inserted))
+    assert (answer.status, answer.json["message"]) == (400, "The picture is broken, or larger than can be shown.")
 
 
 async def test_a_picture_over_10_mib_is_refused(client: Client, thumbnail_root: Path) -> None:
