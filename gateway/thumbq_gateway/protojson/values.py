@@ -16,6 +16,9 @@ from thumbq_gateway.protojson.objects import plain
 
 Reader: TypeAlias = Callable[[Any], Any]
 
+# A report with such a text must not be refused, since its job would stay locked.
+_FREE_TEXTS = {"error_message", "message"}
+_HALF_A_CHARACTER = re.compile(r"[\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _FRACTION = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _SECONDS = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)s?")
@@ -51,7 +54,7 @@ class InvalidValue(ValueError):
 def scalar_reader(field: FieldDescriptor) -> Reader | None:
     """Return the reader of the field's values, or None for a message with fields of its own."""
     if field.type == FieldDescriptor.TYPE_STRING:
-        return read_string
+        return read_free_text if field.name in _FREE_TEXTS else read_string
     if field.type == FieldDescriptor.TYPE_BOOL:
         return read_flag
     if field.cpp_type in _RANGES:
@@ -73,6 +76,13 @@ def read_string(value: object) -> str:
         except UnicodeEncodeError:
             raise InvalidValue("must be valid Unicode") from None
     return value
+
+
+def read_free_text(value: object) -> str:
+    """Return a string in which each lone surrogate is replaced: cut texts and names of files have them."""
+    if not isinstance(value, str):
+        raise InvalidValue("must be a string")
+    return value if value.isascii() else _HALF_A_CHARACTER.sub("\ufffd", value)
 
 
 def read_flag(value: object) -> bool:

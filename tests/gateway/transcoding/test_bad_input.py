@@ -147,6 +147,21 @@ async def test_a_long_error_with_newlines_is_kept_in_part_and_the_job_is_not_lef
     assert job["errorMessage"].startswith("Error: out of memory\n    at render")
 
 
+@pytest.mark.parametrize("report", ["fail", "finish"])
+async def test_half_a_character_in_an_error_message_is_replaced_and_the_job_is_not_left_locked(
+    client: Client, report: str
+) -> None:
+    job_id = await client.enqueue()
+    await client.dequeue()
+    message = "No such file: mod\udce9l.glb \ud83d"
+    body = {"eventType": "JobFailed", "message": message, "errorMessage": message, "success": False}
+    for path in ("events", report):
+        answer = await client.post(f"/api/thumbnail-jobs/{job_id}/{path}", body)
+        assert answer.status == 200, answer.text
+    job = await client.job(job_id)
+    assert (job["status"], job["errorMessage"]) == ("Pending", "No such file: mod\ufffdl.glb \ufffd")
+
+
 @pytest.mark.changes_nothing
 async def test_an_id_that_is_no_integer_is_404(client: Client) -> None:
     for job_id in ("abc", "1.5", "1e3", "0x1", "+1", " 1", "٣", "9" * 30, "99999999999999999999"):
