@@ -121,6 +121,15 @@ def _many_entries(path: Path) -> None:
             archive.writestr(f"{number}.txt", "")
 
 
+def _broken_lzma(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("model.obj", b"v 0 0 0\n")
+    content = bytearray(path.read_bytes())
+    # The properties of the compression, after the header of the entry, its name, a version and their own length.
+    content[30 + len("model.obj") + 4] = 0xFF
+    path.write_bytes(content)
+
+
 _DAE_ENTITY = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><COLLADA>&a;</COLLADA>'
 
 
@@ -146,6 +155,11 @@ _WRL = (
 _IFC = b"ISO-10303-21;\nFILE_SCHEMA(('IFC4'));\n#1=IFCWALL(#9,'#7');\nEND-ISO-10303-21;\n"
 _PLY = b"ply\nformat binary_little_endian 1.0\nelement vertex 1000000000\nproperty float x\nproperty float y\n"
 _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 1000000000\nDATA binary\n"
+_HUGE_STL = b"solid a\nfacet\nvertex 0 0 0\nvertex 1e39 0 0\nvertex 0 1 0\nendfacet\nendsolid a\n"
+_HUGE_COLOR = b'<?xml version="1.0"?><COLLADA><color>1e200 0 0 1</color></COLLADA>'
+# A number with more digits than Python takes.
+_LONG = b"1" * 4301
+_DAMAGED = "The model file is damaged: a part of it cannot be read"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +189,16 @@ _PCD = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 
         ("a.gltf", b"[" * 100_000, "The model file is nested too deeply."),
         ("a.gltf", b'{"asset":{"version":"2.0"},"nodes":[{"children":[0]}]}', "The glTF file is damaged: its nodes"),
         ("a.gltf", _DOUBLING, "The glTF file stands for more than 200000 nodes."),
+        ("a.zip", _broken_lzma, "model.obj in the archive is damaged ("),
+        ("a.stl", _HUGE_STL, f"{_DAMAGED} (OverflowError)."),
+        ("a.dae", _HUGE_COLOR, f"{_DAMAGED} (OverflowError)."),
+        ("a.pcd", _PCD.rstrip(), f"{_DAMAGED} (ValueError)."),
+        ("a.pcd", _PCD.replace(b"1000000000", b" "), "The PCD file is damaged: its header does not say"),
+        ("a.gltf", b'{"asset":' + _LONG, f"{_DAMAGED} (ValueError)."),
+        ("a.ply", _PLY.replace(b"1000000000", _LONG) + b"end_header\n", f"{_DAMAGED} (ValueError)."),
+        ("a.off", b"OFF\n%b 1 0\n" % _LONG, f"{_DAMAGED} (ValueError)."),
+        ("a.wrl", _WRL.replace(b"9", _LONG), f"{_DAMAGED} (ValueError)."),
+        ("a.ifc", _IFC.replace(b"#9", b"#" + _LONG), f"{_DAMAGED} (ValueError)."),
     ],
 )
 async def test_what_would_unfold_into_very_much_is_refused_before_it_does(

@@ -1,6 +1,7 @@
 """Small files that went wrong once; each stands for a kind."""
 
 import io
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -71,6 +72,19 @@ async def test_a_material_file_in_the_wrong_case_colours_the_model(renderer: Ren
     red, green, _, alpha = picture.getpixel((256, 300))  # type: ignore[misc]
     assert alpha > 200
     assert red > 2 * green
+
+
+async def test_whole_numbers_far_from_the_origin_are_drawn(renderer: Renderer, tmp_path: Path):
+    axes, far = b"property int x\nproperty int y\nproperty int z\n", 500_000_000
+    header = b"ply\nformat binary_little_endian 1.0\nelement vertex 4\n" + axes
+    header += b"element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+    points = [(0, 0, 0), (100_000, 0, 0), (0, 100_000, 0), (0, 0, 100_001)]
+    content = b"".join(struct.pack("<3i", far + x, far + y, far + z) for x, y, z in points)
+    faces = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+    (tmp_path / "7.ply").write_bytes(header + content + b"".join(struct.pack("<B3i", 3, *face) for face in faces))
+    model = await renderer.intake.take_file(tmp_path / "7.ply")
+    assert axes.replace(b"int", b"double") in model.path.read_bytes()
+    assert _share((await renderer.draw(model)).files[0]) > 0.15
 
 
 def _share(picture: bytes) -> float:

@@ -1,5 +1,6 @@
 """ZIP archives: one model and its companions, read in place and never unpacked as a whole."""
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -10,7 +11,10 @@ from thumbq.render.files.refusal import Refused
 from thumbq.render.formats import ARCHIVES, looks_like_a_model
 
 MOST_ENTRIES = 5000
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OSError),
+)
 
 
 class Archive:

@@ -48,6 +48,11 @@ def _outcome(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any
         return {"failure": f"The model file cannot be read: {error.strerror}.", "retryable": True}
     except RecursionError:
         return {"failure": "The model file is nested too deeply."}
+    except MemoryError:
+        raise  # the worker sees why the process ends
+    except Exception as error:  # noqa: BLE001 - a number or a mark where the code does not expect it
+        what = f"a part of it cannot be read ({type(error).__name__})"
+        return {"failure": f"The model file is damaged: {what}."}
 
 
 def _take(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any]:

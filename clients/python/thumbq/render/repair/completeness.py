@@ -114,7 +114,7 @@ def _pcd(raw: Path) -> None:
         sizes = [int(size) for size in fields.get(b"SIZE", [])]
         counts = [int(count) for count in fields.get(b"COUNT", [b"1"] * len(sizes))]
         points = int(fields[b"POINTS"][0])
-    except (KeyError, ValueError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         raise Refused("The PCD file is damaged: its header does not say how many points there are.") from error
     start = head.index(b"\n", head.index(b"\nDATA") + 1) + 1
     if fields[b"DATA"][0] == b"ascii":

@@ -4,7 +4,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -71,11 +71,12 @@ def repair(raw: Path, path: Path, _companions: Companions, _most: int) -> None:
         raw.rename(path)
         return
     with raw.open("rb") as source, path.open("wb") as target:
-        target.write(header.content)
+        written = _with_doubles(header)
+        target.write(written.content)
         for row in _rows(raw, header):
             for axis, away in zip(header.axes, shift, strict=True):
                 row[axis] = float(row[axis]) - away
-            target.write(_packed(row, header))
+            target.write(_packed(row, written))
         _skip_points(source, header)
         while chunk := source.read(1 << 20):
             target.write(chunk)
@@ -159,6 +160,20 @@ def _numbers(line: bytes, number: int, count: int) -> list[float]:
 def _place(row: list[float], header: _Header) -> Point:
     x, y, z = (float(row[axis]) for axis in header.axes)
     return x, y, z
+
+
+def _with_doubles(header: _Header) -> _Header:
+    """Return the header of the moved points: where axes are whole numbers, they become doubles."""
+    codes = list(header.row.format)
+    lines = header.content.decode("latin-1").splitlines(keepends=True)
+    first = next(place for place, line in enumerate(lines) if _ELEMENT.match(line.strip()))
+    properties = [place for place, line in enumerate(lines) if place > first and line.split()[:1] == ["property"]]
+    for axis in header.axes:
+        if codes[axis + 1] not in "fd":
+            codes[axis + 1] = "d"
+            line = lines[properties[axis]]
+            lines[properties[axis]] = re.sub(r"^(\s*property\s+)\S+", r"\1double", line)
+    return replace(header, content="".join(lines).encode("latin-1"), row=struct.Struct("".join(codes)))
 
 
 def _packed(row: list[float], header: _Header) -> bytes:

@@ -50,12 +50,13 @@ def _ascii_triangles(raw: Path) -> Iterator[Triangle]:
     """Every three corners, whatever the words around them are; raises Refused when the file is cut off."""
     corners: list[Point] = []
     count = 0
+    size = raw.stat().st_size
     with raw.open("rb") as file:
         rest = tail = b""
         while block := file.read(BLOCK):
             text = (rest + block).lower()
-            # A block may end within a corner, so the last ones wait for the next block.
-            end = text.rfind(b"vertex") if len(block) == BLOCK else len(text)
+            # A block may end within a corner, so its last one waits for the next block.
+            end = text.rfind(b"vertex") if file.tell() < size else len(text)
             for found in _VERTEX.finditer(text, 0, end):
                 corners.append(_point(found, count))
                 if len(corners) == 3:
