@@ -76,6 +76,19 @@ async def test_models_of_a_store_come_by_the_hash_of_the_job_in_hand_or_else_of_
         assert (away.status, away.json["message"]) == (503, "The object store cannot be reached, or is broken.")
 
 
+async def test_the_file_of_a_model_is_that_of_the_picture_it_shows(server: str, object_store: ObjectStore) -> None:
+    kept = Objects(object_store.address)
+    picture = {"thumbnailPath": "/pictures/42.webp", "sizeBytes": 1, "width": 1, "height": 1}
+    async with running_gateway(server, model_store=f"s3://{BUCKET}/{{model_hash}}") as http:
+        client = Client(http)
+        for content, model_hash in ((b"older", digest(1)), (b"newer", digest(2)), (b"older", digest(1))):
+            await kept.put(model_hash, content, "model/gltf-binary")
+            job_id = await client.enqueue(42, modelHash=model_hash)
+            await client.dequeue()
+            assert (await client.post(f"/api/thumbnail-jobs/{job_id}/complete", picture)).status == 200
+            assert (await client.get("/models/42/file")).body == content
+
+
 async def test_models_of_a_store_may_be_named_by_their_number_alone(server: str, object_store: ObjectStore) -> None:
     await Objects(object_store.address).put("42.obj", b"v 0 0 0", "model/obj")
     async with running_gateway(server, model_store=f"s3://{BUCKET}/{{model_id}}.obj") as http:

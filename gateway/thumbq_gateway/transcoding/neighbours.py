@@ -1,11 +1,12 @@
 """Routes that programs of Modelibr use beside those of jobs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
 from aiohttp import web
 
-from thumbq.v1.job_pb2 import Job
+from thumbq.v1.job_pb2 import Job, JobStatus, Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
@@ -17,6 +18,7 @@ from thumbq_gateway.protojson.encoder import json_bytes
 _DEADLINE = 10.0  # seconds
 # The newest jobs of a model, among which that of a version is looked for.
 _PAGE = 100
+_LIVE = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
 _OTHER_KINDS = "{kind:sounds|texture-sets|environment-maps}"
 
 
@@ -36,7 +38,7 @@ class Neighbours:
         ]
 
     async def regenerate(self, request: web.Request) -> web.Response:
-        """Queue the model's newest file again, which also announces it."""
+        """Queue the file again that the model was asked for last, which also announces it."""
         model_id = number_in_path(request, "model_id")
         job = await self._job_of(model_id, request.query.get("versionId", ""))
         if job is None:
@@ -54,19 +56,32 @@ class Neighbours:
         return web.Response(body=json_bytes(told), content_type="application/json")
 
     async def _job_of(self, model_id: int, version_id: str) -> Job | None:
-        """Return the job of the version's file, or of the model's newest one; None when there is none."""
+        """Return the job of the version's file, or of the one that was asked for last; None when there is none."""
         if not model_id:
             return None
-        listed = await self._queue.ListJobs(ListJobsRequest(model_id=model_id, page_size=_PAGE), timeout=_DEADLINE)
+        asked = ListJobsRequest(model_id=model_id, page_size=_PAGE)
+        jobs = (await self._queue.ListJobs(asked, timeout=_DEADLINE)).jobs
         if version_id.isascii() and version_id.isdigit() and 0 < int(version_id[:19]) < 1 << 63:
-            asked = GetThumbnailRequest(model_version_id=int(version_id[:19]))
-            version = (await self._notifications.GetThumbnail(asked, timeout=_DEADLINE)).thumbnail
+            version = await self._thumbnail(model_version_id=int(version_id[:19]))
             if version.model_id == model_id:
-                of_file = (job for job in listed.jobs if job.model_hash == version.model_hash)
-                return next(of_file, Job(model_hash=version.model_hash))
-        return next(iter(listed.jobs), None)
+                return _of_file(jobs, version.model_hash)
+        # A job that starts again keeps its id, so the newest id may be that of an older request.
+        shown = await self._thumbnail(model_id=model_id)
+        if shown.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
+            return _of_file(jobs, shown.model_hash)
+        live = (job for job in jobs if job.status in _LIVE)
+        return next(live, next(iter(jobs), None))
+
+    async def _thumbnail(self, **asked: int) -> Thumbnail:
+        answer = await self._notifications.GetThumbnail(GetThumbnailRequest(**asked), timeout=_DEADLINE)
+        return answer.thumbnail
 
     async def other_kind(self, request: web.Request) -> web.Response:
         """Answer 404, which a worker takes for no job: only models are rendered."""
         kind = request.match_info["kind"].replace("-", " ")
         raise Refusal(grpc.StatusCode.NOT_FOUND, f"This queue has jobs for models only, none for {kind}.")
+
+
+def _of_file(jobs: Iterable[Job], model_hash: str) -> Job:
+    """Return the job of a file. It may be older than those that are listed."""
+    return next((job for job in jobs if job.model_hash == model_hash), Job(model_hash=model_hash))

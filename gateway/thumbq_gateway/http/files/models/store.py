@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import grpc
 
-from thumbq.v1.job_pb2 import JobStatus
+from thumbq.v1.job_pb2 import JobStatus, Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import ListJobsRequest
@@ -24,7 +24,7 @@ class ModelStore:
     def __init__(self, models: ModelObjects, channel: grpc.aio.Channel) -> None:
         self._models = models
         self._jobs = QueueServiceStub(channel)
-        self._versions = NotificationServiceStub(channel)
+        self._thumbnails = NotificationServiceStub(channel)
 
     async def open(self, model_id: int, version_id: int | None) -> tuple[Content, str]:
         """See ModelPlace. Versions are told apart by their hashes alone."""
@@ -38,16 +38,24 @@ class ModelStore:
         return await open_object(self._models.store, key), PurePosixPath(key).name
 
     async def _hash_of_model(self, model_id: int) -> str:
-        """Return the hash of the file that a worker has in hand, or else of the newest one."""
+        """Return the hash of the file that a worker has in hand, or else of the one that is shown, or else the newest."""
         found = await self._jobs.ListJobs(ListJobsRequest(model_id=model_id), timeout=_TIMEOUT)
-        in_hand = [job for job in found.jobs if job.status == JobStatus.JOB_STATUS_PROCESSING]
-        for job in (*in_hand, *found.jobs):
+        for job in found.jobs:
+            if job.status == JobStatus.JOB_STATUS_PROCESSING:
+                return job.model_hash
+        # A job that starts again keeps its id, so the newest id may be that of an older request.
+        shown = await self._thumbnail(GetThumbnailRequest(model_id=model_id))
+        if shown.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
+            return shown.model_hash
+        for job in found.jobs:
             return job.model_hash
         raise NotThere
 
     async def _hash_of_version(self, model_id: int, version_id: int) -> str:
-        asked = GetThumbnailRequest(model_version_id=version_id)
-        found = (await self._versions.GetThumbnail(asked, timeout=_TIMEOUT)).thumbnail
+        found = await self._thumbnail(GetThumbnailRequest(model_version_id=version_id))
         if not self._models.need_hash or found.model_id != model_id:
             raise NotThere
         return found.model_hash
+
+    async def _thumbnail(self, asked: GetThumbnailRequest) -> Thumbnail:
+        return (await self._thumbnails.GetThumbnail(asked, timeout=_TIMEOUT)).thumbnail
