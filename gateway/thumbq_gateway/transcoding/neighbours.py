@@ -38,7 +38,7 @@ class Neighbours:
         ]
 
     async def regenerate(self, request: web.Request) -> web.Response:
-        """Queue the file again that the model was asked for last, which also announces it."""
+        """Queue the file of the newest request again, which also announces it."""
         model_id = number_in_path(request, "model_id")
         job = await self._job_of(model_id, request.query.get("versionId", ""))
         if job is None:
@@ -56,7 +56,7 @@ class Neighbours:
         return web.Response(body=json_bytes(told), content_type="application/json")
 
     async def _job_of(self, model_id: int, version_id: str) -> Job | None:
-        """Return the job of the version's file, or of the one that was asked for last; None when there is none."""
+        """Return the job of the version's file, or that of the newest request; None when there is none."""
         if not model_id:
             return None
         asked = ListJobsRequest(model_id=model_id, page_size=_PAGE)
@@ -65,7 +65,7 @@ class Neighbours:
             version = await self._thumbnail(model_version_id=int(version_id[:19]))
             if version.model_id == model_id:
                 return _of_file(jobs, version.model_hash)
-        # A job that starts again keeps its id, so the newest id may be that of an older request.
+        # A job that starts again keeps its id, so the newest id may belong to an older request.
         shown = await self._thumbnail(model_id=model_id)
         if shown.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
             return _of_file(jobs, shown.model_hash)

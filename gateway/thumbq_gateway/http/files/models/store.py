@@ -38,12 +38,12 @@ class ModelStore:
         return await open_object(self._models.store, key), PurePosixPath(key).name
 
     async def _hash_of_model(self, model_id: int) -> str:
-        """Return the hash of the file that a worker has in hand, or else of the one that is shown, or else the newest."""
+        """Return the hash of the file that a worker has in hand, that is shown, or that came last."""
         found = await self._jobs.ListJobs(ListJobsRequest(model_id=model_id), timeout=_TIMEOUT)
         for job in found.jobs:
             if job.status == JobStatus.JOB_STATUS_PROCESSING:
                 return job.model_hash
-        # A job that starts again keeps its id, so the newest id may be that of an older request.
+        # A job that starts again keeps its id, so the newest id may belong to an older request.
         shown = await self._thumbnail(GetThumbnailRequest(model_id=model_id))
         if shown.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
             return shown.model_hash
