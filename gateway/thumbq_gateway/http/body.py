@@ -128,7 +128,8 @@ def _no_room() -> Refusal:
 
 
 def _too_large(limit: int) -> Refusal:
-    message = f"The request body is larger than {limit // MEBIBYTE} MiB."
+    size = f"{limit // MEBIBYTE} MiB" if limit >= MEBIBYTE else f"{limit // 1024} KiB"
+    message = f"The request body is larger than {size}."
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
 
 

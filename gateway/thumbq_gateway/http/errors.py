@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_gateway.protojson.values import InvalidValue
 
 log = LimitedLog()
 
@@ -144,6 +145,8 @@ async def answer_errors(
         refusal = refused
     except grpc.aio.AioRpcError as error:
         refusal = refused_by_server(error)
+    except InvalidValue as invalid:
+        refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid))
     except web.RequestPayloadError:
         refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The request body cannot be decoded.")
     except web.HTTPMethodNotAllowed as error:

@@ -103,6 +103,21 @@ async def test_a_page_keeps_its_key_in_a_cookie_that_scripts_cannot_read(queue):
             assert response.status == 401
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"{", 400, "The request body is not valid JSON: "),
+        (b"[]", 400, 'The body must be {"apiKey": '),
+        (b" " * 5_000, 413, "The request body is larger than 4 KiB."),
+    ],
+    ids=["half an object", "a list", "too large"],
+)
+async def test_a_sign_in_that_makes_no_sense_is_refused_in_a_sentence(queue, body, status, message):
+    async with queue.http.post("/api/session", data=body) as response:
+        assert response.status == status
+        assert (await response.json())["message"].startswith(message)
+
+
 async def test_an_event_stream_ends_with_its_key(queue):
     async with queue.http.get("/api/notifications", headers=bearer(queue.keys["viewer"])) as stream:
         assert stream.status == 200
