@@ -8,13 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from thumbq_launcher.console import inform, warn
-from thumbq_launcher.postgres.cluster import postgres_environment, programs_for
-from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.postgres.cluster import RESTORING, postgres_environment, programs_for
+from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres, EmbeddedPostgresError
+from thumbq_launcher.postgres.processes import end_postgres, left_postmaster
 from thumbq_runtime.declaration import InvalidSetting
+from thumbq_runtime.private_files import sync_folder
 from thumbq_runtime.settings import DATA_DIR
 from thumbq_runtime.streams import protect_standard_streams
 
@@ -27,16 +30,19 @@ def dump(postgres: EmbeddedPostgres, file: Path) -> None:
     """Write the database into a new file. Raises BackupFailed, EmbeddedPostgresError."""
     if not postgres.cluster.exists():
         raise BackupFailed(f"{postgres.data_dir} has no database: name another folder with --data-dir.")
-    try:
-        file.touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        raise BackupFailed(f"{file} exists already: choose another name.") from None
+    if os.path.lexists(file):
+        raise _exists(file)
+    # A dump that is killed leaves no file that passes for a whole one.
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.parent)
+    os.close(descriptor)
+    unfinished = Path(name)
     try:
         with _running(postgres):
-            _run(postgres, "pg_dump", "--format=custom", "--no-owner", f"--file={file}", postgres.dsn)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+            _run(postgres, "pg_dump", "--format=custom", "--no-owner", f"--file={unfinished}", postgres.dsn)
+        _move(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(file.parent)
     inform(f"{postgres.data_dir} is in {file}")
 
 
@@ -48,14 +54,47 @@ def restore(postgres: EmbeddedPostgres, file: Path) -> None:
     with postgres.held_folder():
         if postgres.cluster.exists():
             raise BackupFailed(f"{postgres.data_dir} has a database already: name a new folder with --data-dir.")
-        try:
-            with postgres:
-                options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres.dsn}")
-                _run(postgres, "pg_restore", *options, str(file))
-        except BaseException:
-            shutil.rmtree(postgres.cluster, ignore_errors=True)
-            raise
+        with _unfinished(postgres), postgres:
+            options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres.dsn}")
+            _run(postgres, "pg_restore", *options, str(file))
     inform(f"{file} is restored: start it with thumbq serve --data-dir {postgres.data_dir}")
+
+
+def _move(unfinished: Path, file: Path) -> None:
+    """Give a whole file its name, which must be new."""
+    try:
+        try:
+            file.hardlink_to(unfinished)
+        except FileExistsError:
+            raise
+        except OSError:  # some file systems have no hard links
+            file.touch(mode=0o600, exist_ok=False)
+            unfinished.replace(file)
+    except FileExistsError:
+        raise _exists(file) from None
+
+
+def _exists(file: Path) -> BackupFailed:
+    return BackupFailed(f"{file} exists already: choose another name.")
+
+
+@contextlib.contextmanager
+def _unfinished(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Keep the new cluster under another name until the block has filled it: a part must not pass for the whole."""
+    final, unfinished = postgres.cluster, postgres.cluster.with_name(RESTORING)
+    postgres.cluster = unfinished
+    try:
+        # A restore that was killed may have left one, whose PostgreSQL is still ending.
+        end_postgres(unfinished, left_postmaster(unfinished), AT_ONCE)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        yield
+        unfinished.rename(final)
+        sync_folder(final.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    finally:
+        postgres.cluster = final
 
 
 @contextlib.contextmanager

@@ -1,21 +1,35 @@
 """The embedded PostgreSQL moves to a new folder by way of a dump, and another major version is refused."""
 
+import errno
 import json
 import os
 import stat
 import subprocess
+from pathlib import Path
 
+import asyncpg
 import grpc
 import pytest
 
-from tests.store.postgres.embedded_owner import running_owner
-from tests.support.service.served import THUMBQ, data_folder, enqueue, request, serving
+from tests.processes import command_line, descendants, wait_for_end, wait_until
+from tests.store.postgres.embedded_owner import execute, running_owner
+from tests.support.service.served import THUMBQ, data_folder, enqueue, messages, request, serving, start
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-from thumbq_launcher.backup import BackupFailed, restore
+from thumbq_launcher.backup import BackupFailed, dump, restore
 from thumbq_launcher.postgres.embedded import ORDERLY, EmbeddedPostgres
 
 pytestmark = pytest.mark.timeout(600)
+
+SLOW_TO_RESTORE = [
+    """
+    CREATE FUNCTION slow(number int) RETURNS bool LANGUAGE sql AS $$
+        SELECT CASE current_setting('application_name') WHEN 'pg_restore' THEN pg_sleep(600) IS NOT NULL ELSE true END
+    $$
+    """,
+    "CREATE TABLE slow (number int CHECK (slow(number)))",
+    "INSERT INTO slow VALUES (1)",
+]
 
 
 @pytest.fixture
@@ -29,6 +43,23 @@ def db(folder, *arguments, **variables):
     command = [THUMBQ, "db", *arguments, "--data-dir", folder]
     ended = subprocess.run(command, env=clean | variables, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout + ended.stderr
+
+
+def kill_while_it_runs(program, folder, *arguments):
+    """Kill a `thumbq db` as soon as it runs a program of PostgreSQL; return the process of that program."""
+    clean = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
+    with subprocess.Popen([THUMBQ, "db", *arguments, "--data-dir", folder], env=clean) as command:
+
+        def running():
+            path = f"/{program}\0".encode()
+            return [process for process in descendants(command.pid) if path in command_line(process)]
+
+        try:
+            wait_until(running, f"{program} runs")
+            [process] = running()
+        finally:
+            command.kill()
+    return process
 
 
 def first_answer(service, cursor):
@@ -101,6 +132,55 @@ def test_a_restore_has_its_folder_from_its_first_look_to_the_end(folder):
     assert not (folder / "postgres").exists()
     with EmbeddedPostgres(folder):
         assert (folder / "postgres").exists()
+
+
+async def test_a_restore_that_is_killed_leaves_no_database_and_can_be_run_again(folder):
+    file, slow, new = (folder.with_name(name) for name in ("thumbq.dump", "slow.dump", "new"))
+    with serving(folder) as service:
+        job = enqueue(service, 1)
+        assert db(folder, "dump", str(file))[0] == 0
+        for statement in SLOW_TO_RESTORE:
+            await execute(EmbeddedPostgres(folder).dsn, statement)
+        assert db(folder, "dump", str(slow))[0] == 0
+    kill_while_it_runs("pg_restore", new, "restore", str(slow))
+    assert not (new / "postgres").exists()
+    with start(new) as parent:
+        assert parent.wait() == 1
+    assert "is of an unfinished `thumbq db restore`: run it again" in messages(new).read_text()
+    assert db(new, "restore", str(file))[0] == 0
+    with serving(new) as service:
+        assert service.get(f"api/thumbnail-jobs/{job}")[0] == 200
+
+
+async def test_a_dump_that_is_killed_leaves_no_file_under_its_name_and_can_be_run_again(folder):
+    file = folder.with_name("thumbq.dump")
+    with serving(folder):
+        dsn = EmbeddedPostgres(folder).dsn
+        await execute(dsn, "CREATE TABLE locked ()")
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE locked")
+            process = kill_while_it_runs("pg_dump", folder, "dump", str(file))
+            assert not file.exists()
+        await connection.close()
+        wait_for_end({process})
+        assert db(folder, "dump", str(file))[0] == 0
+    assert db(folder.with_name("restored"), "restore", str(file))[0] == 0
+
+
+def test_a_dump_gets_its_name_where_the_file_system_has_no_hard_links(folder, monkeypatch):
+    with EmbeddedPostgres(folder):
+        pass
+
+    def refused(*_arguments):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    file = folder.with_name("thumbq.dump")
+    dump(EmbeddedPostgres(folder), file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_bytes().startswith(b"PGDMP")
+    assert sorted(entry.name for entry in file.parent.iterdir()) == ["data", "thumbq.dump"]
 
 
 def test_a_cluster_of_another_major_version_is_refused_with_the_way_out(folder):

@@ -11,6 +11,8 @@ from thumbq_launcher import child
 from thumbq_launcher.postgres.programs import PostgresPrograms, installed_programs
 
 DATABASE = "thumbq"
+# The cluster of a restore that is not done.
+RESTORING = "postgres.restoring"
 
 
 class EmbeddedPostgresError(Exception):
@@ -70,6 +72,12 @@ def identity_for(cluster: Path, programs: PostgresPrograms) -> str:
 
 def make_cluster(cluster: Path, programs: PostgresPrograms, identity: str) -> None:
     """Make the cluster and its database under another name until done, so that a failed attempt leaves nothing."""
+    restoring = cluster.with_name(RESTORING)
+    if cluster != restoring and restoring.exists():
+        raise EmbeddedPostgresError(
+            f"{restoring} is of an unfinished `thumbq db restore`: run it again, or remove that folder to begin with an"
+            " empty queue."
+        )
     unfinished = cluster.with_name("postgres.unfinished")
     if unfinished.exists():
         shutil.rmtree(unfinished)
