@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.caller import metadata_of_caller
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.metrics import RequestMetrics
@@ -22,6 +23,7 @@ from thumbq_gateway.transcoding.together import TIMEOUT, Together
 # Beside those of operators, the calls whose server asks who has made them.
 _TOLD = {"CreateTicket", "DequeueJob", "DequeueJobs", "LogJobEvent"}
 _LONGEST_WAIT = 30.0  # seconds, as in the protocol
+_LARGEST_MESSAGE = 4 * MEBIBYTE  # that the server takes; options are larger in it than in JSON
 
 
 class LongPolls:
@@ -97,6 +99,9 @@ class UnaryCall:
             return await self._call(request, self.wait(values))
 
     async def _call(self, request: Message, wait: float) -> Message:
+        if request.ByteSize() > _LARGEST_MESSAGE:
+            message = "The request is larger than 4 MiB as the server gets it. Send fewer jobs or results at once."
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, message, http_status=413)
         if self._kind and not wait:
             together: Message = await self._kind(request)
             return together

@@ -51,6 +51,18 @@ async def test_a_body_of_a_hundred_levels_is_read_and_one_of_a_level_more_is_ref
     assert (answer.status, answer.json["message"]) == (400, "The request body has more than 100 levels.")
 
 
+@pytest.mark.changes_nothing
+async def test_a_batch_that_is_too_large_for_the_server_is_refused_and_not_told_to_come_again(client: Client) -> None:
+    options = {f"{'a' * 23}{number}": 1 for number in range(10)}
+    jobs = [{"modelId": number, "modelHash": digest(number), "options": options} for number in range(1, 10_001)]
+    body = json.dumps({"jobs": jobs}, separators=(",", ":")).encode()
+    assert len(body) < 4 * 1024 * 1024
+    answer = await client.post(JOBS, data=io.BytesIO(body))
+    assert (answer.status, "Retry-After" in answer.headers) == (413, False)
+    sentence = "The request is larger than 4 MiB as the server gets it. Send fewer jobs or results at once."
+    assert answer.json["message"] == sentence
+
+
 async def test_punctuation_within_a_text_is_no_value(client: Client) -> None:
     await client.enqueue()
     job = await client.dequeue()
