@@ -1,3 +1,4 @@
+import pwd
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
 
@@ -149,6 +150,17 @@ async def test_a_service_that_is_not_there_is_named(monkeypatch, tmp_path):
         await check_database("service=thumbs", ENOUGH)
     services.write_text("[thumbs")
     with pytest.raises(Unsuitable, match=f"{services} cannot be read"):
+        await check_database("service=thumbs", ENOUGH)
+
+
+async def test_a_user_without_a_home_has_no_services_of_their_own(monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "PGSERVICEFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Unsuitable, match=r"service thumbs, and ~/\.pg_service\.conf has none"):
         await check_database("service=thumbs", ENOUGH)
 
 

@@ -1,6 +1,9 @@
 """The operator's commands against a real server."""
 
+import asyncio
 import json
+import os
+import sys
 
 from tests.support.commands import command
 from tests.wire.operator.test_admin import dequeue, enqueue
@@ -8,6 +11,15 @@ from tests.wire.operator.test_operator import dead_letter
 from thumbq.v1 import job_pb2, queue_pb2
 
 NAME_JOBS = "thumbq: Name jobs by their ids, a model by --model-id, a --status, or --all.\n"
+# `thumbq` for a user that the system cannot name.
+NAMELESS = """
+import pwd
+def unknown(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = unknown
+from thumbq.cli import main
+main()
+"""
 
 
 async def thumbq(server: str, *arguments: str) -> tuple[int, str]:
@@ -91,6 +103,13 @@ async def test_the_queue_is_paused_with_a_reason_that_others_see(server, queue):
     assert "the queue is paused by " in (await thumbq(server, "job", str(job_id)))[1]
     assert (await thumbq(server, "resume"))[1].startswith("The queue hands out jobs again; it was paused by ")
     assert await thumbq(server, "resume") == (0, "The queue was not paused.\n")
+
+
+async def test_a_user_without_a_name_pauses_under_a_number(server):
+    arguments = ["-c", NAMELESS, "pause", "--server", server]
+    paused = await asyncio.create_subprocess_exec(sys.executable, *arguments, env={"PATH": os.environ["PATH"]})
+    assert await paused.wait() == 0
+    assert f"The queue is paused by {os.getuid()}@" in (await thumbq(server, "stats"))[1]
 
 
 async def test_figures_workers_and_attempts_are_shown(server, queue):

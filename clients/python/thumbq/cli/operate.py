@@ -1,6 +1,7 @@
 """`thumbq stats`, `workers`, `dead`, `pause` and `resume`: see how the queue is, and stop it."""
 
 import getpass
+import os
 import socket
 from datetime import UTC, datetime
 from typing import Annotated
@@ -161,7 +162,7 @@ async def _dead(server: str, reason: str, limit: int, json: bool) -> None:
 
 
 async def _pause(server: str, reason: str) -> None:
-    request = PauseQueueRequest(paused_by=f"{getpass.getuser()}@{socket.gethostname()}"[:200], reason=reason)
+    request = PauseQueueRequest(paused_by=f"{_user()}@{socket.gethostname()}"[:200], reason=reason)
     async with open_channel(server) as channel:
         await AdminServiceStub(channel).PauseQueue(request, timeout=TIMEOUT)
     out.print("The queue is paused: no job is handed out until `thumbq resume`.")
@@ -179,3 +180,10 @@ async def _resume(server: str) -> None:
 def _by(pause: PauseMessage) -> str:
     who = f" by {format_text(pause.paused_by)}" if pause.paused_by else ""
     return f"{who} at {format_time(pause.paused_at)}" + (f" ({format_text(pause.reason)})" if pause.reason else "")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that the system cannot name
+        return str(os.getuid())

@@ -91,7 +91,8 @@ def _check_service(hosts: Hosts) -> None:
     """Name the service that is missing: asyncpg would go on without it."""
     if not (service := hosts.address.asyncpg.get("service")):
         return
-    file = Path(os.environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf")
+    # Path.home() raises an error for a user without a home.
+    file = Path(os.environ.get("PGSERVICEFILE") or os.path.expanduser("~/.pg_service.conf"))  # noqa: PTH111
     services = ConfigParser()
     try:
         known = services.read(file) and services.has_section(service)
