@@ -1,5 +1,6 @@
 """Files of models, for workers that fetch them where their jobs come from."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from tests.support.network.http_client import Client, digest
 from tests.support.service.gateway import running_gateway
 from tests.support.stores.object_store import BUCKET, ObjectStore
+from thumbq.render import formats
+from thumbq_gateway.http.files.models import folder
 from thumbq_gateway.settings import Settings
 from thumbq_runtime.objects import InvalidStore, Objects
 
@@ -33,6 +36,19 @@ async def test_a_model_and_a_version_come_with_a_name_that_tells_their_kind(serv
         version = await client.get("/models/42/versions/7/file")
         assert (version.status, version.body) == (200, b"v 0 0 0")
         assert version.headers["Content-Disposition"] == 'attachment; filename="7.obj"'
+
+
+async def test_what_is_beside_a_model_is_not_taken_for_it(server: str, model_root: Path) -> None:
+    for name in ("42-chair.mtl", "42-wood.png", "42-chair.glb.tmp"):
+        (model_root / name).write_bytes(b"no model")
+        os.utime(model_root / name, (2e9, 2e9))
+    async with running_gateway(server, model_root=model_root) as http:
+        assert (await Client(http).get("/models/42/file")).body == b"glTF of the model"
+
+
+def test_the_formats_are_those_that_the_reference_worker_knows() -> None:
+    known = formats.SUFFIXES.keys() | formats.REFUSED.keys() | set(formats.ARCHIVES)
+    assert {f".{suffix}" for suffix in folder.SUFFIXES.split("|")} == known
 
 
 async def test_a_model_without_a_file_or_with_a_link_out_of_the_folder_is_not_found(

@@ -9,6 +9,12 @@ from thumbq_gateway.http.files.places import NotThere
 from thumbq_gateway.http.files.response import Content
 from thumbq_runtime.file_threads import FileThreads, Stalled
 
+# Of models, as the reference worker knows them. Materials and pictures may stand beside a model, and unfinished files.
+SUFFIXES = (
+    "3dm|3ds|3mf|amf|blend|brep|brp|dae|fbx|glb|gltf|ifc|iges|igs|las|laz|obj|off|p21|pcd|ply|pts|ptx|splat|step|stl"
+    "|stp|usd|usda|usdc|usdz|vrml|wrl|x|zip"
+)
+
 
 class ModelFolder:
     """A folder as the reference worker has it: `42.glb` or `42-any-name.glb` is model 42.
@@ -42,8 +48,8 @@ def _open_newest(root: Path, folder: Path, number: int, threads: FileThreads) ->
 
 
 def _newest(folder: Path, number: int) -> Path:
-    """Return the file of this number that was changed last. Raises OSError, LookupError."""
-    named = re.compile(rf"{number}(-.*)?\.[A-Za-z0-9]+")
+    """Return the model of this number that was changed last. Raises OSError, LookupError."""
+    named = re.compile(rf"{number}(-.*)?\.({SUFFIXES})", re.IGNORECASE)
     found = [path for path in folder.iterdir() if named.fullmatch(path.name)]
     if not found:
         raise LookupError(number)
