@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.network.http_client import Answer, Client, digest
+from tests.support.network.http_client import Answer, Client, ask, digest
 from tests.support.service.gateway import running_gateway
 from tests.support.service.keys import GATEWAY_SECRET, bearer, keyed, make_key
 from tests.support.service.server import running_server
@@ -86,8 +86,9 @@ async def test_reads_and_enqueues_are_counted_apart(server: str) -> None:
         expect_refusal(await client.post("/api/thumbnail-jobs", job))
         expect_refusal(await client.post("/models/1/thumbnail/regenerate"))
         expect_refusal(await client.get("/api/notifications"))
-        for probe in ("/healthz", "/readyz", "/metrics"):
-            assert (await client.get(probe)).status == 200
+        for probe in ("/health", "/healthz", "/readyz", "/metrics"):
+            for method in ("GET", "HEAD"):
+                assert (await ask(http, method, probe)).status == 200, (method, probe)
 
 
 async def test_callers_behind_a_trusted_proxy_are_told_apart(server: str) -> None:

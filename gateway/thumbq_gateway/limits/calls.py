@@ -18,6 +18,7 @@ Response = TypeVar("Response", bound=Message)
 # Beside the routes of RPCs. Every other route is a read.
 _OTHER_ROUTES: dict[tuple[str, str], Kind | None] = {
     ("GET", "/healthz"): None,
+    ("GET", "/health"): None,
     ("GET", "/readyz"): None,
     ("GET", "/metrics"): None,
     ("POST", "/models/{model_id}/thumbnail/regenerate"): Kind.ENQUEUES,
@@ -86,7 +87,8 @@ class Calls:
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
             resource = request.match_info.route.resource
-            kind = kinds.get((request.method, resource.canonical if resource else ""), Kind.READS)
+            method = "GET" if request.method == "HEAD" else request.method
+            kind = kinds.get((method, resource.canonical if resource else ""), Kind.READS)
             if kind is not None and kind is not Kind.POLLS and request.method not in _UNCOUNTED_METHODS:
                 request[_COUNTED] = True
                 await self._admit((kind, self.caller(request)))
