@@ -155,7 +155,7 @@ async def test_dequeue_jobs_claims_up_to_the_number_asked_for(queue):
 
 
 @pytest.mark.changes_nothing
-async def test_a_batch_is_taken_whole_or_not_at_all(queue):
+async def test_a_malformed_job_refuses_its_whole_batch(queue):
     good = queue_pb2.NewJob(model_id=1, model_hash=HASH)
     bad = queue_pb2.NewJob(model_id=2, model_hash="short")
     code, details = await status_of(queue.EnqueueJobs(queue_pb2.EnqueueJobsRequest(jobs=[good, bad])))

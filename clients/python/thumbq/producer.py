@@ -57,8 +57,8 @@ class Producer:
     ) -> list[Enqueued]:
         """Enqueue any number of jobs, and return the answers in their order. Raises InvalidJob.
 
-        Each 10,000 jobs are one call and one commit: the queue takes all of them or none. After each, `progress` is
-        called with the number of answers so far.
+        Each 10,000 jobs are one call, and a malformed job refuses its whole call. After Unavailable the queue may have
+        taken some of the jobs: call again. After each call, `progress` gets the number of answers so far.
         """
         enqueued: list[Enqueued] = []
         rest = iter(jobs)

@@ -21,7 +21,7 @@ from thumbq.v1.queue_pb2 import EnqueueOutcome
 from thumbq_runtime.enum_words import words_of
 
 STANDARD_INPUT = "-"
-# Jobs of one call, and of one commit.
+# Jobs of one call.
 _STEP = 1000
 _ENQUEUED = "enqueued"
 

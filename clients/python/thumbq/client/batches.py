@@ -38,7 +38,7 @@ class Batches:
         self._not_before = 0.0
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Enqueue all of the jobs or none, and return the answers in their order. Raises InvalidJob.
+        """Enqueue the jobs, and return the answers in their order. A malformed job refuses all. Raises InvalidJob.
 
         The pause that the last answer asked for comes first, also between two calls.
         """
