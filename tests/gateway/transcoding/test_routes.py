@@ -1,6 +1,8 @@
 """The route table from the protocol's annotations, and the rules that it refuses."""
 
 import itertools
+import re
+from pathlib import Path
 
 import grpc
 import pytest
@@ -52,6 +54,12 @@ WITHOUT_ROUTE = {
 }
 MODULES = (queue_pb2, notification_pb2, admin_pb2)
 SERVICES = [found for module in MODULES for found in module.DESCRIPTOR.services_by_name.values()]
+
+
+def test_the_page_on_routes_names_every_rpc_that_has_none() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    chapter = page.split("## JSON routes\n")[1].split("\n|")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", chapter)) == {name.rpartition(".")[2] for name in WITHOUT_ROUTE}
 
 
 def test_every_unary_rpc_has_its_route() -> None:
