@@ -67,6 +67,32 @@ async def test_the_service_takes_the_examples_and_answers_with_their_fields(clie
     assert shown.json["thumbnails"][0]["status"] == "Ready"
 
 
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [("GetThumbnail", "/models/42/thumbnail"), ("GetThumbnailByModelVersionId", "/model-versions/7/thumbnail")],
+)
+async def test_what_a_page_shows_has_the_fields_that_are_described(client: Client, operation: str, path: str) -> None:
+    await client.enqueue(42, modelVersionId=7)
+    described = OPERATIONS[operation]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert (await client.get(path)).json.keys() == described["properties"].keys()
+
+
+def test_the_description_says_how_a_batch_is_answered() -> None:
+    done = OPERATIONS["EnqueueJob"]["responses"]["200"]["description"]
+    assert done == "Done. A body with `jobs` is answered with EnqueueJobsResponse."
+    assert "EnqueueJobsResponse" in DOCUMENT["components"]["schemas"]
+
+
+async def test_the_status_of_a_job_in_another_state_is_the_one_that_is_described(client: Client) -> None:
+    job_id = await client.enqueue()
+    token = {"leaseToken": (await client.dequeue())["leaseToken"]}
+    assert (await client.post(f"/api/thumbnail-jobs/{job_id}/release", token)).status == 200
+    answer = await client.post(f"/api/thumbnail-jobs/{job_id}/extend", token)
+    assert (answer.status, answer.json["status"]) == (400, "FAILED_PRECONDITION")
+    assert f"{answer.status} (the request is malformed" in DOCUMENT["info"]["description"]
+    assert "409" not in DOCUMENT["info"]["description"]
+
+
 @pytest.mark.changes_nothing
 @pytest.mark.parametrize("path", ["/static/docs/docs.css", "/static/docs/try.js", "/static/shared/colours.css"])
 async def test_the_page_for_readers_loads_its_files_from_here(client: Client, path: str) -> None:

@@ -15,8 +15,8 @@ from thumbq_gateway.transcoding.routes import Route, Table
 
 _ABOUT = (
     "The JSON routes of a thumbq gateway. Names are camelCase, times are RFC 3339, and durations are texts such as "
-    '"30s". A route may answer 400 (the request is malformed; the message names the field), 404 (there is no such'
-    " job), 409 (the job or its lease is in another state), 413 (the body is too large), and 503 (the server or its "
+    '"30s". A route may answer 400 (the request is malformed, and the message names the field; or the job or its lease'
+    " is in another state), 404 (there is no such job), 413 (the body is too large), and 503 (the server or its "
     "database is away; repeat the request after the time in Retry-After). After a 4xx, nothing was changed."
 )
 _ERRORS: dict[Any, Document] = {
@@ -60,6 +60,9 @@ def _operation(route: Route, table: Table, schemas: Schemas) -> Document:
     clause = CLAUSES.get(route.name, GENERAL)
     shown = _shown(route, clause, schemas)
     example = EXAMPLES.get(route.rpc.name, Example(None))
+    done = "Done."
+    if clause.batch:
+        done += f" A body with `{clause.batch.field}` is answered with {table[clause.batch.rpc][0].shown_type.name}."
     operation: Document = {
         "operationId": _operation_id(route, table),
         "summary": first_sentence(comment_of(route.rpc)),
@@ -67,7 +70,7 @@ def _operation(route: Route, table: Table, schemas: Schemas) -> Document:
         "tags": [_tag(route)],
         "parameters": _parameters(route, schemas),
         "responses": {
-            "200": {"description": "Done.", "content": _json(shown, example.answer)},
+            "200": {"description": done, "content": _json(shown, example.answer)},
             **{str(status): {"description": text} for status, text in clause.other_answers.items()},
             "default": {"description": "Refused or failed.", "content": _ERRORS[clause.refuse]},
         },
@@ -101,7 +104,8 @@ def _operation_id(route: Route, table: Table) -> str:
 def _shown(route: Route, clause: Clause, schemas: Schemas) -> Schema:
     """Return the schema of an answer. Where the clause names fields, all of them are there, some with null."""
     if clause.shown_fields:
-        return _nullable(schemas, route.shown_type, clause.shown_fields)
+        of_path = tuple(field.json_name for field in _path_fields(route) if field.json_name in clause.fields_of_path)
+        return _nullable(schemas, route.shown_type, clause.shown_fields + of_path)
     if not clause.item_fields:
         return schemas.reference(route.shown_type)
     properties = {field.json_name: schemas.field(field) for field in route.shown_type.fields}

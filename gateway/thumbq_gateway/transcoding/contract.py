@@ -57,6 +57,8 @@ class Clause:
     shown_fields: tuple[str, ...] = ()
     # The same for the messages in the answer's list.
     item_fields: tuple[str, ...] = ()
+    # Shown beside the fields of the response by a route whose path has them.
+    fields_of_path: tuple[str, ...] = ()
 
 
 def other_paths(path: str) -> tuple[str, ...]:
@@ -134,6 +136,7 @@ CLAUSES: dict[str, Clause] = {
         answer=_thumbnail_for_pages,
         other_answers={304: "The caller's copy is current."},
         shown_fields=THUMBNAIL_FIELDS,
+        fields_of_path=(_VERSION,),
     ),
     # Those of a list have the cursor of the answer, so the last field is left out.
     "thumbq.v1.NotificationService.GetThumbnails": Clause(
