@@ -1,8 +1,11 @@
 """The form of an API key: a public prefix that finds it, and a secret. Only the SHA-256 of the whole is kept."""
 
+import errno
 import hashlib
+import os
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -50,3 +53,13 @@ def presented_key(header: Callable[[str], str | None]) -> str | None:
         return key.strip()
     scheme, _, credentials = (header("authorization") or "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else None
+
+
+def print_key(key: str) -> None:
+    """Write a new key to standard output, where it stands alone. Raises OSError: then nobody has the key."""
+    if sys.__stdout__ is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    # A buffer would be written at the end of the process, and nothing could be done about an error there.
+    line = f"{key}\n".encode()
+    while line:
+        line = line[os.write(sys.__stdout__.fileno(), line) :]

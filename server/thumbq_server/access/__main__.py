@@ -1,4 +1,7 @@
-"""`python -m thumbq_server.access ROLE NAME SECONDS`: `thumbq keys create --database`, for the first key of all."""
+"""`python -m thumbq_server.access ROLE NAME SECONDS`: `thumbq keys create --database`, for the first key of all.
+
+SECONDS is empty for a key that does not expire.
+"""
 
 import asyncio
 import sys
@@ -6,6 +9,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
+from thumbq_runtime.access.api_keys import print_key
 from thumbq_runtime.access.roles import Role
 from thumbq_runtime.logging import configure_logging_of_command
 from thumbq_runtime.refusal import refuse, sentence_about
@@ -19,14 +23,18 @@ from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.suitability import Unsuitable, check_database
 
 
-async def _create(dsn: str, role: Role, name: str, life: timedelta | None) -> str:
+async def _create(dsn: str, role: Role, name: str, life: timedelta | None) -> None:
     await check_database(dsn, 1)
     await upgrade(dsn)
     async with Database(dsn, pool_size=1) as database:
         keyring = Keyring(database, None)
         await keyring.look()
-        _, key = await keyring.create(role, name, life)
-    return key
+        record, key = await keyring.create(role, name, life)
+        try:
+            print_key(key)
+        except OSError as problem:
+            await keyring.revoke(record.prefix)
+            sys.exit(f"thumbq keys: The key cannot be written and is revoked: {problem.strerror}. Make another one.")
 
 
 def main() -> None:
@@ -35,14 +43,13 @@ def main() -> None:
     configure_logging_of_command()
     try:
         dsn = Settings().dsn()
-        key = asyncio.run(_create(dsn, Role(role), name, timedelta(seconds=int(seconds)) if int(seconds) else None))
+        asyncio.run(_create(dsn, Role(role), name, timedelta(seconds=int(seconds)) if seconds else None))
     except ValidationError as error:
         refuse("keys", sentence_about(error))
     except (Refused, Unsuitable, InvalidAddress, ValueError) as problem:
         refuse("keys", problem)
     except (Unavailable, OSError) as error:
         sys.exit(f"thumbq keys: PostgreSQL cannot be reached: {error}")
-    sys.stdout.write(f"{key}\n")
 
 
 if __name__ == "__main__":

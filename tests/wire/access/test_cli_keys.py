@@ -1,11 +1,15 @@
 """`thumbq keys` against a real server."""
 
+import asyncio
 import json
+import os
 import stat
 
 from tests.support.commands import command
 from tests.support.postgres.databases import for_programs
 from tests.support.service.keys import prefix_of
+from tests.support.service.served import THUMBQ
+from tests.support.waiting import eventually
 
 
 async def thumbq(*arguments: str, **variables: str) -> tuple[int, str]:
@@ -57,3 +61,46 @@ async def test_the_first_key_may_be_written_into_the_database(database_url):
     written = "keys", "create", "--database", "--role", "admin", "--name", "first"
     code, key = await thumbq(*written, **for_programs(database_url))
     assert (code, key.startswith("tq_")) == (0, True)
+
+
+async def test_a_key_without_any_time_to_live_is_refused_wherever_it_is_made(server, database_url):
+    made = "keys", "create", "--role", "admin", "--name", "first", "--expires-in", "0d"
+    assert await thumbq(*made, "--server", server) == (
+        1,
+        "thumbq: expiresAfter must be between one second and ten years\n",
+    )
+    assert await thumbq(*made, "--database", **for_programs(database_url)) == (
+        2,
+        "thumbq keys: expiresAfter must be between one second and ten years\n",
+    )
+
+
+async def onto_a_full_disk(*arguments: str, **variables: str) -> tuple[int | None, str]:
+    """Return the exit code of a command whose output cannot be written, and its errors."""
+    shell = ["sh", "-c", 'exec "$0" "$@" >/dev/full', THUMBQ, *arguments]
+    ended = await asyncio.create_subprocess_exec(
+        *shell, env={**os.environ, **variables}, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await ended.communicate()
+    return ended.returncode, " ".join(errors.decode().split())
+
+
+async def test_a_key_that_cannot_be_written_is_revoked(server, database_url):
+    create = "keys", "create", "--role", "admin", "--name"
+    at, database = ("--server", server), for_programs(database_url)
+    lost = "The key cannot be written and is revoked: No space left on device. Make another one"
+    by_server = 1, f"thumbq: {lost}, with --database if this was the first."
+    assert await onto_a_full_disk(*create, "first", *at) == by_server
+    assert await onto_a_full_disk(*create, "second", "--database", **database) == (1, f"thumbq keys: {lost}.")
+    _, third = await thumbq(*create, "third", "--database", **database)
+    key = {"THUMBQ_API_KEY": third.strip()}
+    await eventually(lambda: has_come(at, key))
+    assert await onto_a_full_disk(*create, "fourth", *at, **key) == by_server
+    _, listed = await thumbq("keys", "list", "--json", *at, **key)
+    assert [one["name"] for one in json.loads(listed) if one["revokedAt"]] == ["first", "second", "fourth"]
+
+
+async def has_come(at: tuple[str, str], key: dict[str, str]) -> bool:
+    """Return whether a server knows a key that was written into its database."""
+    code, _ = await thumbq("stats", *at, **key)
+    return code == 0

@@ -16,9 +16,10 @@ from thumbq.cli.errors import TIMEOUT, fail, run
 from thumbq.cli.formatting import format_duration, format_text, format_time, out
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.tables import print_list
-from thumbq.connection import open_channel
+from thumbq.connection import key_in_environment, open_channel
 from thumbq.v1.admin_pb2 import ApiKey, CreateKeyRequest, ListKeysRequest, RevokeKeyRequest, Role
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq_runtime.access.api_keys import print_key
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -92,15 +93,25 @@ def _role(name: RoleName) -> Role.ValueType:
 
 def _create_in_database(role: RoleName, name: str, life: Duration | None) -> None:
     """Run the server's own program for it, since the client package knows no database."""
-    command = [sys.executable, "-P", "-m", "thumbq_server.access", role, name, str(life.seconds if life else 0)]
+    seconds = "" if life is None else str(life.seconds)
+    command = [sys.executable, "-P", "-m", "thumbq_server.access", role, name, seconds]
     raise typer.Exit(subprocess.run(command, check=False, env=os.environ).returncode)
 
 
 async def _create(server: str, request: CreateKeyRequest) -> None:
     async with open_channel(server) as channel:
-        answer = await AdminServiceStub(channel).CreateKey(request, timeout=TIMEOUT)
-    # Alone on standard output, so that it can go straight into a file.
-    sys.stdout.write(f"{answer.secret}\n")
+        admin = AdminServiceStub(channel)
+        answer = await admin.CreateKey(request, timeout=TIMEOUT)
+        try:
+            print_key(answer.secret)
+        except OSError as problem:
+            # From the first key on, every call needs one.
+            shown = None if key_in_environment() else (("authorization", f"Bearer {answer.secret}"),)
+            await admin.RevokeKey(RevokeKeyRequest(prefix=answer.key.prefix), timeout=TIMEOUT, metadata=shown)
+            fail(
+                f"The key cannot be written and is revoked: {problem.strerror}. Make another one, with --database if"
+                " this was the first."
+            )
 
 
 async def _list(server: str, json: bool) -> None:
