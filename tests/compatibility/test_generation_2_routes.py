@@ -71,6 +71,15 @@ async def test_a_report_on_a_deleted_model_is_taken_with_status_failed(client: C
     assert (await client.job(job_id))["status"] == "Cancelled"
 
 
+async def test_a_report_on_a_model_that_was_forgotten_finds_no_job_and_shows_nothing(client: Client) -> None:
+    job_id = await client.enqueue(42)
+    await dequeue(client)
+    assert (await ask(client.http, "DELETE", "/models/42/thumbnail")).json["jobIds"] == [job_id]
+    answer = await client.post(f"/thumbnail-jobs/{job_id}/finish", SUCCESS)
+    assert (answer.status, answer.json["error"]) == (404, "NOT_FOUND")
+    assert (await client.get("/models/42/thumbnail")).json["status"] == "Pending"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
