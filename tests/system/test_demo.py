@@ -24,6 +24,14 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=advice(MISSING))
 
 DEMO = [str(Path(sys.executable).with_name("thumbq")), "demo"]
 ANY_PORTS = ["--http-port=0", "--grpc-port=0"]
+# The demo must use none of these.
+OF_ANOTHER_SERVICE = {
+    "DATABASE_URL": "postgresql://nowhere/none",
+    "PORT": "1",
+    "THUMBQ_THUMBNAIL_ROOT": "/none",
+    "THUMBQ_THUMBNAIL_STORE": "s3://none/thumbs",
+    "THUMBQ_API_KEY_FILE": "/none",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +46,7 @@ def test_once_renders_every_sound_model_says_why_the_corrupt_one_failed_and_ends
         check=False,
         capture_output=True,
         text=True,
-        # The demo must not use this database, port and folder.
-        env=os.environ | {"DATABASE_URL": "postgresql://nowhere/none", "PORT": "1", "THUMBQ_THUMBNAIL_ROOT": "/none"},
+        env=os.environ | OF_ANOTHER_SERVICE,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     outcomes = re.findall(r"^  \[ ?(\d+)/16\] (\w+) +(\S+?)(:.*)?$", ran.stdout, re.MULTILINE)

@@ -60,6 +60,7 @@ def demo(
     """
     from thumbq.render.system_libraries import advice, missing_libraries
 
+    _forget_settings()
     try:
         if missing := missing_libraries():
             fail(advice(missing))
@@ -165,10 +166,8 @@ async def _service(
     folder: Path, http_port: int, grpc_port: int
 ) -> AsyncIterator[tuple[str, str, asyncio.subprocess.Process]]:
     """Run the service; yield the addresses of its page and its gRPC API, and its process. Raises DemoFailed."""
-    # The demo uses a database of its own, even if the environment names another.
-    ours = {name: value for name, value in os.environ.items() if not _configures_thumbq(name)}
-    ours |= {DATA_DIR.variable: str(folder), HTTP_PORT.variable: str(http_port), GRPC_PORT.variable: str(grpc_port)}
-    async with _child("service", ["-m", "thumbq_launcher"], folder, signal.SIGTERM, ours) as process:
+    ours = {DATA_DIR.variable: str(folder), HTTP_PORT.variable: str(http_port), GRPC_PORT.variable: str(grpc_port)}
+    async with _child("service", ["-m", "thumbq_launcher"], folder, signal.SIGTERM, os.environ | ours) as process:
         assert process.stdout is not None
         output = ""
         try:
@@ -192,8 +191,11 @@ async def _discard(stream: asyncio.StreamReader) -> None:
         pass
 
 
-def _configures_thumbq(name: str) -> bool:
-    return name == "PORT" or name.startswith(("THUMBQ_", "DATABASE_URL"))
+def _forget_settings() -> None:
+    """Remove the settings of thumbq: the database, the store and the keys that they name are not for the demo."""
+    for name in list(os.environ):
+        if name == "PORT" or name.startswith(("THUMBQ_", "DATABASE_URL")):
+            del os.environ[name]
 
 
 def _worker(name: str, folder: Path, server: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
