@@ -150,3 +150,28 @@ async def test_a_worker_waits_for_a_file_that_is_being_replaced(
         async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
             await completed(2)
             worker.stop()
+
+
+async def test_a_subscriber_shows_a_renewed_certificate_at_its_next_connection(
+    database_url, certificates, as_client, tmp_path, unused_tcp_port
+):
+    server = f"grpcs://127.0.0.1:{unused_tcp_port}"
+
+    async def enqueued(model_id: int) -> None:
+        async with Client(server, timeout=60) as client:
+            await client.enqueue(model_id=model_id, model_hash=HASH)
+
+    async with Subscriber(server, after="earliest") as subscriber, asyncio.timeout(120):
+        news = aiter(subscriber)
+        async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
+            await enqueued(1)
+            assert (await anext(news)).model_id == 1
+        # The server that comes back trusts another authority, as when all certificates have been made anew.
+        others = Certificates(tmp_path / "others")
+        path = others.client("render-1")
+        as_client.ca.write_bytes(others.ca.read_bytes())
+        as_client.cert.write_bytes(path.read_bytes())
+        as_client.key.write_bytes(path.with_suffix(".key").read_bytes())
+        async with running_server(database_url, grpc_port=unused_tcp_port, **others.mutual):
+            await enqueued(2)
+            assert (await anext(news)).model_id == 2

@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from thumbq.keyed_channel import KeyedChannel
 from thumbq.log_events import event
-from thumbq.tls import Tls, bare, channel_to, explain
+from thumbq.tls import Tls, bare, channel_to, explain, signature
 
 _logger = logging.getLogger("thumbq")
 
@@ -75,6 +75,11 @@ def key_in_environment() -> str | None:
     if not key.isascii() or not key.isprintable() or not key:
         raise UnreadableKey(f"THUMBQ_API_KEY_FILE names {name}, which holds no key")
     return key
+
+
+def files_of_credentials(tls: Tls | None) -> list[tuple[int, ...]]:
+    """Return what changes when a file does that `open_channel` reads."""
+    return signature(tls, os.environ.get("THUMBQ_API_KEY_FILE"))
 
 
 def is_local(target: str) -> bool:
@@ -149,12 +154,12 @@ class Link:
         self._down_since: float | None = None
 
     def up(self) -> None:
-        """Note that the server answers."""
-        self._up_since = monotonic()
+        """Note that the server answers, for the first time or again."""
+        now = monotonic()
+        if self._up_since is None:
+            self._up_since = now
         if self._down_since is not None:
-            _logger.warning(
-                "%s is back after %.1f s", self._target, self._up_since - self._down_since, extra=event("server.back")
-            )
+            _logger.warning("%s is back after %.1f s", self._target, now - self._down_since, extra=event("server.back"))
             self._down_since = None
 
     def down(self, reason: str) -> float:

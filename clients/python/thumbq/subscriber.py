@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import grpc
 
 from thumbq.client.errors import error_of
-from thumbq.connection import Link, describe, open_channel, told_to_wait
-from thumbq.tls import Tls
+from thumbq.connection import Link, UnreadableKey, describe, files_of_credentials, open_channel, told_to_wait
+from thumbq.tls import Tls, UnusableCertificate
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import (
     GetNotificationCursorRequest,
@@ -80,10 +81,9 @@ class Subscriber:
         self.cursor = after
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._target, self._api_key, self._tls)
-        self._stub = NotificationServiceStub(self._channel)
+        self._open()
         if self.cursor in ("", "latest"):
-            self.cursor = await self._latest_cursor(self._stub)
+            self.cursor = await self._latest_cursor()
         return self
 
     async def __aexit__(
@@ -122,18 +122,36 @@ class Subscriber:
             finally:
                 call.cancel()
             await asyncio.sleep(max(told, self._link.down(reason)))
+            await self._renew()
 
-    async def _latest_cursor(self, stub: NotificationServiceAsyncStub) -> str:
+    async def _latest_cursor(self) -> str:
         """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""
+        assert self._stub is not None
         while True:
             try:
-                response = await stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
+                response = await self._stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
                 return response.cursor
             except grpc.aio.AioRpcError as error:
                 reason, told = self._reason_to_wait(error), told_to_wait(error)
             await asyncio.sleep(max(told, self._link.down(reason)))
+            await self._renew()
+
+    def _open(self) -> None:
+        files = files_of_credentials(self._tls)
+        self._channel = open_channel(self._target, self._api_key, self._tls)
+        self._stub, self._files = NotificationServiceStub(self._channel), files
+
+    async def _renew(self) -> None:
+        """Open another channel when a file of the key or of TLS has changed, once it can be used."""
+        if self._files == files_of_credentials(self._tls):
+            return
+        former = self._channel
+        with suppress(UnreadableKey, UnusableCertificate):
+            self._open()
+            await former.close()
 
     def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
-        if error.code() not in _TRANSIENT:
+        has_new_key = error.code() is grpc.StatusCode.UNAUTHENTICATED and self._files != files_of_credentials(self._tls)
+        if error.code() not in _TRANSIENT and not has_new_key:
             raise error_of(error, self._target) from None
         return describe(error, self._target)

@@ -142,6 +142,12 @@ def bare(target: str) -> str:
     return target.removeprefix(SECURE).removeprefix(PLAIN)
 
 
+def signature(tls: Tls | None, *others: str | None) -> list[tuple[int, ...]]:
+    """Return what changes when a file of TLS or another file does; those in the environment count without `tls`."""
+    chosen = Tls.from_environment() if tls is None else tls
+    return [_state(Path(path)) for path in (chosen.ca, chosen.cert, chosen.key, *others) if path]
+
+
 def expiry(target: str, timeout: float) -> datetime:
     """Return when the certificate ends that the server at `grpcs://host:port` shows now. Raises OSError, ValueError."""
     parts = urlsplit(f"//{bare(target)}")
@@ -163,6 +169,14 @@ def explain(details: str, target: str) -> str:
     if "failed to connect" in details and any(words in details for words in _CLOSED):
         return _CLOSED_SECURE if target.startswith(SECURE) else _CLOSED_PLAIN
     return ""
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _check_readable(name: str, path: Path) -> None:

@@ -34,8 +34,8 @@ async def test_a_missing_texture_costs_the_texture_and_the_job_says_so(database_
     shutil.copy(CASE, models / "7.gltf")
     model_hash = hashlib.sha256(CASE.read_bytes()).hexdigest()
     outputs = Outputs(sizes=(256, 64))
-    async with running_server(database_url) as server, Renderer(Limits()) as renderer, JobEvents(server) as events:
-        maker = ThumbnailMaker(ModelFolder(models), ThumbnailFolder(thumbnails), [renderer], outputs, events)
+    async with running_server(database_url) as server, Renderer(Limits()) as renderer:
+        maker = ThumbnailMaker(ModelFolder(models), ThumbnailFolder(thumbnails), [renderer], outputs, JobEvents(server))
         async with Producer(server) as producer, Worker(server, concurrency=1) as worker, asyncio.TaskGroup() as group:
             group.create_task(worker.run(maker, handle_signals=False))
             job_id, _ = await producer.enqueue_one(NewJob(model_id=7, model_hash=model_hash))

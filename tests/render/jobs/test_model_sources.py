@@ -3,6 +3,7 @@
 import hashlib
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,9 @@ async def test_a_folder_that_is_not_there_may_come_back(tmp_path: Path, intake: 
     await _refused(ModelFolder(tmp_path / "unmounted"), intake, message, retryable=True)
 
 
-async def test_models_come_from_a_server_with_a_private_authority(tmp_path: Path, intake: Intake):
-    certificates = Certificates(tmp_path / "tls")
+@asynccontextmanager
+async def https_site(certificates: Certificates) -> AsyncIterator[str]:
+    """The URL of a model, from a server with a private authority."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(body=CUBE)
@@ -77,14 +79,33 @@ async def test_models_come_from_a_server_with_a_private_authority(tmp_path: Path
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.of_server()).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}/{{model_id}}/file.stl"
     try:
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}/{{model_id}}/file.stl"
+    finally:
+        await runner.cleanup()
+
+
+async def test_models_come_from_a_server_with_a_private_authority(tmp_path: Path, intake: Intake):
+    certificates = Certificates(tmp_path / "tls")
+    async with https_site(certificates) as url:
         model = await ModelUrls(url, Tls(certificates.ca)).take(intake, 7, HASH)
         assert model.path.stat().st_size == ONE_TRIANGLE
         with pytest.raises(RenderFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await ModelUrls(url, Tls()).take(intake, 7, HASH)
-    finally:
-        await runner.cleanup()
+
+
+async def test_files_of_tls_are_read_again_when_they_have_changed(tmp_path: Path, intake: Intake):
+    certificates, others = Certificates(tmp_path / "tls"), Certificates(tmp_path / "others")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(others.ca.read_bytes())
+    async with https_site(certificates) as url:
+        models = ModelUrls(url, Tls(trusted))
+        await _refused(models, intake, "The model file could not be fetched", retryable=True)
+        trusted.write_bytes(certificates.ca.read_bytes())
+        assert (await models.take(intake, 7, HASH)).format == "stl"
+        # The former stays in use while a file is being replaced.
+        trusted.write_bytes(b"")
+        assert (await models.take(intake, 7, HASH)).format == "stl"
 
 
 @pytest.fixture

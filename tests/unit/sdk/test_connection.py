@@ -43,6 +43,18 @@ def test_only_a_lasting_connection_makes_pauses_short_again(monkeypatch: pytest.
     assert link.down("gone") <= 0.2
 
 
+def test_a_connection_counts_from_its_first_answer_however_much_arrives(monkeypatch: pytest.MonkeyPatch):
+    now = 0.0
+    monkeypatch.setattr("thumbq.connection.monotonic", lambda: now)
+    link = Link("somewhere:50051")
+    for _ in range(5):
+        link.down("gone")
+    for _ in range(10):
+        link.up()
+        now += 1
+    assert link.down("gone") <= 0.2
+
+
 @pytest.mark.parametrize(
     "target",
     [

@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
+import grpc
 import pytest
 
+from tests.support.service.keys import keyed, make_key, revoke
 from tests.support.service.server import running_server
+from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
 from thumbq import InvalidRequest, Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
+from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
+from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
 
 @pytest.fixture
@@ -116,3 +122,29 @@ async def test_what_the_server_refuses_is_raised_in_the_words_of_the_client(serv
     async with subscriber:
         with pytest.raises(InvalidRequest, match="10001 items; at most 10000"):
             await anext(aiter(subscriber))
+
+
+async def test_the_key_that_a_file_holds_now_counts_when_the_former_has_ended(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with grpc.aio.insecure_channel(server) as channel:
+        admin = await make_key(channel, "admin")
+    file = tmp_path / "viewer.key"
+    monkeypatch.delenv("THUMBQ_API_KEY", raising=False)
+    monkeypatch.setenv("THUMBQ_API_KEY_FILE", str(file))
+
+    async def is_refused() -> bool:
+        return any("is away (UNAUTHENTICATED" in record.getMessage() for record in caplog.records)
+
+    async with keyed(server, admin) as admins:
+        former, renewed = [await make_key(admins, "viewer") for _ in range(2)]
+        file.write_text(former)
+        async with Subscriber(server) as subscriber:
+            following = asyncio.create_task(first(subscriber, 1))
+            file.write_text(renewed)
+            await revoke(admins, former)
+            await eventually(is_refused)
+            await NotificationServiceStub(admins).PublishTestNotification(
+                PublishTestNotificationRequest(model_id=7, status=ThumbnailStatus.THUMBNAIL_STATUS_READY)
+            )
+            assert summary(await following) == [(7, "Ready")]

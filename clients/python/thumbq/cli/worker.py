@@ -158,8 +158,7 @@ async def _work(
         if metrics_at is not None:
             address = reachable_address(metrics_at[0], metrics.serve(*metrics_at))
             _logger.info("Metrics are at http://%s/metrics", address, extra=event("metrics.ready"))
-        events = await stack.enter_async_context(JobEvents(server))
-        maker = ThumbnailMaker(source, thumbnails, renderers, outputs, events, metrics)
+        maker = ThumbnailMaker(source, thumbnails, renderers, outputs, JobEvents(server), metrics)
         async with Worker(server, worker_id=worker_id, concurrency=concurrency, grace=GRACE) as client:
             await client.run(maker)
 

@@ -11,6 +11,7 @@ from yarl import URL
 
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
+from thumbq.render.jobs.trust import Trust
 from thumbq.tls import Tls
 
 CHUNK = 1 << 20
@@ -57,13 +58,13 @@ class ModelUrls:
     def __init__(self, template: str, tls: Tls) -> None:
         """Raises UnusableCertificate."""
         self._template = template
-        self._trust = tls.context() if tls else True
+        self._trust = Trust(tls)
 
     async def take(self, intake: Intake, model_id: int, model_hash: str) -> Model:
         """See ModelSource."""
         url = URL(self._template.replace("{model_id}", str(model_id)).replace("{model_hash}", model_hash))
         timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=10, sock_read=30)
-        connector = aiohttp.TCPConnector(ssl=self._trust)
+        connector = aiohttp.TCPConnector(ssl=await self._trust.current())
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             fetched = _Fetched(session, url, intake.incoming, intake.most_bytes)
             name, found = await fetched.model()
