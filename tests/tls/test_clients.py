@@ -26,6 +26,7 @@ from thumbq import (
     Thumbnail,
     Worker,
 )
+from thumbq.render.jobs.events import JobEvents
 from thumbq.tls import Tls
 from thumbq_gateway.app import running
 from thumbq_gateway.settings import Settings
@@ -152,19 +153,22 @@ async def test_a_worker_waits_for_a_file_that_is_being_replaced(
             worker.stop()
 
 
-async def test_a_subscriber_shows_a_renewed_certificate_at_its_next_connection(
+async def test_a_subscriber_and_the_remarks_of_a_worker_show_renewed_certificates(
     database_url, certificates, as_client, tmp_path, unused_tcp_port
 ):
     server = f"grpcs://127.0.0.1:{unused_tcp_port}"
+    events = JobEvents(server)
 
-    async def enqueued(model_id: int) -> None:
+    async def remarked(model_id: int) -> list[str]:
         async with Client(server, timeout=60) as client:
-            await client.enqueue(model_id=model_id, model_hash=HASH)
+            job_id = (await client.enqueue(model_id=model_id, model_hash=HASH)).job_id
+            await events.remark(job_id, ["A texture is missing."])
+            return [event.message for event in await client.job_events(job_id)]
 
     async with Subscriber(server, after="earliest") as subscriber, asyncio.timeout(120):
         news = aiter(subscriber)
         async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
-            await enqueued(1)
+            assert await remarked(1) == ["A texture is missing."]
             assert (await anext(news)).model_id == 1
         # The server that comes back trusts another authority, as when all certificates have been made anew.
         others = Certificates(tmp_path / "others")
@@ -173,5 +177,5 @@ async def test_a_subscriber_shows_a_renewed_certificate_at_its_next_connection(
         as_client.cert.write_bytes(path.read_bytes())
         as_client.key.write_bytes(path.with_suffix(".key").read_bytes())
         async with running_server(database_url, grpc_port=unused_tcp_port, **others.mutual):
-            await enqueued(2)
+            assert await remarked(2) == ["A texture is missing."]
             assert (await anext(news)).model_id == 2
