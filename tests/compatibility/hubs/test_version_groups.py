@@ -6,10 +6,10 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.network.http_client import Client, digest
+from tests.support.network.http_client import Client, ask, digest
 from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.waiting import eventually
-from thumbq.v1.job_pb2 import Thumbnail
+from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq_gateway.signalr.hubs import version_groups
 from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 
@@ -49,6 +49,21 @@ async def test_a_server_that_is_away_is_asked_for_one_version_again_and_again(re
         await restartable.start()
         await eventually(has_read_all)
         assert [thumbnail.model_version_id for thumbnail in told] == [40]
+
+
+async def test_pages_of_a_version_are_told_once_that_its_model_was_forgotten(client: Client, server: str) -> None:
+    told: list[Thumbnail] = []
+    async with grpc.aio.insecure_channel(server) as channel:
+        groups = VersionGroups(channel, lambda _version: True, told.append)
+        await enqueue(client, 7)
+        await groups.read(7)
+        assert (await ask(client.http, "DELETE", "/models/42/thumbnail")).status == 200
+        for _ in range(2):
+            groups.hear({42})
+            await eventually(has_read_all)
+    (forgotten,) = told
+    assert (forgotten.model_id, forgotten.model_version_id) == (42, 7)
+    assert forgotten.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE
 
 
 async def test_a_version_that_no_page_shows_is_forgotten_with_its_picture(

@@ -98,8 +98,11 @@ class VersionGroups:
             self._models.pop(version_id, None)
             self._published.pop(version_id, None)
             return
+        known = self._models.get(version_id, _UNKNOWN)
         thumbnail = await self.read(version_id)
         thumbnail.cursor = ""  # it moves all the time
+        if thumbnail.model_id == _UNKNOWN:
+            thumbnail.model_id = known  # it was forgotten, and its pages are told so once
         if thumbnail.model_id != _UNKNOWN and thumbnail != self._published.get(version_id):
             self._published[version_id] = thumbnail
             self._publish(thumbnail)
