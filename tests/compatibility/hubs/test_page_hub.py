@@ -3,7 +3,7 @@
 import pytest
 
 from tests.compatibility.hubs.wire import Hub
-from tests.support.network.http_client import Client
+from tests.support.network.http_client import Client, ask
 from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.signalr.hubs import hub
@@ -34,6 +34,22 @@ async def test_who_joins_a_model_hears_how_it_stands_and_then_of_each_change(cli
         assert (ready["modelId"], ready["status"], ready["errorMessage"]) == (42, "Ready", None)
         assert ready["thumbnailUrl"].startswith("/models/42/thumbnail/file")
         assert ready["timestamp"].endswith("Z")
+
+
+async def test_a_model_that_is_forgotten_is_pending_for_who_has_joined_and_for_who_joins(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        await page.call("JoinModelGroup", "42")
+        job_id = await client.enqueue(42)
+        await client.dequeue()
+        await client.post(f"/api/thumbnail-jobs/{job_id}/complete", RESULT)
+        while (await page.event("ThumbnailStatusChanged"))["status"] != "Ready":
+            pass
+        await ask(client.http, "DELETE", "/models/42/thumbnail")
+        told = await page.event("ThumbnailStatusChanged")
+        assert (told["modelId"], told["status"], told["thumbnailUrl"]) == (42, "Pending", None)
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        (present,) = await page.call("JoinModelGroup", "42")
+        assert present["arguments"][0]["status"] == "Pending"
 
 
 async def test_all_pages_together_are_in_a_bounded_number_of_groups(

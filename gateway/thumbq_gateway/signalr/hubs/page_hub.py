@@ -42,7 +42,10 @@ class Told:
         """The notification as an event."""
         data = notification_data(self.notification)
         names = ("modelId", "status", "thumbnailUrl", "errorMessage", "timestamp")
-        return invocation(_TARGET, {name: data[name] for name in names} | {"modelVersionId": None})
+        shown = {name: data[name] for name in names} | {"modelVersionId": None}
+        if self.notification.status == ThumbnailStatus.THUMBNAIL_STATUS_NONE:
+            shown["status"] = "Pending"  # as for a page that joins
+        return invocation(_TARGET, shown)
 
     def is_newer_than(self, cursor: Cursor) -> bool:
         """Whether it came after this position in the log."""
