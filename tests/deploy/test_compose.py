@@ -13,6 +13,7 @@ import yaml
 
 from tests.deploy.declared import AWS, SETTINGS, assert_read, command, variables
 from thumbq_runtime.objects import checked_address
+from thumbq_server.storage.postgres.address import parse_address
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -37,11 +38,26 @@ def test_each_image_runs_a_command_with_options_that_it_has():
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_each_variable_is_one_that_is_read_and_understood(name, monkeypatch, tmp_path):
     environment = OURS[name]["environment"]
-    assert environment.keys() <= variables(SETTINGS[PROGRAMS[name]])
+    assert environment.keys() <= variables(SETTINGS[PROGRAMS[name]]) | {"PGPASSWORD"}
     (tmp_path / "gateway-secret").write_text("a secret of more than sixteen characters")
     for variable, value in environment.items():
         monkeypatch.setenv(variable, str(value).replace("/secrets", str(tmp_path)))
     SETTINGS[PROGRAMS[name]]()
+
+
+def test_the_password_of_postgres_may_hold_any_characters():
+    """It stands beside the address, and not within it."""
+    programs = [service["environment"] for service in OURS.values() if "DATABASE_URL" in service.get("environment", {})]
+    assert len(programs) == 4
+    for environment in programs:
+        assert parse_address(environment["DATABASE_URL"]).arguments(("postgres", 5432))["password"] is None
+        assert environment["PGPASSWORD"] == SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"]
+
+
+def test_every_program_that_keeps_pictures_may_write_where_they_are():
+    volumes = {name: service.get("volumes", ()) for name, service in OURS.items()}
+    writers = {name for name in OURS if "thumbnails:/thumbnails" in volumes[name]}
+    assert writers == {"server", "server-2", "gateway", "worker"}
 
 
 @pytest.mark.parametrize("name", OURS)
