@@ -1,7 +1,9 @@
 """What commands list: readable on a narrow terminal, and a whole line for each thing in a pipe."""
 
 import asyncio
+import os
 import re
+from asyncio.subprocess import PIPE
 
 import pytest
 from rich.cells import cell_len
@@ -73,3 +75,10 @@ async def test_a_pipe_gets_each_thing_on_one_whole_line(strange):
     assert any(line.startswith(f"{WORKER}  ") for line in workers)
     assert [line.endswith(SHOWN) for line in job].count(True) == 2
     assert job[-1].endswith(f"remark  {EVENT.rstrip()}")
+
+
+async def test_text_that_the_terminal_has_no_letters_for_is_escaped(strange):
+    variables = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    listing = await asyncio.create_subprocess_exec(THUMBQ, "jobs", "--server", strange, env=variables, stdout=PIPE)
+    output, _ = await listing.communicate()
+    assert (listing.returncode, rb"\u6a21\u578b" in output) == (0, True)

@@ -6,7 +6,9 @@ except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
 import os
+import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +88,9 @@ app.add_typer(database.app, name="db")
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal has the letters of every text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     warn_of_strangers(os.environ)
     reach_this_machine_directly(os.environ)
     with output_is_written():
