@@ -80,7 +80,7 @@ def _value_converter(field: FieldDescriptor) -> Convert:
     if field.cpp_type in PLAIN_TYPES:
         return None
     if field.cpp_type in LONG_TYPES:
-        return _long
+        return exact_number
     if field.enum_type is not None:
         words = words_of(field.enum_type)
         return lambda number: words.get(number, number)
@@ -102,7 +102,7 @@ _MESSAGE_CONVERTERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _long(value: int) -> int | str:
+def exact_number(value: int) -> int | str:
     """Return a number, or a string if JavaScript would round it."""
     if -EXACT_IN_A_DOUBLE <= value <= EXACT_IN_A_DOUBLE or float(value) == value:
         return value

@@ -16,7 +16,7 @@ from thumbq.v1.queue_pb2 import DequeueJobResponse
 from thumbq_gateway.http.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
 from thumbq_gateway.http.files.thumbnails import versioned
-from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.protojson.encoder import encoder_of, exact_number, json_bytes
 
 THUMBNAIL_FIELDS = (
     "status",
@@ -115,7 +115,9 @@ def thumbnail_for_pages(thumbnail: Thumbnail) -> dict[str, Any]:
 
 
 def _thumbnails_for_pages(response: GetThumbnailsResponse, _request: web.Request) -> web.Response:
-    thumbnails = [{"modelId": shown.model_id} | thumbnail_for_pages(shown) for shown in response.thumbnails]
+    thumbnails = [
+        {"modelId": exact_number(shown.model_id)} | thumbnail_for_pages(shown) for shown in response.thumbnails
+    ]
     for shown in thumbnails:
         del shown["cursor"]
     body = json_bytes({"thumbnails": thumbnails, "cursor": response.cursor})

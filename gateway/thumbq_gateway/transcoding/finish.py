@@ -16,7 +16,7 @@ from thumbq_gateway.http.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
 from thumbq_gateway.http.path_numbers import number_in_path
 from thumbq_gateway.protojson.decoder import decoder_of
-from thumbq_gateway.protojson.encoder import encoder_of, json_bytes
+from thumbq_gateway.protojson.encoder import encoder_of, exact_number, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text
 from thumbq_gateway.transcoding.together import Together
 
@@ -69,8 +69,9 @@ class Finish:
         if job.status != JobStatus.JOB_STATUS_CANCELLED:
             return None
         message = "The job was cancelled; its result is not needed."
-        version_id = job.model_version_id if job.HasField("model_version_id") else None
-        return {"modelId": job.model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
+        version_id = exact_number(job.model_version_id) if job.HasField("model_version_id") else None
+        model_id = exact_number(job.model_id)
+        return {"modelId": model_id, "status": "Failed", "message": message, "modelVersionId": version_id}
 
 
 def _read_report(job_id: int, body: object) -> CompleteJobRequest | FailJobRequest:

@@ -13,7 +13,7 @@ from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.path_numbers import number_in_path
-from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_gateway.protojson.encoder import exact_number, json_bytes
 
 _DEADLINE = 10.0  # seconds
 # The newest jobs of a model, among which that of a version is looked for.
@@ -49,8 +49,8 @@ class Neighbours:
         answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
         told: dict[str, Any] = {
             "message": "Thumbnail regeneration queued successfully",
-            "modelId": model_id,
-            "jobId": answer.job_id,
+            "modelId": exact_number(model_id),
+            "jobId": exact_number(answer.job_id),
             "status": "Pending",
         }
         return web.Response(body=json_bytes(told), content_type="application/json")

@@ -100,6 +100,17 @@ async def test_a_large_number_is_taken_as_it_is_written(client: Client, number: 
     assert (await client.job(answer.json["jobId"]))["modelId"] == "9007199254740993"
 
 
+async def test_an_id_that_javascript_would_round_is_a_string_in_every_answer(client: Client) -> None:
+    model_id = 2**53 + 1
+    job_id = await client.enqueue(model_id)
+    shown = (await client.post("/models/thumbnails", {"modelIds": [model_id]})).json["thumbnails"][0]
+    again = (await client.post(f"/models/{model_id}/thumbnail/regenerate")).json
+    await client.dequeue()
+    await client.post(f"/api/models/{model_id}/cancel-jobs")
+    finished = (await client.post(f"/thumbnail-jobs/{job_id}/finish", {"success": False})).json
+    assert [answer["modelId"] for answer in (shown, again, finished)] == [str(model_id)] * 3
+
+
 @pytest.mark.changes_nothing
 @pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "9223372036854775808.0", "1e19"])
 async def test_a_number_out_of_range_is_refused_however_it_is_written(client: Client, number: str) -> None:

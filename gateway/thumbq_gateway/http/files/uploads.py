@@ -13,7 +13,7 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, inspect
 from thumbq_gateway.http.files.places import Places
 from thumbq_gateway.http.path_numbers import number_in_path
-from thumbq_gateway.protojson.encoder import json_bytes
+from thumbq_gateway.protojson.encoder import exact_number, json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes
 _AT_ONCE = 8  # pictures are written
@@ -65,7 +65,7 @@ class Uploads:
                 path = await place.keep(content, picture)
         answer = {
             "message": "Thumbnail uploaded successfully",
-            "modelId": model_id,
+            "modelId": exact_number(model_id),
             path_name: path,
             "sizeBytes": len(content),
             "width": picture.width,
