@@ -79,7 +79,8 @@ async def test_pages_of_named_origins_may_ask_and_listen(server: str) -> None:
         client = Client(http)
         preflight = await ask(http, "OPTIONS", "/api/thumbnail-jobs", headers=PREFLIGHT)
         assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, PAGE)
-        assert "Content-Type" in preflight.headers["Access-Control-Allow-Headers"]
+        for name in ("Content-Type", "traceparent"):
+            assert name in preflight.headers["Access-Control-Allow-Headers"]
         answer = await client.get("/nowhere", headers={"Origin": PAGE})
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (
             404,

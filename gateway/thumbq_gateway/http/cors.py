@@ -7,9 +7,9 @@ from aiohttp import web
 _EXPOSED = "ETag, Retry-After, Content-Disposition, Content-Range, Accept-Ranges"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
-    # the two of X-… are what SignalR's client sends, the last what workers send
+    # the two of X-… are what SignalR's client sends, those after them what workers and producers send
     "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, If-None-Match, Cache-Control, Range, If-Range,"
-    " X-Requested-With, X-SignalR-User-Agent, Authorization, X-Api-Key",
+    " X-Requested-With, X-SignalR-User-Agent, Authorization, X-Api-Key, traceparent",
     "Access-Control-Max-Age": "600",
 }
 _ASKED = "Access-Control-Request-Method"
