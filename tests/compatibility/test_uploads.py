@@ -109,6 +109,16 @@ async def test_the_same_picture_twice_at_once_is_one_file_and_nothing_unfinished
     assert files[0].read_bytes() == content
 
 
+async def test_a_picture_that_a_killed_gateway_left_unfinished_is_removed_after_a_day(client: Client) -> None:
+    kept = Path((await upload(client, picture("PNG"))).json["thumbnailPath"])
+    abandoned, under_way = kept.with_name(".upload-1"), kept.with_name(".upload-2")
+    for unfinished in (abandoned, under_way):
+        unfinished.write_bytes(b"half a picture")
+    os.utime(abandoned, (0, 0))
+    assert (await upload(client, picture("PNG"))).status == 200
+    assert set(kept.parent.iterdir()) == {kept, under_way}
+
+
 async def test_a_picture_is_for_the_gateways_user_alone(client: Client, thumbnail_root: Path) -> None:
     before = os.umask(0)
     try:

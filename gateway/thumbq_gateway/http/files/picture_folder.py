@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,10 @@ from thumbq_runtime.private_files import make_private_folder
 _OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700
 # Seconds in which a busy disk writes a picture.
 _KEEP_TIMEOUT = 15.0
+# The name of a picture begins with it while it is written.
+_UNFINISHED = ".upload-"
+# Seconds after which an unfinished picture counts as left by a gateway that was killed.
+_ABANDONED = 86_400.0
 # Pictures that a folder may keep from being written at the same time. They stay in memory until then.
 _MOST_KEPT = 8
 
@@ -54,7 +59,7 @@ class PictureFolder:
 
     async def keep(self, content: bytes, picture: Picture) -> str:
         """Keep a picture that was uploaded, and return its path. Raises OSError, Refusal."""
-        unfinished = f".upload-{secrets.token_hex(8)}"
+        unfinished = f"{_UNFINISHED}{secrets.token_hex(8)}"
         step = partial(_keep, self._root, content, picture, unfinished)
         try:
             return str(await self._keepers.run(unfinished, step))
@@ -73,6 +78,7 @@ def _keep(root: Path, content: bytes, picture: Picture, unfinished: str) -> Path
     real_root = resolved(root)
     folder = _entered(real_root, place)
     try:
+        _remove_abandoned(folder)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_READS_AND_WRITES, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -86,6 +92,15 @@ def _keep(root: Path, content: bytes, picture: Picture, unfinished: str) -> Path
     finally:
         os.close(folder)
     return real_root.joinpath(*place, name)
+
+
+def _remove_abandoned(folder: int) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(_UNFINISHED):
+            # Another gateway may have removed it, or another user may own it. No picture has to wait for that.
+            with suppress(OSError):
+                if time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > _ABANDONED:
+                    os.unlink(name, dir_fd=folder)
 
 
 def _entered(root: Path, place: Iterable[str]) -> int:
