@@ -108,8 +108,9 @@ def _plain(path: Path) -> Path:
 
 
 def _host(environment: Mapping[str, str], setting: Setting[str]) -> str:
-    # An empty host is every address of the machine, and not the default.
-    return environment.get(setting.variable, setting.default)
+    if environment.get(setting.variable) == "":
+        raise InvalidSetting(f"{setting.variable} is empty: write 0.0.0.0 or :: for every address of this machine.")
+    return setting.read(environment)
 
 
 def _roots(environment: Mapping[str, str], own: Path) -> str:

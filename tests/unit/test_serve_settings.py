@@ -100,6 +100,11 @@ def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
             {"THUMBQ_GRPC_PORT": "5009", "THUMBQ_HTTP_HOST": "[::]"},
             "The page and the gRPC API cannot both have the port 5009.",
         ),
+        (
+            {"THUMBQ_HTTP_HOST": ""},
+            "THUMBQ_HTTP_HOST is empty: write 0.0.0.0 or :: for every address of this machine.",
+        ),
+        ({"THUMBQ_GRPC_HOST": ""}, "THUMBQ_GRPC_HOST is empty"),
         ({"THUMBQ_METRICS_PORT": "5009"}, "The page and the metrics cannot both have the port 5009."),
         (
             {"THUMBQ_METRICS_PORT": "50049", "THUMBQ_PROCESSES": "3"},
