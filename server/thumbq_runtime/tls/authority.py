@@ -44,8 +44,9 @@ class Authority:
         else:
             self._key = ec.generate_private_key(ec.SECP256R1())
             self._certificate = self._of_authority()
-            _write(key, _pem_of(self._key))
             _write(certificate, self._certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+            # The key goes last: where it is, its certificate is too.
+            _write(key, _pem_of(self._key))
 
     def server(self, hosts: Iterable[str], days: float) -> Path:
         """Make `server.pem` and `server.key` for these names and addresses. Return the certificate's path."""

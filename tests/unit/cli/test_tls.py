@@ -3,12 +3,26 @@
 import ssl
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from thumbq.cli import app
+
+# Ends as soon as it has put the first of its files in place.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from thumbq_runtime.tls.authority import Authority
+replace = Path.replace
+def replace_and_end(path, target):
+    replace(path, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.replace = replace_and_end
+Authority(Path(sys.argv[1]))
+"""
 
 
 def tls(folder: Path, *options: str) -> Result:
@@ -56,6 +70,14 @@ def test_run_again_it_keeps_the_authority_and_renews_the_rest(tmp_path: Path) ->
     assert (tmp_path / "server.pem").read_bytes() != first
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+
+
+def test_an_authority_that_was_made_in_part_is_made_again(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    made = tls(tmp_path)
+    assert made.exit_code == 0, made.output
+    openssl("verify", "-x509_strict", "-CAfile", tmp_path / "ca.pem", tmp_path / "server.pem")
 
 
 def test_it_says_which_settings_name_the_files(tmp_path: Path) -> None:
