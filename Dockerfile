@@ -40,7 +40,7 @@ USER 10001
 EXPOSE 9465
 CMD ["worker", "--metrics-host=0.0.0.0", "--metrics-port=9465"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9465/metrics', timeout=5)"]
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:9465/metrics', timeout=5)"]
 
 FROM run AS service
 COPY --from=build-service /opt/thumbq /opt/thumbq
@@ -50,7 +50,7 @@ FROM service AS gateway
 EXPOSE 5009
 CMD ["gateway"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5009/readyz', timeout=5)"]
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:5009/readyz', timeout=5)"]
 
 FROM service AS server
 EXPOSE 50051 9464

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,27 @@ def test_each_image_is_built_once_from_a_stage_that_exists():
     assert sorted(built) == [(f"thumbq-{stage}", stage) for stage in ("gateway", "server", "worker")]
     assert {target for _, target in built} <= stages
     assert {service["image"] for service in OURS.values()} == {image for image, _ in built}
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+@pytest.mark.parametrize("port", ["9465", "5009"])
+def test_a_health_check_asks_the_program_itself_and_not_a_proxy(port):
+    checks = [json.loads(line) for line in re.findall(r'CMD (\["python".*)$', DOCKERFILE, re.MULTILINE)]
+    [code] = [words[-1] for words in checks if port in words[-1]]
+    with HTTPServer(("127.0.0.1", 0), Healthy) as program:
+        asked = threading.Thread(target=program.handle_request, daemon=True)
+        asked.start()
+        here = code.replace(port, str(program.server_port))
+        checked = subprocess.run(
+            [sys.executable, "-c", here], env=os.environ | {"http_proxy": "http://127.0.0.1:1"}, check=False
+        )
+        assert checked.returncode == 0
+        asked.join()
 
 
 def test_the_images_expose_the_ports_that_are_listened_on():
