@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes what the containers of docker-compose.yml show each other, once: keys.sh FOLDER
-# The database is the one that DATABASE_URL names. What is in the folder already stays.
+# The database is the one that DATABASE_URL names. What is in the folder already stays: with a new database, empty the
+# folder as well (the volume "secrets"), since the servers refuse to start while their database has no key.
 set -eu
 cd "$1"
 umask 077
