@@ -1,12 +1,15 @@
 """The processes that read models: what they get to know, and what happens when one dies at its start."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.processes import is_running
+from tests.processes import is_running, wait_for_end
+from tests.support.waiting import eventually
 from thumbq.render.child import Child, Limits, RenderFailed
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.system_libraries import advice, missing_libraries
@@ -34,11 +37,20 @@ print('{"ready": true}', flush=True)
 for _line in sys.stdin:
     print(open(sys.argv[1]).read(), flush=True)
 """
+# It is ready, and closes its answers at the first request, but goes on.
+CLOSES = """
+import os, sys, time
+print('{"ready": true}', flush=True)
+sys.stdin.readline()
+os.close(1)
+time.sleep(3600)
+"""
 NONSENSE = {
     "too much content": '{"bytes": 67108865}',
     "less than nothing": '{"bytes": -1}',
     "a count that is no number": '{"bytes": "1"}',
     "a failure that is no sentence": '{"failure": {"a": 1}}',
+    "a stage that is none": '{"seconds": {"a": 1.0}}',
     "names that are no words": '{"wants": [1]}',
     "no table": "[]",
     "no JSON": "no JSON",
@@ -114,6 +126,15 @@ async def test_a_request_starts_a_dying_process_no_more_often(tmp_path: Path):
 
 @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
 async def test_a_process_that_answers_nonsense_is_ended_and_its_file_is_at_fault(answer: str, tmp_path: Path):
+    await _ends_for_its_answer(tmp_path, answer)
+
+
+@pytest.mark.parametrize("answer", ['{"path": "a"}', '{"remarks": []}', '{"failure": ""}', '{"wants": ["a"]}'])
+async def test_an_answer_that_lacks_something_makes_no_sense(answer: str, tmp_path: Path):
+    await _ends_for_its_answer(tmp_path, answer, "path", "remarks")
+
+
+async def _ends_for_its_answer(tmp_path: Path, answer: str, *needed: str) -> None:
     (tmp_path / "answer").write_text(answer)
     child = Child("Drawing", SAYS, [str(tmp_path / "answer")], Limits(seconds=3600), {})
     try:
@@ -121,8 +142,46 @@ async def test_a_process_that_answers_nonsense_is_ended_and_its_file_is_at_fault
         process = child.pid
         assert process
         with pytest.raises(RenderFailed, match=r"^Drawing gave an answer that makes no sense\.$") as failure:
-            await child.ask({"model": "a.obj"})
+            await child.ask({"model": "a.obj"}, *needed)
         assert not failure.value.retryable
+        assert not is_running(process)
+    finally:
+        await child.close()
+
+
+async def test_a_process_that_closes_its_answers_and_goes_on_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("thumbq.render.child.FAREWELL", 1.0)
+    child = Child("Drawing", CLOSES, [], Limits(seconds=3600), {})
+    try:
+        await child.start()
+        process = child.pid
+        assert process
+        async with asyncio.timeout(60):
+            with pytest.raises(RenderFailed, match=r"^Drawing gave an answer that makes no sense\.$"):
+                await child.ask({"model": "a.obj"})
+        await asyncio.to_thread(wait_for_end, [process])
+    finally:
+        await child.close()
+
+
+async def test_a_process_that_closed_its_answers_ends_with_the_job_that_waits_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("thumbq.render.child.FAREWELL", 3600)
+    child = Child("Drawing", CLOSES, [], Limits(seconds=3600), {})
+    try:
+        await child.start()
+        process = child.pid
+        assert process
+        job = asyncio.create_task(child.ask({"model": "a.obj"}))
+        answers = Path(f"/proc/{process}/fd/1")
+
+        async def is_silent() -> bool:
+            return not await asyncio.to_thread(os.path.lexists, answers)
+
+        await eventually(is_silent)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert child.pid is None
         assert not is_running(process)
     finally:
         await child.close()

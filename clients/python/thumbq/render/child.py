@@ -151,23 +151,25 @@ class Child:
             start_new_session=True,
         )
         try:
-            return (await self._converse(None, START_SECONDS))[0]
+            return (await self._converse(None, START_SECONDS, ()))[0]
         except RenderFailed as failure:
             reason = self._last_words().splitlines()[-1:] or [str(failure)]
             kind = Crashed if isinstance(failure, Crashed) else RenderFailed
             raise kind(f"The renderer cannot start: {reason[0]}", retryable=True, reason="crash") from failure
 
-    async def ask(self, request: dict[str, Any], seconds: float | None = None) -> tuple[dict[str, Any], bytes]:
-        """Answer and content; starts the process when there is none; raises RenderFailed."""
+    async def ask(self, request: dict[str, Any], *needed: str) -> tuple[dict[str, Any], bytes]:
+        """Answer with the fields `needed`, and content; starts the process when there is none; raises RenderFailed."""
         if self._process is None:
             await self.start()
-        answer, content = await self._converse(request, self._limits.seconds if seconds is None else seconds)
+        answer, content = await self._converse(request, self._limits.seconds, needed)
         if failure := answer.get("failure"):
             reason: Reason | None = "storage" if answer.get("no_room") else None
             raise RenderFailed(failure, retryable=answer.get("retryable", False), reason=reason)
         return answer, content
 
-    async def _converse(self, request: dict[str, Any] | None, seconds: float) -> tuple[dict[str, Any], bytes]:
+    async def _converse(
+        self, request: dict[str, Any] | None, seconds: float, needed: Sequence[str]
+    ) -> tuple[dict[str, Any], bytes]:
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -181,17 +183,16 @@ class Child:
                 if request:
                     process.stdin.write(json.dumps(request).encode() + b"\n")
                     await process.stdin.drain()
-                answer = read_answer(await process.stdout.readuntil())
+                answer = read_answer(await process.stdout.readuntil(), needed)
                 return answer, await process.stdout.readexactly(answer.get("bytes", 0))
         except TimeoutError:
             use.look()
             await self.end()
             raise self._late(seconds, use) from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise self._cause_of_death(await process.wait(), use) from None
+            raise await self._why_silent(process, use) from None
         except (ValueError, asyncio.LimitOverrunError):
-            await self.end()
-            raise RenderFailed(f"{self._doing} gave an answer that makes no sense.", retryable=False) from None
+            raise await self.end_for_nonsense() from None
         except asyncio.CancelledError:
             await self.end()
             raise
@@ -199,6 +200,11 @@ class Child:
             watch.cancel()
             if process.returncode is not None:
                 self._process = None
+
+    async def end_for_nonsense(self) -> RenderFailed:
+        """End a process whose answer cannot be used, and return what to raise."""
+        await self.end()
+        return RenderFailed(f"{self._doing} gave an answer that makes no sense.", retryable=False)
 
     async def end(self) -> None:
         """End the process, if there is one."""
@@ -216,6 +222,16 @@ class Child:
         if self._log:
             self._log.close()
             self._log = None
+
+    async def _why_silent(self, process: asyncio.subprocess.Process, use: _Use) -> RenderFailed:
+        """Return why a process answers no more. One that does not end by itself is ended."""
+        try:
+            return self._cause_of_death(await asyncio.wait_for(process.wait(), FAREWELL), use)
+        except TimeoutError:
+            return await self.end_for_nonsense()
+        except asyncio.CancelledError:
+            await self.end()
+            raise
 
     def _late(self, seconds: float, use: _Use) -> RenderFailed:
         # A busy machine may be the reason, so another attempt may do.

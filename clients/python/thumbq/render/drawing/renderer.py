@@ -78,7 +78,7 @@ class Renderer:
 
     async def _start(self) -> None:
         self._pictures = 0
-        self.confined = tuple((await self._child.start())["confined"])
+        self.confined = tuple((await self._child.start()).get("confined", ()))
         if self._gpu:
             graphics_card.check_wall(self.confined)
 
@@ -102,7 +102,9 @@ class Renderer:
             await self._start()
         self._pictures += 1
         request = {"model": str(model.path), "format": model.format, "outputs": asdict(outputs)}
-        answer, content = await self._child.ask(request)
+        answer, content = await self._child.ask(request, "pictures", "seconds")
+        if len(answer["pictures"]) != len(outputs.sizes):
+            raise await self._child.end_for_nonsense()
         return Pictures(_split(content, answer["pictures"]), answer["seconds"])
 
 

@@ -58,15 +58,16 @@ class Intake:
         request = {"fetched": str(file), "name": name, "companions": companions}
         answer = await self._ask(request)
         for turn in range(ROUNDS):
-            for wanted in answer.get("wants", ()):
+            wants = answer.get("wants", ())
+            for wanted in wants:
                 path = await fetch(wanted) if turn < ROUNDS - 1 else None
                 companions[wanted] = str(path) if path else None
-            if "wants" in answer:
+            if wants:
                 answer = await self._ask(request)
         return _model(answer)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer, _ = await self._child.ask(request)
+        answer, _ = await self._child.ask(request, "path", "format", "name", "remarks")
         return answer
 
 

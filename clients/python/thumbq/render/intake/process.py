@@ -1,8 +1,9 @@
 """The process that reads what strangers have made: finds a model file, checks it, and puts it into the stage.
 
 It gets `{"file": path}`, `{"folder": path, "id": number, "hash": words}` or `{"fetched": path, "companions": {…}}`,
-and answers with `{"path", "format", "name", "remarks"}`, with `{"wants": [name, …]}` or with a failure. It can be
-ended at any time: a file that cannot be read to its end keeps this process waiting, and nothing else.
+and answers with `{"path", "format", "name", "remarks"}` or with a failure. An answer with `{"wants": [name, …]}` in it
+is not the last: these companions are to be fetched first. The process can be ended at any time, since a file that
+cannot be read to its end keeps it waiting, and nothing else.
 """
 
 import json
@@ -64,7 +65,7 @@ def _take(request: dict[str, Any], checked: Path, most: int) -> dict[str, Any]:
         source = FetchedSource(request["companions"])
         shutil.copyfile(fetched, raw)
         answer = _prepared(raw, request["name"], None, source, most)
-        return {"wants": source.wants} if source.wants else answer
+        return {**answer, "wants": source.wants}
     folder = _opened(Path(request.get("folder") or Path(request["file"]).parent))
     try:
         source = FolderSource(folder)
