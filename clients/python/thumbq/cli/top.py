@@ -4,11 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-import termios
-import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import grpc
@@ -50,7 +49,8 @@ async def _top(server: str, every: float, count: int) -> None:
         await _look(admin, seen)
         if not seen.stats:
             fail(f"The server at {server} cannot be reached. Is `thumbq serve` running?")
-        if out.is_terminal and sys.stdin.isatty():
+        # Windows has no termios.
+        if out.is_terminal and sys.stdin.isatty() and find_spec("termios"):
             await _on_terminal(admin, seen, every, count)
         else:
             await _in_lines(admin, seen, every, count)
@@ -93,6 +93,9 @@ def _looks(count: int) -> Iterator[int]:
 @contextmanager
 def _keys(ended: asyncio.Event) -> Iterator[None]:
     """Take single keys, unseen: q sets `ended`. The terminal is as before when the block ends."""
+    import termios
+    import tty
+
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,8 @@ def worker(
     metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Render thumbnails of models; the help on the command line is HELP, which lists the formats."""
+    if sys.platform != "linux":
+        fail("The render worker needs Linux.")
     try:
         from thumbq.render.child import Limits
         from thumbq.render.jobs.model_files import model_source
