@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from string import Template
+from typing import Annotated
 
+import fastapi
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
@@ -18,6 +20,8 @@ GATEWAY = os.environ.get("THUMBQ_GATEWAY", "http://localhost:5009").rstrip("/")
 PAGE = Template((Path(__file__).parent / "page.html").read_text())
 MODELS.mkdir(exist_ok=True)
 queue = Client(os.environ.get("THUMBQ_SERVER", "localhost:50051"), timeout=5)
+# Whole numbers from 1 on that JavaScript holds exactly.
+ModelId = Annotated[int, fastapi.Path(ge=1, le=2**53 - 1)]
 
 
 @asynccontextmanager
@@ -38,13 +42,14 @@ def page() -> HTMLResponse:
 
 
 @app.put("/models/{model_id}")
-async def take(model_id: int, request: Request) -> dict[str, int]:
+async def take(model_id: ModelId, request: Request) -> dict[str, int]:
     """Keep a model, and ask for its thumbnail."""
     file = MODELS / f"{model_id}.glb"
     await asyncio.to_thread(file.write_bytes, await request.body())
     try:
         answer = await queue.enqueue(model_id, await asyncio.to_thread(hash_file, file))
     except InvalidJob as error:
+        file.unlink(missing_ok=True)
         raise HTTPException(400, str(error)) from None
     except Unavailable as error:
         raise HTTPException(503, str(error)) from None
@@ -52,7 +57,7 @@ async def take(model_id: int, request: Request) -> dict[str, int]:
 
 
 @app.delete("/models/{model_id}")
-async def forget(model_id: int) -> dict[str, list[int]]:
+async def forget(model_id: ModelId) -> dict[str, list[int]]:
     """Delete a model with its picture. Open pages see it go."""
     await asyncio.to_thread((MODELS / f"{model_id}.glb").unlink, missing_ok=True)
     return {"jobIds": await queue.forget(model_id)}

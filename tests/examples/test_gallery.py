@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,9 +56,14 @@ async def page_at(address: str) -> AsyncIterator[Page]:
         await browser.close()
 
 
-def send(method: str, address: str, body: bytes | None = None) -> None:
-    with urllib.request.urlopen(urllib.request.Request(address, body, method=method), timeout=30) as answer:
-        assert answer.status == 200
+def send(method: str, address: str, body: bytes | None = None) -> int:
+    """Return the status of the answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body, method=method), timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code
 
 
 async def test_a_model_that_is_taken_up_appears_and_a_forgotten_one_goes(tmp_path: Path, unused_tcp_port: int):
@@ -70,7 +76,7 @@ async def test_a_model_that_is_taken_up_appears_and_a_forgotten_one_goes(tmp_pat
             return Thumbnail(str(path), path.stat().st_size, 64, 48)
 
         async with gallery(service, tmp_path / "models", port) as address:
-            await asyncio.to_thread(send, "PUT", f"{address}models/42", b"model")
+            assert await asyncio.to_thread(send, "PUT", f"{address}models/42", b"model") == 200
             async with page_at(address) as page:
                 await expect(page.get_by_text("Model 42: Pending")).to_be_visible(timeout=30_000)
                 async with Worker(service.address) as worker, asyncio.TaskGroup() as group:
@@ -78,6 +84,14 @@ async def test_a_model_that_is_taken_up_appears_and_a_forgotten_one_goes(tmp_pat
                     await expect(page.get_by_text("Model 42: Ready")).to_be_visible(timeout=30_000)
                     worker.stop()
                 await expect(page.locator("img")).to_be_visible()
-                await asyncio.to_thread(send, "DELETE", f"{address}models/42")
+                assert await asyncio.to_thread(send, "DELETE", f"{address}models/42") == 200
                 await expect(page.get_by_text("Model 42: None")).to_be_visible(timeout=30_000)
                 await expect(page.locator("img")).to_be_hidden()
+
+
+async def test_a_number_that_no_page_can_follow_is_refused_and_leaves_no_file(tmp_path: Path, unused_tcp_port: int):
+    with private_service() as service:
+        async with gallery(service, tmp_path / "models", unused_tcp_port) as address:
+            for model_id in (0, -1, 2**53, 10**20):
+                assert await asyncio.to_thread(send, "PUT", f"{address}models/{model_id}", b"model") == 422
+    assert list((tmp_path / "models").iterdir()) == []
