@@ -86,7 +86,8 @@ def _unfinished(postgres: EmbeddedPostgres) -> Iterator[None]:
     try:
         # A restore that was killed may have left one, whose PostgreSQL is still ending.
         end_postgres(unfinished, left_postmaster(unfinished), AT_ONCE)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
         yield
         unfinished.rename(final)
         sync_folder(final.parent)
