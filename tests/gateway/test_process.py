@@ -19,7 +19,7 @@ from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_runtime.addresses import is_loopback
 
-ABSENT = "192.0.2.1"  # an address for documentation, which no machine has
+ABSENT = "203.0.113.7"  # an address for documentation, which this machine has not
 
 
 @asynccontextmanager

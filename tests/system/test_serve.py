@@ -212,7 +212,7 @@ def test_a_server_alone_refuses_what_only_the_operator_can_change(variables: dic
 
 @pytest.mark.parametrize(
     ("host", "reason"),
-    [("127.0.0.1", "Address already in use."), ("192.0.2.1", "Cannot assign requested address.")],
+    [("127.0.0.1", "Address already in use."), ("203.0.113.7", "Cannot assign requested address.")],
     ids=["taken", "not there yet"],
 )
 def test_a_server_alone_whose_address_may_be_had_later_ends_so_that_it_is_started_again(host: str, reason: str) -> None:
