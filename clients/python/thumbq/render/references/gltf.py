@@ -159,11 +159,12 @@ def _settle_pictures(document: Document, companions: Companions, stage: Path, bi
     for number, image in enumerate(images):
         content = _picture(document, image, companions, stage, binary)
         name = f"texture{number}"
-        if content is not None and settle(content, stage / name):
+        fault = settle(content, stage / name) if content is not None else None
+        if content is not None and fault is None:
             images[number] = {"uri": name, "name": name}
         else:
-            if content is not None:
-                companions.remarks.append(f"Texture {number} is damaged, or of a kind that is not read.")
+            if fault:
+                companions.remarks.append(f"Texture {number} {fault}.")
             images[number] = {"uri": _WHITE}
             lost.add(number)
     blank = {number for number, texture in enumerate(document.get("textures", [])) if _source(texture) in lost}

@@ -25,8 +25,9 @@ class Textures:
         if own is None:
             return None
         name = f"t{len(self._settled)}"
-        if settle(self._stage / own, self._stage / name):
+        fault = settle(self._stage / own, self._stage / name)
+        if fault is None:
             return name
         last = reference.replace("\\", "/").rpartition("/")[2][:80]
-        self._companions.remarks.append(f"{last} is damaged, or a picture of a kind that is not read.")
+        self._companions.remarks.append(f"{last} {fault}.")
         return None
