@@ -197,8 +197,7 @@ async def test_a_blocking_client_reads_what_it_is_given_in_the_thread_that_calls
             assert counts == [10_000, 10_002]
             assert len({answer.job_id for answer in answers}) == 10_002
             assert [picture.model_id for picture in client.thumbnails(numbers(3))] == [1, 2, 3]
-            with pytest.raises(Conflict):  # tickets need an API key
-                client.create_ticket(numbers(3))
+            assert client.create_ticket(numbers(3)).startswith("tt1.")
             assert client.enqueue_many(iter(())) == []
 
     await asyncio.to_thread(program)
