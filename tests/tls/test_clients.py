@@ -153,23 +153,28 @@ async def test_a_worker_waits_for_a_file_that_is_being_replaced(
             worker.stop()
 
 
-async def test_a_subscriber_and_the_remarks_of_a_worker_show_renewed_certificates(
+async def test_what_stays_open_shows_renewed_certificates_when_it_connects_again(
     database_url, certificates, as_client, tmp_path, unused_tcp_port
 ):
     server = f"grpcs://127.0.0.1:{unused_tcp_port}"
     events = JobEvents(server)
-
-    async def remarked(model_id: int) -> list[str]:
-        async with Client(server, timeout=60) as client:
-            job_id = (await client.enqueue(model_id=model_id, model_hash=HASH)).job_id
-            await events.remark(job_id, ["A texture is missing."])
-            return [event.message for event in await client.job_events(job_id)]
-
-    async with Subscriber(server, after="earliest") as subscriber, asyncio.timeout(120):
+    async with (
+        Client(server, timeout=60) as client,
+        Producer(server, timeout=60) as producer,
+        Subscriber(server, after="earliest") as subscriber,
+        asyncio.timeout(120),
+    ):
         news = aiter(subscriber)
+
+        async def all_connect(model_id: int) -> None:
+            (job,) = await producer.enqueue([NewJob(model_id=model_id, model_hash=HASH)])
+            assert (await client.enqueue(model_id=model_id, model_hash=HASH)).job_id == job.job_id
+            await events.remark(job.job_id, ["A texture is missing."])
+            assert [event.message for event in await client.job_events(job.job_id)] == ["A texture is missing."]
+            assert (await anext(news)).model_id == model_id
+
         async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
-            assert await remarked(1) == ["A texture is missing."]
-            assert (await anext(news)).model_id == 1
+            await all_connect(1)
         # The server that comes back trusts another authority, as when all certificates have been made anew.
         others = Certificates(tmp_path / "others")
         path = others.client("render-1")
@@ -177,5 +182,4 @@ async def test_a_subscriber_and_the_remarks_of_a_worker_show_renewed_certificate
         as_client.cert.write_bytes(path.read_bytes())
         as_client.key.write_bytes(path.with_suffix(".key").read_bytes())
         async with running_server(database_url, grpc_port=unused_tcp_port, **others.mutual):
-            assert await remarked(2) == ["A texture is missing."]
-            assert (await anext(news)).model_id == 2
+            await all_connect(2)

@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from thumbq.keyed_channel import KeyedChannel
 from thumbq.log_events import event
-from thumbq.tls import Tls, bare, channel_to, explain, signature
+from thumbq.tls import Tls, UnusableCertificate, bare, channel_to, explain, signature
 
 _logger = logging.getLogger("thumbq")
 
@@ -77,9 +77,42 @@ def key_in_environment() -> str | None:
     return key
 
 
-def files_of_credentials(tls: Tls | None) -> list[tuple[int, ...]]:
-    """Return what changes when a file does that `open_channel` reads."""
-    return signature(tls, os.environ.get("THUMBQ_API_KEY_FILE"))
+class RenewedChannel:
+    """A channel, and another one in its place when a call fails and files of the key or of TLS have changed.
+
+    gRPC shows for good what a channel was opened with.
+    """
+
+    def __init__(self, target: str, api_key: str | None = None, tls: Tls | None = None) -> None:
+        """Do as `open_channel`."""
+        self._target = target
+        self._api_key = api_key
+        self._tls = tls
+        self._files = self._seen()
+        self.channel = open_channel(target, api_key, tls)
+        # Calls may be under way on them.
+        self._former: list[grpc.aio.Channel] = []
+
+    def renew(self) -> bool:
+        """Open another channel when files have changed and can be used, and return whether there is another."""
+        files = self._seen()
+        if files == self._files:
+            return False
+        try:
+            channel = open_channel(self._target, self._api_key, self._tls)
+        except (UnreadableKey, UnusableCertificate):
+            return False
+        self._former.append(self.channel)
+        self.channel, self._files = channel, files
+        return True
+
+    async def close(self) -> None:
+        """Close the channel, and those before it."""
+        for channel in (*self._former, self.channel):
+            await channel.close()
+
+    def _seen(self) -> list[tuple[int, ...]]:
+        return signature(self._tls, os.environ.get("THUMBQ_API_KEY_FILE"))
 
 
 def is_local(target: str) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import grpc
 
 from thumbq.client.errors import error_of
-from thumbq.connection import Link, UnreadableKey, describe, files_of_credentials, open_channel, told_to_wait
-from thumbq.tls import Tls, UnusableCertificate
+from thumbq.connection import Link, RenewedChannel, describe, told_to_wait
+from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import (
     GetNotificationCursorRequest,
@@ -22,9 +21,6 @@ from thumbq.v1.notification_pb2 import (
     SubscribeRequest,
 )
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
-
-if TYPE_CHECKING:
-    from thumbq.v1.notification_pb2_grpc import NotificationServiceAsyncStub
 
 _TRANSIENT = {
     grpc.StatusCode.UNAVAILABLE,
@@ -76,23 +72,24 @@ class Subscriber:
         self._statuses = list(statuses)
         self._on_progress = on_progress
         self._link = Link(target)
-        self._stub: NotificationServiceAsyncStub | None = None
+        self._opened: RenewedChannel | None = None
         # Where to continue: everything up to here has been yielded.
         self.cursor = after
 
     async def __aenter__(self) -> Self:
-        self._open()
+        self._opened = RenewedChannel(self._target, self._api_key, self._tls)
         if self.cursor in ("", "latest"):
-            self.cursor = await self._latest_cursor()
+            self.cursor = await self._latest_cursor(self._opened)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channel.close()
+        if self._opened:
+            await self._opened.close()
 
     async def __aiter__(self) -> AsyncIterator[Notification | Reset]:
-        if self._stub is None:
+        if self._opened is None:
             raise RuntimeError("not connected: use it inside `async with`")
         while True:
             request = SubscribeRequest(
@@ -101,7 +98,7 @@ class Subscriber:
                 after=self.cursor,
                 progress=self._on_progress is not None,
             )
-            call = self._stub.Subscribe(request)
+            call = NotificationServiceStub(self._opened.channel).Subscribe(request)
             try:
                 async for response in call:
                     self._link.up()
@@ -118,40 +115,24 @@ class Subscriber:
                 reason = "it ended the stream"
                 told = 0.0
             except grpc.aio.AioRpcError as error:
-                reason, told = self._reason_to_wait(error), told_to_wait(error)
+                reason, told = self._reason_to_wait(self._opened, error), told_to_wait(error)
             finally:
                 call.cancel()
             await asyncio.sleep(max(told, self._link.down(reason)))
-            await self._renew()
 
-    async def _latest_cursor(self) -> str:
+    async def _latest_cursor(self, opened: RenewedChannel) -> str:
         """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""
-        assert self._stub is not None
         while True:
             try:
-                response = await self._stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
+                stub = NotificationServiceStub(opened.channel)
+                response = await stub.GetNotificationCursor(GetNotificationCursorRequest(), timeout=10)
                 return response.cursor
             except grpc.aio.AioRpcError as error:
-                reason, told = self._reason_to_wait(error), told_to_wait(error)
+                reason, told = self._reason_to_wait(opened, error), told_to_wait(error)
             await asyncio.sleep(max(told, self._link.down(reason)))
-            await self._renew()
 
-    def _open(self) -> None:
-        files = files_of_credentials(self._tls)
-        self._channel = open_channel(self._target, self._api_key, self._tls)
-        self._stub, self._files = NotificationServiceStub(self._channel), files
-
-    async def _renew(self) -> None:
-        """Open another channel when a file of the key or of TLS has changed, once it can be used."""
-        if self._files == files_of_credentials(self._tls):
-            return
-        former = self._channel
-        with suppress(UnreadableKey, UnusableCertificate):
-            self._open()
-            await former.close()
-
-    def _reason_to_wait(self, error: grpc.aio.AioRpcError) -> str:
-        has_new_key = error.code() is grpc.StatusCode.UNAUTHENTICATED and self._files != files_of_credentials(self._tls)
+    def _reason_to_wait(self, opened: RenewedChannel, error: grpc.aio.AioRpcError) -> str:
+        has_new_key = opened.renew() and error.code() is grpc.StatusCode.UNAUTHENTICATED
         if error.code() not in _TRANSIENT and not has_new_key:
             raise error_of(error, self._target) from None
         return describe(error, self._target)

@@ -12,7 +12,7 @@ from tests.support.service.keys import keyed, make_key, revoke
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import PICTURE, connected, enqueue, reached, working
-from thumbq import InvalidRequest, Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
+from thumbq import Client, InvalidRequest, Job, Notification, Reset, ResetReason, Subscriber, Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import PublishTestNotificationRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 
@@ -139,11 +139,13 @@ async def test_the_key_that_a_file_holds_now_counts_when_the_former_has_ended(
     async with keyed(server, admin) as admins:
         former, renewed = [await make_key(admins, "viewer") for _ in range(2)]
         file.write_text(former)
-        async with Subscriber(server) as subscriber:
+        async with Subscriber(server) as subscriber, Client(server) as client:
             following = asyncio.create_task(first(subscriber, 1))
+            await client.thumbnail(7)
             file.write_text(renewed)
             await revoke(admins, former)
             await eventually(is_refused)
+            await asyncio.gather(client.thumbnail(7), client.thumbnail(8))
             await NotificationServiceStub(admins).PublishTestNotification(
                 PublishTestNotificationRequest(model_id=7, status=ThumbnailStatus.THUMBNAIL_STATUS_READY)
             )

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import grpc
 
 from thumbq.client.errors import ThumbqError, error_of
-from thumbq.connection import Backoff, open_channel, told_to_wait
+from thumbq.connection import Backoff, RenewedChannel, told_to_wait
 from thumbq.tls import Tls
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
@@ -19,6 +19,8 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 # A stopping server cancels the calls that it has not answered.
 AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+# A key or a certificate may have been replaced since the channel was opened.
+_MAY_BE_OLD = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -41,20 +43,20 @@ class Calls:
         self._api_key = api_key
         self._tls = tls
         self.timeout = timeout
-        self._channel: grpc.aio.Channel | None = None
+        self._opened: RenewedChannel | None = None
         self._stubs: Stubs | None = None
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self.target, self._api_key, self._tls)
-        self._stubs = Stubs(self._channel)
+        self._opened = RenewedChannel(self.target, self._api_key, self._tls)
+        self._stubs = Stubs(self._opened.channel)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        channel, self._channel, self._stubs = self._channel, None, None
-        if channel:
-            await channel.close()
+        opened, self._opened, self._stubs = self._opened, None, None
+        if opened:
+            await opened.close()
 
     @property
     def stubs(self) -> Stubs:
@@ -62,6 +64,14 @@ class Calls:
         if self._stubs is None:
             raise RuntimeError("not connected: use it inside `async with` (or `with`, if it blocks)")
         return self._stubs
+
+    def renew(self, failed: Stubs, code: grpc.StatusCode) -> Stubs | None:
+        """Return services over a channel with newer files than that on which a call failed, if there are such."""
+        if code not in _MAY_BE_OLD or self._opened is None:
+            return None
+        if self._opened.renew():
+            self._stubs = Stubs(self._opened.channel)
+        return None if self._stubs is failed else self._stubs
 
     async def call(
         self,
@@ -85,6 +95,9 @@ class Calls:
             except grpc.aio.AioRpcError as error:
                 told = told_to_wait(error)
                 pause = told or backoff.pause()
-                if (error.code() not in AWAY and not told) or monotonic() + pause >= ends:
+                renewed = self.renew(stubs, error.code())
+                may_succeed = renewed or error.code() in AWAY or told
+                if not may_succeed or monotonic() + pause >= ends:
                     raise error_of(error, self.target, invalid) from None
+                stubs = renewed or stubs
             await asyncio.sleep(pause)

@@ -13,7 +13,7 @@ import grpc
 from thumbq import spans
 from thumbq.client.asking import asking
 from thumbq.client.batches import Enqueued, columns_of
-from thumbq.client.calls import AWAY, Calls
+from thumbq.client.calls import AWAY, Calls, Stubs
 from thumbq.client.deadlines import Deadlines
 from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
 from thumbq.client.kinds import check_kinds_known
@@ -47,7 +47,6 @@ _REFUSED = EnqueueOutcome.ENQUEUE_OUTCOME_UNSPECIFIED
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _Call = grpc.aio.StreamStreamCall[EnqueueStreamRequest, EnqueueStreamResponse]
-_Open = grpc.aio.StreamStreamMultiCallable[EnqueueStreamRequest, EnqueueStreamResponse]
 
 
 class _Caller(NamedTuple):
@@ -120,13 +119,13 @@ class EnqueueStream:
         self._deadlines.add(caller.answer)
         self._wake.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._serve(self._calls.stubs.queue.EnqueueStream))
+            self._task = asyncio.create_task(self._serve(self._calls.stubs))
 
-    async def _serve(self, open_stream: _Open) -> None:
+    async def _serve(self, stubs: Stubs) -> None:
         """Keep a stream open, until it breaks and nothing waits for another one."""
         try:
             while True:
-                call, told = open_stream(), 0.0
+                call, told = stubs.queue.EnqueueStream(), 0.0
                 try:
                     await self._exchange(call)
                 except grpc.aio.AioRpcError as error:
@@ -134,6 +133,8 @@ class EnqueueStream:
                     if error.code() is grpc.StatusCode.INVALID_ARGUMENT and self._columns:
                         # A server of an older version overlooks columns, and sees a message without jobs.
                         self._columns = False
+                    elif renewed := self._calls.renew(stubs, error.code()):
+                        stubs = renewed
                     elif error.code() in _FINAL:
                         self._send_again()
                         self._refuse_waiting(error.code(), self._broken_by)
