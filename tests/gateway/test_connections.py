@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,6 +52,16 @@ async def exchange(client: Client, request: bytes) -> bytes:
 async def test_a_connection_without_a_whole_request_is_closed(server: str, sent: bytes) -> None:
     async with running_gateway(server, idle_timeout=0.3) as http:
         assert await exchange(Client(http), sent) == b""
+
+
+async def test_pages_that_connect_at_once_are_connected_while_the_gateway_is_busy(server: str) -> None:
+    """Nothing runs in this event loop meanwhile: the kernel keeps them until the gateway comes to it."""
+    async with running_gateway(server) as http:
+        assert http._base_url is not None
+        address = http._base_url.host, http._base_url.port
+        with contextlib.ExitStack() as pages:
+            for _ in range(1_000):
+                pages.enter_context(socket.create_connection(address, timeout=30))
 
 
 async def test_a_connection_that_does_nothing_after_its_answer_is_closed(server: str) -> None:

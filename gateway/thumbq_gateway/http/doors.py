@@ -1,10 +1,11 @@
 """The ports of the gateway: the one for clients, and one of this process alone for the other gateways."""
 
+import socket
 import ssl
 
 from aiohttp import web
 
-from thumbq_gateway.http.listening import listen
+from thumbq_gateway.http.listening import BACKLOG, listen
 from thumbq_gateway.settings import Settings
 from thumbq_runtime.addresses import is_loopback, joined
 
@@ -13,7 +14,7 @@ async def open_doors(settings: Settings, runner: web.AppRunner, context: ssl.SSL
     """Listen for clients, with TLS if there is a context. Raises OSError."""
     patience = settings.subscriber_timeout
     for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
-        await web.SockSite(runner, one, ssl_context=context).start()
+        await _serve(runner, one, context)
 
 
 async def open_own_door(settings: Settings, runner: web.AppRunner, context: ssl.SSLContext | None) -> str:
@@ -27,6 +28,11 @@ async def open_own_door(settings: Settings, runner: web.AppRunner, context: ssl.
     host = settings.peer_host or "127.0.0.1"
     used = None if is_loopback(host) else context
     for one in listen(host, 0, reuse_port=False, patience=settings.subscriber_timeout):
-        await web.SockSite(runner, one, ssl_context=used).start()
+        await _serve(runner, one, used)
     address = joined(host, runner.addresses[-1][1])
     return f"https://{address}" if used else address
+
+
+async def _serve(runner: web.AppRunner, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+    # The event loop listens once more, by default for fewer that wait.
+    await web.SockSite(runner, listening, ssl_context=context, backlog=BACKLOG).start()
