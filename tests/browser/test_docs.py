@@ -34,6 +34,14 @@ async def test_a_call_is_tried_from_the_page(docs: Visit):
     await expect(shown.locator("output")).to_contain_text("GET /models/42/thumbnail\n200")
 
 
+async def test_only_a_call_whose_answer_is_a_text_that_ends_is_sent(docs: Visit):
+    for name in ("GetThumbnail", "ChangeModels", "Metrics"):
+        await expect(operation(docs, name).locator("form button")).to_have_count(1)
+    for name in ("ThumbnailFile", "Notifications", "PostedNotifications"):
+        await expect(operation(docs, name).locator("form")).to_have_count(1)
+        await expect(operation(docs, name).locator("form button")).to_have_count(0)
+
+
 async def test_a_refused_call_shows_the_reason(docs: Visit):
     cancel = operation(docs, "CancelJob")
     await cancel.locator("summary").click()

@@ -15,7 +15,7 @@ _HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>thu
 <link rel="icon" href="/static/shared/icon.svg"><link rel="stylesheet" href="/static/shared/colours.css">
 <link rel="stylesheet" href="/static/docs/docs.css">
 <script type="module" src="/static/docs/try.js"></script></head><body><main><h1>thumbq API</h1>"""
-_STREAMS = {"text/event-stream", "image/*"}
+_SHOWN = {"application/json", "text/plain"}  # what an answer can be that the page shows
 
 
 def docs_routes(document: Mapping[str, Any]) -> list[web.RouteDef]:
@@ -72,15 +72,15 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 
 def _request(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    """Return the parameters and the body as a form, which sends them; a stream has no end to show."""
+    """Return the parameters and the body as a form. It sends them unless the answer is a picture or has no end."""
     inputs = "".join(_input(parameter) for parameter in operation.get("parameters", ()))
     body = _content(operation.get("requestBody", {}))
     if body:
         example = json.dumps(body.get("example", {}), indent=2)
         inputs += f"<label>Body {_type(body['schema'])}<textarea name=body rows={example.count(chr(10)) + 1}>"
         inputs += f"{escape(example)}</textarea></label>"
-    endless = not _STREAMS.isdisjoint(operation["responses"].get("200", {}).get("content", ()))
-    button = "" if endless else "<button>Send</button><output></output>"
+    is_shown = _SHOWN.issuperset(operation["responses"].get("200", {}).get("content", ()))
+    button = "<button>Send</button><output></output>" if is_shown else ""
     return f'<form data-method="{method}" data-path="{escape(path)}">{inputs}{button}</form>'
 
 
