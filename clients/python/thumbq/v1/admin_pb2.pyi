@@ -234,7 +234,7 @@ class MinuteActivity(_message.Message):
     expired: _builtins.int
     """Attempts whose lease ran out."""
     cancelled: _builtins.int
-    """Jobs that an operator cancelled, while they waited too."""
+    """Jobs that were cancelled, while they waited too."""
     released: _builtins.int
     """Attempts that were given back unspent."""
     @_builtins.property

@@ -256,7 +256,8 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LogJobEvent(self, request, context):
-        """Adds a line to the job's log, and extends its lease.
+        """Adds a line to the job's log. For workers without a stream it also extends the leases of this job and of those that
+        the worker claimed later, until two hours after the claim at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,7 +273,8 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobEvents(self, request, context):
-        """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key.
+        """Lists the job's log, the oldest line first. The last 200 lines of a job are kept; where callers
+        need a key, also the last 200 that were written without one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

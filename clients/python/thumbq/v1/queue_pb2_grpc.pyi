@@ -96,14 +96,18 @@ class QueueServiceStub:
     ReleaseJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReleaseJobRequest, _queue_pb2.ReleaseJobResponse]
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _grpc.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]
-    """Adds a line to the job's log, and extends its lease."""
+    """Adds a line to the job's log. For workers without a stream it also extends the leases of this job and of those that
+    the worker claimed later, until two hours after the claim at most.
+    """
     ReportProgress: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReportProgressRequest, _queue_pb2.ReportProgressResponse]
     """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
     stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
     kept. FAILED_PRECONDITION when the caller no longer holds the lease.
     """
     ListJobEvents: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]
-    """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
+    """Lists the job's log, the oldest line first. The last 200 lines of a job are kept; where callers
+    need a key, also the last 200 that were written without one.
+    """
     KeepWorkers: _grpc.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]
     """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
     leases last as if their holders had extended them, but two hours after the claim at most.
@@ -248,14 +252,18 @@ class QueueServiceAsyncStub(QueueServiceStub):
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReleaseJobRequest, _queue_pb2.ReleaseJobResponse]  # type: ignore[assignment]
     """Gives a job back. The attempt does not count, and another worker may claim the job at once."""
     LogJobEvent: _aio.UnaryUnaryMultiCallable[_queue_pb2.LogJobEventRequest, _queue_pb2.LogJobEventResponse]  # type: ignore[assignment]
-    """Adds a line to the job's log, and extends its lease."""
+    """Adds a line to the job's log. For workers without a stream it also extends the leases of this job and of those that
+    the worker claimed later, until two hours after the claim at most.
+    """
     ReportProgress: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReportProgressRequest, _queue_pb2.ReportProgressResponse]  # type: ignore[assignment]
     """Tells how far a job has come, and extends its lease as ExtendLease without a duration does. For workers without a
     stream; those on streams send Progress. Tell it when it changes, once a second at most: only the newest of a second is
     kept. FAILED_PRECONDITION when the caller no longer holds the lease.
     """
     ListJobEvents: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobEventsRequest, _queue_pb2.ListJobEventsResponse]  # type: ignore[assignment]
-    """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
+    """Lists the job's log, the oldest line first. The last 200 lines of a job are kept; where callers
+    need a key, also the last 200 that were written without one.
+    """
     KeepWorkers: _aio.UnaryUnaryMultiCallable[_queue_pb2.KeepWorkersRequest, _queue_pb2.KeepWorkersResponse]  # type: ignore[assignment]
     """Keeps the jobs of workers that are known to live, because each of them has held one connection all the time: their
     leases last as if their holders had extended them, but two hours after the claim at most.
@@ -457,7 +465,9 @@ class QueueServiceServicer:
         request: _queue_pb2.LogJobEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.LogJobEventResponse, _abc.Awaitable[_queue_pb2.LogJobEventResponse]]:
-        """Adds a line to the job's log, and extends its lease."""
+        """Adds a line to the job's log. For workers without a stream it also extends the leases of this job and of those that
+        the worker claimed later, until two hours after the claim at most.
+        """
 
     def ReportProgress(
         self,
@@ -474,7 +484,9 @@ class QueueServiceServicer:
         request: _queue_pb2.ListJobEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.ListJobEventsResponse, _abc.Awaitable[_queue_pb2.ListJobEventsResponse]]:
-        """Lists the job's log, the oldest line first. Of a job the last 200 lines are kept, and the last 200 without a key."""
+        """Lists the job's log, the oldest line first. The last 200 lines of a job are kept; where callers
+        need a key, also the last 200 that were written without one.
+        """
 
     def KeepWorkers(
         self,
