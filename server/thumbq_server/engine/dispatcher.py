@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ class Dispatcher:
         self._credits = Credits()
         self._wake_up = WakeUp(poll)
         self._may_have_jobs = True
+        # When the last claim ended.
+        self._looked_at = 0.0
         self._claiming = False
         self._paused = False
         self._ending = False
@@ -97,9 +100,13 @@ class Dispatcher:
             claimant.unavailable(_going_away())
 
     def end(self) -> None:
-        """Let `run` return when no claim is under way: no claimant will come any more."""
+        """Let `run` return when nothing is left to hand out or to give back: the last claimant is gone."""
         self._ending = True
         self._wake_up.set()
+
+    def go_on(self) -> None:
+        """Let `run` go on after `end`, if it has not returned: there are claimants again."""
+        self._ending = False
 
     def forget(self, error: Unavailable) -> None:
         """Drop all claimants, and tell them that no jobs will come: the sessions that they name are gone."""
@@ -127,15 +134,16 @@ class Dispatcher:
             self.wake()
 
     async def run(self) -> None:
-        """Match until cancelled, or until `end` was called and nothing is left to hand out."""
+        """Match until cancelled, or until `end` was called and nothing is left to hand out or to give back."""
         to_hand_out: tuple[list[Claimant], Claimed] | None = None
         while True:
             claimants = self._take_turn()
             self._claiming = bool(claimants)
             # A full claim leaves others waiting. When it comes back short nothing is due for them either, so they are
-            # told.
-            others = self._credits.waiting() if len(claimants) == CLAIM_LIMIT else ()
-            in_flight = asyncio.create_task(self._claim(claimants)) if claimants else None
+            # told. Those that are in the claim hear with their share.
+            others = set(self._credits.waiting()) - set(claimants) if len(claimants) == CLAIM_LIMIT else set()
+            is_needed = claimants or self._doubtful_claims
+            in_flight = asyncio.create_task(self._claim(claimants)) if is_needed else None
             if in_flight is not None:
                 await asyncio.sleep(0)  # sends the next claim before messages are built for the last one
             if to_hand_out is not None:
@@ -149,8 +157,13 @@ class Dispatcher:
             elif self._ending:
                 return
             elif not (self._may_have_jobs and self._credits.can_claim()) or self._paused:
-                signalled = await self._wake_up.wait()
-                self._may_have_jobs |= not signalled
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Wait for a signal or the poll. Credits are signals too, and do not put the poll off."""
+        next_poll = self._looked_at + self._wake_up.poll
+        await self._wake_up.wait(None if self._may_have_jobs else next_poll - time.monotonic())
+        self._may_have_jobs |= time.monotonic() >= next_poll
 
     def _take_turn(self) -> list[Claimant]:
         if not self._may_have_jobs:
@@ -163,14 +176,18 @@ class Dispatcher:
         return [] if self._paused else self._credits.reserve(limit)
 
     async def _claim(self, claimants: list[Claimant]) -> Claimed | None:
-        """Return the jobs for `claimants`; None when PostgreSQL was away, and the credits are given back.
+        """Return the jobs for `claimants`; None without any, or when PostgreSQL was away: the credits are back.
 
-        Release what broken-off claims may have taken before the next one.
+        Before that, release what broken-off claims may have taken.
         """
         try:
             while self._doubtful_claims:
                 await release_claim(self._lane, self._doubtful_claims[0])
                 del self._doubtful_claims[0]
+            if not claimants:
+                self._outage.ended()
+                self._may_have_jobs = True
+                return None
             request = Reservation(claimants).request
             self._doubtful_claims.append(request.claim_id)
             jobs = await claim(self._lane, request, self._kinds)
@@ -186,6 +203,7 @@ class Dispatcher:
             await self._lane.history.comeback.pause(_RETRY_SECONDS)
             self._may_have_jobs = True
             return None
+        self._looked_at = time.monotonic()
         self._may_have_jobs |= len(jobs) == len(claimants)
         return jobs
 

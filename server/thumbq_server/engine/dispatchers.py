@@ -21,7 +21,10 @@ _TOGETHER_SECONDS = 0.05
 
 
 class Dispatchers:
-    """Signals reach all of them. Those of other kinds than Model share a connection, and end with their last worker."""
+    """Signals reach all of them. Those of other kinds than Model share a connection.
+
+    They end with their last worker, when they have given back what claims may have taken whose answers got lost.
+    """
 
     def __init__(
         self,
@@ -51,20 +54,21 @@ class Dispatchers:
             yield self.models
             return
         dispatcher = self._of_kinds.get(kinds) or self._begin(kinds)
+        dispatcher.go_on()
         self._users[kinds] += 1
         try:
             yield dispatcher
         finally:
             self._users[kinds] -= 1
             if not self._users[kinds]:
-                self._end(kinds)
+                dispatcher.end()
 
     async def run(self) -> None:
         """Match until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for dispatcher in self._of_kinds.values():
-                tasks.create_task(dispatcher.run())
+            for kinds, dispatcher in self._of_kinds.items():
+                tasks.create_task(self._run(kinds, dispatcher))
             # Here and not as a task: a group says nothing of a task of its own that was cancelled.
             await self.models.run()
 
@@ -116,11 +120,12 @@ class Dispatchers:
         self._of_kinds[kinds] = dispatcher
         self._users[kinds] = 0
         if self._tasks is not None:
-            self._tasks.create_task(dispatcher.run())
+            self._tasks.create_task(self._run(kinds, dispatcher))
         return dispatcher
 
-    def _end(self, kinds: Kinds) -> None:
-        dispatcher = self._of_kinds.pop(kinds)
+    async def _run(self, kinds: Kinds, dispatcher: Dispatcher) -> None:
+        """Match until the last worker of these kinds is gone, and forget the dispatcher."""
+        await dispatcher.run()
+        del self._of_kinds[kinds]
         del self._users[kinds]
         self._claimed_before += dispatcher.jobs_claimed()
-        dispatcher.end()

@@ -20,11 +20,11 @@ class WakeUp:
         """Signal that something happened."""
         self._event.set()
 
-    async def wait(self) -> bool:
-        """Wait, and take the signal in. Return False when the poll was due instead."""
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait, and take the signal in. Return False when the poll was due instead, in `seconds` if that is given."""
         with contextlib.suppress(TimeoutError):
             # Not wait_for: before Python 3.12 it loses a cancellation that arrives together with the event.
-            async with asyncio.timeout(self.poll):
+            async with asyncio.timeout(self.poll if seconds is None else seconds):
                 await self._event.wait()
         signalled = self._event.is_set()
         self._event.clear()

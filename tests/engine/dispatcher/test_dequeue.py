@@ -142,6 +142,14 @@ async def test_jobs_that_a_second_claim_brings_after_the_answer_go_back_unspent(
     await unspent(queue, others, *ids[2:])
 
 
+async def test_a_call_that_wants_more_than_one_claim_is_for_gets_what_the_claim_found(
+    monkeypatch: pytest.MonkeyPatch, queue: Queue, others: QueueUnderTest
+):
+    monkeypatch.setattr(dispatcher_module, "CLAIM_LIMIT", 2)
+    ids = await others.enqueued(new_job(1))
+    assert ids_of(await queue.dequeue("js-1", 3, wait=0)) == ids
+
+
 async def test_while_postgresql_is_away_every_waiting_call_is_refused(
     monkeypatch: pytest.MonkeyPatch, postgres: str, database_url: str
 ):

@@ -105,6 +105,21 @@ async def test_the_poll_finds_changes_without_a_hint(dispatcher: Dispatcher, wor
     await worker.has(1)
 
 
+async def test_the_poll_finds_changes_although_a_worker_asks_more_often_than_it_comes(
+    dispatcher: Dispatcher, worker: Worker, others: QueueUnderTest
+):
+    await sleeping(dispatcher, worker)
+    dispatcher._wake_up.poll = 0.2
+    [job_id] = await others.enqueued(new_job(7))  # without a hint to the dispatcher
+
+    def has_jobs_or_asks_again() -> bool:
+        worker.ask(1)
+        return bool(worker.jobs)
+
+    await until(has_jobs_or_asks_again)
+    assert worker.jobs == [job_id]
+
+
 async def test_nothing_is_claimed_while_nothing_is_known_to_be_due(
     dispatcher: Dispatcher, workers: list[Worker], others: QueueUnderTest
 ):
