@@ -483,6 +483,10 @@ SELECT * FROM job_records WHERE id = $1;
 PREPARE jobs_live_of_model (bigint) AS
 SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Processing') ORDER BY id;
 
+-- jobs_live_among: $1 job_ids
+PREPARE jobs_live_among (bigint[]) AS
+SELECT id FROM job_states WHERE id = ANY ($1) AND status IN ('Pending', 'Processing');
+
 -- leases_held: $1 session
 PREPARE leases_held (bigint) AS
 SELECT job_id, lease_seq FROM leases WHERE session = $1 ORDER BY job_id;

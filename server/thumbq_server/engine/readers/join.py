@@ -9,12 +9,18 @@ from thumbq_server.domain.job import ENDED
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.storage.postgres.errors import Unavailable
 
 
 class JobEnds:
-    """One reader of the log for all calls that wait. A change of another job wakes none of them."""
+    """One reader of the log for all calls that wait. A change of another job wakes none of them.
 
-    def __init__(self, views: Views, subscriptions: Subscriptions) -> None:
+    The log does not tell how a job ends that a newer request of its model has overtaken, nor that it is gone. A look
+    every `poll` seconds, one for all that wait, finds that out.
+    """
+
+    def __init__(self, views: Views, subscriptions: Subscriptions, *, poll: float = 1.0) -> None:
+        self._poll = poll
         self._views = views
         self._subscriptions = subscriptions
         self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
@@ -33,7 +39,7 @@ class JobEnds:
     async def _ended(self, job_id: int) -> JobRecord:
         changed = asyncio.Event()
         self._waiting[job_id].add(changed)
-        reader = self._reader = self._reader or _Reader(self._subscriptions, self._waiting)
+        reader = self._reader = self._reader or _Reader(self._subscriptions, self._views, self._waiting, self._poll)
         try:
             await reader.began.wait()
             while not _has_ended(job := await self._views.job(job_id)) and not reader.has_ended:
@@ -50,18 +56,24 @@ class JobEnds:
 
 
 class _Reader:
-    """Reads the log from now on, and wakes those that wait for a job about which something is announced."""
+    """Wakes those that wait for a job of which the log tells something from now on, or a look finds the end."""
 
-    def __init__(self, subscriptions: Subscriptions, waiting: defaultdict[int, set[asyncio.Event]]) -> None:
+    def __init__(
+        self, subscriptions: Subscriptions, views: Views, waiting: defaultdict[int, set[asyncio.Event]], poll: float
+    ) -> None:
         self._waiting = waiting
         # Set when the position is known from which on no announcement is missed.
         self.began = asyncio.Event()
         self.has_ended = False
-        self._task = asyncio.create_task(self._read(subscriptions))
+        self._tasks = (
+            asyncio.create_task(self._read(subscriptions)),
+            asyncio.create_task(self._look(views, poll)),
+        )
 
     def end(self) -> None:
-        """Read no further."""
-        self._task.cancel()
+        """Read no further, and look no more."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _read(self, subscriptions: Subscriptions) -> None:
         try:
@@ -76,6 +88,14 @@ class _Reader:
             self.has_ended = True
             self.began.set()
             self._wake(list(self._waiting))
+
+    async def _look(self, views: Views, poll: float) -> None:
+        while True:
+            await asyncio.sleep(poll)
+            asked = set(self._waiting)
+            with suppress(Unavailable):
+                live = await views.live_among(asked)
+                self._wake(self._waiting.keys() & (asked - live))
 
     def _wake(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:

@@ -3,7 +3,7 @@
 The cursor is read before the rest: a change in between is announced again rather than missed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus, ThumbnailStatus
@@ -18,7 +18,7 @@ from thumbq_server.storage import notification_log, progress
 from thumbq_server.storage.job_events import list_events
 from thumbq_server.storage.model_versions import read_version
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.reads.jobs import list_jobs, read_job
+from thumbq_server.storage.reads.jobs import list_jobs, live_among, read_job
 from thumbq_server.storage.reads.thumbnails import read_thumbnail, read_thumbnails
 
 
@@ -46,6 +46,10 @@ class Views:
         if job is None:
             raise NotFound(job_id)
         return job
+
+    async def live_among(self, job_ids: Iterable[int]) -> set[int]:
+        """Return those of these jobs that have not ended."""
+        return await live_among(self._database, job_ids)
 
     async def progress(self, job: JobRecord) -> ProgressRecord | None:
         """Return how far the job has come, None for one that is not under way or whose worker has told nothing."""

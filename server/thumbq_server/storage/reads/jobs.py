@@ -16,6 +16,12 @@ LIVE_JOBS_OF_MODEL = Statement(
     "SELECT id FROM job_states WHERE model_id = $1 AND status IN ('Pending', 'Processing') ORDER BY id",
 )
 
+LIVE_AMONG = Statement(
+    "jobs_live_among",
+    "job_ids bigint[]",
+    "SELECT id FROM job_states WHERE id = ANY ($1) AND status IN ('Pending', 'Processing')",
+)
+
 
 async def read_job(database: Database, job_id: int) -> JobRecord | None:
     """Return the job, or None."""
@@ -38,6 +44,11 @@ async def list_jobs(
 async def live_jobs_of_model(database: Database, model_id: int) -> list[int]:
     """Return the ids of the model's jobs that are Pending or Processing."""
     return [row["id"] for row in await database.fetch(LIVE_JOBS_OF_MODEL, model_id)]
+
+
+async def live_among(database: Database, job_ids: Iterable[int]) -> set[int]:
+    """Return those of these jobs that are Pending or Processing."""
+    return {row["id"] for row in await database.fetch(LIVE_AMONG, list(job_ids))}
 
 
 def record(row: Iterable[Any]) -> JobRecord:
