@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from thumbq.v1.job_pb2 import Job, JobStatus, Thumbnail, ThumbnailStatus
+from thumbq.v1.job_pb2 import Job, Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
@@ -18,7 +18,6 @@ from thumbq_gateway.protojson.encoder import exact_number, json_bytes
 _DEADLINE = 10.0  # seconds
 # The newest jobs of a model, among which that of a version is looked for.
 _PAGE = 100
-_LIVE = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
 _OTHER_KINDS = "{kind:sounds|texture-sets|environment-maps}"
 
 
@@ -38,7 +37,7 @@ class Neighbours:
         ]
 
     async def regenerate(self, request: web.Request) -> web.Response:
-        """Queue the file of the newest request again, which also announces it."""
+        """Queue the file that is shown again, or else the newest one, which also announces it."""
         model_id = number_in_path(request, "model_id")
         job = await self._job_of(model_id, request.query.get("versionId", ""))
         if job is None:
@@ -56,7 +55,7 @@ class Neighbours:
         return web.Response(body=json_bytes(told), content_type="application/json")
 
     async def _job_of(self, model_id: int, version_id: str) -> Job | None:
-        """Return the job of the version's file, or that of the newest request; None when there is none."""
+        """Return the job of the version's file, or of the one that is shown, or the newest; None when there is none."""
         if not model_id:
             return None
         asked = ListJobsRequest(model_id=model_id, page_size=_PAGE)
@@ -69,8 +68,7 @@ class Neighbours:
         shown = await self._thumbnail(model_id=model_id)
         if shown.status == ThumbnailStatus.THUMBNAIL_STATUS_READY:
             return _of_file(jobs, shown.model_hash)
-        live = (job for job in jobs if job.status in _LIVE)
-        return next(live, next(iter(jobs), None))
+        return next(iter(jobs), None)
 
     async def _thumbnail(self, **asked: int) -> Thumbnail:
         answer = await self._notifications.GetThumbnail(GetThumbnailRequest(**asked), timeout=_DEADLINE)
