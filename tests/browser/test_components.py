@@ -56,6 +56,29 @@ async def test_an_element_shows_the_present_picture_and_its_content_until_then(b
         await expect(element).to_have_text("", use_inner_text=True)
 
 
+async def test_an_element_that_is_given_another_model_shows_nothing_of_the_one_before(
+    browser: Browser, service: Service
+):
+    html = f"""<script type="module" src="{service.url}static/thumbq/element.js"></script>
+        <thumbq-thumbnail model-id="7" url="{service.url}">No picture yet</thumbq-thumbnail>"""
+    await rendered(service, 7)
+    async with opened(browser, html) as page:
+        element = page.locator("thumbq-thumbnail")
+        await expect(page.get_by_role("img", name="Thumbnail of model 7")).to_have_js_property("naturalWidth", 256)
+        shown_at_once = await element.evaluate(
+            """element => {
+                element.setAttribute("model-id", "8");
+                const picture = element.shadowRoot.querySelector("img");
+                return [element.getAttribute("status"), element.innerText, picture.hasAttribute("src")];
+            }"""
+        )
+        assert shown_at_once == [None, "No picture yet", False]
+        await expect(element).to_have_attribute("status", "Pending")
+        await expect(element).to_have_text("No picture yet", use_inner_text=True)
+        await rendered(service, 8)
+        await expect(page.get_by_role("img", name="Thumbnail of model 8")).to_have_js_property("naturalWidth", 256)
+
+
 async def test_elements_come_and_go_and_share_one_stream(browser: Browser, service: Service):
     html = f'<script type="module" src="{service.url}static/thumbq/element.js"></script><main></main>'
     async with opened(browser, html) as page:

@@ -22,7 +22,11 @@ PAGE = """
     import { Thumbq, subscribe } from "/thumbq/index.js";
     import { ThumbnailElement } from "/thumbq/element.js";
     const url = "GATEWAY";
-    const ticket = async () => (await fetch("/ticket")).text();
+    const ticket = async () => {
+        const answer = await fetch("/ticket");
+        if (!answer.ok) throw new Error(`there is no ticket: ${answer.status}`);
+        return answer.text();
+    };
     window.seen = { client: [], browser: [], states: [], resets: 0 };
     ThumbnailElement.setAccess({ ticket }, url);
     subscribe({
@@ -46,8 +50,8 @@ async def queue(database_url: str, tmp_path: Path) -> AsyncIterator[Guarded]:
 
 
 @asynccontextmanager
-async def gallery(browser: Browser, queue: Guarded) -> AsyncIterator[Page]:
-    """The page of an application at another origin, whose tickets are for model 7 and end after ten seconds."""
+async def gallery(browser: Browser, queue: Guarded, models: list[int], life: int) -> AsyncIterator[Page]:
+    """The page of an application at another origin, whose tickets are for these models and end after `life` seconds."""
     async with Client(queue.server, api_key=queue.keys["producer"]) as client:
 
         async def page(_request: web.Request) -> web.Response:
@@ -55,7 +59,7 @@ async def gallery(browser: Browser, queue: Guarded) -> AsyncIterator[Page]:
             return web.Response(text=text, content_type="text/html")
 
         async def ticket(_request: web.Request) -> web.Response:
-            return web.Response(text=await client.create_ticket([7], life=10))
+            return web.Response(text=await client.create_ticket(models, life=life))
 
         app = web.Application()
         app.add_routes([web.get("/", page), web.get("/ticket", ticket), web.static("/thumbq", CLIENT)])
@@ -74,13 +78,13 @@ async def announce(queue: Guarded, model_id: int, text: str) -> None:
     assert await queue.status("POST", f"/api/test/thumbnail-complete/{model_id}", "admin", json=body) == 200
 
 
-async def render(queue: Guarded, folder: Path) -> None:
-    job = {"modelId": 7, "modelHash": "ab" * 32}
+async def render(queue: Guarded, folder: Path, model_id: int) -> None:
+    job = {"modelId": model_id, "modelHash": "ab" * 32}
     assert await queue.status("POST", "/api/thumbnail-jobs", "producer", json=job) == 200
     headers = bearer(queue.keys["worker"])
     async with queue.http.post("/api/thumbnail-jobs/dequeue", json={"workerId": "w"}, headers=headers) as response:
         claimed = await response.json()
-    path = folder / "7.png"
+    path = folder / f"{model_id}.png"
     Image.new("RGB", (256, 128)).save(path)
     picture = {"thumbnailPath": str(path), "sizeBytes": path.stat().st_size, "width": 256, "height": 128}
     body = picture | {"leaseToken": claimed["leaseToken"]}
@@ -90,9 +94,9 @@ async def render(queue: Guarded, folder: Path) -> None:
 async def test_a_page_shows_its_model_and_misses_nothing_when_tickets_end(
     browser: Browser, queue: Guarded, tmp_path: Path
 ) -> None:
-    async with gallery(browser, queue) as page:
+    async with gallery(browser, queue, [7], life=10) as page:
         await page.wait_for_function("() => seen.states.includes('live') && seen.states.includes('native')")
-        await render(queue, tmp_path)
+        await render(queue, tmp_path, 7)
         picture = page.get_by_role("img", name="Thumbnail of model 7")
         await expect(picture).to_have_js_property("naturalWidth", 256)
         assert "ticket=tt1." in str(await picture.get_attribute("src"))
@@ -111,3 +115,25 @@ async def test_a_page_shows_its_model_and_misses_nothing_when_tickets_end(
         failed = [text for text in await page.evaluate("seen.client") if text != "7 null"]
         assert failed == [*(f"7 {number}" for number in range(1, count + 1)), "7 the last"]
         assert await page.evaluate("[seen.resets, new Set(seen.browser).size]") == [0, 1]
+
+
+async def test_a_model_that_is_newer_than_the_ticket_is_shown_beside_the_others(
+    browser: Browser, queue: Guarded, tmp_path: Path
+) -> None:
+    models = [7]
+    async with gallery(browser, queue, models, life=600) as page:
+        older, newer = (page.locator(f"thumbq-thumbnail[model-id='{model_id}']") for model_id in (7, 8))
+        await expect(older).to_have_attribute("status", "Pending")
+        models.append(8)
+        await render(queue, tmp_path, 8)
+        await page.evaluate(
+            """url => document.body.insertAdjacentHTML("beforeend",
+                `<thumbq-thumbnail model-id="8" url="${url}"></thumbq-thumbnail>`)""",
+            f"{queue.http._base_url}/",
+        )
+        await expect(newer).to_have_attribute("status", "Ready")
+        await expect(page.get_by_role("img", name="Thumbnail of model 8")).to_have_js_property("naturalWidth", 256)
+        await announce(queue, 7, "the older")
+        await announce(queue, 8, "the newer")
+        await expect(older).to_have_attribute("status", "Failed")
+        await expect(newer).to_have_attribute("status", "Failed")

@@ -34,6 +34,11 @@ async def test_follow_changes(run_in_node: RunTest, sentence: str) -> None:
     await run_in_node("follow_changes", sentence)
 
 
+@pytest.mark.parametrize("sentence", sentences_of("tickets"))
+async def test_tickets(run_in_node: RunTest, sentence: str) -> None:
+    await run_in_node("tickets", sentence)
+
+
 async def test_a_caller_that_is_refused_comes_back(compiled_tests: Path, database_url: str, tmp_path: Path) -> None:
     async with Service.started(database_url, tmp_path, rate_of_reads=2) as service:
         await node(compiled_tests / "rates.test.js", {"THUMBQ_URL": service.url})

@@ -104,7 +104,10 @@ export class ThumbnailElement extends HTMLElement {
     this.#leave = undefined;
   }
 
-  attributeChangedCallback(): void {
+  attributeChangedCallback(_name: string, before: string | null, now: string | null): void {
+    if (before === now) return;
+    this.removeAttribute("status");
+    this.#draw();
     if (this.isConnected) this.connectedCallback();
   }
 
@@ -112,10 +115,16 @@ export class ThumbnailElement extends HTMLElement {
     const { modelId, status, pictureUrl } = thumbnail;
     this.setAttribute("status", status);
     this.#picture.alt = this.getAttribute("alt") ?? `Thumbnail of model ${modelId}`;
-    if (pictureUrl !== undefined) this.#picture.src = pictureUrl;
+    this.#draw(pictureUrl);
+    this.dispatchEvent(new CustomEvent("thumbnail", { detail: thumbnail }));
+  }
+
+  /** Show a picture, or without one the content of the element. */
+  #draw(pictureUrl?: string): void {
+    if (pictureUrl === undefined) this.#picture.removeAttribute("src");
+    else this.#picture.src = pictureUrl;
     this.#picture.style.display = pictureUrl === undefined ? "none" : "block";
     this.#placeholder.style.display = pictureUrl === undefined ? "contents" : "none";
-    this.dispatchEvent(new CustomEvent("thumbnail", { detail: thumbnail }));
   }
 }
 

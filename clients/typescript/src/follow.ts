@@ -59,8 +59,8 @@ class Follower implements Following {
 
   constructor(options: FollowOptions) {
     this.#gateway = gatewayAddress(options.url);
-    this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
     this.#credentials = new Credentials(this.#gateway, options);
+    this.#api = new Thumbq({ url: this.#gateway }, this.#credentials);
     this.#options = options;
     this.#models = new Set(options.modelIds);
     const events = {
@@ -112,16 +112,22 @@ class Follower implements Following {
     await Promise.resolve(); // a page adds its models one by one, and one request is enough for them
     while (this.#added.size > 0 && !this.#closing.signal.aborted) {
       const models = [...this.#added];
+      this.#added.clear();
       try {
         await this.#listener.changeModels(this.#models);
         await this.#load(models, this.#closing.signal);
-        for (const modelId of models) this.#added.delete(modelId);
       } catch (error) {
+        for (const modelId of models) this.#addAgain(modelId);
         if (error instanceof ThumbqError && error.isFinal) break;
         await pause(backOff.next(), this.#closing.signal);
       }
     }
     this.#isAdding = false;
+  }
+
+  /** Have a model loaded once more, unless it was removed. */
+  #addAgain(modelId: number): void {
+    if (this.#models.has(modelId)) this.#added.add(modelId);
   }
 
   async #start(signal: AbortSignal): Promise<Cursor> {
@@ -143,18 +149,24 @@ class Follower implements Following {
     }
   }
 
-  #change(notification: Notification, cursor: Cursor): unknown {
+  async #change(notification: Notification, cursor: Cursor): Promise<void> {
     const { modelId, status, thumbnailUrl, errorMessage, timestamp } = notification;
-    if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId))) return undefined;
+    if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId))) return;
     this.#positions.set(modelId, cursor);
     if (status === "Ready" || status === "Failed") this.#ended.set(modelId, notification);
     else this.#ended.delete(modelId);
     if (status === "None") this.#pictures.delete(modelId); // the model was forgotten
     if (thumbnailUrl !== null) this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
-    return this.#show(modelId, status, errorMessage);
+    try {
+      await this.#show(modelId, status, errorMessage);
+    } catch {
+      this.#addAgain(modelId); // there is no ticket for its picture at the moment
+      if (!this.#isAdding) void this.#loadAdded();
+    }
   }
 
   #tell(progress: JobProgress): unknown {
+    if (!this.#models.has(progress.modelId)) return undefined;
     const ended = this.#ended.get(progress.modelId);
     // It may have been under way when its attempt ended.
     if (ended?.jobId === progress.jobId && progress.attemptCount <= ended.attemptCount) return undefined;
@@ -164,6 +176,7 @@ class Follower implements Following {
   async #show(modelId: number, status: ThumbnailStatus, errorMessage: string | null): Promise<void> {
     const picture = this.#pictures.get(modelId);
     const pictureUrl = picture && (await this.#credentials.inAddress(picture));
+    if (this.#closing.signal.aborted || !this.#models.has(modelId)) return;
     const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
     await runCallback(() => this.#options.onThumbnail(thumbnail));
   }

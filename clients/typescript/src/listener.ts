@@ -27,6 +27,7 @@ export class Listener implements Subscription {
   #connection = new AbortController();
   #stream: OpenStream = {};
   #wake: () => void = () => undefined;
+  #mustStart = false; // it had no models for a moment, and the present ones are to be loaded
   #position: Cursor | undefined;
   #state: ConnectionState | undefined;
 
@@ -64,6 +65,7 @@ export class Listener implements Subscription {
   /** Want other models from now on. Fulfilled when every later event of them arrives. */
   async changeModels(modelIds: Iterable<number>): Promise<void> {
     this.#modelIds = new Set(modelIds);
+    this.#mustStart ||= this.#isIdle;
     this.#wake();
     if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds]))) return;
     this.#connection.abort(); // the next one begins where this one is
@@ -79,8 +81,9 @@ export class Listener implements Subscription {
 
   async #listen(): Promise<void> {
     while (!this.#isClosed) {
+      if (this.#mustStart) this.#position = undefined;
+      this.#mustStart = false;
       if (this.#isIdle) {
-        this.#position = undefined; // whatever comes later is loaded
         await new Promise<void>((resolve) => (this.#wake = resolve));
         continue;
       }
@@ -92,8 +95,7 @@ export class Listener implements Subscription {
         if (await this.#connect(this.#position)) continue;
       } catch (error) {
         if (error instanceof ThumbqError && !this.#isClosed) {
-          const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
-          if (error.isFinal && !isOver) throw error;
+          if (error.isFinal) throw error;
           leastPause = (error.retryAfter ?? 0) * 1_000;
         }
       } finally {

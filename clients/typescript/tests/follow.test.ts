@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { JobProgress } from "thumbq";
+import type { JobProgress, ModelThumbnail } from "thumbq";
 
 import { fetched, open, Page, rendered } from "./page.js";
 import { fetchOnHold } from "./requests.js";
@@ -134,4 +134,15 @@ test("a page without models makes no request until it is closed", async (t) => {
 
 test("what is no model is not followed", async (t) => {
   await assert.rejects(open(t, new Page(), [-5]).closed, { name: "ThumbqError" });
+});
+
+test("a page that is closed while it loads is told nothing more", async (t) => {
+  const page = new Page();
+  const onThumbnail = (thumbnail: ModelThumbnail): void => {
+    page.show(thumbnail);
+    following.close();
+  };
+  const following = open(t, page, [1, 2, 3], { onThumbnail });
+  await following.closed;
+  assert.deepEqual(page.all.map(({ modelId }) => modelId), [1]);
 });

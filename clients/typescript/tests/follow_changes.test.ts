@@ -104,3 +104,26 @@ test("an event that overtakes the load of an added model is not overwritten by i
   await page.until(() => page.shown.has(3));
   assert.deepEqual(page.shown.get(2)?.errorMessage, "newer");
 });
+
+test("a model that takes the place of the last one is loaded", async (t) => {
+  const page = new Page();
+  const following = open(t, page, [1]);
+  await page.state("live");
+  following.remove(1);
+  following.add(5);
+  await page.status(5, "Pending");
+  await thumbq.announceTest(5, { status: "Failed", errorMessage: "the end" });
+  await page.status(5, "Failed");
+});
+
+test("a model that takes the place of the last one while that is loaded is loaded", async (t) => {
+  const page = new Page();
+  const loading = answerOnHold(t, /\/models\/thumbnails$/);
+  const following = open(t, page, [1]);
+  await loading.begun;
+  following.remove(1);
+  following.add(5);
+  loading.proceed();
+  await page.status(5, "Pending");
+  assert.ok(!page.shown.has(1));
+});

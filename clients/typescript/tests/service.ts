@@ -30,3 +30,14 @@ export async function control(action: Action): Promise<void> {
 
 /** The hash of a model's file. */
 export const hashOf = (modelId: number): string => modelId.toString(16).padStart(64, "0");
+
+/** Make a ticket for these models, which lasts ten minutes. */
+export async function ticketFor(...modelIds: number[]): Promise<string> {
+  const response = await fetch(new URL("api/tickets", url), {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ modelIds, life: "600s" }),
+  });
+  if (!response.ok) throw new Error(await response.text());
+  return ((await response.json()) as { ticket: string }).ticket;
+}

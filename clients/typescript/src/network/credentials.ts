@@ -4,55 +4,68 @@ import { errorOf } from "../errors.js";
 export interface Access {
   /** An API key. Keep it out of pages that strangers see. */
   apiKey?: string | undefined;
-  /** Asks the page's application for a ticket: called at the start, and before each one ends. */
+  /** Asks the page's application for a ticket: called at the start, before each one ends, and when one is refused. */
   ticket?: (() => string | Promise<string>) | undefined;
 }
 
+type Shown = Record<string, string>; // headers
+
+const beginning = "tt1."; // of every ticket
 const partOfLife = 0.75; // after which another ticket is fetched
 const usualLife = 600; // seconds
+const pauseAfterFailure = 1_000; // milliseconds until another ticket is fetched again
+const refusals = new Set([401, 403]); // the ticket has ended, or it was made before a model came
 
 /** Keeps a ticket until most of its life is over. Callers at the same time share one request for it. */
 class Ticket {
   readonly #fetch: () => string | Promise<string>;
-  #text: Promise<string> | undefined;
+  #text: string | undefined;
   #freshUntil = 0;
+  #endsAt = 0;
+  #renewal: Promise<string> | undefined;
 
   constructor(fetch: () => string | Promise<string>) {
     this.#fetch = fetch;
   }
 
-  get(): Promise<string> {
-    if (this.#text === undefined || performance.now() > this.#freshUntil) this.#renew();
-    return this.#text as Promise<string>;
+  /** Return a ticket. One whose renewal fails is returned until it ends. */
+  async get(): Promise<string> {
+    if (this.#text !== undefined && performance.now() < this.#freshUntil) return this.#text;
+    try {
+      return await (this.#renewal ??= this.#renew().finally(() => (this.#renewal = undefined)));
+    } catch (error) {
+      const now = performance.now();
+      if (this.#text === undefined || now >= this.#endsAt) throw error;
+      this.#freshUntil = Math.min(now + pauseAfterFailure, this.#endsAt);
+      return this.#text;
+    }
   }
 
-  forget(): void {
-    this.#text = undefined;
+  /** Return this ticket no more, if it is the present one. */
+  forget(text: string): void {
+    if (this.#text === text) this.#text = undefined;
   }
 
-  #renew(): void {
-    this.#freshUntil = Infinity;
-    const text = (this.#text = Promise.resolve().then(this.#fetch));
-    text.then(
-      (ticket) => {
-        // tt1.ID.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.
-        const life = Number(ticket.split(".")[3]) || usualLife;
-        this.#freshUntil = performance.now() + life * 1_000 * partOfLife;
-      },
-      () => {
-        if (this.#text === text) this.#text = undefined;
-      },
-    );
+  async #renew(): Promise<string> {
+    const text = await this.#fetch();
+    if (!text.startsWith(beginning)) throw new TypeError('The function "ticket" returned a text that is no ticket.');
+    // tt1.ID.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.
+    const life = (Number(text.split(".")[3]) || usualLife) * 1_000;
+    this.#text = text;
+    this.#freshUntil = performance.now() + life * partOfLife;
+    this.#endsAt = performance.now() + life;
+    return text;
   }
 }
 
 /** What is shown with each request, and in the addresses of pictures. */
 export class Credentials {
+  readonly #gateway: URL;
   readonly #apiKey: string | undefined;
   readonly #ticket: Ticket | undefined;
-  #refusals = 0;
 
   constructor(gateway: URL, { apiKey, ticket }: Access) {
+    this.#gateway = gateway;
     this.#apiKey = apiKey;
     const fetched = ticket ?? (apiKey === undefined ? undefined : () => made(gateway, apiKey));
     this.#ticket = fetched && new Ticket(fetched);
@@ -63,31 +76,30 @@ export class Credentials {
     return this.#ticket !== undefined;
   }
 
-  async headers(): Promise<Record<string, string>> {
-    if (this.#apiKey !== undefined) return { "X-Api-Key": this.#apiKey };
-    return this.#ticket ? { Authorization: `Bearer ${await this.#ticket.get()}` } : {};
+  /** Send a request. When its ticket is refused, it is sent once more with another one. */
+  async send(request: (shown: Shown) => Promise<Response>): Promise<Response> {
+    if (this.#apiKey !== undefined) return request({ "X-Api-Key": this.#apiKey });
+    if (!this.#ticket) return request({});
+    const ticket = await this.#ticket.get();
+    const response = await request(bearer(ticket));
+    if (!refusals.has(response.status)) return response;
+    await response.body?.cancel();
+    this.#ticket.forget(ticket);
+    return request(bearer(await this.#ticket.get()));
   }
 
   /** Return the address of a picture as an <img> can load it: it sends no headers. */
   async inAddress(picture: string): Promise<string> {
-    if (!this.#ticket) return picture;
     const address = new URL(picture);
+    // A test announcement may name a picture at another host, which must not see the ticket.
+    if (!this.#ticket || address.origin !== this.#gateway.origin) return picture;
     address.searchParams.set("ticket", await this.#ticket.get());
     return address.href;
   }
+}
 
-  /** Note that the gateway has taken what was shown. */
-  accepted(): void {
-    this.#refusals = 0;
-  }
-
-  /** Note a 401. Returns whether another ticket may help: one that was just fetched is refused for good. */
-  refused(): boolean {
-    if (!this.#ticket || this.#apiKey !== undefined) return false;
-    this.#ticket.forget();
-    this.#refusals += 1;
-    return this.#refusals < 2;
-  }
+function bearer(ticket: string): Shown {
+  return { Authorization: `Bearer ${ticket}` };
 }
 
 /** Make a ticket for all models, for pictures. */

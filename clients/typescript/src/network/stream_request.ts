@@ -54,16 +54,17 @@ export async function changeModels(
   if (modelIds.length === 0 || modelIds.length > mostModels) return false;
   const deadline = new Deadline(signal);
   try {
-    const headers = { "Content-Type": "application/json", ...(await deadline.limit(answerTimeout, credentials.headers())) };
-    const response = await deadline.limit(
-      answerTimeout,
-      fetch(new URL("api/notifications/models", gateway), {
-        method: "POST",
-        headers,
-        body: JSON.stringify({ stream, modelIds }),
-        signal: deadline.signal,
-      }),
-    );
+    const request = (shown: Record<string, string>): Promise<Response> =>
+      deadline.limit(
+        answerTimeout,
+        fetch(new URL("api/notifications/models", gateway), {
+          method: "POST",
+          headers: { "Content-Type": "application/json", ...shown },
+          body: JSON.stringify({ stream, modelIds }),
+          signal: deadline.signal,
+        }),
+      );
+    const response = await credentials.send(request);
     return response.ok;
   } catch {
     return false;

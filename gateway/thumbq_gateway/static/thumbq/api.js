@@ -16,16 +16,17 @@ export class Thumbq {
     /**
      * @param url the gateway, such as "http://localhost:5009"; a page that the gateway serves can leave it out
      * @param access the caller's API key, or a function that fetches a ticket; a page that has signed in needs neither
+     * @param credentials in place of access; `follow` shares them with its stream, so that both show the same ticket
      */
-    constructor({ url, ...access } = {}) {
+    constructor({ url, ...access } = {}, credentials) {
         this.#gateway = gatewayAddress(url);
-        this.#credentials = new Credentials(this.#gateway, access);
+        this.#credentials = credentials ?? new Credentials(this.#gateway, access);
     }
     /** Request a thumbnail. A second request for the same model and hash finds the same job. */
     enqueue(job, options) {
         return this.#post("api/thumbnail-jobs", job, options);
     }
-    /** Request up to 10,000 thumbnails, all or none. The answers are in the order of the jobs. */
+    /** Request up to 10,000 thumbnails. A malformed job refuses all. The answers are in the order of the jobs. */
     async enqueueMany(jobs, options) {
         return (await this.#post("api/thumbnail-jobs/enqueue-batch", { jobs }, options)).jobs;
     }
@@ -121,12 +122,9 @@ export class Thumbq {
             try {
                 const response = await deadline.limit(limit, this.#fetch(address, init, deadline.signal));
                 if (response.ok) {
-                    this.#credentials.accepted();
                     return (response.status === 204 ? undefined : await deadline.limit(answerTimeout, response.json()));
                 }
                 const error = await deadline.limit(answerTimeout, errorOf(response));
-                if (response.status === 401 && this.#credentials.refused())
-                    continue;
                 const longer = response.status === 429 ? (error.retryAfter ?? 1) * 1_000 : Infinity;
                 if (performance.now() + longer > until)
                     throw error;
@@ -138,8 +136,10 @@ export class Thumbq {
             }
         }
     }
-    async #fetch(address, init, signal) {
-        const headers = { ...(await this.#credentials.headers()), ...(init.body && { "Content-Type": "application/json" }) };
-        return fetch(address, { ...init, headers, cache: "no-store", signal });
+    #fetch(address, init, signal) {
+        return this.#credentials.send((shown) => {
+            const headers = { ...shown, ...(init.body && { "Content-Type": "application/json" }) };
+            return fetch(address, { ...init, headers, cache: "no-store", signal });
+        });
     }
 }

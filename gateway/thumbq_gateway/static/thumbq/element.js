@@ -97,7 +97,11 @@ export class ThumbnailElement extends HTMLElement {
         this.#leave?.();
         this.#leave = undefined;
     }
-    attributeChangedCallback() {
+    attributeChangedCallback(_name, before, now) {
+        if (before === now)
+            return;
+        this.removeAttribute("status");
+        this.#draw();
         if (this.isConnected)
             this.connectedCallback();
     }
@@ -105,11 +109,17 @@ export class ThumbnailElement extends HTMLElement {
         const { modelId, status, pictureUrl } = thumbnail;
         this.setAttribute("status", status);
         this.#picture.alt = this.getAttribute("alt") ?? `Thumbnail of model ${modelId}`;
-        if (pictureUrl !== undefined)
+        this.#draw(pictureUrl);
+        this.dispatchEvent(new CustomEvent("thumbnail", { detail: thumbnail }));
+    }
+    /** Show a picture, or without one the content of the element. */
+    #draw(pictureUrl) {
+        if (pictureUrl === undefined)
+            this.#picture.removeAttribute("src");
+        else
             this.#picture.src = pictureUrl;
         this.#picture.style.display = pictureUrl === undefined ? "none" : "block";
         this.#placeholder.style.display = pictureUrl === undefined ? "contents" : "none";
-        this.dispatchEvent(new CustomEvent("thumbnail", { detail: thumbnail }));
     }
 }
 customElements.define("thumbq-thumbnail", ThumbnailElement);

@@ -27,8 +27,8 @@ class Follower {
     #isAdding = false;
     constructor(options) {
         this.#gateway = gatewayAddress(options.url);
-        this.#api = new Thumbq({ url: this.#gateway, apiKey: options.apiKey, ticket: options.ticket });
         this.#credentials = new Credentials(this.#gateway, options);
+        this.#api = new Thumbq({ url: this.#gateway }, this.#credentials);
         this.#options = options;
         this.#models = new Set(options.modelIds);
         const events = {
@@ -80,19 +80,25 @@ class Follower {
         await Promise.resolve(); // a page adds its models one by one, and one request is enough for them
         while (this.#added.size > 0 && !this.#closing.signal.aborted) {
             const models = [...this.#added];
+            this.#added.clear();
             try {
                 await this.#listener.changeModels(this.#models);
                 await this.#load(models, this.#closing.signal);
-                for (const modelId of models)
-                    this.#added.delete(modelId);
             }
             catch (error) {
+                for (const modelId of models)
+                    this.#addAgain(modelId);
                 if (error instanceof ThumbqError && error.isFinal)
                     break;
                 await pause(backOff.next(), this.#closing.signal);
             }
         }
         this.#isAdding = false;
+    }
+    /** Have a model loaded once more, unless it was removed. */
+    #addAgain(modelId) {
+        if (this.#models.has(modelId))
+            this.#added.add(modelId);
     }
     async #start(signal) {
         const cursor = await this.#api.cursor({ signal });
@@ -114,10 +120,10 @@ class Follower {
             }
         }
     }
-    #change(notification, cursor) {
+    async #change(notification, cursor) {
         const { modelId, status, thumbnailUrl, errorMessage, timestamp } = notification;
         if (!this.#models.has(modelId) || !isLater(cursor, this.#positions.get(modelId)))
-            return undefined;
+            return;
         this.#positions.set(modelId, cursor);
         if (status === "Ready" || status === "Failed")
             this.#ended.set(modelId, notification);
@@ -127,9 +133,18 @@ class Follower {
             this.#pictures.delete(modelId); // the model was forgotten
         if (thumbnailUrl !== null)
             this.#pictures.set(modelId, pictureAddress(this.#gateway, thumbnailUrl, timestamp));
-        return this.#show(modelId, status, errorMessage);
+        try {
+            await this.#show(modelId, status, errorMessage);
+        }
+        catch {
+            this.#addAgain(modelId); // there is no ticket for its picture at the moment
+            if (!this.#isAdding)
+                void this.#loadAdded();
+        }
     }
     #tell(progress) {
+        if (!this.#models.has(progress.modelId))
+            return undefined;
         const ended = this.#ended.get(progress.modelId);
         // It may have been under way when its attempt ended.
         if (ended?.jobId === progress.jobId && progress.attemptCount <= ended.attemptCount)
@@ -139,6 +154,8 @@ class Follower {
     async #show(modelId, status, errorMessage) {
         const picture = this.#pictures.get(modelId);
         const pictureUrl = picture && (await this.#credentials.inAddress(picture));
+        if (this.#closing.signal.aborted || !this.#models.has(modelId))
+            return;
         const thumbnail = { modelId, status, pictureUrl, errorMessage: errorMessage ?? undefined };
         await runCallback(() => this.#options.onThumbnail(thumbnail));
     }

@@ -19,6 +19,7 @@ export class Listener {
     #connection = new AbortController();
     #stream = {};
     #wake = () => undefined;
+    #mustStart = false; // it had no models for a moment, and the present ones are to be loaded
     #position;
     #state;
     /**
@@ -46,6 +47,7 @@ export class Listener {
     /** Want other models from now on. Fulfilled when every later event of them arrives. */
     async changeModels(modelIds) {
         this.#modelIds = new Set(modelIds);
+        this.#mustStart ||= this.#isIdle;
         this.#wake();
         if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds])))
             return;
@@ -59,8 +61,10 @@ export class Listener {
     }
     async #listen() {
         while (!this.#isClosed) {
+            if (this.#mustStart)
+                this.#position = undefined;
+            this.#mustStart = false;
             if (this.#isIdle) {
-                this.#position = undefined; // whatever comes later is loaded
                 await new Promise((resolve) => (this.#wake = resolve));
                 continue;
             }
@@ -75,8 +79,7 @@ export class Listener {
             }
             catch (error) {
                 if (error instanceof ThumbqError && !this.#isClosed) {
-                    const isOver = error.httpStatus === 401 && this.#credentials.refused(); // the next ticket may be taken
-                    if (error.isFinal && !isOver)
+                    if (error.isFinal)
                         throw error;
                     leastPause = (error.retryAfter ?? 0) * 1_000;
                 }

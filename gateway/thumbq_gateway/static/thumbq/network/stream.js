@@ -11,18 +11,16 @@ const answerTimeout = 15_000; // milliseconds; a gateway answers at once, but a 
 export async function* readStream(address, silence, signal, credentials, body) {
     const deadline = new Deadline(signal);
     try {
-        const headers = {
-            Accept: "text/event-stream",
-            ...(body && { "Content-Type": "application/json" }),
-            ...(credentials && (await deadline.limit(answerTimeout, credentials.headers()))),
+        const request = (shown) => {
+            const headers = { Accept: "text/event-stream", ...(body && { "Content-Type": "application/json" }), ...shown };
+            return deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }));
         };
-        const response = await deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }));
+        const response = await (credentials ? credentials.send(request) : request({}));
         if (!response.ok)
             throw await deadline.limit(silence, errorOf(response));
         if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
             throw new TypeError(`There is no event stream at ${address.href}`);
         }
-        credentials?.accepted();
         const reader = response.body.getReader();
         const decoder = new TextDecoder();
         const parser = new EventStreamParser();

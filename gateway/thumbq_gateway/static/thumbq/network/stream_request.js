@@ -37,13 +37,13 @@ export async function changeModels(gateway, stream, modelIds, signal, credential
         return false;
     const deadline = new Deadline(signal);
     try {
-        const headers = { "Content-Type": "application/json", ...(await deadline.limit(answerTimeout, credentials.headers())) };
-        const response = await deadline.limit(answerTimeout, fetch(new URL("api/notifications/models", gateway), {
+        const request = (shown) => deadline.limit(answerTimeout, fetch(new URL("api/notifications/models", gateway), {
             method: "POST",
-            headers,
+            headers: { "Content-Type": "application/json", ...shown },
             body: JSON.stringify({ stream, modelIds }),
             signal: deadline.signal,
         }));
+        const response = await credentials.send(request);
         return response.ok;
     }
     catch {
