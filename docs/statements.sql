@@ -557,13 +557,21 @@ SELECT l.model_id, l.job_id, w.worker_id, l.attempt, l.claimed_at
 
 -- statistics_depth
 PREPARE statistics_depth AS
+WITH RECURSIVE kinds (kind, number) AS (
+    (SELECT kind, 1 FROM ready WHERE kind IS NOT NULL ORDER BY kind, kind_rank, job_id LIMIT 1)
+     UNION ALL
+    SELECT (SELECT kind FROM ready WHERE kind IS NOT NULL AND kind > k.kind
+             ORDER BY kind, kind_rank, job_id LIMIT 1), number + 1
+      FROM kinds k WHERE k.kind IS NOT NULL AND number < 100
+)
 SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0) AS pending, l.processing,
        h.completed, h.failed, h.cancelled,
        (SELECT extract(epoch FROM now() - min(run_at))::float8
           FROM ((SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000)
                 UNION ALL
-                (SELECT run_at FROM ready WHERE kind IS NOT NULL AND kind_rank <= now()
-                  ORDER BY kind, kind_rank, job_id LIMIT 1000)) next
+                (SELECT r.run_at FROM kinds k CROSS JOIN LATERAL (
+                    SELECT run_at FROM ready WHERE kind = k.kind AND kind_rank <= now()
+                     ORDER BY kind_rank, job_id LIMIT 100) r)) next
          WHERE run_at <= now()) AS oldest_age,
        (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
        p.paused_at, p.paused_by, p.reason
@@ -1570,13 +1578,15 @@ WITH input AS (
              CROSS JOIN LATERAL (
                 SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
      WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
+       AND i.lease_seq = coalesce((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
        AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
-    RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq,
-              i.request_no AS old_request_no
+    RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq
 ), changed AS (
     UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
            max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now(), kind = r.kind, options = r.options
-      FROM restarted r WHERE j.id = r.job_id
+      FROM (SELECT r.*, jobs.request_no AS old_request_no
+              FROM restarted r JOIN jobs ON jobs.id = r.job_id ORDER BY jobs.id FOR UPDATE OF jobs) r
+     WHERE j.id = r.job_id
     RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
 ), frozen AS (
     UPDATE attempts a SET request_no = coalesce(a.request_no, c.old_request_no), dead = NULL

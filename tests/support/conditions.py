@@ -9,6 +9,8 @@ import asyncpg
 
 from tests.support.postgres.queue_under_test import QueueUnderTest
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.statements import Statement
 
 T = TypeVar("T")
 
@@ -57,3 +59,28 @@ async def locked(database: Database, rows: str) -> AsyncIterator[asyncpg.Connect
         yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def meddled(
+    database: Database, statement: Statement, meddle: Callable[[], Awaitable[object]]
+) -> AsyncIterator[Lane]:
+    """A lane on which something else happens right before `statement`, the first time that it runs."""
+    lane = _Meddled(database.dsn, statement, meddle)
+    try:
+        yield lane
+    finally:
+        await lane.close()
+
+
+class _Meddled(Lane):
+    def __init__(self, dsn: str, statement: Statement, meddle: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(dsn, statement_timeout=10)
+        self._statement = statement
+        self._meddle: Callable[[], Awaitable[object]] | None = meddle
+
+    async def fetch(self, statement: Statement | str, *arguments: object) -> list[asyncpg.Record]:
+        if statement is self._statement and self._meddle is not None:
+            meddle, self._meddle = self._meddle, None
+            await meddle()
+        return await super().fetch(statement, *arguments)

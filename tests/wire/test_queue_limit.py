@@ -83,16 +83,36 @@ async def test_work_that_ended_may_not_start_again_while_the_queue_is_full(addre
         assert claimed.model_id == 7
         await queue.FailJob(queue_pb2.FailJobRequest(job_id=claimed.id, error_message="no faces", retryable=False))
 
-        async def is_filled() -> bool:
-            for number in range(1, LIMIT + 1):
-                try:
-                    await queue.EnqueueJob(single(job(number)))
-                except grpc.aio.AioRpcError:
-                    return False  # the count of a moment ago still has the job that was claimed
-            return True
-
-        await eventually(is_filled)
+        await fill_one_by_one(queue)
         assert await seconds_told(queue.EnqueueJob(single(job(7)))) == 5
+
+
+async def fill_one_by_one(queue: Any) -> None:
+    async def is_filled() -> bool:
+        for number in range(1, LIMIT + 1):
+            try:
+                await queue.EnqueueJob(single(job(number)))
+            except grpc.aio.AioRpcError:
+                return False  # the count of a moment ago still has the job that was claimed
+        return True
+
+    await eventually(is_filled)
+
+
+async def test_a_full_queue_refuses_the_one_of_two_requests_for_a_job_that_adds_work(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        queue: Any = QueueServiceStub(channel)
+        job_id = (await queue.EnqueueJob(single(job(7)))).job_id
+        await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="worker-001"))
+        picture = {"thumbnail_path": "/a.webp", "size_bytes": 1, "width": 1, "height": 1}
+        await queue.CompleteJob(queue_pb2.CompleteJobRequest(job_id=job_id, **picture))
+        await fill_one_by_one(queue)
+        stream = queue.EnqueueStream()
+        await stream.write(queue_pb2.EnqueueStreamRequest(number=1, jobs=[job(7, force=True), job(7)]))
+        answer = await stream.read()
+        assert list(answer.job_ids) == [0, job_id]
+        assert [(refused.place, refused.code) for refused in answer.exceptions] == [(0, 8)]
+        stream.cancel()
 
 
 async def test_json_callers_are_answered_429_and_told_when_to_return(address: str) -> None:

@@ -22,6 +22,7 @@ from thumbq_server.rpc.calls.together import Together
 from thumbq_server.storage.postgres.database import Database
 
 Call = queue_pb2.CallTogetherRequest.Call
+CREATED, RESET = queue_pb2.ENQUEUE_OUTCOME_CREATED, queue_pb2.ENQUEUE_OUTCOME_RESET
 _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 INVALID, NOT_FOUND, WRONG_STATE, INTERNAL = (
     code.value[0]
@@ -116,6 +117,14 @@ async def test_a_call_that_is_refused_harms_no_other_and_says_what_it_says_alone
     assert answers[0].enqueue_job.job_id
     assert answers[4].dequeue_job.job.model_id == 2
     assert answers[8].complete_job.model_id == 1
+
+
+async def test_two_requests_for_one_job_have_the_effects_that_they_have_alone(queue):
+    first, second = await together(queue, enqueue(1), enqueue(1, kind="Sound"))
+    assert (first.enqueue_job.outcome, second.enqueue_job.outcome) == (CREATED, RESET)
+    assert not (await together(queue, dequeue("w")))[0].dequeue_job.HasField("job")
+    held = (await together(queue, dequeue("w", kinds=["Sound"])))[0].dequeue_job.job
+    assert (held.id, held.asset_type) == (first.enqueue_job.job_id, "Sound")
 
 
 async def test_the_first_of_two_reports_of_one_job_is_taken(queue):

@@ -8,7 +8,7 @@ from thumbq_runtime.limits.rates import Kind, TooOften
 from thumbq_server.domain.job import NewJob
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.statistics import count_pending
-from thumbq_server.storage.transitions.revive import add_nothing, key_of
+from thumbq_server.storage.transitions.revive import add_nothing
 
 _FRESH_SECONDS = 0.25
 _AGAIN = 5.0  # seconds
@@ -63,7 +63,7 @@ class Pressure:
             self._pending += len(jobs)
             return {}
         known = await add_nothing(self._database, jobs)
-        refusals = {at: QueueFull(self.limit) for at, job in enumerate(jobs) if key_of(job) not in known}
+        refusals = {at: QueueFull(self.limit) for at, job in enumerate(jobs) if job not in known}
         if refusals:
             self._refused(Kind.QUEUE_DEPTH)
         return refusals

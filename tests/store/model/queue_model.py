@@ -3,11 +3,12 @@
 Its caller passes the few things that PostgreSQL is free to choose: ids, the numbers of requests, and the time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from tests.store.model.model_records import Announcement, Job, Refuted
 from tests.store.model.queue_state import CHOSEN, QueueState
+from tests.store.model.requests_of_a_batch import Key, asks, firsts_and_changes, key_of
 from thumbq_server.domain.job import MODEL, Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
@@ -19,28 +20,43 @@ class QueueModel(QueueState):
 
     # enqueue
 
-    def enqueue(self, requests: Sequence[NewJob], ids: Sequence[int]) -> list[tuple[int, EnqueueOutcome]]:
-        """`ids` are those that the store answered: new jobs have them from there."""
-        answered: dict[tuple[int, bytes], tuple[int, EnqueueOutcome]] = {}
+    def enqueue(
+        self, requests: Sequence[NewJob], ids: Sequence[int], hand_out: Callable[[list[Job]], None] = lambda _: None
+    ) -> list[tuple[int, EnqueueOutcome]]:
+        """`ids` are those that the store answered: new jobs have them from there. `hand_out` may claim the new jobs."""
+        answered: dict[Key, tuple[int, EnqueueOutcome]] = {}
         id_of = dict(zip([key_of(request) for request in requests], ids, strict=True))
         known = {key_of(job.request): job for job in self.jobs.values()}
-        wanted: dict[tuple[int, bytes], NewJob] = {}
-        for request in sorted(requests, key=lambda request: request.delay):
-            key = key_of(request)
-            first = wanted.setdefault(key, request)
-            wanted[key] = first._replace(force=first.force or request.force)
+        wanted, changes = firsts_and_changes(requests)
         for key, request in wanted.items():
             if key not in known:
                 answered[key] = self._create(request, id_of[key]), EnqueueOutcome.CREATED
+        created = [self.jobs[job_id] for job_id, _ in answered.values()]
         plans = {key: self._plan(known[key], request) for key, request in wanted.items() if key in known}
         for key, plan in plans.items():
             answered[key] = known[key].id, self._revive(known[key], wanted[key], plan)
+        hand_out(created)
         answers = []
         for request in requests:
             job_id, outcome = answered[key_of(request)]
             answers.append((job_id, outcome))
             answered[key_of(request)] = job_id, EnqueueOutcome.EXISTING
+        for key, request in changes.items():
+            self._change(self.jobs[id_of[key]], request, requests, answers)
         return answers
+
+    def _change(
+        self, job: Job, request: NewJob, requests: Sequence[NewJob], answers: list[tuple[int, EnqueueOutcome]]
+    ) -> None:
+        """The last of several requests for one job that asks for something else comes after the first one."""
+        plan = self._plan(job, request)
+        if plan in {"keep", "renew"}:
+            return
+        outcome = self._revive(job, request, plan)
+        same = [place for place, other in enumerate(requests) if asks(other) == asks(request)]
+        found = [place for place in same if answers[place][1] is EnqueueOutcome.EXISTING]
+        if found:
+            answers[found[-1]] = job.id, outcome
 
     def _create(self, request: NewJob, job_id: int) -> int:
         if job_id in self.jobs:
@@ -251,8 +267,3 @@ class QueueModel(QueueState):
             del self.jobs[job.id]
         self.thumbnails.pop(model_id, None)
         return [job.id for job in jobs], [job.token for job in jobs if job.status == "Processing"]
-
-
-def key_of(request: NewJob) -> tuple[int, bytes]:
-    """What makes two requests the same job."""
-    return request.model_id, request.model_hash

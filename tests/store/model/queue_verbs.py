@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.store.model.model_comparison import Observation
+from tests.store.model.model_records import Job
 from tests.store.model.queue_model import BACKOFF, QueueModel
 from tests.support.postgres.queue_under_test import in_columns
 from thumbq_server.domain.job import (
     MODEL,
     Completion,
-    EnqueueOutcome,
     Failure,
     NewJob,
     RetryVerdict,
@@ -76,15 +76,17 @@ class EnqueueAndClaim(Enqueue):
         return [tuple(answer) for answer in answers], [(job.token, job.attempt, job.model_id) for job in claimed]
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
-        answers = model.enqueue(self.requests, [job_id for job_id, _ in answer[0]])
-        created = [model.jobs[job_id] for job_id, outcome in answers if outcome is EnqueueOutcome.CREATED]
         now = before.observation.now
-        models = [job for job in created if job.request.kind == MODEL]
-        due = sorted((job for job in models if job.is_due(now)), key=lambda job: (-job.request.priority, job.id))
         lease_seq = chosen(answer[1])
-        for job in due[: self.count]:
-            model.claim_one(Token(job.id, lease_seq), self.worker, LATER, now)
-        return answers, [(job.token, job.attempt, job.request.model_id) for job in due[: self.count]]
+        claimed: list[tuple[Token, int, int]] = []
+
+        def hand_out(created: list[Job]) -> None:
+            due = [job for job in created if job.request.kind == MODEL and job.is_due(now)]
+            for job in sorted(due, key=lambda job: (-job.request.priority, job.id))[: self.count]:
+                model.claim_one(Token(job.id, lease_seq), self.worker, LATER, now)
+                claimed.append((job.token, job.attempt, job.request.model_id))
+
+        return model.enqueue(self.requests, [job_id for job_id, _ in answer[0]], hand_out), claimed
 
 
 @dataclass(frozen=True)

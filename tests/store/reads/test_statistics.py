@@ -15,7 +15,7 @@ from thumbq_server.storage.maintenance import prune_log, recount_jobs
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.activity import Activity, since
 from thumbq_server.storage.reads.snapshot import take_snapshot
-from thumbq_server.storage.reads.statistics import DEPTH, DURATIONS, SAMPLES, read_depth, read_durations
+from thumbq_server.storage.reads.statistics import DEPTH, DURATIONS, MOST_KINDS, SAMPLES, read_depth, read_durations
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
 from thumbq_server.storage.transitions.release import release_claim
@@ -150,6 +150,26 @@ async def test_the_oldest_due_job_may_be_of_any_kind(queue, database):
     assert (await read_depth(database)).oldest_age is None
     await queue.enqueue(new_job(1, kind="Sound"))
     assert (await read_depth(database)).oldest_age is not None
+
+
+async def test_a_kind_without_workers_is_not_hidden_by_others_with_many_jobs(queue, database):
+    hours_and_counts = {"Audio": (1, 1100), "Sound": (3, 1), "Texture": (2, 200), "Model": (1, 1)}
+    for file, (kind, (hours, count)) in enumerate(hours_and_counts.items()):
+        jobs = [new_job(model_id, file, kind=kind) for model_id in range(1, count + 1)]
+        await queue.make_due(*await queue.enqueued(*jobs), seconds_ago=hours * 3600)
+    oldest = (await read_depth(database)).oldest_age
+    assert oldest is not None
+    assert 3 * 3600 <= oldest < 4 * 3600
+
+
+async def test_jobs_that_are_not_due_have_no_age_whatever_their_kind(queue, database):
+    await queue.enqueue(new_job(1, delay=60), new_job(2, kind="Sound", delay=60), new_job(3, kind="Texture", delay=60))
+    assert (await read_depth(database)).oldest_age is None
+
+
+async def test_the_depth_of_very_many_kinds_costs_no_more_than_that_of_many(queue):
+    await queue.enqueue(*[new_job(number, kind=f"K{number}") for number in range(1, 10 * MOST_KINDS)])
+    assert await pages_read(queue, DEPTH) < 20 * MOST_KINDS
 
 
 @pytest.mark.sessions("vacuums by hand, which is no part of a transaction")

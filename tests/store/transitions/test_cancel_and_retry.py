@@ -2,12 +2,13 @@
 
 import pytest
 
-from tests.support.conditions import locked, until_blocked
+from tests.support.conditions import locked, meddled, until_blocked
 from tests.support.postgres.queue_under_test import Event, failure, new_job
 from thumbq_server.domain.job import CancelVerdict, Retrial, RetryVerdict, Token
-from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.retry import retry
+from thumbq_server.storage.transitions.revive import RESTART
+from thumbq_server.storage.transitions.verdicts import STATES
 
 
 @pytest.mark.parametrize("shown", ["None", "Ready"])
@@ -31,30 +32,14 @@ async def test_a_cancel_announces_only_what_its_model_still_shows(queue, lanes, 
     assert await queue.news() == [Event(ends, 7, token.job_id, 1, message), Event(ends, 7, job_id, 0, message)]
 
 
-class Meddled(Lane):
-    """A lane on which something else happens before each look at the states of jobs."""
-
-    def __init__(self, dsn, meddle):
-        super().__init__(dsn, statement_timeout=10)
-        self.meddle = meddle
-
-    async def fetch(self, statement, *arguments):
-        if "FROM job_states" in str(statement):
-            await self.meddle()
-        return await super().fetch(statement, *arguments)
-
-
 async def test_a_job_that_is_retried_right_after_it_was_cancelled_is_not_cancelled_again(queue):
     [job_id] = await queue.enqueued(new_job(7))
 
     async def retry_it():
         assert await retry(queue.lane, [job_id]) == [Retrial(job_id, RetryVerdict.RETRIED)]
 
-    lane = Meddled(queue.database.dsn, retry_it)
-    try:
+    async with meddled(queue.database, STATES, retry_it) as lane:
         cancelled = await cancel(lane, [job_id])
-    finally:
-        await lane.close()
     assert [job.lease for job in cancelled] == [Token(job_id, 0)]
     assert await queue.status(job_id) == "Pending"
 
@@ -71,6 +56,19 @@ async def test_a_retry_looks_again_when_the_job_became_the_newest_request_meanwh
         await rows.execute("COMMIT")
     assert await retrying == [Retrial(job_id, RetryVerdict.RETRIED)]
     assert await queue.status(job_id) == "Pending"
+
+
+async def test_a_retry_looks_again_when_the_job_was_claimed_and_given_back_meanwhile(queue):
+    job_id = (await queue.job_in("Waiting", new_job(7))).job_id
+    await queue.make_due(job_id)
+
+    async def claim_and_give_back():
+        await queue.release(*await queue.claim())
+
+    async with meddled(queue.database, RESTART, claim_and_give_back) as lane:
+        assert await retry(lane, [job_id]) == [Retrial(job_id, RetryVerdict.RETRIED)]
+    assert await queue.status(job_id) == "Pending"
+    assert [token.job_id for token in await queue.claim()] == [job_id]
 
 
 async def test_a_cancel_waits_for_a_change_of_its_job_and_then_cancels_it(queue, lanes):

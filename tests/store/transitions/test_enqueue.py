@@ -2,8 +2,11 @@
 
 import pytest
 
+from tests.support.conditions import meddled
 from tests.support.postgres.queue_under_test import Event, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Verdict
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.revive import RESTART
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
@@ -142,6 +145,15 @@ async def test_force_lets_a_job_under_way_run_again_after_its_attempt(queue, end
     assert (await queue.thumbnail(7)).path == picture(again).thumbnail_path
 
 
+async def test_a_forced_rerun_has_the_priority_and_the_attempts_of_its_job_and_no_delay(queue):
+    (token,) = await queue.claimed(new_job(7, priority=2, max_attempts=5))
+    await queue.enqueue(new_job(7, force=True, priority=9, max_attempts=1, delay=600))
+    await queue.complete(token)
+    job = await queue.job(token.job_id)
+    assert (job.status, job.priority, job.max_attempts) == ("Pending", 2, 5)
+    assert [again.job_id for again in await queue.claim()] == [token.job_id]
+
+
 async def test_a_forced_rerun_shows_the_picture_of_the_first_run_until_its_own_is_there(queue):
     (first,) = await queue.claimed(new_job(7))
     await queue.enqueue(new_job(7, force=True))
@@ -178,3 +190,23 @@ async def test_a_revived_job_can_be_delayed_too(queue, state):
     await queue.enqueue(new_job(7, force=True, delay=600))
     job = await queue.job(token.job_id)
     assert (job.run_at - job.updated_at).total_seconds() == 600
+
+
+@pytest.mark.parametrize(
+    ("state", "asked"),
+    [("Waiting", new_job(7, force=True)), ("Pending", new_job(7, options="{}", options_matter=True))],
+    ids=["a retry", "a first attempt"],
+)
+async def test_a_job_that_was_claimed_and_given_back_meanwhile_starts_again(queue, state, asked):
+    """It stands in the queue as it did before, with a lease more in its history."""
+    token = await queue.job_in(state, new_job(7))
+    await queue.make_due(token.job_id)
+
+    async def claim_and_give_back():
+        await queue.release(*await queue.claim())
+
+    async with meddled(queue.database, RESTART, claim_and_give_back) as lane:
+        assert await enqueue(lane, [asked]) == [Enqueued(token.job_id, RESET)]
+    job = await queue.job(token.job_id)
+    assert (job.status, job.attempt_count, job.options) == ("Pending", 0, asked.options)
+    assert [again.job_id for again in await queue.claim()] == [token.job_id]

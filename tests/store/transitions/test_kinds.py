@@ -8,7 +8,7 @@ from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue_and_claim
 from thumbq_server.storage.transitions.retry import retry
 
-EXISTING, RESET = EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
+CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 SMALL, LARGE = '{"size":256}', '{"size":1024}'
 
 
@@ -119,3 +119,70 @@ async def test_a_job_of_another_kind_can_be_cancelled_while_it_waits(queue):
     token = await queue.job_in("Cancelled", new_job(7, kind="Sound"))
     assert await queue.status(token.job_id) is JobStatus.CANCELLED
     assert await queue.claim_of("Sound") == []
+
+
+SMALLER, LARGER = ({"options": options, "options_matter": True} for options in (SMALL, LARGE))
+
+
+@pytest.mark.parametrize("state", ["New", *STATES])
+@pytest.mark.parametrize(
+    ("first", "second", "becomes"),
+    [
+        ({"kind": "Sound"}, {}, ("Model", None)),
+        (SMALLER, LARGER, ("Model", LARGE)),
+        (SMALLER, {"kind": "Sound", "options": SMALL}, ("Sound", SMALL)),
+    ],
+    ids=["a Model after all", "other options", "another kind"],
+)
+async def test_two_requests_for_one_job_in_a_batch_have_the_effects_that_they_have_alone(
+    queue, state, first, second, becomes
+):
+    if state != "New":
+        held = await queue.job_in(state, new_job(7))
+    answers = await queue.enqueue(new_job(7, **first), new_job(8), new_job(7, **second))
+    assert [answer.outcome for answer in answers] == [CREATED if state == "New" else RESET, CREATED, RESET]
+    assert answers[0].job_id == answers[2].job_id
+    if state == "Processing":
+        await queue.release(held)
+    assert await as_asked(queue, answers[0].job_id) == becomes
+    assert [job.model_id for job in await queue.claim_of(becomes[0]) if job.model_id == 7] == [7]
+
+
+async def test_force_in_a_batch_brings_its_options(queue):
+    token = await queue.job_in("Completed", new_job(7))
+    answers = await queue.enqueue(new_job(7), new_job(7, force=True, options=LARGE))
+    assert answers == [Enqueued(token.job_id, EXISTING), Enqueued(token.job_id, RESET)]
+    assert [job.options for job in await queue.claim_of()] == [LARGE]
+
+
+async def test_force_in_a_batch_is_not_lost_when_a_later_request_decides_about_the_options(queue):
+    token = await queue.job_in("Completed", new_job(7, options=LARGE))
+    forced = new_job(7, force=True, options=SMALL)
+    answers = await queue.enqueue(new_job(7), forced, new_job(7, **LARGER))
+    assert [answer.outcome for answer in answers] == [EXISTING, EXISTING, RESET]
+    assert [(job.job_id, job.options) for job in await queue.claim_of()] == [(token.job_id, LARGE)]
+
+
+async def test_of_many_requests_for_one_job_in_a_batch_the_last_that_matters_decides(queue):
+    matter = [new_job(7, options=f'{{"size":{size}}}', options_matter=True) for size in range(100)]
+    answers = await queue.enqueue(*matter, new_job(7), new_job(7, options=SMALL))
+    assert [place for place, answer in enumerate(answers) if answer.outcome is not EXISTING] == [0, 99]
+    assert await as_asked(queue, answers[0].job_id) == ("Model", '{"size":99}')
+
+
+@pytest.mark.parametrize("state", ["Pending", "Completed", "Failed"])
+async def test_requests_in_a_batch_that_ask_for_the_same_start_a_job_once(queue, state):
+    await queue.job_in(state, new_job(7, options=SMALL))
+    await queue.news()
+    answers = await queue.enqueue(*[new_job(7, **LARGER)] * 2, new_job(7, force=True, options=LARGE))
+    assert [answer.outcome for answer in answers] == [RESET, EXISTING, EXISTING]
+    assert len(await queue.news()) == 1
+
+
+async def test_a_job_that_a_worker_was_given_runs_again_as_a_later_request_in_its_batch_says(queue):
+    takers = ClaimRequest([queue.worker] * 2, [30] * 2)
+    answers, claimed = await enqueue_and_claim(queue.lane, [new_job(7, **SMALLER), new_job(7, **LARGER)], takers)
+    assert [answer.outcome for answer in answers] == [CREATED, RESET]
+    assert [job.options for job in claimed] == [SMALL]
+    await queue.complete(*claimed.tokens())
+    assert [job.options for job in await queue.claim_of()] == [LARGE]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.conditions import locked, until_blocked
+from tests.support.conditions import locked, meddled, until_blocked
 from tests.support.postgres.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revive import RENEW
+from thumbq_server.storage.transitions.revive import RENEW, RESTART
 
 OK = Verdict.OK
 A, B = 1, 2
@@ -158,6 +158,20 @@ async def test_a_new_request_that_meets_the_end_of_its_job_renews_what_that_end_
         await rows.execute("COMMIT")
     assert await asking == [Enqueued(a.job_id, EnqueueOutcome.EXISTING)]
     await queue.complete(b)
+    assert await queue.value("job_id FROM thumbnails") == a.job_id
+
+
+async def test_a_failure_that_became_the_newest_request_stays_that_when_its_job_starts_again(queue):
+    """A has failed and is shown, B is under way, A is asked for again, and then by force: B may not be shown."""
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    await queue.fail(a)
+
+    async def ask_again():
+        await queue.enqueue(new_job(7, file=A))
+
+    async with meddled(queue.database, RESTART, ask_again) as lane:
+        await enqueue(lane, [new_job(7, file=A, force=True)])
+    assert await queue.complete(b) == [OK]
     assert await queue.value("job_id FROM thumbnails") == a.job_id
 
 

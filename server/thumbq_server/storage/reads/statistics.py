@@ -10,17 +10,29 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
 SAMPLES = 500
+# The walk from kind to kind ends here, since a producer may name as many as it likes.
+MOST_KINDS = 100
 
+# Jobs of other kinds than Model stand in an index kind by kind, and the next ones of each kind are looked at. The next
+# ones of all these kinds together could be those of one busy kind alone.
 DEPTH = Statement(
     "statistics_depth",
     "",
     f"""
+    WITH RECURSIVE kinds (kind, number) AS (
+        (SELECT kind, 1 FROM ready WHERE kind IS NOT NULL ORDER BY kind, kind_rank, job_id LIMIT 1)
+         UNION ALL
+        SELECT (SELECT kind FROM ready WHERE kind IS NOT NULL AND kind > k.kind
+                 ORDER BY kind, kind_rank, job_id LIMIT 1), number + 1
+          FROM kinds k WHERE k.kind IS NOT NULL AND number < {MOST_KINDS}
+    )
     SELECT {COUNTERS},
            (SELECT extract(epoch FROM now() - min(run_at))::float8
               FROM ((SELECT run_at FROM ready WHERE rank <= now() ORDER BY rank, job_id LIMIT 1000)
                     UNION ALL
-                    (SELECT run_at FROM ready WHERE kind IS NOT NULL AND kind_rank <= now()
-                      ORDER BY kind, kind_rank, job_id LIMIT 1000)) next
+                    (SELECT r.run_at FROM kinds k CROSS JOIN LATERAL (
+                        SELECT run_at FROM ready WHERE kind = k.kind AND kind_rank <= now()
+                         ORDER BY kind_rank, job_id LIMIT 100) r)) next
              WHERE run_at <= now()) AS oldest_age,
            (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
            p.paused_at, p.paused_by, p.reason

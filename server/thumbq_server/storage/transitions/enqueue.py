@@ -11,13 +11,14 @@ import asyncpg
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
+from thumbq_server.domain.same_job import JobKey, key_of, requests_by_job, tell_changes
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
-from thumbq_server.storage.transitions.revive import JobKey, key_of, revive, stored_kind
+from thumbq_server.storage.transitions.revive import revive, stored_kind
 
 _traceparent = attrgetter("traceparent")
 _key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "model_hash", "delay")
@@ -159,14 +160,19 @@ async def enqueue_and_claim(
     if len(created) == len(batch):
         job_ids = map(created.__getitem__, map(_key, jobs))
         return list(map(Enqueued._make, zip(job_ids, repeat(EnqueueOutcome.CREATED), strict=False))), claimed
-    missing = [job for job in batch if key_of(job) not in created]
     if is_traced:
         # Before they are due again.
-        await traces.renew(lane, missing)
+        await traces.renew(lane, [job for job in batch if key_of(job) not in created])
+    deciding, changes = requests_by_job(batch, jobs)
+    missing = {key: job for key, job in deciding.items() if key not in created}
     known = await revive(lane, missing) if missing else {}
-    if gone := [job for job in missing if key_of(job) not in known]:
+    if gone := [job for key, job in missing.items() if key not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
-    return await _answers(jobs, created, known), claimed
+    changed = await revive(lane, changes, renew=False) if changes else {}
+    answers = await _answers(jobs, created, known)
+    if changed:
+        tell_changes(answers, jobs, changes, changed)
+    return answers, claimed
 
 
 async def _answers(

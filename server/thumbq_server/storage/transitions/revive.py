@@ -8,6 +8,7 @@ import asyncpg
 
 from thumbq_runtime.pieces import pieces
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
+from thumbq_server.domain.same_job import JobKey, key_of
 from thumbq_server.storage.fragments import announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -86,7 +87,8 @@ RESET = Statement(
     """,
 )
 
-# Pending jobs that wait for a retry forget their failures; others get another kind or other options.
+# Pending jobs that wait for a retry forget their failures; others get another kind or other options. lease_seq is
+# a guard too: a job that was claimed and given back stands in `ready` as it did before.
 RESTART = Statement(
     "revive_restart",
     _PARAMETERS,
@@ -102,13 +104,15 @@ RESTART = Statement(
                  CROSS JOIN LATERAL (
                     SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
          WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
+           AND i.lease_seq = coalesce((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
            AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
-        RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq,
-                  i.request_no AS old_request_no
+        RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq
     ), changed AS (
         UPDATE jobs j SET request_no = nextval('request_seq'), since = r.lease_seq, priority = r.priority,
                max_attempts = r.max_attempts, due_at = r.run_at, reset_at = now(), kind = r.kind, options = r.options
-          FROM restarted r WHERE j.id = r.job_id
+          FROM (SELECT r.*, jobs.request_no AS old_request_no
+                  FROM restarted r JOIN jobs ON jobs.id = r.job_id ORDER BY jobs.id FOR UPDATE OF jobs) r
+         WHERE j.id = r.job_id
         RETURNING j.id AS job_id, j.model_id, r.old_request_no, 0 AS attempt
     ), frozen AS ({_FREEZE}
     ), {announce("Pending", "changed")}
@@ -155,9 +159,6 @@ REVIVE = {Revival.KEEP: RENEW, Revival.RESET: RESET, Revival.RESTART: RESTART, R
 
 _ROUNDS = 20
 
-# What makes two requests the same job: model_id and model_hash.
-JobKey = tuple[int, bytes]
-
 
 class _Known(NamedTuple):
     """A job that exists, as FIND answers."""
@@ -185,27 +186,19 @@ def stored_kind(kind: str) -> str | None:
     return None if kind == MODEL else kind
 
 
-def key_of(job: NewJob) -> JobKey:
-    """Return what makes two requests the same job."""
-    return job.model_id, job.model_hash
-
-
-async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
+async def revive(lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = True) -> dict[JobKey, Enqueued]:
     """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile.
 
-    A job that is gone, because its model was forgotten just now, has no answer.
+    A job that is gone, because its model was forgotten just now, has no answer. With `renew`, a job that is kept
+    becomes the newest request of its model.
     """
-    wanted: dict[JobKey, NewJob] = {}
-    for job in jobs:
-        first = wanted.setdefault(key_of(job), job)
-        if job.force:
-            wanted[key_of(job)] = first._replace(force=True)
+    wanted = dict(jobs)
     answers: dict[JobKey, Enqueued] = {}
     for _ in range(_ROUNDS):
         rows = await lane.fetch(FIND, *columns(list(wanted), 2))
         found = {(row["model_id"], row["model_hash"]) for row in rows}
         wanted = {key: job for key, job in wanted.items() if key in found}
-        plans = await _plans(rows, wanted, answers)
+        plans = await _plans(rows, wanted, answers, renew=renew)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             # a renewed job is looked at once more: its picture may have been replaced just before
@@ -218,14 +211,15 @@ async def revive(lane: Lane, jobs: Sequence[NewJob]) -> dict[JobKey, Enqueued]:
     raise Unavailable("jobs kept changing while they were enqueued")
 
 
-async def add_nothing(database: Database, jobs: Sequence[NewJob]) -> set[JobKey]:
-    """Return the jobs that exist, and that an enqueue would leave with as much work to do as they have."""
-    wanted = {key_of(job): job for job in jobs}
-    known: set[JobKey] = set()
+async def add_nothing(database: Database, jobs: Sequence[NewJob]) -> set[NewJob]:
+    """Return the requests for jobs that exist, and that an enqueue would leave with as much work to do as they have."""
+    wanted: dict[JobKey, list[NewJob]] = {}
+    for job in jobs:
+        wanted.setdefault(key_of(job), []).append(job)
+    known: set[NewJob] = set()
     async for piece in pieces(await database.fetch(FIND, *columns(list(wanted), 2))):
         for row in map(_Known._make, piece):
-            if _plan(row, wanted[row.key]) in {Revival.KEEP, Revival.RESTART}:
-                known.add(row.key)
+            known |= {job for job in wanted[row.key] if _plan(row, job) in {Revival.KEEP, Revival.RESTART}}
     return known
 
 
@@ -235,7 +229,7 @@ def _plan(row: _Known, job: NewJob) -> Revival:
 
 
 async def _plans(
-    rows: Sequence[asyncpg.Record], wanted: dict[JobKey, NewJob], answers: dict[JobKey, Enqueued]
+    rows: Sequence[asyncpg.Record], wanted: dict[JobKey, NewJob], answers: dict[JobKey, Enqueued], *, renew: bool
 ) -> dict[Revival, list[_Known]]:
     """Return what has to be done to which jobs. Those that are as they are wanted move from `wanted` to `answers`."""
     plans: dict[Revival, list[_Known]] = {}
@@ -243,7 +237,7 @@ async def _plans(
         for row in map(_Known._make, piece):
             job = wanted[row.key]
             plan = _plan(row, job)
-            if plan is Revival.KEEP and row.newest:
+            if plan is Revival.KEEP and (row.newest or not renew):
                 answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
                 del wanted[row.key]
             else:

@@ -1,0 +1,65 @@
+"""Requests for the same job in one batch. They come from one caller, or from several at the same moment."""
+
+from collections.abc import Mapping, Sequence
+
+from thumbq_server.domain.job import Enqueued, EnqueueOutcome, NewJob
+
+# What makes two requests the same job: model_id and model_hash.
+JobKey = tuple[int, bytes]
+
+
+def key_of(job: NewJob) -> JobKey:
+    """Return what makes two requests the same job."""
+    return job.model_id, job.model_hash
+
+
+def requests_by_job(
+    ranked: Sequence[NewJob], jobs: Sequence[NewJob]
+) -> tuple[dict[JobKey, NewJob], dict[JobKey, NewJob]]:
+    """Return the request that decides about each job, and the one that changes the job after that, if there is any.
+
+    The first in `ranked` decides. In `jobs` the same requests have the order of their callers: the last of them that
+    asks for another kind, or for other options that matter or with force, changes the job.
+    """
+    deciding: dict[JobKey, NewJob] = {}
+    for job in ranked:
+        deciding.setdefault(key_of(job), job)
+    changes: dict[JobKey, NewJob] = {}
+    if len(deciding) == len(jobs):
+        return deciding, changes
+    for job in jobs:
+        key = key_of(job)
+        latest = changes if key in changes else deciding
+        before = latest[key]
+        if _are_alike(job, before):
+            latest[key] = _asked_for_by_both(before, job)
+        elif job.kind != before.kind or job.options_matter or job.force:
+            changes[key] = _asked_for_by_both(job, before) if latest is changes else job
+    return deciding, changes
+
+
+def tell_changes(
+    answers: list[Enqueued],
+    jobs: Sequence[NewJob],
+    changes: Mapping[JobKey, NewJob],
+    changed: Mapping[JobKey, Enqueued],
+) -> None:
+    """Put what became of `changes` in the place of the last request for each that found its job there already."""
+    places: dict[JobKey, int] = {}
+    for place, (job, answer) in enumerate(zip(jobs, answers, strict=True)):
+        key = key_of(job)
+        if key in changed and answer.outcome is EnqueueOutcome.EXISTING and _are_alike(job, changes[key]):
+            places[key] = place
+    for key, place in places.items():
+        answers[place] = changed[key]
+
+
+def _are_alike(one: NewJob, other: NewJob) -> bool:
+    """Return whether both ask for the same kind and the same options."""
+    return (one.kind, one.options) == (other.kind, other.options)
+
+
+def _asked_for_by_both(job: NewJob, other: NewJob) -> NewJob:
+    """Return `job`, with force and options that matter if either has them."""
+    wishes = job.force or other.force, job.options_matter or other.options_matter
+    return job if wishes == (job.force, job.options_matter) else job._replace(force=wishes[0], options_matter=wishes[1])
