@@ -2,6 +2,8 @@
 
 from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, MetaData, SmallInteger, Table, Text
 
+from thumbq_server.storage.fragments import rank
+
 Timestamp = DateTime(timezone=True)
 
 # Metadata of its own: a view is no table to be created.
@@ -37,9 +39,9 @@ job_records = Table(
 )
 
 # Where a Pending job stands in `ready`, which has no index on the job: after its last attempt, else where it began.
-PLACES = """
+PLACES = f"""
 SELECT j.id AS job_id, coalesce(a.next_attempt_at, j.due_at) AS run_at,
-       CASE WHEN j.kind IS NULL THEN coalesce(a.next_attempt_at, j.due_at) - j.priority * interval '60 seconds'
+       CASE WHEN j.kind IS NULL THEN {rank("coalesce(a.next_attempt_at, j.due_at)", "j.priority")}
             ELSE 'infinity' END AS rank
   FROM jobs j
   LEFT JOIN LATERAL (
@@ -47,10 +49,13 @@ SELECT j.id AS job_id, coalesce(a.next_attempt_at, j.due_at) AS run_at,
      ORDER BY lease_seq DESC LIMIT 1) a ON true
 """
 
+# When a Pending job of `job_states` is due, as in PLACES.
+_RUN_AT = "coalesce(CASE WHEN a.lease_seq > coalesce(j.since, 0) THEN a.next_attempt_at END, j.due_at)"
+
 # Each job is looked up by itself (OFFSET 0): a join of whole tables would be planned while they are empty, and kept.
 # A job stands in `ready`, or in `leases`, or its last attempt has ended it. Attempts up to jobs.since belong to an
 # earlier life of the job; their errors are forgotten.
-JOB_STATES = """
+JOB_STATES = f"""
 SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts, e.error_message, j.created_at,
        CASE WHEN r.job_id IS NULL AND l.job_id IS NULL THEN a.ended_at END AS finished_at,
        CASE WHEN l.job_id IS NOT NULL THEN 'Processing' WHEN r.job_id IS NOT NULL THEN 'Pending' ELSE a.outcome END
@@ -70,10 +75,7 @@ SELECT j.id, j.model_id, j.model_hash, j.request_no, j.priority, j.max_attempts,
   LEFT JOIN LATERAL (
     SELECT run_at, attempt, job_id FROM ready
      WHERE job_id = j.id
-       AND rank = CASE WHEN j.kind IS NULL
-                       THEN coalesce(CASE WHEN a.lease_seq > coalesce(j.since, 0) THEN a.next_attempt_at END, j.due_at)
-                            - j.priority * interval '60 seconds'
-                       ELSE 'infinity' END
+       AND rank = CASE WHEN j.kind IS NULL THEN {rank(_RUN_AT, "j.priority")} ELSE 'infinity' END
     OFFSET 0) r ON true
   LEFT JOIN LATERAL (SELECT * FROM leases WHERE job_id = j.id OFFSET 0) l ON true
   LEFT JOIN LATERAL (SELECT worker_id FROM workers WHERE id = l.session OFFSET 0) w ON true
