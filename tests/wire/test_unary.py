@@ -193,6 +193,16 @@ async def test_results_of_all_kinds_are_reported_in_one_call(queue):
     ]
 
 
+async def test_a_worker_keeps_its_job_however_long_it_says_that_it_has_been_connected(queue):
+    await enqueue(queue)
+    job = await dequeue(queue, "w1")
+    longest = Duration(seconds=315_576_000_000)
+    worker = queue_pb2.KeepWorkersRequest.LivingWorker(worker_id="w1", connected_for=longest)
+    await queue.KeepWorkers(queue_pb2.KeepWorkersRequest(workers=[worker]))
+    kept = (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job.id))).job
+    assert kept.lease_expires_at.seconds > job.lease_expires_at.seconds
+
+
 async def test_pages_lead_through_all_jobs_of_a_status(queue):
     for model_id in range(1, 8):
         await enqueue(queue, model_id)

@@ -1,6 +1,6 @@
 """Lines that workers write into the log of a job."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from thumbq_server.domain.refusals import Invalid
@@ -40,6 +40,11 @@ class LivingWorker(NamedTuple):
 
     worker_id: str
     connected_seconds: float
+
+    @classmethod
+    def connected_for(cls, worker_id: str, connected: timedelta) -> "LivingWorker":
+        """Return a worker. A connection that is older than any lease that it could keep counts as one of that age."""
+        return cls(worker_id, min(connected.total_seconds(), LONGEST_KEPT_SECONDS))
 
 
 def check_job_event(job_id: int, event_type: str, message: str, metadata: str, error_message: str) -> NewJobEvent:

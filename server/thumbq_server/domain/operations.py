@@ -11,7 +11,7 @@ from thumbq_server.domain.records import Counters, JobRecord
 from thumbq_server.domain.refusals import Invalid
 
 MAX_PAUSED_BY, MAX_PAUSE_REASON, MAX_DEAD_LETTER_REASON = 200, 500, 500
-SHORTEST_RETENTION = timedelta(minutes=1)
+SHORTEST_RETENTION, LONGEST_RETENTION = timedelta(minutes=1), timedelta(days=36_500)
 # The count of due jobs ahead of another stops here.
 MOST_AHEAD = 10_000
 
@@ -191,7 +191,10 @@ def check_text(text: str, limit: int, what: str) -> str:
 
 
 def check_retention(age: timedelta) -> float:
-    """Return the seconds; raise Invalid below a minute: clients still ask for jobs that ended so recently."""
-    if age < SHORTEST_RETENTION:
-        raise Invalid("finishedBefore must be at least one minute")
+    """Return the seconds of a valid age; raise Invalid otherwise.
+
+    Clients still ask for jobs that ended less than a minute ago. Long before the longest age, there were no jobs.
+    """
+    if not SHORTEST_RETENTION <= age <= LONGEST_RETENTION:
+        raise Invalid("finishedBefore must be between one minute and 100 years")
     return age.total_seconds()

@@ -140,8 +140,8 @@ class GetStatsResponse(_message.Message):
     """How full it is, from 0 to 1; unset without a limit."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
-        """How long the oldest due job has been due. Only the next 1,000 jobs are looked at: one with a low priority may be
-        older by nine minutes.
+        """How long the oldest due job has been due. Only the next 1,000 Models are looked at, and the next 100 jobs of each of up
+        to 100 other kinds: one with a low priority may be older by nine minutes.
         """
 
     @_builtins.property
@@ -750,7 +750,7 @@ class PruneJobsRequest(_message.Message):
     """The next step: next_page_token of the answer before."""
     @_builtins.property
     def finished_before(self) -> _duration_pb2.Duration:
-        """Prune jobs that ended longer ago than this, and notifications that are older; at least one minute."""
+        """Prune jobs that ended longer ago than this, and notifications that are older; at least one minute, at most 100 years."""
 
     def __init__(
         self,

@@ -106,7 +106,9 @@ class NewJob(_message.Message):
     max_attempts: _builtins.int
     """1 to 10, default 3."""
     force: _builtins.bool
-    """Render again even if the picture exists. A job that is Processing runs again after its present attempt."""
+    """Render again even if the picture exists. A job that is Processing runs again when its present attempt has ended: without
+    a delay, and with the priority and max_attempts that it has. So it does for another kind, or other options that matter.
+    """
     model_version_id: _builtins.int
     """The version of the model whose file this is; 0: none. A version has a thumbnail of its own."""
     kind: _builtins.str

@@ -168,8 +168,13 @@ class QueueServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EnqueueJobs(self, request, context):
-        """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
-        requests.
+        """Asks for up to 10,000 thumbnails. The answers have the order of the requests.
+
+        A malformed job refuses the whole batch. New jobs are taken in one commit; known jobs that start again follow in commits
+        of their own. After UNAVAILABLE some jobs may have been taken: repeat the call.
+
+        Of several requests for one job, the one with the shortest delay is carried out. After it comes the last that asks for
+        another kind, for other options that matter, or for other options with force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,8 +55,13 @@ class QueueServiceStub:
     EnqueueJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobRequest, _queue_pb2.EnqueueJobResponse]
     """Asks for a thumbnail. Asking again for the same model and hash finds the same job."""
     EnqueueJobs: _grpc.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobsRequest, _queue_pb2.EnqueueJobsResponse]
-    """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
-    requests.
+    """Asks for up to 10,000 thumbnails. The answers have the order of the requests.
+
+    A malformed job refuses the whole batch. New jobs are taken in one commit; known jobs that start again follow in commits
+    of their own. After UNAVAILABLE some jobs may have been taken: repeat the call.
+
+    Of several requests for one job, the one with the shortest delay is carried out. After it comes the last that asks for
+    another kind, for other options that matter, or for other options with force.
     """
     EnqueueColumns: _grpc.UnaryUnaryMultiCallable[_queue_pb2.EnqueueColumnsRequest, _queue_pb2.EnqueueColumnsResponse]
     """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server."""
@@ -211,8 +216,13 @@ class QueueServiceAsyncStub(QueueServiceStub):
     EnqueueJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobRequest, _queue_pb2.EnqueueJobResponse]  # type: ignore[assignment]
     """Asks for a thumbnail. Asking again for the same model and hash finds the same job."""
     EnqueueJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueJobsRequest, _queue_pb2.EnqueueJobsResponse]  # type: ignore[assignment]
-    """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
-    requests.
+    """Asks for up to 10,000 thumbnails. The answers have the order of the requests.
+
+    A malformed job refuses the whole batch. New jobs are taken in one commit; known jobs that start again follow in commits
+    of their own. After UNAVAILABLE some jobs may have been taken: repeat the call.
+
+    Of several requests for one job, the one with the shortest delay is carried out. After it comes the last that asks for
+    another kind, for other options that matter, or for other options with force.
     """
     EnqueueColumns: _aio.UnaryUnaryMultiCallable[_queue_pb2.EnqueueColumnsRequest, _queue_pb2.EnqueueColumnsResponse]  # type: ignore[assignment]
     """Does as EnqueueJobs, for jobs that come as columns: less than half of the work for client and server."""
@@ -374,8 +384,13 @@ class QueueServiceServicer:
         request: _queue_pb2.EnqueueJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.EnqueueJobsResponse, _abc.Awaitable[_queue_pb2.EnqueueJobsResponse]]:
-        """Asks for up to 10,000 thumbnails in one commit. All jobs are accepted or none; the answers have the order of the
-        requests.
+        """Asks for up to 10,000 thumbnails. The answers have the order of the requests.
+
+        A malformed job refuses the whole batch. New jobs are taken in one commit; known jobs that start again follow in commits
+        of their own. After UNAVAILABLE some jobs may have been taken: repeat the call.
+
+        Of several requests for one job, the one with the shortest delay is carried out. After it comes the last that asks for
+        another kind, for other options that matter, or for other options with force.
         """
 
     def EnqueueColumns(

@@ -228,6 +228,6 @@ def read_living_workers(request: queue_pb2.KeepWorkersRequest) -> list[LivingWor
     """Return the workers that are known to live. Raises Invalid."""
     check_batch(request.workers, "workers")
     return [
-        LivingWorker(check_worker_id(worker.worker_id), timedelta_of(worker.connected_for).total_seconds())
+        LivingWorker.connected_for(check_worker_id(worker.worker_id), timedelta_of(worker.connected_for))
         for worker in request.workers
     ]
