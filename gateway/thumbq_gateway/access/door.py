@@ -27,7 +27,7 @@ _BEGUN = web.RequestKey("begun", bool)
 # A page may come before the server: its stream waits for it, and ends when the server says that its key is not valid.
 _MAY_COME_EARLY = {("GET", "/api/notifications"), ("POST", "/api/notifications")}
 _NO_KEY = "This needs an API key: send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`."
-_WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
+WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
 _ENDED = "The API key or the ticket of this request has ended."
 _WRONG_TICKET = "The ticket is not valid: it is forged or over, or the key that it was made with has ended."
 _NOT_BY_TICKET = "A ticket is for reading thumbnails and their changes, and for nothing else."
@@ -139,7 +139,7 @@ class Door:
             key = found or None
             role = await self._callers.role_of(key)
         if role is None:
-            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _WRONG_KEY if shown else _NO_KEY)
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY if shown else _NO_KEY)
         if role not in roles:
             raise Refusal(grpc.StatusCode.PERMISSION_DENIED, f"A key of the role {role} may not do this.")
         return key

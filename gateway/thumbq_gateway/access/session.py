@@ -6,12 +6,11 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.access.callers import Callers
-from thumbq_gateway.access.door import COOKIE
+from thumbq_gateway.access.door import COOKIE, WRONG_KEY
 from thumbq_gateway.http.body import Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_runtime.access.api_keys import fingerprint_of
 
-_WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
 _LARGEST_BODY = 4096
 _LONGEST = 30 * 86_400  # seconds
 
@@ -33,8 +32,8 @@ class Session:
         key = await self._bodies.decoded(request, _LARGEST_BODY, _key_in)
         fingerprint = fingerprint_of(key)
         if fingerprint is None or await self._callers.role_of(fingerprint) is None:
-            self._callers.noted.refusal("", self._address_of(request), "sign in", _WRONG_KEY)
-            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, _WRONG_KEY)
+            self._callers.noted.refusal("", self._address_of(request), "sign in", WRONG_KEY)
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY)
         self._callers.noted.sign_in(fingerprint.prefix, self._address_of(request))
         response = web.Response(status=204)
         is_secure = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"

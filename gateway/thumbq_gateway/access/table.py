@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
+from thumbq_gateway.access.door import RouteKey
 from thumbq_gateway.transcoding.contract import other_paths
 from thumbq_gateway.transcoding.routes import Table
 from thumbq_runtime.access.roles import HUBS, ROUTES, Roles, roles_of_method
-
-RouteKey = tuple[str, str]
 
 
 def roles_of_routes(table: Table) -> Mapping[RouteKey, Roles]:

@@ -15,7 +15,6 @@ from thumbq_gateway.transcoding.together import Together
 from thumbq_gateway.transcoding.unary_call import LongPolls, UnaryCall
 
 _REST = 2.0  # two thirds of the time are left to others while one caller asks for one long list after the other
-LARGEST_BODY = max(clause.body_limit for clause in CLAUSES.values())
 
 
 class Transcoder:

@@ -34,7 +34,7 @@ def caller_of_call() -> Caller:
     return _caller.get()
 
 
-class Refused(Exception):
+class NotAdmitted(Exception):
     """The caller may not do this; holds the status."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
@@ -94,7 +94,7 @@ class Door(grpc.aio.ServerInterceptor):
                     return await serve(request, context)
                 with self._calls.under_way(caller):
                     return await serve(request, context)
-            except Refused as refused:
+            except NotAdmitted as refused:
                 self._audit.note_refusal(ORIGIN.get(), method.rpartition("/")[2], refused.details)
                 if refused.details == WRONG_KEY:
                     await self._slow_down(context)
@@ -113,7 +113,7 @@ class Door(grpc.aio.ServerInterceptor):
             await context.abort(code, str(too_often), trailing_metadata=when_to_return(too_often))
 
     def _admit(self, roles: Roles, context: Any) -> Caller:
-        """Return who calls. Raises Refused."""
+        """Return who calls. Raises NotAdmitted."""
         keyring = self._keyring
         headers = dict(context.invocation_metadata() or ())
         key = presented_key(headers.get)
@@ -153,4 +153,4 @@ def _proof(caller: Caller) -> str:
 
 
 def _refuse(code: grpc.StatusCode, details: str) -> NoReturn:
-    raise Refused(code, details)
+    raise NotAdmitted(code, details)
