@@ -104,8 +104,10 @@ async def test_a_full_queue_refuses_the_one_of_two_requests_for_a_job_that_adds_
         queue: Any = QueueServiceStub(channel)
         job_id = (await queue.EnqueueJob(single(job(7)))).job_id
         await queue.DequeueJob(queue_pb2.DequeueJobRequest(worker_id="worker-001"))
-        picture = {"thumbnail_path": "/a.webp", "size_bytes": 1, "width": 1, "height": 1}
-        await queue.CompleteJob(queue_pb2.CompleteJobRequest(job_id=job_id, **picture))
+        completion = queue_pb2.CompleteJobRequest(
+            job_id=job_id, thumbnail_path="/a.webp", size_bytes=1, width=1, height=1
+        )
+        await queue.CompleteJob(completion)
         await fill_one_by_one(queue)
         stream = queue.EnqueueStream()
         await stream.write(queue_pb2.EnqueueStreamRequest(number=1, jobs=[job(7, force=True), job(7)]))
