@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import warnings
 
 from pydantic import ValidationError
 
@@ -27,6 +28,8 @@ _SWITCH = 0.0005  # seconds for which the thread that decodes large bodies keeps
 def main() -> None:
     """Run a gateway. Exit with a sentence: with 2 when its settings are wrong, with 1 when it cannot listen."""
     wait_for_start()
+    # aiohttp warns of each odd parameter in the headers of an upload, and a caller chooses how many there are.
+    warnings.filterwarnings("ignore", module=r"aiohttp\.multipart")
     try:
         level = configure_logging("gateway")
         warn_of_strangers(os.environ)

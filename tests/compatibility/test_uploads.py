@@ -159,6 +159,8 @@ async def test_a_body_without_its_boundary_and_without_line_breaks_is_refused(cl
 
 PART = b'--b\r\nContent-Disposition: form-data; name="width"\r\n\r\n%b\r\n'
 MIXED = b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
+BASE64 = PART.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n") % b"eA=="
+CHARSET = PART.replace(b"width", b"_charset_")
 TOO_MUCH = "The multipart body has too much besides its picture."
 
 
@@ -168,9 +170,12 @@ TOO_MUCH = "The multipart body has too much besides its picture."
         (b"\r\n" * 20_000, 413, TOO_MUCH),
         (PART % b"1" * 20_000, 413, TOO_MUCH),
         (PART % (b"x" * 6_000_000) * 2, 413, TOO_MUCH),
+        (PART % b"1" * 130, 413, TOO_MUCH),
         (MIXED, 400, "A part has parts of its own."),
+        (BASE64, 400, "A part must not be encoded."),
+        (CHARSET % (b"x" * 40), 400, "The multipart body is broken."),
     ],
-    ids=["lines", "parts", "bytes", "levels"],
+    ids=["lines", "many parts", "bytes", "parts", "levels", "encoded", "charset"],
 )
 async def test_what_comes_before_a_picture_is_bounded(client: Client, before: bytes, status: int, message: str) -> None:
     file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + picture("PNG")

@@ -37,6 +37,7 @@ async def jobs(client: Client) -> int:
         {"Origin": "null"},
         {"Origin": "http://localhost:3000"},
         {"Origin": "not an origin"},
+        {"Origin": "http://xn--a-ecp.ru"},
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site"},
         {"Origin": EVIL, "Sec_Fetch_Site": "cross-site"},

@@ -69,6 +69,8 @@ class Callers:
         self._lookups = Lookups(self._ask)
         self.noted = Noted()
         self._ticket_keys: dict[str, bytes] = {}
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
 
     async def role_of(self, fingerprint: Fingerprint | None) -> Role | None:
         """Return the role of a key, or None for one that is not valid. Every caller is an admin while no key is needed.
@@ -101,8 +103,17 @@ class Callers:
         """Return what a ticket says, or None for one that is not valid. Raises AioRpcError and Refusal."""
         key_id = key_id_of(text)
         if key_id is not None and key_id not in self._ticket_keys:
-            await self._ask([])
+            await self._ask_for_ticket_keys()
         return read(text, self._ticket_keys.get)
+
+    async def _ask_for_ticket_keys(self) -> None:
+        """Ask once for all that wait: anyone may show tickets of keys that do not exist."""
+        came = time.monotonic()
+        async with self._asking:
+            if self._asked_at < came:
+                began = time.monotonic()
+                await self._ask([])
+                self._asked_at = began
 
     async def refuse_strangers(self) -> None:
         """Refuse to start when keys are needed and there is none. Raises Unprotected.

@@ -36,7 +36,7 @@ class Session:
             raise Refusal(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY)
         self._callers.noted.sign_in(fingerprint.prefix, self._address_of(request))
         response = web.Response(status=204)
-        is_secure = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"
+        is_secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto"))
         response.set_cookie(COOKIE, key, max_age=_LONGEST, httponly=True, samesite="Strict", secure=is_secure, path="/")
         return response
 

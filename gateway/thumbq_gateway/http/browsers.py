@@ -74,9 +74,10 @@ def _is_page_of(own: str, origin: str) -> bool:
     """Return whether the gateway at host:port `own` is where a page is from. Browsers leave the usual ports out."""
     try:
         page, gateway = URL(origin), URL(f"{URL(origin).scheme}://{own}")
+        # Reading a host decodes it.
+        return page.host is not None and (page.host, page.port) == (gateway.host, gateway.port)
     except ValueError:
         return False
-    return page.host is not None and (page.host, page.port) == (gateway.host, gateway.port)
 
 
 def _is_nobodys(name: str) -> bool:

@@ -29,6 +29,7 @@ from thumbq_gateway.signalr.rights import Rights
 from thumbq_runtime.limits.bounds import Place
 
 _LOOK_AGAIN = 0.02  # seconds
+_PIECE = 50  # records of one message that are taken before others run; more than these count as a call
 
 log = LimitedLog()
 
@@ -72,18 +73,27 @@ class Connection:
         self._rest = ""
 
     async def take(self, text: str) -> None:
-        """Take text from the client: each record is answered before the next one is read."""
+        """Take text from the client: each record is answered before the next one is read.
+
+        A message may have thousands of records, and many messages may have come already.
+        """
+        await asyncio.sleep(0)
         self.hear()
         *records, self._rest = (self._rest + text).split(SEPARATOR)
         try:
-            for record in records:
+            for number, record in enumerate(records, 1):
                 if self.ended:
                     return
+                if number % _PIECE == 0:
+                    await asyncio.sleep(0)
+                    await self._admit()
                 await self._take(record)
             if len(self._rest) > LARGEST_MESSAGE:
                 raise ProtocolError("A message is too large.")
         except ProtocolError as error:
             self.end(closing(str(error)) if self.is_open else handshake_refused(str(error)))
+        except Refusal as too_often:
+            self.end(closing(too_often.message, allow_reconnect=True))
 
     def hear(self) -> None:
         """Note that the client is there."""

@@ -21,6 +21,9 @@ _PIECE = 256 * 1024  # bytes
 # What may come before the picture: lines outside of parts, which aiohttp reads without a pause, and bytes of parts.
 _MOST_LINES = 1000
 _MOST_BYTES = LARGEST_PICTURE
+_MOST_PARTS = 120
+# How a part may be sent. aiohttp would undo others at a high price.
+_AS_IT_IS = {"", "7bit", "8bit", "binary"}
 
 
 class Uploads:
@@ -79,18 +82,25 @@ async def _read_file(request: web.Request, arrival: Arrival) -> bytes:
     if request.content_type != "multipart/form-data":
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The body must be multipart/form-data.")
     refuse_encodings(request)
-    before = 0
+    before = parts = 0
     try:
         async for part in MultipartReader(request.headers, cast("StreamReader", _Lines(request.content))):
             if not isinstance(part, BodyPartReader):
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "A part has parts of its own.")
+            if part.headers.get("Content-Transfer-Encoding", "").strip().lower() not in _AS_IT_IS:
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "A part must not be encoded.")
             if part.name == "file" or part.filename:
                 return await _read_part(part, arrival)
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise _too_much()
+            await asyncio.sleep(0)  # the headers of a part may take milliseconds
             while piece := await part.read_chunk(_PIECE):
                 before += len(piece)
                 if before > _MOST_BYTES:
                     raise _too_much()
-    except (ValueError, HttpProcessingError):  # what aiohttp says of a broken multipart body
+    # what aiohttp says of a broken multipart body
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError):
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The multipart body is broken.") from None
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The part named file is missing.")
 
