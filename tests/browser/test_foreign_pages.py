@@ -235,7 +235,7 @@ async def test_the_cookie_of_the_console_serves_no_other_site(
     name = "queue.team.example"
     settings = {"allowed_hosts": name, "thumbnail_root": tmp_path}
     async with guarded(database_url, **settings) as queue, await browser.new_context() as context:
-        await render(queue, tmp_path)
+        await render(queue, tmp_path, 7)
         assert queue.http._base_url
         gateway = f"http://{name}:{queue.http._base_url.port}/"
         await sign_in(context, gateway, queue)

@@ -171,7 +171,9 @@ async def test_what_stays_open_shows_renewed_certificates_when_it_connects_again
             assert (await client.enqueue(model_id=model_id, model_hash=HASH)).job_id == job.job_id
             await events.remark(job.job_id, ["A texture is missing."])
             assert [event.message for event in await client.job_events(job.job_id)] == ["A texture is missing."]
-            assert (await anext(news)).model_id == model_id
+            heard = await anext(news)
+            assert isinstance(heard, Notification)
+            assert heard.model_id == model_id
 
         async with running_server(database_url, grpc_port=unused_tcp_port, **certificates.mutual):
             await all_connect(1)

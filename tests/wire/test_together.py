@@ -204,7 +204,8 @@ async def test_every_call_has_ended_when_their_callers_are_gone(database_url):
 
         # not the locker: a transaction sees pg_stat_activity as it was at its first look
         async def blocked() -> bool:
-            return bool(await database.fetch(_BLOCKED) == [(2,)])
+            ((count,),) = await database.fetch(_BLOCKED)
+            return bool(count == 2)
 
         await locker.execute("BEGIN; LOCK TABLE leases, workers")
         answering = asyncio.create_task(Together(SingleCalls(queue, PathRule())).answer(request))

@@ -1,5 +1,7 @@
 """Jobs of several kinds: the workers that get them, and the effect of other options on a job that exists."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.postgres.queue_under_test import STATES, failure, new_job
@@ -121,7 +123,8 @@ async def test_a_job_of_another_kind_can_be_cancelled_while_it_waits(queue):
     assert await queue.claim_of("Sound") == []
 
 
-SMALLER, LARGER = ({"options": options, "options_matter": True} for options in (SMALL, LARGE))
+SMALLER: dict[str, Any] = {"options": SMALL, "options_matter": True}
+LARGER: dict[str, Any] = {"options": LARGE, "options_matter": True}
 
 
 @pytest.mark.parametrize("state", ["New", *STATES])
@@ -137,8 +140,7 @@ SMALLER, LARGER = ({"options": options, "options_matter": True} for options in (
 async def test_two_requests_for_one_job_in_a_batch_have_the_effects_that_they_have_alone(
     queue, state, first, second, becomes
 ):
-    if state != "New":
-        held = await queue.job_in(state, new_job(7))
+    held = None if state == "New" else await queue.job_in(state, new_job(7))
     answers = await queue.enqueue(new_job(7, **first), new_job(8), new_job(7, **second))
     assert [answer.outcome for answer in answers] == [CREATED if state == "New" else RESET, CREATED, RESET]
     assert answers[0].job_id == answers[2].job_id

@@ -77,7 +77,7 @@ async def test_a_key_without_any_time_to_live_is_refused_wherever_it_is_made(ser
 
 async def onto_a_full_disk(*arguments: str, **variables: str) -> tuple[int | None, str]:
     """Return the exit code of a command whose output cannot be written, and its errors."""
-    shell = ["sh", "-c", 'exec "$0" "$@" >/dev/full', THUMBQ, *arguments]
+    shell = ["sh", "-c", 'exec "$0" "$@" >/dev/full', str(THUMBQ), *arguments]
     ended = await asyncio.create_subprocess_exec(
         *shell, env={**os.environ, **variables}, stderr=asyncio.subprocess.PIPE
     )
