@@ -255,9 +255,11 @@ async def test_a_page_that_is_connected_before_the_log_is_read_misses_nothing_of
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the gateway needs longer than a page waits: the page begins where the log ended when it came."""
-    note_progress, has_come, may_tell = upstream.Upstream._note_progress, asyncio.Event(), asyncio.Event()
+    note_progress, may_tell = upstream.Upstream._note_progress, asyncio.Event()
+    has_begun, has_come = asyncio.Event(), asyncio.Event()
 
     def held_back(self: upstream.Upstream, ring: Ring) -> None:
+        has_begun.set()
         if may_tell.is_set():
             note_progress(self, ring)
         elif ring.head.seq:
@@ -268,6 +270,7 @@ async def test_a_page_that_is_connected_before_the_log_is_read_misses_nothing_of
     async with running_gateway(server) as http:
         client = Client(http)
         async with client.listen() as page:
+            await asyncio.wait_for(has_begun.wait(), 30)
             await client.announce(1)
             await asyncio.wait_for(has_come.wait(), 30)
             may_tell.set()
