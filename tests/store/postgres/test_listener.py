@@ -197,7 +197,7 @@ async def test_it_goes_where_the_other_connections_go(database_url):
 
 async def test_a_role_that_may_read_no_table_hears_all_hints(database_url):
     """LISTEN needs no rights: THUMBQ_LISTEN_URL may name another role than DATABASE_URL."""
-    admin = await asyncpg.connect(around_pooler(database_url))
+    admin = await asyncpg.connect(database_url)
     async with new_role(admin, around_pooler(database_url)) as (_, address), Database(database_url) as server:
         woken = asyncio.Event()
         async with running(listen(server, address, {"log": woken.set})), asyncio.timeout(30):

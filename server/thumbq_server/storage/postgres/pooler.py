@@ -88,7 +88,8 @@ class PooledConnection(asyncpg.Connection):
             return await super().fetchval(query, *args, **options)
 
     def _on_one_backend(self) -> AbstractAsyncContextManager[Any]:
-        return nullcontext() if self.is_in_transaction() else self.transaction()
+        # A closed connection cannot tell whether it is in a transaction; the statement then says that it is closed.
+        return nullcontext() if self.is_closed() or self.is_in_transaction() else self.transaction()
 
 
 async def open_pooled(place: Mapping[str, Any], settings: Mapping[str, str]) -> PooledConnection:
