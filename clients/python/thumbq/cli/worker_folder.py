@@ -10,6 +10,7 @@ from pathlib import Path
 from thumbq.render.jobs.thumbnails import NotStored, place_of
 from thumbq_runtime.file_threads import FileThreads, Stalled
 from thumbq_runtime.folders import absolute
+from thumbq_runtime.private_files import sync_folder
 
 # Seconds after which an unfinished picture counts as left by a killed worker.
 _ABANDONED = 86_400.0
@@ -52,7 +53,7 @@ class ThumbnailFolder:
                 Path(file.name).unlink(missing_ok=True)
                 raise
         for folder in (path.parent, path.parent.parent, self._root):
-            _sync(folder)
+            sync_folder(folder)
         return path
 
     def _unfinished(self) -> Path:
@@ -65,11 +66,3 @@ class ThumbnailFolder:
                 if time.time() - old.stat().st_mtime > _ABANDONED:
                     old.unlink()
         return folder
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
