@@ -114,7 +114,7 @@ export interface JobProgress {
 }
 
 /** Why a subscription could not continue from its cursor. */
-export type ResetReason = "TooOld" | "OtherLog" | "Future" | "Malformed";
+export type ResetReason = "TooOld" | "OtherLog" | "Future" | "Malformed" | "UnknownStart";
 
 /** Events before this cursor are missing. */
 export interface Reset {

@@ -67,6 +67,8 @@ class CatchUp:
             return start
         if start is StartFrom.MALFORMED:
             return await self._reset(ring.head, ResetReason.RESET_REASON_MALFORMED)
+        if start is StartFrom.UNKNOWN:
+            return await self._reset(ring.first_present, ResetReason.RESET_REASON_UNKNOWN_START)
         # A client that came before the ring had reached the present sees itself connected since then. What happened
         # meanwhile is in the ring already.
         return ring.first_present if start is StartFrom.LATEST else None

@@ -31,3 +31,4 @@ class StartFrom(Enum):
     EARLIEST = auto()
     LATEST = auto()
     MALFORMED = auto()  # the client's Last-Event-ID is unreadable, so its stream starts with a reset
+    UNKNOWN = auto()  # no server has told yet where the log ends, so the stream of a new client starts with a reset

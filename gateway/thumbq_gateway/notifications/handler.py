@@ -148,12 +148,14 @@ class Notifications:
         """Return where the client starts.
 
         "latest" becomes a cursor before the response starts: a client that sees itself connected misses no event from
-        then on.
+        then on. While no server can be reached, nobody knows where the log ends: the client learns of that by a reset.
         """
         if request.start is StartFrom.LATEST and request.wants_thumbnails:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
                     return (await asyncio.shield(self._upstream.caught_up)).head
+            if self._upstream.head() is None:
+                return StartFrom.UNKNOWN
         return request.start
 
     async def _catch_up(self, response: web.StreamResponse, connection: Connection, start: Cursor | StartFrom) -> None:

@@ -64,6 +64,23 @@ async def test_a_page_may_come_before_the_server(restartable: RestartableServer)
             assert await page.models(1) == [1]
 
 
+@pytest.mark.parametrize("query", ["", "modelId=1,2", "progress=true"])
+async def test_a_page_without_a_cursor_that_comes_before_the_server_is_told_what_it_may_have_missed(
+    restartable: RestartableServer, database_url: str, query: str
+) -> None:
+    await restartable.stop()
+    async with running_gateway(restartable.address) as http:
+        client = Client(http)
+        async with client.listen(query) as page:
+            async with running_server(database_url) as other, running_gateway(other) as other_http:
+                await Client(other_http).announce(1)
+            await restartable.start()
+            reset = await page.event("reset")
+            assert reset.data == {"cursor": reset.id, "reason": "UnknownStart"}
+            await client.announce(2)
+            assert await page.models(1) == [2]
+
+
 @pytest.mark.parametrize("by_name", [False, True], ids=["addresses", "a name"])
 async def test_of_several_servers_the_gateway_follows_one_that_is_there(database_url: str, *, by_name: bool) -> None:
     """Pages notice nothing when the gateway changes to another server: all servers read the same log."""

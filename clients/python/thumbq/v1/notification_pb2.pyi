@@ -37,6 +37,8 @@ class _ResetReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResetReas
     """The cursor is beyond the end of the log, for example after a backup was restored."""
     RESET_REASON_MALFORMED: _ResetReason.ValueType  # 4
     """The text is not a cursor."""
+    RESET_REASON_UNKNOWN_START: _ResetReason.ValueType  # 5
+    """Only from a gateway: the subscription began while no server could be reached, so nobody knows where in the log."""
 
 class ResetReason(_ResetReason, metaclass=_ResetReasonEnumTypeWrapper):
     """Why a subscriber cannot go on from its cursor."""
@@ -50,6 +52,8 @@ RESET_REASON_FUTURE: ResetReason.ValueType  # 3
 """The cursor is beyond the end of the log, for example after a backup was restored."""
 RESET_REASON_MALFORMED: ResetReason.ValueType  # 4
 """The text is not a cursor."""
+RESET_REASON_UNKNOWN_START: ResetReason.ValueType  # 5
+"""Only from a gateway: the subscription began while no server could be reached, so nobody knows where in the log."""
 Global___ResetReason: _TypeAlias = ResetReason  # noqa: Y015
 
 @_typing.final
