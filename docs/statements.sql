@@ -31,6 +31,47 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
+-- key_create: $1 prefix, $2 digest, $3 role, $4 name, $5 life
+PREPARE key_create (text, bytea, text, text, interval) AS
+INSERT INTO keys (prefix, digest, role, name, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
+
+-- keys_list
+PREPARE keys_list AS
+SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left FROM keys ORDER BY created_at, prefix;
+
+-- key_revoke: $1 prefix
+PREPARE key_revoke (text) AS
+UPDATE keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = $1
+RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
+
+-- keys_note_used: $1 prefixes, $2 seconds_ago
+PREPARE keys_note_used (text[], double precision[]) AS
+UPDATE keys SET last_used_at = now() - u.seconds_ago * interval '1 second'
+  FROM unnest($1::text[], $2::float8[]) AS u (prefix, seconds_ago)
+ WHERE keys.prefix = ANY (ARRAY (
+        SELECT k.prefix FROM keys k WHERE k.prefix = ANY ($1) ORDER BY k.prefix FOR UPDATE))
+   AND keys.prefix = u.prefix
+   AND (last_used_at IS NULL OR last_used_at < now() - u.seconds_ago * interval '1 second');
+
+-- signing_keys_list: $1 key_life
+PREPARE signing_keys_list (interval) AS
+SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
+  FROM signing_keys ORDER BY created_at DESC, id;
+
+-- signing_key_create: $1 id, $2 seed
+PREPARE signing_key_create (text, bytea) AS
+INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
+
+-- signing_keys_prune: $1 retention
+PREPARE signing_keys_prune (interval) AS
+WITH pruned AS (
+    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
+        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
+    RETURNING 1
+)
+SELECT count(*) AS count FROM pruned;
+
 -- job_events_log: $1 job_ids, $2 event_types, $3 messages, $4 metadata, $5 error_messages, $6 lease_seconds, $7 longest_seconds, $8 most_kept, $9 with_key
 PREPARE job_events_log (bigint[], text[], text[], text[], text[], double precision, double precision, bigint, boolean) AS
 WITH input AS (
@@ -88,29 +129,6 @@ UPDATE leases l
       JOIN workers w ON w.worker_id = i.worker_id AND w.session_id = ''
       JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
      ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
-
--- key_create: $1 prefix, $2 digest, $3 role, $4 name, $5 life
-PREPARE key_create (text, bytea, text, text, interval) AS
-INSERT INTO keys (prefix, digest, role, name, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
-RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
-
--- keys_list
-PREPARE keys_list AS
-SELECT prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left FROM keys ORDER BY created_at, prefix;
-
--- key_revoke: $1 prefix
-PREPARE key_revoke (text) AS
-UPDATE keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = $1
-RETURNING prefix, digest, role, name, created_at, expires_at, last_used_at, revoked_at, extract(epoch FROM expires_at - now())::float8 AS seconds_left;
-
--- keys_note_used: $1 prefixes, $2 seconds_ago
-PREPARE keys_note_used (text[], double precision[]) AS
-UPDATE keys SET last_used_at = now() - u.seconds_ago * interval '1 second'
-  FROM unnest($1::text[], $2::float8[]) AS u (prefix, seconds_ago)
- WHERE keys.prefix = ANY (ARRAY (
-        SELECT k.prefix FROM keys k WHERE k.prefix = ANY ($1) ORDER BY k.prefix FOR UPDATE))
-   AND keys.prefix = u.prefix
-   AND (last_used_at IS NULL OR last_used_at < now() - u.seconds_ago * interval '1 second');
 
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
@@ -697,24 +715,6 @@ DELETE FROM removals WHERE id = ANY ($1);
 -- removals_postpone: $1 ids, $2 seconds
 PREPARE removals_postpone (bigint[], double precision) AS
 UPDATE removals SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1);
-
--- signing_keys_list: $1 key_life
-PREPARE signing_keys_list (interval) AS
-SELECT id, seed, created_at, created_at < now() - $1::interval AS is_worn
-  FROM signing_keys ORDER BY created_at DESC, id;
-
--- signing_key_create: $1 id, $2 seed
-PREPARE signing_key_create (text, bytea) AS
-INSERT INTO signing_keys (id, seed) VALUES ($1, $2);
-
--- signing_keys_prune: $1 retention
-PREPARE signing_keys_prune (interval) AS
-WITH pruned AS (
-    DELETE FROM signing_keys WHERE id = ANY (ARRAY (
-        SELECT id FROM signing_keys WHERE created_at < now() - $1::interval ORDER BY id FOR UPDATE))
-    RETURNING 1
-)
-SELECT count(*) AS count FROM pruned;
 
 -- traces_exist
 PREPARE traces_exist AS

@@ -14,9 +14,9 @@ import thumbq_gateway.settings
 import thumbq_launcher.settings
 import thumbq_server.settings
 from thumbq.cli import app
-from thumbq_runtime import log_settings
-from thumbq_runtime import settings as shared
-from thumbq_runtime.declaration import Setting
+from thumbq_runtime.logs import settings as log_settings
+from thumbq_runtime.settings import shared
+from thumbq_runtime.settings.declaration import Setting
 
 HEAD = """\
 # Settings
@@ -29,7 +29,8 @@ passed over.
 The `AWS_` variables of an object store and what a `DATABASE_URL` may hold are in [operations.md](operations.md).
 
 `make settings` writes this page from the declarations: those that several programs read stand in
-`server/thumbq_runtime/settings.py`, the others in the `settings.py` of their program or at the option of their command.
+`server/thumbq_runtime/settings/shared.py`, the others in the `settings.py` of their program or at the option of their
+command.
 """
 # Commands that start a program: the program's declarations describe them.
 STARTERS = {"serve", "server", "gateway"}

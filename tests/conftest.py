@@ -21,7 +21,7 @@ from tests.support.stores.object_store import ObjectStore, running_object_store
 from tests.support.stores.troubled_store import TroubledStore
 from thumbq_launcher.postgres import embedded
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
-from thumbq_runtime import objects
+from thumbq_runtime.files import objects
 
 TEMPLATE = "thumbq_test_template"
 # PostgreSQL does not visit each of the many databases every ten seconds.

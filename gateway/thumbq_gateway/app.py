@@ -15,17 +15,17 @@ from thumbq_gateway.access.door import Door, note_begin
 from thumbq_gateway.access.session import Session
 from thumbq_gateway.access.table import roles_of_routes
 from thumbq_gateway.access.unkeyed import JobsInWork
-from thumbq_gateway.http.answer_headers import protect_answers
-from thumbq_gateway.http.browsers import guard_against_pages
-from thumbq_gateway.http.cors import allow_origins
-from thumbq_gateway.http.doors import open_doors, open_own_door
+from thumbq_gateway.http.bodies.unread import end_uploads
+from thumbq_gateway.http.browsers.answer_headers import protect_answers
+from thumbq_gateway.http.browsers.cors import allow_origins
+from thumbq_gateway.http.browsers.foreign_pages import guard_against_pages
 from thumbq_gateway.http.errors import answer_errors
 from thumbq_gateway.http.files.routes import file_routes
 from thumbq_gateway.http.forwarding import Forwarder, asks_for_websocket
 from thumbq_gateway.http.health import Health
 from thumbq_gateway.http.limited_log import protocol_logger
 from thumbq_gateway.http.pages import page_routes
-from thumbq_gateway.http.unread_bodies import end_uploads
+from thumbq_gateway.http.ports import open_own_port, open_ports
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.limits.connections import bound_connections
 from thumbq_gateway.notifications.handler import Notifications
@@ -35,11 +35,11 @@ from thumbq_gateway.parts import Parts, build
 from thumbq_gateway.settings import Settings
 from thumbq_gateway.transcoding.finish import Finish
 from thumbq_gateway.transcoding.neighbours import Neighbours
-from thumbq_runtime import duties
 from thumbq_runtime.addresses import is_loopback
-from thumbq_runtime.lifecycle import announce_port, run_until_signal
 from thumbq_runtime.limits.callers import is_within
-from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.process import duties
+from thumbq_runtime.process.lifecycle import announce_port, run_until_signal
+from thumbq_runtime.process.loop_lag import watch_loop
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.handshakes import context_of_current
 from thumbq_runtime.tls.settings import warn_of_plain_text
@@ -168,8 +168,8 @@ async def _listening(
     bound_connections(runner.server, parts.bounds, settings.trusted_proxies)
     try:
         context = context_of_current(certificates) if certificates else None
-        await open_doors(settings, runner, context)
-        parts.hubs.live_at(await open_own_door(settings, runner, context))
+        await open_ports(settings, runner, context)
+        parts.hubs.live_at(await open_own_port(settings, runner, context))
         yield int(runner.addresses[0][1])
     finally:
         for site in list(runner.sites):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.files.threads import FileThreads, Stalled
 from thumbq_runtime.limits.rates import Kind
 
 _DISK_TIMEOUT = 2.0  # seconds

@@ -8,7 +8,7 @@ from aiohttp import web
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_gateway.access.callers import Callers
 from thumbq_gateway.access.door import KEY
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.files.store_watch import StoreWatch
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.limits.calls import Calls

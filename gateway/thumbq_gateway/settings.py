@@ -8,14 +8,14 @@ from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from thumbq.tls import Tls
-from thumbq_runtime import settings as shared
 from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.files.model_objects import ModelObjects
+from thumbq_runtime.files.objects import Objects
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
-from thumbq_runtime.model_objects import ModelObjects
-from thumbq_runtime.numbers import Bytes, Count, Seconds, WholeSeconds
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.settings import shared
+from thumbq_runtime.settings.numbers import Bytes, Count, Seconds, WholeSeconds
 from thumbq_runtime.tls.settings import TlsSettings
 
 

@@ -21,13 +21,14 @@ from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
 from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
-from thumbq_runtime.declaration import InvalidSetting, Setting
-from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
-from thumbq_runtime.lifecycle import on_hangups, on_signals
-from thumbq_runtime.lines import is_json
-from thumbq_runtime.log_settings import LOG_LEVEL
-from thumbq_runtime.refusal import EXIT_REFUSED, refuse
-from thumbq_runtime.settings import (
+from thumbq_runtime.logs.lines import is_json
+from thumbq_runtime.logs.settings import LOG_LEVEL
+from thumbq_runtime.logs.standard_streams import protect_standard_streams
+from thumbq_runtime.process.lifecycle import on_hangups, on_signals
+from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse
+from thumbq_runtime.settings.declaration import InvalidSetting, Setting
+from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
+from thumbq_runtime.settings.shared import (
     DATABASE_URL,
     GATEWAY_SECRET,
     GATEWAY_SECRET_FILE,
@@ -43,7 +44,6 @@ from thumbq_runtime.settings import (
     THUMBNAIL_ROOT,
     THUMBNAIL_ROOTS,
 )
-from thumbq_runtime.streams import protect_standard_streams
 
 # Seconds that a program gets after its own grace to close what is open.
 CLOSING_SECONDS = 3.0

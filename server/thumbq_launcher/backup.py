@@ -16,10 +16,10 @@ from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.cluster import RESTORING, postgres_environment, programs_for
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres, EmbeddedPostgresError
 from thumbq_launcher.postgres.processes import end_postgres, left_postmaster
-from thumbq_runtime.declaration import InvalidSetting
-from thumbq_runtime.private_files import sync_folder
-from thumbq_runtime.settings import DATA_DIR
-from thumbq_runtime.streams import protect_standard_streams
+from thumbq_runtime.files.private import sync_folder
+from thumbq_runtime.logs.standard_streams import protect_standard_streams
+from thumbq_runtime.settings.declaration import InvalidSetting
+from thumbq_runtime.settings.shared import DATA_DIR
 
 
 class BackupFailed(Exception):

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-from thumbq_runtime.lines import as_json, is_json
+from thumbq_runtime.logs.lines import as_json, is_json
 from thumbq_runtime.text import printable
 
 

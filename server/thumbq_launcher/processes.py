@@ -14,10 +14,10 @@ from typing import Protocol
 
 from thumbq_launcher.child import ending_with_parent
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from thumbq_runtime.declaration import Setting
-from thumbq_runtime.lifecycle import START_FD, announced_port, let_start
-from thumbq_runtime.refusal import EXIT_REFUSED
-from thumbq_runtime.settings import READY_FD
+from thumbq_runtime.process.lifecycle import START_FD, announced_port, let_start
+from thumbq_runtime.process.refusal import EXIT_REFUSED
+from thumbq_runtime.settings.declaration import Setting
+from thumbq_runtime.settings.shared import READY_FD
 
 
 class LaunchFailed(Exception):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from thumbq_runtime.access.secret_files import read_secret_file
 from thumbq_runtime.addresses import is_loopback, overlap
-from thumbq_runtime.declaration import InvalidSetting, Setting
-from thumbq_runtime.folders import absolute
-from thumbq_runtime.private_files import make_data_folder, make_private_folder
-from thumbq_runtime.settings import (
+from thumbq_runtime.files.folders import absolute
+from thumbq_runtime.files.private import make_data_folder, make_private_folder
+from thumbq_runtime.settings.declaration import InvalidSetting, Setting
+from thumbq_runtime.settings.shared import (
     DATA_DIR,
     DATABASE_CONNECTIONS,
     DATABASE_URL,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from thumbq_launcher.console import inform, warn
 from thumbq_launcher.processes import Child, LaunchFailed, LaunchGivenUp, Program, describe_end, ended
 from thumbq_runtime.addresses import free_port
-from thumbq_runtime.settings import REUSE_PORT
+from thumbq_runtime.settings.shared import REUSE_PORT
 
 # Seconds between the end of a child and the first attempt to launch it again; the pauses then double.
 FIRST_PAUSE = 0.2

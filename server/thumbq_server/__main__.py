@@ -7,14 +7,14 @@ from functools import partial
 
 from pydantic import ValidationError
 
-import thumbq_runtime.plain_structlog  # noqa: F401 - before all that logs
-from thumbq_runtime import event_loop
+import thumbq_runtime.logs.plain_structlog  # noqa: F401 - before all that logs
 from thumbq_runtime.addresses import CannotListen
-from thumbq_runtime.declaration import InvalidSetting
-from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
-from thumbq_runtime.lifecycle import run_until_signal, wait_for_start
-from thumbq_runtime.logging import configure_logging
-from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.logs.setup import configure_logging
+from thumbq_runtime.process import event_loop
+from thumbq_runtime.process.lifecycle import run_until_signal, wait_for_start
+from thumbq_runtime.process.refusal import refuse, sentence_about
+from thumbq_runtime.settings.declaration import InvalidSetting
+from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.text import printable
 from thumbq_runtime.tls.certificates import InvalidCertificate
 from thumbq_server.app import serve

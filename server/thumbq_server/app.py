@@ -8,26 +8,26 @@ from functools import partial
 import grpc
 import structlog
 
-from thumbq_runtime import duties
 from thumbq_runtime.addresses import free_port
 from thumbq_runtime.connections import connections_needed, pool_size
-from thumbq_runtime.declaration import InvalidSetting
-from thumbq_runtime.lifecycle import announce_port
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.rates import Kind, Rates
-from thumbq_runtime.loop_lag import watch_loop
+from thumbq_runtime.process import duties
+from thumbq_runtime.process.lifecycle import announce_port
+from thumbq_runtime.process.loop_lag import watch_loop
+from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.tls.certificates import Certificates
 from thumbq_runtime.tls.settings import warn_of_plain_text
 from thumbq_server.access.door import Door
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.engine.outage import Outage, Unavailable
-from thumbq_server.engine.readiness import Readiness
+from thumbq_server.engine.upkeep.readiness import Readiness
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.parts import build, register
-from thumbq_server.rpc.guard import Guard
-from thumbq_server.rpc.health import Health
-from thumbq_server.rpc.limits import Limits
-from thumbq_server.rpc.ports import open_ports
+from thumbq_server.rpc.interceptors.guard import Guard
+from thumbq_server.rpc.interceptors.limits import Limits
+from thumbq_server.rpc.serving.health import Health
+from thumbq_server.rpc.serving.ports import open_ports
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database

@@ -6,8 +6,8 @@ import sys
 
 from pydantic import ValidationError
 
-from thumbq_runtime.logging import configure_logging_of_command
-from thumbq_runtime.refusal import EXIT_REFUSED, refuse, sentence_about
+from thumbq_runtime.logs.setup import configure_logging_of_command
+from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse, sentence_about
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import schema_state, upgrade
 from thumbq_server.storage.migrations.state import State

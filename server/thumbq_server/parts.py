@@ -18,23 +18,12 @@ from thumbq.v1 import (
     queue_pb2,
     queue_pb2_grpc,
 )
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine.duties import (
-    ExpireLeases,
-    PruneJobs,
-    PruneLog,
-    PruneWorkers,
-    RecordSignsOfLife,
-    RecountJobs,
-    VacuumLiveTables,
-)
-from thumbq_server.engine.janitor import Duty, Janitor
-from thumbq_server.engine.measuring import Measure
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.progress import PruneProgress
 from thumbq_server.engine.queue import Queue
@@ -49,13 +38,24 @@ from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
 from thumbq_server.engine.removal.places import FolderOfPictures, Place, StoreOfPictures
 from thumbq_server.engine.sessions.registry import Sessions
 from thumbq_server.engine.sessions.session import SessionTimes
+from thumbq_server.engine.upkeep.duties import (
+    ExpireLeases,
+    PruneJobs,
+    PruneLog,
+    PruneWorkers,
+    RecordSignsOfLife,
+    RecountJobs,
+    VacuumLiveTables,
+)
+from thumbq_server.engine.upkeep.janitor import Duty, Janitor
+from thumbq_server.engine.upkeep.measuring import Measure
 from thumbq_server.engine.wait_spans import tracer
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
-from thumbq_server.rpc.health import Health
 from thumbq_server.rpc.notification_service import NotificationService
 from thumbq_server.rpc.queue_service import QueueService
-from thumbq_server.rpc.reflection import add_reflection
+from thumbq_server.rpc.serving.health import Health
+from thumbq_server.rpc.serving.reflection import add_reflection
 from thumbq_server.rpc.streaming.producer_stream import ProducerStreams
 from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings

@@ -5,13 +5,13 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from thumbq_runtime import settings as shared
 from thumbq_runtime.access.secret_files import read_secret, read_secret_file
 from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.files.objects import Objects
 from thumbq_runtime.limits.callers import Network, read_networks
 from thumbq_runtime.limits.rates import Kind
-from thumbq_runtime.numbers import Count, LeaseSeconds, Seconds
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.settings import shared
+from thumbq_runtime.settings.numbers import Count, LeaseSeconds, Seconds
 from thumbq_runtime.tls.settings import TlsSettings
 from thumbq_server.domain.paths import plain_roots
 

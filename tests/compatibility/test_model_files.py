@@ -11,7 +11,7 @@ from tests.support.stores.object_store import BUCKET, ObjectStore
 from thumbq.render import formats
 from thumbq_gateway.http.files.models import folder
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.objects import InvalidStore, Objects
+from thumbq_runtime.files.objects import InvalidStore, Objects
 
 
 @pytest.fixture

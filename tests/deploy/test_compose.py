@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy.declared import AWS, SETTINGS, assert_read, command, variables
-from thumbq_runtime.objects import checked_address
+from thumbq_runtime.files.objects import checked_address
 from thumbq_server.storage.postgres.address import parse_address
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.deploy.declared import AWS, assert_read, command, listened_on
-from thumbq_runtime.objects import checked_address
-from thumbq_server.rpc.health import READY
+from thumbq_runtime.files.objects import checked_address
+from thumbq_server.rpc.serving.health import READY
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
 BASE = KUBERNETES / "base"

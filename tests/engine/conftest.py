@@ -11,7 +11,7 @@ from tests.engine.parts import NEVER, POLICY, WatchedDatabase, running
 from tests.support.postgres.databases import database_at
 from tests.support.postgres.invariants import assert_sound
 from tests.support.postgres.queue_under_test import QueueUnderTest, empty
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatching.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.hub import Hub
 from thumbq_server.storage.postgres.database import Database

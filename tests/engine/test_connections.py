@@ -11,7 +11,7 @@ from thumbq_runtime.connections import (
     connections_needed,
     pool_size,
 )
-from thumbq_runtime.settings import MOST_PROCESSES
+from thumbq_runtime.settings.shared import MOST_PROCESSES
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.parts import build
 from thumbq_server.settings import Settings

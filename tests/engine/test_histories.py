@@ -10,10 +10,10 @@ import pytest
 from tests.engine.parts import POLICY, WatchedDatabase, running, until
 from tests.engine.test_sessions import Peer
 from tests.support.postgres.queue_under_test import new_job
-from thumbq_server.engine.duties import RecordSignsOfLife
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.session import Session, SessionTimes
+from thumbq_server.engine.upkeep.duties import RecordSignsOfLife
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import BROADCAST

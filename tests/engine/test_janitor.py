@@ -10,14 +10,14 @@ from structlog.testing import capture_logs
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, WatchedLane, away, running, until
 from tests.support.conditions import until as until_stored
 from tests.support.postgres.queue_under_test import Event, QueueUnderTest, new_job
-from thumbq_server.engine import duties, janitor
-from thumbq_server.engine.duties import (
+from thumbq_server.engine.upkeep import duties, janitor
+from thumbq_server.engine.upkeep.duties import (
     WORTH_A_VACUUM,
     ExpireLeases,
     PruneLog,
     VacuumLiveTables,
 )
-from thumbq_server.engine.janitor import Duty, Janitor
+from thumbq_server.engine.upkeep.janitor import Duty, Janitor
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from tests.engine.parts import NEVER, away, running, until
-from thumbq_server.engine.janitor import Duty, Janitor
-from thumbq_server.engine.readiness import Readiness
+from thumbq_server.engine.upkeep.janitor import Duty, Janitor
+from thumbq_server.engine.upkeep.readiness import Readiness
 from thumbq_server.storage.postgres.address import parse_address
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.parts import WatchedDatabase
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from tests.support.waiting import eventually
-from thumbq_server.engine.duties import PruneWorkers, RecordSignsOfLife
+from thumbq_server.engine.upkeep.duties import PruneWorkers, RecordSignsOfLife
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

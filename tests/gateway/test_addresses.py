@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.network.ports import free_port
 from tests.support.service.gateway import running_gateway
-from thumbq_gateway.http.listening import listen
+from thumbq_gateway.http.ports import listen
 
 V4, V6 = "127.0.0.1", "[::1]"
 

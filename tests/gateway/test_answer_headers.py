@@ -13,7 +13,7 @@ from tests.compatibility.pictures import picture
 from tests.support.network.http_client import Client, digest
 from tests.support.service.gateway import running_gateway
 from thumbq_gateway.app import register
-from thumbq_gateway.http.answer_headers import EVERY_ANSWER
+from thumbq_gateway.http.browsers.answer_headers import EVERY_ANSWER
 from thumbq_gateway.parts import build
 from thumbq_gateway.settings import Settings
 

@@ -9,7 +9,7 @@ from tests.support.network.http_client import Answer, Client, ask
 from tests.support.service.gateway import running_gateway
 from thumbq_gateway.http.files.open_file import open_below
 from thumbq_gateway.http.files.thumbnails import content_type
-from thumbq_runtime.folders import step_into
+from thumbq_runtime.files.folders import step_into
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200)) * 5
 

@@ -14,7 +14,7 @@ from tests.support.service.gateway import running_gateway
 from tests.support.service.server import running_server
 from tests.support.stores.object_store import SECRET, ObjectStore
 from tests.support.waiting import eventually
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 
 LARGE = PNG * 3_000
 

@@ -18,8 +18,8 @@ from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.http.files import picture_folder
-from thumbq_runtime import file_threads
-from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.files import threads as file_threads
+from thumbq_runtime.files.threads import FileThreads, Stalled
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ async def test_a_machine_without_another_thread_loses_none_for_later(monkeypatch
 def test_the_process_ends_although_a_thread_hangs() -> None:
     program = """
 import asyncio, threading
-from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.files.threads import FileThreads, Stalled
 async def main():
     try:
         await FileThreads(timeout=0.1).run("a", threading.Event().wait)

@@ -16,7 +16,7 @@ from tests.support.service.gateway import running_gateway
 from tests.support.service.server import running_server
 from tests.support.stores.object_store import ObjectStore
 from tests.support.stores.troubled_store import TroubledStore, cut, first, says, send
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 
 LARGE = PNG * 2_000
 BROKEN = "The object store cannot be reached, or is broken."

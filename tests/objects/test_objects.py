@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from tests.support.stores.object_store import KEY, SECRET, ObjectStore
-from thumbq_runtime.environment import reach_this_machine_directly
-from thumbq_runtime.objects import InvalidStore, NoSuchObject, Objects, StoreAway, StoreRefuses
+from thumbq_runtime.files.objects import InvalidStore, NoSuchObject, Objects, StoreAway, StoreRefuses
+from thumbq_runtime.settings.environment import reach_this_machine_directly
 
 CONTENT = bytes(range(256)) * 4_000
 

@@ -9,8 +9,8 @@ from yarl import URL
 
 from tests.support.stores.object_store import ObjectStore
 from tests.support.stores.troubled_store import TroubledStore, cut, first, says, silence, slowly, without_tags
-from thumbq_runtime import objects as module
-from thumbq_runtime.objects import NoSuchObject, Objects, StoreAway, StoreRefuses, StoreTrouble
+from thumbq_runtime.files import objects as module
+from thumbq_runtime.files.objects import NoSuchObject, Objects, StoreAway, StoreRefuses, StoreTrouble
 
 CONTENT = bytes(range(256)) * 4_000
 BROKEN = "The object store cannot be reached, or is broken."

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.postgres.queue_under_test import new_job
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from thumbq_server.engine.janitor import Janitor
-from thumbq_server.engine.readiness import Readiness
+from thumbq_server.engine.upkeep.janitor import Janitor
+from thumbq_server.engine.upkeep.readiness import Readiness
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -15,7 +15,7 @@ from tests.processes import wait_until
 from tests.support.postgres.made_data import copy_data
 from tests.support.service.served import data_folder, messages, serving
 from thumbq_launcher.processes import LaunchFailed, Program, ended
-from thumbq_runtime.settings import HTTP_PORT
+from thumbq_runtime.settings.shared import HTTP_PORT
 
 
 @pytest.fixture

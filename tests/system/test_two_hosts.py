@@ -14,7 +14,7 @@ from tests.support.service.served import THUMBQ
 from tests.support.stores.object_store import ObjectStore
 from thumbq.render.samples import Sample, write_samples
 from thumbq.render.system_libraries import advice, missing_libraries
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 
 MISSING = missing_libraries()
 pytestmark = [

@@ -14,7 +14,7 @@ from tests.support.postgres.tls_postgres import TlsPostgres
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.worker import PICTURE, enqueue
-from thumbq.cli.observe import readiness
+from thumbq.cli.operating.observe import readiness
 from thumbq.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hosts import hosts_of

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from thumbq_runtime.duties import running
+from thumbq_runtime.process.duties import running
 
 
 async def test_a_program_that_stops_at_once_ends_without_a_warning():

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from thumbq_gateway.settings import Settings as GatewaySettings
-from thumbq_runtime import settings as shared
-from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.settings import shared
+from thumbq_runtime.settings.declaration import InvalidSetting, Setting
 from thumbq_server.settings import Settings as ServerSettings
 
 TOO_MUCH = ("inf", "nan", "-inf", "1e400", "-1", str(10**20))

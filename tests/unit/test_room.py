@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from thumbq_gateway.http.room import NoRoom, Place, Room
+from thumbq_gateway.http.bodies.room import NoRoom, Place, Room
 
 
 async def arrives(room: Room, place: Place, size: int) -> None:

@@ -13,7 +13,7 @@ from thumbq_launcher.__main__ import _programs
 from thumbq_launcher.settings import LauncherSettings
 from thumbq_runtime.access import secret_files
 from thumbq_runtime.addresses import CannotListen, free_port, is_loopback, reachable_address
-from thumbq_runtime.declaration import InvalidSetting
+from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_server.domain.paths import plain_roots
 
 

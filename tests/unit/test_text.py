@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from thumbq_runtime.lines import JsonFormatter, LineFormatter
-from thumbq_runtime.log_level import LogLevel
+from thumbq_runtime.logs.level import LogLevel
+from thumbq_runtime.logs.lines import JsonFormatter, LineFormatter
 from thumbq_runtime.text import printable
 
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.service.server import running_server, status_of
 from tests.support.waiting import eventually
 from tests.wire.worker import enqueue
-from thumbq.cli.observe import readiness
+from thumbq.cli.operating.observe import readiness
 from thumbq.v1 import queue_pb2_grpc
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_server.app import serving

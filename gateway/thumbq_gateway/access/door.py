@@ -8,10 +8,10 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.access.callers import Callers
-from thumbq_gateway.http.caller import GUARDED, note_caller
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.lasting import LastingResponse
-from thumbq_gateway.http.tickets import TICKET, ticket_in_address
+from thumbq_gateway.http.requests.caller import GUARDED, note_caller
+from thumbq_gateway.http.requests.tickets import TICKET, ticket_in_address
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, presented_key
 from thumbq_runtime.access.on_behalf import Origin
 from thumbq_runtime.access.roles import EVERYONE, Role, Roles

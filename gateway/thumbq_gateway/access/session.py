@@ -7,7 +7,7 @@ from aiohttp import web
 
 from thumbq_gateway.access.callers import Callers
 from thumbq_gateway.access.door import COOKIE, WRONG_KEY
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.errors import Refusal
 from thumbq_runtime.access.api_keys import fingerprint_of
 

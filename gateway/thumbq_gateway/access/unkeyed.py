@@ -12,7 +12,7 @@ from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.access.door import Otherwise, RouteKey
-from thumbq_gateway.http.path_numbers import number_in_path
+from thumbq_gateway.http.requests.path_numbers import number_in_path
 
 _DEADLINE = 5.0  # seconds
 _AFTER_END = 60.0  # seconds

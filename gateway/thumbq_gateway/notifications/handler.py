@@ -8,10 +8,10 @@ from functools import partial
 import grpc
 from aiohttp import HttpVersion11, web
 
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.errors import Refusal, status_response
 from thumbq_gateway.http.lasting import LastingResponse
-from thumbq_gateway.http.tickets import models_of
+from thumbq_gateway.http.requests.tickets import models_of
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import NotificationMetrics
 from thumbq_gateway.notifications.audiences import crowd

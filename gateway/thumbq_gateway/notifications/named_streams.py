@@ -3,9 +3,9 @@
 import grpc
 from aiohttp import web
 
-from thumbq_gateway.http.body import MEBIBYTE, Bodies
+from thumbq_gateway.http.bodies.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.tickets import check_models
+from thumbq_gateway.http.requests.tickets import check_models
 from thumbq_gateway.notifications.audiences.connection import Connection
 from thumbq_gateway.notifications.fanout import Fanout
 from thumbq_gateway.notifications.request import read_change

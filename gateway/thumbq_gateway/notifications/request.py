@@ -10,9 +10,9 @@ from aiohttp import web
 
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification, SubscribeRequest
-from thumbq_gateway.http.body import MEBIBYTE, Bodies
+from thumbq_gateway.http.bodies.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
+from thumbq_gateway.http.requests.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.notifications.cursor import Cursor, StartFrom
 from thumbq_gateway.notifications.framing import EVENT_STREAM, JSON_LINES, Framing
 from thumbq_gateway.notifications.ring import Event

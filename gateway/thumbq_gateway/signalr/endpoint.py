@@ -9,8 +9,8 @@ from aiohttp import HttpVersion11, WSMsgType, web
 from yarl import URL
 
 from thumbq_gateway.access.door import KEY
-from thumbq_gateway.http.body import Bodies
-from thumbq_gateway.http.browsers import check_origin
+from thumbq_gateway.http.bodies.body import Bodies
+from thumbq_gateway.http.browsers.foreign_pages import check_origin
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.limits.calls import Calls

@@ -3,8 +3,8 @@
 import grpc
 from aiohttp import web
 
-from thumbq_gateway.http.body import Bodies
-from thumbq_gateway.http.encodings import refuse_encodings
+from thumbq_gateway.http.bodies.body import Bodies
+from thumbq_gateway.http.bodies.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from thumbq_gateway.access.door import KEY
-from thumbq_gateway.http.tickets import TICKET
+from thumbq_gateway.http.requests.tickets import TICKET
 from thumbq_runtime.access.api_keys import Fingerprint
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.access.door import Otherwise, RouteKey
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.forwarding import Forwarder
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import HubMetrics

@@ -13,7 +13,7 @@ from aiohttp import web
 from thumbq.v1.job_pb2 import Thumbnail, ThumbnailStatus
 from thumbq.v1.notification_pb2 import GetThumbnailResponse, GetThumbnailsResponse
 from thumbq.v1.queue_pb2 import DequeueJobResponse
-from thumbq_gateway.http.body import MEBIBYTE
+from thumbq_gateway.http.bodies.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal, retry_headers, status_response
 from thumbq_gateway.http.files.thumbnails import versioned
 from thumbq_gateway.protojson.encoder import encoder_of, exact_number, json_bytes

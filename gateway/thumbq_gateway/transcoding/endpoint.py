@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server
-from thumbq_gateway.http.tickets import check_models, check_sees_all, models_of
+from thumbq_gateway.http.requests.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.http.turns import Turns
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics

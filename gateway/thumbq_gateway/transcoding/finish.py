@@ -12,9 +12,9 @@ from thumbq.v1.queue_pb2 import (
     GetJobRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
-from thumbq_gateway.http.body import MEBIBYTE, Bodies
+from thumbq_gateway.http.bodies.body import MEBIBYTE, Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
-from thumbq_gateway.http.path_numbers import number_in_path
+from thumbq_gateway.http.requests.path_numbers import number_in_path
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, exact_number, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text

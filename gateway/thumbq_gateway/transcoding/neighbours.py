@@ -12,7 +12,7 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq.v1.queue_pb2 import EnqueueJobRequest, ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.http.path_numbers import number_in_path
+from thumbq_gateway.http.requests.path_numbers import number_in_path
 from thumbq_gateway.protojson.encoder import exact_number, json_bytes
 
 _DEADLINE = 10.0  # seconds

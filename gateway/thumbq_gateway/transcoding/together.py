@@ -22,8 +22,8 @@ from thumbq.v1.queue_pb2 import (
     ReportResultsRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
-from thumbq_gateway.http.caller import metadata_of_caller, name_of_caller
 from thumbq_gateway.http.errors import Refusal, refused, refused_by_server
+from thumbq_gateway.http.requests.caller import metadata_of_caller, name_of_caller
 from thumbq_gateway.metrics import RequestMetrics
 
 TIMEOUT = 10.0  # seconds

@@ -3,7 +3,7 @@
 import grpc
 from aiohttp import web
 
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.turns import Turns
 from thumbq_gateway.limits.calls import Calls
 from thumbq_gateway.metrics import RequestMetrics

@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from thumbq_gateway.http.body import MEBIBYTE
-from thumbq_gateway.http.caller import metadata_of_caller
+from thumbq_gateway.http.bodies.body import MEBIBYTE
 from thumbq_gateway.http.errors import Refusal
+from thumbq_gateway.http.requests.caller import metadata_of_caller
 from thumbq_gateway.metrics import RequestMetrics
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, json_bytes

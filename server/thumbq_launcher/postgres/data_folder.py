@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from thumbq_launcher.postgres.cluster import EmbeddedPostgresError
-from thumbq_runtime.private_files import make_data_folder, open_private
+from thumbq_runtime.files.private import make_data_folder, open_private
 
 
 def take_data_folder(folder: Path) -> int:

@@ -34,7 +34,7 @@ from thumbq_launcher.postgres.cluster import (
 from thumbq_launcher.postgres.data_folder import take_data_folder, unusable
 from thumbq_launcher.postgres.processes import StopSignals, end_postgres, left_postmaster, take_cluster
 from thumbq_launcher.postgres.programs import PostgresPrograms
-from thumbq_runtime.private_files import open_private
+from thumbq_runtime.files.private import open_private
 
 __all__ = ["AT_ONCE", "ORDERLY", "EmbeddedPostgres", "EmbeddedPostgresError"]
 

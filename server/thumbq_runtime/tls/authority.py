@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from thumbq_runtime.private_files import make_private_folder, open_private
+from thumbq_runtime.files.private import make_private_folder, open_private
 
 # A server is always made for these names, so that it can be tried on its own machine.
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")

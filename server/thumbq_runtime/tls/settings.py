@@ -7,8 +7,8 @@ import structlog
 from pydantic import model_validator
 from pydantic_settings import BaseSettings
 
-from thumbq_runtime import settings as shared
 from thumbq_runtime.addresses import is_loopback
+from thumbq_runtime.settings import shared
 from thumbq_runtime.tls.certificates import CertificateFiles, Certificates
 from thumbq_runtime.tls.roles import ClientRoles
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from thumbq_runtime.access.api_keys import print_key
 from thumbq_runtime.access.roles import Role
-from thumbq_runtime.logging import configure_logging_of_command
-from thumbq_runtime.refusal import refuse, sentence_about
+from thumbq_runtime.logs.setup import configure_logging_of_command
+from thumbq_runtime.process.refusal import refuse, sentence_about
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.refusals import Refused
 from thumbq_server.settings import Settings

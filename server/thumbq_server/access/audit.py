@@ -10,10 +10,10 @@ import structlog
 from thumbq_runtime.access.on_behalf import Origin
 from thumbq_runtime.access.sample import Sample
 from thumbq_runtime.text import printable
-from thumbq_server.domain.audit import AuditRecord, Deed, Outcome
+from thumbq_server.domain.access.audit import AuditRecord, Deed, Outcome
 from thumbq_server.domain.refusals import Refused
 from thumbq_server.engine.outage import Unavailable
-from thumbq_server.storage import audit as storage
+from thumbq_server.storage.access import audit as storage
 from thumbq_server.storage.postgres.database import Database
 
 # Refusals and sign-ins that wait for PostgreSQL. More are lines of the log only.

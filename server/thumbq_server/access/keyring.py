@@ -11,11 +11,11 @@ from typing import NamedTuple, NoReturn
 
 from thumbq_runtime.access.api_keys import Fingerprint, fingerprint_of, is_prefix, make_key
 from thumbq_runtime.access.roles import READERS, Role
-from thumbq_server.domain.keys import MOST_KEYS, KeyRecord, NoSuchKey, check_key_life, check_key_name
+from thumbq_server.domain.access.keys import MOST_KEYS, KeyRecord, NoSuchKey, check_key_life, check_key_name
 from thumbq_server.domain.refusals import WrongState
 from thumbq_server.engine.outage import Outage, Unavailable
 from thumbq_server.engine.wakeup import WakeUp
-from thumbq_server.storage import keys as storage
+from thumbq_server.storage.access import keys as storage
 from thumbq_server.storage.postgres.database import Database
 
 _LOOK_SECONDS = 1.0

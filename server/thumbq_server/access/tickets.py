@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_runtime.access.tickets import Ticket, public_key_of, sign
 from thumbq_server.access.keyring import Keyring
+from thumbq_server.domain.access.tickets import KEY_LIFE, KEY_RETENTION, SigningKey
 from thumbq_server.domain.refusals import WrongState
-from thumbq_server.domain.tickets import KEY_LIFE, KEY_RETENTION, SigningKey
+from thumbq_server.storage.access.signing_keys import create_signing_key, list_signing_keys, prune_signing_keys
 from thumbq_server.storage.postgres.database import Database
-from thumbq_server.storage.signing_keys import create_signing_key, list_signing_keys, prune_signing_keys
 
 _ID_BYTES = 4
 _SEED_BYTES = 32

@@ -8,10 +8,10 @@ from thumbq_server.domain.job import Cancellation, CancelVerdict, ForgottenModel
 from thumbq_server.domain.operations import Pause, Pruned
 from thumbq_server.domain.records import JobRecord
 from thumbq_server.domain.refusals import ALREADY_ENDED, NOT_ENDED, WrongState
-from thumbq_server.engine.duties import PRUNE_LIMIT, prune_jobs_for
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, encode
+from thumbq_server.engine.upkeep.duties import PRUNE_LIMIT, prune_jobs_for
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import maintenance
 from thumbq_server.storage.pause import begin_pause, end_pause

@@ -27,9 +27,9 @@ from thumbq_server.domain.job_events import LivingWorker, NewJobEvent
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.batcher import Batcher
-from thumbq_server.engine.credits import Claimant
-from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
-from thumbq_server.engine.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.dispatching.credits import Claimant
+from thumbq_server.engine.dispatching.dispatcher import CLAIM_LIMIT, Dispatcher
+from thumbq_server.engine.dispatching.dispatchers import Dispatchers, Kinds
 from thumbq_server.engine.in_flight.callers import JobsInFlight
 from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress

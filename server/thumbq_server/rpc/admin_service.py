@@ -7,7 +7,7 @@ from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
-from thumbq_server.domain.audit import MAX_ACTION, MAX_WHO
+from thumbq_server.domain.access.audit import MAX_ACTION, MAX_WHO
 from thumbq_server.domain.operations import (
     MAX_DEAD_LETTER_REASON,
     MAX_PAUSE_REASON,

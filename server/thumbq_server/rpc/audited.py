@@ -9,7 +9,7 @@ from google.protobuf.text_format import MessageToString
 
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.door import ORIGIN
-from thumbq_server.domain.audit import MAX_DETAIL
+from thumbq_server.domain.access.audit import MAX_DETAIL
 
 
 class _Audited(Protocol):

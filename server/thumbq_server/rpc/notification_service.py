@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from thumbq.v1 import notification_pb2, notification_pb2_grpc
 from thumbq_server.access.door import ORIGIN
 from thumbq_server.access.tickets import Tickets
+from thumbq_server.domain.access.tickets import check_ticket_life, check_ticket_models
 from thumbq_server.domain.progress import JobProgress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import (
@@ -22,7 +23,6 @@ from thumbq_server.domain.requests import (
     check_model_id,
     check_thumbnail_url,
 )
-from thumbq_server.domain.tickets import check_ticket_life, check_ticket_models
 from thumbq_server.engine.readers.hub import Commit
 from thumbq_server.engine.readers.merging import merged
 from thumbq_server.engine.readers.progress_feed import ProgressFeed

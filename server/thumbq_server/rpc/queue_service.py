@@ -4,7 +4,7 @@ from itertools import starmap
 from typing import Any
 
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.access.door import ORIGIN
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.refusals import NotFound

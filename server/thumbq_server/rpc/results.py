@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_runtime.pieces import PIECE, pieces
+from thumbq_runtime.process.pieces import PIECE, pieces
 from thumbq_server.domain.columns import Report, together
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.domain.paths import PathRule

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbq_server.domain.columns import NOTHING, Claimed
-from thumbq_server.engine.credits import Claimant, Credits
+from thumbq_server.engine.dispatching.credits import Claimant, Credits
 from thumbq_server.engine.in_flight.holder import Holder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

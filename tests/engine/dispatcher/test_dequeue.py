@@ -10,7 +10,7 @@ from tests.engine.parts import WatchedDatabase, away, running, turns, until
 from tests.support.conditions import at_once
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.domain.retry import RetryPolicy
-from thumbq_server.engine import dispatcher as dispatcher_module
+from thumbq_server.engine.dispatching import dispatcher as dispatcher_module
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage.postgres.errors import Unavailable
 

@@ -8,8 +8,8 @@ import pytest
 from tests.engine.dispatcher.worker import Worker, found_nothing, given, lane_of, requests
 from tests.engine.parts import until
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
-from thumbq_server.engine import dispatcher as dispatcher_module
-from thumbq_server.engine.dispatcher import CLAIM_LIMIT, Dispatcher
+from thumbq_server.engine.dispatching import dispatcher as dispatcher_module
+from thumbq_server.engine.dispatching.dispatcher import CLAIM_LIMIT, Dispatcher
 from thumbq_server.engine.queue import Queue
 
 

@@ -9,8 +9,8 @@ from tests.engine.parts import NEVER, POLICY, WatchedDatabase, away, running, tu
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from tests.support.waiting import eventually
 from thumbq_server.domain.job import MODEL, Verdict
-from thumbq_server.engine import dispatcher as dispatcher_module
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatching import dispatcher as dispatcher_module
+from thumbq_server.engine.dispatching.dispatcher import Dispatcher
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable

@@ -9,7 +9,7 @@ from tests.engine.dispatcher.worker import Worker, lane_of, requests
 from tests.engine.parts import NEVER, POLICY, WatchedDatabase, ends_when_cancelled, running, turns, until
 from tests.support.postgres.databases import around_pooler
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, new_job
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatching.dispatcher import Dispatcher
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from tests.engine.parts import WatchedLane, until
 from tests.support.postgres.queue_under_test import new_job
 from thumbq_server.domain.job import ClaimedJob, NewJob
-from thumbq_server.engine.credits import Claimant
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatching.credits import Claimant
+from thumbq_server.engine.dispatching.dispatcher import Dispatcher
 from thumbq_server.storage.postgres.errors import Unavailable
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, new_job, picture
 from tests.support.stores.troubled_store import says
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.engine.removal import places
 from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures

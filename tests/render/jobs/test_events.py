@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.service.server import running_server
 from thumbq import NewJob, Producer, Worker
-from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.cli.worker.folder import ThumbnailFolder
 from thumbq.render.child import Limits
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.jobs.events import JobEvents

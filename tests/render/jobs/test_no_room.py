@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.cli.worker.folder import ThumbnailFolder
 from thumbq.outcome import JobFailed
 from thumbq.render.child import Limits
 from thumbq.render.drawing.renderer import Renderer

@@ -11,11 +11,11 @@ from tests.render.hostile import models as hostile
 from tests.support.stores.object_store import ObjectStore
 from tests.support.stores.troubled_store import TroubledStore, cut, first, says
 from tests.support.waiting import eventually
-from thumbq.cli.worker_store import ModelsInStore, ThumbnailObjects
+from thumbq.cli.worker.store import ModelsInStore, ThumbnailObjects
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.thumbnails import NotStored
-from thumbq_runtime.objects import InvalidStore, Objects
+from thumbq_runtime.files.objects import InvalidStore, Objects
 
 
 async def take(object_store: ObjectStore, intake: Intake, content: bytes, patience: float = 0) -> Model:

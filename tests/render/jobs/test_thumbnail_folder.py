@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from thumbq.cli import worker_folder
-from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.cli.worker import folder as worker_folder
+from thumbq.cli.worker.folder import ThumbnailFolder
 from thumbq.render.jobs.thumbnails import NotStored
 from thumbq_server.domain.paths import PathRule
 
@@ -19,7 +19,7 @@ NAME = f"{'ab' * 32}-512.webp"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.cli.worker.folder import ThumbnailFolder
 os.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)
 ThumbnailFolder(Path(sys.argv[1])).store("%s", b"half a picture")
 """
@@ -27,7 +27,7 @@ ThumbnailFolder(Path(sys.argv[1])).store("%s", b"half a picture")
 ENDS = """
 import asyncio, os, sys, threading
 from pathlib import Path
-from thumbq.cli.worker_folder import ThumbnailFolder
+from thumbq.cli.worker.folder import ThumbnailFolder
 hangs = threading.Event()
 def hang(_file):
     hangs.set()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from thumbq.cli.worker import HELP
+from thumbq.cli.worker.command import HELP
 from thumbq.render.child import Limits, RenderFailed
 from thumbq.render.drawing.renderer import Renderer
 from thumbq.render.formats import CAN_BE_DRAWN, FORMATS, NAMES, REFUSED, format_of_name

@@ -16,7 +16,7 @@ from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, working
 from thumbq import Job, NewJob, Producer, Thumbnail
-from thumbq.cli.observe import readiness
+from thumbq.cli.operating.observe import readiness
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres
 from thumbq_server.storage.postgres.address import parse_address
 

@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, connected, reached, working
 from tests.wire.worker import enqueue
 from thumbq import Job, NewJob, Producer, Thumbnail
-from thumbq.cli.observe import readiness
+from thumbq.cli.operating.observe import readiness
 from thumbq.v1 import queue_pb2_grpc
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import NO_BACKEND, Unavailable

@@ -7,7 +7,7 @@ import pytest
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, model_file, new_job, picture
 from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion
-from thumbq_server.engine.duties import PruneJobs
+from thumbq_server.engine.upkeep.duties import PruneJobs
 from thumbq_server.storage import job_events, maintenance, model_versions
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
 
@@ -122,8 +122,8 @@ async def test_a_pruned_file_is_a_new_job_when_it_is_asked_for_again(queue):
 
 
 async def test_the_duty_goes_on_where_it_ended_and_begins_again_after_the_last_job(queue, database, monkeypatch):
-    monkeypatch.setattr("thumbq_server.engine.duties.PRUNE_LIMIT", 2)
-    monkeypatch.setattr("thumbq_server.engine.duties._PRUNE_SECONDS", 0.0)  # one piece a run
+    monkeypatch.setattr("thumbq_server.engine.upkeep.duties.PRUNE_LIMIT", 2)
+    monkeypatch.setattr("thumbq_server.engine.upkeep.duties._PRUNE_SECONDS", 0.0)  # one piece a run
     for file in range(1, 6):
         await completed(queue, 1, file)
     await ages(queue)

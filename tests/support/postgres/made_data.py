@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.postgres.standby import copy_cluster
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
-from thumbq_runtime.private_files import make_data_folder
+from thumbq_runtime.files.private import make_data_folder
 from thumbq_server.storage.migrations import upgrade
 
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.support.postgres.databases import around_pooler
-from thumbq_runtime.lifecycle import announced_port
+from thumbq_runtime.process.lifecycle import announced_port
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
 

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.system.failover.hosts import Hosts, N, Node
-from thumbq_server.rpc.health import READY
+from thumbq_server.rpc.serving.health import READY
 
 _EVERY = 0.05
 _TIMEOUT = 2.0

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from thumbq.cli.formatting import format_duration
+from thumbq.cli.output.formatting import format_duration
 
 
 @pytest.mark.parametrize(

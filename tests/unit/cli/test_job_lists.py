@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from thumbq.cli.job_lists import InvalidLine, Listed, read_list
+from thumbq.cli.enqueue.job_lists import InvalidLine, Listed, read_list
 
 HASH = "ab" * 32
 HEADINGS = "modelId,modelHash,options\n"

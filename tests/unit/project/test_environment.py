@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbq_runtime.environment import KNOWN, forget_strangers, reach_this_machine_directly
+from thumbq_runtime.settings.environment import KNOWN, forget_strangers, reach_this_machine_directly
 
 SETTINGS = Path(__file__).parents[3] / "docs/settings.md"
 

@@ -13,7 +13,7 @@ from google.api import annotations_pb2
 from thumbq.cli import app
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 from thumbq_runtime.access.roles import HUBS, ROUTES
-from thumbq_runtime.environment import KNOWN
+from thumbq_runtime.settings.environment import KNOWN
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from thumbq_runtime import settings
-from thumbq_runtime.declaration import InvalidSetting, Setting
+from thumbq_runtime.settings import shared as settings
+from thumbq_runtime.settings.declaration import InvalidSetting, Setting
 
 ROOT = Path(__file__).parents[3]
 SHARED = {name: value for name, value in vars(settings).items() if isinstance(value, Setting)}

@@ -16,7 +16,7 @@ from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.queue_pb2 import GetJobRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_server.access.audit import Audit
-from thumbq_server.domain.audit import Deed, Outcome
+from thumbq_server.domain.access.audit import Deed, Outcome
 from thumbq_server.storage.postgres.database import Database
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from thumbq_server.rpc.bounds import MIB
+from thumbq_server.rpc.interceptors.bounds import MIB
 
 
 def varint(number: int) -> bytes:

@@ -10,8 +10,8 @@ from tests.support.service.server import status_of
 from tests.wire.hostile.hostile import field, forget_peak, memory, peak_of_memory, watched_loop
 from tests.wire.worker import HASH, Worker
 from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
-from thumbq_server.rpc import bounds
-from thumbq_server.rpc.bounds import Columns, Elements, Few, Holder, NewJob
+from thumbq_server.rpc.interceptors import bounds
+from thumbq_server.rpc.interceptors.bounds import Columns, Elements, Few, Holder, NewJob
 
 Stream = queue_pb2.StreamJobsRequest
 MILLIONS = 1_900_000  # nearly 4 MiB, the most that gRPC takes

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from tests.wire.hostile.hostile import field, memory, watched_loop
 from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
-from thumbq_server.rpc.bounds import bound_of
+from thumbq_server.rpc.interceptors.bounds import bound_of
 
 LONGEST_PAUSE = 0.2  # seconds of work in which the loop serves no other call
 MOST_GROWTH = 200  # MiB

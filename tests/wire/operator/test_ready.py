@@ -7,7 +7,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.waiting import eventually
-from thumbq_server.rpc.health import READY, REASON
+from thumbq_server.rpc.serving.health import READY, REASON
 from thumbq_server.storage.postgres.address import parse_address
 
 

@@ -14,7 +14,7 @@ from tests.support.service.server import running_server
 from tests.support.waiting import eventually
 from tests.wire.hostile.test_rates import COUNTED, seconds_told
 from tests.wire.peers.http2 import HEADERS, WINDOW_OF_NOTHING, Peer, call, peer
-from thumbq_server.rpc.health import READY
+from thumbq_server.rpc.serving.health import READY
 from thumbq_server.storage.postgres.address import parse_address
 
 WATCH_READY = call(1, "/grpc.health.v1.Health/Watch", HealthCheckRequest(service=READY).SerializeToString())

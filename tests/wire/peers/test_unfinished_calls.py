@@ -24,7 +24,7 @@ from tests.wire.peers.http2 import (
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_server import app
-from thumbq_server.rpc import guard
+from thumbq_server.rpc.interceptors import guard
 
 OPENING = opening("/thumbq.v1.QueueService/GetJob")
 

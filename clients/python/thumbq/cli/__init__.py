@@ -12,26 +12,14 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
-from thumbq.cli import (
-    audit,
-    database,
-    demo,
-    doctor,
-    enqueue,
-    interventions,
-    jobs,
-    keys,
-    observe,
-    operate,
-    serve,
-    tls,
-    top,
-    worker,
-)
 from thumbq.cli.client_command import client_command
+from thumbq.cli.enqueue import command as enqueue
 from thumbq.cli.errors import output_is_written
-from thumbq_runtime.environment import reach_this_machine_directly, warn_of_strangers
-from thumbq_runtime.settings import API_KEY, API_KEY_FILE
+from thumbq.cli.operating import audit, interventions, jobs, keys, observe, operate, top
+from thumbq.cli.setup import database, demo, doctor, serve, tls
+from thumbq.cli.worker import command as worker
+from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
+from thumbq_runtime.settings.shared import API_KEY, API_KEY_FILE
 
 app = typer.Typer(
     help="A durable queue that hands thumbnail jobs to workers.",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from thumbq.cli.errors import fail
 from thumbq.cli.options import LOCAL, option
 from thumbq.tls import UnusableAddress, check_address
-from thumbq_runtime import settings
+from thumbq_runtime.settings import shared as settings
 
 _OPTIONS = {"ca": settings.CA, "cert": settings.CERT, "key": settings.KEY}
 

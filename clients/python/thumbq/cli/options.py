@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from thumbq_runtime import settings
-from thumbq_runtime.declaration import Setting
+from thumbq_runtime.settings import shared as settings
+from thumbq_runtime.settings.declaration import Setting
 
 
 def option(setting: Setting[object], *names: str, show_default: bool = True) -> Any:

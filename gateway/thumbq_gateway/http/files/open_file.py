@@ -11,8 +11,8 @@ from typing import BinaryIO
 import grpc
 
 from thumbq_gateway.http.errors import Refusal
-from thumbq_runtime.file_threads import FileThreads
-from thumbq_runtime.folders import open_folder_below, resolved, step_into
+from thumbq_runtime.files.folders import open_folder_below, resolved, step_into
+from thumbq_runtime.files.threads import FileThreads
 
 FILE_TIMEOUT = 5.0  # seconds
 _PIECE = 256 * 1024  # bytes

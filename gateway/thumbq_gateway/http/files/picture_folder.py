@@ -14,10 +14,10 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.open_file import FILE_TIMEOUT, OpenFile, open_content, stalled_file
 from thumbq_gateway.http.files.pictures import Picture, key_of_upload
 from thumbq_gateway.http.files.places import NotThere
-from thumbq_runtime.file_threads import FileThreads, Stalled
-from thumbq_runtime.folders import resolved
-from thumbq_runtime.objects import SCHEME
-from thumbq_runtime.private_files import make_private_folder
+from thumbq_runtime.files.folders import resolved
+from thumbq_runtime.files.objects import SCHEME
+from thumbq_runtime.files.private import make_private_folder
+from thumbq_runtime.files.threads import FileThreads, Stalled
 
 # Of the files and folders that are made.
 _OWNER_READS_AND_WRITES, _OWNER_ENTERS = 0o600, 0o700

@@ -3,7 +3,7 @@
 from thumbq_gateway.http.files.pictures import Picture, key_of_upload
 from thumbq_gateway.http.files.places import NotThere
 from thumbq_gateway.http.files.stored_object import StoredObject, open_object, unavailable
-from thumbq_runtime.objects import Objects, StoreTrouble
+from thumbq_runtime.files.objects import Objects, StoreTrouble
 
 # Seconds for which a signed address is good. A redirection may be kept for less.
 _SIGNED_FOR = 600.0

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from thumbq_runtime.file_threads import Stalled
-from thumbq_runtime.objects import StoreTrouble
+from thumbq_runtime.files.objects import StoreTrouble
+from thumbq_runtime.files.threads import Stalled
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",

@@ -3,7 +3,7 @@
 import grpc
 from aiohttp import web
 
-from thumbq_gateway.http.body import Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.files.models.folder import ModelFolder
 from thumbq_gateway.http.files.models.handler import ModelFiles, ModelPlace
 from thumbq_gateway.http.files.models.store import ModelStore
@@ -13,7 +13,7 @@ from thumbq_gateway.http.files.places import Place, Places
 from thumbq_gateway.http.files.thumbnails import ThumbnailFiles
 from thumbq_gateway.http.files.uploads import Uploads
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.objects import Objects
+from thumbq_runtime.files.objects import Objects
 
 
 def file_routes(

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from thumbq_runtime.objects import Objects, StoreTrouble
+from thumbq_runtime.files.objects import Objects, StoreTrouble
 
 log = structlog.get_logger()
 

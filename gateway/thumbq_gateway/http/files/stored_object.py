@@ -6,7 +6,7 @@ import grpc
 
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere
-from thumbq_runtime.objects import FoundObject, NoSuchObject, Objects, StoreTrouble
+from thumbq_runtime.files.objects import FoundObject, NoSuchObject, Objects, StoreTrouble
 
 # Up to this many bytes before a range are skipped; beyond, the store is asked for the range.
 _SOONER_LEFT_OUT = 1024 * 1024

@@ -16,8 +16,8 @@ from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.places import NotThere, Places
 from thumbq_gateway.http.files.response import send
-from thumbq_gateway.http.path_numbers import number_in_path
-from thumbq_gateway.http.tickets import check_models, check_sees_all
+from thumbq_gateway.http.requests.path_numbers import number_in_path
+from thumbq_gateway.http.requests.tickets import check_models, check_sees_all
 
 _OF_MODEL = "/models/{model_id:-?[0-9]+}/thumbnail/file"
 _OF_VERSION = "/model-versions/{model_version_id:[0-9]+}/thumbnail/file"

@@ -7,12 +7,12 @@ import grpc
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from thumbq_gateway.http.body import Arrival, Bodies
-from thumbq_gateway.http.encodings import refuse_encodings
+from thumbq_gateway.http.bodies.body import Arrival, Bodies
+from thumbq_gateway.http.bodies.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.files.pictures import NoPicture, inspect
 from thumbq_gateway.http.files.places import Places
-from thumbq_gateway.http.path_numbers import number_in_path
+from thumbq_gateway.http.requests.path_numbers import number_in_path
 from thumbq_gateway.protojson.encoder import exact_number, json_bytes
 
 LARGEST_PICTURE = 10 * 1024 * 1024  # bytes

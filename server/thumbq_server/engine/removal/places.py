@@ -13,9 +13,9 @@ from typing import Protocol
 
 import structlog
 
-from thumbq_runtime.file_threads import FileThreads, Stalled
-from thumbq_runtime.folders import open_folder_below, resolved
-from thumbq_runtime.objects import SCHEME, NoSuchObject, Objects, StoreRefuses, StoreTrouble
+from thumbq_runtime.files.folders import open_folder_below, resolved
+from thumbq_runtime.files.objects import SCHEME, NoSuchObject, Objects, StoreRefuses, StoreTrouble
+from thumbq_runtime.files.threads import FileThreads, Stalled
 from thumbq_server.storage.removals import Removal
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ from thumbq_server.domain.columns import Claimed, Report
 from thumbq_server.domain.job import Extension, LostReason, Token, Verdict
 from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
-from thumbq_server.engine.credits import Claimant
-from thumbq_server.engine.dispatcher import Dispatcher
+from thumbq_server.engine.dispatching.credits import Claimant
+from thumbq_server.engine.dispatching.dispatcher import Dispatcher
 from thumbq_server.engine.in_flight.holder import UNBOUNDED, Holder
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue

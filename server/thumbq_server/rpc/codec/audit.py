@@ -1,7 +1,7 @@
 """Rows of the audit log as messages."""
 
 from thumbq.v1.admin_pb2 import AuditEntry
-from thumbq_server.domain.audit import AuditRecord, Deed, Outcome
+from thumbq_server.domain.access.audit import AuditRecord, Deed, Outcome
 from thumbq_server.rpc.codec.times import timestamp
 
 

@@ -7,7 +7,7 @@ from itertools import repeat
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from thumbq.v1 import job_pb2, queue_pb2
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.columns import HASH_BYTES, Claimed
 from thumbq_server.domain.job import ClaimedJob, Enqueued, EnqueueOutcome, JobStatus, NewJob, Token
 from thumbq_server.domain.job_events import JobEvent, LivingWorker, NewJobEvent, check_job_event

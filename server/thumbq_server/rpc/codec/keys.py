@@ -2,7 +2,7 @@
 
 from thumbq.v1 import admin_pb2
 from thumbq_runtime.access.roles import KEY_ROLES, Role
-from thumbq_server.domain.keys import KeyRecord
+from thumbq_server.domain.access.keys import KeyRecord
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.rpc.codec.times import optional_timestamp, timestamp
 

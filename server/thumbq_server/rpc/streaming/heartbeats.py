@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.job import Token
 from thumbq_server.domain.refusals import Invalid, StaleLease
 from thumbq_server.domain.requests import parse_token

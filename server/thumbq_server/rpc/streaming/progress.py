@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from thumbq.v1 import queue_pb2
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.job import Token
 from thumbq_server.domain.progress import Progress, check_progress
 from thumbq_server.domain.refusals import Invalid, StaleLease

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.domain.same_job import JobKey, key_of, requests_by_job, tell_changes

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from thumbq_runtime.pieces import pieces
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, JobStatus, NewJob, Revival, revival
 from thumbq_server.domain.same_job import JobKey, key_of
 from thumbq_server.storage.fragments import announce, columns, put_in_queue, rank

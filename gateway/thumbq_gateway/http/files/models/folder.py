@@ -7,7 +7,7 @@ from pathlib import Path
 from thumbq_gateway.http.files.open_file import FILE_TIMEOUT, OpenFile, open_content, stalled_file
 from thumbq_gateway.http.files.places import NotThere
 from thumbq_gateway.http.files.response import Content
-from thumbq_runtime.file_threads import FileThreads, Stalled
+from thumbq_runtime.files.threads import FileThreads, Stalled
 
 # Of models, as the reference worker knows them. Materials and pictures may stand beside a model, and unfinished files.
 SUFFIXES = (

@@ -12,7 +12,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.files.places import NotThere
 from thumbq_gateway.http.files.response import Content
 from thumbq_gateway.http.files.stored_object import open_object
-from thumbq_runtime.model_objects import ModelObjects
+from thumbq_runtime.files.model_objects import ModelObjects
 
 _TIMEOUT = 10.0  # seconds
 _LARGEST_ID = 2**63 - 1

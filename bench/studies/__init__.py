@@ -1,0 +1,1 @@
+"""Studies: each measures one thing that `make bench` does not, by its own command."""

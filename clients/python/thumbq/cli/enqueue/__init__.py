@@ -1,0 +1,1 @@
+"""`thumbq enqueue`: single jobs, and lists of them."""

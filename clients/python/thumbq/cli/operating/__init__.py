@@ -1,0 +1,1 @@
+"""What an operator does with a running queue: look, steer, and give out keys."""

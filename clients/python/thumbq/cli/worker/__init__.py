@@ -1,0 +1,1 @@
+"""`thumbq worker`: the reference worker, its options, and where its pictures go."""

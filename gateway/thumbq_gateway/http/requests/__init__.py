@@ -1,0 +1,1 @@
+"""What a request says of itself: its caller, its ticket, the numbers in its path."""

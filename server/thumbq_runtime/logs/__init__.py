@@ -1,0 +1,1 @@
+"""What programs log, where, and in which form."""

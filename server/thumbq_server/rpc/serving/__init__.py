@@ -1,0 +1,1 @@
+"""The gRPC server as such: its ports, its health, its reflection."""

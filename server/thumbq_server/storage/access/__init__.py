@@ -1,0 +1,1 @@
+"""Keys, the keys that sign tickets, and the audit."""
