@@ -12,9 +12,9 @@ LINES = 40_000
 PROGRAM = f"""
 import sys
 from pathlib import Path
-from thumbq_runtime.logs import standard_streams
+from thumbq_runtime.logs import standard_streams as streams
 streams.LAST_SECONDS = streams.LONGEST_END = float(sys.argv[2])
-standard_streams.protect_standard_streams()
+streams.protect_standard_streams()
 mark = open(sys.argv[1], "w")
 assert mark.fileno() > 2, "a file of the program stands where its children write"
 for number in range({LINES}):
