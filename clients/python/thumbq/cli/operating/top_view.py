@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -46,7 +46,7 @@ def line(seen: Seen) -> str:
     stats = seen.stats or GetStatsResponse()
     return (
         f"{seen.at.astimezone():%H:%M:%S}  pending {stats.pending}  processing {stats.processing}"
-        f"  {'  '.join(_rates(stats))}  workers {len(seen.workers)}" + ("  paused" if stats.paused else "")
+        f"  {'  '.join(_rates(stats, seen.at))}  workers {len(seen.workers)}" + ("  paused" if stats.paused else "")
     )
 
 
@@ -58,7 +58,7 @@ def screen(seen: Seen, height: int) -> RenderableType:
     for_workers = max(room - for_failures, 1)
     return Group(
         _title(seen, stats),
-        *_figures(stats),
+        *_figures(stats, seen.at),
         Text(f"waiting  {_curve(seen.depths)}", overflow="crop", no_wrap=True),
         Text(),
         _workers(seen.workers, for_workers),
@@ -78,18 +78,20 @@ def _title(seen: Seen, stats: GetStatsResponse) -> Text:
     return title
 
 
-def _figures(stats: GetStatsResponse) -> list[Text]:
+def _figures(stats: GetStatsResponse, at: datetime) -> list[Text]:
     states = [f"{name} {getattr(stats, name)}" for name in ("pending", "processing", "completed", "failed")]
-    rates = _rates(stats)
+    rates = _rates(stats, at)
     if stats.HasField("oldest_pending_age"):
         rates.append(f"oldest due for {format_duration(stats.oldest_pending_age.ToTimedelta())}")
     times = [_times("waiting", stats.wait_time), _times("processing", stats.processing_time)]
     return [Text("   ".join(filter(None, parts)), no_wrap=True) for parts in (states, rates, times)]
 
 
-def _rates(stats: GetStatsResponse) -> list[str]:
-    """Return the ends of the last full minute, or of the present one while there is no other."""
-    minute = stats.minutes[min(1, len(stats.minutes) - 1)] if stats.minutes else MinuteActivity()
+def _rates(stats: GetStatsResponse, at: datetime) -> list[str]:
+    """Return the ends of the last full minute before `at`."""
+    began = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    # A minute in which nothing ended is missing.
+    minute = next((each for each in stats.minutes if each.minute.ToDatetime(UTC) == began), MinuteActivity())
     rare = [name for name in RARE_ENDS if getattr(minute, name)]
     return [f"{name} {getattr(minute, name)}/min" for name in ("completed", "failed", *rare)]
 
