@@ -95,7 +95,7 @@ bench: $(VENV)/installed-dev  ## Measure drain, enqueue and pick-up beside other
 	$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: bench-full
-bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (40 minutes)
+bench-full: $(VENV)/installed-dev  ## Measure everything, and write it into docs/performance.md (40 to 60 minutes)
 	$(VENV)/bin/python -m bench --full --docs $(ARGS)
 
 .PHONY: bench-smoke

@@ -42,7 +42,8 @@ class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
                      +-- fail, expire ---+   due again after a back-off, while attempts are left
                                          +-- fail or expire, attempts spent --> FAILED
       cancel: PENDING or PROCESSING --> CANCELLED
-      retry, or enqueue with force: COMPLETED, FAILED, CANCELLED --> PENDING, under the same id
+      retry, or enqueue again: FAILED, CANCELLED, and COMPLETED whose picture the model no longer shows --> PENDING,
+      with force from any end; the job keeps its id
     """
 
 JOB_STATUS_UNSPECIFIED: JobStatus.ValueType  # 0

@@ -41,7 +41,9 @@ class _EnqueueOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enqueu
     ENQUEUE_OUTCOME_EXISTING: _EnqueueOutcome.ValueType  # 2
     """The job exists: it is Pending, Processing, or Completed with the picture that the model shows now."""
     ENQUEUE_OUTCOME_RESET: _EnqueueOutcome.ValueType  # 3
-    """The job existed and starts again under its id: it had ended otherwise, or `force` was set."""
+    """The job existed and starts again under its id, now or after its present attempt: it had ended without the picture that
+    the model shows now, or another kind, other options that matter, or `force` asked for it.
+    """
 
 class EnqueueOutcome(_EnqueueOutcome, metaclass=_EnqueueOutcomeEnumTypeWrapper):
     """What an enqueue found."""
@@ -52,7 +54,9 @@ ENQUEUE_OUTCOME_CREATED: EnqueueOutcome.ValueType  # 1
 ENQUEUE_OUTCOME_EXISTING: EnqueueOutcome.ValueType  # 2
 """The job exists: it is Pending, Processing, or Completed with the picture that the model shows now."""
 ENQUEUE_OUTCOME_RESET: EnqueueOutcome.ValueType  # 3
-"""The job existed and starts again under its id: it had ended otherwise, or `force` was set."""
+"""The job existed and starts again under its id, now or after its present attempt: it had ended without the picture that
+the model shows now, or another kind, other options that matter, or `force` asked for it.
+"""
 Global___EnqueueOutcome: _TypeAlias = EnqueueOutcome  # noqa: Y015
 
 class _ResultCode:

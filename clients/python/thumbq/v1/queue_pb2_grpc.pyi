@@ -44,8 +44,8 @@ class QueueServiceStub:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
-    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether, KeepWorkers and StreamJobs take 4 MiB; a larger message is
+    answered RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     @_typing.overload
@@ -208,8 +208,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
-    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether, KeepWorkers and StreamJobs take 4 MiB; a larger message is
+    answered RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -368,8 +368,8 @@ class QueueServiceServicer:
     - UNIMPLEMENTED: this version does not have the method yet.
     - INTERNAL: a fault of the server. The text has a reference, under which the server's log has the rest.
     A request is refused with INVALID_ARGUMENT, before it is decoded, when it is larger than 64 KiB. FailJob, LogJobEvent,
-    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether and StreamJobs take 4 MiB; a larger message is answered
-    RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
+    EnqueueJobs, EnqueueColumns, EnqueueStream, ReportResults, CallTogether, KeepWorkers and StreamJobs take 4 MiB; a larger message is
+    answered RESOURCE_EXHAUSTED. A message has at most 10,000 elements: jobs, results or lease tokens. Answers have at most 16 MiB.
     """
 
     def EnqueueJob(
