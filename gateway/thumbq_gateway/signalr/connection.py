@@ -87,9 +87,9 @@ class Connection:
                 if number % _PIECE == 0:
                     await asyncio.sleep(0)
                     await self._admit()
+                _check_size(record)
                 await self._take(record)
-            if len(self._rest) > LARGEST_MESSAGE:
-                raise ProtocolError("A message is too large.")
+            _check_size(self._rest)
         except ProtocolError as error:
             self.end(closing(str(error)) if self.is_open else handshake_refused(str(error)))
         except Refusal as too_often:
@@ -165,3 +165,8 @@ class Connection:
     def _answer(self, call: Invocation, error: str | None = None) -> None:
         if call.id is not None:
             self.send(completion(call.id, error))
+
+
+def _check_size(record: str) -> None:
+    if len(record) > LARGEST_MESSAGE:
+        raise ProtocolError("A message is too large.")

@@ -21,7 +21,7 @@ from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.hubs.hub import Hub
 from thumbq_gateway.signalr.messages import received
 from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet, WebSocketOutlet
-from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
+from thumbq_gateway.signalr.protocol import LARGEST_DELIVERY
 from thumbq_gateway.signalr.rights import rights_of
 from thumbq_gateway.signalr.tokens import Token, Tokens
 from thumbq_runtime.access.api_keys import Fingerprint
@@ -140,7 +140,7 @@ class Endpoint:
             return await self._talk(request, connection_id, place)
 
     async def _talk(self, request: web.Request, connection_id: str, place: Place) -> web.StreamResponse:
-        socket = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE)
+        socket = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_DELIVERY)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:

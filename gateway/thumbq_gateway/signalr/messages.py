@@ -6,23 +6,23 @@ from aiohttp import web
 from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.bodies.encodings import refuse_encodings
 from thumbq_gateway.http.errors import Refusal
-from thumbq_gateway.signalr.protocol import LARGEST_MESSAGE
+from thumbq_gateway.signalr.protocol import LARGEST_DELIVERY
 
 
 async def received(request: web.Request, bodies: Bodies) -> str:
     """Return the messages in the body of a request. Raises Refusal, also for a body that does not arrive in time."""
     refuse_encodings(request)
-    if (request.content_length or 0) > LARGEST_MESSAGE:
+    if (request.content_length or 0) > LARGEST_DELIVERY:
         raise _too_large()
     body = bytearray()
     async with bodies.arriving(request) as arrival:
         while piece := await request.content.readany():
             body += piece
-            if len(body) > LARGEST_MESSAGE:
+            if len(body) > LARGEST_DELIVERY:
                 raise _too_large()
             arrival.has(len(body))
     return body.decode(errors="replace")
 
 
 def _too_large() -> Refusal:
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The message is too large.", http_status=413)
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "The messages are too large.", http_status=413)

@@ -165,17 +165,23 @@ async def test_a_stream_is_refused_and_messages_of_later_versions_are_passed_ove
         assert await hub.message() == answer
 
 
-@pytest.mark.parametrize("sent", ["{]\x1e", '{"no":"type"}\x1e', '{"type":1}\x1e', "x" * 32_768, '"type"\x1e'])
+@pytest.mark.parametrize(
+    "sent", ["{]\x1e", '{"no":"type"}\x1e', '{"type":1}\x1e', "x" * 32_769, "x" * 32_769 + "\x1e", '"type"\x1e']
+)
 async def test_a_client_that_breaks_the_protocol_is_told_why_and_sent_away(client: Client, sent: str) -> None:
     async with Hub.connected(client.http, "/thumbnailHub") as hub:
         await hub.socket.send_str(sent)
-        try:
-            message = await hub.message()
-        except EOFError:  # a frame that is too large ends the WebSocket itself
-            assert len(sent) > 32_000
-            return
+        message = await hub.message()
         assert (message["type"], "allowReconnect" in message) == (7, False)
         assert message["error"]
+
+
+async def test_a_frame_that_is_too_large_ends_the_connection(client: Client) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as hub:
+        await hub.socket.send_str('{"type":6}\x1e' * 100_000)
+        with pytest.raises(EOFError):
+            await hub.message()
+        assert hub.socket.close_code == 1009
 
 
 async def test_the_server_pings_and_a_silent_client_is_cut_off(server: str) -> None:

@@ -1,8 +1,11 @@
 """/thumbnailHub: what pages hear of, and when."""
 
+import json
+from typing import Any
+
 import pytest
 
-from tests.compatibility.hubs.wire import Hub
+from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.support.network.http_client import Client, ask
 from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.waiting import eventually
@@ -156,6 +159,37 @@ async def test_many_who_join_at_once_are_all_told(client: Client) -> None:
                 told.append(message["arguments"][0]["modelId"])
         assert answered == [str(number) for number in range(50)]
         assert all(told.count(model_id) >= 10 for model_id in range(42, 47))
+
+
+def joins_of(model_ids: range) -> list[dict[str, Any]]:
+    return [
+        {"type": 1, "target": "JoinModelGroup", "invocationId": str(model_id), "arguments": [str(model_id)]}
+        for model_id in model_ids
+    ]
+
+
+async def test_a_page_may_join_the_groups_of_hundreds_of_models_in_one_frame(client: Client) -> None:
+    """As SignalR's own client does, which puts into one frame what is sent at one time."""
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        await page.send(*joins_of(range(1, 451)))
+        answered = [
+            message["invocationId"] for message in [await page.message() for _ in range(900)] if message["type"] == 3
+        ]
+        assert answered == [str(model_id) for model_id in range(1, 451)]
+
+
+async def test_a_page_may_join_the_groups_of_hundreds_of_models_in_one_request(client: Client) -> None:
+    token = (await negotiate(client.http, "/thumbnailHub"))["connectionToken"]
+    address = f"/thumbnailHub?id={token}"
+    assert (await client.get(address)).status == 200
+    delivery = "".join(json.dumps(message) + "\x1e" for message in [HANDSHAKE, *joins_of(range(1, 451))])
+    sent = await client.http.post(address, data=delivery)
+    assert sent.status == 200
+    answered: list[str] = []
+    while len(answered) < 450:
+        records = [json.loads(record) for record in (await client.get(address)).text.split("\x1e")[:-1]]
+        answered += [record["invocationId"] for record in records if record.get("type") == 3]
+    assert answered == [str(model_id) for model_id in range(1, 451)]
 
 
 async def test_pages_stay_connected_while_the_server_is_away_and_miss_nothing(restartable: RestartableServer) -> None:

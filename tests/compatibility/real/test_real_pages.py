@@ -37,6 +37,14 @@ async def test_a_page_hears_of_its_models_over_any_transport(client: Client, tra
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_page_shows_hundreds_of_models(client: Client, transport: str) -> None:
+    groups = [f"Model:{model_id}" for model_id in range(1, 451)]
+    async with Program.started("page", address(client.http), transport, *groups) as page:
+        await page.says("state", "joined")
+        assert await page.end() == 0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_page_is_served_by_gateways_that_share_a_port(server: str, transport: str) -> None:
     """Each request may reach another of them; with four, hardly any connection is lucky enough to miss this."""
     async with _gateways(server, 4) as url, aiohttp.ClientSession(url) as http:
