@@ -4,10 +4,15 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
 
 from tests.support.commands import command
 from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.operator.test_operator import dead_letter
+from tests.wire.sdk import sdk
 from thumbq.v1 import job_pb2, queue_pb2
 
 NAME_JOBS = "thumbq: Name jobs by their ids, a model by --model-id, a --status, or --all.\n"
@@ -72,6 +77,13 @@ async def test_all_waiting_jobs_are_cancelled_only_when_the_operator_agrees(serv
     assert await thumbq(server, "cancel", "--all", "--yes") == (0, "1 job is cancelled.\n")
 
 
+async def test_a_flood_is_cancelled_page_by_page(server):
+    await sdk.enqueue(server, 2500)
+    async with calls_noted(server) as (between, noted):
+        assert await thumbq(between, "cancel", "--status", "pending", "--yes") == (0, "2500 jobs are cancelled.\n")
+    assert noted == ["GetStats", *["ListJobs", "CancelJobs"] * 3]
+
+
 async def test_dead_letters_are_listed_and_started_again_by_their_reason(server, queue):
     await dead_letter(queue, 1, "the texture is \x1b[2J missing")
     mesh = await dead_letter(queue, 2, "the mesh is empty")
@@ -124,6 +136,29 @@ async def test_figures_workers_and_attempts_are_shown(server, queue):
     last = (await thumbq(server, "job", str(job_id)))[1].splitlines()[-1].split()
     assert (last[:2], last[-3:]) == (["1", "w1"], ["Failed", "no", "mesh"])
     assert [job["status"] for job in await in_json(server, "jobs")] == ["Failed"]
+
+
+@asynccontextmanager
+async def calls_noted(behind: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """Run a server that passes calls on to the one behind. Yield its address, and the names of the calls so far."""
+    noted: list[str] = []
+
+    class PassedOn(grpc.GenericRpcHandler):
+        def service(self, call):
+            async def pass_on(request, _context):
+                noted.append(call.method.rpartition("/")[2])
+                return await channel.unary_unary(call.method)(request)
+
+            return grpc.unary_unary_rpc_method_handler(pass_on)
+
+    async with grpc.aio.insecure_channel(behind) as channel:
+        server = grpc.aio.server(handlers=[PassedOn()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}", noted
+        finally:
+            await server.stop(None)
 
 
 async def in_json(server, *arguments):

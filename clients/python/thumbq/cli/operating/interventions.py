@@ -10,7 +10,6 @@ from thumbq.cli.operating.jobs import Status
 from thumbq.cli.options import LARGEST_ID, LOCAL, Server
 from thumbq.cli.output.progress import progress_bar
 from thumbq.connection import open_channel
-from thumbq.producer import Producer
 from thumbq.v1.admin_pb2 import (
     CancelJobRequest,
     CancelJobsRequest,
@@ -22,11 +21,13 @@ from thumbq.v1.admin_pb2 import (
 )
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.job_pb2 import JobStatus
+from thumbq.v1.queue_pb2 import ListJobsRequest
+from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 _JOB_IDS = typer.Argument(metavar="ID...", max=LARGEST_ID, help="Ids of jobs.")
 _YES = typer.Option("--yes", help="Do not ask.")
 _TIMEOUT = 10.0
-# Jobs that one call cancels.
+# Jobs that one call lists, and one cancels.
 _STEP = 1000
 
 
@@ -53,7 +54,7 @@ def cancel(
     if status is not None or everything:
         names = [status.name] if status is not None else ["PENDING", "PROCESSING"]
         _ask(f"Cancel all jobs that are {' or '.join(names).lower()}?", yes)
-        run(server, _cancel_all(server, [JobStatus.Value(f"JOB_STATUS_{name}") for name in names]))
+        run(server, _cancel_all(server, names))
     else:
         run(server, _cancel(server, job_ids or [], model_id))
 
@@ -136,16 +137,23 @@ async def _forget(server: str, model_ids: list[int]) -> None:
             )
 
 
-async def _cancel_all(server: str, statuses: list[JobStatus.ValueType]) -> None:
+async def _cancel_all(server: str, names: list[str]) -> None:
     count = 0
-    async with open_channel(server) as channel, Producer(server, timeout=_TIMEOUT) as producer:
-        admin = AdminServiceStub(channel)
-        found = [job.id for status in statuses async for job in producer.jobs(status=status)]
-        with progress_bar("cancelled", len(found)) as bar:
-            for start in range(0, len(found), _STEP):
-                request = CancelJobsRequest(job_ids=found[start : start + _STEP])
-                count += len((await admin.CancelJobs(request, timeout=_TIMEOUT)).job_ids)
-                bar.advance(len(request.job_ids))
+    async with open_channel(server) as channel:
+        admin, queue = AdminServiceStub(channel), QueueServiceStub(channel)
+        stats = await admin.GetStats(GetStatsRequest(), timeout=_TIMEOUT)
+        with progress_bar("cancelled", sum(getattr(stats, name.lower()) for name in names)) as bar:
+            for name in names:
+                request = ListJobsRequest(status=JobStatus.Value(f"JOB_STATUS_{name}"), page_size=_STEP)
+                while True:
+                    page = await queue.ListJobs(request, timeout=_TIMEOUT)
+                    if found := [job.id for job in page.jobs]:
+                        answer = await admin.CancelJobs(CancelJobsRequest(job_ids=found), timeout=_TIMEOUT)
+                        count += len(answer.job_ids)
+                        bar.advance(len(found))
+                    if not page.next_page_token:
+                        break
+                    request.page_token = page.next_page_token
     typer.echo(f"{_jobs(count)} cancelled.")
 
 
