@@ -87,7 +87,8 @@ class Settings(TlsSettings):
     )
     unary_lease_duration: LeaseSeconds = Field(
         default=600,
-        description="Seconds of a lease of unary calls and JSON; at most 60 until the worker is heard of again.",
+        description="Seconds of a lease of unary calls and JSON. That of a dequeue that waits has at most 60 until its"
+        " worker is heard of again.",
     )
     queue_limit: Count | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from tests.support.network.http_client import Client, ask
 from tests.support.service.gateway import running_gateway
 from tests.support.service.server import running_server
 from thumbq_gateway.signalr import wing
+from thumbq_server.engine import queue
 
 LEASE = 4  # seconds
 PRESENCE_INTERVAL = 0.4  # seconds
@@ -67,6 +68,24 @@ async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
                 while (job := (await client.get(path)).json)["status"] in {"Pending", "Processing"}:
                     pass
                 assert (job["status"], job["attemptCount"]) == ("Completed", 1)
+
+
+async def test_a_worker_that_says_nothing_while_it_renders_has_the_whole_lease(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "FIRST_LEASE_SECONDS", 1)
+    async with running_server(database_url) as server, running_gateway(server) as http:
+        client = Client(http)
+        job_id = await client.enqueue(42, maxAttempts=1)
+        await client.dequeue()
+        # Another worker's job shows when a short lease has run out: that worker had waited.
+        other = await client.enqueue(43, maxAttempts=1)
+        waiting = {"workerId": "worker-002", "wait": "1s"}
+        assert (await client.post("/api/thumbnail-jobs/dequeue", waiting)).json["id"] == other
+        while (await client.job(other))["status"] == "Processing":
+            await asyncio.sleep(0.1)
+        picture = {"thumbnailPath": "/a.png", "sizeBytes": 1, "width": 1, "height": 1}
+        assert (await client.post(f"/api/thumbnail-jobs/{job_id}/complete", picture)).status == 200
 
 
 async def test_a_connected_worker_keeps_a_job_that_it_says_nothing_of_and_loses_it_when_it_goes(

@@ -23,7 +23,8 @@ from thumbq_gateway.signalr.hubs.presence import Presence
 from thumbq_gateway.signalr.hubs.worker_hub import PATHS, WorkerHub, Workers
 from thumbq_gateway.signalr.tokens import Tokens
 
-PRESENCE_INTERVAL = 60.0  # seconds between two reports of the workers that are connected
+# Seconds between two reports of the workers that are connected. The shortest lease of a worker lasts 60.
+PRESENCE_INTERVAL = 20.0
 
 
 class SignalR:

@@ -77,7 +77,7 @@ class Together:
 
     async def _release(self, tokens: list[str]) -> None:
         results = [Result(lease_token=token, release=Result.Release()) for token in tokens]
-        with suppress(grpc.aio.AioRpcError):  # their leases run out in a minute
+        with suppress(grpc.aio.AioRpcError):  # their leases run out
             await self._server.ReportResults(ReportResultsRequest(results=results), timeout=TIMEOUT)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

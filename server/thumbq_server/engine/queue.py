@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 KNOWN_WORKERS = 10_000
 # A worker that was silent for longer is registered again: it may have been pruned.
 KNOWN_SECONDS = 86_400.0
-# It is unknown whether the answer to a unary claim arrives. So its lease is short until the worker is heard of again.
+# A caller that waits may have hung up when its answer comes. So its lease is short until the worker is heard of again.
 FIRST_LEASE_SECONDS = 60
 
 
@@ -188,7 +188,8 @@ class Queue:
             if not answer.done():
                 answer.set_exception(error)
 
-        claimant = Claimant(session, min(FIRST_LEASE_SECONDS, self.unary_lease_seconds), deliver, unavailable)
+        lease = min(FIRST_LEASE_SECONDS, self.unary_lease_seconds) if wait else self.unary_lease_seconds
+        claimant = Claimant(session, lease, deliver, unavailable)
         dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
         try:
             # Without a wait, only the statement timeout limits a claim that hangs.

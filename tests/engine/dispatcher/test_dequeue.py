@@ -35,10 +35,18 @@ async def test_a_dequeue_claims_up_to_its_number_even_without_a_hint(queue: Queu
     assert (job.status, job.worker_id) == ("Processing", "js-1")
 
 
-async def test_a_unary_claim_has_a_short_lease_until_its_worker_is_heard_of(queue: Queue, others: QueueUnderTest):
+async def test_a_claim_that_may_wait_has_a_short_lease_until_its_worker_is_heard_of(
+    queue: Queue, others: QueueUnderTest
+):
     await others.enqueue(new_job(1))
     (job,) = await queue.dequeue("js-1", 1, wait=10)
     assert (job.expires_at - job.claimed_at).total_seconds() == 60
+
+
+async def test_a_claim_without_a_wait_has_the_configured_lease_at_once(queue: Queue, others: QueueUnderTest):
+    await others.enqueue(new_job(1))
+    (job,) = await queue.dequeue("js-1", 1, wait=0)
+    assert (job.expires_at - job.claimed_at).total_seconds() == 600
 
 
 async def test_a_worker_is_registered_once(queue: Queue, watched: WatchedDatabase):

@@ -41,7 +41,7 @@ async def test_a_json_worker_tells_how_far_its_job_has_come(client: Client) -> N
     path = f"/api/thumbnail-jobs/{job['id']}/progress"
     told = {"progress": 0.4, "progressText": "meshing", "leaseToken": job["leaseToken"]}
     answer = await client.post(path, told)
-    # a sign of life: a dequeued job has a minute at first
+    # a sign of life: the lease begins anew
     assert datetime.fromisoformat(answer.json["leaseExpiresAt"]) > datetime.fromisoformat(job["leaseExpiresAt"])
 
     async def is_told() -> bool:

@@ -211,8 +211,9 @@ class QueueServiceServicer(object):
 
     def DequeueJob(self, request, context):
         """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-        lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
-        from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
+        lasts 10 minutes (unless configured otherwise). With `wait` it lasts 1 minute, since the caller may have hung up
+        meanwhile. The next sign of life of the worker makes it 10 minutes, counted from the claim: another dequeue,
+        LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,8 +85,9 @@ class QueueServiceStub:
     """
     DequeueJob: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-    lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
-    from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
+    lasts 10 minutes (unless configured otherwise). With `wait` it lasts 1 minute, since the caller may have hung up
+    meanwhile. The next sign of life of the worker makes it 10 minutes, counted from the claim: another dequeue,
+    LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
     """
     DequeueJobs: _grpc.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobsRequest, _queue_pb2.DequeueJobsResponse]
     """Claims up to `max_jobs` due jobs. Answers as soon as there is at least one, or when `wait` is over."""
@@ -246,8 +247,9 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """
     DequeueJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobRequest, _queue_pb2.DequeueJobResponse]  # type: ignore[assignment]
     """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-    lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
-    from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
+    lasts 10 minutes (unless configured otherwise). With `wait` it lasts 1 minute, since the caller may have hung up
+    meanwhile. The next sign of life of the worker makes it 10 minutes, counted from the claim: another dequeue,
+    LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
     """
     DequeueJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.DequeueJobsRequest, _queue_pb2.DequeueJobsResponse]  # type: ignore[assignment]
     """Claims up to `max_jobs` due jobs. Answers as soon as there is at least one, or when `wait` is over."""
@@ -429,8 +431,9 @@ class QueueServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.DequeueJobResponse, _abc.Awaitable[_queue_pb2.DequeueJobResponse]]:
         """Claims the next due job. When no job is due it waits up to `wait`, then answers without a job (JSON: 204). The lease
-        lasts 1 minute, since the answer may have got lost. The next sign of life of the worker makes it 10 minutes, counted
-        from the claim: another dequeue, LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
+        lasts 10 minutes (unless configured otherwise). With `wait` it lasts 1 minute, since the caller may have hung up
+        meanwhile. The next sign of life of the worker makes it 10 minutes, counted from the claim: another dequeue,
+        LogJobEvent, or an open connection that the gateway tells of. ExtendLease sets any time.
         """
 
     def DequeueJobs(
