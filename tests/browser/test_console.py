@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Locator, expect
 
 from tests.browser.visit import Visit
 from tests.support.service.service import Service
+from thumbq_server.storage.reads import operations
 
 TOO_OLD = "FBX 6.1 is too old; 7.1 and newer are supported"
 PHONE = {"width": 360, "height": 740}
@@ -102,6 +103,20 @@ async def test_failed_jobs_are_gathered_by_reason_and_start_again_together(conso
     await console.answer("Retry")
     await expect(rows).to_have_count(2)
     await expect(console.figure("pending")).to_have_text("2")
+
+
+async def test_failed_jobs_are_found_behind_many_that_were_cancelled(
+    console: Console, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "LOOKED_AT", 2)
+    monkeypatch.setattr(operations, "LOOK_SECONDS", 0)  # so that each page ends after two jobs
+    await failed_jobs(service, TOO_OLD)
+    await service.enqueue_many(range(2, 7))
+    for job_id in range(2, 7):
+        await service.post(f"api/thumbnail-jobs/{job_id}/cancel", {})
+    await expect(console.figure("cancelled")).to_have_text("5")
+    await expect(console.table("Table of failed jobs").nth(1)).to_contain_text(TOO_OLD)
+    await expect(console.page.get_by_text("No job has failed for good.")).to_be_hidden()
 
 
 async def test_a_paused_queue_says_who_and_why_and_is_resumed(console: Console, service: Service) -> None:

@@ -11,6 +11,7 @@ from tests.support.service.server import running_server, status_of
 from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.worker import Worker, done
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, job_pb2, queue_pb2, queue_pb2_grpc
+from thumbq_server.storage.reads import operations
 
 FAILED, COMPLETED = admin_pb2.ATTEMPT_OUTCOME_FAILED, admin_pb2.ATTEMPT_OUTCOME_COMPLETED
 
@@ -205,6 +206,18 @@ async def test_dead_letters_are_listed_by_reason_page_by_page(queue, admin):
     assert await dead_letters(admin, reason="texture", page_size=2, page_token=token) == (textures[:1], "")
 
 
+async def test_dead_letters_are_found_behind_jobs_that_were_cancelled(queue, admin, monkeypatch):
+    monkeypatch.setattr(operations, "LOOKED_AT", 2)
+    dead = await dead_letter(queue, 1, "the model is empty")
+    for model_id in range(2, 7):
+        await cancelled(queue, admin, model_id)
+    assert (await dead_letters(admin))[0] == [dead]
+    monkeypatch.setattr(operations, "LOOK_SECONDS", 0)
+    nothing, token = await dead_letters(admin)
+    assert nothing == []
+    assert token
+
+
 async def test_dead_letters_start_again_by_id_by_reason_and_all(queue, admin):
     first, second, third, fourth = [await dead_letter(queue, number, f"reason {number % 2}") for number in range(4, 8)]
     assert await redrive(admin, job_ids=[first, first, 999]) == 1
@@ -228,7 +241,7 @@ async def test_many_jobs_are_cancelled_in_one_call_and_their_workers_learn_it(qu
     held = await enqueue(queue, 1)
     [job] = (await worker.receives("jobs")).jobs
     waiting = await enqueue(queue, 2)
-    ended = await dead_letter_of_nobody(queue, admin)
+    ended = await cancelled(queue, admin, 77)
     answer = await admin.CancelJobs(admin_pb2.CancelJobsRequest(job_ids=[held, waiting, ended, 999, held]))
     assert list(answer.job_ids) == [held, waiting]
     assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
@@ -237,8 +250,8 @@ async def test_many_jobs_are_cancelled_in_one_call_and_their_workers_learn_it(qu
     assert (await stats(admin)).completed == 0
 
 
-async def dead_letter_of_nobody(queue, admin):
-    job_id = await enqueue(queue, 77)
+async def cancelled(queue, admin, model_id):
+    job_id = await enqueue(queue, model_id)
     await admin.CancelJob(admin_pb2.CancelJobRequest(job_id=job_id))
     return job_id
 

@@ -10,7 +10,7 @@ const looked = 500; // the newest failed jobs
 
 /** Show the reasons. `attempt` runs what a button does, and shows what goes wrong. */
 export async function refreshFailures(attempt) {
-  const { jobs, nextPageToken } = await get(`admin/dead-letters?pageSize=${looked}`);
+  const { jobs, nextPageToken } = await firstPage();
   const reasons = new Map();
   for (const { errorMessage = "", finishedAt, id } of jobs) {
     const known = reasons.get(errorMessage);
@@ -22,6 +22,15 @@ export async function refreshFailures(attempt) {
   const limit = byId("failures-limit");
   limit.hidden = !nextPageToken;
   setText(limit, `Only the newest ${number(looked)} failed jobs are counted here.`);
+}
+
+/** Return the first page with jobs, or the last one: behind many cancelled jobs, pages before it may be empty. */
+async function firstPage() {
+  let page = { nextPageToken: "" };
+  do {
+    page = await get(`admin/dead-letters?pageSize=${looked}&pageToken=${page.nextPageToken}`);
+  } while (page.jobs.length === 0 && page.nextPageToken);
+  return page;
 }
 
 function rowOf(reason, { jobs, last, id }, attempt) {

@@ -1,6 +1,7 @@
 """What an operator looks up: workers, dead letters, and the place of a job in the queue."""
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -13,8 +14,10 @@ from thumbq_server.storage.reads.jobs import record
 from thumbq_server.storage.statements import Statement
 
 MOST_WORKERS = 1000
-# Dead letters that one page looks at.
+# Dead attempts that one statement looks at. Those of cancelled jobs are among them.
 LOOKED_AT = 10_000
+# Seconds that one page looks for its first dead letter.
+LOOK_SECONDS = 1.0
 
 # The columns stand in the order of WorkerState.
 WORKERS = Statement(
@@ -89,7 +92,18 @@ async def list_workers(database: Database) -> list[WorkerState]:
 
 
 async def find_dead_letters(database: Database, below: int, limit: int, reason: str) -> DeadLetters:
-    """Return up to `limit` dead letters with ids below `below` whose last error contains `reason`."""
+    """Return up to `limit` dead letters with ids below `below` whose last error contains `reason`.
+
+    Behind many jobs that were cancelled, none may be found in time although there are further ones.
+    """
+    until = time.monotonic() + LOOK_SECONDS
+    page = await _look(database, below, limit, reason)
+    while not page.job_ids and page.next_below is not None and time.monotonic() < until:
+        page = await _look(database, page.next_below, limit, reason)
+    return page
+
+
+async def _look(database: Database, below: int, limit: int, reason: str) -> DeadLetters:
     (row,) = await database.fetch(DEAD_LETTERS, below, limit, reason, LOOKED_AT)
     job_ids: list[int] = row["job_ids"] or []
     if len(job_ids) == limit:
