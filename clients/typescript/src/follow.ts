@@ -56,6 +56,7 @@ class Follower implements Following {
   readonly #ended = new Map<number, Notification>(); // the newest of each model, if it ended an attempt
   readonly #added = new Set<number>(); // models that are not loaded yet
   #isAdding = false;
+  #request: Promise<void> | undefined; // it has yet to begin
 
   constructor(options: FollowOptions) {
     this.#gateway = gatewayAddress(options.url);
@@ -103,6 +104,16 @@ class Follower implements Following {
       this.#ended.delete(modelId);
     }
     if (this.#models.size === 0) void this.#listener.changeModels(this.#models);
+    else void this.#changeModels(); // a ticket for what is left would be refused a stream of all
+  }
+
+  /** Have the stream send the events of the present models. A page changes them one by one, and one request is enough. */
+  #changeModels(): Promise<void> {
+    this.#request ??= Promise.resolve().then(() => {
+      this.#request = undefined;
+      return this.#listener.changeModels(this.#models);
+    });
+    return this.#request;
   }
 
   /** Load the models that were added, once their events arrive: so no change falls in between. */
@@ -114,7 +125,7 @@ class Follower implements Following {
       const models = [...this.#added];
       this.#added.clear();
       try {
-        await this.#listener.changeModels(this.#models);
+        await this.#changeModels();
         await this.#load(models, this.#closing.signal);
       } catch (error) {
         for (const modelId of models) this.#addAgain(modelId);

@@ -55,6 +55,18 @@ test("models that are added at once are loaded with one request", async (t) => {
   assert.equal(loads.length, 2); // each reads up to a thousand
 });
 
+test("models that come and go together change the stream with one request", async (t) => {
+  const page = new Page();
+  const following = open(t, page, [1, 2]);
+  await page.state("live");
+  const changes = requestsTo(t, /\/api\/notifications\/models$/);
+  following.add(3);
+  following.remove(1);
+  following.remove(2);
+  await page.until(() => page.shown.has(3));
+  assert.equal(changes.length, 1);
+});
+
 test("a page that begins with no models connects when one is added, and rests when the last is removed", async (t) => {
   await rendered(1, "first");
   const page = new Page();

@@ -4,7 +4,7 @@ import { test, type TestContext } from "node:test";
 import { Thumbq } from "thumbq";
 
 import { fetched, open, Page, rendered } from "./page.js";
-import { thumbq, ticketFor, url } from "./service.js";
+import { control, thumbq, ticketFor, url } from "./service.js";
 
 /** Let time have passed for the client. */
 function later(t: TestContext, seconds: number): void {
@@ -73,6 +73,23 @@ test("a model that is removed while its ticket is renewed is not shown again", a
   await thumbq.announceTest(2, { status: "Failed", errorMessage: "the end" });
   await page.status(2, "Failed");
   assert.notEqual(page.shown.get(1)?.status, "Ready");
+});
+
+test("models that are left are followed on with tickets for them alone", async (t) => {
+  const models = [1, 2, 3];
+  const page = new Page();
+  const following = open(t, page, models, { ticket: () => ticketFor(...models) });
+  await page.state("live");
+  models.splice(1);
+  following.remove(2);
+  following.remove(3);
+  later(t, 460);
+  await control("gateway/stop");
+  await page.state("reconnecting");
+  await control("gateway/start");
+  await page.state("live");
+  await rendered(1, "picture");
+  await page.status(1, "Ready");
 });
 
 test("a text that is no ticket is not shown to the gateway, and a ticket is asked for again", async (t) => {

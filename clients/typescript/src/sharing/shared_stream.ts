@@ -108,10 +108,13 @@ async function* ownStream(
     const stop = onVisibility(() => !isVisible() && end());
     signal.addEventListener("abort", end);
     const name = newStreamName();
+    const change = (): boolean | Promise<boolean> =>
+      // A hidden page asks for them when it connects again, from where it was.
+      !isVisible() || changeModels(gateway, name, modelIds, connection.signal, credentials);
+    let changes: Promise<boolean> = Promise.resolve(true);
     open.changeModels = (changed) => {
       modelIds = changed;
-      // A hidden page asks for them when it connects again, from where it was.
-      return isVisible() ? changeModels(gateway, name, changed, connection.signal, credentials) : Promise.resolve(true);
+      return (changes = changes.then(change)); // the last of two requests at once might arrive first
     };
     try {
       const { address, body } = streamAddress(gateway, name, { ...request, modelIds, after });

@@ -25,6 +25,7 @@ class Follower {
     #ended = new Map(); // the newest of each model, if it ended an attempt
     #added = new Set(); // models that are not loaded yet
     #isAdding = false;
+    #request; // it has yet to begin
     constructor(options) {
         this.#gateway = gatewayAddress(options.url);
         this.#credentials = new Credentials(this.#gateway, options);
@@ -72,6 +73,16 @@ class Follower {
         }
         if (this.#models.size === 0)
             void this.#listener.changeModels(this.#models);
+        else
+            void this.#changeModels(); // a ticket for what is left would be refused a stream of all
+    }
+    /** Have the stream send the events of the present models. A page changes them one by one, and one request is enough. */
+    #changeModels() {
+        this.#request ??= Promise.resolve().then(() => {
+            this.#request = undefined;
+            return this.#listener.changeModels(this.#models);
+        });
+        return this.#request;
     }
     /** Load the models that were added, once their events arrive: so no change falls in between. */
     async #loadAdded() {
@@ -82,7 +93,7 @@ class Follower {
             const models = [...this.#added];
             this.#added.clear();
             try {
-                await this.#listener.changeModels(this.#models);
+                await this.#changeModels();
                 await this.#load(models, this.#closing.signal);
             }
             catch (error) {

@@ -49,9 +49,10 @@ export class Listener {
         this.#modelIds = new Set(modelIds);
         this.#mustStart ||= this.#isIdle;
         this.#wake();
+        const connection = this.#connection; // one that comes meanwhile has asked for them itself
         if (!this.#isIdle && (await this.#stream.changeModels?.([...this.#modelIds])))
             return;
-        this.#connection.abort(); // the next one begins where this one is
+        connection.abort(); // the next one begins where this one is
     }
     get #isClosed() {
         return this.#closing.signal.aborted;
