@@ -182,7 +182,7 @@ class Dispatcher:
         """
         try:
             while self._doubtful_claims:
-                await release_claim(self._lane, self._doubtful_claims[0])
+                await self._undo(self._doubtful_claims[0])
                 del self._doubtful_claims[0]
             if not claimants:
                 self._outage.ended()
@@ -206,6 +206,17 @@ class Dispatcher:
         self._looked_at = time.monotonic()
         self._may_have_jobs |= len(jobs) == len(claimants)
         return jobs
+
+    async def _undo(self, claim_id: int) -> None:
+        """Release what a broken-off claim has taken.
+
+        Its commit may still wait for a standby, and nobody sees its leases until then. The commit of a beat waits
+        behind it. Both waits end at the same time, so what the first look may miss, the second one finds.
+        """
+        for _ in range(2):
+            await self._lane.run(self._lane.history.beat)
+            if await release_claim(self._lane, claim_id):
+                return
 
     def _hand_out(self, claimants: Sequence[Claimant], jobs: Claimed) -> None:
         """Give each claimant its jobs in one call."""

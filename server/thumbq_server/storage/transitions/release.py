@@ -70,7 +70,9 @@ async def release(lane: Lane, tokens: Sequence[Token]) -> list[Verdict]:
     return await verdicts_on(lane, tokens, numbered, {Token(row["job_id"], row["named_seq"]) for row in rows})
 
 
-async def release_claim(lane: Lane, claim_id: int) -> None:
-    """Give back everything that a claim took whose answer never came."""
-    if await lane.fetch(RELEASE_CLAIM, claim_id):
+async def release_claim(lane: Lane, claim_id: int) -> bool:
+    """Give back everything that a claim took whose answer never came. Return whether that was anything."""
+    rows = await lane.fetch(RELEASE_CLAIM, claim_id)
+    if rows:
         lane.hints.tell(JOBS)
+    return bool(rows)
