@@ -105,6 +105,16 @@ async def test_failed_jobs_are_gathered_by_reason_and_start_again_together(conso
     await expect(console.figure("pending")).to_have_text("2")
 
 
+@pytest.mark.parametrize("reason", ["the model is broken:\nno\u00a0faces", "x" * 600])
+async def test_jobs_with_a_long_error_or_one_of_several_lines_start_again(
+    console: Console, service: Service, reason: str
+) -> None:
+    await failed_jobs(service, reason)
+    await console.table("Table of failed jobs").get_by_role("button").click()
+    await console.answer("Retry")
+    await expect(console.figure("pending")).to_have_text("1")
+
+
 async def test_failed_jobs_are_found_behind_many_that_were_cancelled(
     console: Console, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

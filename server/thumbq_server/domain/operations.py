@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
+from thumbq_runtime.text import printable
 from thumbq_server.domain.job import MODEL, JobStatus
 from thumbq_server.domain.progress import ProgressRecord
 from thumbq_server.domain.records import Counters, JobRecord
 from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import MAX_ERROR_MESSAGE
 
-MAX_PAUSED_BY, MAX_PAUSE_REASON, MAX_DEAD_LETTER_REASON = 200, 500, 500
+MAX_PAUSED_BY, MAX_PAUSE_REASON = 200, 500
 SHORTEST_RETENTION, LONGEST_RETENTION = timedelta(minutes=1), timedelta(days=36_500)
 # The count of due jobs ahead of another stops here.
 MOST_AHEAD = 10_000
@@ -182,12 +184,20 @@ def _number(ahead: int) -> str:
 
 
 def check_text(text: str, limit: int, what: str) -> str:
-    """Return a text of an operator; raise Invalid when it is too long or has control characters."""
+    """Return a text of an operator; raise Invalid when it is too long, or logs and terminals would escape it."""
     if len(text) > limit:
         raise Invalid(f"{what} must have at most {limit} characters")
-    if not text.isprintable():
-        raise Invalid(f"{what} must not have control characters")
+    wrong = next((character for character in text if printable(character) != character), None)
+    if wrong is not None:
+        raise Invalid(f"{what} has a character that is not printable (U+{ord(wrong):04X})")
     return text
+
+
+def check_filter(text: str, what: str) -> str:
+    """Return a text that rows are looked for by, in which any character of an error message may stand."""
+    if len(text) > MAX_ERROR_MESSAGE:
+        raise Invalid(f"{what} must have at most {MAX_ERROR_MESSAGE} characters")
+    return text.replace("\0", "\ufffd")
 
 
 def check_retention(age: timedelta) -> float:

@@ -7,11 +7,10 @@ from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
-from thumbq_server.domain.access.audit import MAX_ACTION, MAX_WHO
 from thumbq_server.domain.operations import (
-    MAX_DEAD_LETTER_REASON,
     MAX_PAUSE_REASON,
     MAX_PAUSED_BY,
+    check_filter,
     check_retention,
     check_text,
 )
@@ -90,7 +89,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def RedriveDeadLetters(
         self, request: admin_pb2.RedriveDeadLettersRequest, context: Any
     ) -> admin_pb2.RedriveDeadLettersResponse:
-        reason = check_text(request.reason, MAX_DEAD_LETTER_REASON, "reason")
+        reason = check_filter(request.reason, "reason")
         if request.job_ids and (request.all or reason):
             raise Invalid("jobIds stands alone, without all and reason")
         if request.all or reason:
@@ -126,7 +125,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         jobs, next_below = await self._inspection.dead_letters(
             check_page_token(request.page_token),
             check_page_size(request.page_size),
-            check_text(request.reason, MAX_DEAD_LETTER_REASON, "reason"),
+            check_filter(request.reason, "reason"),
         )
         return admin_pb2.ListDeadLettersResponse(jobs=map(job, jobs), next_page_token=_token(next_below))
 
@@ -162,9 +161,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         rows, next_below = await self.audit.list(
             check_page_token(request.page_token),
             check_page_size(request.page_size),
-            check_text(request.who, MAX_WHO, "who"),
-            check_text(request.action, MAX_ACTION, "action"),
-            check_text(request.outcome, MAX_ACTION, "outcome"),
+            check_filter(request.who, "who"),
+            check_filter(request.action, "action"),
+            check_filter(request.outcome, "outcome"),
         )
         return admin_pb2.ListAuditResponse(entries=map(audit_codec.entry, rows), next_page_token=_token(next_below))
 

@@ -229,6 +229,19 @@ async def test_dead_letters_start_again_by_id_by_reason_and_all(queue, admin):
     assert sorted([(await dequeue(queue)).id for _ in range(4)]) == [first, second, third, fourth]
 
 
+@pytest.mark.parametrize("message", ["a\nb", "no\u00a0faces\u202fin it", "x" * 1000, "a\0b"])
+async def test_dead_letters_are_found_by_their_whole_error_and_start_again(queue, admin, message):
+    job_id = await dead_letter(queue, 1, message)
+    assert (await dead_letters(admin, reason=message))[0] == [job_id]
+    assert await redrive(admin, reason=message) == 1
+
+
+async def test_a_filter_that_is_longer_than_any_error_is_refused(admin):
+    refusal = (grpc.StatusCode.INVALID_ARGUMENT, "reason must have at most 1000 characters")
+    assert await status_of(dead_letters(admin, reason="x" * 1001)) == refusal
+    assert await status_of(redrive(admin, reason="x" * 1001)) == refusal
+
+
 async def test_a_redrive_names_what_it_takes(admin):
     assert (await status_of(redrive(admin)))[0] == grpc.StatusCode.INVALID_ARGUMENT
     assert (await status_of(redrive(admin, job_ids=[1], all=True)))[0] == grpc.StatusCode.INVALID_ARGUMENT
@@ -272,4 +285,7 @@ async def test_pruning_spares_what_ended_lately(queue, admin):
 
 async def test_who_and_why_are_bounded_and_printable(admin):
     assert (await status_of(pause(admin, paused_by="x" * 201)))[0] == grpc.StatusCode.INVALID_ARGUMENT
-    assert (await status_of(pause(admin, reason="\x1b[2J")))[0] == grpc.StatusCode.INVALID_ARGUMENT
+    refusal = "reason has a character that is not printable (U+001B)"
+    assert await status_of(pause(admin, reason="\x1b[2J")) == (grpc.StatusCode.INVALID_ARGUMENT, refusal)
+    people = "Zoé\u00a0Ü \U0001f469\u200d\U0001f680"  # a no-break space, and an emoji with a joiner
+    assert (await pause(admin, paused_by=people, reason=people)).reason == people
