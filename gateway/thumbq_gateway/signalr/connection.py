@@ -89,6 +89,7 @@ class Connection:
                     await self._admit()
                 _check_size(record)
                 await self._take(record)
+                self.hear()  # it may have waited long for its own call
             _check_size(self._rest)
         except ProtocolError as error:
             self.end(closing(str(error)) if self.is_open else handshake_refused(str(error)))
@@ -109,9 +110,16 @@ class Connection:
             self.outlet.write(record)
 
     async def drained(self) -> None:
-        """Wait until the client has read most of the records before, so that a long answer does not cut it off."""
-        while not self.ended and self.outlet.unread > self._buffer_limit // 2:  # noqa: ASYNC110 - a transport has no event
-            await asyncio.sleep(_LOOK_AGAIN)
+        """Wait until the client has read most of the records before, so that a long answer does not cut it off.
+
+        A client that reads on is there.
+        """
+        unread = self.outlet.unread
+        while not self.ended and unread > self._buffer_limit // 2:
+            await asyncio.sleep(_LOOK_AGAIN)  # a transport has no event
+            before, unread = unread, self.outlet.unread
+            if unread < before:
+                self.hear()
 
     def ping(self) -> None:
         """Tell the client that the line is alive."""

@@ -1,15 +1,29 @@
-"""Clients of a hub that do not read: they are cut off, and delay no other."""
+"""Clients of a hub that read slowly, or not at all, and calls that take long."""
 
 import asyncio
 import contextlib
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.gateway.notifications.test_slow_clients import count_of, rest_of
 from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.notifications.demand import Demand
+from thumbq_gateway.signalr.connection import Connection
+from thumbq_gateway.signalr.connections import Connections
+from thumbq_gateway.signalr.hubs.hub import Hub as Methods
+from thumbq_gateway.signalr.outlets import EventStreamOutlet, Outlet, PollOutlet
+from thumbq_gateway.signalr.protocol import Record
+from thumbq_gateway.signalr.rights import Rights
+from thumbq_runtime.limits.bounds import Bounds
+from thumbq_runtime.limits.rates import Kind
 
 _FRAME = b"\x81\xfe%b\x00\x00\x00\x00%b"
 
@@ -75,3 +89,78 @@ async def test_a_client_that_polls_no_more_is_forgotten(server: str) -> None:
         await client.post(f"/thumbnailHub?id={token}", HANDSHAKE)
         while (await client.post(f"/thumbnailHub?id={token}")).status != 404:
             await asyncio.sleep(1)  # longer than two heartbeats, so that it is silent in between
+
+
+def connection_with(outlet: Outlet, admit: Callable[[], Awaitable[Any]]) -> Connection:
+    """A connection to a hub without methods. Most of an answer is read when at most 500 bytes are unread."""
+    place = Bounds({Kind.SUBSCRIPTIONS: 1}, lambda *_: None).take("caller", Kind.SUBSCRIPTIONS)
+    hub = Methods("/thumbnailHub", {})
+    return Connection("1", hub, outlet, place, admit, Metrics(None).hubs, 1_000, Rights(None, None))
+
+
+async def test_a_client_is_there_while_its_calls_are_carried_out_one_by_one() -> None:
+    outlet, admitted = PollOutlet(None), asyncio.Semaphore(0)
+    connection = connection_with(outlet, admitted.acquire)
+    call = {"type": 1, "invocationId": "1", "target": "JoinModelGroup", "arguments": ["42"]}
+    delivery = "".join(json.dumps(message) + "\x1e" for message in [HANDSHAKE, call, call, call])
+
+    async def has_answered(count: int) -> bool:
+        return len(outlet.records) == count
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(connection.take(delivery))
+        await eventually(partial(has_answered, 1))
+        for count in (2, 3, 4):
+            heard_before = connection.heard_at
+            admitted.release()
+            await eventually(partial(has_answered, count))
+            assert connection.heard_at > heard_before
+
+
+@asynccontextmanager
+async def long_answer() -> AsyncIterator[tuple[Connection, socket.socket]]:
+    """A connection that waits until most of an answer is read, and the socket on which its client reads."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    connection = connection_with(EventStreamOutlet(transport), asyncio.Event().wait)
+    connection.send(Record("x" * (1 << 22)))
+    waiting = asyncio.create_task(connection.drained())
+    try:
+        yield connection, theirs
+        await waiting
+    finally:
+        waiting.cancel()
+        transport.abort()
+        theirs.close()
+
+
+async def test_a_client_is_there_for_as_long_as_it_reads_an_answer() -> None:
+    loop = asyncio.get_running_loop()
+    async with long_answer() as (connection, page):
+
+        async def is_heard_again(heard_before: float) -> bool:
+            await loop.sock_recv(page, 1 << 16)
+            return connection.heard_at > heard_before
+
+        for _ in range(3):
+            await eventually(partial(is_heard_again, connection.heard_at))
+        while connection.outlet.unread:
+            await loop.sock_recv(page, 1 << 16)
+
+
+async def test_a_client_that_reads_nothing_of_an_answer_is_cut_off() -> None:
+    demand = Demand(lambda: None, lambda: None, linger=0)
+    connections = Connections(Metrics(None).hubs, demand, heartbeat=0.1, limit=1)
+    async with long_answer() as (connection, _):
+        connections.enter(connection)
+        clock = asyncio.create_task(connections.beat())
+
+        async def is_cut_off() -> bool:
+            return connection.ended
+
+        await eventually(is_cut_off)
+        clock.cancel()
+        connections.leave(connection)
+        demand.end()
