@@ -5,9 +5,12 @@ export function gatewayAddress(url: string | URL | undefined): URL {
   return new URL(String(given).replace(/\/*$/, "/"));
 }
 
-/** Return the address of a picture. Its version makes the browser fetch a new picture at an old path. */
+/**
+ * Return the address of a picture. Its version makes the browser fetch a new picture at an old path. The gateway names
+ * the version of its own pictures, and lets a browser keep those for long.
+ */
 export function pictureAddress(gateway: URL, path: string, timestamp: string | null): string {
   const address = new URL(path, gateway);
-  if (timestamp !== null) address.searchParams.set("v", String(Date.parse(timestamp)));
+  if (timestamp !== null && !address.searchParams.has("v")) address.searchParams.set("v", String(Date.parse(timestamp)));
   return address.href;
 }

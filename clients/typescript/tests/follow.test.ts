@@ -71,6 +71,20 @@ test("a new picture has a new address, and a failed one leaves the last good one
   assert.deepEqual(page.shown.get(1), { modelId: 1, status: "Failed", pictureUrl: after, errorMessage: "no faces" });
 });
 
+test("a browser may keep a picture, whether it was loaded or came with an event", async (t) => {
+  await rendered(1, "loaded");
+  const page = new Page();
+  open(t, page, [1, 2]);
+  await page.status(1, "Ready");
+  await page.state("live");
+  await rendered(2, "came");
+  await page.status(2, "Ready");
+  for (const { pictureUrl } of page.shown.values()) {
+    const answer = await fetch(pictureUrl ?? "");
+    assert.match(answer.headers.get("Cache-Control") ?? "", /immutable/);
+  }
+});
+
 test("what was loaded is not overwritten by what happened before", async (t) => {
   const page = new Page();
   const loading = fetchOnHold(t, /\/models\/thumbnails$/);

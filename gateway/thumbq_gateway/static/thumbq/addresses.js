@@ -6,10 +6,13 @@ export function gatewayAddress(url) {
         throw new TypeError("Outside of a page, url has to name the gateway.");
     return new URL(String(given).replace(/\/*$/, "/"));
 }
-/** Return the address of a picture. Its version makes the browser fetch a new picture at an old path. */
+/**
+ * Return the address of a picture. Its version makes the browser fetch a new picture at an old path. The gateway names
+ * the version of its own pictures, and lets a browser keep those for long.
+ */
 export function pictureAddress(gateway, path, timestamp) {
     const address = new URL(path, gateway);
-    if (timestamp !== null)
+    if (timestamp !== null && !address.searchParams.has("v"))
         address.searchParams.set("v", String(Date.parse(timestamp)));
     return address.href;
 }
