@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import asyncpg
 import pytest
 
 from tests.support.network.ports import free_port
@@ -13,6 +14,8 @@ from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
 from tests.wire.operator.test_operator import dead_letter
 from thumbq_runtime.addresses import free_port as is_free
+from thumbq_runtime.outage import DATABASE_AWAY
+from thumbq_server.storage.postgres.address import parse_address
 
 pytestmark = pytest.mark.timeout(400)
 LEAVES_THE_SCREEN = "\x1b[?1049l"
@@ -89,9 +92,9 @@ async def test_a_server_that_goes_away_is_told_and_found_again(database_url):
     def transcript(terminal: Terminal) -> int:
         terminal.shows("pending 0")
         loop.call_soon_threadsafe(away.set)
-        terminal.shows("the server is away for")
+        terminal.shows("no answer for")
         loop.call_soon_threadsafe(back.set)
-        while "away" in terminal.shows("waiting  "):
+        while "no answer" in terminal.shows("waiting  "):
             pass
         terminal.type("q")
         return terminal.ends()[0]
@@ -119,6 +122,26 @@ async def test_a_server_that_is_not_there_is_a_sentence():
     away = f"127.0.0.1:{is_free('127.0.0.1', 0)}"
     code, output = await thumbq(away, "top")
     assert (code, output) == (1, f"thumbq: The server at {away} cannot be reached. Is `thumbq serve` running?\n")
+
+
+async def test_tls_that_fails_is_told_at_the_first_look(server):
+    address = f"grpcs://{server}"
+    code, output = await thumbq(address, "top")
+    sentence = output.splitlines()[-1]  # after what gRPC logs of it
+    assert (code, "thumbq serve" in sentence) == (1, False)
+    assert sentence == (await thumbq(address, "stats"))[1].splitlines()[-1]
+
+
+async def test_a_database_that_is_away_is_told_at_the_first_look(database_url, postgres):
+    """The first look meets a server that has read nothing from its database since it went away."""
+    name = parse_address(database_url).database
+    connection = await asyncpg.connect(postgres)
+    async with running_server(database_url) as server:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        code, output = await thumbq(server, "top")
+        assert (code, output) == (1, f"thumbq: {DATABASE_AWAY} `thumbq health` says why.\n")
+    await connection.close()
 
 
 def rows(shown: str) -> list[str]:

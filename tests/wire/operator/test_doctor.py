@@ -2,6 +2,7 @@
 
 import platform
 import re
+import socket
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,12 +37,23 @@ async def test_all_is_well_with_a_server_that_is_ready(server, monkeypatch, tmp_
     assert "ok extras server, gateway" in words
 
 
-async def test_a_server_that_is_away_is_named_with_the_way_out():
+async def test_a_server_that_is_away_is_named_with_the_way_out(monkeypatch):
     away = f"127.0.0.1:{free_port()}"
     code, output = await thumbq(away, "doctor")
     assert code == 1
-    assert f"wrong server {away} does not answer" in " ".join(output.split())
-    assert "Start it with `thumbq serve`" in " ".join(output.split())
+    assert f"wrong server {away} cannot be reached" in " ".join(output.split())
+    assert "Is `thumbq serve` running? Name another with --server or THUMBQ_SERVER." in output
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    _, output = await thumbq("queue.invalid:50051", "doctor")
+    assert "wrong server queue.invalid:50051 cannot be reached" in " ".join(output.split())
+    assert "leads through the proxy that http_proxy names, unless no_proxy names the server's host." in output
+
+
+async def test_a_server_that_does_not_answer_is_told_apart():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"127.0.0.1:{silent.getsockname()[1]}"
+        _, output = await thumbq(server, "doctor")
+    assert f"wrong server {server} does not answer within 5 s" in " ".join(output.split())
 
 
 async def test_a_setting_that_cannot_be_read_and_a_folder_that_is_not_there_are_told(server, monkeypatch, tmp_path):

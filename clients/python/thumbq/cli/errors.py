@@ -50,7 +50,7 @@ def _fail_call(server: str, code: grpc.StatusCode | None, text: str, reason: str
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             fail(f"The server at {server} does not answer in time. `thumbq health` says whether it can work.")
         case grpc.StatusCode.UNAVAILABLE:
-            why = f": {reason}." if reason else f". {_advice(server)}"
+            why = f": {reason}." if reason else f". {where_to_look(server)}"
             fail(f"The server at {server} cannot be reached{why}")
         case grpc.StatusCode.UNIMPLEMENTED:
             fail(f"The server at {server} cannot do this; it may be of another version.")
@@ -58,7 +58,8 @@ def _fail_call(server: str, code: grpc.StatusCode | None, text: str, reason: str
             fail(printable(text))
 
 
-def _advice(server: str) -> str:
+def where_to_look(server: str) -> str:
+    """Return where to look when a server cannot be reached and nothing says why."""
     proxy = next((name for name in PROXY_VARIABLES if os.environ.get(name)), None)
     if proxy is None or is_local(server):
         return "Is `thumbq serve` running?"

@@ -14,7 +14,7 @@ import grpc
 import typer
 from rich.live import Live
 
-from thumbq.cli.errors import TIMEOUT, fail, run
+from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.operating.top_view import Seen, line, screen
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.output.formatting import out
@@ -47,8 +47,6 @@ async def _top(server: str, every: float, count: int) -> None:
     async with open_channel(server) as channel:
         admin = AdminServiceStub(channel)
         await _look(admin, seen)
-        if not seen.stats:
-            fail(f"The server at {server} cannot be reached. Is `thumbq serve` running?")
         # Windows has no termios.
         if out.is_terminal and sys.stdin.isatty() and find_spec("termios"):
             await _on_terminal(admin, seen, every, count)
@@ -60,7 +58,7 @@ async def _in_lines(admin: "AdminServiceAsyncStub", seen: Seen, every: float, co
     out.print(line(seen), soft_wrap=True)
     for _ in _looks(count):
         await asyncio.sleep(every)
-        await _look(admin, seen)
+        await _look_again(admin, seen)
         out.print(line(seen), soft_wrap=True)
 
 
@@ -78,7 +76,7 @@ async def _on_terminal(admin: "AdminServiceAsyncStub", seen: Seen, every: float,
                 await asyncio.wait_for(ended.wait(), every)
             if ended.is_set():
                 break
-            await _look(admin, seen)
+            await _look_again(admin, seen)
             draw()
 
 
@@ -114,16 +112,20 @@ def _keys(ended: asyncio.Event) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-async def _look(admin: "AdminServiceAsyncStub", seen: Seen) -> None:
+async def _look_again(admin: "AdminServiceAsyncStub", seen: Seen) -> None:
     try:
-        seen.stats = await admin.GetStats(GetStatsRequest(), timeout=TIMEOUT)
-        answer = await admin.ListWorkers(ListWorkersRequest(), timeout=TIMEOUT)
-        dead = await admin.ListDeadLetters(ListDeadLettersRequest(page_size=_DEAD_LETTERS), timeout=TIMEOUT)
+        await _look(admin, seen)
     except grpc.aio.AioRpcError as error:
         if error.code() not in _AWAY:
             raise
         seen.away_since = seen.away_since or datetime.now(UTC)
-        return
+
+
+async def _look(admin: "AdminServiceAsyncStub", seen: Seen) -> None:
+    stats = await admin.GetStats(GetStatsRequest(), timeout=TIMEOUT)
+    answer = await admin.ListWorkers(ListWorkersRequest(), timeout=TIMEOUT)
+    dead = await admin.ListDeadLetters(ListDeadLettersRequest(page_size=_DEAD_LETTERS), timeout=TIMEOUT)
+    seen.stats = stats
     seen.workers = [worker for worker in answer.workers if not worker.gone]
     seen.dead_letters = list(dead.jobs)
     seen.away_since = None

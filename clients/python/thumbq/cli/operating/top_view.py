@@ -42,7 +42,7 @@ class Seen:
 def line(seen: Seen) -> str:
     """Return a look as one line."""
     if seen.away_since:
-        return f"{seen.away_since.astimezone():%H:%M:%S}  the server is away"
+        return f"{seen.away_since.astimezone():%H:%M:%S}  no answer"
     stats = seen.stats or GetStatsResponse()
     return (
         f"{seen.at.astimezone():%H:%M:%S}  pending {stats.pending}  processing {stats.processing}"
@@ -71,7 +71,7 @@ def _title(seen: Seen, stats: GetStatsResponse) -> Text:
     title = Text(f"thumbq {printable(seen.server)}  {seen.at.astimezone():%H:%M:%S}", style="bold", no_wrap=True)
     if seen.away_since:
         away = format_duration(datetime.now(UTC) - seen.away_since)
-        title.append(f"  the server is away for {away}; what follows is old", style="red")
+        title.append(f"  no answer for {away}; what follows is old", style="red")
     elif stats.paused:
         by = f" by {printable(stats.pause.paused_by)}" if stats.pause.paused_by else ""
         title.append(f"  paused{by}", style="red")

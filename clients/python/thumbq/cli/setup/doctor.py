@@ -14,7 +14,7 @@ from typing import TypeVar
 import grpc
 import typer
 
-from thumbq.cli.errors import TIMEOUT
+from thumbq.cli.errors import TIMEOUT, where_to_look
 from thumbq.cli.operating.observe import readiness
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.output.formatting import format_text
@@ -36,6 +36,7 @@ _GIGABYTE = 1_000_000_000
 MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
 _ABOUT_FAILOVER = "See docs/operations.md#a-cluster-that-fails-over."
+_ANOTHER = "Name another with --server or THUMBQ_SERVER."
 _ABOUT_TLS = "See docs/operations.md#tls."
 _ABOUT_KEYS = "Give a key that counts in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names."
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -134,17 +135,7 @@ async def _server(server: str) -> list[Finding]:
         what, advice = ("key", _ABOUT_KEYS) if isinstance(problem, UnreadableKey) else ("TLS", _ABOUT_TLS)
         return [Finding(what, str(problem), advice)]
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-            return [Finding("server", f"{server} is no thumbq", "Name another with --server or THUMBQ_SERVER.")]
-        if reason := explain(error.details() or "", server):
-            return [Finding("server", f"{server} cannot be reached: {reason}", _ABOUT_TLS)]
-        return [
-            Finding(
-                "server",
-                f"{server} does not answer within {TIMEOUT:g} s",
-                "Start it with `thumbq serve`, or name another with --server or THUMBQ_SERVER.",
-            )
-        ]
+        return [_unreachable(server, error)]
     if not found.is_ready:
         reason = found.reason or "it is ending"
         return [Finding("server", f"{server} is not ready: {reason}", "docs/runbook.md#thumbqnotready")]
@@ -153,6 +144,22 @@ async def _server(server: str) -> list[Finding]:
         findings.append(Finding("database", found.warning, _ABOUT_FAILOVER))
     findings.append(await _clock(server))
     return [*findings, await _certificate(server)] if server.startswith(SECURE) else findings
+
+
+def _unreachable(server: str, error: grpc.aio.AioRpcError) -> Finding:
+    if reason := explain(error.details() or "", server):
+        return Finding("server", f"{server} cannot be reached: {reason}", _ABOUT_TLS)
+    match error.code():
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return Finding("server", f"{server} is no thumbq", _ANOTHER)
+        case grpc.StatusCode.UNAVAILABLE:
+            return Finding("server", f"{server} cannot be reached", f"{where_to_look(server)} {_ANOTHER}")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            way_out = "See whether it runs, and whether a firewall lets this machine reach it."
+            return Finding("server", f"{server} does not answer within {TIMEOUT:g} s", way_out)
+        case code:
+            way_out = _ABOUT_KEYS if code in _REFUSED else _ANOTHER
+            return Finding("server", f"{server} does not say how it is: {describe(error, server)}", way_out)
 
 
 async def _clock(server: str) -> Finding:
