@@ -3,7 +3,7 @@
 import pytest
 
 from tests.wire.sdk.sdk import PICTURE, enqueue
-from thumbq import Client, Job, JobReleased, Thumbnail
+from thumbq import Client, Job, JobFailed, JobReleased, Thumbnail
 from thumbq.testing import drain
 
 
@@ -32,6 +32,31 @@ async def test_a_job_that_is_always_released_has_no_end(server: str):
 
     with pytest.raises(RuntimeError, match="was released, and is due again"):
         await drain(server, handler)
+
+
+class OwnFailure(JobFailed):
+    def __init__(self) -> None:
+        """Say nothing to JobFailed."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (JobFailed(""), "The handler gave no reason."),
+        (JobFailed("caf\udce9.glb"), "caf?.glb"),
+        (OwnFailure(), "OwnFailure"),
+    ],
+    ids=["no reason", "an undecodable name", "a class of the program"],
+)
+async def test_a_failure_is_reported_as_a_worker_reports_it(server: str, error: JobFailed, message: str):
+    await enqueue(server, 1)
+
+    def handler(job: Job) -> Thumbnail:
+        raise error
+
+    [drained] = await drain(server, handler)
+    async with Client(server) as client:
+        assert (await client.job(drained.job.id)).error_message == message
 
 
 async def test_a_result_that_the_queue_refuses_is_an_error_of_the_test(server: str):

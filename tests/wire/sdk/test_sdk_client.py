@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -143,6 +145,42 @@ async def test_a_client_outside_its_block_says_so():
     client = Client("127.0.0.1:1")
     with pytest.raises(RuntimeError, match="use it inside `async with`"):
         await client.thumbnail(7)
+
+
+FORKS = """
+import os, signal, sys
+from thumbq import BlockingClient
+
+client = BlockingClient(sys.argv[1])
+client.cursor()
+if sys.argv[2] == "closed":
+    client.close()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        client.cursor()
+    except RuntimeError as error:
+        print(error, flush=True)
+        os._exit(3)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+client.cursor()
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("closed", "0\n"),
+        ("connected", "this process was forked while a BlockingClient was connected: close() it before the fork\n3\n"),
+    ],
+)
+async def test_a_process_that_forks_closes_its_client_before(server: str, way: str, said: str):
+    """gRPC's state does not survive a fork: a call of the child would wait without an end."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, server, way]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert ended.stdout == said, ended.stderr
 
 
 async def test_a_program_without_asyncio_has_the_same_calls(server: str):

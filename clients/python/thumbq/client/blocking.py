@@ -38,7 +38,8 @@ class BlockingClient:
             answer = client.enqueue(model_id=7, model_hash=hash_file("7.glb"))
             picture = client.wait_for(answer.job_id, timeout=60)
 
-    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
+    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before. One that
+    is connected is closed before a fork; in the child, calls raise RuntimeError otherwise.
     Iterables are read in the caller's thread.
     """
 
@@ -199,11 +200,13 @@ class BlockingClient:
 
     def _connected(self) -> _LoopThread:
         """Return the thread of this process; the lock is held."""
-        # A thread does not survive a fork; the child starts its own.
         if self._thread is None or self._thread.process_id != os.getpid():
             client = Client(self._target, timeout=self._timeout, api_key=self._api_key, tls=self._tls)
             self._thread = _LoopThread(client)
         return self._thread
+
+
+_running: set[_LoopThread] = set()
 
 
 class _LoopThread:
@@ -211,12 +214,18 @@ class _LoopThread:
 
     def __init__(self, client: Client) -> None:
         self.process_id = os.getpid()
+        # A fork inherits gRPC's state, and not the thread that moves it: every call would wait without an end.
+        if any(other.process_id != self.process_id for other in _running):
+            raise RuntimeError(
+                "this process was forked while a BlockingClient was connected: close() it before the fork"
+            )
         self.client = client
         self._loop = asyncio.new_event_loop()
         self._opened: Future[None] = Future()
         self._stopped = asyncio.Event()
         self._calls: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._serve, name="thumbq-client", daemon=True)
+        _running.add(self)
         self._thread.start()
         try:
             self._opened.result()
@@ -238,6 +247,7 @@ class _LoopThread:
         with suppress(RuntimeError):  # the loop is closed when the client could not be opened
             self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
+        _running.discard(self)
 
     def _serve(self) -> None:
         # The end of the Runner awaits what still runs.

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from thumbq.connection import open_channel
-from thumbq.outcome import JobFailed, JobReleased, Thumbnail
-from thumbq.v1.job_pb2 import Job, Result
+from thumbq.outcome import JobReleased, Thumbnail
+from thumbq.results import message
+from thumbq.v1.job_pb2 import Job
 from thumbq.v1.queue_pb2 import DequeueJobRequest, ReportResultsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq.working.handler import Handler, as_failure, is_async
@@ -40,7 +41,7 @@ async def drain(address: str, handler: Handler | Mapping[str, Handler], *, worke
         while (response := await queue.DequeueJob(request)).HasField("job"):
             job = response.job
             outcome = JobReleased() if job.id in released else await _run(handlers[job.asset_type or "Model"], job)
-            answer = await queue.ReportResults(ReportResultsRequest(results=[_result(job, outcome)]))
+            answer = await queue.ReportResults(_report(job, outcome))
             if job.id in released:
                 raise RuntimeError(f"job {job.id} was released, and is due again")
             if answer.exceptions:
@@ -59,19 +60,11 @@ async def _run(handler: Handler, job: Job) -> Thumbnail | BaseException:
     return outcome if isinstance(outcome, Thumbnail) else as_failure(job, outcome)
 
 
-def _result(job: Job, outcome: Thumbnail | BaseException) -> Result:
-    result = Result(lease_token=job.lease_token)
-    if isinstance(outcome, Thumbnail):
-        path, size_bytes, width, height = outcome
-        result.complete.CopyFrom(
-            Result.Complete(thumbnail_path=path, size_bytes=size_bytes, width=width, height=height)
-        )
-    elif isinstance(outcome, JobReleased):
-        result.release.SetInParent()
+def _report(job: Job, outcome: Thumbnail | BaseException) -> ReportResultsRequest:
+    """Return the report that a worker sends."""
+    if isinstance(outcome, JobReleased):
+        ending = None
     else:
-        failure = outcome if isinstance(outcome, JobFailed) else as_failure(job, outcome)
-        result.fail.error_message = failure.message
-        result.fail.retryable = failure.retryable
-        if failure.retry_delay is not None:
-            result.fail.retry_delay.FromMicroseconds(round(failure.retry_delay * 1_000_000))
-    return result
+        ending = outcome if isinstance(outcome, Thumbnail) else as_failure(job, outcome)
+    built, _ = message([(job.lease_token, ending)], columns=False)
+    return ReportResultsRequest(results=built.results.results)
