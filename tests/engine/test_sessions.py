@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
@@ -157,6 +158,35 @@ async def test_jobs_that_never_arrived_go_back_unspent(
     job = await others.job(lost.job_id)
     assert (job.status, job.attempt_count) == ("Pending", 0)
     assert await others.status(arrived.job_id) == "Processing"
+
+
+async def test_any_number_of_jobs_that_never_arrived_go_back_unspent(
+    sessions: Sessions, peer: Peer, queue: Queue, others: QueueUnderTest
+):
+    ids = await others.enqueued(*[new_job(model) for model in range(1, 2501)])
+    async with sessions.open(hello(), peer) as session:
+        session.add_credits(2500)
+        await until(lambda: sum(len(jobs) for _, jobs in peer.jobs) == 2500)
+    await queue.drained()
+    back = "SELECT count(*) FROM job_states WHERE status = 'Pending' AND attempt_count = 0"
+    assert (await others.sql(back))[0][0] == len(ids)
+
+
+async def test_a_worker_that_reports_each_job_and_confirms_none_leaves_nothing_behind(
+    watched: WatchedDatabase, queue: Queue, peer: Peer, others: QueueUnderTest
+):
+    (job_id,) = await others.enqueued(new_job(1))
+    sessions = Sessions(watched, queue, SessionTimes(delivery_lease=0))
+    async with sessions.open(hello(), peer) as session:
+        for count in range(1, 51):
+            session.add_credits(1)
+            await until(partial(has_jobs, peer, count))
+            await session.report(Report([], [], [Token(job_id, (await others.job(job_id)).lease_seq)]))
+        assert len(session._deliveries.unreceived()) == 1
+
+
+def has_jobs(peer: Peer, count: int) -> bool:
+    return len(peer.jobs) == count
 
 
 async def test_a_heartbeat_is_a_sign_of_life_and_learns_of_lost_leases(

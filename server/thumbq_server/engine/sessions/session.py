@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from thumbq_runtime.process.pieces import PIECE
 from thumbq_server.domain.columns import Claimed, Report
 from thumbq_server.domain.job import Extension, LostReason, Token, Verdict
 from thumbq_server.domain.progress import Progress
@@ -106,7 +107,7 @@ class Session:
         self.ended = asyncio.Event()
         self.sent_away_because: str | None = None
         self._claimant = Claimant(number, times.delivery_lease, self._deliver, holder=holder)
-        self._deliveries = Deliveries()
+        self._deliveries = Deliveries(times.delivery_lease)
         self._returns = returns
         self._tasks: set[asyncio.Task[None]] = set()
         self._reported = asyncio.Event()
@@ -214,11 +215,16 @@ class Session:
         for task in (self._finisher, *self._tasks):
             if task is not None:
                 task.cancel()
-        if self.history == self._database.history.epoch and (unreceived := self._deliveries.unreceived()):
-            unspent, failed = self._returns.sort(self.worker_id, unreceived)
+        if self.history == self._database.history.epoch:
+            self._give_back(self._deliveries.unreceived())
+        self.ended.set()
+
+    def _give_back(self, unreceived: Sequence[Token]) -> None:
+        # All tokens of one call share a statement, however many there are.
+        for start in range(0, len(unreceived), PIECE):
+            unspent, failed = self._returns.sort(self.worker_id, unreceived[start : start + PIECE])
             self._queue.release_soon(unspent)
             self._queue.fail_soon(failed)
-        self.ended.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside the reading of messages. The session waits for it when it closes."""
