@@ -13,7 +13,6 @@ from thumbq_gateway.signalr.outlets import PollOutlet
 from thumbq_gateway.signalr.protocol import closing
 
 _SPOKES = 15  # each beat of the clock goes to one part of the connections
-_SILENCES = 2.0  # heartbeats of the client's that may be missing: it sends one as often as we do
 
 GOING_AWAY = closing(allow_reconnect=True)
 
@@ -21,12 +20,15 @@ GOING_AWAY = closing(allow_reconnect=True)
 class Connections:
     """The connections, by id."""
 
-    def __init__(self, metrics: HubMetrics, log: Demand, *, heartbeat: float, limit: int) -> None:
-        """Each connection demands that the log is followed. `heartbeat` in seconds."""
+    def __init__(self, metrics: HubMetrics, log: Demand, *, interval: float, patience: float, limit: int) -> None:
+        """Each connection demands that the log is followed.
+
+        `interval` are the seconds between two pings, and `patience` those until a silent client is cut off.
+        """
         self._metrics = metrics
         self._log = log
-        self._interval = heartbeat / _SPOKES
-        self._patience = heartbeat * _SILENCES
+        self._interval = interval / _SPOKES
+        self._patience = patience
         self._limit = limit
         self._by_id: dict[str, Connection] = {}
         self._wheel: list[set[Connection]] = [set() for _ in range(_SPOKES)]

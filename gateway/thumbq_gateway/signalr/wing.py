@@ -26,6 +26,9 @@ from thumbq_gateway.signalr.tokens import Tokens
 # Seconds between two reports of the workers that are connected. The shortest lease of a worker lasts 60.
 PRESENCE_INTERVAL = 20.0
 
+# A client of SignalR pings every 15 seconds, and gives up after 30 without a word, whatever the gateway's heartbeat is.
+LONGEST_INTERVAL, SHORTEST_PATIENCE = 15.0, 30.0
+
 
 class SignalR:
     """The wing: its routes, its duties, and its end."""
@@ -51,7 +54,13 @@ class SignalR:
         self._pages = PageHub(channel, metrics, upstream.until_present)
         self._nudges = Nudges(channel, workers, queue_relay, metrics)
         self._presence = Presence(channel, workers, PRESENCE_INTERVAL)
-        self._connections = Connections(metrics, upstream.demand, heartbeat=heartbeat, limit=limit)
+        self._connections = Connections(
+            metrics,
+            upstream.demand,
+            interval=min(heartbeat, LONGEST_INTERVAL),
+            patience=max(SHORTEST_PATIENCE, 2 * heartbeat),
+            limit=limit,
+        )
         hubs: list[Hub] = [self._pages, *[WorkerHub(path, workers) for path in PATHS]]
         self._endpoints = [
             Endpoint(

@@ -9,6 +9,7 @@ import pytest
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, address, negotiate
 from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
+from thumbq_gateway.signalr import wing
 
 WORKER_HUBS = ["/thumbnailJobHub", "/jobProcessingHub"]
 
@@ -184,9 +185,9 @@ async def test_a_frame_that_is_too_large_ends_the_connection(client: Client) -> 
         assert hub.socket.close_code == 1009
 
 
-async def test_the_server_pings_and_a_silent_client_is_cut_off(server: str) -> None:
+async def test_the_server_pings_and_a_silent_client_is_cut_off(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wing, "SHORTEST_PATIENCE", 4.0)  # enough for the one that talks, on a busy machine too
     async with (
-        # Two heartbeats without a word end a client: long enough for the one that talks, on a busy machine too.
         running_gateway(server, heartbeat=2.0) as http,
         Hub.connected(http, "/thumbnailHub") as talking,
         Hub.connected(http, "/thumbnailHub") as silent,
@@ -198,6 +199,19 @@ async def test_the_server_pings_and_a_silent_client_is_cut_off(server: str) -> N
             await silent.message()
         await talking.call("JoinAllModelsGroup")
         keeping.cancel()
+
+
+async def test_a_client_of_signalr_has_its_own_patience_whatever_the_heartbeat_is(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It pings every 15 seconds, and gives up when it hears nothing for 30."""
+    async with running_gateway(server, heartbeat=0.03) as http, Hub.connected(http, "/thumbnailHub") as silent:
+        for _ in range(20):  # many times the two heartbeats after which it was cut off once
+            assert await silent.socket.receive_str() == '{"type":6}\x1e'
+    monkeypatch.setattr(wing, "LONGEST_INTERVAL", 0.1)
+    async with running_gateway(server, heartbeat=600) as http, Hub.connected(http, "/thumbnailHub") as waiting:
+        async with asyncio.timeout(30):
+            assert await waiting.socket.receive_str() == '{"type":6}\x1e'
 
 
 async def _keep_alive(hub: Hub) -> None:

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.compatibility.hubs.wire import HANDSHAKE, Hub, negotiate
 from tests.gateway.notifications.test_slow_clients import count_of, rest_of
 from tests.support.network.http_client import Client
@@ -16,6 +18,7 @@ from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.metrics import Metrics
 from thumbq_gateway.notifications.demand import Demand
+from thumbq_gateway.signalr import wing
 from thumbq_gateway.signalr.connection import Connection
 from thumbq_gateway.signalr.connections import Connections
 from thumbq_gateway.signalr.hubs.hub import Hub as Methods
@@ -77,7 +80,8 @@ async def test_a_page_that_reads_slowly_gets_all_that_joining_tells(server: str)
             assert [message["arguments"][0]["modelId"] for message in told] == list(range(1, 3_002))
 
 
-async def test_a_client_that_polls_no_more_is_forgotten(server: str) -> None:
+async def test_a_client_that_polls_no_more_is_forgotten(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wing, "SHORTEST_PATIENCE", 0.6)
     async with running_gateway(server, heartbeat=0.3) as http:
         client = Client(http)
 
@@ -88,7 +92,7 @@ async def test_a_client_that_polls_no_more_is_forgotten(server: str) -> None:
         token = await eventually(polls)
         await client.post(f"/thumbnailHub?id={token}", HANDSHAKE)
         while (await client.post(f"/thumbnailHub?id={token}")).status != 404:
-            await asyncio.sleep(1)  # longer than two heartbeats, so that it is silent in between
+            await asyncio.sleep(1)  # longer than the patience, so that it is silent in between
 
 
 def connection_with(outlet: Outlet, admit: Callable[[], Awaitable[Any]]) -> Connection:
@@ -152,7 +156,7 @@ async def test_a_client_is_there_for_as_long_as_it_reads_an_answer() -> None:
 
 async def test_a_client_that_reads_nothing_of_an_answer_is_cut_off() -> None:
     demand = Demand(lambda: None, lambda: None, linger=0)
-    connections = Connections(Metrics(None).hubs, demand, heartbeat=0.1, limit=1)
+    connections = Connections(Metrics(None).hubs, demand, interval=0.1, patience=0.2, limit=1)
     async with long_answer() as (connection, _):
         connections.enter(connection)
         clock = asyncio.create_task(connections.beat())
