@@ -591,7 +591,8 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
                     SELECT run_at FROM ready WHERE kind = k.kind AND kind_rank <= now()
                      ORDER BY kind_rank, job_id LIMIT 100) r)) next
          WHERE run_at <= now()) AS oldest_age,
-       (SELECT count(*) FROM workers WHERE last_seen_at > now() - interval '1 minute') AS workers,
+       (SELECT count(*) FROM workers
+         WHERE last_seen_at > now() - interval '1 minute' OR id IN (SELECT session FROM leases)) AS workers,
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 

@@ -123,7 +123,7 @@ class Counters(Observer):
         # From the database: every server shows the same.
         self._jobs = self._gauge("jobs", "Jobs by status.", "status")
         self._oldest = self._gauge("oldest_due_age_seconds", "Age of the oldest job that is due; 0 when none is.")
-        self._workers = self._gauge("workers", "Sessions of workers that were heard of in the last minute.")
+        self._workers = self._gauge("workers", "Sessions of workers that were heard of in the last minute, or hold a job.")
         self._paused = self._gauge("paused", "1 while the queue is paused.")
         self._wait = self._gauge("wait_seconds", "Wait of the last 500 completed attempts.", "quantile")
         self._processing = self._gauge(

@@ -183,6 +183,14 @@ async def test_ten_thousand_more_jobs_cost_the_depth_no_page_more(queue, databas
     assert (await read_depth(database)).counters.pending == 11_999
 
 
+async def test_a_worker_that_is_quiet_counts_while_it_holds_a_job(queue, database):
+    (token,) = await queue.claimed(new_job(1))
+    await queue.sql("UPDATE workers SET last_seen_at = last_seen_at - interval '2 minutes'")
+    assert (await read_depth(database)).workers == 1
+    await queue.complete(token)
+    assert (await read_depth(database)).workers == 0
+
+
 async def test_waiting_jobs_are_what_is_left_of_all_jobs(queue, database):
     tokens = await queue.claimed(*map(new_job, range(1, 6)))
     waiting = await queue.enqueued(*map(new_job, range(6, 10)))

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -165,6 +166,18 @@ async def test_the_history_of_a_job_has_every_attempt(queue, admin):
     assert first.HasField("next_attempt_at")
     assert not second.HasField("next_attempt_at")
     assert (await status_of(history(admin, 999)))[0] == grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_worker_that_renders_for_minutes_without_a_word_is_one_that_a_job_waits_for(queue, admin, database_url):
+    await enqueue(queue, 1)
+    await dequeue(queue)
+    waiting = await enqueue(queue, 2)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE workers SET last_seen_at = last_seen_at - interval '2 minutes'")
+    await connection.close()
+    assert (await why(admin, waiting)).reason == admin_pb2.WAIT_REASON_WORKERS_FULL
+    assert (await stats(admin)).workers == 1
+    assert [worker.gone for worker in await workers(admin)] == [False]
 
 
 async def test_a_job_says_why_it_waits(queue, admin):

@@ -133,7 +133,7 @@ class GetStatsResponse(_message.Message):
     cancelled: _builtins.int
     paused: _builtins.bool
     workers: _builtins.int
-    """Sessions of workers that were heard of in the last minute."""
+    """Sessions of workers that were heard of in the last minute, or hold a job."""
     queue_limit: _builtins.int
     """How many Pending jobs the queue takes (THUMBQ_QUEUE_LIMIT); 0: any number."""
     pressure: _builtins.float
@@ -913,7 +913,7 @@ class ExplainJobResponse(_message.Message):
     ahead: _builtins.int
     """Due jobs that are claimed before this one, counted up to 10,000."""
     workers: _builtins.int
-    """Sessions of workers that were heard of in the last minute."""
+    """Sessions of workers that were heard of in the last minute, or hold a job."""
     @_builtins.property
     def job(self) -> _job_pb2.Job: ...
     @_builtins.property
