@@ -15,7 +15,7 @@ class WindowsLoop(asyncio.SelectorEventLoop):
     def add_signal_handler(self, *_: object) -> None:
         raise NotImplementedError
 
-    def remove_signal_handler(self, *_: object) -> bool:  # type: ignore[override]
+    def remove_signal_handler(self, *_: object) -> bool:
         raise NotImplementedError
 
 

@@ -173,7 +173,7 @@ client.cursor()
     ("way", "said"),
     [
         ("closed", "0\n"),
-        ("connected", "this process was forked while a BlockingClient was connected: close() it before the fork\n3\n"),
+        ("connected", "this process was forked while a BlockingClient was connected: close it before the fork\n3\n"),
     ],
 )
 async def test_a_process_that_forks_closes_its_client_before(server: str, way: str, said: str):

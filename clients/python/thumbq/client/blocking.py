@@ -38,9 +38,8 @@ class BlockingClient:
             answer = client.enqueue(model_id=7, model_hash=hash_file("7.glb"))
             picture = client.wait_for(answer.job_id, timeout=60)
 
-    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before. One that
-    is connected is closed before a fork; in the child, calls raise RuntimeError otherwise.
-    Iterables are read in the caller's thread.
+    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before. Close
+    one that is connected before a fork: otherwise its calls in the child raise RuntimeError. Iterables are read in the caller's thread.
     """
 
     def __init__(
@@ -216,9 +215,7 @@ class _LoopThread:
         self.process_id = os.getpid()
         # A fork inherits gRPC's state, and not the thread that moves it: every call would wait without an end.
         if any(other.process_id != self.process_id for other in _running):
-            raise RuntimeError(
-                "this process was forked while a BlockingClient was connected: close() it before the fork"
-            )
+            raise RuntimeError("this process was forked while a BlockingClient was connected: close it before the fork")
         self.client = client
         self._loop = asyncio.new_event_loop()
         self._opened: Future[None] = Future()

@@ -39,7 +39,7 @@ class Request:
     """A thumbnail to be made: of a model's file, named by its SHA-256 as 64 hexadecimal digits or as 32 bytes.
 
     `priority` is 0 to 9, higher first; `max_attempts` 1 to 10, None for the server's default; `delay` the time for
-    which no worker gets the job. A job that has failed or was cancelled starts again; with `force`, a completed one too.
+    which no worker gets the job. A failed or cancelled job starts again; with `force`, a completed one too.
 
     `kind` decides which workers get the job, and `options` (a JSON object of up to 4 KiB) go to its handler. A job that
     exists with other options starts again only if `options_matter`.
