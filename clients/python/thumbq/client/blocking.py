@@ -38,8 +38,9 @@ class BlockingClient:
             answer = client.enqueue(model_id=7, model_hash=hash_file("7.glb"))
             picture = client.wait_for(answer.job_id, timeout=60)
 
-    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before. Close
-    one that is connected before a fork: otherwise its calls in the child raise RuntimeError. Iterables are read in the caller's thread.
+    It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
+    Close a client that is connected before a fork, otherwise its calls in the child raise RuntimeError. Iterables are read
+    in the caller's thread.
     """
 
     def __init__(
