@@ -39,8 +39,8 @@ class BlockingClient:
             picture = client.wait_for(answer.job_id, timeout=60)
 
     It connects with the first call, in a thread of its own, so a server that forks its workers may make it before.
-    Close a client that is connected before a fork, otherwise its calls in the child raise RuntimeError. Iterables are read
-    in the caller's thread.
+    Close a client that is connected before a fork, otherwise its calls in the child raise RuntimeError. Iterables are
+    read in the caller's thread.
     """
 
     def __init__(
