@@ -161,6 +161,12 @@ async def test_a_new_request_that_meets_the_end_of_its_job_renews_what_that_end_
     assert await queue.value("job_id FROM thumbnails") == a.job_id
 
 
+async def test_any_number_of_files_of_one_model_may_be_asked_for_again_in_one_batch(queue):
+    files = [new_job(7, file=file) for file in range(1, 31)]
+    created = await queue.enqueued(*files)
+    assert await queue.enqueue(*files) == [Enqueued(job_id, EnqueueOutcome.EXISTING) for job_id in created]
+
+
 async def test_a_failure_that_became_the_newest_request_stays_that_when_its_job_starts_again(queue):
     """A has failed and is shown, B is under way, A is asked for again, and then by force: B may not be shown."""
     a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))

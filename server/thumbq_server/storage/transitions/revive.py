@@ -1,6 +1,6 @@
 """Jobs that exist already: an enqueue keeps, renews, resets, restarts or marks them. Each change is guarded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -194,15 +194,20 @@ async def revive(lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = Tru
     """
     wanted = dict(jobs)
     answers: dict[JobKey, Enqueued] = {}
+    # Of several files of one model only one can be the newest, so each is renewed once.
+    renewed: set[int] = set()
     for _ in range(_ROUNDS):
         rows = await lane.fetch(FIND, *columns(list(wanted), 2))
         found = {(row["model_id"], row["model_hash"]) for row in rows}
         wanted = {key: job for key, job in wanted.items() if key in found}
-        plans = await _plans(rows, wanted, answers, renew=renew)
+        plans = await _plans(rows, wanted, answers, renewed if renew else None)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
-            # a renewed job is looked at once more: its picture may have been replaced just before
-            for row in known if plan is not Revival.KEEP else ():
+            if plan is Revival.KEEP:
+                # They are looked at once more: a picture may have been replaced just before.
+                renewed |= done
+                continue
+            for row in known:
                 if row.job_id in done:
                     answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.RESET)
                     del wanted[row.key]
@@ -229,15 +234,21 @@ def _plan(row: _Known, job: NewJob) -> Revival:
 
 
 async def _plans(
-    rows: Sequence[asyncpg.Record], wanted: dict[JobKey, NewJob], answers: dict[JobKey, Enqueued], *, renew: bool
+    rows: Sequence[asyncpg.Record],
+    wanted: dict[JobKey, NewJob],
+    answers: dict[JobKey, Enqueued],
+    renewed: Container[int] | None,
 ) -> dict[Revival, list[_Known]]:
-    """Return what has to be done to which jobs. Those that are as they are wanted move from `wanted` to `answers`."""
+    """Return what has to be done to which jobs. Those that are as they are wanted move from `wanted` to `answers`.
+
+    A job that is kept is renewed, unless it is the newest or among `renewed`. None stands for all jobs.
+    """
     plans: dict[Revival, list[_Known]] = {}
     async for piece in pieces(rows):
         for row in map(_Known._make, piece):
             job = wanted[row.key]
             plan = _plan(row, job)
-            if plan is Revival.KEEP and (row.newest or not renew):
+            if plan is Revival.KEEP and (row.newest or renewed is None or row.job_id in renewed):
                 answers[row.key] = Enqueued(row.job_id, EnqueueOutcome.EXISTING)
                 del wanted[row.key]
             else:
