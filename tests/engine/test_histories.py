@@ -1,7 +1,7 @@
 """What is known of a history goes with it: its numbers name other workers and jobs in the next one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,15 +9,21 @@ import pytest
 
 from tests.engine.parts import POLICY, WatchedDatabase, running, until
 from tests.engine.test_sessions import Peer
-from tests.support.postgres.queue_under_test import new_job
+from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
+from thumbq_server.domain.progress import Progress
+from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.queue import Queue
+from thumbq_server.engine.removal.duties import RemovePictures
+from thumbq_server.engine.removal.places import Outcome
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.session import Session, SessionTimes
 from thumbq_server.engine.upkeep.duties import RecordSignsOfLife
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import BROADCAST
+from thumbq_server.storage.progress import SIGN_OF_LIFE
 from thumbq_server.storage.reads.leases import HELD
+from thumbq_server.storage.removals import DUE, Removal
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.workers import REGISTER, register
 
@@ -149,3 +155,61 @@ async def test_signs_of_life_are_not_written_when_their_connection_finds_another
         await record()
     await record()
     assert await database.fetch("SELECT FROM workers WHERE last_seen_at > '2000-01-01'") == []
+
+
+async def claimed_before_a_failover(database: FailsOver) -> Progress:
+    """Return what the worker of a job tells, whose connection will find another history."""
+    queue = QueueUnderTest(database, database.lane(), await register(database, "json"))
+    (token,) = await queue.claimed(new_job(1))
+    await database.run(lambda connection: connection.execute("UPDATE queue_head SET identity = 'another'"))
+    database.drop_connections()
+    return Progress(token, 0.5, "")
+
+
+async def test_progress_is_not_written_when_its_connection_finds_another_history(database: FailsOver):
+    told = await claimed_before_a_failover(database)
+    record = RecordProgress(database)
+    record.note([told])
+    with pytest.raises(Unavailable, match="another history"):
+        await record()
+    await record()
+    assert await database.fetch("SELECT FROM job_progress") == []
+
+
+async def test_progress_extends_no_lease_when_its_connection_finds_another_history(database: FailsOver):
+    told = await claimed_before_a_failover(database)
+    record = RecordProgress(database)
+    with pytest.raises(Unavailable, match="another history"):
+        await record.report(told, 6000)
+    await record()
+    assert await database.fetch("SELECT FROM leases WHERE expires_at > now() + interval '1 hour'") == []
+    assert await database.fetch("SELECT FROM job_progress") == []
+
+
+async def test_progress_that_is_told_during_a_failover_is_not_kept_for_the_next_history(database: FailsOver):
+    queue = QueueUnderTest(database, database.lane(), await register(database, "json"))
+    (token,) = await queue.claimed(new_job(1))
+    record = RecordProgress(database)
+    database.during = SIGN_OF_LIFE
+    with pytest.raises(Unavailable, match="another history"):
+        await record.report(Progress(token, 0.5, ""), 60)
+    await record()
+    assert await database.fetch("SELECT FROM job_progress") == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REMOVED, Outcome.NOT_NOW], ids=lambda outcome: outcome.name)
+async def test_pictures_of_another_history_stay_on_the_list(outcome: Outcome, database: FailsOver):
+    """While pictures are removed a history may begin in which the same numbers are those of other files."""
+    await database.fetch("INSERT INTO removals (path, reported_at) VALUES ('/1.webp', now())")
+
+    class FailsOverMeanwhile:
+        def has(self, path: str) -> bool:
+            return True
+
+        async def remove(self, removals: Sequence[Removal]) -> dict[int, Outcome]:
+            await begin_another_history(database)
+            return {removal.id: outcome for removal in removals}
+
+    with pytest.raises(Unavailable, match="another history"):
+        await RemovePictures(database, [FailsOverMeanwhile()])()
+    assert len(await database.fetch(DUE, 10)) == 1

@@ -32,7 +32,9 @@ class RecordProgress:
 
     async def report(self, told: Progress, seconds: float) -> Extension:
         """Note what a worker without a stream tells, and let its lease last `seconds` from now."""
-        held = await progress.sign_of_life(self._database, told.token, seconds)
+        history = self._database.history.version
+        held = await progress.sign_of_life(self._database, history, told.token, seconds)
+        self._database.history.check(history)
         if isinstance(held, Verdict):
             return Extension(held, None)
         self._seen(held.session)
@@ -42,9 +44,9 @@ class RecordProgress:
     async def __call__(self) -> int:
         """Return 0: progress is not worth a line in the log."""
         if self._told:
-            told = list(self._told.values())
+            history, told = self._database.history.version, list(self._told.values())
             self._told.clear()
-            await progress.write(self._database, told)
+            await progress.write(self._database, history, told)
             self.on_written()
         return 0
 

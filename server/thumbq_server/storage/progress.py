@@ -74,18 +74,24 @@ PRUNE = Statement(
 )
 
 
-async def write(database: Database, told: Sequence[Progress]) -> None:
-    """Keep what each of these leases tells, as far as it is still there; one entry for a job."""
+async def write(database: Database, history: int, told: Sequence[Progress]) -> None:
+    """Keep what each of these leases tells, as far as it is still there; one entry for a job.
+
+    Raises Unavailable where the history is another one than at this version: its leases are others.
+    """
     rows = [(entry.token.job_id, entry.token.lease_seq, entry.fraction, entry.message) for entry in told]
-    await database.fetch(WRITE, *columns(rows, 4))
+    await database.fetch(WRITE, *columns(rows, 4), history=history)
 
 
-async def sign_of_life(database: Database, token: Token, seconds: float) -> HeldLease | Verdict:
-    """Let the lease last at least this many seconds from now. Return it, or why it is not there."""
-    rows = await database.fetch(SIGN_OF_LIFE, *token, seconds)
+async def sign_of_life(database: Database, history: int, token: Token, seconds: float) -> HeldLease | Verdict:
+    """Let the lease last at least this many seconds from now. Return it, or why it is not there.
+
+    Raises Unavailable as `write` does.
+    """
+    rows = await database.fetch(SIGN_OF_LIFE, *token, seconds, history=history)
     if rows:
         return HeldLease._make(rows[0])
-    states = await database.fetch(STATES, [token.job_id])
+    states = await database.fetch(STATES, [token.job_id], history=history)
     return verdict_on(token, State._make(states[0]) if states else None, done=None)
 
 

@@ -117,11 +117,14 @@ async def named(database: Database, paths: Sequence[str]) -> set[str]:
     return {row["path"] for row in await database.fetch(NAMED, paths)}
 
 
-async def drop(database: Database, ids: Sequence[int]) -> None:
-    """Take files off the list."""
-    await database.fetch(DROP, ids)
+async def drop(database: Database, history: int, ids: Sequence[int]) -> None:
+    """Take files off the list.
+
+    Raises Unavailable where the history is another one than at this version: its ids are those of other files.
+    """
+    await database.fetch(DROP, ids, history=history)
 
 
-async def postpone(database: Database, ids: Sequence[int], seconds: float) -> None:
-    """Look at files again later."""
-    await database.fetch(POSTPONE, ids, seconds)
+async def postpone(database: Database, history: int, ids: Sequence[int], seconds: float) -> None:
+    """Look at files again later. Raises Unavailable as `drop` does."""
+    await database.fetch(POSTPONE, ids, seconds, history=history)

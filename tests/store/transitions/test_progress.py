@@ -15,8 +15,10 @@ async def shown(database, token):
 async def test_the_newest_progress_of_a_lease_is_shown(queue, database):
     await queue.enqueue(new_job(7), new_job(8))
     first, second = await queue.claim(2)
-    await progress.write(database, [Progress(first, 0.1, "reading"), Progress(second, 0.0, "")])
-    await progress.write(database, [Progress(first, 1.0, "saving")])
+    await progress.write(
+        database, database.history.version, [Progress(first, 0.1, "reading"), Progress(second, 0.0, "")]
+    )
+    await progress.write(database, database.history.version, [Progress(first, 1.0, "saving")])
     assert await shown(database, first) == (1.0, "saving")
     assert await shown(database, second) == (0.0, "")
 
@@ -24,21 +26,21 @@ async def test_the_newest_progress_of_a_lease_is_shown(queue, database):
 async def test_a_stale_lease_tells_nothing(queue, database):
     await queue.enqueue(new_job(7))
     (stale,) = await queue.claim()
-    await progress.write(database, [Progress(stale, 0.9, "stale")])
+    await progress.write(database, database.history.version, [Progress(stale, 0.9, "stale")])
     await queue.release(stale)
     (token,) = await queue.claim()
     assert await shown(database, token) is None
-    await progress.write(database, [Progress(stale, 0.9, "stale")])
+    await progress.write(database, database.history.version, [Progress(stale, 0.9, "stale")])
     assert await shown(database, token) is None
-    await progress.write(database, [Progress(token, 0.2, "new")])
-    await progress.write(database, [Progress(stale, 0.9, "stale")])
+    await progress.write(database, database.history.version, [Progress(token, 0.2, "new")])
+    await progress.write(database, database.history.version, [Progress(stale, 0.9, "stale")])
     assert await shown(database, token) == (0.2, "new")
 
 
 async def test_a_row_is_forgotten_when_its_lease_is_gone(queue, database):
     await queue.enqueue(new_job(7), new_job(8))
     ended, running = await queue.claim(2)
-    await progress.write(database, [Progress(ended, 0.5, ""), Progress(running, 0.5, "")])
+    await progress.write(database, database.history.version, [Progress(ended, 0.5, ""), Progress(running, 0.5, "")])
     assert await progress.prune(database, 10) == 0
     await queue.complete(ended)
     assert await progress.prune(database, 10) == 1
@@ -51,5 +53,11 @@ async def test_servers_that_write_the_same_jobs_at_once_do_not_lock_each_other_o
     tokens = await queue.claim(50)
     told = [Progress(token, 0.5, "") for token in tokens]
     for _ in range(10):
-        await asyncio.gather(*(progress.write(database, order) for order in (told, told[::-1]) for _ in range(2)))
+        await asyncio.gather(
+            *(
+                progress.write(database, database.history.version, order)
+                for order in (told, told[::-1])
+                for _ in range(2)
+            )
+        )
     assert await shown(database, tokens[0]) == (0.5, "")

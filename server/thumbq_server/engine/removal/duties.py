@@ -48,6 +48,7 @@ class RemovePictures:
 
     async def __call__(self) -> int:
         """Return how many pictures were removed."""
+        history = self._database.history.version
         if time.monotonic() < self._not_before or not (due := await removals.due(self._database, LIMIT)):
             return 0
         began = time.monotonic()
@@ -60,6 +61,6 @@ class RemovePictures:
         strange = [removal for removal in left if not any(place.has(removal.path) for place in self._places)]
         outcomes |= dict.fromkeys((removal.id for removal in strange), Outcome.NOT_OURS)
         later = [number for number, outcome in outcomes.items() if outcome in {Outcome.CHANGED, Outcome.NOT_NOW}]
-        await removals.drop(self._database, sorted(outcomes.keys() - later))
-        await removals.postpone(self._database, later, STILL_IN_WORK)
+        await removals.drop(self._database, history, sorted(outcomes.keys() - later))
+        await removals.postpone(self._database, history, later, STILL_IN_WORK)
         return sum(outcome is Outcome.REMOVED for outcome in outcomes.values())

@@ -13,7 +13,7 @@ from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions import server_messages
 from thumbq_server.engine.sessions.returns import Returns
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened
-from thumbq_server.engine.sessions.session import Peer, Session, SessionTimes
+from thumbq_server.engine.sessions.session import CLOSE_SECONDS, Peer, Session, SessionTimes
 from thumbq_server.storage import workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.notify import broadcast
@@ -68,7 +68,7 @@ class Sessions:
             try:
                 # The older stream may be another server's.
                 opened = SessionOpened(number, session.stream_id)
-                await broadcast(self._database, [server_messages.encode(opened)])
+                await broadcast(self._database, [server_messages.encode(opened)], history=known)
                 await session.welcome()
                 if self._draining:
                     session.drain(0)
@@ -96,16 +96,20 @@ class Sessions:
                 session.lose([token], LostReason.CANCELLED)
 
     async def drain(self, reconnect_after: float, grace: float) -> None:
-        """Ask every worker to finish and go; after `grace` seconds send the rest away. Return when all have gone."""
+        """Ask every worker to finish and go; after `grace` seconds send the rest away.
+
+        Return when all have gone. One whose stream begins while PostgreSQL is silent cannot go, and is not waited for.
+        """
         self._draining = True
         for session in self._open.values():
             session.drain(reconnect_after)
+        await self._all_gone(grace)
+        for session in list(self._open.values()):
+            session.send_away("the server is going away")
+        await self._all_gone(2 * CLOSE_SECONDS)
+
+    async def _all_gone(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(seconds):
                 while self._open:
                     await next(iter(self._open.values())).ended.wait()
-        leaving = list(self._open.values())
-        for session in leaving:
-            session.send_away("the server is going away")
-        for session in leaving:
-            await session.ended.wait()

@@ -38,9 +38,12 @@ PROBE = "SELECT current_setting('transaction_read_only')::bool"
 _GATHER_SECONDS = 0.005
 
 
-async def broadcast(database: Database, payloads: Sequence[str]) -> None:
-    """Send these to every server, this one included. They are hints, like all of NOTIFY."""
-    await database.fetch(BROADCAST, payloads)
+async def broadcast(database: Database, payloads: Sequence[str], *, history: int | None = None) -> None:
+    """Send these to every server, this one included. They are hints, like all of NOTIFY.
+
+    `history`: the version of the history whose numbers they name. In another one nothing is sent.
+    """
+    await database.fetch(BROADCAST, payloads, history=history)
 
 
 async def pass_on(database: Database) -> None:
