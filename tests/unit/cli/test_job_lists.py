@@ -35,6 +35,25 @@ def test_a_list_is_read_as_it_was_written(name: str, text: str):
     assert listed.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("number", "model_id"),
+    [
+        ("9007199254740993.0", 2**53 + 1),
+        ("9.007199254740993e15", 2**53 + 1),
+        ("7.0", 7),
+        ("9223372036854775807", 2**63 - 1),
+    ],
+)
+def test_a_whole_number_is_taken_as_it_is_written(number: str, model_id: int):
+    (listed,) = read(f'{{"modelId": {number}, "modelHash": "{HASH}"}}', "a.jsonl")
+    assert listed.job.model_id == model_id
+    if "e" not in number:
+        (listed,) = read(f'{{"modelId": "{number}", "modelHash": "{HASH}"}}', "a.jsonl")
+        assert listed.job.model_id == model_id
+        (listed,) = read(f"model_id,modelHash\n{number},{HASH}\n", "a.csv")
+        assert listed.job.model_id == model_id
+
+
 def job_with(options: str) -> str:
     return f'{{"modelId": 7, "modelHash": "{HASH}", "options": {options}}}'
 
@@ -58,15 +77,23 @@ def job_with(options: str) -> str:
         ("a.jsonl", f'{{"modelId": {2**70}}}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", f'{{"modelId": {"9" * 5000}}}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", '{"modelId": 1.5}', "Line 1 of a.jsonl is no job: "),
+        ("a.jsonl", '{"modelId": 9007199254740992.5}', "9007199254740992.5 would be rounded to a whole number"),
+        ("a.jsonl", '{"modelId": "1_000"}', "Line 1 of a.jsonl is no job: modelId is no whole number"),
+        ("a.csv", f"modelId,modelHash\n1e3,{HASH}\n", "Line 2 of a.csv is no job: modelId is no whole number"),
+        ("a.csv", f"modelId,modelHash,priority\n1,{HASH},0.5\n", "Line 2 of a.csv is no job: priority is no whole"),
         ("a.jsonl", '{"modelHash": 5}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", '{"delay": 5}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", '{"options": 5}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", r'{"modelHash": "\ud800"}', "Line 1 of a.jsonl is no job: "),
         ("a.jsonl", job_with('{"seed": 9007199254740993}'), "whole number beyond 2^53"),
         ("a.jsonl", job_with('{"seed": [{"of": -9007199254740993}]}'), "whole number beyond 2^53"),
+        ("a.jsonl", job_with('{"seed": 9007199254740993.0}'), "whole number beyond 2^53"),
+        ("a.jsonl", job_with('{"seed": 1.00000000000000000001}'), "1.00000000000000000001 would be rounded to a whole"),
+        ("a.jsonl", job_with('{"seed": 1e-9999999999999999999}'), "1e-9999999999999999999 would be rounded to a whole"),
         ("a.jsonl", job_with('{"seed": 1e400}'), "a number that is not finite"),
         ("a.jsonl", job_with("[" * 50 + "]" * 50), "options have too many levels"),
         ("a.csv", f'{HEADINGS}1,{HASH},"{{""seed"": 9007199254740993}}"\n', "whole number beyond 2^53"),
+        ("a.csv", f'{HEADINGS}1,{HASH},"{{""seed"": 9007199254740993.0}}"\n', "whole number beyond 2^53"),
     ],
 )
 def test_a_line_that_is_no_job_is_named_in_a_sentence(name: str, text: str | bytes, sentence: str):

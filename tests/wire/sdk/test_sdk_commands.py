@@ -119,6 +119,7 @@ async def test_a_job_has_a_kind_and_options_and_is_shown_with_them_and_with_its_
         (["7.glb"], "7.glb cannot be read: No such file or directory."),
         (["--model-id", str(2**63 - 1), "a.glb", "b.glb"], NO_IDS),
         (["--hash", HASH, "--model-id", "1", "--options", '{"seed": 9007199254740993}'], INEXACT),
+        (["--hash", HASH, "--model-id", "1", "--options", '{"seed": 9007199254740993.0}'], INEXACT),
         (["--hash", HASH, "--model-id", "1", "--options", '{"a": 1, "a": 2}'], f"{NOT_TAKEN} a stands there twice."),
         (["--hash", HASH, "--model-id", "1", "--options", "[" * 100_000], f"{NOT_TAKEN} it has too many levels."),
     ],

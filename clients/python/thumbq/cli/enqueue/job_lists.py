@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from decimal import Decimal, InvalidOperation
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
@@ -22,6 +23,14 @@ _BYTE_ORDER_MARK = "\ufeff"
 _HEADINGS = re.compile(r"[^{\[]*model_?id", re.IGNORECASE)
 # Each field has two names in JSON.
 _JSON_NAMES = {field.name: field.json_name for field in NewJob.DESCRIPTOR.fields}
+_WHOLE = {
+    name
+    for field in NewJob.DESCRIPTOR.fields
+    if field.cpp_type in (field.CPPTYPE_INT32, field.CPPTYPE_INT64)
+    for name in (field.name, field.json_name)
+}
+# Spreadsheets and programs that lack some numbers of a column write the others with ".0".
+_WHOLE_NUMBER = re.compile(r"(-?[0-9]+)(?:\.0+)?")
 
 
 class InvalidLine(Exception):
@@ -55,9 +64,12 @@ def read_list(file: BinaryIO, name: str) -> Iterator[Listed]:
 
 
 def parse_json(text: str) -> Any:
-    """Return what a text in JSON says. Raises ValueError, also for what JSON leaves open: a name that stands twice."""
+    """Return what a text in JSON says. Raises ValueError, also for what JSON leaves open: a name that stands twice.
+
+    No number is rounded to a whole one.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("it has too many levels") from None
 
@@ -123,6 +135,22 @@ def _refuse_twice(names: Iterable[str]) -> None:
         raise ValueError(f"{twice[0]} stands there twice")
 
 
+def _number(text: str) -> float | int:
+    """Return the number that a text with a point or an exponent names."""
+    number = float(text)
+    if not number.is_integer():
+        return number
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # its exponent has too many digits
+        exact = Decimal("NaN")
+    if exact == number:
+        return number
+    if exact == exact.to_integral_value():
+        return int(exact)
+    raise ValueError(f"{text} would be rounded to a whole number")
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
@@ -130,4 +158,13 @@ def _refuse_constant(name: str) -> NoReturn:
 def _job(row: dict[str, Any]) -> NewJob:
     _refuse_twice(_JSON_NAMES.get(name, name) for name in row)
     check_exact(row.get("options"))
-    return ParseDict(row, NewJob())
+    return ParseDict({name: _whole(name, value) if name in _WHOLE else value for name, value in row.items()}, NewJob())
+
+
+def _whole(name: str, value: Any) -> Any:
+    """Return the number in a text. ParseDict would round one with a point, and take one with underscores."""
+    if not isinstance(value, str):
+        return value
+    if not (form := _WHOLE_NUMBER.fullmatch(value)):
+        raise ValueError(f"{name} is no whole number")
+    return int(form[1])
