@@ -39,6 +39,16 @@ async def test_who_joins_a_model_hears_how_it_stands_and_then_of_each_change(cli
         assert ready["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("model_id", [2**53 + 1, 2**63 - 1])
+async def test_a_model_with_a_large_id_is_told_in_full_at_once_and_later(client: Client, model_id: int) -> None:
+    async with Hub.connected(client.http, "/thumbnailHub") as page:
+        for written in (str(model_id), model_id):
+            (present,) = await page.call("JoinModelGroup", written)
+            assert present["arguments"][0]["modelId"] == str(model_id)  # JavaScript would round a number
+        await client.announce(model_id)
+        assert (await page.event("ThumbnailStatusChanged"))["modelId"] == str(model_id)
+
+
 async def test_a_model_that_is_forgotten_is_pending_for_who_has_joined_and_for_who_joins(client: Client) -> None:
     async with Hub.connected(client.http, "/thumbnailHub") as page:
         await page.call("JoinModelGroup", "42")

@@ -13,6 +13,9 @@ PING = '{"type":6}\x1e'
 HELLO = '{"protocol":"json","version":1}\x1e'
 JOIN_ALL = '{"type":1,"target":"JoinAllModelsGroup","arguments":[]}\x1e'
 
+LARGEST_ID = 2**63 - 1
+JOIN_LARGEST = f'{{"type":1,"invocationId":"1","target":"JoinModelGroup","arguments":["{LARGEST_ID}"]}}\x1e'
+
 
 @pytest.fixture
 async def queue(database_url: str) -> AsyncIterator[Guarded]:
@@ -44,6 +47,18 @@ async def test_a_connection_that_is_polled_is_for_its_own_key_and_for_no_fewer_m
         while await status(queue, "POST", address, viewer, data=PING) != 401:
             await asyncio.sleep(0.05)
     assert await status(queue, "GET", address, tickets[1]) == 404
+
+
+async def test_a_ticket_for_the_model_with_the_largest_id_lets_a_page_join_it(queue):
+    ticket = await ticket_of(queue, modelIds=[LARGEST_ID])
+    address = await polled(queue, ticket)
+    assert await status(queue, "POST", address, ticket, data=JOIN_LARGEST) == 200
+    told = ""
+    while '"type":3' not in told:
+        async with queue.http.get(address, headers=bearer(ticket)) as response:
+            told += await response.text()
+    assert f'"modelId":"{LARGEST_ID}"' in told
+    assert "error" not in told.replace("errorMessage", "")
 
 
 async def test_a_connection_that_is_polled_goes_on_with_a_newer_ticket_for_its_models(queue):

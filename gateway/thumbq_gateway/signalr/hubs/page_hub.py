@@ -15,6 +15,8 @@ from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
 from thumbq_gateway.notifications.upstream import COMING_BACK
+from thumbq_gateway.protojson.encoder import exact_number
+from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method, Refused
 from thumbq_gateway.signalr.hubs.version_groups import VersionGroups
 from thumbq_gateway.signalr.protocol import Record, invocation, now
@@ -27,6 +29,7 @@ _DEADLINE = 10.0  # seconds
 _MOST_REMEMBERED = 10_000
 _PIECE = 100  # records that are sent before other tasks run: about a millisecond
 _LONGEST_NAME = 40  # characters of a group's name; longer than any id
+_read_id = whole_number_reader(0, 2**63 - 1)
 
 log = LimitedLog()
 
@@ -219,7 +222,7 @@ def _status(thumbnail: Thumbnail) -> Record:
     shown = thumbnail_for_pages(thumbnail)
     is_ready = thumbnail.status == ThumbnailStatus.THUMBNAIL_STATUS_READY
     changed = {
-        "modelId": thumbnail.model_id,
+        "modelId": exact_number(thumbnail.model_id),
         "status": shown["status"],
         "thumbnailUrl": shown["fileUrl"] if is_ready else None,
         "errorMessage": shown["errorMessage"],
@@ -235,6 +238,8 @@ def _group(kind: str, name: Any) -> str:
 
 
 def _number(text: object) -> int | None:
-    """Return the id, which a page may write as a text or as a number; None for other texts."""
-    digits = str(text)
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    """Return the id, which a page may write as a text or as a number; None for what is no id."""
+    try:
+        return _read_id(text)
+    except InvalidValue:
+        return None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thumbq.v1.job_pb2 import Job
-from thumbq_gateway.protojson.encoder import encoder_of
+from thumbq_gateway.protojson.encoder import encoder_of, exact_number
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_gateway.signalr.hubs.hub import Hub, Member, Method, Refused
 from thumbq_gateway.signalr.protocol import Record, invocation, now
@@ -101,7 +101,7 @@ class WorkerHub(Hub):
             number = _read_job_id(job_id)
         except InvalidValue as invalid:
             raise Refused(str(invalid.within("jobId"))) from None
-        told = {"jobId": number, "workerId": _worker_id(worker_id), "timestamp": now()}
+        told = {"jobId": exact_number(number), "workerId": _worker_id(worker_id), "timestamp": now()}
         self._workers.publish(invocation("JobAcknowledged", told))
 
 
@@ -116,7 +116,8 @@ def job_enqueued(job: Job) -> Record:
 def job_status_changed(job_id: int, status: str, worker_id: str | None) -> Record:
     """Announce the end of a job, or that it waits again."""
     return invocation(
-        "JobStatusChanged", {"jobId": job_id, "status": status, "workerId": worker_id, "timestamp": now()}
+        "JobStatusChanged",
+        {"jobId": exact_number(job_id), "status": status, "workerId": worker_id, "timestamp": now()},
     )
 
 
