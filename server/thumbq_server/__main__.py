@@ -20,7 +20,7 @@ from thumbq_runtime.tls.certificates import InvalidCertificate
 from thumbq_server.app import serve
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.address import InvalidAddress
-from thumbq_server.storage.postgres.errors import Unavailable
+from thumbq_server.storage.postgres.errors import NotPermitted, Unavailable
 from thumbq_server.storage.postgres.suitability import Unsuitable
 
 
@@ -40,6 +40,8 @@ def main() -> None:
         event_loop.run(run_until_signal(partial(serve, settings), level.toggle))
     except (Unsuitable, InvalidAddress, InvalidCertificate, InvalidSetting) as problem:
         refuse("server", problem)
+    except NotPermitted as problem:
+        refuse("server", f"PostgreSQL does not permit the role of DATABASE_URL what thumbq needs: {problem}.")
     except CannotListen as problem:
         # The port may be free in a moment, and the address may come.
         sys.exit(printable(f"thumbq server: {problem}"))

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from thumbq_server.storage.migrations.rights import check_rights
 from thumbq_server.storage.migrations.state import SchemaState, State, mark, read_state, scripts
 from thumbq_server.storage.postgres.errors import AWAY, UNDONE, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import hosts_of
@@ -33,8 +34,8 @@ class _InTheWay(Unavailable):
 async def upgrade(dsn: str, revision: str = "head") -> SchemaState:
     """Bring the database to a revision, and return how it was before. Any number of servers may do so at once.
 
-    Newer tables that this version works with stay as they are. Raises Unsuitable when it does not, or when the tables
-    cannot be made, Unavailable when PostgreSQL goes away meanwhile.
+    Newer tables that this version works with stay as they are. Raises Unsuitable when it does not, when the tables
+    cannot be made, or when the role may not use those that are there, Unavailable when PostgreSQL goes away meanwhile.
     """
     for _ in range(_TRIES - 1):
         with suppress(_InTheWay):
@@ -49,8 +50,12 @@ async def _try_to_upgrade(dsn: str, revision: str) -> SchemaState:
 
 
 async def schema_state(dsn: str) -> SchemaState:
-    """Return how the tables stand to this version. Raises Unavailable when PostgreSQL goes away meanwhile."""
+    """Return how the tables stand to this version.
+
+    Raises Unsuitable when the role may not use them, Unavailable when PostgreSQL goes away meanwhile.
+    """
     async with _connected(dsn) as connection:
+        await connection.run_sync(check_rights)
         return await connection.run_sync(read_state)
 
 
@@ -81,6 +86,7 @@ async def _connected(dsn: str) -> AsyncIterator[AsyncConnection]:
 def _upgrade(connection: Connection, revision: str) -> SchemaState:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    check_rights(connection)
     before = read_state(connection)
     if before.state is State.TOO_NEW:
         raise Unsuitable(before.sentence)

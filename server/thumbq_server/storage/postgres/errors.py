@@ -34,6 +34,9 @@ AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 
+# At a start, only a GRANT helps.
+NotPermitted = asyncpg.InsufficientPrivilegeError
+
 
 class Unavailable(Exception):
     """PostgreSQL cannot do this now. The request may or may not have been committed."""

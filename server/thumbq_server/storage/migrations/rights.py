@@ -1,0 +1,63 @@
+"""Whether the role of a server may use the tables as they are. Another role may have made them."""
+
+import structlog
+from sqlalchemy import Connection, text
+
+from thumbq_server.storage.postgres.suitability import Unsuitable
+from thumbq_server.storage.schema import beside, metadata, queue
+from thumbq_server.storage.views import VIEWS
+
+log = structlog.get_logger()
+
+_OF_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# An identity column needs no right, but the last value of its sequence is read.
+_SEQUENCES = (
+    queue.request_seq.name,
+    queue.claim_seq.name,
+    queue.end_seq.name,
+    beside.job_event_seq.name,
+    "jobs_id_seq",
+)
+_NEEDED = [
+    *((table, right) for table in metadata.tables for right in _OF_TABLES),
+    *((view, "SELECT") for view in ("thumbq_version", *VIEWS)),
+    *((sequence, "USAGE") for sequence in _SEQUENCES),
+]
+
+# What is not there yet has no rights: to_regclass is NULL, and so is the answer.
+_MISSING = """
+    SELECT quote_ident(current_user) AS role, min(c.relnamespace::regnamespace::text) AS schema,
+           string_agg(DISTINCT n.relation, ', ' ORDER BY n.relation) AS relations,
+           bool_or(n.needed <> 'USAGE') AS of_tables, bool_or(n.needed = 'USAGE') AS of_sequences
+      FROM unnest(CAST(:relations AS text[]), CAST(:needed AS text[])) AS n (relation, needed)
+      JOIN pg_class c ON c.oid = to_regclass(n.relation)
+     WHERE NOT CASE n.needed WHEN 'USAGE' THEN has_sequence_privilege(c.oid, n.needed)
+                             ELSE has_table_privilege(c.oid, n.needed) END
+    HAVING count(*) > 0
+"""
+# PostgreSQL lets an owner vacuum, and from 17 on a role with MAINTAIN. It only warns any other role.
+_NOT_VACUUMED = """
+    SELECT quote_ident(current_user) AS role, quote_ident(pg_get_userbyid(c.relowner)) AS owner
+      FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+     WHERE c.oid IN (to_regclass('ready'), to_regclass('leases'))
+       AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
+       AND NOT CASE WHEN current_setting('server_version_num')::int >= 170000
+                    THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END
+     LIMIT 1
+"""
+
+
+def check_rights(connection: Connection) -> None:
+    """Raise Unsuitable, with the GRANT to give, when the role lacks a right on what is there.
+
+    Warn when it may not vacuum: the server works, and claims become slower until autovacuum comes.
+    """
+    relations, needed = zip(*_NEEDED, strict=True)
+    given = {"relations": list(relations), "needed": list(needed)}
+    if missing := connection.execute(text(_MISSING), given).one_or_none():
+        grants = [f"{', '.join(_OF_TABLES)} ON ALL TABLES"] * missing.of_tables
+        grants += ["USAGE ON ALL SEQUENCES"] * missing.of_sequences
+        remedy = "; ".join(f"GRANT {grant} IN SCHEMA {missing.schema} TO {missing.role}" for grant in grants)
+        raise Unsuitable(f"The role {missing.role} lacks rights on {missing.relations}: {remedy}.")
+    if forbidden := connection.execute(text(_NOT_VACUUMED)).one_or_none():
+        log.warning("postgres.not_vacuumed", role=forbidden.role, why=f"the tables belong to {forbidden.owner}")
