@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.engine.parts import POLICY, LastingComeback, WatchedDatabase, away, running, until
+from tests.engine.parts import POLICY, LastingComeback, WatchedDatabase, away, running, turns, until
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job, picture
 from thumbq_server.domain.columns import Claimed, Report
 from thumbq_server.domain.job import LostReason, Token
@@ -141,6 +141,19 @@ async def test_the_first_reason_for_sending_a_worker_away_stays(session: Session
     session.send_away("one")
     session.send_away("two")
     assert (session.phase, session.sent_away_because) == (Phase.CLOSING, "one")
+
+
+async def test_a_session_that_is_sent_away_while_its_results_wait_does_not_wait_for_them_long(session: Session):
+    async def wait_for_postgresql() -> None:
+        await asyncio.Event().wait()
+
+    session.spawn(wait_for_postgresql())
+    session.close()
+    settling = asyncio.create_task(session.settled())
+    await turns()
+    session.send_away("a newer stream has taken over")
+    async with asyncio.timeout(session._times.lease / 2):
+        await settling
 
 
 async def test_jobs_that_never_arrived_go_back_unspent(

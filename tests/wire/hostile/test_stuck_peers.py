@@ -10,13 +10,15 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.postgres.freezing import freezing_host
 from tests.support.service.server import running_server
 from tests.wire.hostile.hostile import memory
 from tests.wire.sdk.sdk import until
-from tests.wire.worker import Worker, enqueue
-from thumbq.v1 import notification_pb2_grpc, queue_pb2, queue_pb2_grpc
+from tests.wire.worker import PICTURE, Worker, enqueue
+from thumbq.v1 import job_pb2, notification_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq.v1.notification_pb2 import SubscribeRequest, WatchQueueRequest
 from thumbq_server.rpc.streaming import writing
+from thumbq_server.storage.postgres.address import parse_address
 
 HEARTBEAT = queue_pb2.StreamJobsRequest.Heartbeat(
     lease_tokens=[f"{number}-1" for number in range(1_000_000, 1_010_000)]
@@ -82,4 +84,26 @@ async def test_a_server_ends_by_its_deadline_whether_its_peers_read_or_not(datab
             await stuck_worker(queue_pb2_grpc.QueueServiceStub(channel), 10_000)
             asked = time.monotonic()
         # One second of grace, and a few for what must end after it.
-        assert time.monotonic() - asked < 40
+        assert time.monotonic() - asked < 15
+
+
+async def test_a_server_ends_by_its_deadline_while_postgresql_is_silent(database_url):
+    """A worker has ended its side, and its results wait. Another one's stream begins."""
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(freezing_host(database_url))
+        frozen = f"postgresql://{parse_address(database_url).user}@127.0.0.1:{host.port}/"
+        frozen += f"{parse_address(database_url).database}?sslmode=disable"
+        async with running_server(frozen, shutdown_grace=1.0, lease_duration=3600) as address:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            queue = queue_pb2_grpc.QueueServiceStub(channel)
+            worker = Worker(queue)
+            await worker.hello()
+            await enqueue(queue, 1)
+            await worker.wants(1)
+            [job] = (await worker.receives("jobs")).jobs
+            host.frozen = True
+            await worker.reports(1, job_pb2.Result(lease_token=job.lease_token, complete=PICTURE))
+            await worker.call.done_writing()
+            await Worker(queue).send(hello=queue_pb2.StreamJobsRequest.Hello(worker_id="w2"))
+            asked = time.monotonic()
+        assert time.monotonic() - asked < 25

@@ -34,7 +34,8 @@ MAX_ADD = 10_000
 MISSED_HEARTBEATS = 3
 _AWAY_RETRY_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.25
-_CLOSE_SECONDS = 2.0
+# For the results of a worker that is sent away.
+CLOSE_SECONDS = 2.0
 _report_log = RateLimitedLog("report.unavailable")
 
 
@@ -105,6 +106,7 @@ class Session:
         self.phase = Phase.WORKING
         self.closing = asyncio.Event()
         self.ended = asyncio.Event()
+        self._sent_away = asyncio.Event()
         self.sent_away_because: str | None = None
         self._claimant = Claimant(number, times.delivery_lease, self._deliver, holder=holder)
         self._deliveries = Deliveries(times.delivery_lease)
@@ -193,6 +195,7 @@ class Session:
     def send_away(self, why: str) -> None:
         """End the stream soon, with a reason for the worker."""
         self.sent_away_because = self.sent_away_because or why
+        self._sent_away.set()
         self.close()
 
     def close(self) -> None:
@@ -202,10 +205,18 @@ class Session:
 
     async def settled(self) -> None:
         """Wait for the results that are being committed, but no longer than it makes sense."""
-        if self._tasks:
+        if not self._tasks:
+            return
+        settled = asyncio.create_task(asyncio.wait(set(self._tasks)))
+        away = asyncio.create_task(self._sent_away.wait())
+        try:
             # Without PostgreSQL results wait; when the leases have run out they would be stale.
-            limit = self._times.lease if self.sent_away_because is None else _CLOSE_SECONDS
-            await asyncio.wait(self._tasks, timeout=limit)
+            await asyncio.wait([settled, away], timeout=self._times.lease, return_when=asyncio.FIRST_COMPLETED)
+            if away.done():
+                await asyncio.wait([settled], timeout=CLOSE_SECONDS)
+        finally:
+            settled.cancel()
+            away.cancel()
 
     def end(self) -> None:
         """End. Jobs that the worker never confirmed go back; those that it reported have no lease any more."""
