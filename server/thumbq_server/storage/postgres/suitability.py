@@ -31,7 +31,7 @@ _FACTS = """
            pg_encoding_to_char(encoding) AS encoding, datname AS database, current_user AS role,
            current_setting('synchronous_commit') AS synchronous_commit,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-               AS connections,
+               - coalesce(current_setting('reserved_connections', true)::int, 0) AS connections,
            NULLIF(datconnlimit, -1) AS database_limit, current_setting('is_superuser')::bool AS superuser,
            (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS role_limit,
            current_schema() AS schema, current_setting('search_path') AS search_path,
