@@ -84,6 +84,13 @@ async def test_a_flood_is_cancelled_page_by_page(server):
     assert noted == ["GetStats", *["ListJobs", "CancelJobs"] * 3]
 
 
+async def test_an_address_in_brackets_is_shown_as_it_is(server, tmp_path):
+    folder = tmp_path / "[red]" / "[fd00::5]"
+    folder.mkdir(parents=True)
+    async with calls_noted(server, f"unix:{folder}/queue") as (address, _):
+        assert await thumbq(address, "health") == (0, f"The server at {address} is ready.\n")
+
+
 async def test_dead_letters_are_listed_and_started_again_by_their_reason(server, queue):
     await dead_letter(queue, 1, "the texture is \x1b[2J missing")
     mesh = await dead_letter(queue, 2, "the mesh is empty")
@@ -139,7 +146,7 @@ async def test_figures_workers_and_attempts_are_shown(server, queue):
 
 
 @asynccontextmanager
-async def calls_noted(behind: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def calls_noted(behind: str, at: str = "") -> AsyncIterator[tuple[str, list[str]]]:
     """Run a server that passes calls on to the one behind. Yield its address, and the names of the calls so far."""
     noted: list[str] = []
 
@@ -153,10 +160,10 @@ async def calls_noted(behind: str) -> AsyncIterator[tuple[str, list[str]]]:
 
     async with grpc.aio.insecure_channel(behind) as channel:
         server = grpc.aio.server(handlers=[PassedOn()])
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(at or "127.0.0.1:0")
         await server.start()
         try:
-            yield f"127.0.0.1:{port}", noted
+            yield at or f"127.0.0.1:{port}", noted
         finally:
             await server.stop(None)
 

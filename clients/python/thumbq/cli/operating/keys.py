@@ -127,7 +127,8 @@ async def _list(server: str, json: bool) -> None:
     for key in answer.keys:
         used = f"{_age(key.last_used_at.ToDatetime(UTC))} ago" if key.HasField("last_used_at") else "never"
         role = Role.Name(key.role).removeprefix("ROLE_").lower()
-        rows.append((key.prefix, role, format_text(key.name), format_time(key.created_at), used, _state(key)))
+        prefix, name = format_text(key.prefix), format_text(key.name)
+        rows.append((prefix, role, name, format_time(key.created_at), used, _state(key)))
     print_list(("prefix", "role", "name", "made", "last used", "state"), rows)
 
 
@@ -147,4 +148,4 @@ def _state(key: ApiKey) -> str:
 async def _revoke(server: str, prefix: str) -> None:
     async with open_channel(server) as channel:
         answer = await AdminServiceStub(channel).RevokeKey(RevokeKeyRequest(prefix=prefix), timeout=TIMEOUT)
-    out.print(f"The key {answer.key.prefix} ({format_text(answer.key.name)}) is revoked.")
+    out.print(f"The key {format_text(answer.key.prefix)} ({format_text(answer.key.name)}) is revoked.")

@@ -69,7 +69,7 @@ async def _health(server: str) -> None:
     found = await readiness(server)
     if not found.is_ready:
         fail(f"The server at {server} is not ready for work: {found.reason or 'it is ending'}.")
-    out.print(f"The server at {server} is [green]ready[/green].")
+    out.print(f"The server at {format_text(server)} is [green]ready[/green].", soft_wrap=True)
     if found.warning:
         out.print(f"[yellow]Warning:[/yellow] {format_text(found.warning)}")
 
