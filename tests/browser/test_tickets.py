@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.gateway.access.test_keys import Guarded, guarded
 from tests.support.service.keys import bearer
+from tests.support.waiting import eventually
 from thumbq import Client
 
 CLIENT = Path(__file__).parents[2] / "gateway/thumbq_gateway/static/thumbq"
@@ -137,3 +138,27 @@ async def test_a_model_that_is_newer_than_the_ticket_is_shown_beside_the_others(
         await announce(queue, 8, "the newer")
         await expect(older).to_have_attribute("status", "Failed")
         await expect(newer).to_have_attribute("status", "Failed")
+
+
+async def test_an_element_that_comes_when_the_first_ticket_has_ended_loads_its_picture_with_the_present_one(
+    browser: Browser, queue: Guarded, tmp_path: Path
+) -> None:
+    await render(queue, tmp_path, 7)
+    async with gallery(browser, queue, [7], life=10) as page:
+        pictures = page.get_by_role("img", name="Thumbnail of model 7")
+        await expect(pictures).to_have_js_property("naturalWidth", 256)
+        first = str(await pictures.get_attribute("src"))
+
+        async def is_refused() -> bool:
+            async with queue.http.get(first) as answer:
+                return answer.status == 401
+
+        await eventually(is_refused)
+        devices = await page.context.new_cdp_session(page)
+        await devices.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        await page.evaluate(
+            "() => document.body.append(document.querySelector('thumbq-thumbnail').cloneNode())",
+        )
+        await expect(pictures).to_have_count(2)
+        await expect(pictures.nth(1)).to_have_js_property("naturalWidth", 256)
+        assert await pictures.nth(1).get_attribute("src") != first

@@ -1,5 +1,5 @@
 import type { Access } from "./network/credentials.js";
-import { follow, type Following, type ModelThumbnail } from "./follow.js";
+import { Follower, type ModelThumbnail } from "./follow.js";
 
 /** The elements of one page that show models of one gateway. They share one subscription. */
 class Gallery {
@@ -8,7 +8,7 @@ class Gallery {
   readonly #shown = new Map<number, ModelThumbnail>();
   readonly #followed = new Set<number>();
   readonly #url: string | undefined;
-  #following: Following;
+  #following: Follower;
 
   private constructor(url: string | undefined) {
     this.#url = url;
@@ -21,8 +21,8 @@ class Gallery {
     this.#following = this.#follow(access);
   }
 
-  #follow(access: Access): Following {
-    return follow({
+  #follow(access: Access): Follower {
+    return new Follower({
       ...(this.#url !== undefined && { url: this.#url }),
       ...access,
       modelIds: this.#followed,
@@ -43,8 +43,17 @@ class Gallery {
     const elements = this.#elements.get(modelId) ?? new Set();
     this.#elements.set(modelId, elements.add(element));
     const thumbnail = this.#shown.get(modelId);
-    if (thumbnail) element.show(thumbnail);
+    if (thumbnail) void this.#show(thumbnail, element);
     queueMicrotask(() => this.#update());
+  }
+
+  /** Show a model that others show already, whose ticket may have ended since. */
+  async #show(thumbnail: ModelThumbnail, element: ThumbnailElement): Promise<void> {
+    const { modelId } = thumbnail;
+    const renewed = await this.#following.renewed(thumbnail);
+    // Its state may have changed meanwhile, and the element may have left.
+    const isPresent = this.#shown.get(modelId) === thumbnail && this.#elements.get(modelId)?.has(element);
+    if (renewed && isPresent) element.show(renewed);
   }
 
   leave(modelId: number, element: ThumbnailElement): void {

@@ -42,7 +42,8 @@ export function follow(options: FollowOptions): Following {
   return new Follower(options);
 }
 
-class Follower implements Following {
+/** What `follow` returns. Elements ask it for more. */
+export class Follower implements Following {
   readonly closed: Promise<void>;
   readonly #gateway: URL;
   readonly #api: Thumbq;
@@ -116,6 +117,20 @@ class Follower implements Following {
     return this.#request;
   }
 
+  /**
+   * Return a state that `onThumbnail` was called with, for a picture that is loaded only now: its address has the present
+   * ticket. Without any ticket it returns nothing, and `onThumbnail` is called once there is one.
+   */
+  async renewed(thumbnail: ModelThumbnail): Promise<ModelThumbnail | undefined> {
+    const { modelId, pictureUrl } = thumbnail;
+    try {
+      return { ...thumbnail, pictureUrl: pictureUrl && (await this.#credentials.inAddress(pictureUrl)) };
+    } catch {
+      this.#loadAgain(modelId);
+      return undefined;
+    }
+  }
+
   /** Load the models that were added, once their events arrive: so no change falls in between. */
   async #loadAdded(): Promise<void> {
     const backOff = new BackOff(this.#options.longestPause ?? 30_000);
@@ -139,6 +154,11 @@ class Follower implements Following {
   /** Have a model loaded once more, unless it was removed. */
   #addAgain(modelId: number): void {
     if (this.#models.has(modelId)) this.#added.add(modelId);
+  }
+
+  #loadAgain(modelId: number): void {
+    this.#addAgain(modelId);
+    if (!this.#isAdding) void this.#loadAdded();
   }
 
   async #start(signal: AbortSignal): Promise<Cursor> {
@@ -171,8 +191,7 @@ class Follower implements Following {
     try {
       await this.#show(modelId, status, errorMessage);
     } catch {
-      this.#addAgain(modelId); // there is no ticket for its picture at the moment
-      if (!this.#isAdding) void this.#loadAdded();
+      this.#loadAgain(modelId); // there is no ticket for its picture at the moment
     }
   }
 

@@ -1,5 +1,5 @@
 // Generated from clients/typescript/src/element.ts by `make typescript`. Change it there.
-import { follow } from "./follow.js";
+import { Follower } from "./follow.js";
 /** The elements of one page that show models of one gateway. They share one subscription. */
 class Gallery {
     static #galleries = new Map();
@@ -18,7 +18,7 @@ class Gallery {
         this.#following = this.#follow(access);
     }
     #follow(access) {
-        return follow({
+        return new Follower({
             ...(this.#url !== undefined && { url: this.#url }),
             ...access,
             modelIds: this.#followed,
@@ -39,8 +39,17 @@ class Gallery {
         this.#elements.set(modelId, elements.add(element));
         const thumbnail = this.#shown.get(modelId);
         if (thumbnail)
-            element.show(thumbnail);
+            void this.#show(thumbnail, element);
         queueMicrotask(() => this.#update());
+    }
+    /** Show a model that others show already, whose ticket may have ended since. */
+    async #show(thumbnail, element) {
+        const { modelId } = thumbnail;
+        const renewed = await this.#following.renewed(thumbnail);
+        // Its state may have changed meanwhile, and the element may have left.
+        const isPresent = this.#shown.get(modelId) === thumbnail && this.#elements.get(modelId)?.has(element);
+        if (renewed && isPresent)
+            element.show(renewed);
     }
     leave(modelId, element) {
         const elements = this.#elements.get(modelId);

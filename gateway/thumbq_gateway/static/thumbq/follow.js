@@ -11,7 +11,8 @@ const mostAtOnce = 1_000; // models that one request reads
 export function follow(options) {
     return new Follower(options);
 }
-class Follower {
+/** What `follow` returns. Elements ask it for more. */
+export class Follower {
     closed;
     #gateway;
     #api;
@@ -84,6 +85,20 @@ class Follower {
         });
         return this.#request;
     }
+    /**
+     * Return a state that `onThumbnail` was called with, for a picture that is loaded only now: its address has the present
+     * ticket. Without any ticket it returns nothing, and `onThumbnail` is called once there is one.
+     */
+    async renewed(thumbnail) {
+        const { modelId, pictureUrl } = thumbnail;
+        try {
+            return { ...thumbnail, pictureUrl: pictureUrl && (await this.#credentials.inAddress(pictureUrl)) };
+        }
+        catch {
+            this.#loadAgain(modelId);
+            return undefined;
+        }
+    }
     /** Load the models that were added, once their events arrive: so no change falls in between. */
     async #loadAdded() {
         const backOff = new BackOff(this.#options.longestPause ?? 30_000);
@@ -110,6 +125,11 @@ class Follower {
     #addAgain(modelId) {
         if (this.#models.has(modelId))
             this.#added.add(modelId);
+    }
+    #loadAgain(modelId) {
+        this.#addAgain(modelId);
+        if (!this.#isAdding)
+            void this.#loadAdded();
     }
     async #start(signal) {
         const cursor = await this.#api.cursor({ signal });
@@ -148,9 +168,7 @@ class Follower {
             await this.#show(modelId, status, errorMessage);
         }
         catch {
-            this.#addAgain(modelId); // there is no ticket for its picture at the moment
-            if (!this.#isAdding)
-                void this.#loadAdded();
+            this.#loadAgain(modelId); // there is no ticket for its picture at the moment
         }
     }
     #tell(progress) {
