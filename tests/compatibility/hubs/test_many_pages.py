@@ -1,10 +1,13 @@
-"""What a hub sends to many pages lets other tasks run in between."""
+"""What a hub sends to many pages lets other tasks run in between, and heals all of them after a hole in the log."""
 
 import asyncio
 from dataclasses import dataclass, field
 
 import grpc
+from structlog.testing import capture_logs
 
+from tests.support.service.gateway import RestartableServer
+from tests.support.waiting import eventually
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import Notification
 from thumbq_gateway.metrics import Metrics
@@ -49,3 +52,30 @@ async def test_many_news_for_some_pages_keep_no_other_task_waiting() -> None:
             assert sent - before <= MOST_AT_ONCE
         await hearing
         assert [page.records for page in pages] == [NEWS] * PAGES
+
+
+async def test_after_a_hole_in_the_log_each_model_s_pages_are_told_how_it_stands_however_long_the_server_is_away(
+    restartable: RestartableServer,
+) -> None:
+    options = [("grpc.max_reconnect_backoff_ms", 500)]
+    async with grpc.aio.insecure_channel(restartable.address, options) as channel:
+        hub = PageHub(channel, Metrics().hubs, asyncio.Event().wait)
+        pages = [Page() for _ in range(PAGES)]
+        for number, page in enumerate(pages[:-1], 1):
+            hub.join_group(page, f"model {number}")
+        await restartable.stop()
+        with capture_logs() as lines:
+
+            async def has_failed_three_times() -> bool:
+                return len(lines) >= 3
+
+            hub.log_has_hole()
+            await eventually(has_failed_three_times)
+        hub.join_group(pages[-1], f"model {PAGES}")
+        hub.log_has_hole()
+        await restartable.start()
+
+        async def are_all_told() -> bool:
+            return all(page.records for page in pages)
+
+        await eventually(are_all_told)

@@ -14,7 +14,7 @@ from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.metrics import HubMetrics
 from thumbq_gateway.notifications.cursor import Cursor
 from thumbq_gateway.notifications.framing import notification_data
-from thumbq_gateway.notifications.upstream import COMING_BACK
+from thumbq_gateway.notifications.upstream import COMING_BACK, back_off
 from thumbq_gateway.protojson.encoder import exact_number
 from thumbq_gateway.protojson.values import InvalidValue, whole_number_reader
 from thumbq_gateway.signalr.hubs.hub import Body, Hub, Member, Method, Refused
@@ -69,6 +69,7 @@ class PageHub(Hub):
         self._recent: dict[int, Told] = {}  # by model, in the order of the log
         self._reading: dict[int, asyncio.Task[tuple[Cursor, Record]]] = {}
         self._versions = VersionGroups(channel, self._has_version, self._publish_version)
+        self._unhealed: dict[str, int] = {}  # models by group, the next first: a dict keeps its order
         self._healing: asyncio.Task[None] | None = None
         methods = {
             "JoinModelGroup": Method(self._join_model, 1),
@@ -105,6 +106,10 @@ class PageHub(Hub):
         """Tell the groups of single models and versions their present status."""
         self._recent.clear()
         self._versions.log_has_hole()
+        for group in self._groups:
+            model_id = _number(group.removeprefix("model ")) if group.startswith("model ") else None
+            if model_id is not None:
+                self._unhealed[group] = model_id
         if self._healing is None or self._healing.done():
             self._healing = asyncio.create_task(self._heal())
 
@@ -171,13 +176,21 @@ class PageHub(Hub):
         return Cursor.parse(answer.thumbnail.cursor), _status(answer.thumbnail)
 
     async def _heal(self) -> None:
-        for group in list(self._groups):
-            number = _number(group.removeprefix("model ")) if group.startswith("model ") else None
-            if number is not None:
-                try:
-                    self.publish([group], await self._present(number))
-                except grpc.aio.AioRpcError:
-                    await asyncio.sleep(1)
+        pauses = back_off()
+        while self._unhealed:
+            group = next(iter(self._unhealed))
+            model_id = self._unhealed.pop(group)
+            if not self.members([group]):
+                continue
+            try:
+                self.publish([group], await self._present(model_id))
+            except grpc.aio.AioRpcError as error:
+                log.warning("hub.status_unknown", model_id=model_id, problem=error.code().name)
+                if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                    self._unhealed[group] = model_id
+                await asyncio.sleep(next(pauses))
+            else:
+                pauses = back_off()
 
     def _forget_old(self) -> None:
         """Forget what no page still tries to come back for, and the oldest beyond the limit."""
@@ -240,6 +253,7 @@ def _group(kind: str, name: Any) -> str:
 def _number(text: object) -> int | None:
     """Return the id, which a page may write as a text or as a number; None for what is no id."""
     try:
-        return _read_id(text)
+        number: int = _read_id(text)
     except InvalidValue:
         return None
+    return number
