@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import grpc
@@ -210,3 +211,17 @@ async def test_an_address_to_listen_at_must_be_of_the_same_database(
     with pytest.raises(InvalidAddress, match="THUMBQ_LISTEN_URL must look like"):
         await check_listener(pooler, "db:5432")
     await check_listener(pooler, f"postgresql://queue@127.0.0.1:{unused_tcp_port}/thumbs")
+
+
+async def test_an_address_to_listen_at_that_will_never_do_is_refused(pooler: str, postgres: str) -> None:
+    parts = urlsplit(postgres)
+    stranger = urlunsplit(parts._replace(netloc=f"stranger@{parts.netloc.rpartition('@')[2]}"))
+    with_certificate = "postgresql://db/thumbs?sslmode=verify-full&sslrootcert=/nowhere/ca.pem"
+    for address, sentence in (
+        (database_at(postgres, "nowhere"), 'PostgreSQL refuses THUMBQ_LISTEN_URL: database "nowhere" does not exist.'),
+        (stranger, 'PostgreSQL refuses THUMBQ_LISTEN_URL: role "stranger" does not exist.'),
+        (with_certificate, "THUMBQ_LISTEN_URL names sslrootcert=/nowhere/ca.pem, and there is no such file."),
+    ):
+        with pytest.raises(Unsuitable) as refused:
+            await check_listener(pooler, address)
+        assert str(refused.value) == sentence

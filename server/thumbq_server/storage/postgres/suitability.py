@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import AsyncIterator
 from configparser import ConfigParser
 from configparser import Error as UnreadableConfiguration
 from pathlib import Path
@@ -58,7 +59,7 @@ async def check_database(dsn: str, connections_needed: int) -> None:
     hosts = hosts_of(dsn)
     _check_files(hosts)
     _check_service(hosts)
-    async with as_unavailable():
+    async with as_unavailable(), _final_as_unsuitable():
         try:
             await _check(hosts, connections_needed)
         except asyncpg.TargetServerAttributeNotMatched:
@@ -66,17 +67,24 @@ async def check_database(dsn: str, connections_needed: int) -> None:
                 "The database takes no writes: point DATABASE_URL at the primary instead of a standby, and set"
                 " default_transaction_read_only to off for the role and the database."
             ) from None
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, OSError) as error:
-            if (trouble := trouble_with_tls(error)) and not trouble.may_pass:
-                raise Unsuitable(trouble.sentence) from error
-            if isinstance(error, AWAY) and not isinstance(error, _FINAL):
-                raise
-            raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
-        except InvalidAddress:
+
+
+@contextlib.asynccontextmanager
+async def _final_as_unsuitable() -> AsyncIterator[None]:
+    """Turn the errors after which only another configuration helps into Unsuitable."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.ClientConfigurationError, OSError) as error:
+        if (trouble := trouble_with_tls(error)) and not trouble.may_pass:
+            raise Unsuitable(trouble.sentence) from error
+        if isinstance(error, AWAY) and not isinstance(error, _FINAL):
             raise
-        except (ValueError, UnreadableConfiguration) as problem:
-            # asyncpg reads some variables by itself.
-            raise Unsuitable(f"PGHOST, PGPORT or the service in DATABASE_URL cannot be used: {problem}.") from problem
+        raise Unsuitable(f"PostgreSQL refuses DATABASE_URL: {' '.join(str(error).split())}.") from error
+    except InvalidAddress:
+        raise
+    except (ValueError, UnreadableConfiguration) as problem:
+        # asyncpg reads some variables by itself.
+        raise Unsuitable(f"PGHOST, PGPORT or the service in DATABASE_URL cannot be used: {problem}.") from problem
 
 
 def _check_files(hosts: Hosts) -> None:
@@ -120,19 +128,23 @@ async def _check(hosts: Hosts, connections_needed: int) -> None:
 
 
 async def check_listener(dsn: str, listen_dsn: str) -> None:
-    """Raise Unsuitable when the address to listen at is that of another database, InvalidAddress when it is none.
+    """Raise Unsuitable when the address to listen at is wrong, or that of another database.
 
-    One that does not answer may do so later: until then the server polls.
+    Raises InvalidAddress when it is none. One that does not answer may do so later: until then the server polls.
     """
     if listen_dsn == dsn:
         return
-    try:
-        hosts = hosts_of(listen_dsn)
-    except InvalidAddress as problem:
-        raise InvalidAddress(str(problem).replace("DATABASE_URL", "THUMBQ_LISTEN_URL")) from None
     with contextlib.suppress(Unavailable):
+        try:
+            hosts = hosts_of(listen_dsn)
+            _check_files(hosts)
+            _check_service(hosts)
+            async with as_unavailable(), _final_as_unsuitable():
+                listens_at = await _identity(hosts)
+        except (InvalidAddress, Unsuitable) as problem:
+            raise type(problem)(str(problem).replace("DATABASE_URL", "THUMBQ_LISTEN_URL")) from None
         async with as_unavailable():
-            if await _identity(hosts) != await _identity(hosts_of(dsn)):
+            if listens_at != await _identity(hosts_of(dsn)):
                 raise Unsuitable("THUMBQ_LISTEN_URL names another database than DATABASE_URL.")
 
 
