@@ -34,7 +34,10 @@ from bench.studies.retention import complete, enqueue
 from thumbq_launcher.postgres.embedded import EmbeddedPostgres
 from thumbq_runtime.addresses import free_port
 
-_SCRAPE, _LOOK, _SETTLE = 5.0, 1.0, 2.0  # seconds
+_SCRAPE, _SETTLE = 5.0, 2.0  # seconds
+# The pause after a look of the console, as static/console/console.js has it: so many times as long as the look took,
+# within these seconds.
+_REST_FACTOR, _SHORTEST_REST, _LONGEST_REST = 100, 1.0, 5.0
 _CONSOLE_ASKS = ("admin/stats", "admin/workers", "admin/dead-letters?pageSize=500")
 _CONSOLE_LISTENS = "notifications?queue=true&thumbnails=false"
 Watching = Callable[[], AbstractAsyncContextManager[object]]
@@ -123,7 +126,7 @@ class Watchers:
         """Have a console look at these."""
         async with (
             aiohttp.ClientSession(f"http://{self._page}/api/") as session,
-            _until_the_end(_again(session, paths, _LOOK)),
+            _until_the_end(_look(session, paths)),
         ):
             yield
 
@@ -172,9 +175,21 @@ async def _listen(events: aiohttp.ClientResponse) -> None:
 async def _again(session: aiohttp.ClientSession, addresses: Sequence[str], seconds: float) -> None:
     while True:
         for address in addresses:
-            async with session.get(address, raise_for_status=True) as answer:
-                await answer.read()
+            await _read(session, address)
         await asyncio.sleep(seconds)
+
+
+async def _look(session: aiohttp.ClientSession, addresses: Sequence[str]) -> None:
+    while True:
+        began = time.perf_counter()
+        await asyncio.gather(*(_read(session, address) for address in addresses))
+        took = time.perf_counter() - began
+        await asyncio.sleep(min(max(_REST_FACTOR * took, _SHORTEST_REST), _LONGEST_REST))
+
+
+async def _read(session: aiohttp.ClientSession, address: str) -> None:
+    async with session.get(address, raise_for_status=True) as answer:
+        await answer.read()
 
 
 def _cpu(pids: Pids) -> dict[str, float]:

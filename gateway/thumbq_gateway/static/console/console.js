@@ -11,11 +11,15 @@ import { refreshWorkers } from "./workers.js";
 
 const soon = 1_000; // milliseconds after a change, so that a burst of changes costs one look
 const often = 10_000; // milliseconds between looks without any change
+// While jobs move, the pause after a look is so many times as long as the look took: watching stays cheap.
+const restFactor = 100;
+const longestRest = 5_000; // milliseconds
 const connections = { connecting: "Connecting", live: "Live", away: "Server away", reconnecting: "Reconnecting" };
 
 const trouble = byId("trouble");
 let timer = 0;
 let dueAt = Infinity;
+let restsUntil = 0; // a change is looked at after this
 let isLooking = false;
 let attempts = 0;
 let hasNews = false; // came while the console was looking
@@ -50,9 +54,13 @@ async function look() {
   hasNews = isLooking;
   if (document.hidden || isLooking) return;
   isLooking = true;
+  const began = performance.now();
+  restsUntil = began + longestRest;
   const parts = [refreshQueue(), refreshWorkers(), refreshFailures(attempt), refreshJob()];
   const results = await Promise.allSettled(parts);
   isLooking = false;
+  const ended = performance.now();
+  restsUntil = ended + Math.min(longestRest, restFactor * (ended - began));
   // Without a server there is nothing to say beyond the state of the connection.
   const refused = results.find(({ reason }) => reason?.status >= 400 && reason.status < 500);
   if (refused?.reason.status === 401) location.reload(); // the key has ended
@@ -68,7 +76,7 @@ document.addEventListener("visibilitychange", () => lookIn(0));
 const subscription = watchQueue({
   onQueue(snapshot) {
     showSnapshot(snapshot);
-    lookIn(soon);
+    lookIn(Math.max(soon, restsUntil - performance.now()));
   },
   onConnection(state) {
     document.documentElement.dataset.connection = state;
