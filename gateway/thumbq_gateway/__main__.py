@@ -1,7 +1,6 @@
 """`python -m thumbq_gateway`: one gateway, configured by environment variables."""
 
 import os
-import resource
 import sys
 import warnings
 
@@ -16,6 +15,7 @@ from thumbq_runtime.addresses import joined
 from thumbq_runtime.logs.setup import configure_logging
 from thumbq_runtime.process import event_loop
 from thumbq_runtime.process.lifecycle import wait_for_start
+from thumbq_runtime.process.open_files import allow_many_open_files
 from thumbq_runtime.process.refusal import refuse, sentence_about
 from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
@@ -50,7 +50,7 @@ def main() -> None:
             " set THUMBQ_GATEWAY_SECRET for this gateway and its server; or set THUMBQ_INSECURE=1 if the network is"
             " trusted",
         )
-    _allow_many_connections()
+    allow_many_open_files()
     sys.setswitchinterval(_SWITCH)
     try:
         event_loop.run(run(settings, level.toggle))
@@ -60,12 +60,6 @@ def main() -> None:
         # The port may be free in a moment, and the address may come.
         address = joined(settings.http_host, settings.http_port)
         sys.exit(printable(f"thumbq gateway: cannot listen on {address}: {error}"))
-
-
-def _allow_many_connections() -> None:
-    """Raise the soft limit of open files, since each connected page is one. Its default of 1024 is for select()."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

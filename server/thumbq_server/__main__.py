@@ -12,6 +12,7 @@ from thumbq_runtime.addresses import CannotListen
 from thumbq_runtime.logs.setup import configure_logging
 from thumbq_runtime.process import event_loop
 from thumbq_runtime.process.lifecycle import run_until_signal, wait_for_start
+from thumbq_runtime.process.open_files import allow_many_open_files
 from thumbq_runtime.process.refusal import refuse, sentence_about
 from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
@@ -36,6 +37,7 @@ def main() -> None:
     # asyncpg logs every attempt to connect, with a traceback; we log once that PostgreSQL is away.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = _settings()
+    allow_many_open_files()
     try:
         event_loop.run(run_until_signal(partial(serve, settings), level.toggle))
     except (Unsuitable, InvalidAddress, InvalidCertificate, InvalidSetting) as problem:

@@ -42,6 +42,18 @@ def test_it_waits_for_room_to_start_a_program_again(used: Path, module: str, nam
         assert "Traceback" not in said
 
 
+def test_a_program_may_have_as_many_files_open_as_the_operator_allows(used: Path) -> None:
+    """The soft limit is that of a shell; each connection is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+    try:
+        with serving(used) as service:
+            for module in ("thumbq_server", "thumbq_gateway"):
+                assert resource.prlimit(service.child(module), resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_program_that_cannot_be_started_leaves_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     program = Program("gateway", ["/bin/true"], {}, HTTP_PORT, 0)
