@@ -79,6 +79,14 @@ async def test_an_element_that_is_given_another_model_shows_nothing_of_the_one_b
         await expect(page.get_by_role("img", name="Thumbnail of model 8")).to_have_js_property("naturalWidth", 256)
 
 
+async def test_a_page_may_have_two_copies_of_the_element(browser: Browser, service: Service):
+    html = f"""<script type="module" src="{service.url}static/thumbq/element.js"></script>
+        <script type="module" src="{service.url}static/thumbq/element.js?another"></script>
+        <thumbq-thumbnail model-id="7" url="{service.url}"></thumbq-thumbnail>"""
+    async with opened(browser, html) as page:
+        await expect(page.locator("thumbq-thumbnail")).to_have_attribute("status", "Pending")
+
+
 async def test_elements_come_and_go_and_share_one_stream(browser: Browser, service: Service):
     html = f'<script type="module" src="{service.url}static/thumbq/element.js"></script><main></main>'
     async with opened(browser, html) as page:

@@ -46,3 +46,10 @@ def test_react_is_the_page_s_own(compiled_tests: Path) -> None:
     assert described["peerDependenciesMeta"] == {"react": {"optional": True}}
     importing = [file.name for file in (PACKAGE / "dist").rglob("*.js") if 'from "react"' in file.read_text()]
     assert importing == ["react.js"]
+
+
+def test_a_server_that_draws_pages_can_import_the_element(compiled_tests: Path) -> None:
+    script = 'const { ThumbnailElement } = await import("thumbq/element"); console.log(typeof ThumbnailElement);'
+    command = ["node", "--input-type=module", "--eval", script]
+    imported = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True)
+    assert imported.stdout == "function\n"

@@ -77,11 +77,14 @@ class Gallery {
   }
 }
 
+// A server that draws pages imports this module as well, and has no elements.
+const Base = (globalThis as Partial<typeof globalThis>).HTMLElement ?? (class {} as typeof HTMLElement);
+
 /**
  * `<thumbq-thumbnail model-id="42">`: the thumbnail of a model, always the present one. Its content stands there until
  * there is a picture. The attribute `status` tells the state, for CSS; each change is a `thumbnail` event.
  */
-export class ThumbnailElement extends HTMLElement {
+export class ThumbnailElement extends Base {
   static readonly observedAttributes = ["model-id", "url"];
   readonly #picture = document.createElement("img");
   readonly #placeholder = document.createElement("slot");
@@ -137,4 +140,6 @@ export class ThumbnailElement extends HTMLElement {
   }
 }
 
-customElements.define("thumbq-thumbnail", ThumbnailElement);
+// A page may have two copies of this module, as two bundles or two versions do: the first serves all elements.
+const registry = (globalThis as Partial<typeof globalThis>).customElements;
+if (!registry?.get("thumbq-thumbnail")) registry?.define("thumbq-thumbnail", ThumbnailElement);

@@ -74,11 +74,14 @@ class Gallery {
             this.#following.remove(...removed);
     }
 }
+// A server that draws pages imports this module as well, and has no elements.
+const Base = globalThis.HTMLElement ?? class {
+};
 /**
  * `<thumbq-thumbnail model-id="42">`: the thumbnail of a model, always the present one. Its content stands there until
  * there is a picture. The attribute `status` tells the state, for CSS; each change is a `thumbnail` event.
  */
-export class ThumbnailElement extends HTMLElement {
+export class ThumbnailElement extends Base {
     static observedAttributes = ["model-id", "url"];
     #picture = document.createElement("img");
     #placeholder = document.createElement("slot");
@@ -131,4 +134,7 @@ export class ThumbnailElement extends HTMLElement {
         this.#placeholder.style.display = pictureUrl === undefined ? "contents" : "none";
     }
 }
-customElements.define("thumbq-thumbnail", ThumbnailElement);
+// A page may have two copies of this module, as two bundles or two versions do: the first serves all elements.
+const registry = globalThis.customElements;
+if (!registry?.get("thumbq-thumbnail"))
+    registry?.define("thumbq-thumbnail", ThumbnailElement);
