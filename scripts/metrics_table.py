@@ -24,6 +24,9 @@ Each program answers Prometheus on `/metrics`. `make metrics` writes this page f
 
 No label is the name of a worker or a model, so the number of series does not grow with the queue.
 
+Every server shows the queue and its database alike, as each looks at them every five seconds. While a server cannot, those gauges are NaN
+there, or missing where they have labels; `max` takes those of the others.
+
 Once there are API keys, server and gateway answer a key of any role only ([security.md](security.md)). Prometheus shows one with
 `authorization: {credentials_file: viewer.key}` beside its targets.
 

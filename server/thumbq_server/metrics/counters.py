@@ -1,5 +1,6 @@
 """The metrics of a server for Prometheus. No label is the name of a worker or a model: the series stay few."""
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,11 +120,20 @@ class Counters(Observer):
         self._transaction.set(condition.oldest_transaction or 0)
         self._database_bytes.set(condition.size_bytes)
 
+    def not_measured(self) -> None:
+        """Show that nobody knows how they are: of several servers, one that is cut off must not tell of the past."""
+        for gauge in (self._jobs, self._wait, self._processing, self._dead_rows):
+            gauge.clear()
+        for gauge in (self._oldest, self._workers, self._paused, self._transaction, self._database_bytes):
+            gauge.set(math.nan)
+
     def _describe_queue(self) -> None:
-        # From the database: every server shows the same.
+        # From the database: every server that reaches it shows the same.
         self._jobs = self._gauge("jobs", "Jobs by status.", "status")
         self._oldest = self._gauge("oldest_due_age_seconds", "Age of the oldest job that is due; 0 when none is.")
-        self._workers = self._gauge("workers", "Sessions of workers that were heard of in the last minute, or hold a job.")
+        self._workers = self._gauge(
+            "workers", "Sessions of workers that were heard of in the last minute, or hold a job."
+        )
         self._paused = self._gauge("paused", "1 while the queue is paused.")
         self._wait = self._gauge("wait_seconds", "Wait of the last 500 completed attempts.", "quantile")
         self._processing = self._gauge(

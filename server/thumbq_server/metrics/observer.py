@@ -51,3 +51,6 @@ class Observer:
 
     def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
         """Note how the queue and its database are."""
+
+    def not_measured(self) -> None:
+        """Note that nobody knows how the queue and its database are."""

@@ -1,10 +1,12 @@
 """What a server tells Prometheus."""
 
 import asyncio
+import math
 import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 
+import asyncpg
 import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +20,7 @@ from tests.wire.operator.test_operator import complete, fail, pause, resume
 from tests.wire.worker import Worker
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
 from thumbq_server.settings import Settings
+from thumbq_server.storage.postgres.address import parse_address
 
 
 class Scraped(dict[tuple[str, frozenset[tuple[str, str]]], float]):
@@ -107,6 +110,31 @@ async def test_streams_are_counted_while_they_are_open_and_a_pause_is_shown(data
         await eventually(lambda: shows("thumbq_paused", 0), timeout=60)
         await admin.GetStats(admin_pb2.GetStatsRequest())
         assert await shows("thumbq_rpcs_total", 1, rpc="GetStats", status="OK")
+
+
+async def test_a_server_that_is_cut_off_shows_no_figures_of_the_past(database_url, postgres):
+    others = await asyncpg.connect(postgres)
+    async with measured_server(database_url) as (channel, scrape):
+        await enqueue(queue_pb2_grpc.QueueServiceStub(channel))
+
+        async def sees(waiting: float) -> bool:
+            return bool((await scrape()).value("thumbq_jobs", status="pending") == waiting)
+
+        async def knows_nothing() -> bool:
+            found = await scrape()
+            unlabelled = ("workers", "paused", "oldest_due_age_seconds")
+            return all(math.isnan(found.value(f"thumbq_{name}")) for name in unlabelled) and not any(
+                name in {"thumbq_jobs", "thumbq_dead_rows"} for name, _ in found
+            )
+
+        await eventually(lambda: sees(1), timeout=60)
+        name = parse_address(database_url).database
+        await others.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await others.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        await eventually(knows_nothing, timeout=60)
+        await others.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await eventually(lambda: sees(1), timeout=60)
+    await others.close()
 
 
 def test_without_a_port_there_are_no_metrics():

@@ -15,7 +15,12 @@ class Measure:
 
     async def __call__(self) -> int:
         """Return 0: a measurement is not worth a line in the log."""
-        depth = await read_depth(self._database)
-        durations = await read_durations(self._database)
-        self._observer.measured(depth, durations, await read_condition(self._database))
+        try:
+            depth = await read_depth(self._database)
+            durations = await read_durations(self._database)
+            condition = await read_condition(self._database)
+        except Exception:
+            self._observer.not_measured()
+            raise
+        self._observer.measured(depth, durations, condition)
         return 0
