@@ -1,4 +1,4 @@
-"""Progress on the wire: what GetJob tells, whose progress counts, and what is refused."""
+"""Progress on the wire: what GetJob tells, whose progress counts, and what becomes of an odd one."""
 
 import math
 
@@ -94,19 +94,37 @@ async def test_progress_of_a_lost_lease_is_answered_and_not_shown(queue):
     assert (await shows(queue, job.id, 0.6)).progress_text == "newer"
 
 
-@pytest.mark.parametrize("fraction", [math.nan, math.inf, -math.inf, -0.01, 1.01])
-async def test_a_fraction_outside_0_to_1_is_refused(queue, fraction):
+@pytest.mark.parametrize(("fraction", "kept"), [(1.0000001, 1), (1.01, 1), (math.inf, 1), (-0.01, 0), (-math.inf, 0)])
+async def test_of_a_fraction_outside_0_to_1_the_nearer_end_is_kept(queue, fraction, kept):
     worker, (job,) = await working(queue)
     await tells(worker, entry(job, fraction))
-    assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, "fraction must be a number from 0 to 1")
+    await shows(queue, job.id, kept)
 
 
-@pytest.mark.parametrize("text", ["a\nb", "\x00", "\x1b[2J", "\u202e", "x" * 201, "x" * 1_000_000])
-async def test_a_text_that_is_long_or_not_printable_is_refused(queue, text):
+async def test_a_fraction_that_is_no_number_is_left_out(queue):
+    worker, (first, second) = await working(queue, 2)
+    await tells(worker, entry(first, math.nan), entry(second, 0.5))
+    await shows(queue, second.id, 0.5)
+    assert not (await state(queue, first.id)).HasField("progress")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("12\u202f000 faces", "12 000 faces"),
+        ("a\nb", "a b"),
+        ("\x00", "\ufffd"),
+        ("\x1b[2J", "\ufffd[2J"),
+        ("\u202e", "\ufffd"),
+        ("x" * 201, "x" * 200),
+        ("x" * 1_000_000, "x" * 200),
+    ],
+    ids=["narrow space", "lines", "zero", "escape", "direction", "long", "very long"],
+)
+async def test_a_text_that_is_long_or_not_printable_is_mended(queue, text, kept):
     worker, (job,) = await working(queue)
     await tells(worker, entry(job, 0.5, text))
-    refusal = "text must have at most 200 printable characters"
-    assert await worker.ends() == (grpc.StatusCode.INVALID_ARGUMENT, refusal)
+    assert (await shows(queue, job.id, 0.5)).progress_text == kept
 
 
 @pytest.mark.changes_nothing

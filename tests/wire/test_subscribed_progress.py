@@ -1,6 +1,7 @@
 """Progress for subscribers: those that ask get it in order, from workers of every kind."""
 
 import asyncio
+import math
 
 import grpc
 import pytest
@@ -143,17 +144,19 @@ async def test_progress_of_a_streams_job_leaves_its_lease_to_the_heartbeats(queu
     assert await UnaryWorker(queue).tells(job, 0.5, lease_token=job.lease_token) == before
 
 
+async def test_odd_progress_of_a_worker_without_a_stream_is_mended(queue):
+    worker = UnaryWorker(queue)
+    job = await worker.claims()
+    await worker.tells(job, 1.5, progress_text="12\u202f000\nfaces")
+    assert (await shows(queue, job.id, 1)).progress_text == "12 000 faces"
+
+
 async def test_progress_without_a_lease_is_refused(queue):
     worker = UnaryWorker(queue)
     job = await worker.claims()
     wrong = [
         ({"job_id": job.id}, "INVALID_ARGUMENT", "progress is required"),
-        ({"job_id": job.id, "progress": 1.5}, "INVALID_ARGUMENT", "progress must be a number from 0 to 1"),
-        (
-            {"job_id": job.id, "progress": 0.5, "progress_text": "a\nb"},
-            "INVALID_ARGUMENT",
-            "progressText must have at most 200 printable characters",
-        ),
+        ({"job_id": job.id, "progress": math.nan}, "INVALID_ARGUMENT", "progress must be a number from 0 to 1"),
         ({"job_id": job.id + 1, "progress": 0.5}, "NOT_FOUND", None),
     ]
     for fields, code, text in wrong:

@@ -1,5 +1,6 @@
 """The rules for what a worker tells of a job under way."""
 
+import math
 from datetime import datetime
 from typing import NamedTuple
 
@@ -44,9 +45,18 @@ class JobProgress(NamedTuple):
     reported_at: datetime
 
 
-def check_progress(fraction: float, text: str, names: tuple[str, str] = ("fraction", "text")) -> None:
-    """Raise Invalid when the fraction is not from 0 to 1, or the text is too long or not printable."""
-    if not 0 <= fraction <= 1:  # so is NaN
-        raise Invalid(f"{names[0]} must be a number from 0 to 1")
-    if len(text) > MAX_TEXT or not text.isprintable():
-        raise Invalid(f"{names[1]} must have at most {MAX_TEXT} printable characters")
+def check_progress(fraction: float, text: str) -> tuple[float, str]:
+    """Return both as they are kept. Raises Invalid: the fraction is no number.
+
+    The nearest fraction from 0 to 1 is kept, and a text that is cut and can be printed. Refusing either would cost a
+    worker the sign of life, and often its job.
+    """
+    if math.isnan(fraction):
+        raise Invalid("progress must be a number from 0 to 1")
+    return min(max(fraction, 0.0), 1.0), "".join(map(_printable, text[:MAX_TEXT]))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "\ufffd"

@@ -51,7 +51,6 @@ async def test_a_json_worker_tells_how_far_its_job_has_come(client: Client) -> N
     await eventually(is_told, 60)
     for body, problem in [
         ('{"progressText": "no number"}', "progress is required"),
-        ('{"progress": 1.01}', "progress must be a number from 0 to 1"),
         ('{"progress": 1e999}', "progress must be a number that fits into 64 bits."),
         ('{"progress": true}', "progress must be a number."),
         ('{"progress": "half"}', "progress must be a number."),

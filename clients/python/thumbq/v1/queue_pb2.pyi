@@ -906,9 +906,9 @@ class ReportProgressRequest(_message.Message):
     lease_token: _builtins.str
     """As in CompleteJobRequest."""
     progress: _builtins.float
-    """0 to 1. Required."""
+    """0 to 1; of another number, the nearer end is kept. Required."""
     progress_text: _builtins.str
-    """What the worker is doing, for people. At most 200 printable characters."""
+    """What the worker is doing, for people. 200 characters are kept, and what cannot be printed is replaced."""
     def __init__(
         self,
         *,
@@ -1495,9 +1495,9 @@ class StreamJobsRequest(_message.Message):
             TEXT_FIELD_NUMBER: _builtins.int
             lease_token: _builtins.str
             fraction: _builtins.float
-            """0 to 1."""
+            """0 to 1; of another number, the nearer end is kept. An entry with NaN is left out."""
             text: _builtins.str
-            """What the worker is doing, for people. At most 200 printable characters."""
+            """What the worker is doing, for people. 200 characters are kept, and what cannot be printed is replaced."""
             def __init__(
                 self,
                 *,

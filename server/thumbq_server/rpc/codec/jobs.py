@@ -203,8 +203,7 @@ def read_progress(request: queue_pb2.ReportProgressRequest, history: str) -> Pro
     """Return what a worker without a stream tells of its job. Raises Invalid, StaleLease."""
     if not request.HasField("progress"):
         raise Invalid("progress is required")
-    check_progress(request.progress, request.progress_text, ("progress", "progressText"))
-    return Progress(read_token(request, history), request.progress, request.progress_text)
+    return Progress(read_token(request, history), *check_progress(request.progress, request.progress_text))
 
 
 def read_event(request: queue_pb2.LogJobEventRequest) -> NewJobEvent:

@@ -1,6 +1,7 @@
 """What a worker tells of the jobs that it has: the entries of a Progress message."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from thumbq.v1 import queue_pb2
@@ -20,12 +21,15 @@ class Told(NamedTuple):
 
 
 def read(message: queue_pb2.StreamJobsRequest.Progress) -> Mapping[str, Told]:
-    """Return the entries by their lease tokens, the last one of each. Raises Invalid."""
+    """Return the entries by their lease tokens, the last one of each. Raises Invalid: there are too many.
+
+    An entry whose fraction is no number is left out.
+    """
     check_at_most(message.entries, "entries")
     told: dict[str, Told] = {}
     for entry in message.entries:
-        check_progress(entry.fraction, entry.text)
-        told[entry.lease_token] = Told(entry.fraction, entry.text)
+        with suppress(Invalid):
+            told[entry.lease_token] = Told(*check_progress(entry.fraction, entry.text))
     return told
 
 
