@@ -3,18 +3,76 @@
 import asyncio
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
+from thumbq.cli import app
 
 pytestmark = pytest.mark.timeout(400)
+
+
+CREATE_KEY = ("keys", "create", "--role", "viewer")
+ENQUEUE = ("enqueue", "--model-id", "1", "--hash", "ab" * 32)
+WORKER = ("worker", "--models", ".", "--thumbnail-root", ".")
+# Bytes that are not UTF-8, as Python shows those of a command line.
+IN_LATIN_1 = "St\udcf6rung"
 
 
 async def test_a_wrong_command_line_exits_with_2(server):
     for arguments in (["jobs", "--limit", "none"], ["explode"], ["job"], ["stats", "--unknown"]):
         assert (await thumbq(server, *arguments))[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "--who"),
+        ("audit", "--action"),
+        ("audit", "--outcome"),
+        ("cancel", "1", "--server"),
+        ("dead", "--reason"),
+        ("doctor", "--server"),
+        (*ENQUEUE, "--hash"),
+        (*ENQUEUE, "--kind"),
+        (*ENQUEUE, "--options"),
+        ("forget", "1", "--yes", "--server"),
+        ("health", "--server"),
+        ("job", "1", "--server"),
+        ("jobs", "--server"),
+        ("keys", "list", "--server"),
+        ("keys", "revoke", "1", "--server"),
+        (*CREATE_KEY, "--name"),
+        (*CREATE_KEY, "--name", "ada", "--expires-in"),
+        ("pause", "--reason"),
+        ("resume", "--server"),
+        ("retry", "--yes", "--reason"),
+        ("stats", "--server"),
+        ("top", "--server"),
+        ("watch", "--after"),
+        (*WORKER, "--worker-id"),
+        (*WORKER, "--thumbnail-store"),
+        (*WORKER, "--up", "z", "--up"),
+        ("workers", "--server"),
+    ],
+    ids=" ".join,
+)
+def test_a_text_that_is_not_utf_8_is_a_sentence(arguments: tuple[str, ...]):
+    ended = CliRunner().invoke(app, [*arguments, IN_LATIN_1])
+    assert (ended.exit_code, ended.output) == (1, f"thumbq: {arguments[-1]} is not UTF-8.\n")
+
+
+def test_an_argument_that_is_not_utf_8_is_a_sentence():
+    ended = CliRunner().invoke(app, ["keys", "revoke", IN_LATIN_1])
+    assert (ended.exit_code, ended.output) == (1, "thumbq: PREFIX is not UTF-8.\n")
+
+
+def test_a_list_of_jobs_may_have_a_name_that_is_not_utf_8(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["enqueue", "--from", IN_LATIN_1])
+    assert (ended.exit_code, "cannot be used: No such file or directory." in ended.output) == (1, True)
 
 
 async def test_the_address_of_something_else_is_a_sentence_and_1():

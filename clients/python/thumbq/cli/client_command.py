@@ -3,9 +3,11 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+
+from typer.models import ArgumentInfo, ParameterInfo
 
 from thumbq.cli.errors import fail
 from thumbq.cli.options import LOCAL, option
@@ -13,24 +15,27 @@ from thumbq.tls import UnusableAddress, check_address
 from thumbq_runtime.settings import shared as settings
 
 _OPTIONS = {"ca": settings.CA, "cert": settings.CERT, "key": settings.KEY}
+# Files and folders may have any name.
+_PLACES = {"listed", "models"}
 
 
 def client_command(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with --ca, --cert and --key, which set their variables for whatever opens a connection."""
+    # typer does not evaluate annotations of a signature that is set
+    signature = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
     def with_tls(**given: Any) -> None:
         for name, setting in _OPTIONS.items():
             if path := given.pop(name):
                 os.environ[setting.variable] = str(path)
+        _check_texts(given, signature)
         try:
             check_address(given.get("server", LOCAL))
         except UnusableAddress as problem:
             fail(f"{problem}.")
         command(**given)
 
-    # typer does not evaluate annotations of a signature that is set
-    signature = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter(
             name,
@@ -44,3 +49,30 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
     with_tls.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
     with_tls.__annotations__ = command.__annotations__ | {one.name: one.annotation for one in added}
     return with_tls
+
+
+def _check_texts(given: Mapping[str, Any], signature: inspect.Signature) -> None:
+    """Fail when a text cannot be sent, because the terminal gave bytes that are not UTF-8."""
+    for name, value in given.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and name not in _PLACES and not _is_sendable(text):
+                fail(f"{_shown(signature.parameters[name])} is not UTF-8.")
+
+
+def _is_sendable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    """Return the name of an option or an argument on the command line."""
+    for about in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(about, ArgumentInfo):
+            return parameter.name.upper()
+        # Within Annotated, typer keeps the first name as the default.
+        if isinstance(about, ParameterInfo) and isinstance(about.default, str):
+            return about.default
+    return f"--{parameter.name.replace('_', '-')}"
