@@ -10,7 +10,11 @@ import pytest
 from tests.engine.parts import POLICY, WatchedDatabase, running, until
 from tests.engine.test_sessions import Peer
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
+from thumbq.v1.queue_pb2 import DequeueJobsRequest
+from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.progress import Progress
+from thumbq_server.engine.dispatching import dispatcher as dispatcher_module
 from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.removal.duties import RemovePictures
@@ -18,6 +22,8 @@ from thumbq_server.engine.removal.places import Outcome
 from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.session import Session, SessionTimes
 from thumbq_server.engine.upkeep.duties import RecordSignsOfLife
+from thumbq_server.rpc.calls.single import SingleCalls
+from thumbq_server.storage.model_versions import OF_JOBS
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import BROADCAST
@@ -213,3 +219,44 @@ async def test_pictures_of_another_history_stay_on_the_list(outcome: Outcome, da
     with pytest.raises(Unavailable, match="another history"):
         await RemovePictures(database, [FailsOverMeanwhile()])()
     assert len(await database.fetch(DUE, 10)) == 1
+
+
+async def leases(database: Database) -> int:
+    return int((await database.fetch("SELECT count(*) FROM leases"))[0][0])
+
+
+async def test_a_call_that_is_answered_after_a_failover_has_to_be_made_again_and_gives_nothing_back(
+    database: FailsOver, queue: Queue
+):
+    """Its leases would be those of another worker, whose jobs were taken from it."""
+    await queue.enqueue([new_job(1)])
+    await queue.versions.write([NewVersion(1, 1, new_job(1).model_hash)])
+    database.during = OF_JOBS
+    with pytest.raises(Unavailable, match="another history"):
+        await SingleCalls(queue, PathRule()).dequeue(DequeueJobsRequest(worker_id="json", max_jobs=1))
+    await queue.drained()
+    assert await leases(database) == 1
+
+
+async def test_jobs_that_are_to_be_given_back_when_a_history_ends_stay(database: FailsOver, queue: Queue):
+    await queue.enqueue([new_job(1)])
+    jobs = await queue.dequeue("json", 1, 0)
+    history = database.history.version
+    await begin_another_history(database)
+    queue.release_soon(jobs.tokens(), history)
+    await queue.drained()
+    assert await leases(database) == 1
+
+
+async def test_no_jobs_are_claimed_for_sessions_of_a_history_that_is_over(
+    monkeypatch: pytest.MonkeyPatch, database: FailsOver, queue: Queue
+):
+    """The history may end while a claim looks for the jobs of one that broke off."""
+    monkeypatch.setattr(dispatcher_module, "_RETRY_SECONDS", 0.01)
+    assert not await queue.dequeue("json", 1, 0)
+    await queue.enqueue([new_job(1)])
+    await database.run(lambda connection: connection.execute("UPDATE queue_head SET identity = 'another'"))
+    queue.dispatcher._doubtful_claims.append(7)
+    with pytest.raises(Unavailable, match="another history"):
+        await queue.dequeue("json", 1, 0)
+    assert await leases(database) == 0

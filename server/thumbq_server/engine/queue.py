@@ -135,18 +135,26 @@ class Queue:
         pairs = zip(report.tokens(), verdicts, strict=False)
         return [*((token, verdict) for token, verdict in pairs if verdict is not Verdict.OK), *refused]
 
-    def release_soon(self, tokens: Sequence[Token]) -> None:
-        """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead."""
-        self._soon(self.release(tokens))
+    def release_soon(self, tokens: Sequence[Token], history: int | None = None) -> None:
+        """Give jobs back, without waiting. If PostgreSQL is away their leases run out instead.
+
+        `history`: the version of the history of the tokens, if that may be over. In another one they are others'.
+        """
+        self._soon(partial(self.release, tokens), history)
 
     def fail_soon(self, failures: Sequence[Failure]) -> None:
         """Fail attempts, without waiting. If PostgreSQL is away their leases run out instead."""
-        self._soon(self.fail(failures))
+        self._soon(partial(self.fail, failures))
 
-    def _soon(self, call: Awaitable[object]) -> None:
-        task = asyncio.create_task(_quietly(call))
+    def _soon(self, call: Callable[[], Awaitable[object]], history: int | None = None) -> None:
+        task = asyncio.create_task(self._quietly(call, self.history.version if history is None else history))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def _quietly(self, call: Callable[[], Awaitable[object]], history: int) -> None:
+        with contextlib.suppress(Unavailable):
+            self.history.check(history)
+            await call()
 
     async def session_of(self, worker_id: str) -> int:
         """Return the session of a worker that uses unary calls."""
@@ -171,15 +179,18 @@ class Queue:
         with self.dispatchers.of(kinds) as dispatcher:
             async with self.in_flight.claiming(caller, session, max_jobs) as claiming:
                 self.history.check(history)
-                claiming.jobs = await self._dequeue(dispatcher, session, claiming.most, wait)
-                return claiming.jobs
+                jobs = await self._dequeue(dispatcher, session, claiming.most, wait)
+                self.history.check(history)
+                claiming.jobs = jobs
+                return jobs
 
     async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Claimed:
         answer: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
+        history = self.history.version
 
         def deliver(claimed: Claimed) -> None:
             if answer.done():
-                self.release_soon(claimed.tokens())
+                self.release_soon(claimed.tokens(), history)
             elif claimed or not wait:
                 answer.set_result(claimed)
                 dispatcher.remove(claimant)
@@ -199,7 +210,7 @@ class Queue:
             return answer.result() if answer.done() else NOTHING
         except asyncio.CancelledError:
             if answer.done() and not answer.exception():
-                self.release_soon(answer.result().tokens())
+                self.release_soon(answer.result().tokens(), history)
             raise
         finally:
             dispatcher.remove(claimant)
@@ -291,8 +302,3 @@ class Queue:
 
 def _jobs_in(groups: Sequence[Completions]) -> int:
     return sum(len(group.job_ids) for group in groups)
-
-
-async def _quietly(call: Awaitable[object]) -> None:
-    with contextlib.suppress(Unavailable):
-        await call

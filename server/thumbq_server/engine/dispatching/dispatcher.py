@@ -27,8 +27,10 @@ _RETRY_SECONDS = 0.5
 class Reservation:
     """Credits that are taken for one claim: `claimants` has one entry per credit, in the order of their turns."""
 
-    def __init__(self, claimants: list[Claimant]) -> None:
+    def __init__(self, claimants: list[Claimant], history: int) -> None:
         self.claimants = claimants
+        # The version of the history whose sessions they name.
+        self.history = history
         self.request = ClaimRequest(
             [claimant.session for claimant in claimants],
             [claimant.lease_seconds for claimant in claimants],
@@ -47,7 +49,7 @@ class Dispatcher:
     def __init__(
         self,
         lane: Lane,
-        release: Callable[[Sequence[Token]], Any],
+        release: Callable[[Sequence[Token], int], Any],
         *,
         poll: float = 1.0,
         on_claimed: Callable[[], None] = lambda: None,
@@ -120,11 +122,12 @@ class Dispatcher:
         Reserve none while a claim is in flight: workers whose credits are in it would miss their share. Follow with
         `accept` or `withdraw`.
         """
-        return Reservation([] if self._may_have_jobs or self._claiming else self._reserve(min(count, CLAIM_LIMIT)))
+        is_busy = self._may_have_jobs or self._claiming
+        return self._reservation([] if is_busy else self._reserve(min(count, CLAIM_LIMIT)))
 
     def accept(self, reservation: Reservation, jobs: Claimed) -> None:
         """Hand out the jobs that an enqueue claimed for a reservation; there may be fewer jobs than credits."""
-        self._hand_out(reservation.claimants, jobs)
+        self._hand_out(reservation, jobs)
 
     def withdraw(self, reservation: Reservation) -> None:
         """Take back the credits of an enqueue that broke off; jobs that it may have claimed are released."""
@@ -135,15 +138,16 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Match until cancelled, or until `end` was called and nothing is left to hand out or to give back."""
-        to_hand_out: tuple[list[Claimant], Claimed] | None = None
+        to_hand_out: tuple[Reservation, Claimed] | None = None
         while True:
-            claimants = self._take_turn()
+            reservation = self._reservation(self._take_turn())
+            claimants = reservation.claimants
             self._claiming = bool(claimants)
             # A full claim leaves others waiting. When it comes back short nothing is due for them either, so they are
             # told. Those that are in the claim hear with their share.
             others = set(self._credits.waiting()) - set(claimants) if len(claimants) == CLAIM_LIMIT else set()
             is_needed = claimants or self._doubtful_claims
-            in_flight = asyncio.create_task(self._claim(claimants)) if is_needed else None
+            in_flight = asyncio.create_task(self._claim(reservation)) if is_needed else None
             if in_flight is not None:
                 await asyncio.sleep(0)  # sends the next claim before messages are built for the last one
             if to_hand_out is not None:
@@ -151,7 +155,7 @@ class Dispatcher:
                 to_hand_out = None
             if in_flight is not None:
                 jobs = await in_flight
-                to_hand_out = (claimants, jobs) if jobs is not None else None
+                to_hand_out = (reservation, jobs) if jobs is not None else None
                 if jobs is not None and len(jobs) < len(claimants):
                     _found_nothing(others)
             elif self._ending:
@@ -172,14 +176,18 @@ class Dispatcher:
         self._may_have_jobs = not claimants
         return claimants
 
+    def _reservation(self, claimants: list[Claimant]) -> Reservation:
+        return Reservation(claimants, self._lane.history.version)
+
     def _reserve(self, limit: int) -> list[Claimant]:
         return [] if self._paused else self._credits.reserve(limit)
 
-    async def _claim(self, claimants: list[Claimant]) -> Claimed | None:
-        """Return the jobs for `claimants`; None without any, or when PostgreSQL was away: the credits are back.
+    async def _claim(self, reservation: Reservation) -> Claimed | None:
+        """Return the jobs for claimants; None without any, or when PostgreSQL was away: the credits are back.
 
         Before that, release what broken-off claims may have taken.
         """
+        claimants, request = reservation.claimants, reservation.request
         try:
             while self._doubtful_claims:
                 await self._undo(self._doubtful_claims[0])
@@ -188,7 +196,7 @@ class Dispatcher:
                 self._outage.ended()
                 self._may_have_jobs = True
                 return None
-            request = Reservation(claimants).request
+            self._lane.history.check(reservation.history)
             self._doubtful_claims.append(request.claim_id)
             jobs = await claim(self._lane, request, self._kinds)
             if self._traces:
@@ -218,15 +226,16 @@ class Dispatcher:
             if await release_claim(self._lane, claim_id):
                 return
 
-    def _hand_out(self, claimants: Sequence[Claimant], jobs: Claimed) -> None:
+    def _hand_out(self, reservation: Reservation, jobs: Claimed) -> None:
         """Give each claimant its jobs in one call."""
+        claimants = reservation.claimants
         shares = self._credits.spend(claimants, jobs)
         self._tell_if_paused(claimants[len(jobs) :])
         for claimant, share in shares.items():
             if not claimant.gone:
                 claimant.deliver(share)
             elif share:
-                self._release(share.tokens())
+                self._release(share.tokens(), reservation.history)
         if jobs:
             job_lines.claimed(jobs)
             self._jobs_claimed += len(jobs)

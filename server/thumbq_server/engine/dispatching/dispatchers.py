@@ -30,7 +30,7 @@ class Dispatchers:
         self,
         lane: Lane,
         kinds_lane: Lane,
-        release: Callable[[Sequence[Token]], Any],
+        release: Callable[[Sequence[Token], int], Any],
         on_claimed: Callable[[], None] = lambda: None,
         traces: Traces | None = None,
     ) -> None:

@@ -47,12 +47,14 @@ class SingleCalls:
         wait = check_wait(timedelta_of(request.wait))
         kinds = check_kinds(request.kinds)
         response = queue_pb2.DequeueJobsResponse()
+        history = self._queue.history.version
         claimed = await self._queue.dequeue(worker_id, max_jobs, wait, kinds, counted_for())
         try:
             codec.add_claimed(response.jobs, claimed, self._queue.history.epoch)
             versions = await self._queue.versions.of_jobs([job.job_id for job in claimed])
+            self._queue.history.check(history)
         except BaseException:
-            self._queue.release_soon([job.token for job in claimed])
+            self._queue.release_soon([job.token for job in claimed], history)
             raise
         for job in response.jobs if versions else ():
             if job.id in versions:
@@ -67,7 +69,7 @@ class SingleCalls:
             with suppress(StaleLease):  # the database has another history by now
                 tokens.append(parse_token(job.lease_token, history))
         if tokens:
-            self._queue.release_soon(tokens)
+            self._queue.release_soon(tokens, self._queue.history.version)
 
     async def complete_job(self, request: queue_pb2.CompleteJobRequest) -> queue_pb2.CompleteJobResponse:
         """End an attempt with a picture."""
