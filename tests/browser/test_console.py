@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -11,6 +12,7 @@ from tests.browser.visit import Visit
 from tests.support.service.service import Service
 from thumbq_server.storage.reads import operations
 
+NOON = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
 TOO_OLD = "FBX 6.1 is too old; 7.1 and newer are supported"
 PHONE = {"width": 360, "height": 740}
 
@@ -87,7 +89,22 @@ async def test_a_busy_queue_is_shown_as_it_changes(console: Console, service: Se
     depth = console.page.locator("#depth")
     await expect(depth).to_have_attribute("aria-label", re.compile("^4 jobs wait now; at most 5 since "))
     throughput = console.page.locator("#throughput")
-    await expect(throughput).to_have_attribute("aria-label", "1 completed, 0 failed in 15 minutes.")
+    await expect(throughput).to_have_attribute("aria-label", re.compile("^1 completed, 0 failed in [5-9] minutes.$"))
+
+
+async def test_minutes_in_which_nobody_looked_are_told_apart_from_those_without_work(
+    console: Console, service: Service
+) -> None:
+    throughput, unknown = console.page.locator("#throughput"), console.page.locator("#throughput .unknown")
+    await console.page.clock.set_fixed_time(NOON)
+    await console.open()
+    await expect(throughput).to_have_attribute("aria-label", "0 completed, 0 failed in 5 minutes.")
+    await expect(unknown).to_have_count(10)
+    await console.page.clock.set_fixed_time(NOON + timedelta(minutes=10))
+    await service.enqueue(1)
+    # The minute of the first look was not over then, so that nobody knows it.
+    await expect(throughput).to_have_attribute("aria-label", "0 completed, 0 failed in 9 minutes.")
+    await expect(unknown).to_have_count(6)
 
 
 async def test_failed_jobs_are_gathered_by_reason_and_start_again_together(console: Console, service: Service) -> None:

@@ -26,18 +26,23 @@ export function drawDepth(svg, points) {
 const drawn = ["completed", "failed", "expired"];
 const rare = ["expired", "cancelled", "released"];
 
-/** Draw minutes {at} with how many attempts ended in each way as bars; a missing number is 0. */
+/**
+ * Draw minutes {at} with how many attempts ended in each way as bars; a missing number is 0. Minutes that nobody has
+ * looked at (isUnknown) are grey, and not counted.
+ */
 export function drawThroughput(svg, minutes) {
   const width = widthOf(svg);
   const tall = (minute) => drawn.reduce((sum, name) => sum + (minute[name] ?? 0), 0);
   const most = Math.max(1, ...minutes.map(tall));
+  const known = minutes.filter(({ isUnknown }) => !isUnknown);
   const step = (width - edge.left - edge.right) / minutes.length;
   const scale = (height - edge.top - edge.bottom) / most;
-  begin(svg, width, `${ends(minutes)} in ${minutes.length} minutes.`);
+  begin(svg, width, `${ends(minutes)} in ${known.length} minutes.`);
   axis(svg, width, most, timeOfDay(minutes[0].at), timeOfDay(minutes.at(-1).at));
   minutes.forEach((minute, index) => {
     const x = edge.left + index * step + step * 0.12;
     let y = height - edge.bottom;
+    if (minute.isUnknown) bar(svg, "unknown", edge.left + index * step, edge.top, step, y - edge.top);
     for (const name of drawn) {
       const rises = (minute[name] ?? 0) * scale;
       bar(svg, name, x, (y -= rises), step * 0.76, rises);

@@ -8,10 +8,13 @@ import { byId, setText } from "./dom.js";
 import { ago, quantiles, span } from "./times.js";
 
 const kept = 900; // points of the depth; then every second pair goes, so that the whole time stays in sight
+const minute = 60_000; // milliseconds
 const minutesShown = 15;
+const minutesTold = 5; // by each look
 const counters = ["pending", "processing", "completed", "failed", "cancelled"];
 const depth = [];
-const minutes = new Map(); // start of a minute → {at} and how many attempts ended in each way
+const minutes = new Map(); // start of a minute that looks have covered → {at} and how many attempts ended in each way
+let lookedIn; // the start of the minute of the last look
 
 /** Show a snapshot of the queue, which comes with each change. */
 export function showSnapshot(snapshot) {
@@ -31,7 +34,7 @@ function addDepth(value) {
 
 function draw() {
   if (depth.length > 0) drawDepth(byId("depth"), depth);
-  drawThroughput(byId("throughput"), lately());
+  if (lookedIn) drawThroughput(byId("throughput"), lately());
 }
 
 export async function refreshQueue() {
@@ -41,10 +44,18 @@ export async function refreshQueue() {
   figure("wait", quantiles(stats.waitTime));
   figure("took", quantiles(stats.processingTime));
   showPause(stats.pause);
-  for (const { minute, ...ended } of stats.minutes) {
-    minutes.set(Date.parse(minute), { at: Date.parse(minute), ...ended });
-  }
+  noteMinutes(stats.minutes);
   addDepth(stats.pending);
+}
+
+/** Note what a look tells: the last minutes, without those in which no attempt ended. */
+function noteMinutes(told) {
+  const present = Math.floor(Date.now() / minute) * minute;
+  const first = present - (minutesTold - 1) * minute;
+  if (lookedIn < first) minutes.delete(lookedIn); // it was not over then, and nobody has looked since
+  lookedIn = present;
+  for (let at = first; at <= present; at += minute) if (!minutes.has(at)) minutes.set(at, { at });
+  for (const { minute: start, ...ended } of told) minutes.set(Date.parse(start), { at: Date.parse(start), ...ended });
 }
 
 function showCounters(values) {
@@ -55,11 +66,11 @@ function figure(name, text) {
   setText(document.querySelector(`[data-figure="${name}"]`), text);
 }
 
+/** Return the minutes up to the last look, oldest first. */
 function lately() {
-  const present = Math.floor(Date.now() / 60_000) * 60_000;
   return Array.from({ length: minutesShown }, (_, index) => {
-    const at = present - (minutesShown - 1 - index) * 60_000;
-    return minutes.get(at) ?? { at };
+    const at = lookedIn - (minutesShown - 1 - index) * minute;
+    return minutes.get(at) ?? { at, isUnknown: true };
   });
 }
 
