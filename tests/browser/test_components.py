@@ -24,7 +24,8 @@ function Gallery() {
     const list = modelIds.map((id) => createElement("li", { key: id }, `${id}: ${thumbnails.get(id)?.status}`));
     const show = (label, ids) => createElement("button", { key: label, onClick: () => setModelIds(ids) }, label);
     const hidden = createElement("output", { key: "count" }, [...thumbnails.keys()].join());
-    return [show("more", [1, 2]), show("fewer", [2]), createElement("ul", { key: "list" }, list), hidden];
+    const buttons = [show("more", [1, 2]), show("fewer", [2]), show("impossible", [-5])];
+    return [...buttons, createElement("ul", { key: "list" }, list), hidden];
 }
 
 createRoot(document.querySelector("main")).render(createElement(StrictMode, null, createElement(Gallery)));
@@ -121,6 +122,20 @@ async def test_the_hook_draws_each_change_of_whatever_models_it_is_given(
         await page.get_by_role("button", name="fewer").click()
         await expect(items).to_have_text(["2: Ready"])
         await expect(page.locator("output")).to_have_text("2")
+
+
+async def test_the_hook_follows_other_models_after_the_gateway_has_refused_some(
+    browser: Browser, service: Service, tmp_path: Path
+):
+    async with opened(browser, f"<main></main><script>{bundle(service.url, tmp_path)}</script>") as page:
+        items = page.get_by_role("listitem")
+        await expect(items).to_have_text(["1: Pending"])
+        async with page.expect_console_message(lambda message: "refuses the models" in message.text):
+            await page.get_by_role("button", name="impossible").click()
+        await page.get_by_role("button", name="fewer").click()
+        await expect(items).to_have_text(["2: Pending"])
+        await rendered(service, 2)
+        await expect(items).to_have_text(["2: Ready"])
 
 
 def bundle(gateway: str, folder: Path) -> str:

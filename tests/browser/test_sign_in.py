@@ -80,6 +80,25 @@ async def test_the_typescript_client_shows_a_ticket_where_a_picture_takes_no_key
     assert await desk.console.page.evaluate(statuses, desk.queue.keys["viewer"]) == [401, 404]
 
 
+async def test_elements_that_were_refused_are_shown_when_another_comes_after_the_sign_in(desk: Desk) -> None:
+    await desk.is_asked()
+    page, console = desk.console.page, desk.console
+    add = """async (modelId) => {
+        await import("/static/thumbq/element.js");
+        const element = document.createElement("thumbq-thumbnail");
+        element.setAttribute("model-id", modelId);
+        document.body.append(element);
+    }"""
+    refusal = "thumbq: the gateway refuses the elements of this page"
+    async with page.expect_console_message(lambda message: refusal in message.text):
+        await page.evaluate(add, 7)
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await console.expect_connection("Live")
+    await page.evaluate(add, 8)
+    await expect(page.locator('thumbq-thumbnail[status="Pending"]')).to_have_count(2)
+    console.complaints = [text for text in console.complaints if refusal not in text]
+
+
 async def test_the_live_page_leads_to_the_sign_in(desk: Desk) -> None:
     page = desk.console.page
     await page.goto(desk.console.url)

@@ -8,29 +8,42 @@ class Gallery {
   readonly #shown = new Map<number, ModelThumbnail>();
   readonly #followed = new Set<number>();
   readonly #url: string | undefined;
+  #access: Access = {};
   #following: Follower;
+  #isRefused = false;
 
   private constructor(url: string | undefined) {
     this.#url = url;
-    this.#following = this.#follow({});
+    this.#following = this.#follow();
   }
 
   /** Connect anew, with other credentials. */
   setAccess(access: Access): void {
-    this.#following.close();
-    this.#following = this.#follow(access);
+    this.#access = access;
+    this.#followAnew();
   }
 
-  #follow(access: Access): Follower {
-    return new Follower({
+  #followAnew(): void {
+    this.#following.close();
+    this.#isRefused = false;
+    this.#following = this.#follow();
+  }
+
+  #follow(): Follower {
+    const following = new Follower({
       ...(this.#url !== undefined && { url: this.#url }),
-      ...access,
+      ...this.#access,
       modelIds: this.#followed,
       onThumbnail: (thumbnail) => {
         this.#shown.set(thumbnail.modelId, thumbnail);
         for (const element of this.#elements.get(thumbnail.modelId) ?? []) element.show(thumbnail);
       },
     });
+    following.closed.catch((error: unknown) => {
+      console.error("thumbq: the gateway refuses the elements of this page", error);
+      this.#isRefused ||= following === this.#following;
+    });
+    return following;
   }
 
   static at(url: string | undefined): Gallery {
@@ -72,6 +85,7 @@ class Gallery {
       this.#shown.delete(modelId);
     }
     for (const modelId of added) this.#followed.add(modelId);
+    if (this.#isRefused) return this.#followAnew(); // the reader may have signed in meanwhile
     if (added.length > 0) this.#following.add(...added);
     if (removed.length > 0) this.#following.remove(...removed);
   }

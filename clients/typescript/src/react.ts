@@ -24,15 +24,25 @@ export function useThumbnails(
   const followed = useRef(new Set<number>());
   const key = [...new Set(modelIds)].sort((one, other) => one - other).join();
 
-  useEffect(() => {
-    following.current = follow({
+  const open = (): void => {
+    const opened = follow({
       ...(url !== undefined && { url }),
       apiKey,
       ticket: hasTicket ? () => latest.current.ticket?.() ?? "" : undefined,
       modelIds: [],
       onThumbnail: (thumbnail) => setShown((before) => new Map(before).set(thumbnail.modelId, thumbnail)),
     });
+    opened.closed.catch((error: unknown) => {
+      console.error("thumbq: the gateway refuses the models of this component", error);
+      opened.close();
+      if (following.current === opened) following.current = null;
+    });
+    following.current = opened;
     followed.current = new Set();
+  };
+
+  useEffect(() => {
+    open();
     return () => {
       following.current?.close();
       setShown(new Map());
@@ -40,6 +50,7 @@ export function useThumbnails(
   }, [url, apiKey, hasTicket]);
 
   useEffect(() => {
+    if (following.current === null) open(); // the one before was refused, and the reader may have signed in meanwhile
     const wanted = new Set(key === "" ? [] : key.split(",").map(Number));
     const removed = [...followed.current].filter((modelId) => !wanted.has(modelId));
     if (wanted.size > 0) following.current?.add(...wanted);

@@ -7,20 +7,27 @@ class Gallery {
     #shown = new Map();
     #followed = new Set();
     #url;
+    #access = {};
     #following;
+    #isRefused = false;
     constructor(url) {
         this.#url = url;
-        this.#following = this.#follow({});
+        this.#following = this.#follow();
     }
     /** Connect anew, with other credentials. */
     setAccess(access) {
-        this.#following.close();
-        this.#following = this.#follow(access);
+        this.#access = access;
+        this.#followAnew();
     }
-    #follow(access) {
-        return new Follower({
+    #followAnew() {
+        this.#following.close();
+        this.#isRefused = false;
+        this.#following = this.#follow();
+    }
+    #follow() {
+        const following = new Follower({
             ...(this.#url !== undefined && { url: this.#url }),
-            ...access,
+            ...this.#access,
             modelIds: this.#followed,
             onThumbnail: (thumbnail) => {
                 this.#shown.set(thumbnail.modelId, thumbnail);
@@ -28,6 +35,11 @@ class Gallery {
                     element.show(thumbnail);
             },
         });
+        following.closed.catch((error) => {
+            console.error("thumbq: the gateway refuses the elements of this page", error);
+            this.#isRefused ||= following === this.#following;
+        });
+        return following;
     }
     static at(url) {
         const gallery = Gallery.#galleries.get(url ?? "") ?? new Gallery(url);
@@ -68,6 +80,8 @@ class Gallery {
         }
         for (const modelId of added)
             this.#followed.add(modelId);
+        if (this.#isRefused)
+            return this.#followAnew(); // the reader may have signed in meanwhile
         if (added.length > 0)
             this.#following.add(...added);
         if (removed.length > 0)
