@@ -225,6 +225,24 @@ async def test_however_long_a_look_takes_the_pause_after_it_has_a_limit(
         assert counters(await following()) == (1, 0, 0, 0, 0)
 
 
+async def test_a_watcher_that_comes_after_the_last_one_left_ends_one_pause(
+    monkeypatch: pytest.MonkeyPatch, watch: QueueSnapshots, watched: WatchedDatabase
+):
+    """After the first look, every pause is for ever unless it is ended."""
+    monkeypatch.setattr(queue_snapshots_module, "_LARGEST_SHARE", 1e-9)
+    monkeypatch.setattr(queue_snapshots_module, "_LONGEST_PAUSE", NEVER)
+    for _ in range(2):
+        async with watching(watch) as following:
+            assert counters(await following()) == (0, 0, 0, 0, 0)
+    assert len(watched.asked) == 4
+    async with watching(watch) as following:
+        third = asyncio.ensure_future(following())
+        await turns()
+        assert len(watched.asked) == 4, "those that come and go all the time have to wait"
+        third.cancel()
+        await asyncio.wait([third])
+
+
 async def test_every_watcher_ends_with_it(watch: QueueSnapshots):
     async with watching(watch) as following:
         await following()

@@ -1,6 +1,7 @@
 """Snapshots of the whole queue, for its watchers."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator
 
@@ -25,6 +26,9 @@ class QueueSnapshots:
         self._snapshot: Snapshot | None = None
         self._wake_up = WakeUp(poll)
         self._changes = Broadcast()
+        # Set while a watcher has come that found no snapshot.
+        self._missed = asyncio.Event()
+        self._was_hurried = False
         self._closed = False
 
     def close(self) -> None:
@@ -42,7 +46,7 @@ class QueueSnapshots:
             await self._wake_up.wait()
             if not self._watchers:
                 continue
-            await asyncio.sleep(await self._look())
+            await self._rest(await self._look())
 
     async def _look(self) -> float:
         """Take a snapshot, and return how long to wait before the next one."""
@@ -54,14 +58,32 @@ class QueueSnapshots:
         # Without watchers, keep none: it would be old for the next one.
         if self._watchers and (self._snapshot is None or _content(snapshot) != _content(self._snapshot)):
             self._snapshot = snapshot
+            self._missed.clear()
             self._changes.announce()
         pause = (time.monotonic() - started) / _LARGEST_SHARE
         return max(_SHORTEST_PAUSE, min(pause, _LONGEST_PAUSE))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait. A watcher that comes and finds no snapshot ends one pause early, and not the next one as well.
+
+        So watchers that come and go all the time do not cost more than twice the share.
+        """
+        await asyncio.sleep(_SHORTEST_PAUSE)
+        seconds -= _SHORTEST_PAUSE
+        if self._was_hurried:
+            self._was_hurried = False
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                self._was_hurried = await self._missed.wait()
 
     async def follow(self) -> AsyncGenerator[Snapshot, None]:
         """Yield the present snapshot, and each later one that differs. A slow watcher skips some."""
         self._watchers += 1
         self._wake_up.set()
+        if self._snapshot is None:
+            self._missed.set()
         seen: Snapshot | None = None
         try:
             while not self._closed:
@@ -74,6 +96,7 @@ class QueueSnapshots:
             self._watchers -= 1
             if not self._watchers:
                 self._snapshot = None
+                self._missed.clear()
 
 
 def _content(snapshot: Snapshot) -> tuple[object, ...]:
