@@ -29,22 +29,53 @@ class SilentHost:
         writer.close()
 
 
-@pytest.fixture
-async def silent() -> AsyncIterator[SilentHost]:
-    host = SilentHost()
+class FreezingHost(SilentHost):
+    """A host that lets a session and a transaction begin, and then never says a word."""
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+        settings = {"server_version": "15.0", "in_hot_standby": "off", "default_transaction_read_only": "off"}
+        told = [b"S" + with_length(f"{name}\0{value}\0".encode()) for name, value in settings.items()]
+        writer.write(b"R" + with_length(bytes(4)) + b"".join(told) + b"K" + with_length(bytes(8)))
+        writer.write(b"Z" + with_length(b"I"))
+        if (await reader.read(1)) == b"Q":
+            writer.write(b"C" + with_length(b"BEGIN\0") + b"Z" + with_length(b"T"))
+        while await reader.read(1024):
+            pass
+        writer.close()
+
+
+def with_length(body: bytes) -> bytes:
+    return (len(body) + 4).to_bytes(4) + body
+
+
+async def listening(host: SilentHost) -> AsyncIterator[SilentHost]:
     server = await asyncio.start_server(host.take, "127.0.0.1", 0)
     host.port = server.sockets[0].getsockname()[1]
     yield host
     server.close()
 
 
-def hosts(database_url: str, first: int, seconds: int = 2) -> Hosts:
+@pytest.fixture
+async def silent() -> AsyncIterator[SilentHost]:
+    async for host in listening(SilentHost()):
+        yield host
+
+
+@pytest.fixture
+async def freezing() -> AsyncIterator[SilentHost]:
+    async for host in listening(FreezingHost()):
+        yield host
+
+
+def hosts(database_url: str, first: int, seconds: int = 2, mode: str = "") -> Hosts:
     """The test's database behind another host, which is tried first."""
     address = parse_address(database_url)
     (real,) = address.hosts
     place = real[0].replace("/", "%2F")
     both = f"postgresql://{address.user}@127.0.0.1:{first},{place}:{real[1]}/{address.database}"
-    return Hosts(parse_address(f"{both}?connect_timeout={seconds}&sslmode=disable"))
+    return Hosts(parse_address(f"{both}?connect_timeout={seconds}&sslmode=disable{mode}"))
 
 
 async def test_a_frozen_first_host_costs_its_time_limit_once(database_url, silent):
@@ -76,6 +107,27 @@ async def test_a_standby_is_found_as_soon_as_it_is_promoted_while_another_host_i
     await connection.close()
     await admin.close()
     assert silent.connections == 2  # the one that found it silent, and the search
+
+
+@pytest.mark.parametrize("mode", ["", "&pooler=session"])
+async def test_a_host_that_freezes_when_it_has_let_a_server_in_keeps_no_promoted_one_waiting(
+    database_url, freezing, mode
+):
+    both = hosts(database_url, freezing.port, mode=mode)
+    admin = await asyncpg.connect(database_url)
+    database = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    async with asyncio.timeout(60):
+        with pytest.raises((TimeoutError, asyncpg.InterfaceError)):
+            await both.connect({})
+    await admin.execute("SET default_transaction_read_only = off")
+    await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    async with asyncio.timeout(60):
+        connection = await both.connect({})
+    assert await connection.fetchval("SELECT 1") == 1
+    assert freezing.connections
+    await connection.close()
+    await admin.close()
 
 
 async def test_one_search_is_for_all_who_wait_for_a_primary(database_url, silent):

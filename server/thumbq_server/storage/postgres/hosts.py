@@ -183,7 +183,7 @@ async def _open_session(place: Mapping[str, Any], settings: Mapping[str, str]) -
     connection: asyncpg.Connection = await asyncpg.connect(**place)
     try:
         own = with_options(settings)
-        await connection.fetch(_SET, list(own), list(own.values()))
+        await connection.fetch(_SET, list(own), list(own.values()), timeout=place["timeout"])
     except BaseException:
         connection.terminate()
         raise

@@ -14,6 +14,7 @@ import asyncpg
 
 from thumbq_server.storage.postgres.address import InvalidAddress
 from thumbq_server.storage.postgres.errors import NoBackend, PoolerIsFull
+from thumbq_server.storage.postgres.patience import broken_off_after
 
 # BEGIN says the first, and no pooler lets a transaction of ours wait for the second.
 _NOT_FOR_TRANSACTIONS = {"default_transaction_isolation", "idle_session_timeout"}
@@ -129,8 +130,13 @@ async def has_pooler(place: Mapping[str, Any], settings: Mapping[str, str]) -> b
     except asyncpg.ProtocolViolationError:
         # Only PgBouncer refuses these settings in this way.
         return True
+    connection.longest_wait = place["timeout"]
     try:
-        return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
+        # A cancellation would wait for the end of the transaction: the host may be silent since it let us in.
+        backend = await broken_off_after(
+            connection.longest_wait + _LATE_SECONDS, connection, lambda own: own.fetchval("SELECT pg_backend_pid()")
+        )
+        return bool(backend != connection.get_server_pid())
     finally:
         connection.terminate()
 
