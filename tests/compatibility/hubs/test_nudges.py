@@ -2,10 +2,20 @@
 
 import asyncio
 
+import grpc
+
+from tests.compatibility.hubs.test_many_pages import Page
 from tests.compatibility.hubs.wire import Hub
 from tests.support.network.http_client import Client
 from tests.support.service.gateway import RestartableServer, running_gateway
 from tests.support.service.server import running_server
+from tests.support.waiting import eventually
+from thumbq.v1.notification_pb2 import Notification, QueueSnapshot
+from thumbq_gateway.metrics import Metrics
+from thumbq_gateway.notifications.fanout import Fanout
+from thumbq_gateway.notifications.relays.queue_relay import QueueRelay
+from thumbq_gateway.signalr.hubs.nudges import Nudges
+from thumbq_gateway.signalr.hubs.worker_hub import Workers
 
 RESULT = {"thumbnailPath": "/default/path", "sizeBytes": 0, "width": 256, "height": 256}
 HUB = "/thumbnailJobHub"
@@ -72,6 +82,34 @@ async def test_a_burst_is_spread_over_the_workers(client: Client) -> None:
         for worker in (one, other):
             for _ in range(3):
                 await worker.next("JobEnqueued")
+
+
+async def test_a_worker_that_holds_three_jobs_is_nudged_for_more_though_news_never_end(
+    client: Client, server: str
+) -> None:
+    """It may render more at once: that is seen only when it takes more."""
+    await client.enqueue_many(range(1, 11))
+    worker, workers, metrics = Page(), Workers(), Metrics()
+    holds_three = QueueSnapshot(
+        rendering=[QueueSnapshot.Rendering(job_id=number, worker_id="worker-1") for number in (1, 2, 3)]
+    )
+    holds_three.timestamp.GetCurrentTime()
+    async with grpc.aio.insecure_channel(server) as channel:
+        fanout = Fanout(metrics.notifications, heartbeat=15, buffer_limit=1 << 20)
+        relay = QueueRelay(channel, fanout, lambda _problem: None, linger=0)
+        nudges = Nudges(channel, workers, relay, metrics.hubs)
+        workers.enter(worker, "worker-1")
+        nudges.hear_snapshot(holds_three)
+        running = asyncio.create_task(nudges.run())
+
+        async def is_nudged() -> bool:
+            nudges.hear([Notification(test=True)])
+            return worker.records > 0
+
+        await eventually(is_nudged)
+        running.cancel()
+        workers.leave(worker)
+        relay.end()
 
 
 async def test_a_retry_is_announced_when_it_falls_due(client: Client) -> None:

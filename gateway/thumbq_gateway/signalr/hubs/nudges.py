@@ -143,7 +143,7 @@ class Nudges:
         return job.run_at.ToMicroseconds() / 1e6 <= time.time() + self._server_ahead
 
     def _spread(self, due: Sequence[Job], *, woken: bool) -> None:
-        """After news, nudge one worker for each job, those that hold least first. Otherwise nudge each that is due."""
+        """After news, nudge one worker for each job, those that hold least first. Otherwise nudge each that is late."""
         now = time.monotonic()
         workers = self._workers.all()
         late = [worker for worker in workers if now - worker.asked_at >= worker.patience]
@@ -156,7 +156,8 @@ class Nudges:
                 best = min(free, key=lambda worker: (worker.in_flight + worker.asked, worker.asked_at))
                 self._nudge(best, next(jobs), now)
                 wanted -= 1
-            return
+            # For jobs that are left over, a worker that seems full may have more room than the usual.
+            late = [worker for worker in late if worker.asked_at != now] if wanted > 0 else []
         for worker in late:
             worker.patience = min(_LAST_PATIENCE, max(_FIRST_PATIENCE, 2 * worker.patience))
             self._nudge(worker, next(jobs), now)
