@@ -53,3 +53,14 @@ def test_a_server_that_draws_pages_can_import_the_element(compiled_tests: Path) 
     command = ["node", "--input-type=module", "--eval", script]
     imported = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True)
     assert imported.stdout == "function\n"
+
+
+def test_a_project_installs_the_package_from_a_clone(compiled_tests: Path, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{ "private": true, "type": "module" }')
+    install = ["npm", "install", "--offline", "--no-audit", "--install-links", PACKAGE]
+    subprocess.run(install, cwd=tmp_path, capture_output=True, check=True)
+    script = 'import { follow } from "thumbq"; import "thumbq/element"; console.log(typeof follow);'
+    command = ["node", "--input-type=module", "--eval", script]
+    imported = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert imported.stdout == "function\n"
+    assert not (tmp_path / "node_modules" / "react").exists()
