@@ -1,5 +1,6 @@
-"""Requests for the same job in one batch. They come from one caller, or from several at the same moment."""
+"""Requests for one job or one model in one batch. They come from one caller, or from several at the same moment."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, NewJob
@@ -36,6 +37,17 @@ def requests_by_job(
         elif job.kind != before.kind or job.options_matter or job.force:
             changes[key] = _asked_for_by_both(job, before) if latest is changes else job
     return deciding, changes
+
+
+def last_of_several_files(jobs: Sequence[NewJob]) -> dict[JobKey, NewJob]:
+    """Return the last request for each model of which `jobs` name several files, as one that only asks to be kept."""
+    last = {job.model_id: job for job in jobs}
+    if len(last) == len(jobs):
+        return {}
+    files = Counter(model_id for model_id, _ in set(map(key_of, jobs)))
+    return {
+        key_of(job): job._replace(force=False, options_matter=False) for job in last.values() if files[job.model_id] > 1
+    }
 
 
 def tell_changes(

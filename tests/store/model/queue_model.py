@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tests.store.model.model_records import Announcement, Job, Refuted
 from tests.store.model.queue_state import CHOSEN, QueueState
-from tests.store.model.requests_of_a_batch import Key, asks, firsts_and_changes, key_of
+from tests.store.model.requests_of_a_batch import Key, asks, firsts_and_changes, key_of, last_of_several_files
 from thumbq_server.domain.job import MODEL, Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
@@ -43,6 +43,9 @@ class QueueModel(QueueState):
             answered[key_of(request)] = job_id, EnqueueOutcome.EXISTING
         for key, request in changes.items():
             self._change(self.jobs[id_of[key]], request, requests, answers)
+        for key in last_of_several_files(requests):
+            if not self._is_newest(job := self.jobs[id_of[key]]):
+                self._renew(job)
         return answers
 
     def _change(

@@ -33,3 +33,10 @@ def firsts_and_changes(requests: Sequence[NewJob]) -> tuple[dict[Key, NewJob], d
         elif request.kind != before.kind or request.force or request.options_matter:
             changes[key] = request._replace(force=force, options_matter=matter) if key in changes else request
     return firsts, changes
+
+
+def last_of_several_files(requests: Sequence[NewJob]) -> list[Key]:
+    """The job that is named last of each model of which several are named."""
+    last = {request.model_id: key_of(request) for request in requests}
+    models = [model_id for model_id, _ in set(map(key_of, requests))]
+    return [key for model_id, key in last.items() if models.count(model_id) > 1]

@@ -35,6 +35,7 @@ from tests.store.model.queue_verbs import (
     Retry,
     Verb,
 )
+from tests.store.model.requests_of_a_batch import key_of
 from tests.store.model.store_under_check import AT_ONCE, OBSTACLES, WORKERS, Store, stories
 from tests.support.postgres.invariants import assert_sound
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, picture
@@ -58,10 +59,12 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(requests=st.lists(requests, min_size=1, max_size=4))
     def enqueue(self, requests: list[NewJob]) -> None:
         self.say(Enqueue(tuple(requests)))
+        self.last_are_newest(requests)
 
     @rule(requests=st.lists(requests, min_size=1, max_size=4), index=few, count=st.integers(1, 3))
     def enqueue_and_claim(self, requests: list[NewJob], index: int, count: int) -> None:
         self.say(EnqueueAndClaim(tuple(requests), self.worker(index), count))
+        self.last_are_newest(requests)
 
     @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]), kinds=some_kinds)
     def claim(self, index: int, count: int, seconds: int, kinds: tuple[str, ...]) -> None:
@@ -210,6 +213,13 @@ class QueueMachine(RuleBasedStateMachine):
     @property
     def queue(self) -> QueueUnderTest:
         return QueueUnderTest(self.store.database, self.store.lanes[0], self.worker(0))
+
+    def last_are_newest(self, requests: list[NewJob]) -> None:
+        """The last of these requests for a model has the newest number in the store."""
+        for model_id, last in {request.model_id: key_of(request) for request in requests}.items():
+            jobs = [job for job in self.seen.jobs.values() if job.request.model_id == model_id]
+            newest = max(jobs, key=lambda job: max(job.number, job.rerun or 0))
+            assert key_of(newest.request) == last
 
     def look(self) -> None:
         """Look at the store; it must be sound."""

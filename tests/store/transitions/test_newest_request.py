@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.conditions import locked, meddled, until_blocked
 from tests.support.postgres.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
-from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.claim import ClaimRequest
+from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
 from thumbq_server.storage.transitions.revive import RENEW, RESTART
 
 OK = Verdict.OK
@@ -165,6 +166,55 @@ async def test_any_number_of_files_of_one_model_may_be_asked_for_again_in_one_ba
     files = [new_job(7, file=file) for file in range(1, 31)]
     created = await queue.enqueued(*files)
     assert await queue.enqueue(*files) == [Enqueued(job_id, EnqueueOutcome.EXISTING) for job_id in created]
+
+
+@pytest.mark.parametrize("order", list(permutations([1, 2, 3])))
+@pytest.mark.parametrize("workers", [0, 3])
+async def test_of_new_files_in_one_batch_the_last_is_the_newest(queue, order, workers):
+    takers = ClaimRequest([queue.worker] * workers, [30] * workers)
+    answers, claimed = await enqueue_and_claim(queue.lane, [new_job(7, file=file) for file in order], takers)
+    assert [answer.outcome for answer in answers] == [EnqueueOutcome.CREATED] * 3
+    await queue.complete(*[job.token for job in claimed], *await queue.claim(3))
+    await assert_shows(queue, order[-1])
+
+
+@pytest.mark.parametrize("order", list(permutations([A, B])))
+@pytest.mark.parametrize("shown", [A, B])
+async def test_of_known_files_in_one_batch_the_last_is_the_newest(queue, order, shown):
+    """One of them is rendered again, and the other is kept."""
+    tokens = await queue.claimed(*[new_job(7, file=file) for file in (B + A - shown, shown)])
+    await queue.complete(*tokens)
+    await assert_shows(queue, shown)
+    answers = await queue.enqueue(*[new_job(7, file=file) for file in order])
+    outcomes = {shown: EnqueueOutcome.EXISTING, B + A - shown: EnqueueOutcome.RESET}
+    assert [answer.outcome for answer in answers] == [outcomes[file] for file in order]
+    await queue.complete(*await queue.claim())
+    await assert_shows(queue, order[-1])
+
+
+@pytest.mark.parametrize("order", list(permutations([A, B])))
+async def test_the_last_is_the_newest_when_the_batch_comes_again(queue, order):
+    batch = [new_job(7, file=file) for file in order]
+    created = await queue.enqueued(*batch)
+    assert await queue.enqueue(*batch) == [Enqueued(job_id, EnqueueOutcome.EXISTING) for job_id in created]
+    await queue.complete(*await queue.claim(2))
+    await assert_shows(queue, order[-1])
+
+
+@pytest.mark.parametrize("order", list(permutations([A, B])))
+async def test_the_last_is_the_newest_when_both_were_overtaken(queue, order):
+    await queue.enqueued(new_job(7, file=A), new_job(7, file=B), new_job(7, file=3))
+    await queue.enqueue(*[new_job(7, file=file) for file in order])
+    await queue.complete(*await queue.claim(3))
+    await assert_shows(queue, order[-1])
+
+
+async def test_the_last_is_the_newest_when_it_is_of_another_kind_than_before(queue):
+    requests = [new_job(7, file=B), new_job(7, file=A), new_job(7, file=A, kind="Sound")]
+    _, a, _ = await queue.enqueued(*requests)
+    assert [(row.job_id, row.kind) for row in await queue.claim_of("Sound")] == [(a, "Sound")]
+    await queue.complete(*await queue.claim())
+    assert (await queue.thumbnail(7)).status == "Processing"
 
 
 async def test_a_failure_that_became_the_newest_request_stays_that_when_its_job_starts_again(queue):

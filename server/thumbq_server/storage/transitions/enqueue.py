@@ -11,7 +11,7 @@ import asyncpg
 from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.domain.same_job import JobKey, key_of, requests_by_job, tell_changes
+from thumbq_server.domain.same_job import JobKey, key_of, last_of_several_files, requests_by_job, tell_changes
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
@@ -142,8 +142,19 @@ async def enqueue_and_claim(
 ) -> tuple[list[Enqueued], Claimed]:
     """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
-    The claimed jobs never enter the queue, so use it only while nothing in there is due.
+    The claimed jobs never enter the queue, so use it only while nothing in there is due. Of several files of one model,
+    the one that is named last becomes the newest request.
     """
+    answers, claimed = await _enqueue_and_claim(lane, jobs, request)
+    # The statements number requests in the order of their locks, not in that of `jobs`.
+    if last := last_of_several_files(jobs):
+        await revive(lane, last)
+    return answers, claimed
+
+
+async def _enqueue_and_claim(
+    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
+) -> tuple[list[Enqueued], Claimed]:
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=_order)
     is_traced = any(map(_traceparent, batch))
