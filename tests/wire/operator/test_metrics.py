@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from tests.support.postgres.databases import new_role
 from tests.support.service.keys import make_key
 from tests.support.service.server import running_server
 from tests.support.waiting import eventually
@@ -135,6 +136,35 @@ async def test_a_server_that_is_cut_off_shows_no_figures_of_the_past(database_ur
         await others.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await eventually(lambda: sees(1), timeout=60)
     await others.close()
+
+
+async def test_duties_and_dead_letters_are_counted_from_zero(database_url):
+    async with measured_server(database_url) as (_, scrape):
+
+        async def has(name: str, **labels: str) -> bool:
+            return (await scrape()).get((name, frozenset(labels.items()))) == 0
+
+        await eventually(lambda: has("thumbq_duty_done_total", duty="expire leases"))
+        assert await has("thumbq_dead_letters_total")
+
+
+async def test_the_age_of_transactions_that_the_role_may_not_see_is_no_number(database_url):
+    admin = await asyncpg.connect(database_url)
+    async with new_role(admin, database_url) as (name, as_role):
+        await admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+        await admin.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}")
+        async with measured_server(as_role) as (_, scrape):
+
+            async def shows(condition) -> bool:
+                found = await scrape()
+                return found.value("thumbq_database_bytes") > 0 and condition(
+                    found.value("thumbq_oldest_transaction_seconds")
+                )
+
+            await eventually(lambda: shows(math.isnan), timeout=60)
+            await admin.execute(f"GRANT pg_monitor TO {name}")
+            await eventually(lambda: shows(math.isfinite), timeout=60)
+    await admin.close()
 
 
 def test_without_a_port_there_are_no_metrics():

@@ -52,6 +52,9 @@ class Janitor:
 
     async def run(self) -> None:
         """Do what is due, until cancelled."""
+        for duty in self._duties:
+            # Without a first value, the first of many leases that run out would not be seen as a rise.
+            self._observer.done(duty.name, 0)
         together = [duty for duty in self._duties if not duty.alone]
         alone = [[duty] for duty in self._duties if duty.alone]
         await asyncio.gather(*map(self._keep_doing, [together, *alone] if together else alone))
