@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
 from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
 from thumbq.v1 import queue_pb2_grpc
+from thumbq_server.rpc.errors import status_of_any
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -90,7 +92,9 @@ async def test_an_unexpected_error_of_the_server_is_logged_and_told_by_a_referen
 
 
 async def test_the_servers_own_reference_is_passed_on() -> None:
-    broken = BrokenQueue(grpc.StatusCode.INTERNAL, "Internal error, reference 5f0c21ab.")
+    with capture_logs() as lines:
+        broken = BrokenQueue(*status_of_any("ListJobs", ValueError("secret")))
+    [line] = lines
     async with gateway_of(queue=broken) as client:
         answer = await client.get("/api/thumbnail-jobs")
-        assert answer.json["message"] == "Internal error. Its reference in the log is 5f0c21ab."
+        assert answer.json["message"] == f"Internal error. Its reference in the log is {line['reference']}."

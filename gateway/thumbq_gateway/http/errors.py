@@ -1,6 +1,5 @@
 """Refusals and failures as HTTP responses."""
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from google.rpc.status_pb2 import Status
 from thumbq_gateway.http.limited_log import LimitedLog
 from thumbq_gateway.protojson.encoder import json_bytes
 from thumbq_gateway.protojson.values import InvalidValue
+from thumbq_runtime.outage import reference_in
 
 log = LimitedLog()
 
@@ -44,7 +44,6 @@ _MESSAGES = {
 }
 # Errors that the server did not intend. Their details are for the operator.
 _UNEXPECTED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
-_REFERENCE = re.compile(r"\breference:? (?:in the log is )?([0-9A-Za-z-]{4,40})")
 _LONGEST_PATH = 200  # characters of a path or a method in an error or a log
 _NOTHING: Mapping[str, str] = {}
 
@@ -91,18 +90,12 @@ def refused(code: grpc.StatusCode, details: str, retry_after: int = 1) -> Refusa
         # Our caller is still there, so the server has cancelled the call: it is stopping.
         code = grpc.StatusCode.UNAVAILABLE
     if code in _UNEXPECTED:
-        return _internal(_reference_in(details) or _logged(rpc_code=code.name, rpc_details=details))
+        return _internal(reference_in(details) or _logged(rpc_code=code.name, rpc_details=details))
     return Refusal(code, _MESSAGES.get(code) or details or code.value[1], retry_after=retry_after)
 
 
 def _internal(reference: str) -> Refusal:
     return Refusal(grpc.StatusCode.INTERNAL, f"Internal error. Its reference in the log is {reference}.")
-
-
-def _reference_in(details: str) -> str | None:
-    """Return the reference under which the server has logged the error."""
-    named = _REFERENCE.search(details)
-    return named[1] if named else None
 
 
 def _logged(**fields: object) -> str:

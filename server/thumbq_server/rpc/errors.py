@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from thumbq_runtime.limits.rates import TooOften
-from thumbq_runtime.outage import DATABASE_AWAY
+from thumbq_runtime.outage import DATABASE_AWAY, failure
 from thumbq_server.domain.refusals import Invalid, NotFound, Refused, WrongState
 from thumbq_server.engine.outage import RateLimitedLog, Unavailable
 
@@ -64,7 +64,7 @@ def status_of_any(method: str, error: Exception) -> tuple[grpc.StatusCode, str]:
         return grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented"
     reference = uuid.uuid4().hex[:12]
     log.error("call.failed", method=method, reference=reference, exc_info=error)
-    return grpc.StatusCode.INTERNAL, f"internal error; the server's log has it under {reference}"
+    return grpc.StatusCode.INTERNAL, failure(reference)
 
 
 def refusals_as_status(

@@ -218,6 +218,18 @@ async def test_answers_that_do_not_fit_the_calls_leave_no_caller_waiting() -> No
     await server.stop(None)
 
 
+async def test_an_error_that_nobody_expected_has_the_reference_of_the_servers_log(
+    own_client: Client, database_url: str
+) -> None:
+    async with Database(database_url) as database:
+        await database.fetch("ALTER TABLE attempts RENAME TO hidden")
+        with capture_logs() as lines:
+            answer = await own_client.post(f"{JOBS}/1/complete", RESULT)
+        await database.fetch("ALTER TABLE hidden RENAME TO attempts")
+    [reference] = [line["reference"] for line in lines if "reference" in line]
+    assert (answer.status, answer.text) == (500, f"Internal error. Its reference in the log is {reference}.")
+
+
 @pytest.mark.parametrize("wait", [0, "0s", None])
 async def test_a_dequeue_with_no_time_to_wait_is_one_without_wait(client: Client, wait: object) -> None:
     assert (await client.post(DEQUEUE, {"workerId": "w", "wait": wait})).status == 204
