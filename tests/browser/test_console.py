@@ -172,6 +172,21 @@ async def test_a_job_is_found_by_its_model_and_by_its_own_number(console: Consol
     await expect(console.page.get_by_role("alert")).to_have_text('"teapot" is no number of a model or a job.')
 
 
+async def test_a_job_is_listed_once_and_older_jobs_are_those_of_the_search(console: Console, service: Service) -> None:
+    await service.enqueue(1)
+    await service.enqueue_many(range(2, 61))
+    number, found = console.page.get_by_label("Model or job number"), console.page.locator("#found")
+    await number.fill("1")  # of the model, and of its job
+    await number.press("Enter")
+    await expect(found).to_have_text("1 job")
+    await number.fill("")
+    await number.press("Enter")
+    await expect(found).to_have_text("50 jobs, and older ones")
+    await number.fill("7")
+    await console.button("Older jobs").click()
+    await expect(found).to_have_text("60 jobs")
+
+
 async def test_one_job_with_its_history_is_cancelled_and_started_again(console: Console, service: Service) -> None:
     await service.enqueue(9)
     await service.fail(await service.dequeue("worker-3"), "no faces <b>at all</b>")

@@ -6,36 +6,41 @@ import { byId, element, fill, row } from "./dom.js";
 import { moment } from "./times.js";
 
 const pageSize = 50;
-let rows = [];
+let search = { text: "", status: "" }; // what was looked for, whatever the form says by now
+let shown = new Map(); // number of a job → its row
 let nextPage = "";
 
 /** Let the form work. `attempt` runs a search and shows what goes wrong. */
 export function connectJobs(attempt) {
   byId("find").addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(() => find(byId("number").value.trim(), byId("status").value));
+    attempt(() => find({ text: byId("number").value.trim(), status: byId("status").value }));
   });
-  byId("more").addEventListener("click", () => attempt(() => load(byId("number").value.trim(), byId("status").value)));
+  byId("more").addEventListener("click", () => attempt(load));
 }
 
-async function find(text, status) {
-  if (text && !/^[0-9]+$/.test(text)) throw new Error(`"${text}" is no number of a model or a job.`);
-  rows = [];
+async function find(wanted) {
+  if (wanted.text && !/^[0-9]+$/.test(wanted.text)) throw new Error(`"${wanted.text}" is no number of a model or a job.`);
+  search = wanted;
+  shown = new Map();
   nextPage = "";
-  await load(text, status);
+  await load();
 }
 
-async function load(text, status) {
+async function load() {
+  const wanted = search;
+  const { text, status } = wanted;
   const query = new URLSearchParams({ pageSize });
   if (text) query.set("modelId", text);
   if (status) query.set("status", status);
   if (nextPage) query.set("pageToken", nextPage);
   const page = await get(`thumbnail-jobs?${query}`);
-  const found = rows.length === 0 && text ? await jobOf(text, status) : [];
-  rows.push(...[...found, ...page.jobs].map(rowOf));
+  const found = shown.size === 0 && text ? await jobOf(text, status) : [];
+  if (wanted !== search) return; // another search has begun meanwhile
+  for (const job of [...found, ...page.jobs]) if (!shown.has(job.id)) shown.set(job.id, rowOf(job));
   nextPage = page.nextPageToken;
-  fill(byId("jobs"), rows);
-  byId("found").textContent = rows.length ? count(rows.length, "job") + (nextPage ? ", and older ones" : "") : "No job was found.";
+  fill(byId("jobs"), [...shown.values()]);
+  byId("found").textContent = shown.size ? count(shown.size, "job") + (nextPage ? ", and older ones" : "") : "No job was found.";
   byId("more").hidden = !nextPage;
 }
 
