@@ -204,6 +204,18 @@ AND j.id IS DISTINCT FROM (
 )
 SELECT c.count FROM counted c LEFT JOIN head ON true;
 
+-- jobs_prune_strays: $1 after, $2 last
+PREPARE jobs_prune_strays (bigint, bigint) AS
+WITH without_events AS (
+    DELETE FROM job_events WHERE job_id = ANY (ARRAY (
+        SELECT job_id
+          FROM (SELECT DISTINCT job_id FROM job_events WHERE job_id > $1 AND job_id <= $2 OFFSET 0) e
+         WHERE (SELECT id FROM jobs WHERE id = e.job_id) IS NULL))
+)
+DELETE FROM job_traces WHERE job_id = ANY (ARRAY (
+    SELECT job_id FROM job_traces t
+     WHERE job_id > $1 AND job_id <= $2 AND (SELECT id FROM jobs WHERE id = t.job_id) IS NULL));
+
 -- jobs_recount
 PREPARE jobs_recount AS
 WITH seen AS MATERIALIZED (
@@ -397,8 +409,11 @@ SELECT head.epoch, head.seq, head.moment, sums.* FROM head LEFT JOIN sums ON tru
 -- condition
 PREPARE condition AS
 SELECT relname, n_dead_tup,
-       (SELECT extract(epoch FROM now() - min(xact_start))::float8
-          FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest,
+       CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(
+         (SELECT extract(epoch FROM now() - min(xact_start))::float8
+            FROM pg_stat_activity
+           WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'), 0)
+       END AS oldest,
        pg_database_size(current_database()) AS size_bytes
   FROM pg_stat_user_tables WHERE schemaname = current_schema();
 
@@ -1579,7 +1594,7 @@ WITH input AS (
              CROSS JOIN LATERAL (
                 SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
      WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
-       AND i.lease_seq = coalesce((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
+       AND i.lease_seq = greatest((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
        AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
     RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq
 ), changed AS (

@@ -74,7 +74,10 @@ class Statistics(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """How the database is: dead rows by table, seconds of the oldest transaction (None: there is no other), bytes."""
+    """How the database is: dead rows by table, seconds of the oldest transaction, bytes.
+
+    The seconds are 0 without another transaction, and None when the role may not see those of others.
+    """
 
     dead_rows: Mapping[str, int]
     oldest_transaction: float | None
@@ -160,14 +163,9 @@ def _explain_pending(job: JobRecord, now: datetime, depth: Depth, ahead: int) ->
     if not depth.workers:
         return WaitReason.NO_WORKER, "It is due, but no worker is connected."
     before = f"{_number(ahead)} jobs are ahead of it" if ahead != 1 else "1 job is ahead of it"
-    if job.kind != MODEL:
-        # Which kinds a worker takes is known to its own server alone.
-        return (
-            WaitReason.WORKERS_FULL,
-            f"It is due, and waits for a free slot of a worker that takes {job.kind}; {before}.",
-        )
-    workers = "the one worker" if depth.workers == 1 else f"one of {depth.workers} workers"
-    return WaitReason.WORKERS_FULL, f"It is due, and waits until {workers} has a free slot; {before}."
+    # Which kinds a worker takes is known to its own server alone.
+    kind = "Models" if job.kind == MODEL else job.kind
+    return WaitReason.WORKERS_FULL, f"It is due, and waits for a free slot of a worker that takes {kind}; {before}."
 
 
 def _by(pause: Pause) -> str:

@@ -117,7 +117,7 @@ class Counters(Observer):
                 gauge.labels(f"0.{name[1:].rstrip('0')}").set(seconds)
         for table, rows in condition.dead_rows.items():
             self._dead_rows.labels(table).set(rows)
-        self._transaction.set(condition.oldest_transaction or 0)
+        self._transaction.set(math.nan if condition.oldest_transaction is None else condition.oldest_transaction)
         self._database_bytes.set(condition.size_bytes)
 
     def not_measured(self) -> None:
@@ -142,7 +142,8 @@ class Counters(Observer):
         self._dead_rows = self._gauge("dead_rows", "Dead rows that PostgreSQL has not cleared away yet.", "table")
         self._transaction = self._gauge(
             "oldest_transaction_seconds",
-            "Age of the oldest transaction in the database: no row that it may see is cleared away.",
+            "Age of the oldest transaction in the database: no row that it may see is cleared away. NaN until the"
+            " role of DATABASE_URL has GRANT pg_monitor.",
         )
         self._database_bytes = self._gauge("database_bytes", "Size of the database.")
 

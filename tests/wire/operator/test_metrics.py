@@ -142,7 +142,7 @@ async def test_duties_and_dead_letters_are_counted_from_zero(database_url):
     async with measured_server(database_url) as (_, scrape):
 
         async def has(name: str, **labels: str) -> bool:
-            return (await scrape()).get((name, frozenset(labels.items()))) == 0
+            return bool((await scrape()).get((name, frozenset(labels.items()))) == 0)
 
         await eventually(lambda: has("thumbq_duty_done_total", duty="expire leases"))
         assert await has("thumbq_dead_letters_total")
@@ -157,9 +157,8 @@ async def test_the_age_of_transactions_that_the_role_may_not_see_is_no_number(da
 
             async def shows(condition) -> bool:
                 found = await scrape()
-                return found.value("thumbq_database_bytes") > 0 and condition(
-                    found.value("thumbq_oldest_transaction_seconds")
-                )
+                age = found.value("thumbq_oldest_transaction_seconds")
+                return bool(found.value("thumbq_database_bytes") > 0 and condition(age))
 
             await eventually(lambda: shows(math.isnan), timeout=60)
             await admin.execute(f"GRANT pg_monitor TO {name}")

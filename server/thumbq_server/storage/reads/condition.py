@@ -4,14 +4,18 @@ from thumbq_server.domain.operations import Condition
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
-# A role sees the transactions of other roles only if it is in pg_monitor.
+# A role without pg_read_all_stats does not see when the transactions of other roles began. Only clients keep dead rows:
+# vacuum does not.
 CONDITION = Statement(
     "condition",
     "",
     """
     SELECT relname, n_dead_tup,
-           (SELECT extract(epoch FROM now() - min(xact_start))::float8
-              FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest,
+           CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(
+             (SELECT extract(epoch FROM now() - min(xact_start))::float8
+                FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'), 0)
+           END AS oldest,
            pg_database_size(current_database()) AS size_bytes
       FROM pg_stat_user_tables WHERE schemaname = current_schema()
     """,
