@@ -26,6 +26,26 @@ async def test_a_wrong_command_line_exits_with_2(server):
         assert (await thumbq(server, *arguments))[0] == 2
 
 
+@pytest.mark.parametrize("number", [2**63, 0, -(2**63) - 1])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "cancel -- {}",
+        "cancel --model-id={}",
+        "enqueue --hash=ab --model-id={}",
+        "forget --yes -- {}",
+        "job -- {}",
+        "jobs --model-id={}",
+        "retry -- {}",
+        "watch --model-id={}",
+        "watch --model-id=1 --model-id={}",
+    ],
+)
+def test_a_number_that_is_no_id_exits_with_2(arguments: str, number: int):
+    ended = CliRunner().invoke(app, arguments.format(number).split())
+    assert (ended.exit_code, "Invalid value for" in ended.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -35,3 +35,13 @@ GatewaysServer = Annotated[str | None, option(settings.SERVER)]
 Server = Annotated[str, typer.Option(envvar=list(settings.SERVER.variables), help="Address of the server's gRPC API.")]
 LOCAL = settings.SERVER.default
 LARGEST_ID = 2**63 - 1
+
+
+def id_argument(metavar: str, meaning: str) -> Any:
+    """Return an argument that is the id of a job or a model, or several."""
+    return typer.Argument(metavar=metavar, min=1, max=LARGEST_ID, help=meaning)
+
+
+def id_option(meaning: str, *, show_default: str | bool = True) -> Any:
+    """Return an option that is the id of a model."""
+    return typer.Option(min=1, max=LARGEST_ID, show_default=show_default, help=meaning)

@@ -13,7 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from thumbq.cli.enqueue.from_list import enqueue_list
 from thumbq.cli.enqueue.job_lists import parse_json
 from thumbq.cli.errors import TIMEOUT, fail, run
-from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.cli.options import LARGEST_ID, LOCAL, Server, id_option
 from thumbq.cli.output.formatting import out
 from thumbq.options import check_exact
 from thumbq.producer import Producer
@@ -22,11 +22,7 @@ from thumbq_runtime.enum_words import words_of
 
 ModelId = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        max=LARGEST_ID,
-        help="Id of the model; further files count up from it. Default: the number that begins a file's name.",
-    ),
+    id_option("Id of the model; further files count up from it. Default: the number that begins a file's name."),
 ]
 ListOfJobs = Annotated[
     str | None,

@@ -7,7 +7,7 @@ import typer
 
 from thumbq.cli.errors import fail, run
 from thumbq.cli.operating.jobs import Status
-from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.cli.options import LOCAL, Server, id_argument, id_option
 from thumbq.cli.output.progress import progress_bar
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import (
@@ -24,7 +24,7 @@ from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
-_JOB_IDS = typer.Argument(metavar="ID...", max=LARGEST_ID, help="Ids of jobs.")
+_JOB_IDS = id_argument("ID...", "Ids of jobs.")
 _YES = typer.Option("--yes", help="Do not ask.")
 _TIMEOUT = 10.0
 # Jobs that one call lists, and one cancels.
@@ -33,9 +33,7 @@ _STEP = 1000
 
 def cancel(
     job_ids: Annotated[list[int] | None, _JOB_IDS] = None,
-    model_id: Annotated[
-        int | None, typer.Option(max=LARGEST_ID, help="All jobs of this model, say because it was deleted.")
-    ] = None,
+    model_id: Annotated[int | None, id_option("All jobs of this model, say because it was deleted.")] = None,
     status: Annotated[
         Status | None, typer.Option(case_sensitive=False, help="All jobs that are pending, or processing.")
     ] = None,
@@ -60,7 +58,7 @@ def cancel(
 
 
 def forget(
-    model_ids: Annotated[list[int], typer.Argument(metavar="MODEL...", max=LARGEST_ID, help="Ids of models.")],
+    model_ids: Annotated[list[int], id_argument("MODEL...", "Ids of models.")],
     yes: Annotated[bool, _YES] = False,
     server: Server = LOCAL,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from thumbq.cli.errors import TIMEOUT, run
-from thumbq.cli.options import LARGEST_ID, LOCAL, Server
+from thumbq.cli.options import LOCAL, Server, id_argument, id_option
 from thumbq.cli.output.as_json import JSON_HELP, as_json, print_json
 from thumbq.cli.output.formatting import format_job_status, format_text, format_time, out
 from thumbq.cli.output.tables import print_details, print_jobs, print_list
@@ -29,9 +29,7 @@ Status = StrEnum("Status", [(word.upper(), word) for word in _WORDS.values()])  
 
 def jobs(
     status: Annotated[Status | None, typer.Option(case_sensitive=False, help="Only jobs with this status.")] = None,
-    model_id: Annotated[
-        int, typer.Option(min=0, max=LARGEST_ID, help="Only jobs of this model.", show_default="all")
-    ] = 0,
+    model_id: Annotated[int | None, id_option("Only jobs of this model.", show_default="all")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     server: Server = LOCAL,
@@ -41,11 +39,11 @@ def jobs(
     Example: thumbq jobs --status failed --limit 50
     """
     wanted = JobStatus.Value(f"JOB_STATUS_{status.name}") if status else JobStatus.JOB_STATUS_UNSPECIFIED
-    run(server, _list(server, wanted, model_id, limit, json))
+    run(server, _list(server, wanted, model_id or 0, limit, json))
 
 
 def job(
-    job_id: Annotated[int, typer.Argument(metavar="ID", max=LARGEST_ID, help="Id of the job.")],
+    job_id: Annotated[int, id_argument("ID", "Id of the job.")],
     json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     server: Server = LOCAL,
 ) -> None:

@@ -6,7 +6,7 @@ import typer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from thumbq.cli.errors import TIMEOUT, fail, run
-from thumbq.cli.options import LOCAL, Server
+from thumbq.cli.options import LOCAL, Server, id_option
 from thumbq.cli.output.formatting import format_text, format_thumbnail_status, format_time, out
 from thumbq.connection import open_channel
 from thumbq.subscriber import Reset, Subscriber
@@ -22,7 +22,7 @@ class Readiness(NamedTuple):
 
 
 def watch(
-    model_id: Annotated[list[int] | None, typer.Option(help="Only this model. May be repeated.")] = None,
+    model_id: Annotated[list[int] | None, id_option("Only this model. May be repeated.")] = None,
     after: Annotated[
         str, typer.Option(help='Where to begin: a cursor, "latest", or "earliest" that the log still holds.')
     ] = "latest",
