@@ -96,6 +96,24 @@ PRUNE_JOBS = Statement(
     """,
 )
 
+# A line or a trace that waits for a lock while its job is deleted is written after it. Each job is looked up by itself.
+PRUNE_STRAYS = Statement(
+    "jobs_prune_strays",
+    "after bigint, last bigint",
+    """
+    WITH without_events AS (
+        DELETE FROM job_events WHERE job_id = ANY (ARRAY (
+            SELECT job_id
+              FROM (SELECT DISTINCT job_id FROM job_events WHERE job_id > $1 AND job_id <= $2 OFFSET 0) e
+             WHERE (SELECT id FROM jobs WHERE id = e.job_id) IS NULL))
+    )
+    DELETE FROM job_traces WHERE job_id = ANY (ARRAY (
+        SELECT job_id FROM job_traces t
+         WHERE job_id > $1 AND job_id <= $2 AND (SELECT id FROM jobs WHERE id = t.job_id) IS NULL))
+    """,
+)
+_LAST_ID = 2**63 - 1
+
 
 # Two that recount at once would both move the counter. The lock is taken first, by itself: the count then sees what
 # the other has done.
@@ -120,14 +138,16 @@ RECOUNT_JOBS = Statement(
 async def prune_jobs(database: Database, keep: float, after: int, limit: int) -> tuple[int, int | None]:
     """Delete those of the next `limit` jobs after id `after` that may go. Return how many, and the last one's id.
 
-    The id is None when no job is left to look at.
+    The id is None when no job is left to look at. What is left of jobs that are gone is deleted, too.
     """
     (found,) = await database.fetch(FIND_OLD_JOBS, after, keep, limit)
     count = 0
     if found["job_ids"]:
         count = await database.run(partial(prune_found, job_ids=sorted(found["job_ids"]), keep=keep))
         database.hints.tell(LOG)
-    return count, found["last"] if found["looked_at"] == limit else None
+    last = found["last"] if found["looked_at"] == limit else None
+    await database.fetch(PRUNE_STRAYS, after, last or _LAST_ID)
+    return count, last
 
 
 async def prune_found(connection: asyncpg.Connection, job_ids: list[int], keep: float) -> int:

@@ -2,14 +2,19 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 
+from tests.support.conditions import until_blocked
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, model_file, new_job, picture
 from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion
+from thumbq_server.domain.refusals import NotFound
+from thumbq_server.engine.readers.views import Views
 from thumbq_server.engine.upkeep.duties import PruneJobs
 from thumbq_server.storage import job_events, maintenance, model_versions
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
+from thumbq_server.storage.transitions import forget
 
 MONTH = 30 * 86_400.0
 
@@ -133,3 +138,25 @@ async def test_the_duty_goes_on_where_it_ended_and_begins_again_after_the_last_j
     await completed(queue, 1, 6)
     await ages(queue)
     assert sum([await duty() for _ in range(2)]) == 1
+
+
+async def test_what_is_written_of_a_job_while_it_is_forgotten_is_shown_to_no_one_and_goes(queue, lanes, database):
+    (token,) = await queue.claimed(new_job(1))
+    kept = await completed(queue, 2, file=1)
+    line, trace = NewJobEvent(token.job_id, "Rendered", "in one second", None, None), "00-" + "1" * 32 + "-" + "2" * 16
+    await job_events.log(queue.lane, [line._replace(job_id=kept)], 600)
+    forgetting = await asyncpg.connect(database.dsn)
+    transaction = forgetting.transaction()
+    await transaction.start()
+    await forgetting.execute("SELECT FROM leases FOR UPDATE")
+    async with until_blocked(queue, job_events.log(lanes[1], [line], 600)):
+        await forget._forget(forgetting, 1)
+        await transaction.commit()
+    await forgetting.close()
+    await queue.sql("INSERT INTO job_traces (job_id, traceparent) VALUES ($1, $2), ($3, $2)", token.job_id, trace, kept)
+    assert len(await queue.sql("SELECT FROM job_events")) == 2
+    with pytest.raises(NotFound):
+        await Views(database).job_events(token.job_id)
+    assert await pruned(queue) == 0
+    for table in ("job_events", "job_traces"):
+        assert [row["job_id"] for row in await queue.sql(f"SELECT job_id FROM {table}")] == [kept]

@@ -44,6 +44,7 @@ STATEMENTS = {
     "states": verdicts.STATES,
     "find old jobs": maintenance.FIND_OLD_JOBS,
     "prune jobs": maintenance.PRUNE_JOBS,
+    "prune strays": maintenance.PRUNE_STRAYS,
     "find superseded pictures": removals.FIND_SUPERSEDED,
     "list superseded pictures": removals.LIST_SUPERSEDED,
 }

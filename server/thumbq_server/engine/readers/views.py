@@ -59,10 +59,8 @@ class Views:
 
     async def job_events(self, job_id: int) -> list[JobEvent]:
         """Return the log of a job, or raise NotFound."""
-        events = await list_events(self._database, job_id)
-        if not events:
-            await self.job(job_id)
-        return events
+        await self.job(job_id)
+        return await list_events(self._database, job_id)
 
     async def jobs(self, status: JobStatus | None, model_id: int, below: int, limit: int) -> JobPage:
         """Return up to `limit` jobs with an id below `below`. Status None and model 0 stand for all of them."""
