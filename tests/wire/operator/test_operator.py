@@ -200,7 +200,7 @@ async def test_a_job_says_why_it_waits(queue, admin):
     third = await enqueue(queue, 4)
     full = await why(admin, third)
     assert (full.reason, full.ahead, full.workers) == (admin_pb2.WAIT_REASON_WORKERS_FULL, 1, 1)
-    assert full.sentence == "It is due, and waits until the one worker has a free slot; 1 job is ahead of it."
+    assert full.sentence == "It is due, and waits for a free slot of a worker that takes Models; 1 job is ahead of it."
     sound = queue_pb2.EnqueueJobRequest(model_id=5, model_hash=hashlib.sha256(b"model").hexdigest(), kind="Sound")
     other = await why(admin, (await queue.EnqueueJob(sound)).job_id)
     assert other.sentence.startswith("It is due, and waits for a free slot of a worker that takes Sound; ")
