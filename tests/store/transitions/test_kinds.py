@@ -117,6 +117,16 @@ async def test_a_job_that_starts_again_takes_the_options_of_the_new_request(queu
     assert [job.options for job in await queue.claim_of()] == [LARGE]
 
 
+async def test_a_waiting_job_whose_attempts_have_no_numbers_becomes_another_kind(queue):
+    """A migration gave -1 to attempts whose number was unknown."""
+    token = await queue.job_in("Completed", new_job(7))
+    await queue.enqueue(new_job(7, force=True))
+    await queue.sql("UPDATE attempts SET lease_seq = -1")
+    await queue.sql("UPDATE jobs SET since = 0")
+    assert await queue.enqueue(new_job(7, kind="Sound")) == [Enqueued(token.job_id, RESET)]
+    assert [job.job_id for job in await queue.claim_of("Sound")] == [token.job_id]
+
+
 async def test_a_job_of_another_kind_can_be_cancelled_while_it_waits(queue):
     token = await queue.job_in("Cancelled", new_job(7, kind="Sound"))
     assert await queue.status(token.job_id) is JobStatus.CANCELLED

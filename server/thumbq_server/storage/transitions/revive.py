@@ -104,7 +104,7 @@ RESTART = Statement(
                  CROSS JOIN LATERAL (
                     SELECT ctid FROM ready WHERE rank = p.rank AND job_id = i.job_id FOR UPDATE OFFSET 0) found) i
          WHERE r.ctid = i.ctid AND r.job_id = i.job_id AND r.run_at = i.run_at
-           AND i.lease_seq = coalesce((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
+           AND i.lease_seq = greatest((SELECT max(lease_seq) FROM attempts WHERE job_id = i.job_id), 0)
            AND (r.attempt > 0 OR (r.kind, r.options) IS DISTINCT FROM (i.kind, i.options))
         RETURNING r.job_id, i.priority, i.max_attempts, i.kind, i.options, r.run_at, i.lease_seq
     ), changed AS (
