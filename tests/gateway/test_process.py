@@ -196,6 +196,12 @@ async def test_a_secret_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert (code, "THUMBQ_HUB_SECRET_FILE cannot be read" in words) == (2, True)
 
 
+async def test_a_secret_that_grpc_cannot_send_is_told() -> None:
+    code, words = await refusal(THUMBQ_GATEWAY_SECRET="é" * 32)
+    sentence = "THUMBQ_GATEWAY_SECRET must have letters, digits and signs of ASCII only"
+    assert (code, words) == (2, f"thumbq gateway: {sentence}\n")
+
+
 async def test_a_door_for_other_gateways_is_not_opened_to_strangers() -> None:
     code, words = await refusal(THUMBQ_PEER_HOST="0.0.0.0")
     assert (code, "refusing to listen on 0.0.0.0" in words) == (2, True)

@@ -44,7 +44,7 @@ PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 class UnreadableKey(ValueError):
-    """The file that THUMBQ_API_KEY_FILE names holds no key."""
+    """What is given as the API key, in a file, a variable or an argument, cannot be one."""
 
 
 def open_channel(target: str, api_key: str | None = None, tls: Tls | None = None) -> grpc.aio.Channel:
@@ -57,14 +57,14 @@ def open_channel(target: str, api_key: str | None = None, tls: Tls | None = None
     """
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
     channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy], tls)
-    key = api_key or key_in_environment()
+    key = _checked(api_key, "api_key") if api_key else key_in_environment()
     return KeyedChannel(channel, key) if key else channel
 
 
 def key_in_environment() -> str | None:
     """Return the API key in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names. Raises UnreadableKey."""
     if key := os.environ.get("THUMBQ_API_KEY", "").strip():
-        return key
+        return _checked(key, "THUMBQ_API_KEY")
     name = os.environ.get("THUMBQ_API_KEY_FILE")
     if not name:
         return None
@@ -72,8 +72,13 @@ def key_in_environment() -> str | None:
         key = Path(name).read_text().strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise UnreadableKey(f"THUMBQ_API_KEY_FILE cannot be read: {problem}") from None
+    return _checked(key, f"THUMBQ_API_KEY_FILE names {name}, which")
+
+
+def _checked(key: str, where: str) -> str:
+    """Return the key. gRPC would raise an error of its own for other characters."""
     if not key.isascii() or not key.isprintable() or not key:
-        raise UnreadableKey(f"THUMBQ_API_KEY_FILE names {name}, which holds no key")
+        raise UnreadableKey(f"{where} holds no key")
     return key
 
 

@@ -17,6 +17,9 @@ def read_secret(value: str | None, file: Path | None, variable: str, *, shortest
         variable = f"the file of {variable}_FILE"
     if not value or len(value) < shortest:
         raise ValueError(f"{variable} must have {shortest} characters or more")
+    # It is sent as metadata of gRPC, which takes no others.
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(f"{variable} must have letters, digits and signs of ASCII only")
     return value
 
 

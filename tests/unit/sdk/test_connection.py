@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from thumbq.connection import Backoff, Link, is_local
+from thumbq.connection import Backoff, Link, UnreadableKey, is_local, open_channel
 
 
 def test_pauses_double_up_to_a_limit_and_are_jittered_by_half():
@@ -26,6 +26,15 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogC
     begin, end = (record.getMessage() for record in caplog.records)
     assert begin == "somewhere:50051 is away (UNAVAILABLE: connection refused); trying again until it is back"
     assert end.startswith("somewhere:50051 is back after ")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines", "\x7f"])
+def test_a_key_that_grpc_cannot_send_is_refused_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, key: str):
+    with pytest.raises(UnreadableKey, match=r"^api_key holds no key$"):
+        open_channel("somewhere:50051", api_key=key)
+    monkeypatch.setenv("THUMBQ_API_KEY", key)
+    with pytest.raises(UnreadableKey, match=r"^THUMBQ_API_KEY holds no key$"):
+        open_channel("somewhere:50051")
 
 
 def test_only_a_lasting_connection_makes_pauses_short_again(monkeypatch: pytest.MonkeyPatch):
