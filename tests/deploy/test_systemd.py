@@ -10,7 +10,8 @@ import pytest
 
 from tests.deploy.declared import assert_read, command
 
-UNITS = sorted((Path(__file__).parents[2] / "deploy/systemd").glob("*.service"))
+ROOT = Path(__file__).parents[2]
+UNITS, DOCS = sorted((ROOT / "deploy/systemd").glob("*.service")), ROOT / "docs"
 INSTALLED = "/opt/thumbq/bin/thumbq"
 
 
@@ -20,6 +21,12 @@ def values(unit: Path, name: str) -> list[str]:
 
 def test_there_is_a_unit_for_each_program():
     assert [unit.stem for unit in UNITS] == ["thumbq-gateway", "thumbq-server", "thumbq-worker"]
+
+
+def test_the_documentation_names_no_other_unit():
+    lines = [line for page in DOCS.glob("*.md") for line in page.read_text().splitlines() if "systemctl" in line]
+    named = {name for line in lines for name in re.findall(r"(?<![\w/.-])thumbq[\w-]*", line)}
+    assert named == {unit.stem for unit in UNITS}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
