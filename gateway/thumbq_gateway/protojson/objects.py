@@ -44,9 +44,13 @@ def plain(value: object, levels: int) -> object:
 def _double(value: int | Decimal) -> float:
     if not -Decimal("1e300") < value < Decimal("1e300"):
         raise ValueError("has a number that is too large")
-    if isinstance(value, int) and abs(value) > EXACT_IN_A_DOUBLE:
+    number = float(value)
+    if -EXACT_IN_A_DOUBLE <= value <= EXACT_IN_A_DOUBLE:
+        return number
+    # With a point or an exponent, programs write large doubles in as few digits as name them.
+    if isinstance(value, int) or value != Decimal(repr(number)):
         raise ValueError("has a number that a double cannot hold")
-    return float(value)
+    return number
 
 
 def _text(value: str) -> str:

@@ -6,7 +6,13 @@ import pytest
 
 from tests.support.network.http_client import Client, Json, digest
 
-OPTIONS = {"size": 512, "views": ["front", "top"], "light": {"warm": True, "strength": 0.5, "from": None}, "": "ü"}
+OPTIONS = {
+    "size": 512,
+    "distance": 1.2345e25,
+    "views": ["front", "top"],
+    "light": {"warm": True, "strength": 0.5, "from": None},
+    "": "ü",
+}
 
 
 async def enqueue(client: Client, model_id: int = 1, **fields: object) -> Json:
@@ -79,6 +85,8 @@ REFUSED = {
     "too many values": json.dumps({"options": {"a": [0] * 300}}),
     "a number beyond a double": '{"options": {"a": 1e400}}',
     "a number that a double rounds": '{"options": {"a": 9007199254740993}}',
+    "one with a point that a double rounds": '{"options": {"a": 9007199254740993.0}}',
+    "one with an exponent that a double rounds": '{"options": {"a": [-9007199254740993e0]}}',
     "half a surrogate": '{"options": {"a": "\\ud800"}}',
     "half a surrogate as a name": '{"options": {"\\ud800": 1}}',
     "a kind that is no text": '{"assetType": 5}',
