@@ -200,7 +200,7 @@ def _queue(
         policy=policy,
         unary_lease_seconds=settings.unary_lease_duration,
         on_claimed=snapshots.wake,
-        seen=signs_of_life.hear,
+        on_dequeue=signs_of_life.hear,
         observer=observer,
         tracer=tracer(),
         limit=settings.queue_limit,

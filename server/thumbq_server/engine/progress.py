@@ -15,10 +15,10 @@ _PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
 class RecordProgress:
     """Keeps the newest entry of each job until it is called. Workers tell again whatever an outage loses."""
 
-    def __init__(self, database: Database, seen: Callable[[int], None] = lambda _: None) -> None:
-        """`seen` is called with the session of a worker that tells something without a stream."""
+    def __init__(self, database: Database, on_report: Callable[[int], None] = lambda _: None) -> None:
+        """`on_report` is called with the session of a worker that tells something without a stream."""
         self._database = database
-        self._seen = seen
+        self._on_report = on_report
         self.on_written: Callable[[], None] = lambda: None
         self._told: dict[int, Progress] = {}
         database.history.on_change(self._told.clear)
@@ -37,7 +37,7 @@ class RecordProgress:
         self._database.history.check(history)
         if isinstance(held, Verdict):
             return Extension(held, None)
-        self._seen(held.session)
+        self._on_report(held.session)
         self.note([told._replace(token=Token(told.token.job_id, held.lease_seq))])
         return Extension(Verdict.OK, held.expires_at)
 

@@ -24,6 +24,7 @@ from thumbq_server.domain.job import (
     Verdict,
 )
 from thumbq_server.domain.job_events import LivingWorker, NewJobEvent
+from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.batcher import Batcher
@@ -71,17 +72,20 @@ class Queue:
         policy: RetryPolicy,
         unary_lease_seconds: int,
         on_claimed: Callable[[], None] = lambda: None,
-        seen: Callable[[int], None] = lambda _: None,
+        on_dequeue: Callable[[int], None] = lambda _: None,
         observer: Observer | None = None,
         tracer: "Tracer | None" = None,
         limit: int | None = None,
         most_in_flight: int | None = None,
     ) -> None:
-        """`limit`: the Pending jobs with which the queue is full. `most_in_flight`: the jobs that a caller may have."""
+        """`limit`: the Pending jobs with which the queue is full. `most_in_flight`: the jobs that a caller may have.
+
+        `on_dequeue` gets the session of a worker without a stream that asks for jobs, or tells how far one has come.
+        """
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
         self.traces = Traces(database, tracer)
-        self.progress = RecordProgress(database, seen)
+        self.progress = RecordProgress(database, on_dequeue)
         self.pressure = Pressure(database, limit, observer.refused)
         self._database = database
         self._policy = policy
@@ -92,7 +96,7 @@ class Queue:
         self._report_lane = database.lane()
         # The operator uses it too: both seldom have much to do.
         self.extend_lane = database.lane()
-        self._seen = seen
+        self._on_dequeue = on_dequeue
         self._background: set[asyncio.Task[None]] = set()
         self._known_workers: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(
@@ -117,6 +121,20 @@ class Queue:
         self.in_flight.on_room = self.dispatchers.wake
         self.history = database.history
         self.history.on_change(self._forget)
+
+    async def take_in(self, jobs: Sequence[NewJob], versions: Sequence[NewVersion | None] = ()) -> Sequence[Enqueued]:
+        """Enqueue jobs, and note the versions that they are of. Raises QueueFull, Unavailable."""
+        await self.pressure.admit(jobs)
+        return await self.enqueue_admitted(jobs, versions)
+
+    async def enqueue_admitted(
+        self, jobs: Sequence[NewJob], versions: Sequence[NewVersion | None]
+    ) -> Sequence[Enqueued]:
+        """Do as `take_in` for jobs for which the queue has room. Raises Unavailable."""
+        await self.versions.write(versions)
+        answers = await self.enqueue(jobs)
+        await self.versions.write_missing(versions, answers)
+        return answers
 
     async def report(self, report: Report) -> list[tuple[Token, Verdict]]:
         """End attempts in every way. Return the tokens whose results were not simply taken, and why."""
@@ -175,7 +193,7 @@ class Queue:
         """
         history = self.history.version
         session = await self.session_of(worker_id)
-        self._seen(session)
+        self._on_dequeue(session)
         with self.dispatchers.of(kinds) as dispatcher:
             async with self.in_flight.claiming(caller, session, max_jobs) as claiming:
                 self.history.check(history)

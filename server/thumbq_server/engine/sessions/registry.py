@@ -36,12 +36,17 @@ class Sessions:
     """One stream serves a session at a time: a newer one takes over, on whatever server it is."""
 
     def __init__(
-        self, database: Database, queue: Queue, times: SessionTimes, seen: Callable[[int], None] = lambda _: None
+        self,
+        database: Database,
+        queue: Queue,
+        times: SessionTimes,
+        on_heartbeat: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_heartbeat` gets the number of the session."""
         self._database = database
         self._queue = queue
         self.times = times
-        self._seen = seen
+        self._on_heartbeat = on_heartbeat
         self._open: dict[int, Session] = {}
         self._returns = Returns()
         self._draining = False
@@ -62,8 +67,19 @@ class Sessions:
             await older.ended.wait()
         history.check(known)
         with self._queue.dispatchers.of(kinds) as dispatcher, self._queue.in_flight.of(caller) as holder:
-            parts = (self._database, self._queue, self.times, peer, self._seen)
-            session = Session(*parts, number, worker_id, name, self._returns, dispatcher, holder)
+            session = Session(
+                self._database,
+                self._queue,
+                self.times,
+                peer,
+                number=number,
+                worker_id=worker_id,
+                name=name,
+                on_heartbeat=self._on_heartbeat,
+                returns=self._returns,
+                dispatcher=dispatcher,
+                holder=holder,
+            )
             self._open[number] = session
             try:
                 # The older stream may be another server's.

@@ -17,7 +17,7 @@ from thumbq_server.domain.progress import Progress
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.engine.dispatching.credits import Claimant
 from thumbq_server.engine.dispatching.dispatcher import Dispatcher
-from thumbq_server.engine.in_flight.holder import UNBOUNDED, Holder
+from thumbq_server.engine.in_flight.holder import Holder
 from thumbq_server.engine.outage import RateLimitedLog
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.sessions.deliveries import Deliveries
@@ -81,20 +81,21 @@ class Session:
         queue: Queue,
         times: SessionTimes,
         peer: Peer,
-        seen: Callable[[int], None],
+        *,
         number: int,
         worker_id: str,
         name: str,
+        on_heartbeat: Callable[[int], None],
         returns: Returns,
         dispatcher: Dispatcher,
-        holder: Holder = UNBOUNDED,
+        holder: Holder,
     ) -> None:
         self._database = database
         self._queue = queue
         self._dispatcher = dispatcher
         self._times = times
         self._peer = peer
-        self._seen = seen
+        self._on_heartbeat = on_heartbeat
         self.number = number
         self.worker_id = worker_id
         # The session_id that the worker knows it by.
@@ -149,7 +150,7 @@ class Session:
         self._queue.progress.note(entry for entry, answer in held if answer.verdict is Verdict.OK)
 
     async def _extend(self, tokens: Sequence[Token]) -> Sequence[Extension]:
-        self._seen(self.number)
+        self._on_heartbeat(self.number)
         self._deliveries.confirm_jobs(tokens)
         try:
             answers = await self._queue.extend([(token, float(self._times.lease)) for token in tokens])

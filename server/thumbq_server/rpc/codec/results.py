@@ -1,6 +1,6 @@
 """Results: how workers say that their attempts ended, and what they learn of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from thumbq.v1 import job_pb2, queue_pb2
@@ -76,6 +76,18 @@ def malformed_exception(lease_token: str, error: Invalid, job_id: int) -> queue_
 def echo(lease_token: str) -> str:
     """Return what a worker sent as a token, cut when it is longer than any token is."""
     return lease_token[:MAX_ECHO]
+
+
+def read_tokens(texts: Sequence[str], history: str) -> tuple[list[tuple[str, Token]], list[str]]:
+    """Return the tokens that a lease can have, each with its text; and the other texts, as a worker is told of them."""
+    known: list[tuple[str, Token]] = []
+    others: list[str] = []
+    for text in texts:
+        try:
+            known.append((text, parse_token(text, history)))
+        except (Invalid, StaleLease):
+            others.append(echo(text))
+    return known, others
 
 
 def _completion(token: Token, picture: job_pb2.Result.Complete, paths: PathRule) -> Completion:

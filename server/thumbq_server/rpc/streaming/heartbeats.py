@@ -4,9 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.job import Token
-from thumbq_server.domain.refusals import Invalid, StaleLease
-from thumbq_server.domain.requests import parse_token
-from thumbq_server.rpc.codec.results import echo
+from thumbq_server.rpc.codec.results import read_tokens
 
 
 async def take(
@@ -15,11 +13,7 @@ async def take(
     """Have `extend` extend the leases of a heartbeat. Return the tokens that no lease can have."""
     unknown: list[str] = []
     async for piece in pieces(lease_tokens):
-        tokens: list[Token] = []
-        for text in piece:
-            try:
-                tokens.append(parse_token(text, history))
-            except (Invalid, StaleLease):
-                unknown.append(echo(text))
-        await extend(tokens)
+        known, others = read_tokens(piece, history)
+        unknown += others
+        await extend([token for _, token in known])
     return unknown

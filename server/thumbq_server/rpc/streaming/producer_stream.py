@@ -139,8 +139,7 @@ class ProducerStream:
         count = len(columns.model_ids) if columns else len(request.jobs)
         try:
             asked = await self._admitted(asked, answer)
-            await self._queue.versions.write(asked.versions)
-            answers = await self._queue.enqueue(asked.jobs)
+            answers = await self._queue.enqueue_admitted(asked.jobs, asked.versions)
         except Exception as error:  # noqa: BLE001 - it belongs to these jobs alone
             for place in asked.places:
                 _add_exception(answer, place, error)

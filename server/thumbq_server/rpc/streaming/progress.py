@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from thumbq.v1 import queue_pb2
 from thumbq_runtime.process.pieces import pieces
-from thumbq_server.domain.job import Token
 from thumbq_server.domain.progress import Progress, check_progress
-from thumbq_server.domain.refusals import Invalid, StaleLease
-from thumbq_server.domain.requests import check_at_most, parse_token
-from thumbq_server.rpc.codec.results import echo
+from thumbq_server.domain.refusals import Invalid
+from thumbq_server.domain.requests import check_at_most
+from thumbq_server.rpc.codec.results import read_tokens
 
 
 class Told(NamedTuple):
@@ -38,14 +37,8 @@ async def take(
 ) -> list[str]:
     """Have `note` note the entries. Return the tokens that no lease can have."""
     unknown: list[str] = []
-    async for piece in pieces(list(told.items())):
-        entries: list[Progress] = []
-        for text, (fraction, message) in piece:
-            try:
-                token: Token = parse_token(text, history)
-            except (Invalid, StaleLease):
-                unknown.append(echo(text))
-            else:
-                entries.append(Progress(token, fraction, message))
-        await note(entries)
+    async for piece in pieces(list(told)):
+        known, others = read_tokens(piece, history)
+        unknown += others
+        await note([Progress(token, *told[text]) for text, token in known])
     return unknown
