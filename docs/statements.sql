@@ -239,6 +239,14 @@ ON CONFLICT (version_id) DO UPDATE
    SET model_id = excluded.model_id, model_hash = excluded.model_hash
  WHERE (v.model_id, v.model_hash) <> (excluded.model_id, excluded.model_hash);
 
+-- model_versions_write_missing: $1 version_ids, $2 model_ids, $3 model_hashes
+PREPARE model_versions_write_missing (bigint[], bigint[], bytea[]) AS
+INSERT INTO model_versions (version_id, model_id, model_hash)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS i (version_id, model_id, model_hash)
+ WHERE (SELECT id FROM jobs WHERE model_id = i.model_id AND model_hash = i.model_hash) IS NOT NULL
+ ORDER BY version_id
+ON CONFLICT (version_id) DO NOTHING;
+
 -- model_versions_of_jobs: $1 job_ids
 PREPARE model_versions_of_jobs (bigint[]) AS
 SELECT j.id, max(v.version_id) AS version_id

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from thumbq_server.domain.job import Enqueued, EnqueueOutcome
 from thumbq_server.domain.model_versions import NewVersion, VersionRecord
 from thumbq_server.storage import model_versions
 from thumbq_server.storage.postgres.database import Database
@@ -27,6 +28,12 @@ class Versions:
         if named := [version for version in versions if version]:
             await model_versions.write(self._database, named)
             self._exist = True
+
+    async def write_missing(self, versions: Sequence[NewVersion | None], answers: Sequence[Enqueued]) -> None:
+        """Note the versions of new jobs again, as far as their models were forgotten before the jobs were there."""
+        pairs = zip(versions, answers, strict=False)
+        if new := [version for version, answer in pairs if version and answer.outcome is EnqueueOutcome.CREATED]:
+            await model_versions.write_missing(self._database, new)
 
     async def of_jobs(self, job_ids: Sequence[int]) -> dict[int, int]:
         """Return the version of each job that has one."""

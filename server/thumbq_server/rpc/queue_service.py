@@ -61,9 +61,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         check_batch(request.jobs, "jobs")
         take_traceparent(request.jobs, context)
         jobs = await codec.read_new_jobs(request)
-        await self._queue.pressure.admit(jobs)
-        await self._queue.versions.write(list(map(codec.read_version, request.jobs)))
-        answers = await self._queue.enqueue(jobs)
+        answers = await self._queue.take_in(jobs, list(map(codec.read_version, request.jobs)))
         response = queue_pb2.EnqueueJobsResponse()
         async for piece in pieces(list(zip(answers, request.jobs, strict=True))):
             response.jobs.extend(starmap(codec.enqueued, piece))
@@ -75,8 +73,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self, request: queue_pb2.EnqueueColumnsRequest, context: Any
     ) -> queue_pb2.EnqueueColumnsResponse:
         jobs = new_jobs.read_all(request.columns)
-        await self._queue.pressure.admit(jobs)
-        answers = await self._queue.enqueue(jobs)
+        answers = await self._queue.take_in(jobs)
         job_ids = [answer.job_id for answer in answers]
         response = queue_pb2.EnqueueColumnsResponse(job_ids=job_ids, outcomes=new_jobs.outcomes(answers))
         codec.set_pressure(response, self._queue.pressure.level)

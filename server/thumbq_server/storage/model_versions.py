@@ -23,6 +23,20 @@ WRITE = Statement(
     """,
 )
 
+# A model may be forgotten between WRITE and the commit of its job. When it was not, this changes nothing. A version
+# whose job is gone as well stays forgotten. Each job is looked up by itself.
+WRITE_MISSING = Statement(
+    "model_versions_write_missing",
+    "version_ids bigint[], model_ids bigint[], model_hashes bytea[]",
+    """
+    INSERT INTO model_versions (version_id, model_id, model_hash)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS i (version_id, model_id, model_hash)
+     WHERE (SELECT id FROM jobs WHERE model_id = i.model_id AND model_hash = i.model_hash) IS NOT NULL
+     ORDER BY version_id
+    ON CONFLICT (version_id) DO NOTHING
+    """,
+)
+
 # Of several versions with the same file, the newest is named.
 OF_JOBS = Statement(
     "model_versions_of_jobs",
@@ -61,6 +75,11 @@ async def exist(database: Database) -> bool:
 async def write(database: Database, versions: Sequence[NewVersion]) -> None:
     """Note which file each version is."""
     await database.fetch(WRITE, *columns(versions, 3))
+
+
+async def write_missing(database: Database, versions: Sequence[NewVersion]) -> None:
+    """Note which file each version is that is not there, and whose job is."""
+    await database.fetch(WRITE_MISSING, *columns(versions, 3))
 
 
 async def of_jobs(database: Database, job_ids: Sequence[int]) -> dict[int, int]:

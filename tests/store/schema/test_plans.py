@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from thumbq_server.domain.job import Revival
-from thumbq_server.storage import maintenance, removals
+from thumbq_server.storage import maintenance, model_versions, removals
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.transitions import (
@@ -45,6 +45,7 @@ STATEMENTS = {
     "find old jobs": maintenance.FIND_OLD_JOBS,
     "prune jobs": maintenance.PRUNE_JOBS,
     "prune strays": maintenance.PRUNE_STRAYS,
+    "write missing versions": model_versions.WRITE_MISSING,
     "find superseded pictures": removals.FIND_SUPERSEDED,
     "list superseded pictures": removals.LIST_SUPERSEDED,
 }

@@ -26,9 +26,7 @@ class SingleCalls:
     async def enqueue_job(self, request: queue_pb2.EnqueueJobRequest) -> queue_pb2.EnqueueJobResponse:
         """Enqueue one job."""
         job, version = codec.read_new_job(request), codec.read_version(request)
-        await self._queue.pressure.admit([job])
-        await self._queue.versions.write([version])
-        (answer,) = await self._queue.enqueue([job])
+        (answer,) = await self._queue.take_in([job], [version])
         response = codec.enqueued(answer, request)
         codec.set_pressure(response, self._queue.pressure.level)
         return response
