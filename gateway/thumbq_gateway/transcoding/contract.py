@@ -29,6 +29,7 @@ THUMBNAIL_FIELDS = (
     "processedAt",
     "cursor",
 )
+LARGEST_REPORT = 4 * MEBIBYTE  # as much as the server takes
 _VERSION = "modelVersionId"  # shown where a version was asked for
 # Routes with plain text or an error object answer all of these with 400.
 _BAD_REQUESTS = {400, 404, 409}
@@ -132,7 +133,9 @@ CLAUSES: dict[str, Clause] = {
     "thumbq.v1.QueueService.DequeueJobs": Clause(wait_field="wait"),
     "thumbq.v1.QueueService.GetJob": Clause(wait_field="wait"),
     "thumbq.v1.QueueService.CompleteJob": Clause(refuse=plain_text),
-    "thumbq.v1.QueueService.FailJob": Clause(refuse=plain_text),
+    # A worker may send all that a program wrote; a report that is refused leaves its job locked.
+    "thumbq.v1.QueueService.FailJob": Clause(refuse=plain_text, body_limit=LARGEST_REPORT),
+    "thumbq.v1.QueueService.LogJobEvent": Clause(body_limit=LARGEST_REPORT),
     "thumbq.v1.NotificationService.PublishTestNotification": Clause(refuse=error_object),
     "thumbq.v1.NotificationService.GetThumbnail": Clause(
         answer=_thumbnail_for_pages,

@@ -12,12 +12,13 @@ from thumbq.v1.queue_pb2 import (
     GetJobRequest,
 )
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
-from thumbq_gateway.http.bodies.body import MEBIBYTE, Bodies
+from thumbq_gateway.http.bodies.body import Bodies
 from thumbq_gateway.http.errors import Refusal, refused_by_server, retry_headers
 from thumbq_gateway.http.requests.path_numbers import number_in_path
 from thumbq_gateway.protojson.decoder import decoder_of
 from thumbq_gateway.protojson.encoder import encoder_of, exact_number, json_bytes
 from thumbq_gateway.protojson.values import InvalidValue, read_flag_text
+from thumbq_gateway.transcoding.contract import LARGEST_REPORT
 from thumbq_gateway.transcoding.together import Together
 
 _DEADLINE = 10.0  # seconds
@@ -43,7 +44,7 @@ class Finish:
         """End the attempt. The answer says what the model shows now."""
         job_id = number_in_path(request, "job_id", lowest=0)
         try:
-            body = await self._bodies.decoded(request, MEBIBYTE, lambda body: body)
+            body = await self._bodies.decoded(request, LARGEST_REPORT, lambda body: body)
             report = _read_report(job_id, body)
             return _json(await self._finish(job_id, report))
         except InvalidValue as invalid:

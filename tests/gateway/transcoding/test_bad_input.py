@@ -74,10 +74,10 @@ async def test_spelling_content_type_and_unknown_fields_do_not_matter(client: Cl
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_of_two_megabytes_is_refused_and_the_next_one_is_served(client: Client, chunked: bool) -> None:
+async def test_a_report_of_five_megabytes_is_refused_and_the_next_one_is_served(client: Client, chunked: bool) -> None:
     job_id = await client.enqueue()
     await client.dequeue()
-    body = json.dumps({"errorMessage": "x" * 2_000_000}).encode()
+    body = json.dumps({"errorMessage": "x" * 5_000_000}).encode()
 
     async def pieces():
         for start in range(0, len(body), 50_000):
@@ -85,8 +85,26 @@ async def test_a_body_of_two_megabytes_is_refused_and_the_next_one_is_served(cli
 
     answer = await client.post(f"/api/thumbnail-jobs/{job_id}/fail", data=pieces() if chunked else io.BytesIO(body))
     assert (answer.status, answer.content_type) == (413, PLAIN_TEXT)
-    assert answer.text == "The request body is larger than 1 MiB."
+    assert answer.text == "The request body is larger than 4 MiB."
     assert (await client.job(job_id))["status"] == "Processing"
+
+
+@pytest.mark.changes_nothing
+async def test_a_body_of_two_megabytes_without_a_report_or_a_list_is_refused(client: Client) -> None:
+    answer = await client.post("/api/thumbnail-jobs/dequeue", data=io.BytesIO(b" " * 2_000_000))
+    assert (answer.status, answer.text) == (413, "The request body is larger than 1 MiB.")
+
+
+@pytest.mark.parametrize("route", ["fail", "finish"])
+async def test_a_failure_with_all_that_a_program_wrote_is_taken_and_frees_the_job(client: Client, route: str) -> None:
+    job_id = await client.enqueue()
+    await client.dequeue()
+    text = "no such mesh\n" * 100_000
+    event = {"eventType": "Failed", "message": text, "errorMessage": text}
+    assert (await client.post(f"/api/thumbnail-jobs/{job_id}/events", event)).status == 200
+    answer = await client.post(f"/api/thumbnail-jobs/{job_id}/{route}", {"success": False, "errorMessage": text})
+    assert answer.status == 200, answer.text
+    assert (await client.job(job_id))["status"] != "Processing"
 
 
 async def test_the_largest_batch_has_room(client: Client) -> None:
