@@ -11,7 +11,7 @@ from thumbq.tls import UnusableAddress, UnusableCertificate
 from thumbq_gateway.access.callers import Unprotected
 from thumbq_gateway.app import run
 from thumbq_gateway.settings import Settings
-from thumbq_runtime.addresses import joined
+from thumbq_runtime.addresses import CannotListen, joined
 from thumbq_runtime.logs.setup import configure_logging
 from thumbq_runtime.process import event_loop
 from thumbq_runtime.process.lifecycle import wait_for_start
@@ -56,6 +56,8 @@ def main() -> None:
         event_loop.run(run(settings, level.toggle))
     except (InvalidCertificate, Unprotected, UnusableAddress, UnusableCertificate) as problem:
         refuse("gateway", problem)
+    except CannotListen as problem:
+        sys.exit(printable(f"thumbq gateway: {problem}"))
     except OSError as error:
         # The port may be free in a moment, and the address may come.
         address = joined(settings.http_host, settings.http_port)

@@ -58,7 +58,8 @@ def reachable_address(host: str, port: int) -> str:
 def open_sockets(host: str, port: int, *, backlog: int = 0, reuse_port: bool = False) -> list[socket.socket]:
     """Listen on every address of the host; `::` takes IPv4 as well, and "" is every address of the machine.
 
-    Port 0 is any free one, the same for all addresses. Raises OSError, whose filename is the address that is not free.
+    Port 0 is any free one, the same for all addresses. Raises OSError, whose filename is the address that is not free,
+    and CannotListen for a host that is no name.
     """
     for _ in range(_TRIES if port == 0 else 0):
         # The port is chosen at the first address, and others may have it at the next one.
@@ -69,7 +70,10 @@ def open_sockets(host: str, port: int, *, backlog: int = 0, reuse_port: bool = F
 
 def _open_all(host: str, port: int, *, backlog: int, reuse_port: bool) -> list[socket.socket]:
     # An address of IPv6 may have a zone, which only this function understands.
-    found = socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as problem:
+        raise CannotListen(f"Nothing can listen on {host!a}: this is no name of a host.") from problem
     both = bare(host) == "::" and socket.has_dualstack_ipv6()
     missing: OSError | None = None
     with contextlib.ExitStack() as opened:
@@ -110,8 +114,6 @@ def free_port(host: str, port: int) -> int:
             port = one.getsockname()[1]
             one.close()
         return port
-    except UnicodeError as problem:
-        raise CannotListen(f"Nothing can listen on {host!a}: this is no name of a host.") from problem
     except OSError as problem:
         reason = problem.strerror or str(problem)
         if not isinstance(problem, socket.gaierror) and problem.errno:

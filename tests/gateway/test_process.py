@@ -168,6 +168,13 @@ async def test_an_address_that_may_be_had_later_ends_it_so_that_it_is_started_ag
     assert (code, f"thumbq gateway: cannot listen on {host}:{port}" in words) == (1, True)
 
 
+@pytest.mark.parametrize("variable", ["THUMBQ_HTTP_HOST", "THUMBQ_PEER_HOST"])
+async def test_a_host_that_is_no_name_is_told(variable: str) -> None:
+    code, words = await refusal(**{variable: "no..name", "THUMBQ_INSECURE": "1"})
+    assert code == 1
+    assert words.splitlines()[-1] == "thumbq gateway: Nothing can listen on 'no..name': this is no name of a host."
+
+
 @pytest.mark.parametrize("server", ["tcp://10.0.0.1:50051", "http://127.0.0.1:5009"])
 async def test_it_says_so_when_its_server_has_the_address_of_something_else(server: str) -> None:
     code, words = await refusal(THUMBQ_SERVER=server)

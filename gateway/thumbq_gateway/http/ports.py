@@ -13,7 +13,7 @@ BACKLOG = 4_096
 
 
 async def open_ports(settings: Settings, runner: web.AppRunner, context: ssl.SSLContext | None) -> None:
-    """Listen for clients, with TLS if there is a context. Raises OSError."""
+    """Listen for clients, with TLS if there is a context. Raises OSError, CannotListen."""
     patience = settings.subscriber_timeout
     for one in listen(settings.http_host, settings.http_port, reuse_port=settings.reuse_port, patience=patience):
         await _serve(runner, one, context)
@@ -43,7 +43,8 @@ async def _serve(runner: web.AppRunner, listening: socket.socket, context: ssl.S
 def listen(host: str, port: int, *, reuse_port: bool, patience: float) -> list[socket.socket]:
     """Listen on every address of the host; port 0 is any free one, the same for all.
 
-    The kernel ends a connection whose peer acknowledges or takes nothing for `patience` seconds. Raises OSError.
+    The kernel ends a connection whose peer acknowledges or takes nothing for `patience` seconds. Raises OSError,
+    CannotListen.
     """
     sockets = open_sockets(host, port, backlog=BACKLOG, reuse_port=reuse_port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
