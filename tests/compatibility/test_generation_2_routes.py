@@ -42,6 +42,14 @@ async def test_names_are_read_in_any_case_and_numbers_from_texts(client: Client)
     assert (await client.get("/models/42/thumbnail")).json["sizeBytes"] == 7
 
 
+@pytest.mark.parametrize("success", [True, False])
+async def test_an_id_in_the_body_is_passed_over(client: Client, success: bool) -> None:
+    job_id = await client.enqueue(42)
+    await dequeue(client)
+    body = SUCCESS | {"success": success, "jobId": f"job-{job_id}"}
+    assert (await client.post(f"/thumbnail-jobs/{job_id}/finish", body)).status == 200
+
+
 async def test_a_failure_is_finished_with_its_reason_or_without_one(client: Client) -> None:
     for model_id, reason in ((1, "no triangles"), (2, None)):
         await client.enqueue(model_id)

@@ -25,6 +25,7 @@ _DEADLINE = 10.0  # seconds
 # For a worker that does not know them.
 _UNKNOWN_SIZES = {"size_bytes": 0, "width": 256, "height": 256}
 _NO_REASON = "The worker gave no reason."
+_IN_PATH = frozenset({"job_id"})  # a body that names it, too, is not asked
 
 
 class Finish:
@@ -79,9 +80,9 @@ def _read_report(job_id: int, body: object) -> CompleteJobRequest | FailJobReque
     if not isinstance(body, dict):
         raise InvalidValue("must be a JSON object")
     if _succeeded(body):
-        report = decoder_of(CompleteJobRequest.DESCRIPTOR).fields(body)
+        report = decoder_of(CompleteJobRequest.DESCRIPTOR, _IN_PATH).fields(body)
         return CompleteJobRequest(**(_UNKNOWN_SIZES | report | {"job_id": job_id}))
-    report = decoder_of(FailJobRequest.DESCRIPTOR).fields(body) | {"job_id": job_id}
+    report = decoder_of(FailJobRequest.DESCRIPTOR, _IN_PATH).fields(body) | {"job_id": job_id}
     if not report.get("error_message", "").strip():
         report["error_message"] = _NO_REASON
     return FailJobRequest(**report)
