@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.declared import assert_read, command
 
@@ -37,6 +38,14 @@ def test_a_unit_runs_a_command_with_options_and_variables_that_it_has(unit):
     assert f"thumbq-{words[0]}" == unit.stem
     command(words)
     assert_read(words, dict(line.split("=", 1) for line in values(unit, "Environment")))
+
+
+def test_prometheus_finds_the_worker_beside_the_ports_of_several_servers():
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    ports = {job["job_name"]: int(job["static_configs"][0]["targets"][0].rpartition(":")[2]) for job in jobs}
+    [line] = values(ROOT / "deploy/systemd/thumbq-worker.service", "ExecStart")
+    assert f"--metrics-port={ports['thumbq-worker']}" in line.split()
+    assert ports["thumbq-worker"] not in range(ports["thumbq-server"], ports["thumbq-server"] + 10)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
