@@ -20,7 +20,8 @@ def requests_by_job(
     """Return the request that decides about each job, and the one that changes the job after that, if there is any.
 
     The first in `ranked` decides. In `jobs` the same requests have the order of their callers: the last of them that
-    asks for another kind, or for other options that matter or with force, changes the job.
+    asks for another kind, or for other options that matter or with force, changes the job. None does if that one asks
+    for what the first asked for; the force of those between them is the first one's then.
     """
     deciding: dict[JobKey, NewJob] = {}
     for job in ranked:
@@ -35,7 +36,13 @@ def requests_by_job(
         if _are_alike(job, before):
             latest[key] = _asked_for_by_both(before, job)
         elif job.kind != before.kind or job.options_matter or job.force:
-            changes[key] = _asked_for_by_both(job, before) if latest is changes else job
+            change = _asked_for_by_both(job, before) if latest is changes else job
+            if not job.force and _are_alike(job, deciding[key]):
+                # It takes back what the changes before it asked for, so the job need not start twice.
+                deciding[key] = _asked_for_by_both(deciding[key], change)
+                del changes[key]
+            else:
+                changes[key] = change
     return deciding, changes
 
 

@@ -19,7 +19,10 @@ def asks(request: NewJob) -> tuple[object, ...]:
 
 
 def firsts_and_changes(requests: Sequence[NewJob]) -> tuple[dict[Key, NewJob], dict[Key, NewJob]]:
-    """For each job the most urgent request, and the last one that asks for something else in a way that counts."""
+    """For each job the most urgent request, and the last one that asks for something else in a way that counts.
+
+    None counts if the last one asks for what the most urgent one asks for, and has no force of its own.
+    """
     firsts: dict[Key, NewJob] = {}
     changes: dict[Key, NewJob] = {}
     for request in sorted(requests, key=lambda request: request.delay):
@@ -31,7 +34,13 @@ def firsts_and_changes(requests: Sequence[NewJob]) -> tuple[dict[Key, NewJob], d
         if asks(request) == asks(before):
             (changes if key in changes else firsts)[key] = before._replace(force=force, options_matter=matter)
         elif request.kind != before.kind or request.force or request.options_matter:
-            changes[key] = request._replace(force=force, options_matter=matter) if key in changes else request
+            if asks(request) == asks(firsts[key]) and not request.force:
+                firsts[key] = firsts[key]._replace(
+                    force=firsts[key].force or force, options_matter=firsts[key].options_matter or matter
+                )
+                del changes[key]
+            else:
+                changes[key] = request._replace(force=force, options_matter=matter) if key in changes else request
     return firsts, changes
 
 

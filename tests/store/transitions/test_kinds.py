@@ -198,3 +198,18 @@ async def test_a_job_that_a_worker_was_given_runs_again_as_a_later_request_in_it
     assert [job.options for job in claimed] == [SMALL]
     await queue.complete(*claimed.tokens())
     assert [job.options for job in await queue.claim_of()] == [LARGE]
+
+
+async def test_a_job_that_a_worker_was_given_runs_once_when_its_batch_takes_back_another_kind(queue):
+    requests = [new_job(7, kind="Sound", force=True, delay=10), new_job(7)]
+    answers, claimed = await enqueue_and_claim(queue.lane, requests, ClaimRequest([queue.worker] * 2, [30] * 2))
+    assert [answer.outcome for answer in answers] == [CREATED, EXISTING]
+    await queue.complete(*claimed.tokens())
+    assert await queue.status(answers[0].job_id) is JobStatus.COMPLETED
+
+
+async def test_force_in_a_batch_is_not_lost_when_the_last_request_asks_for_what_the_first_does(queue):
+    token = await queue.job_in("Completed", new_job(7))
+    answers = await queue.enqueue(new_job(7), new_job(7, kind="Sound", force=True), new_job(7))
+    assert [answer.outcome for answer in answers] == [RESET, EXISTING, EXISTING]
+    assert [job.job_id for job in await queue.claim_of()] == [token.job_id]
