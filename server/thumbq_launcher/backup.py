@@ -16,6 +16,7 @@ from thumbq_launcher.console import inform, warn
 from thumbq_launcher.postgres.cluster import RESTORING, postgres_environment, programs_for
 from thumbq_launcher.postgres.embedded import AT_ONCE, EmbeddedPostgres, EmbeddedPostgresError
 from thumbq_launcher.postgres.processes import end_postgres, left_postmaster
+from thumbq_launcher.settings import plain
 from thumbq_runtime.files.private import sync_folder
 from thumbq_runtime.logs.standard_streams import protect_standard_streams
 from thumbq_runtime.settings.declaration import InvalidSetting
@@ -131,7 +132,7 @@ def main() -> None:
     protect_standard_streams()
     verb, file = sys.argv[1:]
     try:
-        postgres = EmbeddedPostgres(DATA_DIR.read(os.environ))
+        postgres = EmbeddedPostgres(plain(DATA_DIR.read(os.environ)))
         (dump if verb == "dump" else restore)(postgres, Path(file))
     except (BackupFailed, EmbeddedPostgresError, InvalidSetting, OSError) as problem:
         warn(str(problem))

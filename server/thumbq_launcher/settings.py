@@ -57,8 +57,8 @@ class LauncherSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "LauncherSettings":
         """Return the settings in the environment, and make the folder for thumbnails. Raises InvalidSetting."""
-        data_dir = _plain(absolute(DATA_DIR.read(environment)))
-        thumbnail_root = _plain(absolute(THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails"))
+        data_dir = plain(absolute(DATA_DIR.read(environment)))
+        thumbnail_root = plain(absolute(THUMBNAIL_ROOT.read(environment) or data_dir / "thumbnails"))
         settings = cls(
             data_dir=data_dir,
             database_url=_database_url(environment),
@@ -95,8 +95,11 @@ class LauncherSettings:
             raise InvalidSetting(f"The gRPC API and the metrics cannot both have the port {self.grpc_port}.")
 
 
-def _plain(path: Path) -> Path:
-    """Return the path if it can be written in a message of the protocol and in a line of a file."""
+def plain(path: Path) -> Path:
+    """Return the path if it can be written in a message of the protocol and in a line of a file.
+
+    Raises InvalidSetting.
+    """
     resolved = os.path.realpath(path)
     try:
         resolved.encode()

@@ -195,6 +195,17 @@ def test_a_cluster_of_another_major_version_is_refused_with_the_way_out(folder):
         assert "`thumbq db dump`, and `thumbq db restore` here." in ended.stderr
 
 
+@pytest.mark.parametrize("verb", ["dump", "restore"])
+def test_a_folder_whose_name_is_no_text_is_refused(folder, tmp_path, verb):
+    file = tmp_path / "thumbq.dump"
+    if verb == "restore":
+        file.touch()
+    code, output = db(os.fsencode(folder) + b"/\xff", verb, str(file))
+    assert code == 1
+    assert output.endswith(" is not UTF-8: choose or rename a folder.\n")
+    assert output.count("\n") == 1
+
+
 def test_a_database_of_ones_own_has_its_own_programs(folder):
     code, said = db(folder, "dump", "x.dump", DATABASE_URL="postgresql://a/b")
     assert code == 1
