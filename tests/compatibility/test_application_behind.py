@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -103,6 +104,23 @@ async def test_the_queue_s_own_routes_stay_its_own(in_front: Client) -> None:
     assert (await in_front.dequeue())["modelId"] == 42
     assert (await in_front.get("/health")).text == "Healthy"
     assert (await in_front.get("/")).status == 207
+
+
+async def test_pictures_are_the_application_s_where_the_gateway_has_no_place_for_them(in_front: Client) -> None:
+    for path in ("/models/42/thumbnail/file", "/model-versions/7/thumbnail/file"):
+        assert (await in_front.get(path)).json["path"] == path
+    sent = await in_front.post("/models/42/thumbnail/upload?versionId=7", data=b"a picture")
+    assert (sent.status, sent.json["path"], sent.json["size"]) == (207, "/models/42/thumbnail/upload?versionId=7", 9)
+    assert (await in_front.get("/models/42/thumbnail")).json["status"] == "Pending"
+
+
+async def test_pictures_are_the_queue_s_own_where_it_has_a_place_for_them(server: str, thumbnail_root: Path) -> None:
+    async with (
+        application() as address,
+        running_gateway(server, upstream=address, thumbnail_root=thumbnail_root) as http,
+    ):
+        assert (await Client(http).get("/models/42/thumbnail/file")).status == 404
+        assert (await Client(http).post("/models/42/thumbnail/upload", data=b"no picture")).status == 400
 
 
 async def test_bodies_of_any_size_and_headers_come_through(in_front: Client) -> None:

@@ -19,17 +19,19 @@ from thumbq_runtime.files.objects import Objects
 def file_routes(
     settings: Settings, channel: grpc.aio.Channel, objects: Objects | None, bodies: Bodies
 ) -> list[web.RouteDef]:
-    """Return the routes. New pictures go into the object store, if there is one, and else into the folder."""
+    """Return the routes. New pictures go into the object store, if there is one, and else into the folder.
+
+    Without any place, pictures belong to the application behind the gateway, if there is one.
+    """
     places: list[Place] = []
     if objects:
         places.append(PictureStore(objects, redirect=settings.thumbnail_redirect))
     if settings.thumbnail_root:
         places.append(PictureFolder(settings.thumbnail_root))
-    return [
-        *ThumbnailFiles(channel, Places(places)).routes(),
-        *Uploads(Places(places), bodies).routes(),
-        *(ModelFiles(models).routes() if (models := _models(settings, channel)) else []),
-    ]
+    routes = ModelFiles(models).routes() if (models := _models(settings, channel)) else []
+    if places or not settings.upstream:
+        routes += ThumbnailFiles(channel, Places(places)).routes() + Uploads(Places(places), bodies).routes()
+    return routes
 
 
 def _models(settings: Settings, channel: grpc.aio.Channel) -> ModelPlace | None:
