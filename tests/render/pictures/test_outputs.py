@@ -42,7 +42,7 @@ def test_a_file_name_carries_the_hash_and_everything_that_changes_the_picture(ou
 )
 def test_settings_that_cannot_be_met_are_refused_with_a_sentence(arguments: list[str], sentence: str):
     ended = CliRunner().invoke(app, ["worker", "--models=.", "--thumbnail-root=.", *arguments])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert sentence in " ".join(ended.output.split())
 
 

@@ -1,11 +1,14 @@
 """`thumbq worker` refuses options that cannot work."""
 
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.service.served import THUMBQ
 from thumbq.cli import app
 
 
@@ -20,7 +23,7 @@ from thumbq.cli import app
 )
 def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, models: str, sentence: str):
     ended = CliRunner().invoke(app, ["worker", f"--models={models}", f"--thumbnail-root={tmp_path}"])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert sentence in ended.output
     assert "Traceback" not in ended.output
 
@@ -34,7 +37,30 @@ def test_a_useless_source_of_models_is_refused_with_a_sentence(tmp_path: Path, m
 )
 def test_a_worker_needs_a_place_for_its_thumbnails(tmp_path: Path, options: list[str], sentence: str):
     ended = CliRunner().invoke(app, ["worker", f"--models={tmp_path}", *options])
-    assert (ended.exit_code, sentence in " ".join(ended.output.split())) == (1, True)
+    assert (ended.exit_code, sentence in " ".join(ended.output.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("THUMBQ_LOG_LEVEL", "loud", "THUMBQ_LOG_LEVEL must be debug, info, warning or error"),
+        ("THUMBQ_SERVER", "http://127.0.0.1:5009", "is an address of HTTP"),
+        ("THUMBQ_CERT", "{}/nothing.pem", "THUMBQ_CERT and THUMBQ_KEY belong together: give both, or neither."),
+        ("THUMBQ_CA", "{}/nothing.pem", "nothing.pem, which cannot be read: No such file or directory."),
+        ("THUMBQ_API_KEY_FILE", "{}/nothing", "THUMBQ_API_KEY_FILE cannot be read"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_a_worker_for_good(tmp_path: Path, variable: str, value: str, sentence: str):
+    """systemd starts a worker again unless it exits with 2."""
+    options = [f"--models={tmp_path}", f"--thumbnail-root={tmp_path}", "--concurrency=1"]
+    ended = subprocess.run(
+        [THUMBQ, "worker", *options],
+        env=os.environ | {"THUMBQ_SERVER": "grpcs://127.0.0.1:1", variable: value.format(tmp_path)},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (ended.returncode, sentence in " ".join(ended.stderr.split())) == (2, True), ended.stderr
 
 
 @pytest.mark.parametrize(

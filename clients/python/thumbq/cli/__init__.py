@@ -51,7 +51,7 @@ def _options(
 app.command("serve")(serve.serve)
 app.command("server")(serve.server)
 app.command("gateway")(serve.gateway)
-app.command("worker", help=worker.HELP)(client_command(worker.worker))
+app.command("worker", help=worker.HELP)(client_command(worker.worker, worker.WRONG_SETTING))
 app.command("demo")(demo.demo)
 app.command("enqueue")(client_command(enqueue.enqueue))
 app.command("jobs")(client_command(jobs.jobs))

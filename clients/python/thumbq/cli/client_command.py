@@ -19,8 +19,11 @@ _OPTIONS = {"ca": settings.CA, "cert": settings.CERT, "key": settings.KEY}
 _PLACES = {"listed", "models"}
 
 
-def client_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with --ca, --cert and --key, which set their variables for whatever opens a connection."""
+def client_command(command: Callable[..., None], refusal: int = 1) -> Callable[..., None]:
+    """Return the command with --ca, --cert and --key, which set their variables for whatever opens a connection.
+
+    It exits with `refusal` when its texts or its address cannot be used.
+    """
     # typer does not evaluate annotations of a signature that is set
     signature = inspect.signature(command, eval_str=True)
 
@@ -29,11 +32,11 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
         for name, setting in _OPTIONS.items():
             if path := given.pop(name):
                 os.environ[setting.variable] = str(path)
-        _check_texts(given, signature)
+        _check_texts(given, signature, refusal)
         try:
             check_address(given.get("server", LOCAL))
         except UnusableAddress as problem:
-            fail(f"{problem}.")
+            fail(f"{problem}.", refusal)
         command(**given)
 
     added = [
@@ -51,12 +54,12 @@ def client_command(command: Callable[..., None]) -> Callable[..., None]:
     return with_tls
 
 
-def _check_texts(given: Mapping[str, Any], signature: inspect.Signature) -> None:
+def _check_texts(given: Mapping[str, Any], signature: inspect.Signature, refusal: int) -> None:
     """Fail when a text cannot be sent, because the terminal gave bytes that are not UTF-8."""
     for name, value in given.items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and name not in _PLACES and not _is_sendable(text):
-                fail(f"{_shown(signature.parameters[name])} is not UTF-8.")
+                fail(f"{_shown(signature.parameters[name])} is not UTF-8.", refusal)
 
 
 def _is_sendable(text: str) -> bool:

@@ -83,10 +83,10 @@ def output_is_written() -> Iterator[None]:
         sys.exit(1)
 
 
-def fail(sentence: str) -> NoReturn:
-    """Say what went wrong, and exit with 1."""
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """Say what went wrong, and exit with a code."""
     _console.print(printable(f"thumbq: {sentence}", keep="\n"), style="red", markup=False)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def warn(sentence: str) -> None:

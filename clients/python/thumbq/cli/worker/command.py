@@ -30,8 +30,10 @@ from thumbq.cli.worker.options import (
     Up,
     WorkerId,
 )
+from thumbq.connection import UnreadableKey, key_in_environment
 from thumbq.log_events import event
 from thumbq.render.formats import CAN_BE_DRAWN
+from thumbq.tls import SECURE, Tls, UnusableCertificate
 from thumbq_runtime.addresses import CannotListen, bare, free_port, reachable_address
 from thumbq_runtime.files.objects import SCHEME
 from thumbq_runtime.logs.level import LogLevel
@@ -56,6 +58,8 @@ HELP = (
 
 # Seconds that running jobs get after SIGTERM; the compose file grants ten more.
 GRACE = 30.0
+# systemd does not start a worker again that ends with this code.
+WRONG_SETTING = 2
 
 
 def worker(
@@ -95,13 +99,26 @@ def worker(
         ground = None if background == "transparent" else background.lower()
         sizes = tuple(dict.fromkeys(size or (SIZE,)))
         outputs = Outputs(sizes, picture_format, ground, camera, turntable, front, parse_up(up or ()))
-    except (ValueError, CannotListen) as error:
+    except CannotListen as error:
         fail(str(error))
+    except ValueError as error:
+        fail(str(error), WRONG_SETTING)
     protect_standard_streams()
     level = _configure_log()
+    _check_files(server)
     slots = concurrency or len(os.sched_getaffinity(0))
     limits = Limits(time_limit, memory_limit, model_size_limit)
     run(server, _work(server, worker_id, slots, source, thumbnails, limits, outputs, metrics, gpu, level))
+
+
+def _check_files(server: str) -> None:
+    """Fail when the worker could not connect with the files that the environment names."""
+    try:
+        key_in_environment()
+        if server.startswith(SECURE):
+            Tls.from_environment().credentials()
+    except (UnreadableKey, UnusableCertificate) as problem:
+        fail(f"{problem}.", WRONG_SETTING)
 
 
 def _metrics_at(host: str, port: int) -> tuple[str, int]:
@@ -172,7 +189,7 @@ def _configure_log() -> LogLevel:
         handler = lines_handler("worker", text, json_lines=is_json(os.environ))
         name = LOG_LEVEL.read(os.environ)
     except InvalidSetting as problem:
-        fail(str(problem))
+        fail(str(problem), WRONG_SETTING)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     return LogLevel(name, logging.getLogger("thumbq").setLevel)
 
