@@ -56,7 +56,7 @@ async def test_a_key_is_asked_for_and_kept_from_scripts(desk: Desk) -> None:
     await console.open()  # a later visit needs no key
     await console.button("Pause the queue").click()
     await console.answer("Pause", "a test")
-    await expect(console.page.locator("#paused")).to_be_visible()
+    await expect(console.page.locator("#paused-text")).to_contain_text("paused by admin of a test")
 
 
 async def test_the_typescript_client_shows_a_key(desk: Desk) -> None:

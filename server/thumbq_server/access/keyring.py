@@ -114,6 +114,11 @@ class Keyring:
         self._used[record.prefix] = time.monotonic()
         return Role(record.role)
 
+    def name_of(self, prefix: str) -> str:
+        """Return the name of the valid key of this prefix, or nothing."""
+        record = self._valid.get(prefix)
+        return record.name if record else ""
+
     def fingerprint_of(self, prefix: str) -> Fingerprint | None:
         """Return the fingerprint of the valid key of this prefix, or None."""
         record = self._valid.get(prefix)

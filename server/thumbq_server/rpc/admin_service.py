@@ -5,6 +5,7 @@ from typing import Any
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_runtime.access.api_keys import Fingerprint
 from thumbq_server.access.audit import Audit
+from thumbq_server.access.door import ORIGIN
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.access.tickets import Tickets
 from thumbq_server.domain.operations import (
@@ -75,7 +76,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     @refusals_as_status
     @audited
     async def PauseQueue(self, request: admin_pb2.PauseQueueRequest, context: Any) -> admin_pb2.PauseQueueResponse:
-        paused_by = check_text(request.paused_by, MAX_PAUSED_BY, "pausedBy")
+        named = check_text(request.paused_by, MAX_PAUSED_BY, "pausedBy")
+        paused_by = named or self._keyring.name_of(ORIGIN.get().prefix)
         reason = check_text(request.reason, MAX_PAUSE_REASON, "reason")
         return admin_pb2.PauseQueueResponse(pause=codec.pause(await self._operator.pause(paused_by, reason)))
 

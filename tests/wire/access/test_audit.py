@@ -44,7 +44,7 @@ async def test_what_operators_do_is_recorded_with_who_from_where_and_how_it_ende
         ]
 
         await admin.PauseQueue(admin_pb2.PauseQueueRequest(paused_by="ann", reason="a new release"))
-        await admin.ResumeQueue(admin_pb2.ResumeQueueRequest())
+        assert (await admin.ResumeQueue(admin_pb2.ResumeQueueRequest())).pause.paused_by == "ann"
         with pytest.raises(grpc.aio.AioRpcError, match="no key with this prefix"):
             await admin.RevokeKey(admin_pb2.RevokeKeyRequest(prefix="00000000"))
         revoke, resume, pause = await entries(admin, page_size=3)
@@ -62,6 +62,12 @@ async def test_what_operators_do_is_recorded_with_who_from_where_and_how_it_ende
         assert (cancel.who, cancel.address, cancel.outcome) == (who, "127.0.0.1", "done")
         assert await queue.status("GET", "/api/admin/audit?outcome=refused", "admin") == 200
         assert await queue.status("GET", "/api/admin/audit", "viewer") == 403
+
+        # Who gives no name is named by the key.
+        await admin.PauseQueue(admin_pb2.PauseQueueRequest())
+        assert (await admin.ResumeQueue(admin_pb2.ResumeQueueRequest())).pause.paused_by == "admin of a test"
+        assert await queue.status("POST", "/api/admin/pause", "admin", json={}) == 200
+        assert (await admin.ResumeQueue(admin_pb2.ResumeQueueRequest())).pause.paused_by == "admin of a test"
 
         page = await admin.ListAudit(admin_pb2.ListAuditRequest(page_size=2))
         below = await admin.ListAudit(admin_pb2.ListAuditRequest(page_size=2, page_token=page.next_page_token))

@@ -398,7 +398,7 @@ class PauseQueueRequest(_message.Message):
     PAUSED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     paused_by: _builtins.str
-    """Who pauses the queue, as GetStats then tells: at most 200 characters."""
+    """Who pauses the queue, as GetStats then tells: at most 200 characters. Without it, the name of the caller's key."""
     reason: _builtins.str
     """Why: at most 500 characters."""
     def __init__(

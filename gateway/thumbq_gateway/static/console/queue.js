@@ -5,6 +5,7 @@ import { get, post } from "./api.js";
 import { drawDepth, drawThroughput } from "./charts.js";
 import { confirmed } from "./confirm.js";
 import { byId, setText } from "./dom.js";
+import { hasSignedIn } from "./sign_in.js";
 import { ago, quantiles, span } from "./times.js";
 
 const kept = 900; // points of the depth; then every second pair goes, so that the whole time stays in sight
@@ -92,7 +93,7 @@ export function connectQueue(attempt) {
       yes: "Pause",
       asksWhy: true,
     });
-    if (reason !== undefined) attempt(() => post("admin/pause", { pausedBy: "console", reason }));
+    if (reason !== undefined) attempt(() => post("admin/pause", { pausedBy: hasSignedIn() ? "" : "console", reason }));
   });
   byId("resume").addEventListener("click", () => attempt(() => post("admin/resume", {})));
   addEventListener("resize", draw);

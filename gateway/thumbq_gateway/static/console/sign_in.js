@@ -19,6 +19,9 @@ export async function signedIn() {
   }
 }
 
+/** Return whether the reader has shown a key, by whose name the server then knows who pauses the queue. */
+export const hasSignedIn = () => localStorage.getItem(noted) !== null;
+
 function ask() {
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();
@@ -44,7 +47,7 @@ function ask() {
 
 function connectSignOut() {
   const button = byId("sign-out");
-  button.hidden = localStorage.getItem(noted) === null;
+  button.hidden = !hasSignedIn();
   button.addEventListener("click", async () => {
     await fetch("/api/session", { method: "DELETE" });
     localStorage.removeItem(noted);
