@@ -19,7 +19,7 @@ from thumbq_launcher.postgres.embedded import AT_ONCE, ORDERLY, EmbeddedPostgres
 from thumbq_launcher.processes import Child, LaunchFailed, LaunchRefused, PostgresChild, Program
 from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
-from thumbq_runtime.addresses import CannotListen, free_port, reachable_address
+from thumbq_runtime.addresses import CannotListen, fits_a_socket, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
 from thumbq_runtime.logs.lines import is_json
 from thumbq_runtime.logs.settings import LOG_LEVEL
@@ -135,9 +135,11 @@ def _hang_up(programs: list[Program]) -> None:
 
 
 def _join_by_sockets(servers: list[Program], gateways: list[Program], folder: Path) -> None:
-    """Let each gateway reach a server of its own by a Unix socket."""
+    """Let each gateway reach a server of its own by a Unix socket. Raises InvalidSetting."""
     for number, (server, gateway) in enumerate(zip(servers, gateways, strict=True), 1):
         socket = folder / f"server-{number}"
+        if not fits_a_socket(socket):
+            raise InvalidSetting("The path in TMPDIR is too long for a socket: choose a shorter one.")
         server.environment[GRPC_SOCKET.variable] = str(socket)
         gateway.environment[SERVER.variable] = f"unix:{socket}"
 

@@ -9,6 +9,7 @@ import socket
 _EVERY = {"", "0.0.0.0", "::"}  # noqa: S104 - every address of this machine
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # a name may also stand for an address that this machine lacks
 _TRIES = 20  # at a free port
+LONGEST_SOCKET_PATH = 107  # bytes of the path of a Unix socket
 
 
 class _Taken(OSError):
@@ -101,6 +102,11 @@ def _named(problem: OSError, address: str, *, both: bool) -> OSError:
     reason = os.strerror(problem.errno) if problem.errno else str(problem)
     kind = _Taken if problem.errno == errno.EADDRINUSE else OSError
     return kind(problem.errno, reason, f"{address} (IPv6 and IPv4)" if both else address)
+
+
+def fits_a_socket(path: os.PathLike[str]) -> bool:
+    """Return whether the path is short enough for a Unix socket."""
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
 
 
 def free_port(host: str, port: int) -> int:

@@ -27,7 +27,7 @@ from thumbq_server.parts import build, register
 from thumbq_server.rpc.interceptors.guard import Guard
 from thumbq_server.rpc.interceptors.limits import Limits
 from thumbq_server.rpc.serving.health import Health
-from thumbq_server.rpc.serving.ports import open_ports
+from thumbq_server.rpc.serving.ports import check_socket, open_ports
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.database import Database
@@ -79,6 +79,7 @@ async def running(settings: Settings, broken: asyncio.Event) -> AsyncIterator[in
     """
     certificates = settings.certificates()
     warn_of_plain_text(certificates, settings.grpc_host)
+    check_socket(settings)
     if not settings.reuse_port:
         # gRPC would tell no reason.
         free_port(settings.grpc_host, settings.grpc_port)

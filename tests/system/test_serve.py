@@ -196,6 +196,10 @@ def test_a_database_that_is_away_is_told_once(folder: Path, address: str, senten
             {"THUMBQ_RETRY_BASE": "-1"},
             "THUMBQ_RETRY_BASE cannot be '-1': input should be greater than or equal to 0.001.",
         ),
+        (
+            {"THUMBQ_GRPC_SOCKET": "/" + "s" * 107},
+            "THUMBQ_GRPC_SOCKET is longer than 107 bytes: choose a shorter path.",
+        ),
         ({}, "DATABASE_URL is not set"),
     ],
 )
@@ -294,6 +298,17 @@ def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(folder: Path, conte
     text = messages(folder).read_text()
     assert sentence in text
     assert text.count("\n") == 1
+
+
+def test_a_folder_for_sockets_whose_path_is_too_long_is_named(folder: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("s" * 100)
+    long.mkdir()
+    certificates = {"THUMBQ_TLS_CERT_FILE": "/nowhere.pem", "THUMBQ_TLS_KEY_FILE": "/nowhere.pem"}
+    with start(folder, TMPDIR=str(long), DATABASE_URL="postgresql://db/thumbs", **certificates) as parent:
+        assert parent.wait() == 2
+    text = messages(folder).read_text()
+    assert text == "thumbq: The path in TMPDIR is too long for a socket: choose a shorter one.\n"
+    assert not list(long.iterdir())
 
 
 def test_other_machines_are_not_served_without_keys(folder: Path) -> None:

@@ -2,9 +2,16 @@
 
 import grpc
 
-from thumbq_runtime.addresses import CannotListen, joined
+from thumbq_runtime.addresses import LONGEST_SOCKET_PATH, CannotListen, fits_a_socket, joined
+from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.tls.certificates import Certificate, Certificates
 from thumbq_server.settings import Settings
+
+
+def check_socket(settings: Settings) -> None:
+    """Raise InvalidSetting when the path of the Unix socket is too long: gRPC would tell no reason."""
+    if settings.grpc_socket and not fits_a_socket(settings.grpc_socket):
+        raise InvalidSetting(f"THUMBQ_GRPC_SOCKET is longer than {LONGEST_SOCKET_PATH} bytes: choose a shorter path.")
 
 
 def open_ports(server: grpc.aio.Server, settings: Settings, certificates: Certificates | None) -> int:
