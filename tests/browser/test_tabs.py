@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext
 from tests.browser.tabs import (
     HIDE,
     JOIN_AS_BEFORE,
+    LISTEN,
     NO_FAREWELL,
     PUT_ASIDE,
     SHOW,
@@ -174,6 +175,27 @@ async def test_another_log_resets_each_tab_once(context: BrowserContext, service
     for number, visit in zip((1, 2, 3, 9), (*visits, late), strict=True):
         await saw(visit, number)
     assert [await visit.page.evaluate("resets") for visit in (*visits, late)] == [1, 1, 1, 0]
+
+
+async def test_tabs_that_come_before_the_gateway_has_reached_a_server_get_each_event_once(
+    context: BrowserContext, service: Service
+):
+    await service.stop_server()
+    await service.stop_gateway()
+    await service.start_gateway()
+    visits = [Visit(await context.new_page(), service.url) for _ in range(2)]
+    for visit in visits:
+        await visit.page.goto(visit.url + "healthz")
+        await visit.page.evaluate(LISTEN, [[1, 2], "latest"])
+        await visit.page.wait_for_function("states.at(-1) === 'reconnecting'")
+    await service.start_server()
+    for visit in visits:
+        await live(visit)
+    for model_id in (1, 2):
+        await service.announce(model_id, status="Ready")
+    for visit in visits:
+        await saw(visit, 1, 2)
+        assert await visit.page.evaluate("resets") == 0
 
 
 async def test_of_tabs_with_cursors_of_two_logs_one_is_reset(context: BrowserContext, service: Service):

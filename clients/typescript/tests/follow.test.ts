@@ -123,6 +123,20 @@ test("a page that is opened before its gateway sees everything when that has com
   assert.equal(page.shown.get(1)?.status, "Ready");
 });
 
+test("a page that is opened before its gateway has reached a server shows each state once", async (t) => {
+  await control("server/stop");
+  await control("gateway/stop");
+  await control("gateway/start");
+  const page = new Page();
+  open(t, page, [1]);
+  await page.state("reconnecting");
+  await control("server/start");
+  await page.state("live");
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
+  await page.status(1, "Failed");
+  assert.deepEqual(page.all.map(({ status }) => status), ["Pending", "Failed"]);
+});
+
 test("a load that failed is tried again before anything else is told", async (t) => {
   await rendered(2, "picture");
   const original = globalThis.fetch;

@@ -213,6 +213,23 @@ test("who comes while the server is away is told so first", async (t) => {
   assert.deepEqual(second.states, ["connecting", "away"]);
 });
 
+test("a reset tells who comes before the gateway has reached a server, and each event comes once", async (t) => {
+  await control("server/stop");
+  await control("gateway/stop");
+  await control("gateway/start");
+  const recorder = new Recorder();
+  listen(t, recorder, { onQueue: recorder.onQueue });
+  await recorder.state("away");
+  await control("server/start");
+  await recorder.until(() => recorder.resets.length > 0);
+  await recorder.state("live");
+  await announce(1);
+  await announce(2);
+  await recorder.count(2);
+  assert.deepEqual(recorder.models, [1, 2]);
+  assert.deepEqual(recorder.resets.map(({ reason }) => reason), ["UnknownStart"]);
+});
+
 test("after it is closed nothing is called any more", async (t) => {
   const recorder = new Recorder();
   const subscription = listen(t, recorder, { after: "earliest" });
