@@ -11,6 +11,7 @@ from tests.engine.parts import POLICY, WatchedDatabase, running, until
 from tests.engine.test_sessions import Peer
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq.v1.queue_pb2 import DequeueJobsRequest
+from thumbq_server.domain.job import Token
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.paths import PathRule
 from thumbq_server.domain.progress import Progress
@@ -28,7 +29,7 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.notify import BROADCAST
 from thumbq_server.storage.progress import SIGN_OF_LIFE
-from thumbq_server.storage.reads.leases import HELD
+from thumbq_server.storage.reads.leases import HELD, LOST
 from thumbq_server.storage.removals import DUE, Removal
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.workers import REGISTER, register
@@ -200,6 +201,19 @@ async def test_progress_that_is_told_during_a_failover_is_not_kept_for_the_next_
     with pytest.raises(Unavailable, match="another history"):
         await record.report(Progress(token, 0.5, ""), 60)
     await record()
+    assert await database.fetch("SELECT FROM job_progress") == []
+
+
+async def test_progress_of_a_stream_that_a_failover_ends_is_not_kept_for_the_next_history(
+    database: FailsOver, queue: Queue, sessions: Sessions
+):
+    """The history ends while the stream looks why it has lost another lease."""
+    store = QueueUnderTest(database, queue.extend_lane, await register(database, "worker-1", "mine"))
+    (token,) = await store.claimed(new_job(1))
+    async with sessions.open(HELLO, Peer()) as session:
+        database.during = LOST
+        await session.progress([Progress(token, 0.5, ""), Progress(Token(999, 1), 0.5, "")])
+        await queue.progress()
     assert await database.fetch("SELECT FROM job_progress") == []
 
 

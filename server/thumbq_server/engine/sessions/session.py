@@ -147,7 +147,8 @@ class Session:
         answers = await self._extend([entry.token for entry in told])
         # without answers, nothing is known to be held
         held = zip(told, answers, strict=False)
-        self._queue.progress.note(entry for entry, answer in held if answer.verdict is Verdict.OK)
+        if self.history == self._database.history.epoch:
+            self._queue.progress.note(entry for entry, answer in held if answer.verdict is Verdict.OK)
 
     async def _extend(self, tokens: Sequence[Token]) -> Sequence[Extension]:
         self._on_heartbeat(self.number)
