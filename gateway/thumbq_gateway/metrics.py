@@ -129,8 +129,8 @@ class ProcessMetrics:
         self._threads = FileThreads(timeout=_DISK_TIMEOUT)
         self._free = Gauge(
             "thumbq_gateway_disk_free_bytes",
-            "Free bytes of the disk with the thumbnails; NaN when it is away or does not answer.",
-            registry=registry,
+            "Free bytes of the disk with the thumbnails; NaN when it is away or does not answer, missing without one.",
+            registry=registry if thumbnail_root else None,
         )
         build = Gauge(
             "thumbq_gateway_build_info", "1, with the version as labels.", ["version", "python"], registry=registry

@@ -18,6 +18,7 @@ from tests.support.network.http_client import Client
 from tests.support.service.gateway import running_gateway
 from tests.support.waiting import eventually
 from thumbq_gateway.http.files import picture_folder
+from thumbq_gateway.metrics import Metrics
 from thumbq_runtime.files import threads as file_threads
 from thumbq_runtime.files.threads import FileThreads, Stalled
 
@@ -146,6 +147,10 @@ async def test_the_metrics_come_without_the_room_on_a_disk_that_hangs(
     for answer in (await asked, await client.get("/metrics")):
         assert f"\n{room}NaN\n" in answer.text
     assert share.waiting == 1
+
+
+def test_a_gateway_without_a_disk_for_pictures_shows_no_room() -> None:
+    assert "thumbq_gateway_disk_free_bytes" not in {family.name for family in Metrics(None).registry.collect()}
 
 
 async def test_a_machine_without_another_thread_loses_none_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
