@@ -53,7 +53,7 @@ async def test_a_unary_lease_is_as_long_as_configured_once_its_worker_is_heard_o
 
 
 async def test_a_worker_that_was_heard_keeps_its_jobs_when_that_could_not_be_written_at_once(database_url: str):
-    async with Database(database_url, statement_timeout=1) as database, Database(database_url) as other:
+    async with Database(database_url, statement_timeout=5) as database, Database(database_url) as other:
         others = QueueUnderTest(other, other.lane(), await workers.register(other, "json"))
         record = RecordSignsOfLife(database, 600)
         await others.claimed(new_job(1))

@@ -119,7 +119,7 @@ async def test_options_that_are_no_settings_are_refused(pooler: str) -> None:
 
 
 async def test_what_fails_in_a_transaction_leaves_a_connection_that_works(pooler: str) -> None:
-    async with Database(pooler, statement_timeout=2) as database:
+    async with Database(pooler, statement_timeout=5) as database:
         for where in (database, database.lane()):
             with pytest.raises(asyncpg.DivisionByZeroError):
                 await where.fetch("SELECT 1 / $1::int", 0)
