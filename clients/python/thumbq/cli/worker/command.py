@@ -30,6 +30,7 @@ from thumbq.cli.worker.options import (
     Up,
     WorkerId,
 )
+from thumbq.cli.worker.start import ended_by_sigterm, ended_in_order
 from thumbq.connection import UnreadableKey, key_in_environment
 from thumbq.log_events import event
 from thumbq.render.formats import CAN_BE_DRAWN
@@ -62,6 +63,7 @@ GRACE = 30.0
 WRONG_SETTING = 2
 
 
+@ended_by_sigterm()
 def worker(
     models: Models,
     thumbnail_root: ThumbnailRoot = None,
@@ -167,12 +169,14 @@ async def _work(
     on_hangups(level.toggle)
     threads = max(1, len(os.sched_getaffinity(0)) // concurrency)
     async with AsyncExitStack() as stack:
-        renderers = [await stack.enter_async_context(Renderer(limits, threads, gpu=gpu)) for _ in range(concurrency)]
-        try:
-            await asyncio.gather(*(renderer.start() for renderer in renderers))
-        except RenderFailed as failure:
-            missing = await asyncio.to_thread(missing_libraries)
-            fail(advice(missing) if missing else str(failure))
+        with ended_in_order():
+            made = [Renderer(limits, threads, gpu=gpu) for _ in range(concurrency)]
+            renderers = [await stack.enter_async_context(renderer) for renderer in made]
+            try:
+                await asyncio.gather(*(renderer.start() for renderer in renderers))
+            except RenderFailed as failure:
+                missing = await asyncio.to_thread(missing_libraries)
+                fail(advice(missing) if missing else str(failure))
         _say_how_confined(renderers[0].confined)
         metrics = RenderMetrics()
         if metrics_at is not None:
