@@ -48,7 +48,7 @@ def main() -> None:
         # The port may be free in a moment, and the address may come.
         sys.exit(printable(f"thumbq server: {problem}"))
     except (Unavailable, OSError) as error:
-        sys.exit(f"thumbq server: PostgreSQL cannot be reached: {error}")
+        sys.exit(printable(f"thumbq server: PostgreSQL cannot be reached: {error}"))
 
 
 def _settings() -> Settings:

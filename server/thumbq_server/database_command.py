@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from thumbq_runtime.logs.setup import configure_logging_of_command
 from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse, sentence_about
+from thumbq_runtime.text import printable
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import schema_state, upgrade
 from thumbq_server.storage.migrations.state import State
@@ -28,7 +29,7 @@ def main() -> None:
     except (Unsuitable, InvalidAddress) as problem:
         refuse("db", problem)
     except (Unavailable, OSError) as error:
-        sys.exit(f"thumbq db: PostgreSQL cannot be reached: {error}")
+        sys.exit(printable(f"thumbq db: PostgreSQL cannot be reached: {error}"))
     sys.exit(code)
 
 
@@ -42,7 +43,7 @@ async def _check(dsn: str, as_json: bool) -> int:
         "oldestCode": found.oldest_code,
         "sentence": found.sentence,
     }
-    sys.stdout.write((json.dumps(facts, indent=2) if as_json else found.sentence) + "\n")
+    sys.stdout.write((json.dumps(facts, indent=2) if as_json else printable(found.sentence)) + "\n")
     if found.state is State.TOO_NEW:
         return EXIT_REFUSED
     return 0 if found.fits else 1

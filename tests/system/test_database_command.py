@@ -91,6 +91,21 @@ async def test_newer_tables_that_it_does_not_know_are_refused_with_the_way_out(d
         await enqueues(database_url)
 
 
+async def test_what_postgresql_says_cannot_paint_on_a_terminal():
+    async def take(reader, writer):
+        await reader.read(1024)
+        said = b"SFATAL\0VFATAL\0C57P03\0Mstarting \x1b[31mup\0\0"
+        writer.write(b"E" + (len(said) + 4).to_bytes(4) + said)
+        writer.close()
+
+    listening = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    code, output = await db(f"postgresql://postgres@127.0.0.1:{port}/thumbq?sslmode=disable", "check")
+    assert (code, output.count("\n"), "\x1b" in output) == (1, 1, False)
+    assert output.startswith("thumbq db: PostgreSQL cannot be reached: CannotConnectNowError: starting ")
+    listening.close()
+
+
 async def test_a_wrong_or_missing_address_is_a_sentence(tmp_path):
     code, output = await db(f"postgresql://postgres@/thumbq?host={tmp_path}", "check")
     assert (code, output.startswith("thumbq db: PostgreSQL cannot be reached: ")) == (1, True)

@@ -13,6 +13,7 @@ from thumbq_runtime.access.api_keys import print_key
 from thumbq_runtime.access.roles import Role
 from thumbq_runtime.logs.setup import configure_logging_of_command
 from thumbq_runtime.process.refusal import refuse, sentence_about
+from thumbq_runtime.text import printable
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.refusals import Refused
 from thumbq_server.settings import Settings
@@ -49,7 +50,7 @@ def main() -> None:
     except (Refused, Unsuitable, InvalidAddress, ValueError) as problem:
         refuse("keys", problem)
     except (Unavailable, OSError) as error:
-        sys.exit(f"thumbq keys: PostgreSQL cannot be reached: {error}")
+        sys.exit(printable(f"thumbq keys: PostgreSQL cannot be reached: {error}"))
 
 
 if __name__ == "__main__":
