@@ -23,7 +23,9 @@ _BACKUP = "thumbq_launcher.backup"
 
 @app.command()
 def check(json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False) -> None:
-    """Say whether the tables fit this version. Exits with 0 if so, 1 if an upgrade is due, 2 if they are too new.
+    """Say whether the tables fit this version.
+
+    Exits with 0 if so; 1 if an upgrade is due, or PostgreSQL is away; 2 if they are too new, or cannot be used.
 
     Example: thumbq db check --json
     """
