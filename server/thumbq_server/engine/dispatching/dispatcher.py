@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import Token
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.dispatching.credits import Claimant, Credits
+from thumbq_server.engine.dispatching.due_jobs import DueJobs
 from thumbq_server.engine.outage import Outage
 from thumbq_server.engine.traces import Traces
 from thumbq_server.engine.wakeup import WakeUp
@@ -64,9 +64,7 @@ class Dispatcher:
         self._jobs_claimed = 0
         self._credits = Credits()
         self._wake_up = WakeUp(poll)
-        self._may_have_jobs = True
-        # When the last claim ended.
-        self._looked_at = 0.0
+        self._due = DueJobs()
         self._claiming = False
         self._paused = False
         self._ending = False
@@ -77,7 +75,8 @@ class Dispatcher:
     def add_credits(self, claimant: Claimant, count: int, *, fresh_look: bool = False) -> None:
         """Let `claimant` have `count` more jobs. `fresh_look`: claim even if no job is known to be due."""
         self._credits.add(claimant, count)
-        self._may_have_jobs |= fresh_look
+        if fresh_look:
+            self._due.expect()
         self._wake_up.set()
         if self._paused:
             claimant.unavailable(_going_away())
@@ -88,7 +87,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Signal that a job may be due."""
-        self._may_have_jobs = True
+        self._due.expect()
         self._wake_up.set()
 
     def jobs_claimed(self) -> int:
@@ -122,7 +121,7 @@ class Dispatcher:
         Reserve none while a claim is in flight: workers whose credits are in it would miss their share. Follow with
         `accept` or `withdraw`.
         """
-        is_busy = self._may_have_jobs or self._claiming
+        is_busy = self._due.expected or self._claiming
         return self._reservation([] if is_busy else self._reserve(min(count, CLAIM_LIMIT)))
 
     def accept(self, reservation: Reservation, jobs: Claimed) -> None:
@@ -160,20 +159,20 @@ class Dispatcher:
                     _found_nothing(others)
             elif self._ending:
                 return
-            elif not (self._may_have_jobs and self._credits.can_claim()) or self._paused:
+            elif not (self._due.expected and self._credits.can_claim()) or self._paused:
                 await self._sleep()
 
     async def _sleep(self) -> None:
         """Wait for a signal or the poll. Credits are signals too, and do not put the poll off."""
-        next_poll = self._looked_at + self._wake_up.poll
-        await self._wake_up.wait(None if self._may_have_jobs else next_poll - time.monotonic())
-        self._may_have_jobs |= time.monotonic() >= next_poll
+        poll = self._wake_up.poll
+        await self._wake_up.wait(self._due.next_look(poll))
+        self._due.expect_after(poll)
 
     def _take_turn(self) -> list[Claimant]:
-        if not self._may_have_jobs:
+        if not self._due.expected:
             return []
         claimants = self._reserve(CLAIM_LIMIT)
-        self._may_have_jobs = not claimants
+        self._due.ask(len(claimants))
         return claimants
 
     def _reservation(self, claimants: list[Claimant]) -> Reservation:
@@ -194,7 +193,7 @@ class Dispatcher:
                 del self._doubtful_claims[0]
             if not claimants:
                 self._outage.ended()
-                self._may_have_jobs = True
+                self._due.expect()
                 return None
             self._lane.history.check(reservation.history)
             self._doubtful_claims.append(request.claim_id)
@@ -209,10 +208,9 @@ class Dispatcher:
                 claimant.unavailable(error)
             self._give_back(claimants)
             await self._lane.history.comeback.pause(_RETRY_SECONDS)
-            self._may_have_jobs = True
+            self._due.expect()
             return None
-        self._looked_at = time.monotonic()
-        self._may_have_jobs |= len(jobs) == len(claimants)
+        self._due.found(len(jobs), len(claimants))
         return jobs
 
     async def _undo(self, claim_id: int) -> None:
