@@ -1667,6 +1667,11 @@ WITH input AS (
 )
 SELECT job_id FROM renewed;
 
+-- completed_leases: $1 job_ids, $2 lease_seqs
+PREPARE completed_leases (bigint[], bigint[]) AS
+SELECT i.job_id, i.lease_seq FROM unnest($1::bigint[], $2::bigint[]) AS i (job_id, lease_seq)
+ WHERE (SELECT outcome FROM attempts WHERE job_id = i.job_id AND lease_seq = i.lease_seq) = 'Completed';
+
 -- workers_register: $1 worker_id, $2 session_id, $3 version, $4 labels
 PREPARE workers_register (text, text, text, jsonb) AS
 INSERT INTO workers AS w (worker_id, session_id, version, labels) VALUES ($1, $2, $3, $4)

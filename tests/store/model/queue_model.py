@@ -136,6 +136,7 @@ class QueueModel(QueueState):
             if job is not None and job.id not in ended:
                 verdicts[index] = Verdict.OK
                 ended[job.id] = item
+        self.completed |= {self.jobs[job_id].token for job_id in ended}
         for job in self._newest_of_each_model(ended):
             self._show(job, job.number, "Ready", path=ended[job.id].thumbnail_path)
         for job in map(self.jobs.__getitem__, ended):
@@ -236,7 +237,10 @@ class QueueModel(QueueState):
             return Verdict.NOT_FOUND
         if not token.lease_seq:
             return Verdict.NOT_PROCESSING
-        return Verdict.ALREADY_DONE if job.status == done and job.token == token else Verdict.STALE
+        if done == "Completed" and token in self.completed:
+            return Verdict.ALREADY_DONE
+        failed = done == job.status == "Failed" and job.token == token
+        return Verdict.ALREADY_DONE if failed else Verdict.STALE
 
     # what an operator does
 

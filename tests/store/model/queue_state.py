@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from tests.store.model.model_records import Announcement, Job, Thumbnail
+from thumbq_server.domain.job import Token
 
 # a lease_seq that the store has chosen, and that nothing has shown yet
 CHOSEN = -1
@@ -18,6 +19,8 @@ class QueueState:
     jobs: dict[int, Job] = field(default_factory=dict)
     thumbnails: dict[int, Thumbnail] = field(default_factory=dict)
     announced: list[Announcement] = field(default_factory=list)
+    # the leases that ended with a picture
+    completed: set[Token] = field(default_factory=set)
     last_number: int = 0
 
     def copy(self) -> Self:

@@ -42,6 +42,7 @@ STATEMENTS = {
     "release": release.RELEASE,
     "extend": extend.EXTEND,
     "states": verdicts.STATES,
+    "completed leases": verdicts.COMPLETED,
     "find old jobs": maintenance.FIND_OLD_JOBS,
     "prune jobs": maintenance.PRUNE_JOBS,
     "prune strays": maintenance.PRUNE_STRAYS,

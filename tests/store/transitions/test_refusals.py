@@ -78,10 +78,23 @@ async def test_an_older_lease_is_refused_after_another_completed_the_job(queue, 
 
 
 async def test_an_older_lease_is_refused_after_the_job_started_anew(queue, report):
-    old = await queue.job_in("Completed", new_job(7))
+    old = await queue.job_in("Failed", new_job(7))
     await queue.enqueue(new_job(7, force=True))
     async with queue.unchanged():
         assert await report(old) == [STALE]
+
+
+@pytest.mark.parametrize("state", ["Completed", "Processing"])
+async def test_a_completion_that_comes_again_was_taken_before_whatever_the_job_does_since(queue, state):
+    """The job starts again: after the completion, or at once with it."""
+    token = await queue.job_in(state, new_job(7))
+    await queue.enqueue(new_job(7, force=True))
+    await queue.complete(token)
+    for _ in range(2):
+        async with queue.unchanged():
+            assert await queue.complete(token, token) == [ALREADY_DONE] * 2
+            assert await queue.release(token) == [STALE]
+        await queue.claim()
 
 
 async def test_a_lease_that_was_never_given_is_refused(queue, report):
@@ -97,7 +110,7 @@ async def test_an_unknown_job_is_not_found(queue, report, lease_seq):
 
 
 async def test_a_mixed_batch_is_judged_item_by_item(queue, report):
-    stale = await queue.job_in("Completed", new_job(1))
+    stale = await queue.job_in("Failed", new_job(1))
     await queue.enqueue(new_job(1, force=True))
     gone = await queue.job_in("Cancelled", new_job(2))
     ids = await queue.enqueued(new_job(3, priority=9), new_job(4, priority=9))

@@ -4,7 +4,7 @@ It deletes the lease where job_id *and* lease_seq are its own, and only what tha
 named verdict, never an error.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import chain
 from typing import cast
 
@@ -27,7 +27,7 @@ from thumbq_server.storage.transitions.held import (
     named,
     with_numbers,
 )
-from thumbq_server.storage.transitions.verdicts import State, states_of, verdict_on
+from thumbq_server.storage.transitions.verdicts import State, completed_among, states_of, verdict_on
 
 _PICTURE_PARAMETERS = "paths text[], sizes bigint[], widths integer[], heights integer[]"
 
@@ -139,7 +139,9 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
         rows = await end_under_lock(lane, COMPLETE_CONTESTED, in_order(held), _parameters)
         _answer(answers, numbered, ((row["job_id"], row["named_seq"], row["model_id"]) for row in rows))
         states = await _states_of_open(lane, answers, items)
-    return [answer or _refusal(item, states.get(item.job_id)) for answer, item in zip(answers, items, strict=True)]
+    answered = list(zip(answers, items, strict=True))
+    done = await completed_among(lane, [Token(*item[:2]) for answer, item in answered if answer is None])
+    return [answer or _refusal(item, states.get(item.job_id), done) for answer, item in answered]
 
 
 async def complete_columns(lane: Lane, groups: Sequence[Completions]) -> list[list[tuple[Token, Verdict]]]:
@@ -213,6 +215,7 @@ def _holds(item: Completion, state: State) -> bool:
     return state.status is JobStatus.PROCESSING and item.lease_seq == state.lease_seq
 
 
-def _refusal(item: Completion, state: State | None) -> Reported:
-    verdict = verdict_on(Token(item.job_id, item.lease_seq), state, done=JobStatus.COMPLETED)
+def _refusal(item: Completion, state: State | None, done: Container[Token]) -> Reported:
+    token = Token(item.job_id, item.lease_seq)
+    verdict = Verdict.ALREADY_DONE if token in done else verdict_on(token, state, done=None)
     return Reported(verdict, state.model_id if state else 0)

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from thumbq_server.domain.job import JobStatus, Token, Verdict
+from thumbq_server.storage.fragments import columns
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 
@@ -11,6 +12,16 @@ STATES = Statement(
     "job_states_of",
     "job_ids bigint[]",
     "SELECT id, model_id, status, lease_seq FROM job_states WHERE id = ANY ($1)",
+)
+
+# The state of a job does not tell, since it may have started again.
+COMPLETED = Statement(
+    "completed_leases",
+    "job_ids bigint[], lease_seqs bigint[]",
+    """
+    SELECT i.job_id, i.lease_seq FROM unnest($1::bigint[], $2::bigint[]) AS i (job_id, lease_seq)
+     WHERE (SELECT outcome FROM attempts WHERE job_id = i.job_id AND lease_seq = i.lease_seq) = 'Completed'
+    """,
 )
 
 
@@ -27,6 +38,11 @@ async def states_of(lane: Lane, job_ids: Iterable[int]) -> dict[int, State]:
     """Return the present states of jobs, by their ids."""
     rows = map(State._make, await lane.fetch(STATES, list(job_ids)))
     return {row.job_id: row._replace(status=JobStatus(row.status)) for row in rows}
+
+
+async def completed_among(lane: Lane, tokens: Sequence[Token]) -> set[Token]:
+    """Return those of `tokens` whose leases ended with a picture."""
+    return set(map(Token._make, await lane.fetch(COMPLETED, *columns(tokens, 2)))) if tokens else set()
 
 
 async def verdicts_on(
