@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.network.line import Line
 from tests.wire.sdk.sdk import PICTURE, working
 from thumbq import (
     BlockingClient,
@@ -139,6 +140,17 @@ async def test_a_server_that_is_away_is_waited_for_and_then_named(unused_tcp_por
             await client.thumbnail(7)
     assert away.value.retryable
     assert isinstance(away.value, ThumbqError)
+
+
+async def test_a_wait_outlasts_a_connection_that_breaks_late(server: str):
+    async with Line.to(int(server.rpartition(":")[2])) as line, Client(f"127.0.0.1:{line.port}", timeout=3) as client:
+        answer = await client.enqueue(7, DIGEST)
+        waiting = asyncio.create_task(client.wait_for(answer.job_id, timeout=60))
+        await asyncio.sleep(4)  # longer than the client tries to reach a server
+        line.go_dead()
+        line.mend()
+        async with working(server, complete):
+            assert (await waiting).status == "Ready"
 
 
 async def test_a_client_outside_its_block_says_so():

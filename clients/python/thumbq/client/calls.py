@@ -82,16 +82,17 @@ class Calls:
     ) -> _Response:
         """Call, and try again while the server is away; an answer may take `wait` seconds longer.
 
+        A server that goes away within the wait is waited for as well.
         A call that comes too often is repeated when the server allows it.
 
         Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
         """
         stubs = self.stubs
-        ends = monotonic() + self.timeout
+        ends = monotonic() + self.timeout + wait
         backoff = Backoff(limit=1.0)
         while True:
             try:
-                return await method(stubs)(request, timeout=max(ends - monotonic(), 0.1) + wait)
+                return await method(stubs)(request, timeout=min(self.timeout, max(ends - monotonic(), 0.1)) + wait)
             except grpc.aio.AioRpcError as error:
                 told = told_to_wait(error)
                 pause = told or backoff.pause()
