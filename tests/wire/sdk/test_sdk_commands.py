@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from tests.support.commands import command
 from tests.support.service.served import THUMBQ
@@ -202,6 +204,29 @@ async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_ter
         while b"Failed" not in (line := await lines.readline()):
             pass
         assert rb"\x1b[2J\u202e[red]:bomb: the" in line
+
+
+async def test_what_a_server_says_of_its_end_does_nothing_to_the_terminal():
+    class Ending(grpc.GenericRpcHandler):
+        def service(self, call):
+            async def answer(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+                if not call.method.endswith("/Check"):
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "\x1b[2J is over")
+                return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server(handlers=[Ending()])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    process = await asyncio.create_subprocess_exec(THUMBQ, "watch", "--server", address, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr
+    async with asyncio.timeout(60):
+        line = await process.stderr.readline()
+    process.terminate()
+    await process.communicate()
+    await server.stop(None)
+    assert line.decode() == (f"{address} is away (UNAVAILABLE: \\x1b[2J is over); trying again until it is back\n")
 
 
 async def test_no_proxy_is_asked_for_a_server_on_this_machine(server: str):

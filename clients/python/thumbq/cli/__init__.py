@@ -5,6 +5,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("thumbq: the command line needs its extra: pip install 'thumbq[cli]'") from None
 
+import logging
 import os
 import sys
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from thumbq.cli.errors import output_is_written
 from thumbq.cli.operating import audit, interventions, jobs, keys, observe, operate, top
 from thumbq.cli.setup import database, demo, doctor, serve, tls
 from thumbq.cli.worker import command as worker
+from thumbq_runtime.logs.lines import LineFormatter, lines_handler
 from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.settings.shared import API_KEY, API_KEY_FILE
 
@@ -79,6 +81,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # Not every terminal has the letters of every text.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # A terminal obeys nothing in what a server says.
+    logging.basicConfig(handlers=[lines_handler("command", LineFormatter("%(message)s"), json_lines=False)])
     warn_of_strangers(os.environ)
     reach_this_machine_directly(os.environ)
     with output_is_written():

@@ -194,7 +194,7 @@ def _configure_log() -> LogLevel:
         name = LOG_LEVEL.read(os.environ)
     except InvalidSetting as problem:
         fail(str(problem), WRONG_SETTING)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     return LogLevel(name, logging.getLogger("thumbq").setLevel)
 
 
