@@ -17,33 +17,36 @@ def key_of(job: NewJob) -> JobKey:
 def requests_by_job(
     ranked: Sequence[NewJob], jobs: Sequence[NewJob]
 ) -> tuple[dict[JobKey, NewJob], dict[JobKey, NewJob]]:
-    """Return the request that decides about each job, and the one that changes the job after that, if there is any.
+    """Return the first request for each job, and the later one that changes the job after that, if there is any.
 
-    The first in `ranked` decides. In `jobs` the same requests have the order of their callers: the last of them that
-    asks for another kind, or for other options that matter or with force, changes the job. None does if that one asks
-    for what the first asked for; the force of those between them is the first one's then.
+    Which one is the first, the order of `ranked` says. In `jobs` the same requests have the order of their callers: the
+    last of them that asks for another kind, or for other options that matter or with force, changes the job. None does
+    if that one asks for what the first asked for; the force of those between them is the first one's then.
+
+    Of [as a Model, as a Sound, as a Texture] for one job, the Model comes first, and the Texture is the later request:
+    the job is a Texture in the end. Of [as a Model, as a Sound, as a Model] there is no later request.
     """
-    deciding: dict[JobKey, NewJob] = {}
+    first: dict[JobKey, NewJob] = {}
     for job in ranked:
-        deciding.setdefault(key_of(job), job)
-    changes: dict[JobKey, NewJob] = {}
-    if len(deciding) == len(jobs):
-        return deciding, changes
+        first.setdefault(key_of(job), job)
+    later: dict[JobKey, NewJob] = {}
+    if len(first) == len(jobs):
+        return first, later
     for job in jobs:
         key = key_of(job)
-        latest = changes if key in changes else deciding
+        latest = later if key in later else first
         before = latest[key]
         if _are_alike(job, before):
             latest[key] = _asked_for_by_both(before, job)
         elif job.kind != before.kind or job.options_matter or job.force:
-            change = _asked_for_by_both(job, before) if latest is changes else job
-            if not job.force and _are_alike(job, deciding[key]):
-                # It takes back what the changes before it asked for, so the job need not start twice.
-                deciding[key] = _asked_for_by_both(deciding[key], change)
-                del changes[key]
+            change = _asked_for_by_both(job, before) if latest is later else job
+            if not job.force and _are_alike(job, first[key]):
+                # It takes back what the requests before it have changed, so the job need not start twice.
+                first[key] = _asked_for_by_both(first[key], change)
+                del later[key]
             else:
-                changes[key] = change
-    return deciding, changes
+                later[key] = change
+    return first, later
 
 
 def last_of_several_files(jobs: Sequence[NewJob]) -> dict[JobKey, NewJob]:
@@ -60,14 +63,14 @@ def last_of_several_files(jobs: Sequence[NewJob]) -> dict[JobKey, NewJob]:
 def tell_changes(
     answers: list[Enqueued],
     jobs: Sequence[NewJob],
-    changes: Mapping[JobKey, NewJob],
+    later: Mapping[JobKey, NewJob],
     changed: Mapping[JobKey, Enqueued],
 ) -> None:
-    """Put what became of `changes` in the place of the last request for each that found its job there already."""
+    """Put what became of `later` in the place of the last request for each that found its job there already."""
     places: dict[JobKey, int] = {}
     for place, (job, answer) in enumerate(zip(jobs, answers, strict=True)):
         key = key_of(job)
-        if key in changed and answer.outcome is EnqueueOutcome.EXISTING and _are_alike(job, changes[key]):
+        if key in changed and answer.outcome is EnqueueOutcome.EXISTING and _are_alike(job, later[key]):
             places[key] = place
     for key, place in places.items():
         answers[place] = changed[key]

@@ -174,15 +174,15 @@ async def _enqueue_and_claim(
     if is_traced:
         # Before they are due again.
         await traces.renew(lane, [job for job in batch if key_of(job) not in created])
-    deciding, changes = requests_by_job(batch, jobs)
-    missing = {key: job for key, job in deciding.items() if key not in created}
+    first, later = requests_by_job(batch, jobs)
+    missing = {key: job for key, job in first.items() if key not in created}
     known = await revive(lane, missing) if missing else {}
     if gone := [job for key, job in missing.items() if key not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
-    changed = await revive(lane, changes, renew=False) if changes else {}
+    changed = await revive(lane, later, renew=False) if later else {}
     answers = await _answers(jobs, created, known)
     if changed:
-        tell_changes(answers, jobs, changes, changed)
+        tell_changes(answers, jobs, later, changed)
     return answers, claimed
 
 
