@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from thumbq_runtime.logs.setup import configure_logging_of_command
 from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse, sentence_about
+from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.text import printable
 from thumbq_server.settings import Settings
 from thumbq_server.storage.migrations import schema_state, upgrade
@@ -23,10 +24,10 @@ _CONNECTIONS = 2
 def main() -> None:
     """Run the verb in the arguments. Exit with 1 when an upgrade is due or PostgreSQL is away, with 2 if refused."""
     verb, *options = sys.argv[1:]
-    configure_logging_of_command()
     try:
+        configure_logging_of_command("db")
         code = asyncio.run(_check(_dsn(), "--json" in options) if verb == "check" else _upgrade(_dsn()))
-    except (Unsuitable, InvalidAddress) as problem:
+    except (InvalidSetting, Unsuitable, InvalidAddress) as problem:
         refuse("db", problem)
     except (Unavailable, OSError) as error:
         sys.exit(printable(f"thumbq db: PostgreSQL cannot be reached: {error}"))

@@ -24,6 +24,20 @@ def configure_logging(program: str) -> LogLevel:
     # Of libraries, only warnings and errors are of interest.
     logging.basicConfig(handlers=[lines_handler(program, text, json_lines=json_lines)], level=logging.WARNING)
 
+    _write_events(program, json_lines=json_lines)
+    return LogLevel(LOG_LEVEL.read(os.environ), _set_level)
+
+
+def configure_logging_of_command(program: str) -> None:
+    """Write warnings and worse to standard error: the standard output of a command is its answer alone.
+
+    Raises InvalidSetting.
+    """
+    _write_events(program, json_lines=is_json(os.environ))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+def _write_events(program: str, *, json_lines: bool) -> None:
     def name_program(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
         return {"program": program, **line}
 
@@ -37,15 +51,6 @@ def configure_logging(program: str) -> LogLevel:
             *(in_json if json_lines else [in_text]),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    return LogLevel(LOG_LEVEL.read(os.environ), _set_level)
-
-
-def configure_logging_of_command() -> None:
-    """Write warnings and worse to standard error: the standard output of a command is its answer alone."""
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
 
 

@@ -13,6 +13,7 @@ from thumbq_runtime.access.api_keys import print_key
 from thumbq_runtime.access.roles import Role
 from thumbq_runtime.logs.setup import configure_logging_of_command
 from thumbq_runtime.process.refusal import refuse, sentence_about
+from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.text import printable
 from thumbq_server.access.keyring import Keyring
 from thumbq_server.domain.refusals import Refused
@@ -41,13 +42,13 @@ async def _create(dsn: str, role: Role, name: str, life: timedelta | None) -> No
 def main() -> None:
     """Make a key and print it. Exit with 2 and a sentence when it cannot be made as asked."""
     role, name, seconds = sys.argv[1:]
-    configure_logging_of_command()
     try:
+        configure_logging_of_command("keys")
         dsn = Settings().dsn()
         asyncio.run(_create(dsn, Role(role), name, timedelta(seconds=int(seconds)) if seconds else None))
     except ValidationError as error:
         refuse("keys", sentence_about(error))
-    except (Refused, Unsuitable, InvalidAddress, ValueError) as problem:
+    except (InvalidSetting, Refused, Unsuitable, InvalidAddress, ValueError) as problem:
         refuse("keys", problem)
     except (Unavailable, OSError) as error:
         sys.exit(printable(f"thumbq keys: PostgreSQL cannot be reached: {error}"))
