@@ -1,13 +1,14 @@
 """Retrying by hand: ended jobs start again, and waiting retries run at once."""
 
 from collections.abc import Sequence
-from typing import Any
+
+import asyncpg
 
 from thumbq_server.domain.job import JobStatus, Retrial, RetryVerdict, Revival, revival
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.revive import carry_out
+from thumbq_server.storage.transitions.revive import Revived, carry_out
 
 RETRIABLE = Statement(
     "retry_find",
@@ -27,31 +28,36 @@ async def retry(lane: Lane, job_ids: Sequence[int]) -> list[Retrial]:
     verdicts = dict.fromkeys(job_ids, RetryVerdict.NOT_FOUND)
     wanted = sorted(verdicts)
     for _ in range(_ROUNDS):
-        inputs: dict[Revival, list[tuple[Any, ...]]] = {Revival.RESET: [], Revival.RESTART: []}
+        known: dict[Revival, list[Revived]] = {Revival.RESET: [], Revival.RESTART: []}
         for row in await lane.fetch(RETRIABLE, wanted):
             status = JobStatus(row["status"])
             plan = revival(status, row["attempt_count"], shown=True, force=True)
-            if plan in inputs:
-                request = (
-                    row["request_no"],
-                    row["lease_seq"],
-                    row["priority"],
-                    row["max_attempts"],
-                    0.0,
-                    row["run_at"],
-                    row["kind"],
-                    row["options"],
-                )
-                inputs[plan].append((row["job_id"], *request))
+            if plan in known:
+                known[plan].append(_at_once(row))
             else:
                 pending = status is JobStatus.PENDING
                 verdicts[row["job_id"]] = RetryVerdict.ALREADY_PENDING if pending else RetryVerdict.PROCESSING
         wanted = []
-        for plan, known in inputs.items():
-            retried = await carry_out(lane, plan, known) if known else set()
+        for plan, jobs in known.items():
+            retried = await carry_out(lane, plan, jobs) if jobs else set()
             verdicts |= dict.fromkeys(retried, RetryVerdict.RETRIED)
             # a job that changed meanwhile is looked at again
-            wanted += [job_id for job_id, *_ in known if job_id not in retried]
+            wanted += [job.job_id for job in jobs if job.job_id not in retried]
         if not wanted:
             return [Retrial(job_id, verdicts[job_id]) for job_id in job_ids]
     raise Unavailable("jobs kept changing while they were retried")
+
+
+def _at_once(row: asyncpg.Record) -> Revived:
+    """Return the job as it is, without a delay."""
+    return Revived(
+        job_id=row["job_id"],
+        request_no=row["request_no"],
+        lease_seq=row["lease_seq"],
+        priority=row["priority"],
+        max_attempts=row["max_attempts"],
+        delay=0.0,
+        run_at=row["run_at"],
+        kind=row["kind"],
+        options=row["options"],
+    )

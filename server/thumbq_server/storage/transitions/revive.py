@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -160,6 +160,21 @@ REVIVE = {Revival.KEEP: RENEW, Revival.RESET: RESET, Revival.RESTART: RESTART, R
 _ROUNDS = 20
 
 
+class Revived(NamedTuple):
+    """A job as it was found, and what is asked of it now. The order is that of the statements' parameters."""
+
+    job_id: int
+    request_no: int
+    lease_seq: int
+    priority: int
+    max_attempts: int
+    delay: float
+    run_at: datetime | None
+    # as the tables have it
+    kind: str | None
+    options: str | None
+
+
 class _Known(NamedTuple):
     """A job that exists, as FIND answers."""
 
@@ -258,20 +273,29 @@ async def _plans(
 
 async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted: Mapping[JobKey, NewJob]) -> set[int]:
     """Return the jobs with which `plan` succeeded; the others have changed meanwhile."""
-    inputs = []
+    revived = []
     async for piece in pieces(sorted(known, key=lambda row: row.job_id)):
         for row in piece:
             job = wanted[row.key]
-            request = (job.priority, job.max_attempts, job.delay)
-            inputs.append(
-                (row.job_id, row.request_no, row.lease_seq, *request, row.run_at, stored_kind(job.kind), job.options)
+            revived.append(
+                Revived(
+                    job_id=row.job_id,
+                    request_no=row.request_no,
+                    lease_seq=row.lease_seq,
+                    priority=job.priority,
+                    max_attempts=job.max_attempts,
+                    delay=job.delay,
+                    run_at=row.run_at,
+                    kind=stored_kind(job.kind),
+                    options=job.options,
+                )
             )
-    return await carry_out(lane, plan, inputs)
+    return await carry_out(lane, plan, revived)
 
 
-async def carry_out(lane: Lane, plan: Revival, inputs: Sequence[tuple[Any, ...]]) -> set[int]:
-    """Return the jobs with which `plan` succeeded. `inputs` are rows of _PARAMETERS, in the order of job ids."""
-    done = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(inputs, 9))}
+async def carry_out(lane: Lane, plan: Revival, jobs: Sequence[Revived]) -> set[int]:
+    """Return the jobs with which `plan` succeeded. `jobs` are in the order of their ids."""
+    done = {row["job_id"] for row in await lane.fetch(REVIVE[plan], *columns(jobs, 9))}
     if done and plan in {Revival.RESET, Revival.RESTART}:
         lane.hints.tell(JOBS)
     return done
