@@ -78,6 +78,33 @@ async def test_whatever_a_handler_raises_costs_its_job_an_attempt(
 
 
 @WAITS
+async def test_a_handler_whose_task_is_cancelled_when_its_job_has_ended_keeps_no_other_job_waiting(
+    start: Start, reports: Reports, waits: bool
+):
+    tasks: list[asyncio.Task[None]] = []
+
+    async def handler(job: Job) -> Thumbnail:
+        task = asyncio.current_task()
+        assert task
+        tasks.append(task)
+        if waits:
+            await asyncio.sleep(0)
+        return PICTURE
+
+    slots = start(handler)
+    for number in range(3):
+        slots.accept(jobs(number))
+        (result,) = await reports.next()
+        assert result.HasField("complete")
+        await asyncio.sleep(0)  # the slot waits for the next job
+        tasks[-1].cancel()
+        if number == 0:
+            await asyncio.sleep(0)  # the slot learns of it; otherwise the next job comes before
+    assert not slots.crashed.done()
+    assert len(set(tasks)) == 1
+
+
+@WAITS
 def test_an_interrupt_of_a_handler_ends_the_program_and_costs_the_job_an_attempt(waits: bool):
     results: list[Result] = []
 

@@ -170,7 +170,9 @@ class Slots:
 
     def _wake_slot(self) -> None:
         if self._idle:
-            self._idle.pop().set_result(None)
+            signal = self._idle.pop()
+            if not signal.done():  # otherwise its slot was cancelled, and runs next in any case
+                signal.set_result(None)
         elif len(self._tasks) < self._concurrency:
             slot = Slot()
             slot.task = asyncio.get_running_loop().create_task(self._serve(slot), context=self._context.copy())
@@ -189,10 +191,18 @@ class Slots:
         loop = asyncio.get_running_loop()
         while self._phase is not Phase.ENDED:
             self._waking = False
-            await self._work_through_queue(slot)
             signal = loop.create_future()
-            self._idle.append(signal)
-            await signal
+            try:
+                await self._work_through_queue(slot)
+                self._idle.append(signal)
+                await signal
+            except asyncio.CancelledError:
+                if self._phase >= Phase.ENDED:
+                    raise
+                # What a handler has left behind cancels its task when the job has ended already.
+                _uncancel(slot.task)
+                if signal in self._idle:
+                    self._idle.remove(signal)
 
     async def _work_through_queue(self, slot: Slot) -> None:
         waiting, held, handler, context = self._waiting, self._held, self._handler, self._context
@@ -242,8 +252,7 @@ class Slots:
         finally:
             del self._running[token]
             slot.waiting = None
-            while task.cancelling():
-                task.uncancel()
+            _uncancel(task)
 
     def _settle(self, token: str, outcome: object) -> None:
         job = self._held.pop(token, None)
@@ -260,3 +269,8 @@ class Slots:
             self._endings.fail(token, as_failure(job, outcome))
         if self._phase is not Phase.OPEN:
             self._check_finished()
+
+
+def _uncancel(task: asyncio.Task[None] | None) -> None:
+    while task and task.cancelling():
+        task.uncancel()
