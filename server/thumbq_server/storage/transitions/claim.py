@@ -22,19 +22,23 @@ _EPOCH_OF_POSTGRES = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 # `= ANY (ARRAY (... FOR UPDATE SKIP LOCKED))` and not `USING cte`: the latter was 40 % slower on a backlog
 # (docs/decisions/0003-lanes.md). All jobs of a claim share one lease_seq. The answer has a column for each field of
 # Claimed, packed where that is cheaper to read; few jobs have options, so those name their jobs.
-def _claim(due: str, place: str, kinds: str, takers: str = "") -> str:
-    taker = "position" if takers else "1"
+def _claim(due: str, place: str, kinds: str, *, several: bool) -> str:
+    """Return the statement for one worker, or for `several`: each job goes to the worker at its position."""
+    taker = "position" if several else "1"
+    numbered = f"""numbered AS MATERIALIZED (
+        SELECT *, (row_number() OVER (ORDER BY {place}, job_id))::int AS position FROM due
+    ), """
     return f"""
     WITH due AS (
         DELETE FROM ready WHERE ctid = ANY (ARRAY ({due}))
         RETURNING *
-    ), {takers}number AS MATERIALIZED (
+    ), {numbered if several else ""}number AS MATERIALIZED (
         SELECT nextval('claim_seq') AS lease_seq WHERE EXISTS (SELECT FROM due)
     ), leased AS (
         INSERT INTO leases (job_id, lease_seq, model_id, session, claimed_at, expires_at, claim_id, attempt)
         SELECT job_id, (SELECT lease_seq FROM number), model_id, ($2::bigint[])[{taker}], now(),
                now() + ($3::int[])[{taker}] * interval '1 second', $4, attempt + 1
-          FROM {"numbered" if takers else "due"}
+          FROM {"numbered" if several else "due"}
     )
     SELECT now() AS claimed_at, (SELECT lease_seq FROM number), {kinds} AS kinds,
            array_agg(job_id) FILTER (WHERE options IS NOT NULL) AS with_options,
@@ -46,23 +50,15 @@ def _claim(due: str, place: str, kinds: str, takers: str = "") -> str:
     """
 
 
-def _numbered(place: str) -> str:
-    return f"""numbered AS MATERIALIZED (
-        SELECT *, (row_number() OVER (ORDER BY {place}, job_id))::int AS position FROM due
-    ), """
-
-
 _PARAMETERS = "limit bigint, sessions bigint[], lease_seconds integer[], claim_id bigint"
 _MODELS = f"""
             SELECT ctid FROM ready WHERE rank <= now() AND run_at <= now() AND {NOT_PAUSED}
              ORDER BY rank, job_id LIMIT $1 FOR UPDATE SKIP LOCKED"""
 
 # For one worker. To number the jobs, and to look each up among the takers, would cost a tenth of the claim.
-CLAIM = Statement("claim", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]"))
+CLAIM = Statement("claim", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]", several=False))
 
-CLAIM_FOR_SEVERAL = Statement(
-    "claim_for_several", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]", _numbered("rank"))
-)
+CLAIM_FOR_SEVERAL = Statement("claim_for_several", _PARAMETERS, _claim(_MODELS, "rank", "NULL::text[]", several=True))
 
 # Each kind is one short walk through its index, however many jobs of others wait. Rows that are locked here and not
 # taken are free again at the commit.
@@ -84,7 +80,7 @@ CLAIM_OF_KINDS = Statement(
              ORDER BY place, job_id LIMIT $1""",
         place="coalesce(kind_rank, rank)",
         kinds="array_agg(kind)",
-        takers=_numbered("coalesce(kind_rank, rank)"),
+        several=True,
     ),
 )
 
