@@ -197,8 +197,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
-        may have few or none that match and still name a next page.
+        """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at a time, and
+        for its first dead letter for about a second, so it may have few or none that match and still name a next page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,8 +59,8 @@ class AdminServiceStub:
     files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
     """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]
-    """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
-    may have few or none that match and still name a next page.
+    """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at a time, and
+    for its first dead letter for about a second, so it may have few or none that match and still name a next page.
     """
     RedriveDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RedriveDeadLettersRequest, _admin_pb2.RedriveDeadLettersResponse]
     """Retries the named dead letters, or those that match, in steps: a call takes one page, and its answer names the next."""
@@ -120,8 +120,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     files of the pictures are removed soon after the answer. OK for a model that has no job, so it may be repeated.
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
-    """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
-    may have few or none that match and still name a next page.
+    """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at a time, and
+    for its first dead letter for about a second, so it may have few or none that match and still name a next page.
     """
     RedriveDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.RedriveDeadLettersRequest, _admin_pb2.RedriveDeadLettersResponse]  # type: ignore[assignment]
     """Retries the named dead letters, or those that match, in steps: a call takes one page, and its answer names the next."""
@@ -223,8 +223,8 @@ class AdminServiceServicer:
         request: _admin_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListDeadLettersResponse, _abc.Awaitable[_admin_pb2.ListDeadLettersResponse]]:
-        """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at most, so it
-        may have few or none that match and still name a next page.
+        """Lists dead letters: the jobs that ended as Failed, the highest id first. A page looks at 10,000 jobs at a time, and
+        for its first dead letter for about a second, so it may have few or none that match and still name a next page.
         """
 
     def RedriveDeadLetters(
