@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
@@ -11,6 +13,7 @@ from tests.support.service.slots import PICTURE, Reports, Start, fail_soon, fail
 from thumbq import Job, JobFailed, JobReleased, Thumbnail
 from thumbq.outbox import Outbox
 from thumbq.working import slots
+from thumbq.working.slots import Slots
 
 
 async def test_handlers_that_never_wait_share_one_slot_and_one_message(
@@ -166,3 +169,25 @@ async def test_an_error_in_the_slots_themselves_is_raised(start: Start, monkeypa
     slots.accept(jobs(1))
     with pytest.raises(OSError, match="of our own"):
         await slots.crashed
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks that begin at once came with Python 3.12")
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+def test_slots_work_in_a_loop_whose_tasks_begin_at_once(waits: bool):
+    async def handler(job: Job) -> Thumbnail:
+        if waits:
+            await asyncio.sleep(0)
+        return PICTURE
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        reports = Reports()
+        slots = Slots(handler, 2, reports.outbox)
+        slots.accept(jobs(1, 2, 3))
+        assert failures(await reports.first(3)) == ["", "", ""]
+        slots.abort()
+        await slots.end()
+
+    # A loop of its own, in a thread of its own: it would take the loop of all tests away.
+    with ThreadPoolExecutor() as thread:
+        thread.submit(asyncio.run, main()).result()

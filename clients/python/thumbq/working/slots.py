@@ -175,7 +175,9 @@ class Slots:
                 signal.set_result(None)
         elif len(self._tasks) < self._concurrency:
             slot = Slot()
-            slot.task = asyncio.get_running_loop().create_task(self._serve(slot), context=self._context.copy())
+            # Not create_task: with asyncio.eager_task_factory a task begins before the slot knows it.
+            loop, context = asyncio.get_running_loop(), self._context.copy()
+            slot.task = asyncio.Task(self._serve(slot), loop=loop, context=context)
             slot.task.add_done_callback(self._slot_ended)
             self._tasks.append(slot.task)
             self.slots.append(slot)
