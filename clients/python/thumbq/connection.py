@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import re
+import socket
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -131,11 +132,23 @@ def is_local(target: str) -> bool:
 def _is_local_address(address: str) -> bool:
     bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
     # An IPv6 address may stand without brackets where no port follows.
-    host = bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
+    return is_local_host(
+        bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
+    )
+
+
+def is_local_host(host: str) -> bool:
+    """Return whether a name or an address, without brackets, is of this machine, in any form that a resolver takes."""
+    host = host.rstrip(".").lower()
     try:
         number = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            number = ipaddress.ip_address(socket.inet_aton(host))  # IPv4 in fewer parts, as in 127.1
+        except (OSError, ValueError):
+            return False
     # IPv4 within IPv6, as in ::ffff:127.0.0.1.
     plain = getattr(number, "ipv4_mapped", None) or number
     return plain.is_loopback or plain.is_unspecified

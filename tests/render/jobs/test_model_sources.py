@@ -196,13 +196,22 @@ async def test_a_file_is_fetched_through_the_proxy_of_the_environment(
 ):
     """The site stands in for a proxy, which is asked for the whole URL of a host that only it knows."""
     monkeypatch.setenv("http_proxy", site)
-    monkeypatch.setenv("no_proxy", "127.0.0.1,queue.invalid")
+    monkeypatch.setenv("no_proxy", "queue.invalid")
     model = await ModelUrls("http://models.invalid/{model_id}/7.stl", Tls()).take(intake, 7, HASH)
     assert model.path.stat().st_size == ONE_TRIANGLE
     direct = ModelUrls("http://queue.invalid/{model_id}/7.stl", Tls())
     await _refused(direct, intake, "The model file could not be fetched", retryable=True)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert (await ModelUrls(f"{site}/{{model_id}}/7.stl", Tls()).take(intake, 7, HASH)).format == "stl"
+    await _refused(ModelUrls("http://models.invalid/{model_id}/7.stl", Tls()), intake, "", retryable=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "LOCALHOST"])
+async def test_no_proxy_is_asked_for_a_file_on_this_machine(
+    site: str, intake: Intake, monkeypatch: pytest.MonkeyPatch, host: str
+):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    here = site.replace("127.0.0.1", host)
+    assert (await ModelUrls(f"{here}/{{model_id}}/7.stl", Tls()).take(intake, 7, HASH)).format == "stl"
 
 
 async def test_a_server_that_is_away_may_come_back(intake: Intake, unused_tcp_port: int):

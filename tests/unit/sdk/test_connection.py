@@ -70,6 +70,10 @@ def test_a_connection_counts_from_its_first_answer_however_much_arrives(monkeypa
         "127.0.0.1:50051",
         "127.8.9.1:1",
         "localhost:50051",
+        "LOCALHOST:50051",
+        "localhost.:50051",
+        "127.1:50051",
+        "0x7f000001:50051",
         "[::1]:50051",
         "0.0.0.0:50051",
         "ipv4:127.0.0.1:1,127.0.0.2:2",
@@ -85,7 +89,16 @@ def test_a_server_on_this_machine_is_reached_without_a_proxy(target: str):
 
 
 @pytest.mark.parametrize(
-    "target", ["queue.example:50051", "10.0.0.1:1", "ipv4:127.0.0.1:1,10.0.0.1:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"]
+    "target",
+    [
+        "queue.example:50051",
+        "localhost.example:1",
+        "10.0.0.1:1",
+        "10.1:1",
+        "ipv4:127.0.0.1:1,10.0.0.1:1",
+        "[fd00::1]:1",
+        "[::ffff:10.0.0.1]:1",
+    ],
 )
 def test_a_server_on_another_machine_may_stand_behind_a_proxy(target: str):
     assert not is_local(target)

@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from thumbq.connection import is_local_host
 from thumbq.render.child import RenderFailed
 from thumbq.render.intake.model import Intake, Model
 from thumbq.render.jobs.trust import Trust
@@ -136,9 +137,10 @@ class _Fetched:
 
 
 def _proxy_to(url: URL) -> str | None:
-    """Return the proxy that http_proxy or https_proxy names for a URL, unless no_proxy excepts its host."""
+    """Return the proxy that http_proxy or https_proxy names for a URL, unless its host is this one or in no_proxy."""
     proxy = getproxies().get(url.scheme, "")
-    if not proxy.startswith(("http://", "https://")) or proxy_bypass(f"{url.host}"):
+    host = url.host or ""
+    if not proxy.startswith(("http://", "https://")) or is_local_host(host) or proxy_bypass(host):
         return None
     return proxy
 
