@@ -4,7 +4,7 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -99,29 +99,27 @@ class ClaimRequest(NamedTuple):
         self,
         claimed_at: datetime,
         lease_seq: int,
-        columns: Sequence[Sequence[Any]],
         *,
+        job_ids: Sequence[int],
+        model_ids: Sequence[int],
+        model_hashes: Sequence[bytes],
+        priorities: Sequence[int],
+        max_attempts: Sequence[int],
         options: Mapping[int, str] = NO_OPTIONS,
     ) -> Claimed:
-        """Return claimed jobs; `columns` are job_ids, model_ids, hashes, attempts, and so on, up to created_at.
-
-        There may be more due jobs in them than credits.
-        """
-        count = min(len(columns[0]), len(self.sessions))
-        job_ids, model_ids, hashes, attempts, priorities, max_attempts, created_at = (
-            column[:count] for column in columns
-        )
+        """Return new jobs that are claimed at once. There may be more jobs in the columns than credits."""
+        count = min(len(job_ids), len(self.sessions))
         return Claimed(
             lease_seq,
             claimed_at,
-            job_ids,
-            model_ids,
-            b"".join(hashes),
+            job_ids[:count],
+            model_ids[:count],
+            b"".join(model_hashes[:count]),
             self.expiries(claimed_at, count),
-            one_or_all(attempts),
-            one_or_all(priorities),
-            one_or_all(max_attempts),
-            [microseconds(moment) for moment in one_or_all(created_at)],
+            (1,),
+            one_or_all(priorities[:count]),
+            one_or_all(max_attempts[:count]),
+            [microseconds(claimed_at)],
             options=options,
         )
 

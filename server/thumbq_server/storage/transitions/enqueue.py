@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
-from typing import Any
 
 import asyncpg
 
@@ -209,12 +208,18 @@ async def _create_one(lane: Lane, batch: Sequence[NewJob], request: ClaimRequest
     if not rows:
         return {}, NOTHING
     ((job_id, claimed_at, lease_seq),) = rows
-    fields = (job_id, job.model_id, job.model_hash, 1, job.priority, job.max_attempts, claimed_at)
     if not lease_seq:
         return {key_of(job): job_id}, NOTHING
     options = {job_id: job.options} if job.options else NO_OPTIONS
     return {key_of(job): job_id}, request.claimed(
-        claimed_at, lease_seq, [(field,) for field in fields], options=options
+        claimed_at,
+        lease_seq,
+        job_ids=(job_id,),
+        model_ids=(job.model_id,),
+        model_hashes=(job.model_hash,),
+        priorities=(job.priority,),
+        max_attempts=(job.max_attempts,),
+        options=options,
     )
 
 
@@ -234,20 +239,22 @@ async def _create_and_claim(lane: Lane, batch: Sequence[NewJob], request: ClaimR
     if not row["due"]:
         return _ids(row), NOTHING
     options = dict(zip(row["with_options"], row["options"], strict=True)) if row["options"] else NO_OPTIONS
-    return _ids(row), request.claimed(row["claimed_at"], row["lease_seq"], _columns_of_claimed(row), options=options)
+    return _ids(row), request.claimed(
+        row["claimed_at"],
+        row["lease_seq"],
+        job_ids=row["job_ids"][: row["due"]],
+        model_ids=row["model_ids"],
+        model_hashes=row["model_hashes"],
+        priorities=row["priorities"],
+        max_attempts=row["max_attempts"],
+        options=options,
+    )
 
 
 def _ids(row: asyncpg.Record) -> dict[JobKey, int]:
     if not row["job_ids"]:
         return {}
     return dict(zip(zip(row["model_ids"], row["model_hashes"], strict=True), row["job_ids"], strict=True))
-
-
-def _columns_of_claimed(row: asyncpg.Record) -> Sequence[Sequence[Any]]:
-    due = row["due"]
-    model_ids, model_hashes = row["model_ids"], row["model_hashes"]
-    once, now = (1,) * due, (row["claimed_at"],) * due
-    return row["job_ids"][:due], model_ids, model_hashes, once, row["priorities"], row["max_attempts"], now
 
 
 def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
