@@ -200,7 +200,7 @@ async def test_a_worker_keeps_its_job_however_long_it_says_that_it_has_been_conn
     worker = queue_pb2.KeepWorkersRequest.LivingWorker(worker_id="w1", connected_for=longest)
     await queue.KeepWorkers(queue_pb2.KeepWorkersRequest(workers=[worker]))
     kept = (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job.id))).job
-    assert kept.lease_expires_at.seconds > job.lease_expires_at.seconds
+    assert kept.lease_expires_at.ToNanoseconds() > job.lease_expires_at.ToNanoseconds()
 
 
 async def test_pages_lead_through_all_jobs_of_a_status(queue):
