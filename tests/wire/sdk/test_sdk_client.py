@@ -209,7 +209,7 @@ async def test_a_program_without_asyncio_has_the_same_calls(server: str):
             assert client.retry(answers[0].job_id).id == answers[0].job_id
             client.log_event(answers[0].job_id, "Note")
             assert len(client.job_events(answers[0].job_id)) == 1
-            assert client.job(answers[0].job_id, wait=10).ended
+            assert client.job(answers[0].job_id, wait=60).ended
             assert client.cancel_model(99) == []
             assert client.thumbnail(99).status == "None"
             assert client.version_thumbnail(99).status == "None"

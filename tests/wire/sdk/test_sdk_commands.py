@@ -16,6 +16,7 @@ from tests.support.service.served import THUMBQ
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, options_of, report_progress
+from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import LogJobEventRequest
 
 FROM_ALONE = "--from takes everything from the list: give no files and no options of jobs beside it."
@@ -151,7 +152,7 @@ async def test_a_job_is_shown_with_the_reason_why_it_waits(server: str, producer
     assert output.endswith("It is due, but no worker is connected.\n")
 
     async with working(server, handler):
-        await producer.get(2, wait=10)
+        assert (await producer.get(2, wait=60)).status == JobStatus.JOB_STATUS_COMPLETED
 
         async def failed() -> bool:
             return (await producer.get(1)).HasField("error_message")
@@ -187,7 +188,7 @@ async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_ter
 
     await enqueue(server, 1)
     async with working(server, handler):
-        await producer.get(1, wait=10)
+        assert (await producer.get(1, wait=60)).status == JobStatus.JOB_STATUS_FAILED
     shown = LONG_ERROR.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 
     _, output, _ = await run("jobs", server=server)

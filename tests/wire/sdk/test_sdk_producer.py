@@ -47,7 +47,7 @@ async def test_enqueuing_one_job_carries_all_its_fields(server: str):
 async def test_force_starts_a_completed_job_again(server: str):
     async with Producer(server) as producer, working(server, complete):
         first = await producer.enqueue_one(NewJob(model_id=7, model_hash=HASH))
-        assert (await producer.get(first.job_id, wait=10)).status == JobStatus.JOB_STATUS_COMPLETED
+        assert (await producer.get(first.job_id, wait=60)).status == JobStatus.JOB_STATUS_COMPLETED
         forced = await producer.enqueue_one(NewJob(model_id=7, model_hash=HASH, force=True))
     assert forced == (first.job_id, EnqueueOutcome.ENQUEUE_OUTCOME_RESET)
 
