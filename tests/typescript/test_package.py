@@ -57,7 +57,7 @@ def test_a_server_that_draws_pages_can_import_the_element(compiled_tests: Path) 
 
 def test_a_project_installs_the_package_from_a_clone(compiled_tests: Path, tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{ "private": true, "type": "module" }')
-    install = ["npm", "install", "--offline", "--no-audit", "--install-links", PACKAGE]
+    install: list[str | Path] = ["npm", "install", "--offline", "--no-audit", "--install-links", PACKAGE]
     subprocess.run(install, cwd=tmp_path, capture_output=True, check=True)
     script = 'import { follow } from "thumbq"; import "thumbq/element"; console.log(typeof follow);'
     command = ["node", "--input-type=module", "--eval", script]
