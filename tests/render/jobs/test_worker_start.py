@@ -21,11 +21,12 @@ pytestmark = [pytest.mark.skipif(bool(MISSING), reason=advice(MISSING)), pytest.
 @asynccontextmanager
 async def starting(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start a worker whose server is away. What it makes for its renderers is in the folder."""
-    options = ["--models", folder, "--thumbnail-root", folder, "--concurrency", "1"]
     process = await asyncio.create_subprocess_exec(
         THUMBQ,
         "worker",
-        *options,
+        f"--models={folder}",
+        f"--thumbnail-root={folder}",
+        "--concurrency=1",
         env=os.environ | {"TMPDIR": str(folder), "THUMBQ_SERVER": f"127.0.0.1:{free_port()}"},
         stderr=asyncio.subprocess.PIPE,
     )
