@@ -56,9 +56,10 @@ def open_channel(target: str, api_key: str | None = None, tls: Tls | None = None
     Calls carry the key, and TLS takes the files; without them, those in the environment count. No proxy is asked for a
     server on this machine, which it could not reach. Raises UnreadableKey, UnusableCertificate.
     """
+    # First: a channel that is opened has to be closed.
+    key = _checked(api_key, "api_key") if api_key else key_in_environment()
     proxy = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
     channel = channel_to(target, [*_CHANNEL_OPTIONS, *proxy], tls)
-    key = _checked(api_key, "api_key") if api_key else key_in_environment()
     return KeyedChannel(channel, key) if key else channel
 
 
