@@ -10,7 +10,7 @@ from tests.support.network.http_client import Client, ask
 from tests.support.service.gateway import running_gateway
 from tests.support.service.server import running_server
 from thumbq_gateway.signalr import wing
-from thumbq_server.engine import queue
+from thumbq_server.engine import unary_claims
 
 LEASE = 4  # seconds
 PRESENCE_INTERVAL = 0.4  # seconds
@@ -73,7 +73,7 @@ async def test_a_long_local_queue_is_rendered_once(short_leases: str) -> None:
 async def test_a_worker_that_says_nothing_while_it_renders_has_the_whole_lease(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "FIRST_LEASE_SECONDS", 1)
+    monkeypatch.setattr(unary_claims, "FIRST_LEASE_SECONDS", 1)
     async with running_server(database_url) as server, running_gateway(server) as http:
         client = Client(http)
         job_id = await client.enqueue(42, maxAttempts=1)

@@ -125,7 +125,7 @@ async def test_a_call_that_begins_during_a_failover_has_to_be_made_again(databas
     database.during = REGISTER
     with pytest.raises(Unavailable, match="another history"):
         await queue.dequeue("json", 1, 0)
-    assert not queue._known_workers
+    assert not queue.unary_claims._known_workers
 
 
 async def test_leases_of_a_history_that_is_over_count_for_no_caller(database: FailsOver, queue: Queue):

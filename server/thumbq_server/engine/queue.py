@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import time
 from collections import Counter as Tally
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from thumbq_server.domain.columns import NOTHING, Claimed, Completions, Report
+from thumbq_server.domain.columns import Completions, Report
 from thumbq_server.domain.job import (
     MODEL,
     Completion,
@@ -28,16 +26,16 @@ from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.engine import job_lines
 from thumbq_server.engine.batcher import Batcher
-from thumbq_server.engine.dispatching.credits import Claimant
-from thumbq_server.engine.dispatching.dispatcher import CLAIM_LIMIT, Dispatcher
-from thumbq_server.engine.dispatching.dispatchers import Dispatchers, Kinds
+from thumbq_server.engine.dispatching.dispatcher import CLAIM_LIMIT
+from thumbq_server.engine.dispatching.dispatchers import Dispatchers
 from thumbq_server.engine.in_flight.callers import JobsInFlight
 from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.progress import RecordProgress
 from thumbq_server.engine.traces import Traces
+from thumbq_server.engine.unary_claims import UnaryClaims
 from thumbq_server.engine.versions import Versions
 from thumbq_server.metrics.observer import Observer
-from thumbq_server.storage import job_events, workers
+from thumbq_server.storage import job_events
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.transitions.complete import complete, complete_columns
@@ -49,12 +47,6 @@ from thumbq_server.storage.transitions.release import release
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-KNOWN_WORKERS = 10_000
-# A worker that was silent for longer is registered again: it may have been pruned.
-KNOWN_SECONDS = 86_400.0
-# A caller that waits may have hung up when its answer comes. So its lease is short until the worker is heard of again.
-FIRST_LEASE_SECONDS = 60
-
 
 class Queue:
     """One server's way into the queue. Every verb answers after its commit, or raises Unavailable.
@@ -62,7 +54,7 @@ class Queue:
     The verbs for many jobs at once are Batchers: `enqueue`, `complete` and `fail` (verdicts and model ids),
     `complete_columns` (for each group the leases whose results were not simply taken), `release` (verdicts), `extend`
     (seconds from now; verdicts and the new ends of the leases), `log_event` and `log_line_of_stranger`
-    (ids, None for an unknown job).
+    (ids, None for an unknown job). `dequeue` is that of UnaryClaims.
     """
 
     def __init__(
@@ -96,9 +88,7 @@ class Queue:
         self._report_lane = database.lane()
         # The operator uses it too: both seldom have much to do.
         self.extend_lane = database.lane()
-        self._on_dequeue = on_dequeue
         self._background: set[asyncio.Task[None]] = set()
-        self._known_workers: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.enqueue: Batcher[NewJob, Enqueued] = Batcher(
             self._enqueue, at_once=len(self._enqueue_lanes), observe=partial(observer.batch, "enqueue")
         )
@@ -119,6 +109,10 @@ class Queue:
         self.dispatcher = self.dispatchers.models
         self.in_flight = JobsInFlight(database, most_in_flight)
         self.in_flight.on_room = self.dispatchers.wake
+        self.unary_claims = UnaryClaims(
+            database, self.dispatchers, self.in_flight, self.release_soon, unary_lease_seconds, on_dequeue
+        )
+        self.dequeue = self.unary_claims.dequeue
         self.history = database.history
         self.history.on_change(self._forget)
 
@@ -174,69 +168,9 @@ class Queue:
             self.history.check(history)
             await call()
 
-    async def session_of(self, worker_id: str) -> int:
-        """Return the session of a worker that uses unary calls."""
-        session, known_at = self._known_workers.get(worker_id, (None, 0.0))
-        if session is None or time.monotonic() - known_at > KNOWN_SECONDS:
-            history = self.history.version
-            session = await workers.register(self._database, worker_id)
-            self.history.check(history)
-            self._known_workers[worker_id] = session, time.monotonic()
-            if len(self._known_workers) > KNOWN_WORKERS:
-                self._known_workers.popitem(last=False)
-        return session
-
-    async def dequeue(self, worker_id: str, max_jobs: int, wait: float, kinds: Kinds = (), caller: str = "") -> Claimed:
-        """Claim up to `max_jobs` of these kinds; when nothing is due, wait up to `wait` seconds for the first.
-
-        They count for `caller` ("": for no one). Raises TooMany.
-        """
-        history = self.history.version
-        session = await self.session_of(worker_id)
-        self._on_dequeue(session)
-        with self.dispatchers.of(kinds) as dispatcher:
-            async with self.in_flight.claiming(caller, session, max_jobs) as claiming:
-                self.history.check(history)
-                jobs = await self._dequeue(dispatcher, session, claiming.most, wait)
-                self.history.check(history)
-                claiming.jobs = jobs
-                return jobs
-
-    async def _dequeue(self, dispatcher: Dispatcher, session: int, max_jobs: int, wait: float) -> Claimed:
-        answer: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
-        history = self.history.version
-
-        def deliver(claimed: Claimed) -> None:
-            if answer.done():
-                self.release_soon(claimed.tokens(), history)
-            elif claimed or not wait:
-                answer.set_result(claimed)
-                dispatcher.remove(claimant)
-
-        def unavailable(error: Unavailable) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        lease = min(FIRST_LEASE_SECONDS, self.unary_lease_seconds) if wait else self.unary_lease_seconds
-        claimant = Claimant(session, lease, deliver, unavailable)
-        dispatcher.add_credits(claimant, max_jobs, fresh_look=True)
-        try:
-            # Without a wait, only the statement timeout limits a claim that hangs.
-            async with asyncio.timeout(wait or None):
-                return await asyncio.shield(answer)
-        except TimeoutError:
-            return answer.result() if answer.done() else NOTHING
-        except asyncio.CancelledError:
-            if answer.done() and not answer.exception():
-                self.release_soon(answer.result().tokens(), history)
-            raise
-        finally:
-            dispatcher.remove(claimant)
-            answer.cancel()
-
     def _forget(self) -> None:
         """Drop what belongs to a history that is over: the numbers of workers, and all that waits to be done."""
-        self._known_workers.clear()
+        self.unary_claims.forget()
         error = Unavailable("the database has another history")
         for verb in (*self._verbs(), self.release):
             verb.refuse_waiting(error)
