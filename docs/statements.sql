@@ -420,7 +420,8 @@ SELECT relname, n_dead_tup,
        CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(
          (SELECT extract(epoch FROM now() - min(xact_start))::float8
             FROM pg_stat_activity
-           WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'), 0)
+           WHERE datname = current_database() AND pid <> pg_backend_pid()
+             AND backend_type <> 'autovacuum worker'), 0)
        END AS oldest,
        pg_database_size(current_database()) AS size_bytes
   FROM pg_stat_user_tables WHERE schemaname = current_schema();
@@ -615,7 +616,8 @@ SELECT greatest(h.jobs - h.completed - h.failed - h.cancelled - l.processing, 0)
                      ORDER BY kind_rank, job_id LIMIT 100) r)) next
          WHERE run_at <= now()) AS oldest_age,
        (SELECT count(*) FROM workers
-         WHERE last_seen_at > now() - interval '1 minute' OR id IN (SELECT session FROM leases)) AS workers,
+         WHERE last_seen_at > now() - interval '1 minute'
+            OR id = ANY (ARRAY (SELECT DISTINCT session FROM leases))) AS workers,
        p.paused_at, p.paused_by, p.reason
   FROM queue_head h CROSS JOIN (SELECT count(*) AS processing FROM leases) l LEFT JOIN queue_pause p ON true;
 

@@ -127,6 +127,24 @@ async def test_the_rights_that_are_asked_for_are_enough_to_serve(server, postgre
             assert job.job_id
 
 
+async def test_the_rights_of_the_role_that_may_write_all_data_are_enough_to_serve(server, postgres):
+    async with tables_of_another(server, postgres) as (owner, name, as_role):
+        await owner.execute(f"GRANT pg_read_all_data, pg_write_all_data TO {name}")
+        async with running_server(as_role) as address, Producer(address) as producer:
+            [job] = await producer.enqueue([NewJob(model_id=1, model_hash="ab" * 32)])
+            assert job.job_id
+
+
+async def test_a_table_of_another_program_in_another_schema_is_not_judged(server, postgres):
+    async with new_role(server, postgres) as (name, as_role), new_database(server, postgres) as address:
+        owner = await asyncpg.connect(address)
+        await owner.execute(f"CREATE TABLE jobs (id bigint); CREATE SCHEMA {name} AUTHORIZATION {name}")
+        await owner.close()
+        own = database_at(as_role, urlsplit(address).path[1:])
+        assert not (await upgrade(own)).fits
+        assert (await upgrade(own)).fits
+
+
 async def test_a_function_that_a_role_may_not_call_is_one_sentence_at_the_start(server, postgres):
     async with new_role(server, postgres) as (_, as_role), new_database(server, postgres) as address:
         owner = await asyncpg.connect(address)

@@ -18,20 +18,31 @@ _SEQUENCES = (
     beside.job_event_seq.name,
     "jobs_id_seq",
 )
+# What no statement does.
+_NEVER = {
+    ("queue_head", "INSERT"),
+    ("queue_head", "DELETE"),
+    ("keys", "DELETE"),
+    ("notifications", "UPDATE"),
+    ("other_ends", "UPDATE"),
+}
 _NEEDED = [
-    *((table, right) for table in metadata.tables for right in _OF_TABLES),
+    *((table, right) for table in metadata.tables for right in _OF_TABLES if (table, right) not in _NEVER),
     *((view, "SELECT") for view in ("thumbq_version", *VIEWS)),
     *((sequence, "USAGE") for sequence in _SEQUENCES),
 ]
 
-# What is not there yet has no rights: to_regclass is NULL, and so is the answer.
+# What is not there yet is not asked for. Neither is a table of another program that has the name of ours, in another
+# schema of the search path.
 _MISSING = """
     SELECT quote_ident(current_user) AS role, min(c.relnamespace::regnamespace::text) AS schema,
            string_agg(DISTINCT n.relation, ', ' ORDER BY n.relation) AS relations,
            bool_or(n.needed <> 'USAGE') AS of_tables, bool_or(n.needed = 'USAGE') AS of_sequences
       FROM unnest(CAST(:relations AS text[]), CAST(:needed AS text[])) AS n (relation, needed)
       JOIN pg_class c ON c.oid = to_regclass(n.relation)
-     WHERE NOT CASE n.needed WHEN 'USAGE' THEN has_sequence_privilege(c.oid, n.needed)
+       AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('thumbq_version'))
+     WHERE NOT CASE n.needed WHEN 'USAGE' THEN has_sequence_privilege(c.oid, 'USAGE')
+                               OR has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE')
                              ELSE has_table_privilege(c.oid, n.needed) END
     HAVING count(*) > 0
 """

@@ -4,8 +4,8 @@ from thumbq_server.domain.operations import Condition
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
-# A role without pg_read_all_stats does not see when the transactions of other roles began. Only clients keep dead rows:
-# vacuum does not.
+# A role without pg_read_all_stats does not see when the transactions of other roles began. Vacuum keeps
+# no dead rows.
 CONDITION = Statement(
     "condition",
     "",
@@ -14,7 +14,8 @@ CONDITION = Statement(
            CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(
              (SELECT extract(epoch FROM now() - min(xact_start))::float8
                 FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'), 0)
+               WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 AND backend_type <> 'autovacuum worker'), 0)
            END AS oldest,
            pg_database_size(current_database()) AS size_bytes
       FROM pg_stat_user_tables WHERE schemaname = current_schema()

@@ -35,7 +35,8 @@ DEPTH = Statement(
                          ORDER BY kind_rank, job_id LIMIT 100) r)) next
              WHERE run_at <= now()) AS oldest_age,
            (SELECT count(*) FROM workers
-             WHERE last_seen_at > now() - interval '1 minute' OR id IN (SELECT session FROM leases)) AS workers,
+             WHERE last_seen_at > now() - interval '1 minute'
+                OR id = ANY (ARRAY (SELECT DISTINCT session FROM leases))) AS workers,
            p.paused_at, p.paused_by, p.reason
       FROM {COUNTED_IN} LEFT JOIN queue_pause p ON true
     """,

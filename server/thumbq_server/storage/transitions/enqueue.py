@@ -147,7 +147,7 @@ async def enqueue_and_claim(
     answers, claimed = await _enqueue_and_claim(lane, jobs, request)
     # The statements number requests in the order of their locks, not in that of `jobs`.
     if last := last_of_several_files(jobs):
-        await revive(lane, last)
+        await revive(lane, last, only_renew=True)
     return answers, claimed
 
 

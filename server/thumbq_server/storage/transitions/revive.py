@@ -201,11 +201,13 @@ def stored_kind(kind: str) -> str | None:
     return None if kind == MODEL else kind
 
 
-async def revive(lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = True) -> dict[JobKey, Enqueued]:
+async def revive(
+    lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = True, only_renew: bool = False
+) -> dict[JobKey, Enqueued]:
     """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile.
 
     A job that is gone, because its model was forgotten just now, has no answer. With `renew`, a job that is kept
-    becomes the newest request of its model.
+    becomes the newest request of its model. With `only_renew`, the others stay as they are, and have no answer.
     """
     wanted = dict(jobs)
     answers: dict[JobKey, Enqueued] = {}
@@ -216,6 +218,10 @@ async def revive(lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = Tru
         found = {(row["model_id"], row["model_hash"]) for row in rows}
         wanted = {key: job for key, job in wanted.items() if key in found}
         plans = await _plans(rows, wanted, answers, renewed if renew else None)
+        if only_renew:
+            plans = {plan: known for plan, known in plans.items() if plan is Revival.KEEP}
+            kept = {row.key for known in plans.values() for row in known}
+            wanted = {key: job for key, job in wanted.items() if key in kept}
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             if plan is Revival.KEEP:
