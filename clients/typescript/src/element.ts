@@ -92,6 +92,7 @@ class Gallery {
 }
 
 // A server that draws pages imports this module as well, and has no elements.
+const registry = (globalThis as Partial<typeof globalThis>).customElements;
 const Base = (globalThis as Partial<typeof globalThis>).HTMLElement ?? (class {} as typeof HTMLElement);
 
 /**
@@ -122,7 +123,9 @@ export class ThumbnailElement extends Base {
 
   /** Have the elements of a gateway show an API key, or the tickets that a function fetches. */
   static setAccess(access: Access, url?: string): void {
-    Gallery.at(url).setAccess(access);
+    const serving = registry?.get("thumbq-thumbnail") as typeof ThumbnailElement | undefined;
+    if (serving && serving !== ThumbnailElement) serving.setAccess(access, url);
+    else Gallery.at(url).setAccess(access);
   }
 
   disconnectedCallback(): void {
@@ -155,5 +158,4 @@ export class ThumbnailElement extends Base {
 }
 
 // A page may have two copies of this module, as two bundles or two versions do: the first serves all elements.
-const registry = (globalThis as Partial<typeof globalThis>).customElements;
 if (!registry?.get("thumbq-thumbnail")) registry?.define("thumbq-thumbnail", ThumbnailElement);

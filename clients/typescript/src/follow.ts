@@ -105,7 +105,7 @@ export class Follower implements Following {
       this.#ended.delete(modelId);
     }
     if (this.#models.size === 0) void this.#listener.changeModels(this.#models);
-    else void this.#changeModels(); // a ticket for what is left would be refused a stream of all
+    else if (this.#credentials.areGiven) void this.#changeModels(); // a ticket for the rest opens no stream of all
   }
 
   /** Have the stream send the events of the present models. A page changes them one by one, and one request is enough. */

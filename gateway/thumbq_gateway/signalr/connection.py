@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.limited_log import LimitedLog
@@ -79,9 +79,10 @@ class Connection:
         """
         await asyncio.sleep(0)
         self.hear()
-        *records, self._rest = (self._rest + text).split(SEPARATOR)
+        text = self._rest + text
+        self._rest = text[text.rfind(SEPARATOR) + 1 :]
         try:
-            for number, record in enumerate(records, 1):
+            for number, record in enumerate(_records(text), 1):
                 if self.ended:
                     return
                 if number % _PIECE == 0:
@@ -173,6 +174,14 @@ class Connection:
     def _answer(self, call: Invocation, error: str | None = None) -> None:
         if call.id is not None:
             self.send(completion(call.id, error))
+
+
+def _records(text: str) -> Iterator[str]:
+    """Yield what stands before each separator. All records at once would take many times the memory of the text."""
+    start = 0
+    while (end := text.find(SEPARATOR, start)) >= 0:
+        yield text[start:end]
+        start = end + 1
 
 
 def _check_size(record: str) -> None:

@@ -120,7 +120,8 @@ class Endpoint:
         connection = self._find(request, token)
         if connection is None:
             return await self._ask_elsewhere(request, token)
-        await connection.take(await received(request, self._bodies))
+        async with received(request, self._bodies) as messages:
+            await connection.take(messages)
         return web.Response()
 
     async def end(self, request: web.Request) -> web.StreamResponse:

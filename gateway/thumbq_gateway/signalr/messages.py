@@ -1,5 +1,8 @@
 """The messages that a client without a WebSocket sends: each request brings some."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import grpc
 from aiohttp import web
 
@@ -9,8 +12,12 @@ from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.signalr.protocol import LARGEST_DELIVERY
 
 
-async def received(request: web.Request, bodies: Bodies) -> str:
-    """Return the messages in the body of a request. Raises Refusal, also for a body that does not arrive in time."""
+@asynccontextmanager
+async def received(request: web.Request, bodies: Bodies) -> AsyncIterator[str]:
+    """Yield the messages in the body of a request, which counts as one that waits until the block ends.
+
+    Raises Refusal, also for a body that does not arrive in time.
+    """
     refuse_encodings(request)
     if (request.content_length or 0) > LARGEST_DELIVERY:
         raise _too_large()
@@ -21,7 +28,8 @@ async def received(request: web.Request, bodies: Bodies) -> str:
             if len(body) > LARGEST_DELIVERY:
                 raise _too_large()
             arrival.has(len(body))
-    return body.decode(errors="replace")
+        arrival.is_whole()
+        yield body.decode(errors="replace")
 
 
 def _too_large() -> Refusal:

@@ -11,8 +11,8 @@ from thumbq_gateway.protojson.text import MOST_LEVELS, is_too_deep
 
 SEPARATOR = "\x1e"
 LARGEST_MESSAGE = 32 * 1024  # characters of one message of a client; ASP.NET has about the same limit
-# Bytes of one frame or request. A client puts all messages that it sends at one time into one.
-LARGEST_DELIVERY = 1024 * 1024
+# Bytes of one frame or request. A client puts all messages that it sends at one time into one: 1,600 joins have room.
+LARGEST_DELIVERY = 128 * 1024
 _TEXT_FRAME = 0x81  # the only or last frame of a text message (RFC 6455, section 5.2)
 
 

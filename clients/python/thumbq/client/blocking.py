@@ -215,7 +215,7 @@ class _LoopThread:
     def __init__(self, client: Client) -> None:
         self.process_id = os.getpid()
         # A fork inherits gRPC's state, and not the thread that moves it: every call would wait without an end.
-        if any(other.process_id != self.process_id for other in _running):
+        if any(other.process_id != self.process_id for other in list(_running)):
             raise RuntimeError("this process was forked while a BlockingClient was connected: close it before the fork")
         self.client = client
         self._loop = asyncio.new_event_loop()

@@ -103,6 +103,7 @@ async function* ownStream(
   let { after, modelIds } = request;
   while (!signal.aborted) {
     await visible(signal);
+    if (signal.aborted) return;
     const connection = new AbortController();
     const end = (): void => connection.abort();
     const stop = onVisibility(() => !isVisible() && end());

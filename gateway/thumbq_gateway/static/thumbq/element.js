@@ -89,6 +89,7 @@ class Gallery {
     }
 }
 // A server that draws pages imports this module as well, and has no elements.
+const registry = globalThis.customElements;
 const Base = globalThis.HTMLElement ?? class {
 };
 /**
@@ -117,7 +118,11 @@ export class ThumbnailElement extends Base {
     }
     /** Have the elements of a gateway show an API key, or the tickets that a function fetches. */
     static setAccess(access, url) {
-        Gallery.at(url).setAccess(access);
+        const serving = registry?.get("thumbq-thumbnail");
+        if (serving && serving !== ThumbnailElement)
+            serving.setAccess(access, url);
+        else
+            Gallery.at(url).setAccess(access);
     }
     disconnectedCallback() {
         this.#leave?.();
@@ -149,6 +154,5 @@ export class ThumbnailElement extends Base {
     }
 }
 // A page may have two copies of this module, as two bundles or two versions do: the first serves all elements.
-const registry = globalThis.customElements;
 if (!registry?.get("thumbq-thumbnail"))
     registry?.define("thumbq-thumbnail", ThumbnailElement);

@@ -78,6 +78,8 @@ async function* ownStream(gateway, request, silence, signal, open, credentials) 
     let { after, modelIds } = request;
     while (!signal.aborted) {
         await visible(signal);
+        if (signal.aborted)
+            return;
         const connection = new AbortController();
         const end = () => connection.abort();
         const stop = onVisibility(() => !isVisible() && end());
