@@ -66,7 +66,7 @@ async def test_a_line_without_a_key_keeps_what_its_worker_claimed_later_while_th
 async def test_without_any_key_lines_keep_all_that_their_worker_claimed_later(client: Client) -> None:
     for model_id in (1, 2):
         await client.enqueue(model_id)
-    first, second = await client.dequeue(), await client.dequeue()
+    first, second = await client.dequeue(wait="5s"), await client.dequeue(wait="5s")
     ends = (await client.job(second["id"]))["leaseExpiresAt"]
     assert (await client.post(f"/thumbnail-jobs/{first['id']}/events", LINE)).status == 200
     assert (await client.job(second["id"]))["leaseExpiresAt"] > ends
@@ -84,12 +84,12 @@ def admin(queue: Guarded) -> dict[str, str]:
 
 
 async def claimed(queue: Guarded, model_id: int) -> Json:
-    """A job that a worker of the queue has claimed."""
+    """A job that a worker of the queue has claimed, for a minute at first, since it would have waited for one."""
     client = Client(queue.http)
     job = {"modelId": model_id, "modelHash": digest(model_id)}
     assert (await client.post("/api/thumbnail-jobs", job, headers=bearer(queue.keys["producer"]))).status == 200
     answer = await client.post(
-        "/api/thumbnail-jobs/dequeue", {"workerId": "worker-001"}, headers=bearer(queue.keys["worker"])
+        "/api/thumbnail-jobs/dequeue", {"workerId": "worker-001", "wait": "5s"}, headers=bearer(queue.keys["worker"])
     )
     assert answer.status == 200, answer.text
     found: Json = answer.json

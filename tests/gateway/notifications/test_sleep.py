@@ -269,11 +269,12 @@ async def test_a_page_that_is_connected_before_the_log_is_read_misses_nothing_of
     monkeypatch.setattr(upstream.Upstream, "_note_progress", held_back)
     async with running_gateway(server) as http:
         client = Client(http)
-        async with client.listen() as page:
+        async with client.listen("after=earliest"):
             await asyncio.wait_for(has_begun.wait(), 30)
-            await client.announce(1)
-            await asyncio.wait_for(has_come.wait(), 30)
-            may_tell.set()
-            await client.announce(2)
-            async with asyncio.timeout(30):
-                assert await page.models(2) == [1, 2]
+            async with client.listen() as page:
+                await client.announce(1)
+                await asyncio.wait_for(has_come.wait(), 30)
+                may_tell.set()
+                await client.announce(2)
+                async with asyncio.timeout(30):
+                    assert await page.models(2) == [1, 2]

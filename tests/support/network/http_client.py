@@ -66,8 +66,8 @@ class Client:
         answer = await self.post("/api/thumbnail-jobs", {"jobs": jobs})
         assert answer.status == 200, answer.text
 
-    async def dequeue(self, worker_id: str = "worker-001") -> Json:
-        answer = await self.post("/api/thumbnail-jobs/dequeue", {"workerId": worker_id})
+    async def dequeue(self, worker_id: str = "worker-001", **more: str) -> Json:
+        answer = await self.post("/api/thumbnail-jobs/dequeue", {"workerId": worker_id, **more})
         assert answer.status == 200, answer.text
         job: Json = answer.json
         return job

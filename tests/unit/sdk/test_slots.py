@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -171,16 +170,17 @@ async def test_an_error_in_the_slots_themselves_is_raised(start: Start, monkeypa
         await slots.crashed
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks that begin at once came with Python 3.12")
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
 def test_slots_work_in_a_loop_whose_tasks_begin_at_once(waits: bool):
+    begins_at_once = vars(asyncio).get("eager_task_factory")  # from Python 3.12 on; None is the usual way
+
     async def handler(job: Job) -> Thumbnail:
         if waits:
             await asyncio.sleep(0)
         return PICTURE
 
     async def main() -> None:
-        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        asyncio.get_running_loop().set_task_factory(begins_at_once)
         reports = Reports()
         slots = Slots(handler, 2, reports.outbox)
         slots.accept(jobs(1, 2, 3))
