@@ -1524,24 +1524,6 @@ SELECT id AS job_id, status, attempt_count, request_no, lease_seq, priority, max
        nullif(kind, 'Model') AS kind, options
   FROM job_records WHERE id = ANY ($1) ORDER BY id;
 
--- revive_find: $1 model_ids, $2 model_hashes
-PREPARE revive_find (bigint[], bytea[]) AS
-SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
-       CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
-       CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
-       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
-                        < s.request_no)
-          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
-  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
- CROSS JOIN LATERAL (
-    SELECT * FROM job_records WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
-  LEFT JOIN LATERAL (
-    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
-    ON t.job_id = s.id AND t.status = 'Ready'
-  LEFT JOIN LATERAL (
-    SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
-     WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true;
-
 -- revive_reset: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
 PREPARE revive_reset (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
 WITH input AS (
@@ -1668,6 +1650,24 @@ WITH input AS (
       FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
 )
 SELECT job_id FROM renewed;
+
+-- revive_find: $1 model_ids, $2 model_hashes
+PREPARE revive_find (bigint[], bytea[]) AS
+SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.lease_seq, s.request_no, s.run_at,
+       CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
+       CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
+       (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
+                        < s.request_no)
+          FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
+  FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
+ CROSS JOIN LATERAL (
+    SELECT * FROM job_records WHERE model_id = i.model_id AND model_hash = i.model_hash OFFSET 0) s
+  LEFT JOIN LATERAL (
+    SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
+    ON t.job_id = s.id AND t.status = 'Ready'
+  LEFT JOIN LATERAL (
+    SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
+     WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true;
 
 -- completed_leases: $1 job_ids, $2 lease_seqs
 PREPARE completed_leases (bigint[], bigint[]) AS

@@ -18,6 +18,7 @@ from thumbq_server.storage.transitions import (
     extend,
     fail,
     release,
+    revivals,
     revive,
     verdicts,
 )
@@ -25,10 +26,10 @@ from thumbq_server.storage.transitions import (
 STATEMENTS = {
     "create": enqueue.CREATE,
     "find": revive.FIND,
-    "reset": revive.REVIVE[Revival.RESET],
-    "restart": revive.REVIVE[Revival.RESTART],
-    "rerun": revive.REVIVE[Revival.RERUN],
-    "renew": revive.RENEW,
+    "reset": revivals.REVIVE[Revival.RESET],
+    "restart": revivals.REVIVE[Revival.RESTART],
+    "rerun": revivals.REVIVE[Revival.RERUN],
+    "renew": revivals.RENEW,
     "claim": claim.CLAIM,
     "claim of kinds": claim.CLAIM_OF_KINDS,
     "complete": complete.COMPLETE,

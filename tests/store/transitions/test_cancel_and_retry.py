@@ -7,7 +7,7 @@ from tests.support.postgres.queue_under_test import Event, failure, new_job
 from thumbq_server.domain.job import CancelVerdict, Retrial, RetryVerdict, Token
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.retry import retry
-from thumbq_server.storage.transitions.revive import RESTART
+from thumbq_server.storage.transitions.revivals import RESTART
 from thumbq_server.storage.transitions.verdicts import STATES
 
 

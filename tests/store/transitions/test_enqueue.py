@@ -6,7 +6,7 @@ from tests.support.conditions import meddled
 from tests.support.postgres.queue_under_test import Event, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Verdict
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revive import RESTART
+from thumbq_server.storage.transitions.revivals import RESTART
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 

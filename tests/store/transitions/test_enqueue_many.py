@@ -6,7 +6,7 @@ from tests.support.conditions import at_once
 from tests.support.postgres.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revive import REVIVE
+from thumbq_server.storage.transitions.revivals import REVIVE
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 

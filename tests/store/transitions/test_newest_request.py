@@ -12,7 +12,7 @@ from tests.support.postgres.queue_under_test import failure, model_file, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
-from thumbq_server.storage.transitions.revive import RENEW, RESTART
+from thumbq_server.storage.transitions.revivals import RENEW, RESTART
 
 OK = Verdict.OK
 A, B = 1, 2

@@ -8,7 +8,7 @@ from thumbq_server.domain.job import JobStatus, Retrial, RetryVerdict, Revival, 
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.revive import Revived, carry_out
+from thumbq_server.storage.transitions.revivals import Revived, carry_out
 
 RETRIABLE = Statement(
     "retry_find",
