@@ -15,12 +15,12 @@ from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 from thumbq_runtime.tls.roles import ClientRoles, name_in_call
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.keyring import GATEWAY, NOBODY, Caller, Keyring
+from thumbq_server.access.methods import Handler, serve_of, served_by
 from thumbq_server.access.open_calls import ENDED, CallEnded, OpenCalls
 from thumbq_server.access.retry_info import when_to_return
 
 # Who makes the call that the present task serves.
 ORIGIN: ContextVar[Origin] = ContextVar("origin")
-Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 
 NO_KEY = "This needs an API key: send it as `authorization: Bearer KEY` or `x-api-key: KEY` (THUMBQ_API_KEY)."
 WRONG_KEY = "The API key is not valid: it is unknown, revoked or expired."
@@ -70,20 +70,10 @@ class Door(grpc.aio.ServerInterceptor):
             roles = roles_of_method(method)
             if roles is None:
                 raise LookupError(f"{method} has no row in the table of roles")
-            self._guarded[method] = handler if roles == EVERYONE else self._with_door(method, roles, handler)
+            if roles != EVERYONE:
+                handler = served_by(self._guarded_call(method, roles, serve_of(handler)), handler)
+            self._guarded[method] = handler
         return self._guarded[method]
-
-    def _with_door(self, method: str, roles: Roles, handler: Any) -> Handler:
-        stream_in, stream_out = handler.request_streaming, handler.response_streaming
-        kind = f"{'stream' if stream_in else 'unary'}_{'stream' if stream_out else 'unary'}"
-        serve = getattr(handler, kind)
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
-        made: Handler = make(
-            self._guarded_call(method, roles, serve),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-        return made
 
     def _guarded_call(self, method: str, roles: Roles, serve: Any) -> Any:
         async def guarded(request: Any, context: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from thumbq_server.access.methods import Handler, serve_of, served_by_bytes
 from thumbq_server.access.retry_info import when_to_return
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.metrics.observer import Observer
@@ -17,7 +18,6 @@ from thumbq_server.rpc.errors import StreamEnded, status_of_any
 from thumbq_server.rpc.interceptors.bounds import reader
 from thumbq_server.rpc.streaming.writing import write
 
-Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 # Seconds for the message of a call, which may have 4 MiB.
 ARRIVES_WITHIN = 60.0
 _STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -50,23 +50,12 @@ class Guard(grpc.aio.ServerInterceptor):
 
 def _guarded(method: str, handler: Any, observer: Observer) -> Handler:
     read = reader(method, handler.request_deserializer)
-    stream_in, stream_out = handler.request_streaming, handler.response_streaming
-    serve = getattr(handler, f"{_word(stream_in)}_{_word(stream_out)}")
+    serve = serve_of(handler)
     guard = _generator if inspect.isasyncgenfunction(serve) else _call
-    watch = _watched_stream if stream_in or stream_out else _watched_call
+    watch = _watched_stream if handler.request_streaming or handler.response_streaming else _watched_call
+    take = _all_messages(read) if handler.request_streaming else _one_message(read)
     # As a stream, also where a caller sends one message: grpc would wait for that without an end, before the door.
-    make = getattr(grpc, f"stream_{_word(stream_out)}_rpc_method_handler")
-    take = _all_messages(read) if stream_in else _one_message(read)
-    made: Handler = make(
-        guard(method, serve, take, partial(watch, observer, method)),
-        request_deserializer=None,
-        response_serializer=handler.response_serializer,
-    )
-    return made
-
-
-def _word(is_stream: bool) -> str:
-    return "stream" if is_stream else "unary"
+    return served_by_bytes(guard(method, serve, take, partial(watch, observer, method)), handler)
 
 
 # Returns the request of a call, or an iterator of them.

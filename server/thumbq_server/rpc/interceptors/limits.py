@@ -15,9 +15,9 @@ from thumbq_runtime.limits.calls import POLLS, kind_of
 from thumbq_runtime.limits.rates import Kind, Rates
 from thumbq_server.access.door import caller_of_call
 from thumbq_server.access.keyring import GATEWAY
+from thumbq_server.access.methods import Handler, serve_of, served_by
 from thumbq_server.rpc.counted import count_for
 
-Handler = Any  # grpc.RpcMethodHandler, which is generic for the type checker only
 _OURS = "/thumbq."  # of the other services, the streams are counted
 _TOGETHER = {"enqueue_job": Kind.ENQUEUES, "dequeue_job": Kind.POLLS}
 _NO_PLACE = nullcontext()
@@ -50,22 +50,10 @@ class Limits(grpc.aio.ServerInterceptor):
         is_stream = handler.request_streaming or handler.response_streaming
         if not is_stream and not method.startswith(_OURS):
             return handler
-        kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
-        serve = getattr(handler, kind)
-        counted: Any
+        rpc, serve = method.rpartition("/")[2], serve_of(handler)
         if inspect.isasyncgenfunction(serve):
-            counted = self._generator(method.rpartition("/")[2], serve)
-        elif is_stream:
-            counted = self._stream(method.rpartition("/")[2], serve)
-        else:
-            counted = self._call(method.rpartition("/")[2], serve)
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
-        made: Handler = make(
-            counted,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-        return made
+            return served_by(self._generator(rpc, serve), handler)
+        return served_by(self._stream(rpc, serve) if is_stream else self._call(rpc, serve), handler)
 
     def _call(self, rpc: str, serve: Any) -> Any:
         kind = kind_of(rpc)
@@ -178,7 +166,3 @@ def _count_for_whom_a_gateway_calls(context: Any) -> None:
     told = heard(dict(context.invocation_metadata() or ())) if caller_of_call() is GATEWAY else None
     if told:
         count_for(counted_as(told.prefix, told.address))
-
-
-def _word(is_stream: bool) -> str:
-    return "stream" if is_stream else "unary"
