@@ -35,7 +35,7 @@ async def drain(lab: Lab, part: Part) -> None:
     """Drain a backlog."""
 
     def entrant(contender: Contender, setting: str = "") -> Entrant:
-        jobs = lab.jobs(100_000 if lab.brief else 150_000, contender)
+        jobs = lab.jobs(60_000 if lab.brief else 150_000, contender)
         return _entrant(lab, contender, setting or str(contender.drains), partial(measure.drain, jobs=jobs))
 
     ours, pgqueuer, graphile = (entrant(one) for one in (THUMBQ, PGQUEUER, GRAPHILE))
@@ -80,9 +80,8 @@ async def enqueue_one(lab: Lab, part: Part) -> None:
     """Enqueue one job a call. The ratios are those of the SDK, which uses the producer's stream."""
     rivals = [one for one in RIVALS if not (lab.brief and one in _NEVER_BEST)]
     measured = {in_flight: [_single(lab, one, in_flight) for one in (THUMBQ, *rivals)] for in_flight in (64, 1)}
-    unary = [_single(lab, THUMBQ_UNARY, in_flight) for in_flight in (64, 1)]
-    more = [] if lab.brief else [_single(lab, _TWO_SERVERS, 64)]
-    await lab.compare(part, [*measured[64], *measured[1], *unary, *more])
+    more = [(THUMBQ_UNARY, 64), (THUMBQ_UNARY, 1), (_TWO_SERVERS, 64)] if not lab.brief else []
+    await lab.compare(part, [*measured[64], *measured[1], *(_single(lab, *one) for one in more)])
     for in_flight, (ours, *peers) in measured.items():
         if best := _best(part, peers, "jobs_per_s", max):
             lab.results.ratio(f"enqueue{in_flight}_vs_best", part.ratio(ours.row, best.row, "jobs_per_s"))
@@ -158,7 +157,9 @@ def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -
 
 
 def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
-    jobs = (8_000 if in_flight > 1 else 2_000) if lab.scale >= 1 else 1_000
+    jobs = 1_000
+    if lab.scale >= 1:
+        jobs = (8_000 if in_flight > 1 else 2_000) // (2 if lab.brief else 1)
     if contender.is_ours and contender is not THUMBQ_UNARY and in_flight > 1:
         jobs *= 5  # so that a run takes seconds as well
     setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight" + _way(contender)
