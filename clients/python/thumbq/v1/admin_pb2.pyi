@@ -57,6 +57,10 @@ class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason
     WAIT_REASON_NO_WORKER: _WaitReason.ValueType  # 3
     WAIT_REASON_WORKERS_FULL: _WaitReason.ValueType  # 4
     """Every slot of the workers is taken, or the job was enqueued this moment."""
+    WAIT_REASON_RATE_LIMITED: _WaitReason.ValueType  # 5
+    """Workers that ask for jobs are refused, or have as many as their key or address may have. The sentence names the
+    setting. A server knows what it refuses itself, and what the gateways refuse that are connected to it.
+    """
 
 class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
     """Why a job does not run."""
@@ -69,6 +73,10 @@ WAIT_REASON_PAUSED: WaitReason.ValueType  # 2
 WAIT_REASON_NO_WORKER: WaitReason.ValueType  # 3
 WAIT_REASON_WORKERS_FULL: WaitReason.ValueType  # 4
 """Every slot of the workers is taken, or the job was enqueued this moment."""
+WAIT_REASON_RATE_LIMITED: WaitReason.ValueType  # 5
+"""Workers that ask for jobs are refused, or have as many as their key or address may have. The sentence names the
+setting. A server knows what it refuses itself, and what the gateways refuse that are connected to it.
+"""
 Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
 
 class _Role:
@@ -126,6 +134,7 @@ class GetStatsResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     QUEUE_LIMIT_FIELD_NUMBER: _builtins.int
     PRESSURE_FIELD_NUMBER: _builtins.int
+    SERVER_VERSION_FIELD_NUMBER: _builtins.int
     pending: _builtins.int
     processing: _builtins.int
     completed: _builtins.int
@@ -138,6 +147,8 @@ class GetStatsResponse(_message.Message):
     """How many Pending jobs the queue takes (THUMBQ_QUEUE_LIMIT); 0: any number."""
     pressure: _builtins.float
     """How full it is, from 0 to 1; unset without a limit."""
+    server_version: _builtins.str
+    """The version of the server that answers; empty: it is older than this field."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
         """How long the oldest due job has been due. Only the next 1,000 Models are looked at, and the next 100 jobs of each of up
@@ -177,10 +188,11 @@ class GetStatsResponse(_message.Message):
         workers: _builtins.int = ...,
         queue_limit: _builtins.int = ...,
         pressure: _builtins.float | None = ...,
+        server_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "pressure", b"pressure", "processing_time", b"processing_time", "wait_time", b"wait_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "pressure", b"pressure", "processing", b"processing", "processing_time", b"processing_time", "queue_limit", b"queue_limit", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pressure", b"_pressure", "cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "minutes", b"minutes", "oldest_pending_age", b"oldest_pending_age", "pause", b"pause", "paused", b"paused", "pending", b"pending", "pressure", b"pressure", "processing", b"processing", "processing_time", b"processing_time", "queue_limit", b"queue_limit", "server_version", b"server_version", "wait_time", b"wait_time", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pressure: _TypeAlias = _typing.Literal["pressure"]  # noqa: Y015
     _WhichOneofArgType__pressure: _TypeAlias = _typing.Literal["_pressure", b"_pressure"]  # noqa: Y015
@@ -1157,8 +1169,29 @@ Global___RevokeKeyResponse: _TypeAlias = RevokeKeyResponse  # noqa: Y015
 class CheckKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RefusedClaimsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     KEYS_FIELD_NUMBER: _builtins.int
     NOTED_FIELD_NUMBER: _builtins.int
+    REFUSED_CLAIMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyFingerprint]:
         """At most 1,000."""
@@ -1167,15 +1200,22 @@ class CheckKeysRequest(_message.Message):
     def noted(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
         """Sign-ins and refusals at the gateway since the last call, for the audit log; at most 100. The server knows the time."""
 
+    @_builtins.property
+    def refused_claims(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The limits by which the gateway refused workers that asked for jobs since the last call, in the words of its metric
+        thumbq_gateway_refused_total, and the seconds after which the last of them may return. ExplainJob tells it.
+        """
+
     def __init__(
         self,
         *,
         keys: _abc.Iterable[Global___KeyFingerprint] | None = ...,
         noted: _abc.Iterable[Global___AuditEntry] | None = ...,
+        refused_claims: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "noted", b"noted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "noted", b"noted", "refused_claims", b"refused_claims"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
