@@ -57,8 +57,9 @@ class Producer:
     ) -> list[Enqueued]:
         """Enqueue any number of jobs, and return the answers in their order. Raises InvalidJob.
 
-        Each 10,000 jobs are one call, and a malformed job refuses its whole call. After Unavailable the queue may have
-        taken some of the jobs: call again. After each call, `progress` gets the number of answers so far.
+        Each 10,000 jobs are one call, fewer where they have large options, and a malformed job refuses its whole call.
+        After Unavailable the queue may have taken some of the jobs: call again. After each call, `progress` gets the
+        number of answers so far.
         """
         enqueued: list[Enqueued] = []
         rest = iter(jobs)

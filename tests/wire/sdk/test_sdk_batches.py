@@ -66,6 +66,17 @@ async def test_a_wrong_job_is_named_as_in_messages_and_columns_go_on(server: str
     assert forms == ["columns", "columns"]
 
 
+async def test_jobs_with_large_options_take_more_calls(server: str):
+    asked = [Request(model_id=number, model_hash=HASH, options={"text": "a" * 3_000}) for number in range(1, 2_001)]
+    async with server_in_between(server, older=False) as (between, forms), Client(between) as client:
+        answers = await client.enqueue_many(asked)
+    async with Client(server) as client:
+        last = await client.job(answers[-1].job_id)
+    assert len({answer.job_id for answer in answers}) == 2_000
+    assert last.model_id == 2_000
+    assert forms == ["messages"] * 2
+
+
 async def test_an_older_server_gets_messages(server: str):
     async with server_in_between(server, older=True) as (between, forms), Client(between) as client:
         answers = [*await client.enqueue_many(requests(1)), *await client.enqueue_many(requests(1))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from time import monotonic
 from typing import NamedTuple
@@ -16,6 +16,9 @@ from thumbq.client.pressure import pause_of
 from thumbq.v1.queue_pb2 import EnqueueColumnsRequest, EnqueueJobsRequest, EnqueueOutcome, NewJob, NewJobColumns
 
 JOBS_PER_CALL = 10_000
+# A call has less than the 4 MiB that the server takes. A job has a tag and a length before it.
+_BYTES_PER_CALL = 4_000_000
+_BEFORE_JOB = 8
 _HASH_DIGITS = 64
 # Bytes of a field in a message: its tag, and for the hash also its length.
 _OF_HASH, _OF_NUMBER = 2 + _HASH_DIGITS, 2
@@ -29,7 +32,10 @@ class Enqueued(NamedTuple):
 
 
 class Batches:
-    """Enqueues up to JOBS_PER_CALL jobs with a call. A server that does not know columns gets messages."""
+    """Enqueues up to JOBS_PER_CALL jobs with a call, or with several where they are large.
+
+    A server that does not know columns gets messages.
+    """
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -38,11 +44,11 @@ class Batches:
         self._not_before = 0.0
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Enqueue the jobs, and return the answers in their order. A malformed job refuses all. Raises InvalidJob.
+        """Enqueue the jobs, and return the answers in their order. A malformed job refuses its call. Raises InvalidJob.
 
         The pause that the last answer asked for comes first, also between two calls.
         """
-        await asyncio.sleep(self._not_before - monotonic())
+        await self._pause()
         with asking(jobs) as sent:
             return await self._enqueue(sent)
 
@@ -52,7 +58,14 @@ class Batches:
                 return await self._as_columns(columns)
             except Unsupported:
                 self._columns = False
-        return await self._as_messages(jobs)
+        enqueued: list[Enqueued] = []
+        for some in _in_calls(jobs):
+            await self._pause()
+            enqueued += await self._as_messages(some)
+        return enqueued
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._not_before - monotonic())
 
     async def _as_columns(self, columns: NewJobColumns) -> list[Enqueued]:
         request = EnqueueColumnsRequest(columns=columns)
@@ -67,6 +80,18 @@ class Batches:
         check_kinds_known(jobs, response.jobs)
         self._not_before = monotonic() + pause_of(response)
         return [Enqueued(job.job_id, job.outcome) for job in response.jobs]
+
+
+def _in_calls(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
+    """Yield the jobs of one call after another."""
+    first = size = 0
+    for place, job in enumerate(jobs):
+        more = job.ByteSize() + _BEFORE_JOB
+        if size + more > _BYTES_PER_CALL and place > first:
+            yield jobs[first:place]
+            first, size = place, 0
+        size += more
+    yield jobs[first:]
 
 
 def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:

@@ -88,8 +88,9 @@ class Client:
     ) -> list[Answer]:
         """Ask for any number of thumbnails, and return the answers in their order. Raises InvalidJob.
 
-        Each 10,000 are one call, and a malformed request refuses its whole call. After Unavailable the queue may have
-        taken some of the jobs: call again. After each call, `progress` gets the number of answers so far.
+        Each 10,000 are one call, fewer where they have large options, and a malformed request refuses its whole call.
+        After Unavailable the queue may have taken some of the jobs: call again. After each call, `progress` gets the
+        number of answers so far.
         """
         answers: list[Answer] = []
         rest = iter(requests)
