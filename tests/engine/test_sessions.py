@@ -1,9 +1,10 @@
 """The rules of a worker's session, as its peer sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from thumbq_server.engine.sessions.registry import TAKEN_OVER, Hello, Sessions
 from thumbq_server.engine.sessions.server_messages import LeaseCancelled, SessionOpened, encode
 from thumbq_server.engine.sessions.session import Session, SessionTimes
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads.leases import HELD
+from thumbq_server.storage.statements import Statement
 
 
 class Peer:
@@ -27,8 +30,10 @@ class Peer:
         self.jobs: list[tuple[int, list[int]]] = []
         self.lost: list[tuple[list[Token], LostReason]] = []
         self.drains = 0
+        self.told_before_welcome = 0
 
     def send_welcome(self, session: Session, held: Sequence[Token]) -> None:
+        self.told_before_welcome = len(self.lost) + self.drains
         self.held = list(held)
 
     def send_jobs(self, number: int, jobs: Claimed) -> None:
@@ -238,6 +243,33 @@ async def test_a_newer_stream_on_another_server_sends_the_older_away(session: Se
 async def test_a_cancellation_on_another_server_reaches_the_worker(session: Session, sessions: Sessions, peer: Peer):
     sessions.on_broadcast(encode(LeaseCancelled(session.number, Token(7, 3))))
     assert peer.lost == [([Token(7, 3)], LostReason.CANCELLED)]
+
+
+class Interrupted(Database):
+    """A database that has something happen while it answers which leases a session holds."""
+
+    meanwhile: Callable[[], None]
+
+    async def fetch(self, statement: Statement | str, *arguments: object, **options: Any) -> list[Any]:
+        rows = await super().fetch(statement, *arguments, **options)
+        if statement is HELD:
+            self.meanwhile()
+            await turns()
+        return rows
+
+
+async def test_a_worker_is_told_nothing_before_its_welcome(database: Database, peer: Peer):
+    async with Interrupted(database.dsn) as interrupted, asyncio.TaskGroup() as tasks:
+        sessions = Sessions(interrupted, Queue(interrupted, policy=POLICY, unary_lease_seconds=600), SessionTimes())
+
+        def a_job_is_cancelled_and_the_server_stops() -> None:
+            [number] = sessions._open
+            sessions.on_broadcast(encode(LeaseCancelled(number, Token(7, 3))))
+            tasks.create_task(sessions.drain(reconnect_after=0.5, grace=30))
+
+        interrupted.meanwhile = a_job_is_cancelled_and_the_server_stops
+        async with sessions.open(hello(), peer):
+            assert (peer.told_before_welcome, peer.drains) == (0, 1)
 
 
 async def test_messages_that_are_for_others_or_unknown_are_ignored(session: Session, sessions: Sessions, peer: Peer):

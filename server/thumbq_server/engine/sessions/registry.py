@@ -118,7 +118,9 @@ class Sessions:
         """
         self._draining = True
         for session in self._open.values():
-            session.drain(reconnect_after)
+            # The others are asked after their Welcome.
+            if session.is_welcome:
+                session.drain(reconnect_after)
         await self._all_gone(grace)
         for session in list(self._open.values()):
             session.send_away("the server is going away")

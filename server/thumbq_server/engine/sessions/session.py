@@ -105,6 +105,8 @@ class Session:
         # Tells this stream from every other, of this server and the next.
         self.stream_id = uuid.uuid4().hex
         self.phase = Phase.WORKING
+        # Whether Welcome is sent, which is the first message.
+        self.is_welcome = False
         self.closing = asyncio.Event()
         self.ended = asyncio.Event()
         self._sent_away = asyncio.Event()
@@ -123,6 +125,7 @@ class Session:
         if self.history != self._database.history.epoch:
             raise Unavailable("the database has another history than when the stream began")
         self._peer.send_welcome(self, held)
+        self.is_welcome = True
         self._call_later(self._times.max_age * random.uniform(0.8, 1.2), lambda: self.drain(random.uniform(0, 1)))
 
     # The worker's messages.
@@ -184,8 +187,8 @@ class Session:
     # The server's decisions.
 
     def lose(self, tokens: Sequence[Token], reason: LostReason) -> None:
-        """Tell the worker to stop working on these."""
-        if tokens:
+        """Tell the worker to stop working on these. One without its Welcome learns it from its first heartbeat."""
+        if tokens and self.is_welcome:
             self._peer.send_lease_lost(tokens, reason)
 
     def drain(self, reconnect_after: float) -> None:
