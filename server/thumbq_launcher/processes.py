@@ -58,6 +58,8 @@ class Program:
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self._serves = False
+        # Whether an odd number of SIGHUPs came, each of which turns `debug` on or off.
+        self._debugs = False
         # Of a process that has begun: where it says that it serves, where it waits for its settings, and those it has.
         self._begun: tuple[int, int, dict[str, str]] | None = None
         self.environment = dict(environment)
@@ -111,9 +113,12 @@ class Program:
             )
         self.port = announced_port(line)
         self._serves = True
+        if self._debugs:
+            self.process.send_signal(signal.SIGHUP)
 
     def hang_up(self) -> None:
-        """Pass a SIGHUP on. A program that is only starting would end of it, so it gets none."""
+        """Pass a SIGHUP on. A program that is only starting would end of it, so it gets it when it serves."""
+        self._debugs = not self._debugs
         if self.process and self._serves:
             self.process.send_signal(signal.SIGHUP)
 

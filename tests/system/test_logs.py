@@ -104,6 +104,21 @@ def test_jobs_are_named_while_debug_is_on_and_every_line_is_an_object(made_data:
         assert not [line for line in lines(log) if line.get("job_id") == job]
 
 
+def test_a_program_that_is_started_again_logs_at_the_level_of_the_others(made_data: Path) -> None:
+    with data_folder() as folder, serving(copy_data(made_data, folder), THUMBQ_LOG_FORMAT="json") as service:
+        log = messages(folder)
+        service.parent.send_signal(signal.SIGHUP)
+        for program in ("server", "gateway"):
+            wait_for(log, "log.level", program=program, least="debug")
+        os.kill(service.child("thumbq_gateway"), signal.SIGKILL)
+        turned_on = {"event": "log.level", "program": "gateway", "least": "debug"}.items()
+        wait_until(lambda: sum(turned_on <= line.items() for line in lines(log)) == 2, "debug in the second gateway")
+
+        service.parent.send_signal(signal.SIGHUP)
+        for program in ("server", "gateway"):
+            wait_for(log, "log.level", program=program, least="info")
+
+
 @pytest.mark.parametrize("program", ["serve", "server", "gateway"])
 def test_a_wrong_level_is_one_sentence(program: str, tmp_path: Path) -> None:
     variables = {"THUMBQ_LOG_LEVEL": "loud", "THUMBQ_DATA_DIR": str(tmp_path)}
