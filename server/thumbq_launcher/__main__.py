@@ -21,7 +21,7 @@ from thumbq_launcher.settings import DECIDED_HERE, LauncherSettings
 from thumbq_launcher.supervisor import end_programs, keep_running, launch_side_by_side
 from thumbq_runtime.addresses import CannotListen, fits_a_socket, free_port, reachable_address
 from thumbq_runtime.connections import connections_granted
-from thumbq_runtime.logs.lines import is_json
+from thumbq_runtime.logs.lines import is_json, tell_of_lost_lines_as_json
 from thumbq_runtime.logs.settings import LOG_LEVEL
 from thumbq_runtime.logs.standard_streams import protect_standard_streams
 from thumbq_runtime.process.lifecycle import on_hangups, on_signals
@@ -159,7 +159,8 @@ def main() -> None:
     protect_standard_streams()
     try:
         LOG_LEVEL.read(os.environ)
-        is_json(os.environ)
+        if is_json(os.environ):
+            tell_of_lost_lines_as_json("serve")
     except InvalidSetting as problem:
         refuse("serve", problem)
     warn_of_strangers(os.environ)

@@ -3,10 +3,9 @@
 import contextlib
 import os
 import sys
-from datetime import UTC, datetime
 from typing import TextIO
 
-from thumbq_runtime.logs.lines import as_json, is_json
+from thumbq_runtime.logs.lines import is_json, warning_as_json
 from thumbq_runtime.text import printable
 
 
@@ -18,8 +17,7 @@ def inform(sentence: str) -> None:
 def warn(sentence: str) -> None:
     """Write a line about a problem to standard error, in the form of the log. Raises InvalidSetting."""
     if is_json(os.environ):
-        line = {"timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "level": "warning"}
-        _write(sys.stderr, as_json({**line, "program": "serve", "event": "serve.warning", "message": sentence}))
+        _write(sys.stderr, warning_as_json("serve.warning", "serve", sentence))
     else:
         _write(sys.stderr, f"thumbq: {printable(sentence)}")
 

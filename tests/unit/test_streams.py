@@ -1,8 +1,11 @@
 """A program writes its log to whatever stands behind its standard streams, and continues."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,51 @@ def test_a_reader_that_stands_still_does_not_block_the_program_and_is_told_what_
         assert process.stderr.read().endswith(b"the last line\n")
     assert process.returncode == 0
     assert lines[0] == b"line 0 of a log that goes on and on\n"
+
+
+def test_what_is_lost_of_a_log_for_programs_is_told_in_an_object_as_all_else() -> None:
+    program = f"""
+import logging, sys
+from thumbq_runtime.logs.setup import configure_logging
+configure_logging("server")
+for number in range({LINES}):
+    logging.getLogger("library").warning("line %d", number)
+print("written", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"THUMBQ_LOG_FORMAT": "json"},
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"written\n"
+        line = json.loads(process.stderr.readline())
+        while line["event"] != "log.lost":
+            line = json.loads(process.stderr.readline())
+        process.stdin.close()
+        process.stderr.read()
+    assert (line["level"], line["program"]) == ("warning", "server")
+    assert "lines of this log were lost" in line["message"]
+
+
+def test_lines_of_libraries_have_their_time_in_utc_as_all_others() -> None:
+    program = """
+import logging, structlog
+from thumbq_runtime.logs.setup import configure_logging
+configure_logging("server")
+structlog.get_logger().warning("postgres.away")
+logging.getLogger("library").warning("said")
+"""
+    environment = os.environ | {"TZ": "Asia/Tokyo", "THUMBQ_LOG_FORMAT": "text"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    ours, of_library = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", done.stderr)
+    between = datetime.fromisoformat(of_library) - datetime.fromisoformat(ours)
+    assert abs(between.total_seconds()) < 3600
 
 
 def test_a_log_whose_reader_stands_still_for_ever_does_not_keep_the_program_from_its_end(tmp_path: Path) -> None:

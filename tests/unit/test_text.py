@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from thumbq_runtime.logs.level import LogLevel
-from thumbq_runtime.logs.lines import JsonFormatter, LineFormatter
+from thumbq_runtime.logs.lines import JsonFormatter, LineFormatter, as_json
 from thumbq_runtime.text import printable
 
 
@@ -51,6 +51,13 @@ def test_a_line_as_json_has_its_fields_and_no_control_character_of_any_alphabet(
     line = json.loads(text)
     assert line["message"] == "failed: \x1b\x7f\x9b\u202e\u2028"
     assert (line["program"], line["level"], line["event"], line["job_id"]) == ("worker", "info", "job.failed", 7)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\udc80.obj", "a\ufffd.obj"), ("\\udc80 🖼 \ud83d", "\\udc80 🖼 \ufffd")])
+def test_a_line_as_json_has_no_half_of_a_character(text: str, shown: str) -> None:
+    line = as_json({"event": "request.broken", "path": text})
+    assert json.loads(line)["path"] == shown
+    assert line.isascii()
 
 
 def test_the_level_goes_to_debug_and_back() -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from thumbq_runtime.logs.settings import LOG_FORMAT
+from thumbq_runtime.logs.standard_streams import Outlet
 from thumbq_runtime.text import printable
 
 # What the callers of a logger may say of a line beside its sentence, with `extra`.
@@ -41,7 +42,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the object on one line."""
         line = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "timestamp": _in_utc(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "program": self._program,
             "event": getattr(record, "event", "library.message"),
@@ -56,7 +57,28 @@ class JsonFormatter(logging.Formatter):
 
 def as_json(line: Mapping[str, Any]) -> str:
     """Return an object in ASCII, so that no control character of any alphabet is left."""
-    return json.dumps(line, default=str).replace("\x7f", "\\u007f")
+    text = json.dumps(line, default=str)
+    if "\\ud" in text:
+        # A half of a character, as in the name of a file that is not UTF-8, is refused by many readers of JSON.
+        units = json.dumps(line, default=str, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+        text = json.dumps(json.loads(units.decode("utf-16-le", "replace")))
+    return text.replace("\x7f", "\\u007f")
+
+
+def warning_as_json(event: str, program: str, message: str) -> str:
+    """Return a warning that comes from no logger."""
+    line = {"timestamp": _in_utc(datetime.now(UTC)), "level": "warning", "program": program}
+    return as_json({**line, "event": event, "message": message})
+
+
+def tell_of_lost_lines_as_json(program: str) -> None:
+    """Let what is lost of standard error be told in a line as all others, where an outlet stands there."""
+    if isinstance(sys.stderr, Outlet):
+        sys.stderr.line_of = lambda sentence: warning_as_json("log.lost", program, sentence)
+
+
+def _in_utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def is_json(environment: Mapping[str, str], stream: TextIO | None = None) -> bool:

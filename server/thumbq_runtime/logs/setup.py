@@ -3,12 +3,13 @@
 import logging
 import os
 import sys
+import time
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from thumbq_runtime.logs.level import LogLevel
-from thumbq_runtime.logs.lines import LineFormatter, as_json, is_json, lines_handler
+from thumbq_runtime.logs.lines import LineFormatter, as_json, is_json, lines_handler, tell_of_lost_lines_as_json
 from thumbq_runtime.logs.settings import LOG_LEVEL
 from thumbq_runtime.logs.standard_streams import protect_standard_streams
 
@@ -20,7 +21,10 @@ def configure_logging(program: str) -> LogLevel:
     """
     protect_standard_streams()
     json_lines = is_json(os.environ)
-    text = LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if json_lines:
+        tell_of_lost_lines_as_json(program)
+    text = LineFormatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    text.converter = time.gmtime
     # Of libraries, only warnings and errors are of interest.
     logging.basicConfig(handlers=[lines_handler(program, text, json_lines=json_lines)], level=logging.WARNING)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 # Bytes that wait for a reader; lines beyond them are dropped.
 LARGEST_BACKLOG = 1 << 20
@@ -28,6 +29,8 @@ class Outlet(io.TextIOBase):
 
     def __init__(self, fd: int) -> None:
         self.dropped = 0
+        # Makes a line of a sentence of the outlet's own.
+        self.line_of: Callable[[str], str] = "thumbq: {}".format
         self._fd = fd
         self._line = ""
         self._waiting = deque[bytes]()
@@ -84,9 +87,8 @@ class Outlet(io.TextIOBase):
                 self.dropped += 0 if written else len(lines)
             if written and told != self.dropped:
                 told = self.dropped
-                _written(
-                    self._fd, f"thumbq: {told} lines of this log were lost; their reader did not take them\n".encode()
-                )
+                sentence = f"{told} lines of this log were lost; their reader did not take them"
+                _written(self._fd, f"{self.line_of(sentence)}\n".encode())
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()

@@ -190,10 +190,13 @@ async def _work(
 def _configure_log() -> LogLevel:
     text = LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        handler = lines_handler("worker", text, json_lines=is_json(os.environ))
+        json_lines = is_json(os.environ)
+        handler = lines_handler("worker", text, json_lines=json_lines)
         name = LOG_LEVEL.read(os.environ)
     except InvalidSetting as problem:
         fail(str(problem), WRONG_SETTING)
+    if json_lines:
+        tell_of_lost_lines_as_json("worker")
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     return LogLevel(name, logging.getLogger("thumbq").setLevel)
 
