@@ -38,7 +38,7 @@ from thumbq.tls import SECURE, Tls, UnusableCertificate
 from thumbq_runtime.addresses import CannotListen, bare, free_port, reachable_address
 from thumbq_runtime.files.objects import SCHEME
 from thumbq_runtime.logs.level import LogLevel
-from thumbq_runtime.logs.lines import LineFormatter, is_json, lines_handler
+from thumbq_runtime.logs.lines import LineFormatter, is_json, lines_handler, tell_of_lost_lines_as_json
 from thumbq_runtime.logs.settings import LOG_LEVEL
 from thumbq_runtime.logs.standard_streams import protect_standard_streams
 from thumbq_runtime.process.lifecycle import on_hangups
