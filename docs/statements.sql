@@ -545,7 +545,10 @@ SELECT id, status, lease_seq FROM job_states WHERE id = ANY ($1);
 PREPARE operations_workers (bigint) AS
 SELECT w.worker_id, w.session_id, w.version, w.labels, w.first_seen_at, w.last_seen_at,
        coalesce(l.count, 0) AS in_flight,
-       l.count IS NULL AND w.last_seen_at <= now() - interval '1 minute' AS gone
+       l.count IS NULL AND w.last_seen_at <= now() - interval '1 minute' AS gone, w.completed, w.failed,
+       -- nobody renews the rate of a worker that is silent
+       CASE WHEN w.counted_at > now() - interval '1 minute' THEN w.completed_per_minute ELSE 0 END
+         AS completed_per_minute
   FROM (SELECT * FROM workers ORDER BY last_seen_at DESC, id DESC LIMIT $1) w
   LEFT JOIN (SELECT session, count(*) FROM leases GROUP BY session) l ON l.session = w.id
  ORDER BY w.last_seen_at DESC, w.id DESC;
@@ -957,7 +960,7 @@ news AS (
       FROM head, news WHERE news.count > 0
 )
 SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_agg(job_id) END AS job_ids,
-       CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
+       CASE WHEN $9 THEN array_agg(model_id) END AS model_ids, array_agg(session) AS sessions
   FROM ended;
 
 -- complete_one: $1 job_id, $2 lease_seq, $3 path, $4 size_bytes, $5 width, $6 height
@@ -978,7 +981,9 @@ WITH gone AS (
     INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
     SELECT seq, seq, 'Ready', ARRAY[model_id], ARRAY[$1], ARRAY[attempt] FROM head, gone
 )
-SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids FROM gone;
+SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids,
+       array_agg(session) AS sessions
+  FROM gone;
 
 -- complete_contested: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 lease_seqs
 PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], bigint[]) AS
@@ -1051,7 +1056,7 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT job_id, named_seq, model_id,
+SELECT job_id, named_seq, model_id, session,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
@@ -1315,7 +1320,7 @@ news AS (
            news.error_messages, news.next_attempt_ats
       FROM head, news WHERE news.count > 0
 )
-SELECT job_id, named_seq, model_id,
+SELECT job_id, named_seq, model_id, session,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
@@ -1393,7 +1398,7 @@ news AS (
            news.error_messages, news.next_attempt_ats, true
       FROM head, news WHERE news.count > 0
 )
-SELECT job_id, named_seq, model_id,
+SELECT job_id, named_seq, model_id, session,
        CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
   FROM ended;
 
@@ -1701,6 +1706,18 @@ WITH pruned AS (
 )
 SELECT count(*) AS count FROM pruned;
 
--- workers_record_heartbeats: $1 sessions
-PREPARE workers_record_heartbeats (bigint[]) AS
-UPDATE workers SET last_seen_at = now() WHERE id = ANY ($1);
+-- workers_record: $1 sessions, $2 heard, $3 completed, $4 failed
+PREPARE workers_record (bigint[], boolean[], bigint[], bigint[]) AS
+UPDATE workers w
+   SET last_seen_at = CASE WHEN n.heard THEN now() ELSE w.last_seen_at END,
+       completed = w.completed + n.completed, failed = w.failed + n.failed,
+       completed_per_minute = CASE WHEN n.minutes < 1 THEN w.completed_per_minute * (1 - n.minutes) + n.completed
+                                   ELSE n.completed / n.minutes END,
+       counted_at = now()
+  FROM (SELECT k.id, i.heard, i.completed, i.failed,
+               greatest(extract(epoch FROM now() - coalesce(k.counted_at, k.first_seen_at))::float8, 0) / 60
+                 AS minutes
+          FROM unnest($1::bigint[], $2::bool[], $3::bigint[], $4::bigint[])
+            AS i (session, heard, completed, failed) JOIN workers k ON k.id = i.session
+         ORDER BY k.id FOR UPDATE OF k) n
+ WHERE w.id = n.id;

@@ -61,6 +61,7 @@ from thumbq_server.rpc.streaming.streams import Streams
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.durability import Durability
+from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import JOBS, KEYS, LOG
 from thumbq_server.storage.postgres.notify import listen, pass_on
 
@@ -88,6 +89,7 @@ class Parts:
     tickets: Tickets
     audit: Audit
     durability: Durability
+    signs_of_life: RecordSignsOfLife
     janitor: Janitor
     objects: Objects | None
 
@@ -135,6 +137,9 @@ class Parts:
         await server.stop(grace=_END_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
+        # What the last workers ended counts as well.
+        with contextlib.suppress(TimeoutError, Unavailable):
+            await asyncio.wait_for(self.signs_of_life(), _END_SECONDS)
 
 
 def build(settings: Settings, database: Database, observer: Observer) -> Parts:
@@ -153,7 +158,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
     audit = Audit(database, settings.audit_retention)
     objects = settings.objects()
     durability = Durability(database)
-    expiry = ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence, observer)
+    expiry = ExpireLeases(database.lane(), policy, dispatchers.wake_in, times.silence, observer, signs_of_life.ends)
     janitor = Janitor(
         [
             Duty("expire leases", 1.0, expiry, alone=True),
@@ -182,6 +187,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         tickets=tickets,
         audit=audit,
         durability=durability,
+        signs_of_life=signs_of_life,
         janitor=janitor,
         objects=objects,
     )
@@ -205,6 +211,7 @@ def _queue(
         tracer=tracer(),
         limit=settings.queue_limit,
         most_in_flight=settings.jobs_in_flight_of_address,
+        ends=signs_of_life.ends,
     )
 
 

@@ -85,7 +85,10 @@ class Condition(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """A session of a worker. `gone`: it was not heard of for a minute, and holds no job."""
+    """A session of a worker. `gone`: it was not heard of for a minute, and holds no job.
+
+    `completed` and `failed` are attempts that ended since it was first seen. The rate is that of about the last minute.
+    """
 
     worker_id: str
     session_id: str
@@ -95,6 +98,9 @@ class WorkerState(NamedTuple):
     last_seen_at: datetime
     in_flight: int
     gone: bool
+    completed: int
+    failed: int
+    completed_per_minute: float
 
 
 class DeadLetters(NamedTuple):

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from thumbq_server.domain.columns import Completions, Report
+from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.job import (
     MODEL,
     Completion,
@@ -69,10 +70,12 @@ class Queue:
         tracer: "Tracer | None" = None,
         limit: int | None = None,
         most_in_flight: int | None = None,
+        ends: Ends | None = None,
     ) -> None:
         """`limit`: the Pending jobs with which the queue is full. `most_in_flight`: the jobs that a caller may have.
 
         `on_dequeue` gets the session of a worker without a stream that asks for jobs, or tells how far one has come.
+        Attempts that end are counted in `ends`.
         """
         self._observer = observer = observer or Observer()
         self.versions = Versions(database)
@@ -82,6 +85,7 @@ class Queue:
         self._database = database
         self._policy = policy
         self._delays = delays(policy)
+        self._ends = ends or Ends()
         self.unary_lease_seconds = unary_lease_seconds
         # Two, so that PostgreSQL has a batch to work on while the answers to the other are read here.
         self._enqueue_lanes = [database.lane(), database.lane()]
@@ -208,14 +212,14 @@ class Queue:
         return answers
 
     async def _complete(self, items: Sequence[Completion]) -> Sequence[Reported]:
-        answers = await complete(self._report_lane, items)
+        answers = await complete(self._report_lane, items, self._ends)
         self.in_flight.ended()
         self._observer.results("complete", Tally(answer.verdict for answer in answers))
         job_lines.completed(items, answers)
         return answers
 
     async def _complete_columns(self, groups: Sequence[Completions]) -> Sequence[Sequence[tuple[Token, Verdict]]]:
-        answers = await complete_columns(self._report_lane, groups)
+        answers = await complete_columns(self._report_lane, groups, self._ends)
         self.in_flight.ended()
         refused = [verdict for answer in answers for _, verdict in answer]
         self._observer.results("complete", {Verdict.OK: _jobs_in(groups) - len(refused), **Tally(refused)})
@@ -225,7 +229,7 @@ class Queue:
     async def _fail(self, items: Sequence[Failure]) -> Sequence[Reported]:
         await self.traces.failed(self._report_lane, items)
         jitters = [jitter(self._policy) for _ in items]
-        answers = await fail(self._report_lane, items, self._delays, jitters)
+        answers = await fail(self._report_lane, items, self._delays, jitters, self._ends)
         self.in_flight.ended()
         for due_in in {answer.due_in for answer in answers if answer.due_in is not None}:
             self.dispatchers.wake_in(due_in)

@@ -1,10 +1,14 @@
 """The registry of workers: a number for each session."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 REGISTER = Statement(
     "workers_register",
@@ -47,10 +51,26 @@ PRUNE = Statement(
     """,
 )
 
-RECORD_HEARTBEATS = Statement(
-    "workers_record_heartbeats",
-    "sessions bigint[]",
-    "UPDATE workers SET last_seen_at = now() WHERE id = ANY ($1)",
+# The rate fades by the part of a minute that has passed since the last time, and gains what was completed since: a
+# worker that always completes as many has that rate, however often it is written down, and by however many servers.
+RECORD = Statement(
+    "workers_record",
+    "sessions bigint[], heard boolean[], completed bigint[], failed bigint[]",
+    """
+    UPDATE workers w
+       SET last_seen_at = CASE WHEN n.heard THEN now() ELSE w.last_seen_at END,
+           completed = w.completed + n.completed, failed = w.failed + n.failed,
+           completed_per_minute = CASE WHEN n.minutes < 1 THEN w.completed_per_minute * (1 - n.minutes) + n.completed
+                                       ELSE n.completed / n.minutes END,
+           counted_at = now()
+      FROM (SELECT k.id, i.heard, i.completed, i.failed,
+                   greatest(extract(epoch FROM now() - coalesce(k.counted_at, k.first_seen_at))::float8, 0) / 60
+                     AS minutes
+              FROM unnest($1::bigint[], $2::bool[], $3::bigint[], $4::bigint[])
+                AS i (session, heard, completed, failed) JOIN workers k ON k.id = i.session
+             ORDER BY k.id FOR UPDATE OF k) n
+     WHERE w.id = n.id
+    """,
 )
 
 
@@ -67,18 +87,26 @@ async def register(
     return session
 
 
-async def record_heartbeats(database: Database, history: int, sessions: Sequence[int]) -> None:
-    """Note that a heartbeat came from each of these sessions. One statement serves a sweep over all of them.
+async def record(
+    database: Database,
+    history: int,
+    heard: AbstractSet[int],
+    completed: Mapping[int, int] = NOTHING,
+    failed: Mapping[int, int] = NOTHING,
+) -> None:
+    """Note which sessions were heard of, and add what attempts of which sessions have ended. One statement serves all.
 
     Raises Unavailable where the history is another one than at this version: its sessions are others.
     """
-    await database.fetch(RECORD_HEARTBEATS, sorted(sessions), history=history)
+    sessions = sorted({*heard, *completed, *failed})
+    counts = ([counted.get(session, 0) for session in sessions] for counted in (completed, failed))
+    await database.fetch(RECORD, sessions, [session in heard for session in sessions], *counts, history=history)
 
 
 async def confirm(database: Database, history: int, heard: Mapping[int, float], lease_seconds: float) -> None:
     """Let leases of unary calls be as long as configured. `heard` has how many seconds ago each session spoke.
 
-    Raises Unavailable as `record_heartbeats` does.
+    Raises Unavailable as `record` does.
     """
     await database.fetch(CONFIRM, list(heard), list(heard.values()), lease_seconds, history=history)
 

@@ -113,7 +113,7 @@ async def test_a_heartbeat_is_a_sign_of_life(queue):
     other = await workers.register(queue.database, "other")
     seen = "last_seen_at FROM workers WHERE id = $1"
     before = [await queue.value(seen, number) for number in (queue.worker, other)]
-    await workers.record_heartbeats(queue.database, queue.database.history.version, [queue.worker])
+    await workers.record(queue.database, queue.database.history.version, {queue.worker})
     after = [await queue.value(seen, number) for number in (queue.worker, other)]
     assert after[0] > before[0]
     assert after[1] == before[1]

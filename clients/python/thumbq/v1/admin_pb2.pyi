@@ -369,6 +369,9 @@ class WorkerInfo(_message.Message):
     LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    COMPLETED_PER_MINUTE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     session_id: _builtins.str
     """Empty: the worker uses unary calls."""
@@ -377,6 +380,14 @@ class WorkerInfo(_message.Message):
     """Leases that it holds."""
     gone: _builtins.bool
     """Not heard of for a minute, and without a job."""
+    completed: _builtins.int
+    """Attempts that ended with a picture since first_seen_at. The three figures are up to ten seconds old. A server that is
+    killed takes what it has not written by then with it.
+    """
+    failed: _builtins.int
+    """Attempts that ended without one since first_seen_at: the worker reported a failure, or its lease ran out."""
+    completed_per_minute: _builtins.float
+    """Jobs that it completes a minute: those of the last minute, and of the time before it less and less."""
     @_builtins.property
     def first_seen_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -394,10 +405,13 @@ class WorkerInfo(_message.Message):
         last_seen_at: _timestamp_pb2.Timestamp | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         gone: _builtins.bool = ...,
+        completed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        completed_per_minute: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_at", b"first_seen_at", "last_seen_at", b"last_seen_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seen_at", b"first_seen_at", "gone", b"gone", "in_flight", b"in_flight", "labels", b"labels", "last_seen_at", b"last_seen_at", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "completed_per_minute", b"completed_per_minute", "failed", b"failed", "first_seen_at", b"first_seen_at", "gone", b"gone", "in_flight", b"in_flight", "labels", b"labels", "last_seen_at", b"last_seen_at", "session_id", b"session_id", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

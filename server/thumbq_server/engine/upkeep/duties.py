@@ -1,8 +1,9 @@
 """What the janitor does: each duty is called regularly and returns how much it did."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage import maintenance, workers
@@ -25,9 +26,16 @@ class ExpireLeases:
     """
 
     def __init__(
-        self, lane: Lane, policy: RetryPolicy, wake_in: Callable[[float], None], grace: float, observer: Observer
+        self,
+        lane: Lane,
+        policy: RetryPolicy,
+        wake_in: Callable[[float], None],
+        grace: float,
+        observer: Observer,
+        ends: Ends | None = None,
     ) -> None:
         self._lane = lane
+        self._ends = ends or Ends()
         self._observer = observer
         self._policy = policy
         self._wake_in = wake_in
@@ -47,7 +55,7 @@ class ExpireLeases:
     async def _expire_all(self) -> int:
         count = 0
         while True:
-            rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy))
+            rows = await expire(self._lane, EXPIRE_LIMIT, delays(self._policy), jitter(self._policy), self._ends)
             for due_in in {row.due_in for row in rows if row.due_in is not None}:
                 self._wake_in(due_in)
             self._observer.dead_letters(sum(row.due_in is None for row in rows))
@@ -149,9 +157,10 @@ class PruneWorkers:
 
 
 class RecordSignsOfLife:
-    """Moves the last sign of life of all workers that gave one, in one statement.
+    """Moves the last sign of life of all workers that gave one, and adds up what they ended, in one statement.
 
-    Heartbeats call `note`. Unary dequeues call `hear`: the worker has received what it claimed before.
+    Heartbeats call `note`. Unary dequeues call `hear`: the worker has received what it claimed before. Attempts that
+    end are counted in `ends`.
     """
 
     def __init__(self, database: Database, unary_lease_seconds: float) -> None:
@@ -159,6 +168,7 @@ class RecordSignsOfLife:
         self._unary_lease_seconds = unary_lease_seconds
         self._seen: set[int] = set()
         self._heard: dict[int, float] = {}
+        self.ends = Ends()
         database.history.on_change(self._forget)
 
     def note(self, session: int) -> None:
@@ -174,17 +184,19 @@ class RecordSignsOfLife:
         """Drop all: another history gives the numbers of sessions to others."""
         self._seen.clear()
         self._heard.clear()
+        self.ends.take()
 
     async def __call__(self) -> int:
         """Return 0: that workers live is not worth a line in the log.
 
         What an outage keeps from being written is written after it: the leases of those that were heard must not end.
+        Counts are dropped instead: they may have been written, and count once at most.
         """
         history = self._database.history.version
         seen, self._seen = self._seen, set()
         heard, self._heard = self._heard, {}
         try:
-            await self._write(history, seen, heard)
+            await self._write(history, seen, heard, *self.ends.take())
         except Unavailable:
             if history == self._database.history.version:
                 self._seen |= seen
@@ -192,9 +204,16 @@ class RecordSignsOfLife:
             raise
         return 0
 
-    async def _write(self, history: int, seen: set[int], heard: dict[int, float]) -> None:
-        if seen:
-            await workers.record_heartbeats(self._database, history, sorted(seen))
+    async def _write(
+        self,
+        history: int,
+        seen: set[int],
+        heard: dict[int, float],
+        completed: Mapping[int, int],
+        failed: Mapping[int, int],
+    ) -> None:
+        if seen or completed or failed:
+            await workers.record(self._database, history, seen, completed, failed)
         if heard:
             now = time.monotonic()
             ages = {session: now - at for session, at in heard.items()}

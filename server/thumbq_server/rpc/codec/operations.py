@@ -54,6 +54,9 @@ def worker(row: WorkerState) -> admin_pb2.WorkerInfo:
         last_seen_at=timestamp(row.last_seen_at),
         labels=dict(row.labels),
         gone=row.gone,
+        completed=row.completed,
+        failed=row.failed,
+        completed_per_minute=row.completed_per_minute,
     )
 
 

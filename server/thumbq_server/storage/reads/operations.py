@@ -26,7 +26,10 @@ WORKERS = Statement(
     """
     SELECT w.worker_id, w.session_id, w.version, w.labels, w.first_seen_at, w.last_seen_at,
            coalesce(l.count, 0) AS in_flight,
-           l.count IS NULL AND w.last_seen_at <= now() - interval '1 minute' AS gone
+           l.count IS NULL AND w.last_seen_at <= now() - interval '1 minute' AS gone, w.completed, w.failed,
+           -- nobody renews the rate of a worker that is silent
+           CASE WHEN w.counted_at > now() - interval '1 minute' THEN w.completed_per_minute ELSE 0 END
+             AS completed_per_minute
       FROM (SELECT * FROM workers ORDER BY last_seen_at DESC, id DESC LIMIT $1) w
       LEFT JOIN (SELECT session, count(*) FROM leases GROUP BY session) l ON l.session = w.id
      ORDER BY w.last_seen_at DESC, w.id DESC

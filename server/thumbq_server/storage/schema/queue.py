@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     Identity,
     Index,
     Integer,
@@ -157,6 +158,11 @@ workers = Table(
     Column("labels", JSONB, server_default=text("'{}'"), nullable=False),
     Column("first_seen_at", Timestamp, server_default=NOW, nullable=False),
     Column("last_seen_at", Timestamp, server_default=NOW, nullable=False),
+    # attempts that ended with a picture, and without one by a report or an expiry; and when they were added up last
+    Column("completed", BigInteger, server_default=text("0"), nullable=False),
+    Column("failed", BigInteger, server_default=text("0"), nullable=False),
+    Column("completed_per_minute", Double, server_default=text("0"), nullable=False),
+    Column("counted_at", Timestamp),
     UniqueConstraint("worker_id", "session_id"),
 )
 

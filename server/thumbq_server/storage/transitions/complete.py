@@ -11,6 +11,7 @@ from typing import cast
 import asyncpg
 
 from thumbq_server.domain.columns import Completions, one_or_all
+from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
 from thumbq_server.storage.fragments import KIND_AND_OPTIONS, announce, columns
 from thumbq_server.storage.postgres.hints import LOG
@@ -67,7 +68,7 @@ COMPLETE = Statement(
           FROM ended
     ), {announce("Ready", "ended", moves={"completed": "SELECT count(*) FROM ended"})}
     SELECT count(*) AS count, CASE WHEN $9 OR count(*) < cardinality($1) THEN array_agg(job_id) END AS job_ids,
-           CASE WHEN $9 THEN array_agg(model_id) END AS model_ids
+           CASE WHEN $9 THEN array_agg(model_id) END AS model_ids, array_agg(session) AS sessions
       FROM ended
     """,
 )
@@ -94,7 +95,9 @@ COMPLETE_ONE = Statement(
         INSERT INTO notifications (seq_last, seq_first, status, model_ids, job_ids, attempt_counts)
         SELECT seq, seq, 'Ready', ARRAY[model_id], ARRAY[$1], ARRAY[attempt] FROM head, gone
     )
-    SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids FROM gone
+    SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model_ids,
+           array_agg(session) AS sessions
+      FROM gone
     """,
 )
 
@@ -119,15 +122,16 @@ COMPLETE_CONTESTED = Statement(
 )
 
 
-async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
-    """End attempts with a picture. The answers are in the order of `items`."""
+async def complete(lane: Lane, items: Sequence[Completion], ends: Ends | None = None) -> list[Reported]:
+    """End attempts with a picture, and count them in `ends`. The answers are in the order of `items`."""
+    ends = ends or Ends()
     answers: list[Reported | None] = [None] * len(items)
     numbered = await with_numbers(lane, items)
     # one for each job: of several leases of a job, the newest
     named_once = in_order({item.job_id: item for item in in_order(numbered)}.values())
     lease_seqs = {item.job_id: item.lease_seq for item in named_once}
     _, _, *pictures = columns(named_once, 6)
-    row = await _end(lane, named(named_once), pictures, tell_models=True)
+    row = await _end(lane, named(named_once), pictures, ends, tell_models=True)
     if row["count"]:
         ended = zip(row["job_ids"], map(lease_seqs.__getitem__, row["job_ids"]), row["model_ids"], strict=True)
         _answer(answers, numbered, ended)
@@ -137,6 +141,7 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     held = [item for item in numbered if item.job_id in states and _holds(item, states[item.job_id])]
     if held:
         rows = await end_under_lock(lane, COMPLETE_CONTESTED, in_order(held), _parameters)
+        ends.completed.update(row["session"] for row in rows)
         _answer(answers, numbered, ((row["job_id"], row["named_seq"], row["model_id"]) for row in rows))
         states = await _states_of_open(lane, answers, items)
     answered = list(zip(answers, items, strict=True))
@@ -144,18 +149,21 @@ async def complete(lane: Lane, items: Sequence[Completion]) -> list[Reported]:
     return [answer or _refusal(item, states.get(item.job_id), done) for answer, item in answered]
 
 
-async def complete_columns(lane: Lane, groups: Sequence[Completions]) -> list[list[tuple[Token, Verdict]]]:
-    """End attempts with a picture, many at once. Return for each group those that were not simply taken, and why."""
+async def complete_columns(
+    lane: Lane, groups: Sequence[Completions], ends: Ends | None = None
+) -> list[list[tuple[Token, Verdict]]]:
+    """Do as `complete` for many at once. Return for each group those that were not simply taken, and why."""
+    ends = ends or Ends()
     job_ids = {job_id for group in groups for job_id in group.job_ids}
     ended: Collection[int] = ()
     # A job that is reported twice goes the way of single reports.
     if len(job_ids) == sum(len(group.job_ids) for group in groups):
-        row = await _end(lane, *_merged(groups), tell_models=False)
+        row = await _end(lane, *_merged(groups), ends, tell_models=False)
         if row["count"] == len(job_ids):
             return [[] for _ in groups]
         ended = frozenset(row["job_ids"] or ())
     left = [[item for item in group.rows() if item.job_id not in ended] for group in groups]
-    answers = iter(await complete(lane, list(chain(*left))))
+    answers = iter(await complete(lane, list(chain(*left)), ends))
     return [
         [
             (Token(item.job_id, item.lease_seq), verdict)
@@ -166,7 +174,9 @@ async def complete_columns(lane: Lane, groups: Sequence[Completions]) -> list[li
     ]
 
 
-async def _end(lane: Lane, names: Named, pictures: Sequence[Sequence[object]], *, tell_models: bool) -> asyncpg.Record:
+async def _end(
+    lane: Lane, names: Named, pictures: Sequence[Sequence[object]], ends: Ends, *, tell_models: bool
+) -> asyncpg.Record:
     paths, sizes, *measures = pictures
     if len(paths) == 1:
         picture = [column[0] for column in pictures]
@@ -176,6 +186,7 @@ async def _end(lane: Lane, names: Named, pictures: Sequence[Sequence[object]], *
         (row,) = await lane.fetch(COMPLETE, *names, paths, sizes, widths, heights, tell_models)
     if row["count"]:
         lane.hints.tell(LOG)
+        ends.completed.update(row["sessions"])
     return row
 
 

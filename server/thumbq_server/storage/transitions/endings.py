@@ -104,7 +104,7 @@ def end_attempts(outcome: str, gone: str, ended: str, *, counted_as: str | None 
     ), again AS ({_AGAIN}
     ), counted AS ({_count(outcome, counted_as)}
     ), {announce("Failed" if failed else "Ready", "shown", moves=moves, counted_apart=counted_as is not None)}
-    SELECT job_id, named_seq, model_id,
+    SELECT job_id, named_seq, model_id, session,
            CASE WHEN will_retry THEN extract(epoch FROM next_run_at - now())::float8 END AS due_in
       FROM ended
     """

@@ -6,6 +6,9 @@ would mislead, and failures are rare.
 
 from collections.abc import Sequence
 
+import asyncpg
+
+from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.job import Failure, JobStatus, Token, Verdict
 from thumbq_server.domain.records import Expired, FailureReported
 from thumbq_server.storage.fragments import KIND_AND_OPTIONS, columns
@@ -76,9 +79,13 @@ EXPIRE = Statement(
 
 
 async def fail(
-    lane: Lane, items: Sequence[Failure], backoffs: Sequence[float], jitters: Sequence[float]
+    lane: Lane,
+    items: Sequence[Failure],
+    backoffs: Sequence[float],
+    jitters: Sequence[float],
+    ends: Ends | None = None,
 ) -> list[FailureReported]:
-    """End attempts without a picture. The answers are in the order of `items`.
+    """End attempts without a picture, and count them in `ends`. The answers are in the order of `items`.
 
     `backoffs` are the seconds after each attempt (`domain.retry.delays`), `jitters` has a factor for each item.
     """
@@ -96,6 +103,7 @@ async def fail(
         ]
 
     rows = await end_under_lock(lane, FAIL, in_order(numbered), parameters)
+    _count(rows, ends)
     ended = {(row["job_id"], row["named_seq"]): row for row in rows}
     done = [ended.pop((item.job_id, item.lease_seq), None) for item in numbered]
     unclear = [item.job_id for item, row in zip(items, done, strict=True) if row is None]
@@ -111,8 +119,16 @@ async def fail(
     return answers
 
 
-async def expire(lane: Lane, limit: int, backoffs: Sequence[float], jitter: float) -> list[Expired]:
-    """End up to `limit` attempts whose lease ran out."""
+async def expire(
+    lane: Lane, limit: int, backoffs: Sequence[float], jitter: float, ends: Ends | None = None
+) -> list[Expired]:
+    """End up to `limit` attempts whose lease ran out, and count them in `ends`."""
     overdue = [Token(*row) for row in await lane.fetch(OVERDUE, limit)]
     rows = await end_under_lock(lane, EXPIRE, overdue, lambda tokens: [*named(tokens), backoffs, jitter])
+    _count(rows, ends)
     return [Expired(row["job_id"], row["named_seq"], row["due_in"]) for row in rows]
+
+
+def _count(rows: Sequence[asyncpg.Record], ends: Ends | None) -> None:
+    if ends:
+        ends.failed.update(row["session"] for row in rows)
