@@ -148,9 +148,10 @@ SELECT count(*) AS count FROM pruned;
 -- jobs_find_old: $1 after, $2 keep_seconds, $3 limit
 PREPARE jobs_find_old (bigint, double precision, bigint) AS
 WITH looked_at AS MATERIALIZED (
-    SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+    SELECT id, created_at FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
 )
 SELECT count(*) AS looked_at, max(l.id) AS last,
+       bool_and(l.created_at BETWEEN now() - make_interval(secs => $2) AND now()) AS are_young,
        array_agg(l.id) FILTER (WHERE EXISTS (SELECT FROM jobs j WHERE j.id = l.id AND 
 EXISTS (SELECT FROM jobs o WHERE o.model_id = j.model_id AND o.request_no > j.request_no)
 AND NOT EXISTS (SELECT FROM model_versions v WHERE v.model_id = j.model_id AND v.model_hash = j.model_hash)

@@ -229,7 +229,7 @@ def _duties_of_tables(settings: Settings, database: Database, queue: Queue) -> l
         Duty("vacuum live tables", 2.0, VacuumLiveTables(database, queue.dispatchers.jobs_claimed)),
         Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
         Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
-        Duty("prune jobs", 60.0, PruneJobs(database, settings.job_retention)),
+        Duty("prune jobs", 5.0, PruneJobs(database, settings.job_retention)),
         Duty("count jobs", 3600.0, RecountJobs(database), alone=True),
         Duty("look for versions", 2.0, queue.versions),
         Duty("look for traces", 2.0, queue.traces),

@@ -49,9 +49,10 @@ FIND_OLD_JOBS = Statement(
     "after bigint, keep_seconds double precision, limit bigint",
     f"""
     WITH looked_at AS MATERIALIZED (
-        SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
+        SELECT id, created_at FROM jobs WHERE id > $1 ORDER BY id LIMIT $3
     )
     SELECT count(*) AS looked_at, max(l.id) AS last,
+           bool_and(l.created_at BETWEEN now() - make_interval(secs => $2) AND now()) AS are_young,
            array_agg(l.id) FILTER (WHERE EXISTS (SELECT FROM jobs j WHERE j.id = l.id AND {_MAY_GO})) AS job_ids
       FROM looked_at l
     """,
@@ -138,16 +139,17 @@ RECOUNT_JOBS = Statement(
 async def prune_jobs(database: Database, keep: float, after: int, limit: int) -> tuple[int, int | None]:
     """Delete those of the next `limit` jobs after id `after` that may go. Return how many, and the last one's id.
 
-    The id is None when no job is left to look at. What is left of jobs that are gone is deleted, too.
+    The id is None when no job is left to look at: ids follow the time of creation, so behind young jobs there are only
+    younger ones. What is left of jobs that are gone is deleted, too.
     """
     (found,) = await database.fetch(FIND_OLD_JOBS, after, keep, limit)
     count = 0
     if found["job_ids"]:
         count = await database.run(partial(prune_found, job_ids=sorted(found["job_ids"]), keep=keep))
         database.hints.tell(LOG)
-    last = found["last"] if found["looked_at"] == limit else None
-    await database.fetch(PRUNE_STRAYS, after, last or _LAST_ID)
-    return count, last
+    is_last = found["looked_at"] < limit
+    await database.fetch(PRUNE_STRAYS, after, _LAST_ID if is_last else found["last"])
+    return count, None if is_last or found["are_young"] else found["last"]
 
 
 async def prune_found(connection: asyncpg.Connection, job_ids: list[int], keep: float) -> int:

@@ -1,5 +1,6 @@
 """Jobs that ended long ago are deleted, and what models and versions show stays."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.refusals import NotFound
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.upkeep import duties
 from thumbq_server.engine.upkeep.duties import PruneJobs
 from thumbq_server.storage import job_events, maintenance, model_versions
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
@@ -20,8 +22,10 @@ MONTH = 30 * 86_400.0
 
 
 async def ages(queue: QueueUnderTest) -> None:
-    """Let every attempt have ended 31 days ago."""
+    """Let every attempt have ended 31 days ago, and every ended job have begun as long ago."""
     await queue.sql("UPDATE attempts SET ended_at = ended_at - interval '31 days'")
+    ended = "SELECT id FROM job_states WHERE finished_at IS NOT NULL"
+    await queue.sql(f"UPDATE jobs SET created_at = created_at - interval '31 days' WHERE id IN ({ended})")
 
 
 async def pruned(queue: QueueUnderTest, keep: float = MONTH) -> int:
@@ -126,18 +130,33 @@ async def test_a_pruned_file_is_a_new_job_when_it_is_asked_for_again(queue):
     assert again != old
 
 
-async def test_the_duty_goes_on_where_it_ended_and_begins_again_after_the_last_job(queue, database, monkeypatch):
-    monkeypatch.setattr("thumbq_server.engine.upkeep.duties.PRUNE_LIMIT", 2)
-    monkeypatch.setattr("thumbq_server.engine.upkeep.duties._PRUNE_SECONDS", 0.0)  # one piece a run
+async def test_the_duty_goes_on_where_it_ended_and_begins_again_after_a_rest(queue, database, monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(duties, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(duties, "PRUNE_LIMIT", 2)
+    monkeypatch.setattr(duties, "_PRUNE_SECONDS", 0.0)  # one piece a run
     for file in range(1, 6):
         await completed(queue, 1, file)
     await ages(queue)
     duty = PruneJobs(database, MONTH)
-    assert [await duty() for _ in range(4)] == [2, 2, 0, 0]
+    assert [await duty() for _ in range(3)] == [2, 2, 0]
     assert len(await ids(queue)) == 1
     await completed(queue, 1, 6)
     await ages(queue)
-    assert sum([await duty() for _ in range(2)]) == 1
+    assert await duty() == 0
+    clock.now += 60
+    assert await duty() == 1
+
+
+async def test_a_walk_ends_where_jobs_are_too_young_to_have_ended_so_long_ago(queue, database):
+    old = [await completed(queue, 1, file) for file in range(1, 4)]
+    await ages(queue)
+    young = [await completed(queue, 1, file) for file in range(4, 7)]
+    assert await maintenance.prune_jobs(database, MONTH, 0, 3) == (3, old[-1])
+    assert await maintenance.prune_jobs(database, MONTH, old[-1], 3) == (0, None)
+    # A clock that was ahead for a while does not end it for good.
+    await queue.sql("UPDATE jobs SET created_at = now() + interval '1 year'")
+    assert await maintenance.prune_jobs(database, MONTH, old[-1], 3) == (0, young[-1])
 
 
 async def test_what_is_written_of_a_job_while_it_is_forgotten_is_shown_to_no_one_and_goes(queue, lanes, database):

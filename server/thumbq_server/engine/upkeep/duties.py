@@ -16,6 +16,7 @@ EXPIRE_LIMIT = 1000
 WORTH_A_VACUUM = 1000
 PRUNE_LIMIT = 1000
 _PRUNE_SECONDS = 0.5  # The other duties wait meanwhile.
+_REST_SECONDS = 60.0
 
 
 class ExpireLeases:
@@ -85,18 +86,24 @@ class PruneLog:
 class PruneJobs:
     """Forgets jobs that ended more than `keep` seconds ago, as far as nothing shows what they made.
 
-    Each run looks at the jobs that follow those of the last run, and begins again after the last one.
+    Each run looks at the jobs that follow those of the last run, and begins again after the last one. After a run that
+    forgets few jobs, or looks at the last one, it rests for a minute.
     """
 
     def __init__(self, database: Database, keep: float) -> None:
         self._database = database
         self._keep = keep
         self._after = 0
+        self._rests_until = 0.0
 
     async def __call__(self) -> int:
         """Return how many jobs were forgotten."""
+        if time.monotonic() < self._rests_until:
+            return 0
         count, after = await prune_jobs_for(_PRUNE_SECONDS, self._database, self._keep, self._after)
         self._after = after or 0
+        if after is None or count < PRUNE_LIMIT:
+            self._rests_until = time.monotonic() + _REST_SECONDS
         return count
 
 
