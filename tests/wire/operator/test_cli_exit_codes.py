@@ -1,6 +1,7 @@
 """The exit codes that docs/operations.md promises, and colours on a terminal only."""
 
 import asyncio
+from asyncio.subprocess import PIPE
 
 import pytest
 from typer.testing import CliRunner
@@ -133,6 +134,15 @@ async def test_colours_are_shown_on_a_terminal_and_nowhere_else(server, queue):
     assert "\x1b[33mPending" in await asyncio.to_thread(watched)
     assert "\x1b[33m" not in await asyncio.to_thread(watched, NO_COLOR="1")
     assert "\x1b" not in (await thumbq(server, "jobs"))[1]
+
+
+async def test_a_question_without_a_standard_input_is_a_sentence(server, queue):
+    await enqueue(queue)
+    shell = ["sh", "-c", 'exec "$0" "$@" <&-', THUMBQ, "cancel", "--all", "--server", server]
+    started = await asyncio.create_subprocess_exec(*shell, stderr=PIPE)
+    _, errors = await started.communicate()
+    sentence = "thumbq: Nothing was done: --yes agrees where no terminal is there to ask."
+    assert (started.returncode, errors.decode().splitlines()[1:]) == (1, [sentence])
 
 
 async def test_a_question_is_answered_on_the_terminal(server, queue):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from asyncio.subprocess import PIPE
 
 import pytest
@@ -66,7 +67,7 @@ async def test_a_broken_line_is_named_and_the_same_command_goes_on_there(server,
     assert await ids_in_queue(server) == [1, 2]
     csv_list(models, good)
     code, output = await thumbq(server, "enqueue", "--from", str(models))
-    assert (code, output) == (0, "Lines up to 3 are in the queue already.\n2 jobs: 2 created\n")
+    assert (code, output) == (0, "thumbq: Lines up to 3 are in the queue already.\n2 jobs: 2 created\n")
     assert await ids_in_queue(server) == [1, 2, 3, 4]
 
 
@@ -79,6 +80,41 @@ async def test_a_list_that_changed_before_its_position_is_refused(server, tmp_pa
     assert output.startswith("thumbq: The list has changed since ")
     (tmp_path / "models.csv.position").unlink()
     assert await thumbq(server, "enqueue", "--from", str(models)) == (0, "2 jobs: 2 created\n")
+
+
+async def test_a_list_whose_broken_end_is_cut_off_is_done(server, tmp_path):
+    rows = [f"{n},{digest(n)},0" for n in (1, 2)]
+    models = csv_list(tmp_path / "models.csv", [*rows, "broken"])
+    assert (await thumbq(server, "enqueue", "--from", str(models)))[0] == 1
+    csv_list(models, rows)
+    code, output = await thumbq(server, "enqueue", "--from", str(models))
+    assert (code, output) == (0, "thumbq: Lines up to 3 are in the queue already.\n0 jobs: nothing was left\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["models.csv"]
+
+
+async def test_a_position_counts_for_the_queue_that_it_was_reached_in(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0", "broken"])
+    assert (await thumbq(server, "enqueue", "--from", str(models)))[0] == 1
+    csv_list(models, [f"1,{digest(1)},0"])
+    position, away = tmp_path / "models.csv.position", f"127.0.0.1:{free_port()}"
+    assert await thumbq(away, "enqueue", "--from", str(models)) == (
+        1,
+        f"thumbq: {position} is of the queue at {server}: remove that file to begin the list at {away}.\n",
+    )
+    # Earlier versions did not note the server.
+    noted = json.loads(position.read_text())
+    assert noted.pop("server") == server
+    position.write_text(json.dumps(noted))
+    assert (await thumbq(server, "enqueue", "--from", str(models)))[0] == 0
+
+
+async def test_a_list_is_not_said_to_be_at_fault_for_an_output_that_is_full(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0"])
+    shell = ["sh", "-c", 'exec "$0" "$@" >/dev/full', THUMBQ, "enqueue", "--from", models, "--server", server]
+    started = await asyncio.create_subprocess_exec(*shell, stderr=PIPE)
+    _, errors = await started.communicate()
+    assert errors.decode() == "thumbq: The output cannot be written: No space left on device.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["models.csv"]
 
 
 async def test_a_list_goes_on_after_an_outage(server, tmp_path):
@@ -109,6 +145,21 @@ async def test_a_bar_is_shown_on_a_terminal_only(server, tmp_path):
     assert code == 0
     assert "enqueued" in seen
     assert "100%" in seen
+
+
+async def test_what_is_said_beside_a_bar_has_lines_of_its_own(server, tmp_path):
+    models = csv_list(tmp_path / "models.csv", [f"1,{digest(1)},0", "broken"])
+
+    def lines() -> list[str]:
+        with on_terminal([THUMBQ, "enqueue", "--from", models, "--server", server], columns=200) as terminal:
+            shown = terminal.ends()[1]
+        # The last of what was drawn on each line.
+        drawn = [line.rstrip("\r").split("\x1b[2K")[-1] for line in shown.split("\n")]
+        return [re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", line).strip("\r") for line in drawn]
+
+    sentence = "thumbq: Line 3 of models.csv is no job: it has another number of cells than the first line."
+    assert f"{sentence} The jobs before that line are in the queue." in await asyncio.to_thread(lines)
+    assert "thumbq: Lines up to 2 are in the queue already." in await asyncio.to_thread(lines)
 
 
 async def test_a_list_waits_while_the_queue_is_full(database_url, tmp_path):

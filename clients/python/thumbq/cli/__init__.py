@@ -78,6 +78,9 @@ app.add_typer(database.app, name="db")
 
 def main() -> None:
     """Run the command line."""
+    if sys.stdin is None:
+        # Whoever starts a program may close it. Then there is nobody to answer.
+        sys.stdin = Path(os.devnull).open()
     if isinstance(sys.stdout, TextIOWrapper):
         # Not every terminal has the letters of every text.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -23,7 +23,8 @@ from thumbq_runtime.text import printable
 TIMEOUT = 5.0
 _OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
-_console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+# A bar is shown on it as well: what else is written meanwhile stands above the bar.
+standard_error = Console(stderr=True, highlight=False, emoji=False)
 
 
 def run(server: str, command: Coroutine[Any, Any, None]) -> None:
@@ -85,10 +86,10 @@ def output_is_written() -> Iterator[None]:
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
     """Say what went wrong, and exit with a code."""
-    _console.print(printable(f"thumbq: {sentence}", keep="\n"), style="red", markup=False)
+    standard_error.print(printable(f"thumbq: {sentence}", keep="\n"), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def warn(sentence: str) -> None:
-    """Say on standard error what the command goes on without."""
-    _console.print(printable(f"thumbq: {sentence}"), style="yellow", markup=False)
+    """Say on standard error with what, or without what, the command goes on."""
+    standard_error.print(printable(f"thumbq: {sentence}"), style="yellow", markup=False, soft_wrap=True)

@@ -29,28 +29,35 @@ _ENQUEUED = "enqueued"
 async def enqueue_list(server: str, name: str) -> None:
     """Enqueue the jobs of the file, or of standard input, and say how many there were."""
     if name == STANDARD_INPUT:
-        await _enqueue(server, read_list(sys.stdin.buffer, "standard input"), None)
-        return
-    path = Path(name)
+        told = await _enqueue(server, read_list(sys.stdin.buffer, "standard input"), None)
+    else:
+        told = await _enqueue_file(server, Path(name))
+    out.print(told)
+
+
+async def _enqueue_file(server: str, path: Path) -> str:
     try:
         with path.open("rb") as file:  # noqa: ASYNC230 - nothing else runs here
             jobs = read_list(file, path.name)
-            if position := _position_of(path):
+            if position := _position_of(path, server):
                 position.try_out()
                 jobs = position.rest_of(jobs)
-            await _enqueue(server, jobs, position)
+            told = await _enqueue(server, jobs, position)
         if position:
             position.forget()
+        return told
     except OSError as error:
         fail(f"{error.filename or path} cannot be used: {error.strerror}.")
 
 
 class Position:
-    """How far a list is in the queue, noted in a file beside it: the line, and the hash of all lines up to it."""
+    """How far a list is in the queue of a server, noted in a file beside it: the line, and the hash of all up to it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, server: str) -> None:
         self.note = path.with_name(f"{path.name}.position")
         self.size = path.stat().st_size
+        self.passed_over = 0
+        self._server = server
         self._new = self.note.with_name(f"{self.note.name}.new")
         self._is_kept = True
 
@@ -67,14 +74,16 @@ class Position:
             reached = next((listed for listed in jobs if listed.line >= line), None)
             if reached is None or (reached.line, reached.digest) != (line, digest):
                 self._refuse()
-            out.print(f"Lines up to {line} are in the queue already.")
+            self.passed_over = line
+            warn(f"Lines up to {line} are in the queue already.")
         yield from jobs
 
     def set(self, listed: Listed) -> None:
         """Note that all jobs up to this one are in the queue."""
         if self._is_kept:
+            noted = {"line": listed.line, "sha256": listed.digest, "server": self._server}
             with self._or_without():
-                self._new.write_text(json.dumps({"line": listed.line, "sha256": listed.digest}) + "\n")
+                self._new.write_text(json.dumps(noted) + "\n")
                 self._new.replace(self.note)
 
     def forget(self) -> None:
@@ -93,20 +102,26 @@ class Position:
     def _read(self) -> tuple[int, str]:
         try:
             noted = json.loads(self.note.read_text())
-            return int(noted["line"]), str(noted["sha256"])
-        except (ValueError, KeyError, TypeError):
+            line, digest = int(noted["line"]), str(noted["sha256"])
+            # Earlier versions did not note it.
+            server = str(noted.get("server", self._server))
+        except (ValueError, KeyError, TypeError, AttributeError):
             self._refuse()
+        if server != self._server:
+            fail(f"{self.note} is of the queue at {server}: remove that file to begin the list at {self._server}.")
+        return line, digest
 
     def _refuse(self) -> NoReturn:
         fail(f"The list has changed since {self.note} was written: remove that file to begin the list again.")
 
 
-def _position_of(path: Path) -> Position | None:
+def _position_of(path: Path, server: str) -> Position | None:
     """Return the position of a list, or None for a pipe, which gives nothing a second time."""
-    return Position(path) if path.is_file() else None
+    return Position(path, server) if path.is_file() else None
 
 
-async def _enqueue(server: str, jobs: Iterator[Listed], position: Position | None) -> None:
+async def _enqueue(server: str, jobs: Iterator[Listed], position: Position | None) -> str:
+    """Enqueue the jobs, and return how many there were."""
     outcomes = Counter[str]()
     with progress_bar(_ENQUEUED, position.size if position else None, counts=False) as bar:
         async with Producer(server, timeout=TIMEOUT) as producer:
@@ -119,7 +134,8 @@ async def _enqueue(server: str, jobs: Iterator[Listed], position: Position | Non
                 if not step:
                     break
     told = ", ".join(f"{count} {word}" for word, count in sorted(outcomes.items()))
-    out.print(f"{sum(outcomes.values())} jobs: {told or 'the list is empty'}")
+    nothing = "nothing was left" if position and position.passed_over else "the list is empty"
+    return f"{sum(outcomes.values())} jobs: {told or nothing}"
 
 
 def _step(jobs: Iterator[Listed]) -> tuple[list[Listed], InvalidLine | None]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from thumbq.cli.errors import standard_error
 
 
 class Bar:
@@ -34,8 +35,7 @@ class Bar:
 @contextmanager
 def progress_bar(what: str, total: float | None, *, counts: bool = True) -> Iterator[Bar]:
     """Show how much of `total` is done, which may be unknown."""
-    console = Console(stderr=True, highlight=False, emoji=False)
     amount = MofNCompleteColumn() if counts else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=standard_error, transient=True, disable=not standard_error.is_terminal) as progress:
         yield Bar(progress, progress.add_task(what, total=total))
