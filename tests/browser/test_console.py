@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -71,6 +72,7 @@ async def failed_jobs(service: Service, *reasons: str) -> None:
 
 async def test_an_empty_queue(console: Console) -> None:
     await expect(console.figure("pending")).to_have_text("0")
+    await expect(console.page.get_by_role("contentinfo")).to_have_text(f"thumbq {version('thumbq')}")
     await expect(console.page.get_by_text("No job has failed for good.")).to_be_visible()
     await expect(console.page.get_by_text("No worker has been heard of lately.")).to_be_visible()
     await console.page.get_by_role("button", name="Find").click()

@@ -18,6 +18,8 @@ from tests.support.stores.object_store import BUCKET
 from tests.support.stores.troubled_store import TroubledStore, says
 from tests.support.waiting import eventually
 from tests.wire.operator.test_cli_interventions import thumbq
+from thumbq.cli.setup.doctor import compare_versions
+from thumbq_server.rpc.codec import operations as codec
 from thumbq_server.storage.postgres.address import parse_address
 
 
@@ -35,6 +37,34 @@ async def test_all_is_well_with_a_server_that_is_ready(server, monkeypatch, tmp_
     assert re.search(r"(ok|wrong) clock \d+\.\d s away from that of the database", words)
     assert f"ok version thumbq {version('thumbq')}, Python {platform.python_version()}" in words
     assert "ok extras server, gateway" in words
+    assert f"ok server's version thumbq {version('thumbq')} ok clock" in words.replace("wrong clock", "ok clock")
+
+
+async def test_a_server_that_tells_no_version_is_older_and_nothing_is_wrong_with_that(server, monkeypatch):
+    monkeypatch.setattr(codec, "_version", lambda: "")
+    _, output = await thumbq(server, "doctor")
+    older = f"ok server's version it is not told, so the server is older than thumbq {version('thumbq')}"
+    assert older in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "says", "advice"),
+    [
+        ("0.4.1", "0.4.0", "thumbq 0.4.0", ""),
+        ("0.4.1", "0.5.0", "newer than thumbq 0.4.1", ""),
+        ("0.4.1", "0.3.9.dev2+g12", "older than thumbq 0.4.1", ""),
+        ("2.0.0", "1.7.0", "older than thumbq 2.0.0", ""),
+        ("0.4.1", "0.2.7", "by more than a release", "Renew the server. See docs/operations.md#upgrades."),
+        ("0.4.1", "0.10.0", "by more than a release", "Install thumbq 0.10.0 on this machine."),
+        ("1.7.0", "2.1.0", "by more than a release", "Install thumbq 2.1.0 on this machine."),
+        ("0.4.1", "main", "thumbq main", ""),
+    ],
+)
+def test_versions_that_are_more_than_a_release_apart_are_told_with_the_way_out(own, told, says, advice):
+    finding = compare_versions(own, told)
+    assert says in finding.found
+    assert finding.advice.startswith(advice)
+    assert bool(finding.advice) == bool(advice)
 
 
 async def test_a_server_that_is_away_is_named_with_the_way_out(monkeypatch):

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from tests.support.commands import command
+from tests.support.service.keys import make_key
 from tests.support.service.served import THUMBQ
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
@@ -250,6 +253,17 @@ async def test_notifications_are_shown_as_they_come(server: str, producer: Produ
         assert b"model 1        Pending" in await lines.readline()
         await producer.enqueue_one(NewJob(model_id=2, model_hash=HASH))
         assert b"model 2        Pending" in await lines.readline()
+
+
+async def test_health_is_json_for_scripts_and_the_version_is_told_to_those_with_a_key(server: str, channel: Any):
+    known = {"ready": True, "reason": None, "warning": None, "serverVersion": version("thumbq")}
+    code, output, _ = await run("health", "--json", server=server)
+    assert (code, json.loads(output)) == (0, known)
+    key = await make_key(channel, "admin")
+    code, output, _ = await run("health", "--json", server=server)
+    assert (code, json.loads(output)) == (0, known | {"serverVersion": None})
+    code, output, _ = await run("health", "--json", server=server, THUMBQ_API_KEY=key)
+    assert (code, json.loads(output)) == (0, known)
 
 
 async def test_health_is_a_sentence_and_an_exit_code(server: str, unused_tcp_port: int):

@@ -46,6 +46,7 @@ export async function refreshQueue() {
   figure("took", quantiles(stats.processingTime));
   showPause(stats.pause);
   noteMinutes(stats.minutes);
+  setText(byId("version"), stats.serverVersion ? `thumbq ${stats.serverVersion}` : "");
   addDepth(stats.pending);
 }
 

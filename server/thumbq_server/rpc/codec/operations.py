@@ -1,5 +1,8 @@
 """What an operator sees, as messages."""
 
+from functools import cache
+from importlib.metadata import version
+
 from thumbq.v1 import admin_pb2
 from thumbq_server.domain.job import AttemptOutcome
 from thumbq_server.domain.operations import Explanation, Pause, Quantiles, Statistics, WaitReason, WorkerState
@@ -33,6 +36,7 @@ def statistics(found: Statistics) -> admin_pb2.GetStatsResponse:
         workers=depth.workers,
         queue_limit=found.limit or 0,
         pressure=found.pressure,
+        server_version=_version(),
     )
 
 
@@ -83,6 +87,11 @@ def explanation(found: Explanation) -> admin_pb2.ExplainJobResponse:
         workers=found.workers,
         pause=pause(found.pause),
     )
+
+
+@cache
+def _version() -> str:
+    return version("thumbq")
 
 
 def _quantiles(found: Quantiles | None, samples: int) -> admin_pb2.Quantiles | None:

@@ -1,7 +1,9 @@
 """`thumbq watch` and `thumbq health`: follow the notifications of a server, and ask whether it is ready."""
 
+from json import dumps
 from typing import Annotated, NamedTuple
 
+import grpc
 import typer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
@@ -10,6 +12,8 @@ from thumbq.cli.options import LOCAL, Server, id_option
 from thumbq.cli.output.formatting import format_text, format_thumbnail_status, format_time, out
 from thumbq.connection import open_channel
 from thumbq.subscriber import Reset, Subscriber
+from thumbq.v1.admin_pb2 import GetStatsRequest
+from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq.v1.notification_pb2 import Notification
 
 
@@ -35,12 +39,15 @@ def watch(
     run(server, _watch(server, model_id or [], after))
 
 
-def health(server: Server = LOCAL) -> None:
+def health(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts, with the version too.")] = False,
+    server: Server = LOCAL,
+) -> None:
     """Say whether the server is ready for work, and warn if its database may lose jobs. Exits with 0 if ready, else 1.
 
     Example: thumbq health --server queue.example:50051
     """
-    run(server, _health(server))
+    run(server, _health_as_json(server) if json else _health(server))
 
 
 async def _watch(server: str, model_ids: list[int], after: str) -> None:
@@ -72,6 +79,25 @@ async def _health(server: str) -> None:
     out.print(f"The server at {format_text(server)} is [green]ready[/green].", soft_wrap=True)
     if found.warning:
         out.print(f"[yellow]Warning:[/yellow] {format_text(found.warning)}")
+
+
+async def _health_as_json(server: str) -> None:
+    """Print how a server is. It tells its version with a key alone, and while its database answers."""
+    found = await readiness(server)
+    try:
+        version = await version_of(server) if found.is_ready else ""
+    except grpc.aio.AioRpcError:
+        version = ""
+    told = {"reason": found.reason, "warning": found.warning, "serverVersion": version}
+    typer.echo(dumps({"ready": found.is_ready} | {name: text or None for name, text in told.items()}, indent=2))
+    if not found.is_ready:
+        raise typer.Exit(1)
+
+
+async def version_of(server: str) -> str:
+    """Return the version of a server, or "" if it is older than the answer to this question. Raises AioRpcError."""
+    async with open_channel(server) as channel:
+        return (await AdminServiceStub(channel).GetStats(GetStatsRequest(), timeout=TIMEOUT)).server_version
 
 
 async def readiness(server: str) -> Readiness:

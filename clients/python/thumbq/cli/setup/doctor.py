@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import grpc
 import typer
 
 from thumbq.cli.errors import TIMEOUT, where_to_look
-from thumbq.cli.operating.observe import readiness
+from thumbq.cli.operating.observe import readiness, version_of
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.output.formatting import format_text
 from thumbq.cli.output.tables import print_list
@@ -35,8 +36,10 @@ _GIGABYTE = 1_000_000_000
 # Seconds between two clocks that a slow network explains.
 MOST_AWAY = 5.0
 _DAYS_AHEAD = 14
+_ITS_VERSION = "server's version"
 _ABOUT_FAILOVER = "See docs/operations.md#a-cluster-that-fails-over."
 _ANOTHER = "Name another with --server or THUMBQ_SERVER."
+_ABOUT_UPGRADES = "See docs/operations.md#upgrades."
 _ABOUT_TLS = "See docs/operations.md#tls."
 _ABOUT_KEYS = "Give a key that counts in THUMBQ_API_KEY, or in the file that THUMBQ_API_KEY_FILE names."
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -142,7 +145,7 @@ async def _server(server: str) -> list[Finding]:
     findings = [Finding("server", f"{server} is ready, and so is its database")]
     if found.warning:
         findings.append(Finding("database", found.warning, _ABOUT_FAILOVER))
-    findings.append(await _clock(server))
+    findings += [await _version(server), await _clock(server)]
     return [*findings, await _certificate(server)] if server.startswith(SECURE) else findings
 
 
@@ -160,6 +163,41 @@ def _unreachable(server: str, error: grpc.aio.AioRpcError) -> Finding:
         case code:
             way_out = _ABOUT_KEYS if code in _REFUSED else _ANOTHER
             return Finding("server", f"{server} does not say how it is: {describe(error, server)}", way_out)
+
+
+async def _version(server: str) -> Finding:
+    try:
+        return compare_versions(version("thumbq"), await version_of(server))
+    except grpc.aio.AioRpcError as error:
+        # What to do stands beside the clock, which is asked for in the same way.
+        return Finding(_ITS_VERSION, f"it is not told: {describe(error, server)}")
+
+
+def compare_versions(own: str, told: str) -> Finding:
+    """Return what is to be said of a server of the version `told`, by a command of the version `own`."""
+    if not told:
+        return Finding(_ITS_VERSION, f"it is not told, so the server is older than thumbq {own}, which is here")
+    here, there = _release(own), _release(told)
+    if here is None or there is None or here == there:
+        return Finding(_ITS_VERSION, f"thumbq {told}")
+    is_older = there < here
+    found = f"thumbq {told}, {'older' if is_older else 'newer'} than thumbq {own}, which is here"
+    if _are_neighbours(*sorted((here, there))):
+        return Finding(_ITS_VERSION, found)
+    advice = "Renew the server." if is_older else f"Install thumbq {told} on this machine."
+    return Finding(_ITS_VERSION, f"{found}, by more than a release", f"{advice} {_ABOUT_UPGRADES}")
+
+
+def _release(version_: str) -> tuple[int, int] | None:
+    """Return the first two numbers of a version: with another of them it is another release."""
+    numbers = re.match(r"(\d+)\.(\d+)", version_)
+    return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+
+def _are_neighbours(older: tuple[int, int], newer: tuple[int, int]) -> bool:
+    """Return whether no release is known to lie between two. Nobody knows here which is the last before 2.0."""
+    major, minor = older
+    return newer in {(major, minor + 1), (major + 1, 0)}
 
 
 async def _clock(server: str) -> Finding:
