@@ -56,6 +56,23 @@ async def test_an_end_that_began_before_its_rival_existed_gives_way_to_it(queue,
     assert (await queue.thumbnail(7)).path == picture(b).thumbnail_path
 
 
+async def test_an_older_end_gives_way_to_a_call_that_names_a_former_lease_of_its_job_too(queue, lanes):
+    """The completion of A sees no other job of its model, and waits for a lease before its own. Then B fails."""
+    (former,) = await queue.claimed(new_job(7, file=A))
+    await queue.release(former)
+    (other,) = await queue.claimed(new_job(8, priority=9))
+    (a,) = await queue.claim()
+    async with (
+        locked(queue.database, f"leases WHERE job_id = {other.job_id}") as lease,
+        until_blocked(queue, queue.on(lanes[1]).complete(other, a)) as older,
+    ):
+        (b,) = await queue.claimed(new_job(7, file=B))
+        assert await queue.fail(b, former) == [OK, Verdict.STALE]
+        await lease.execute("COMMIT")
+    assert await older == [OK, OK]
+    assert await queue.value("job_id FROM thumbnails WHERE model_id = 7") == b.job_id
+
+
 async def test_a_lease_that_a_rival_has_marked_is_ended_after_a_second_look(queue):
     a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
     await queue.complete(b)

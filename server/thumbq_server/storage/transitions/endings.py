@@ -20,7 +20,8 @@ from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, Report, named
 
 # Other leases of the models are marked: an end that began earlier, and has not come to its lease yet, must not pass.
-# A lease has moved when it was ended, or put back, while its lock was waited for.
+# That holds for a job of which a report names a former lease, too. A lease has moved when it was ended, or put back,
+# while its lock was waited for.
 LOCK_MODELS = Statement(
     "end_lock_models",
     PARAMETERS,
@@ -34,7 +35,8 @@ LOCK_MODELS = Statement(
          ORDER BY l.lease_seq, l.job_id FOR UPDATE
     ), marked AS (
         UPDATE leases l SET contested = true
-         WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
+         WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked))
+           AND NOT l.job_id = ANY (ARRAY (SELECT job_id FROM held)) AND NOT l.contested
     )
     SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
            EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved
