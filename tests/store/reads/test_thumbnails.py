@@ -52,6 +52,14 @@ async def test_a_forced_retry_shows_as_pending(queue):
     assert (await queue.thumbnail(7)).status == "Pending"
 
 
+async def test_a_file_that_runs_again_by_force_is_the_newest_request_already_while_its_attempt_goes_on(queue):
+    await queue.claimed(new_job(7, file=A))
+    await queue.job_in("Completed", new_job(7, file=B))
+    await assert_shows(queue, B)
+    await queue.enqueue(new_job(7, file=A, force=True))
+    await assert_shows(queue, B, status="Processing")
+
+
 async def test_a_failed_re_render_keeps_serving_the_last_good_file(queue):
     good = await queue.job_in("Completed", new_job(7))
     before = await queue.thumbnail(7)

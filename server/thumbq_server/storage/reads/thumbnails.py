@@ -17,6 +17,9 @@ _SHOWN = """CASE WHEN s.status = 'Processing' THEN 'Processing'
                 ELSE coalesce(t.status, 'None') END AS status,
            t.error_message, t.created_at, t.processed_at, t.path, t.size_bytes, t.width, t.height, t.model_hash"""
 
+# A job under way that is to run again has been asked for once more.
+_NEWEST = "greatest(request_no, (SELECT rerun_request_no FROM leases WHERE job_id = j.id))"
+
 READ_THUMBNAIL = Statement(
     "thumbnails_read",
     "model_id bigint",
@@ -25,8 +28,8 @@ READ_THUMBNAIL = Statement(
       FROM (SELECT) AS one
       LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = $1) t ON true
       LEFT JOIN LATERAL (
-        SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
-         ORDER BY request_no DESC LIMIT 1) s ON true
+        SELECT status, request_no, attempt_count FROM job_states j WHERE model_id = $1
+         ORDER BY {_NEWEST} DESC LIMIT 1) s ON true
     """,
 )
 
@@ -39,8 +42,8 @@ READ_THUMBNAILS = Statement(
       FROM unnest($1::bigint[]) WITH ORDINALITY AS i (model_id, place)
       LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t ON true
       LEFT JOIN LATERAL (
-        SELECT status, request_no, attempt_count FROM job_states WHERE model_id = i.model_id
-         ORDER BY request_no DESC LIMIT 1) s ON true
+        SELECT status, request_no, attempt_count FROM job_states j WHERE model_id = i.model_id
+         ORDER BY {_NEWEST} DESC LIMIT 1) s ON true
      ORDER BY i.place
     """,
 )
