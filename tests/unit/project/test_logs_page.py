@@ -43,11 +43,8 @@ def events(tree: ast.AST) -> Iterator[str]:
         arguments = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]
         if name in LEVELS:
             yield from filter(LOGGED.match, arguments[:1])
-        elif name in {
-            "event",
-            "RateLimitedLog",
-            "warning_as_json",
-        }:  # the page's stream has events, too, whose names have no dot
+        # the page's stream has events, too, whose names have no dot
+        elif name in {"event", "RateLimitedLog", "warning_as_json"}:
             yield from filter(NAMED.match, arguments[:1])
         elif name == "getattr" and arguments[:1] == ["event"]:
             yield arguments[1]
