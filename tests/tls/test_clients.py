@@ -24,6 +24,7 @@ from thumbq import (
     Producer,
     Subscriber,
     Thumbnail,
+    Unavailable,
     Worker,
 )
 from thumbq.render.jobs.events import JobEvents
@@ -70,6 +71,14 @@ async def test_every_part_of_the_sdk_shows_its_certificate(server, as_client):
 def read_blocking(server: str, job_id: int) -> None:
     with BlockingClient(server) as client:
         assert client.job(job_id).status == "Completed"
+
+
+async def test_an_enqueue_says_why_tls_fails_as_other_calls_do(server):
+    async with Client(server, timeout=5) as client:
+        for call in (client.cursor(), client.enqueue(model_id=7, model_hash=HASH)):
+            with pytest.raises(Unavailable, match=f"{server}: its certificate comes from an authority") as away:
+                await call
+            assert away.value.reason.endswith("(THUMBQ_CA)")
 
 
 async def test_files_may_be_given_in_the_program(server, as_client, monkeypatch):

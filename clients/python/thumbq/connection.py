@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
@@ -175,6 +176,12 @@ def told_to_wait(error: grpc.aio.AioRpcError) -> float:
                     if detail.Unpack(info):
                         return max(0.0, info.retry_delay.ToTimedelta().total_seconds())
     return 0.0
+
+
+def task_is_cancelled() -> bool:
+    """Return whether a CancelledError was meant for this task. gRPC raises one also when a channel is closed."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Backoff:

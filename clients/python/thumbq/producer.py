@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
-from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from thumbq.client.batches import JOBS_PER_CALL, Batches, Enqueued
-from thumbq.client.calls import Calls
+from thumbq.client.calls import Calls, read_job
 from thumbq.client.enqueue_stream import EnqueueStream
-from thumbq.client.errors import NotFound
+from thumbq.client.errors import NotFound, checked
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import Job, JobStatus
-from thumbq.v1.queue_pb2 import GetJobRequest, ListJobsRequest, NewJob
-
-# The longest wait of one GetJob call, in seconds.
-_WAIT_LIMIT = 30.0
-_UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
+from thumbq.v1.queue_pb2 import ListJobsRequest, NewJob
 
 
 class JobNotFound(NotFound):
@@ -78,23 +73,16 @@ class Producer:
 
         Raises JobNotFound.
         """
-        ends = monotonic() + wait
-        while True:
-            step = min(max(ends - monotonic(), 0.0), _WAIT_LIMIT)
-            request = GetJobRequest(job_id=job_id)
-            request.wait.FromMilliseconds(round(step * 1000))
-            try:
-                response = await self._calls.call(lambda stubs: stubs.queue.GetJob, request, step)
-            except NotFound:
-                raise JobNotFound(f"there is no job {job_id}") from None
-            if response.job.status not in _UNENDED or monotonic() >= ends:
-                return response.job
+        try:
+            return await read_job(self._calls, job_id, wait)
+        except NotFound:
+            raise JobNotFound(f"there is no job {job_id}") from None
 
     async def jobs(
         self, *, status: JobStatus.ValueType = JobStatus.JOB_STATUS_UNSPECIFIED, model_id: int = 0
     ) -> AsyncIterator[Job]:
         """Yield jobs, newest first: all, or those with a status or of a model. They are read in pages."""
-        request = ListJobsRequest(status=status, model_id=model_id)
+        request = checked(ListJobsRequest, status=status, model_id=model_id)
         while True:
             response = await self._calls.call(lambda stubs: stubs.queue.ListJobs, request)
             for job in response.jobs:

@@ -2,16 +2,20 @@
 
 import asyncio
 import hashlib
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from tests.support.network.line import Line
+from tests.support.service.between import server_between
 from tests.wire.sdk.sdk import PICTURE, working
 from thumbq import (
     BlockingClient,
@@ -29,6 +33,7 @@ from thumbq import (
     Unsuccessful,
     hash_file,
 )
+from thumbq.v1 import queue_pb2, queue_pb2_grpc
 
 DIGEST = hashlib.sha256(b"model").digest()
 
@@ -134,6 +139,30 @@ async def test_what_the_server_refuses_is_named_and_no_retry_is_advised(server: 
             await client.announce_test(0, "Ready")
 
 
+async def test_what_can_be_no_id_and_no_status_is_refused_by_the_client(server: str):
+    async with Client(server) as client:
+        for call in (
+            client.job(2**63),
+            client.cancel(-(2**63) - 1),
+            client.thumbnail(10**30),
+            client.thumbnails([1, 2**63]),
+            client.create_ticket([2**63]),
+            client.log_event(1, "Note", "\udcff"),
+        ):
+            with pytest.raises(InvalidRequest):
+                await call
+        with pytest.raises(InvalidRequest, match="Paused is no status of a job: there are Pending, "):
+            await anext(client.jobs(status="Paused"))  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="Paused is no status of a thumbnail: there are None, "):
+            await client.announce_test(1, "Paused")  # type: ignore[arg-type]
+
+
+def test_an_exception_goes_through_a_pipe_whole():
+    error = Unsuccessful("no such model", 7, "Failed")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.job_id, copy.status, type(copy)) == ("no such model", 7, "Failed", Unsuccessful)
+
+
 async def test_a_server_that_is_away_is_waited_for_and_then_named(unused_tcp_port: int):
     async with Client(f"127.0.0.1:{unused_tcp_port}", timeout=0.3) as client:
         with pytest.raises(Unavailable, match=f"127.0.0.1:{unused_tcp_port}: ") as away:
@@ -153,10 +182,38 @@ async def test_a_wait_outlasts_a_connection_that_breaks_late(server: str):
             assert (await waiting).status == "Ready"
 
 
-async def test_a_client_outside_its_block_says_so():
-    client = Client("127.0.0.1:1")
-    with pytest.raises(RuntimeError, match="use it inside `async with`"):
-        await client.thumbnail(7)
+async def test_after_an_outage_the_rest_of_a_wait_is_waited_for(server: str):
+    waits: list[float] = []
+
+    class Between(queue_pb2_grpc.QueueServiceServicer):
+        """A server that is away for the first attempt."""
+
+        def __init__(self, stub: Any) -> None:
+            self._stub = stub
+
+        async def GetJob(self, request: queue_pb2.GetJobRequest, context: Any) -> Any:  # noqa: N802
+            waits.append(request.wait.ToTimedelta().total_seconds())
+            if len(waits) == 1:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server goes away")
+            return await self._stub.GetJob(queue_pb2.GetJobRequest(job_id=request.job_id))
+
+    async with Client(server) as client, server_between(server, Between) as between, Client(between) as waiting:
+        job_id = (await client.enqueue(7, DIGEST)).job_id
+        await client.cancel(job_id)
+        assert (await waiting.job(job_id, wait=20)).status == "Cancelled"
+    first, second = waits
+    assert first == 20
+    assert 0 < second < 20
+
+
+async def test_a_client_outside_its_block_says_so_and_enqueues_nothing_later(server: str):
+    client = Client(server)
+    for call in (client.thumbnail(7), client.enqueue(7, DIGEST)):
+        with pytest.raises(RuntimeError, match="use it inside `async with`"):
+            await call
+    async with client:
+        await client.enqueue(8, DIGEST)
+        assert [job.model_id async for job in client.jobs()] == [8]
 
 
 FORKS = """

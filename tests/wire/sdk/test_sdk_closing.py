@@ -10,7 +10,7 @@ import pytest
 from tests.support.network.ports import free_port
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, enqueue
-from thumbq import BlockingClient, Request, Unavailable
+from thumbq import BlockingClient, Client, Request, Unavailable
 from thumbq.connection import UnreadableKey
 
 
@@ -36,6 +36,32 @@ async def test_a_call_that_waits_for_a_server_ends_when_another_thread_closes_th
     await eventually(has_ended)
     await call
     assert threads() == before
+
+
+async def test_calls_of_other_tasks_end_when_the_client_is_closed(server: str):
+    (job_id,) = await enqueue(server, 1)
+    nowhere = f"127.0.0.1:{free_port()}"
+    async with Client(server) as client, Client(nowhere, timeout=3600) as waiting:
+        calls = [asyncio.create_task(call) for call in (client.job(job_id, wait=600), waiting.cursor())]
+        await client.cursor()  # the calls are under way
+    for call in calls:
+        with pytest.raises(Unavailable, match="the client was closed"):
+            await call
+
+
+async def test_a_client_may_be_opened_again_on_another_loop(server: str):
+    client = Client(server, timeout=20)
+
+    async def enqueue_two(first: int) -> None:
+        async with client:
+            for model_id in (first, first + 1):
+                assert (await client.enqueue(model_id, HASH)).outcome == "Created"
+
+    def program() -> None:
+        for first in (1, 11):
+            asyncio.run(enqueue_two(first))
+
+    await asyncio.to_thread(program)
 
 
 async def test_a_list_of_jobs_ends_when_the_client_is_closed(server: str):

@@ -10,17 +10,22 @@ from typing import Self, TypeVar
 
 import grpc
 
-from thumbq.client.errors import ThumbqError, error_of
-from thumbq.connection import Backoff, RenewedChannel, told_to_wait
+from thumbq.client.errors import ThumbqError, Unavailable, checked, error_of
+from thumbq.connection import Backoff, RenewedChannel, task_is_cancelled, told_to_wait
 from thumbq.tls import Tls
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
+from thumbq.v1.job_pb2 import Job, JobStatus
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
+from thumbq.v1.queue_pb2 import GetJobRequest, GetJobResponse
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
 # A stopping server cancels the calls that it has not answered.
 AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # A key or a certificate may have been replaced since the channel was opened.
 _MAY_BE_OLD = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED)
+# The longest wait of one GetJob call, in seconds.
+_WAIT_LIMIT = 30.0
+_UNENDED = (JobStatus.JOB_STATUS_PENDING, JobStatus.JOB_STATUS_PROCESSING)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -84,6 +89,7 @@ class Calls:
 
         A server that goes away within the wait is waited for as well.
         A call that comes too often is repeated when the server allows it.
+        `method` is called before each attempt.
 
         Raises ThumbqError; INVALID_ARGUMENT is raised as `invalid`, if that is given.
         """
@@ -101,4 +107,28 @@ class Calls:
                 if not may_succeed or monotonic() + pause >= ends:
                     raise error_of(error, self.target, invalid) from None
                 stubs = renewed or stubs
+            except (asyncio.CancelledError, grpc.aio.UsageError):
+                if self._opened or task_is_cancelled():
+                    raise
+                # gRPC cancels the calls of a channel that is closed, and begins no other.
+                raise Unavailable(f"{self.target}: the client was closed") from None
             await asyncio.sleep(pause)
+
+
+async def read_job(calls: Calls, job_id: int, wait: float) -> Job:
+    """Return a job; with `wait`, when it has ended or the time is up. Raises NotFound."""
+    ends = monotonic() + wait
+    request = checked(GetJobRequest, job_id=job_id)
+
+    def left() -> float:
+        return min(max(ends - monotonic(), 0.0), _WAIT_LIMIT)
+
+    def get_job(stubs: Stubs) -> grpc.aio.UnaryUnaryMultiCallable[GetJobRequest, GetJobResponse]:
+        # An outage before this attempt may have taken most of the time.
+        request.wait.FromMilliseconds(round(left() * 1000))
+        return stubs.queue.GetJob
+
+    while True:
+        job = (await calls.call(get_job, request, left())).job
+        if job.status not in _UNENDED or monotonic() >= ends:
+            return job

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
-from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from thumbq.client import plain
 from thumbq.client.batches import JOBS_PER_CALL, Batches
-from thumbq.client.calls import Calls
+from thumbq.client.calls import Calls, read_job
 from thumbq.client.enqueue_stream import EnqueueStream
-from thumbq.client.errors import InvalidRequest, Unsuccessful
+from thumbq.client.errors import InvalidRequest, Unsuccessful, checked
 from thumbq.client.plain import Answer, JobEvent, JobInfo, JobStatusWord, Picture, Request, Seconds
 from thumbq.tls import Tls
-from thumbq.v1 import admin_pb2, job_pb2, notification_pb2, queue_pb2
+from thumbq.v1 import admin_pb2, notification_pb2, queue_pb2
 
 THUMBNAILS_PER_CALL = 1_000
-# The longest wait of one GetJob call, in seconds.
-_WAIT_LIMIT = 30.0
 
 
 class Client:
@@ -103,15 +100,7 @@ class Client:
 
     async def job(self, job_id: int, *, wait: Seconds = 0.0) -> JobInfo:
         """Read a job; with `wait`, return when the job has ended or the time is up. Raises NotFound."""
-        ends = monotonic() + plain.in_seconds(wait)
-        while True:
-            step = min(max(ends - monotonic(), 0.0), _WAIT_LIMIT)
-            request = queue_pb2.GetJobRequest(job_id=job_id)
-            request.wait.FromMilliseconds(round(step * 1000))
-            response = await self._calls.call(lambda stubs: stubs.queue.GetJob, request, step)
-            job = plain.job_info(response.job)
-            if job.ended or monotonic() >= ends:
-                return job
+        return plain.job_info(await read_job(self._calls, job_id, plain.in_seconds(wait)))
 
     async def wait_for(self, job_id: int, *, timeout: Seconds = 3600.0) -> Picture:
         """Wait until a job has ended, and return the picture. Raises Unsuccessful, TimeoutError, NotFound."""
@@ -126,7 +115,7 @@ class Client:
 
     async def jobs(self, *, status: JobStatusWord | None = None, model_id: int = 0) -> AsyncIterator[JobInfo]:
         """Yield jobs, newest first: all, or those with a status or of a model. They are read in pages."""
-        request = queue_pb2.ListJobsRequest(status=plain.job_status(status), model_id=model_id)
+        request = checked(queue_pb2.ListJobsRequest, status=plain.job_status(status), model_id=model_id)
         while True:
             response = await self._calls.call(lambda stubs: stubs.queue.ListJobs, request)
             for job in response.jobs:
@@ -137,38 +126,38 @@ class Client:
 
     async def cancel(self, job_id: int) -> JobInfo:
         """Cancel a job that waits or is being processed. Raises NotFound, Conflict."""
-        request = admin_pb2.CancelJobRequest(job_id=job_id)
+        request = checked(admin_pb2.CancelJobRequest, job_id=job_id)
         return plain.job_info((await self._calls.call(lambda stubs: stubs.admin.CancelJob, request)).job)
 
     async def cancel_model(self, model_id: int) -> list[int]:
         """Cancel all jobs of a model, say because it was deleted, and return their ids."""
-        request = admin_pb2.CancelModelJobsRequest(model_id=model_id)
+        request = checked(admin_pb2.CancelModelJobsRequest, model_id=model_id)
         return list((await self._calls.call(lambda stubs: stubs.admin.CancelModelJobs, request)).job_ids)
 
     async def forget(self, model_id: int) -> list[int]:
         """Delete all that is known of a model, its picture too, and return the ids of the jobs that it had."""
-        request = admin_pb2.ForgetThumbnailRequest(model_id=model_id)
+        request = checked(admin_pb2.ForgetThumbnailRequest, model_id=model_id)
         return list((await self._calls.call(lambda stubs: stubs.admin.ForgetThumbnail, request)).job_ids)
 
     async def retry(self, job_id: int) -> JobInfo:
         """Start an ended job again, or let one that waits for its next attempt run now. Raises NotFound, Conflict."""
-        request = admin_pb2.RetryJobRequest(job_id=job_id)
+        request = checked(admin_pb2.RetryJobRequest, job_id=job_id)
         return plain.job_info((await self._calls.call(lambda stubs: stubs.admin.RetryJob, request)).job)
 
     async def thumbnail(self, model_id: int) -> Picture:
         """Return what a page can show for a model now."""
-        return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_id=model_id))
+        return await self._thumbnail(checked(notification_pb2.GetThumbnailRequest, model_id=model_id))
 
     async def version_thumbnail(self, model_version_id: int) -> Picture:
         """Return what a page can show for a version of a model now."""
-        return await self._thumbnail(notification_pb2.GetThumbnailRequest(model_version_id=model_version_id))
+        return await self._thumbnail(checked(notification_pb2.GetThumbnailRequest, model_version_id=model_version_id))
 
     async def thumbnails(self, model_ids: Iterable[int]) -> list[Picture]:
         """Return what a page can show for each of any number of models, in their order."""
         pictures: list[Picture] = []
         remaining = iter(model_ids)
         while some := list(islice(remaining, THUMBNAILS_PER_CALL)):
-            request = notification_pb2.GetThumbnailsRequest(model_ids=some)
+            request = checked(notification_pb2.GetThumbnailsRequest, model_ids=some)
             response = await self._calls.call(lambda stubs: stubs.notifications.GetThumbnails, request)
             pictures += (plain.picture(thumbnail, response.cursor) for thumbnail in response.thumbnails)
         return pictures
@@ -181,7 +170,7 @@ class Client:
         It ends after `life`, at most an hour, and with the API key of this client. Raises Conflict without a key, and
         InvalidRequest without a model.
         """
-        request = notification_pb2.CreateTicketRequest(model_ids=model_ids, all_models=all_models)
+        request = checked(notification_pb2.CreateTicketRequest, model_ids=model_ids, all_models=all_models)
         if not (all_models or request.model_ids):
             # A server of an earlier version takes it for all models.
             raise InvalidRequest("modelIds must name a model, or allModels must be true")
@@ -190,12 +179,12 @@ class Client:
 
     async def log_event(self, job_id: int, event_type: str, message: str = "") -> None:
         """Add a line to the log of a job, as a worker may while it renders. Raises NotFound."""
-        request = queue_pb2.LogJobEventRequest(job_id=job_id, event_type=event_type, message=message)
+        request = checked(queue_pb2.LogJobEventRequest, job_id=job_id, event_type=event_type, message=message)
         await self._calls.call(lambda stubs: stubs.queue.LogJobEvent, request)
 
     async def job_events(self, job_id: int) -> list[JobEvent]:
         """Return the log of a job, oldest line first."""
-        request = queue_pb2.ListJobEventsRequest(job_id=job_id)
+        request = checked(queue_pb2.ListJobEventsRequest, job_id=job_id)
         response = await self._calls.call(lambda stubs: stubs.queue.ListJobEvents, request)
         return [plain.job_event(event) for event in response.events]
 
@@ -206,9 +195,10 @@ class Client:
 
     async def announce_test(self, model_id: int, status: plain.ThumbnailStatusWord, thumbnail_url: str = "") -> None:
         """Announce a status that no worker reported, to try out a page."""
-        request = notification_pb2.PublishTestNotificationRequest(
+        request = checked(
+            notification_pb2.PublishTestNotificationRequest,
             model_id=model_id,
-            status=job_pb2.ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{status.upper()}"),
+            status=plain.thumbnail_status(status),
             thumbnail_url=thumbnail_url or None,
         )
         await self._calls.call(lambda stubs: stubs.notifications.PublishTestNotification, request)

@@ -15,7 +15,7 @@ from thumbq.client.asking import asking
 from thumbq.client.batches import Enqueued, columns_of
 from thumbq.client.calls import AWAY, Calls, Stubs
 from thumbq.client.deadlines import Deadlines
-from thumbq.client.errors import InvalidJob, Unavailable, Unsupported, error_for
+from thumbq.client.errors import InvalidJob, ThumbqError, Unsupported, error_for
 from thumbq.client.kinds import check_kinds_known
 from thumbq.client.pressure import pause_of
 from thumbq.connection import Backoff, told_to_wait
@@ -72,7 +72,8 @@ class EnqueueStream:
         self._number = 0
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff(limit=1.0)
-        self._broken_by = "no answer came in time"
+        # Why no answer has come since the last one, as far as anything says so.
+        self._broken_by = ""
         self._deadlines = Deadlines(calls.timeout, self._too_late)
         self._supported = True
         # False once a stream has ended because of columns.
@@ -115,11 +116,15 @@ class EnqueueStream:
         return Enqueued(response.job_id, response.outcome)
 
     def _add(self, caller: _Caller) -> None:
+        stubs = self._calls.stubs
+        if self._task is None:
+            # The client may have been opened again, on another loop.
+            self._wake = asyncio.Event()
         self._waiting.append(caller)
         self._deadlines.add(caller.answer)
         self._wake.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._serve(self._calls.stubs))
+            self._task = asyncio.create_task(self._serve(stubs))
 
     async def _serve(self, stubs: Stubs) -> None:
         """Keep a stream open, until it breaks and nothing waits for another one."""
@@ -190,6 +195,7 @@ class EnqueueStream:
 
     def _take(self, answer: EnqueueStreamResponse) -> None:
         callers = self._unanswered.pop(answer.number)
+        self._broken_by = ""
         self._wait(pause_of(answer))
         refused = {exception.place: exception for exception in answer.exceptions}
         # One outcome is that of all; none, when all are refused.
@@ -214,8 +220,10 @@ class EnqueueStream:
         elif not caller.answer.done():
             caller.answer.set_exception(error_for(code, message, self._calls.target, InvalidJob))
 
-    def _too_late(self) -> Unavailable:
-        return Unavailable(f"{self._calls.target}: {self._broken_by}")
+    def _too_late(self) -> ThumbqError:
+        if self._broken_by:
+            return error_for(grpc.StatusCode.UNAVAILABLE, self._broken_by, self._calls.target)
+        return error_for(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer came in time", self._calls.target)
 
     def _wait(self, seconds: float) -> None:
         if seconds:

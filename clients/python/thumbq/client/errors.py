@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
 import grpc
 
 from thumbq.connection import told_to_wait
 from thumbq.tls import explain
+
+_Fields = ParamSpec("_Fields")
+_Message = TypeVar("_Message")
 
 
 class ThumbqError(Exception):
@@ -60,6 +66,10 @@ class Unsuccessful(ThumbqError):
         self.job_id = job_id
         self.status = status
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets it whole, as of a pool or of Celery."""
+        return type(self), (*self.args, self.job_id, self.status), self.__dict__
+
 
 _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -76,6 +86,14 @@ _BY_CODE: dict[grpc.StatusCode, type[ThumbqError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
 }
+
+
+def checked(kind: Callable[_Fields, _Message], /, *nothing: _Fields.args, **fields: _Fields.kwargs) -> _Message:
+    """Return a message of the protocol with these fields. Raises InvalidRequest for what they cannot hold."""
+    try:
+        return kind(*nothing, **fields)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
 
 
 def error_of(error: grpc.aio.AioRpcError, target: str, invalid: type[ThumbqError] | None = None) -> ThumbqError:

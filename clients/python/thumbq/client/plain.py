@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from thumbq.client.errors import InvalidJob
+from thumbq.client.errors import InvalidJob, InvalidRequest
 from thumbq.options import check_exact, options_of
 from thumbq.v1 import job_pb2, queue_pb2
 
@@ -170,10 +170,19 @@ def in_seconds(value: Seconds) -> float:
 
 
 def job_status(word: JobStatusWord | None) -> job_pb2.JobStatus.ValueType:
-    """Return the protocol's number of a status; None is all."""
+    """Return the protocol's number of a status; None is all. Raises InvalidRequest."""
     if word is None:
         return job_pb2.JOB_STATUS_UNSPECIFIED
+    if word not in _JOB_STATUSES:
+        raise InvalidRequest(f"{word} is no status of a job: there are {', '.join(_JOB_STATUSES)}")
     return job_pb2.JobStatus.Value(f"JOB_STATUS_{word.upper()}")
+
+
+def thumbnail_status(word: ThumbnailStatusWord) -> job_pb2.ThumbnailStatus.ValueType:
+    """Return the protocol's number of a status. Raises InvalidRequest."""
+    if word not in _THUMBNAIL_STATUSES:
+        raise InvalidRequest(f"{word} is no status of a thumbnail: there are {', '.join(_THUMBNAIL_STATUSES)}")
+    return job_pb2.ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{word.upper()}")
 
 
 def outcome(number: int) -> Outcome:
