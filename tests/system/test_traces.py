@@ -155,3 +155,39 @@ def test_a_collector_that_is_away_costs_one_line_and_one_when_it_is_back(caplog:
     events = [record.event for record in caplog.records if record.name == "thumbq"]  # type: ignore[attr-defined]
     assert events == ["traces.lost", "traces.sent_again"]
     exporter.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("variables", "service"),
+    [
+        ({}, "thumbq-producer"),
+        ({"OTEL_SERVICE_NAME": "shop"}, "shop"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,service.version=3"}, "shop"),
+    ],
+)
+def test_a_program_has_the_name_that_the_variables_of_opentelemetry_give_it(
+    variables: dict[str, str], service: str
+) -> None:
+    program = 'from thumbq import spans; spans.begin(spans.tracer("thumbq-producer"), "enqueue").end()'
+    with collecting() as collector:
+        subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | collector.variables() | variables)
+        assert [span.service for span in collector.spans] == [service]
+
+
+def test_a_program_that_has_another_exporter_goes_on_without_spans_and_is_told_so() -> None:
+    program = """
+import sys
+import opentelemetry.sdk.trace
+sys.modules["opentelemetry.exporter.otlp.proto.grpc.trace_exporter"] = None
+from thumbq import spans
+print([spans.tracer("thumbq-producer") for _ in range(2)])
+"""
+    with collecting() as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            env=os.environ | collector.variables(),
+            capture_output=True,
+            text=True,
+        )
+    assert (done.stdout, done.stderr.count("pip install 'thumbq[otel]'")) == ("[None, None]\n", 1)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -49,8 +48,10 @@ def tracer_provider(service: str) -> TracerProvider:
     """Return a provider with the sampler, the resource and the collector that the variables of OpenTelemetry name."""
     # It logs each attempt to send, and each queue that is full.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service}
-    provider = TracerProvider(resource=Resource.create(name), shutdown_on_exit=False)
+    resource = Resource.create()
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: service}))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OnceLogged(OTLPSpanExporter())))
     atexit.register(_send_the_last, provider)
     return provider

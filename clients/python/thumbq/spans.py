@@ -5,7 +5,6 @@ A job carries the W3C traceparent of the span that asked for it. Everything that
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sys
@@ -59,14 +58,15 @@ def _tracer_of_program() -> Tracer | None:
 def _tracer_of_environment(service: str) -> Tracer | None:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    if not importlib.util.find_spec("opentelemetry") or not importlib.util.find_spec("opentelemetry.sdk"):
+    try:
+        from thumbq.span_export import tracer_provider
+    except ModuleNotFoundError:
+        # A program may have a part of it: the SDK, with another exporter.
         _logger.warning(
             "A collector of traces is named, but the extra is missing: pip install 'thumbq[otel]'",
             extra=event("traces.extra_missing"),
         )
         return None
-    from thumbq.span_export import tracer_provider
-
     return tracer_provider(service).get_tracer("thumbq")
 
 
