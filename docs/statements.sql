@@ -672,8 +672,8 @@ SELECT $1::bigint AS model_id, CASE WHEN s.status = 'Processing' THEN 'Processin
   FROM (SELECT) AS one
   LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = $1) t ON true
   LEFT JOIN LATERAL (
-    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = $1
-     ORDER BY request_no DESC LIMIT 1) s ON true;
+    SELECT status, request_no, attempt_count FROM job_states j WHERE model_id = $1
+     ORDER BY greatest(request_no, (SELECT rerun_request_no FROM leases WHERE job_id = j.id)) DESC LIMIT 1) s ON true;
 
 -- thumbnails_read_many: $1 model_ids
 PREPARE thumbnails_read_many (bigint[]) AS
@@ -685,8 +685,8 @@ SELECT i.model_id, CASE WHEN s.status = 'Processing' THEN 'Processing'
   FROM unnest($1::bigint[]) WITH ORDINALITY AS i (model_id, place)
   LEFT JOIN LATERAL (SELECT * FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t ON true
   LEFT JOIN LATERAL (
-    SELECT status, request_no, attempt_count FROM job_states WHERE model_id = i.model_id
-     ORDER BY request_no DESC LIMIT 1) s ON true
+    SELECT status, request_no, attempt_count FROM job_states j WHERE model_id = i.model_id
+     ORDER BY greatest(request_no, (SELECT rerun_request_no FROM leases WHERE job_id = j.id)) DESC LIMIT 1) s ON true
  ORDER BY i.place;
 
 -- removals_find_superseded: $1 after, $2 grace_seconds, $3 limit
@@ -752,7 +752,13 @@ SELECT EXISTS (SELECT FROM job_traces) AS exist;
 
 -- traces_of_jobs: $1 job_ids
 PREPARE traces_of_jobs (bigint[]) AS
-SELECT job_id, traceparent, earlier_attempt FROM job_traces WHERE job_id = ANY ($1);
+SELECT t.job_id, t.traceparent, t.earlier_attempt, j.waits_since
+  FROM job_traces t
+ CROSS JOIN LATERAL (
+    SELECT CASE WHEN (SELECT max(lease_seq) FROM attempts WHERE job_id = t.job_id) > coalesce(since, 0) THEN NULL
+                ELSE coalesce(reset_at, created_at) END AS waits_since
+      FROM jobs WHERE id = t.job_id OFFSET 0) j
+ WHERE t.job_id = ANY ($1) AND t.traceparent <> '';
 
 -- traces_renew: $1 model_ids, $2 model_hashes, $3 traceparents
 PREPARE traces_renew (bigint[], bytea[], text[]) AS
@@ -761,7 +767,8 @@ SELECT DISTINCT ON (s.id) s.id, t.traceparent
   FROM unnest($1::bigint[], $2::bytea[], $3::text[]) AS t (model_id, model_hash, traceparent)
        JOIN jobs j USING (model_id, model_hash) JOIN job_states s ON s.id = j.id
  WHERE s.status IN ('Completed', 'Failed', 'Cancelled')
- ORDER BY s.id
+   AND (t.traceparent <> '' OR EXISTS (SELECT FROM job_traces WHERE job_id = s.id))
+ ORDER BY s.id, t.traceparent DESC
 ON CONFLICT (job_id) DO UPDATE SET traceparent = excluded.traceparent, earlier_attempt = NULL;
 
 -- traces_note_attempts: $1 job_ids, $2 traceparents
@@ -1072,7 +1079,8 @@ WITH held AS MATERIALIZED (
      ORDER BY l.lease_seq, l.job_id FOR UPDATE
 ), marked AS (
     UPDATE leases l SET contested = true
-     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked)) AND NOT l.job_id = ANY ($1) AND NOT l.contested
+     WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM locked))
+       AND NOT l.job_id = ANY (ARRAY (SELECT job_id FROM held)) AND NOT l.contested
 )
 SELECT (SELECT array_agg(job_id) FROM locked) AS job_ids,
        EXISTS (SELECT FROM held WHERE job_id NOT IN (SELECT job_id FROM locked)) AS moved;

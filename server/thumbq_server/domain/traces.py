@@ -1,6 +1,7 @@
 """The trace that a job belongs to, as W3C Trace Context writes it."""
 
 import re
+from datetime import datetime
 from typing import NamedTuple
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -11,6 +12,8 @@ class Trace(NamedTuple):
 
     traceparent: str
     earlier_attempt: str | None
+    # when the job began to wait for its first attempt; None once it has had one
+    waits_since: datetime | None = None
 
     @property
     def trace_id(self) -> str:

@@ -197,7 +197,7 @@ class Queue:
         reservation = self.dispatcher.reserve(sum(item.kind == MODEL for item in items))
         lane = self._enqueue_lanes.pop()
         try:
-            answers, claimed = await enqueue_and_claim(lane, items, reservation.request)
+            answers, claimed = await enqueue_and_claim(lane, items, reservation.request, are_traces=self.traces.exist)
         except BaseException:
             self.dispatcher.withdraw(reservation)
             raise

@@ -27,25 +27,26 @@ class Traces:
     def __init__(self, database: Database, tracer: "Tracer | None" = None) -> None:
         self._database = database
         self._tracer = tracer
-        self._exist = False
+        # Whether any job was ever traced, as far as this server knows.
+        self.exist = False
 
     async def __call__(self) -> int:
         """Look whether there are traces: at the start, and regularly, since another server may get the first."""
-        self._exist = self._exist or await traces.exist(self._database)
+        self.exist = self.exist or await traces.exist(self._database)
         return 0
 
     def expect(self, jobs: Sequence[NewJob]) -> None:
         """Note that these are enqueued, before one of them can be claimed."""
-        self._exist = self._exist or any(map(_traceparent, jobs))
+        self.exist = self.exist or any(map(_traceparent, jobs))
 
     async def failed(self, lane: Lane, failures: Sequence[Failure]) -> None:
         """Keep the spans of failed attempts, before the jobs are due again."""
-        if self._exist:
+        if self.exist:
             await traces.note_attempts(lane, failures)
 
     async def of_claimed(self, lane: Lane, jobs: Claimed) -> Claimed:
         """Return the jobs with their traces; where the server traces, with a span of how long each has waited."""
-        if not self._exist or not jobs:
+        if not self.exist or not jobs:
             return jobs
         traced = replace(jobs, traces=await traces.of_jobs(lane, jobs.job_ids))
         if self._tracer and traced.traces:

@@ -19,10 +19,10 @@ def tracer() -> "Tracer | None":
 def after_wait(maker: "Tracer", job: ClaimedJob) -> ClaimedJob:
     """Return a job whose attempt continues the span of its wait."""
     # When a later attempt became due is not known here: it continues the enqueue, and links to the attempt before it.
-    if job.trace is None or job.attempt != 1:
+    if job.trace is None or job.trace.waits_since is None:
         return job
-    parent, earlier = job.trace
-    wait = spans.begin(maker, "wait", parent, since=_nanoseconds(job.created_at), job_id=job.job_id)
+    parent, earlier, since = job.trace
+    wait = spans.begin(maker, "wait", parent, since=_nanoseconds(since), job_id=job.job_id)
     wait.end(at=_nanoseconds(job.claimed_at))
     return job._replace(trace=Trace(wait.traceparent, earlier))
 

@@ -11,13 +11,24 @@ from thumbq_server.storage.statements import Statement
 
 EXIST = Statement("traces_exist", "", "SELECT EXISTS (SELECT FROM job_traces) AS exist")
 
+# A job that was given back has waited before, and one that was started again waits since then. Each job is looked up by
+# itself.
 OF_JOBS = Statement(
     "traces_of_jobs",
     "job_ids bigint[]",
-    "SELECT job_id, traceparent, earlier_attempt FROM job_traces WHERE job_id = ANY ($1)",
+    """
+    SELECT t.job_id, t.traceparent, t.earlier_attempt, j.waits_since
+      FROM job_traces t
+     CROSS JOIN LATERAL (
+        SELECT CASE WHEN (SELECT max(lease_seq) FROM attempts WHERE job_id = t.job_id) > coalesce(since, 0) THEN NULL
+                    ELSE coalesce(reset_at, created_at) END AS waits_since
+          FROM jobs WHERE id = t.job_id OFFSET 0) j
+     WHERE t.job_id = ANY ($1) AND t.traceparent <> ''
+    """,
 )
 
-# A known job that starts again has the trace of the request that starts it. One that is live keeps its own.
+# A known job that starts again has the trace of the request that starts it, or none ('') when that has none. One that
+# is live keeps its own.
 RENEW = Statement(
     "traces_renew",
     "model_ids bigint[], model_hashes bytea[], traceparents text[]",
@@ -27,7 +38,8 @@ RENEW = Statement(
       FROM unnest($1::bigint[], $2::bytea[], $3::text[]) AS t (model_id, model_hash, traceparent)
            JOIN jobs j USING (model_id, model_hash) JOIN job_states s ON s.id = j.id
      WHERE s.status IN ('Completed', 'Failed', 'Cancelled')
-     ORDER BY s.id
+       AND (t.traceparent <> '' OR EXISTS (SELECT FROM job_traces WHERE job_id = s.id))
+     ORDER BY s.id, t.traceparent DESC
     ON CONFLICT (job_id) DO UPDATE SET traceparent = excluded.traceparent, earlier_attempt = NULL
     """,
 )
@@ -48,8 +60,8 @@ NOTE_ATTEMPTS = Statement(
 
 async def renew(lane: Lane, jobs: Sequence[NewJob]) -> None:
     """Give jobs that are known and have ended the traces of the requests that may start them again."""
-    if traced := [(job.model_id, job.model_hash, job.traceparent) for job in jobs if job.traceparent]:
-        await lane.fetch(RENEW, *columns(traced, 3))
+    if jobs:
+        await lane.fetch(RENEW, *columns([(job.model_id, job.model_hash, job.traceparent or "") for job in jobs], 3))
 
 
 async def note_attempts(lane: Lane, failures: Sequence[Failure]) -> None:
@@ -67,4 +79,4 @@ async def exist(database: Database) -> bool:
 async def of_jobs(lane: Lane, job_ids: Sequence[int]) -> dict[int, Trace]:
     """Return the trace of each of these jobs that has one."""
     rows = await lane.fetch(OF_JOBS, job_ids)
-    return {job_id: Trace(traceparent, earlier) for job_id, traceparent, earlier in rows}
+    return {job_id: Trace(*trace) for job_id, *trace in rows}

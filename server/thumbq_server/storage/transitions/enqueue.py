@@ -137,14 +137,14 @@ async def enqueue(lane: Lane, jobs: Sequence[NewJob]) -> list[Enqueued]:
 
 
 async def enqueue_and_claim(
-    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
+    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest, *, are_traces: bool = False
 ) -> tuple[list[Enqueued], Claimed]:
     """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
     The claimed jobs never enter the queue, so use it only while nothing in there is due. Of several files of one model,
-    the one that is named last becomes the newest request.
+    the one that is named last becomes the newest request. `are_traces`: known jobs may have traces of other requests.
     """
-    answers, claimed = await _enqueue_and_claim(lane, jobs, request)
+    answers, claimed = await _enqueue_and_claim(lane, jobs, request, are_traces)
     # The statements number requests in the order of their locks, not in that of `jobs`.
     if last := last_of_several_files(jobs):
         await revive(lane, last, only_renew=True)
@@ -152,7 +152,7 @@ async def enqueue_and_claim(
 
 
 async def _enqueue_and_claim(
-    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest
+    lane: Lane, jobs: Sequence[NewJob], request: ClaimRequest, are_traces: bool
 ) -> tuple[list[Enqueued], Claimed]:
     # Concurrent batches lock in one order, or they deadlock. Of several requests for one job, the most urgent decides.
     batch = sorted(jobs, key=_order)
@@ -170,7 +170,7 @@ async def _enqueue_and_claim(
     if len(created) == len(batch):
         job_ids = map(created.__getitem__, map(_key, jobs))
         return list(map(Enqueued._make, zip(job_ids, repeat(EnqueueOutcome.CREATED), strict=False))), claimed
-    if is_traced:
+    if is_traced or are_traces:
         # Before they are due again.
         await traces.renew(lane, [job for job in batch if key_of(job) not in created])
     first, later = requests_by_job(batch, jobs)
