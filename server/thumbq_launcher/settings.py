@@ -15,6 +15,7 @@ from thumbq_runtime.settings.shared import (
     DATABASE_CONNECTIONS,
     DATABASE_URL,
     DATABASE_URL_FILE,
+    DATABASE_VARIABLES,
     GRPC_HOST,
     GRPC_PORT,
     HTTP_HOST,
@@ -130,14 +131,11 @@ def _roots(environment: Mapping[str, str], own: Path) -> str:
 
 
 def _database_url(environment: Mapping[str, str]) -> str | None:
-    pairs = zip(DATABASE_URL.variables, DATABASE_URL_FILE.variables, strict=True)
-    # A variable of our own goes before one that other programs read as well.
-    for variable, file_variable in reversed(list(pairs)):
-        if url := environment.get(variable):
-            return url
-        if path := environment.get(file_variable):
-            try:
-                return read_secret_file(Path(path), file_variable)
-            except ValueError as problem:
-                raise InvalidSetting(str(problem)) from problem
-    return None
+    variable = next((name for name in DATABASE_VARIABLES if environment.get(name)), "")
+    named = environment.get(variable)
+    if not named or not variable.endswith("_FILE"):
+        return named
+    try:
+        return read_secret_file(Path(named), variable)
+    except ValueError as problem:
+        raise InvalidSetting(str(problem)) from problem

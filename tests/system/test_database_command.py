@@ -19,13 +19,13 @@ pytestmark = pytest.mark.timeout(400)
 NEWER = "9999"
 
 
-async def db(url, *arguments):
+async def db(url, *arguments, **variables):
     """Return the exit code of a `thumbq db` command, and what it printed."""
     process = await asyncio.create_subprocess_exec(
         THUMBQ,
         "db",
         *arguments,
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "DATABASE_URL": url, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -61,6 +61,12 @@ async def test_an_empty_database_is_told_made_and_then_current(empty_database_ur
     assert (code, after["state"], after["oldestCode"]) == (0, "Current", OLDEST_CODE)
     code, output = await db(empty_database_url, "upgrade")
     assert (code, output) == (0, f"Nothing to do. {after['sentence']}\n")
+
+
+async def test_it_looks_at_the_database_that_thumbq_serve_would_use(empty_database_url):
+    other = "postgresql://postgres@127.0.0.1:1/of_another_program"
+    code, output = await db(other, "check", THUMBQ_DATABASE_URL=empty_database_url)
+    assert (code, output.startswith("The database has no tables of thumbq yet")) == (1, True)
 
 
 async def test_older_tables_are_renewed_by_the_command_or_by_a_server(empty_database_url):

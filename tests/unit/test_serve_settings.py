@@ -74,6 +74,11 @@ def test_the_database_may_be_named_directly_or_in_a_file(data_dir: dict[str, str
     assert in_file.database_url == "postgresql://in-the-file/x"
 
 
+def test_a_database_of_its_own_variable_goes_before_that_of_other_programs(data_dir: dict[str, str]) -> None:
+    both = {"DATABASE_URL": "postgresql://other/x", "THUMBQ_DATABASE_URL": "postgresql://ours/x"}
+    assert LauncherSettings.read(data_dir | both).database_url == "postgresql://ours/x"
+
+
 def test_port_serves_platforms_with_one_port(data_dir: dict[str, str]) -> None:
     assert LauncherSettings.read(data_dir | {"PORT": "8080"}).http_port == 8080
     assert LauncherSettings.read(data_dir | {"PORT": "8080", "THUMBQ_HTTP_PORT": "0"}).http_port == 0

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import MutableMapping
 
+from thumbq_runtime.settings.shared import DATABASE_VARIABLES
 from thumbq_runtime.text import printable
 
 PREFIX = "THUMBQ_"
@@ -39,8 +40,13 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+$")
 
 
 def forget_strangers(environment: MutableMapping[str, str]) -> list[str]:
-    """Remove the variables that are no settings, and return a sentence about each that looks like one."""
+    """Remove the variables that are no settings, and return a sentence about each that looks like one.
+
+    Variables that name another database than the first that counts are of another program.
+    """
     sentences = []
+    for name in [name for name in DATABASE_VARIABLES if environment.get(name)][1:]:
+        del environment[name]
     for name in sorted(name for name in environment if name.startswith(PREFIX)):
         if _is_of_kubernetes(name, environment[name]):
             del environment[name]

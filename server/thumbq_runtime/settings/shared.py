@@ -59,11 +59,14 @@ DATABASE_CONNECTIONS = Setting(
     "Connections to PostgreSQL that each server opens at most. All but 8 of them are a pool for reads, duties and"
     " operators; a larger one helps where many read at once.",
 )
+# The order in which they count: a variable of our own goes before one that other programs read as well.
+DATABASE_VARIABLES = ("THUMBQ_DATABASE_URL", "THUMBQ_DATABASE_URL_FILE", "DATABASE_URL", "DATABASE_URL_FILE")
 DATABASE_URL = Setting(
     ("DATABASE_URL", "THUMBQ_DATABASE_URL"),
     _TEXT,
     "",
-    "Address of PostgreSQL; without one, `thumbq serve` brings a PostgreSQL of its own.",
+    "Address of PostgreSQL; without one, `thumbq serve` brings a PostgreSQL of its own. Of several, the first of"
+    " THUMBQ_DATABASE_URL, its file, DATABASE_URL and its file counts.",
 )
 DATABASE_URL_FILE = Setting[Path | None](
     ("DATABASE_URL_FILE", "THUMBQ_DATABASE_URL_FILE"),

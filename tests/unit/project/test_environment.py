@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from thumbq_runtime.settings.environment import KNOWN, forget_strangers, reach_this_machine_directly
+from thumbq_runtime.settings.shared import DATABASE_VARIABLES
 
 SETTINGS = Path(__file__).parents[3] / "docs/settings.md"
 
@@ -36,6 +37,13 @@ def test_the_variables_that_kubernetes_sets_for_services_are_no_settings() -> No
     }
     assert forget_strangers(environment) == []
     assert environment == {}
+
+
+def test_of_several_databases_the_one_of_our_own_variable_counts_for_every_program() -> None:
+    for first, *others in (DATABASE_VARIABLES[number:] for number in range(len(DATABASE_VARIABLES))):
+        environment = dict.fromkeys([*others, first], "postgresql://a/b")
+        assert forget_strangers(environment) == []
+        assert [*environment] == [first]
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "grpc_proxy", "all_proxy", "ALL_PROXY"])
