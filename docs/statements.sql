@@ -417,6 +417,11 @@ SELECT head.epoch, head.seq, head.moment, sums.* FROM head LEFT JOIN sums ON tru
 
 -- condition
 PREPARE condition AS
+WITH waits AS MATERIALIZED (
+    SELECT greatest(extract(epoch FROM clock_timestamp() - l.waitstart), 0)::float8 AS seconds
+      FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE NOT l.granted AND a.datname = current_database()
+)
 SELECT relname, n_dead_tup,
        CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(
          (SELECT extract(epoch FROM now() - min(xact_start))::float8
@@ -424,6 +429,8 @@ SELECT relname, n_dead_tup,
            WHERE datname = current_database() AND pid <> pg_backend_pid()
              AND backend_type <> 'autovacuum worker'), 0)
        END AS oldest,
+       (SELECT count(*) FROM waits) AS lock_waits,
+       (SELECT coalesce(max(seconds), 0) FROM waits) AS longest_lock_wait,
        pg_database_size(current_database()) AS size_bytes
   FROM pg_stat_user_tables WHERE schemaname = current_schema();
 

@@ -58,7 +58,7 @@ def declared(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]
 
 def page() -> str:
     """Return the whole page."""
-    programs = (("server", Counters()), ("gateway", Metrics(Path())), ("render worker", RenderMetrics()))
+    programs = (("server", Counters(Path())), ("gateway", Metrics(Path())), ("render worker", RenderMetrics()))
     parts = [HEAD]
     for program, metrics in programs:
         parts.append(f"\n## The {program}\n\n| metric | kind | labels | what it tells |\n|---|---|---|---|\n")

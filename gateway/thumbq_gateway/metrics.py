@@ -2,7 +2,6 @@
 
 import math
 import platform
-import shutil
 from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from thumbq_runtime.files.folders import free_bytes
 from thumbq_runtime.files.threads import FileThreads, Stalled
 from thumbq_runtime.limits.rates import Kind
 
@@ -139,18 +139,13 @@ class ProcessMetrics:
 
     async def look_at_disk(self) -> None:
         """Look how many bytes are free. The disk may be a network share that stalls."""
+        if self._thumbnail_root is None:
+            return
         try:
-            free = await self._threads.run("disk", partial(_free_bytes, self._thumbnail_root))
+            free = await self._threads.run("disk", partial(free_bytes, self._thumbnail_root))
         except Stalled:
             free = math.nan
         self._free.set(free)
-
-
-def _free_bytes(folder: Path | None) -> float:
-    try:
-        return shutil.disk_usage(folder).free if folder else math.nan
-    except OSError:
-        return math.nan
 
 
 class Metrics:

@@ -29,6 +29,7 @@ from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse
 from thumbq_runtime.settings.declaration import InvalidSetting, Setting
 from thumbq_runtime.settings.environment import reach_this_machine_directly, warn_of_strangers
 from thumbq_runtime.settings.shared import (
+    DATABASE_FOLDER,
     DATABASE_URL,
     GATEWAY_SECRET,
     GATEWAY_SECRET_FILE,
@@ -61,7 +62,7 @@ async def serve(settings: LauncherSettings) -> None:
         postgres = PostgresChild(EmbeddedPostgres(settings.data_dir, max_connections=granted))
         database_url = postgres.postgres.dsn
     sockets = ExitStack()
-    servers, gateways = _programs(settings, database_url)
+    servers, gateways = _programs(settings, database_url, postgres.postgres.cluster if postgres else None)
     on_hangups(partial(_hang_up, [*servers, *gateways]))
     if settings.tls:
         # The certificate is for names at which others reach us, which need not be ours.
@@ -102,8 +103,10 @@ async def _run(
     await asyncio.gather(*(keep_running(child) for child in children))
 
 
-def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Program], list[Program]]:
-    """Return the servers and the gateways, not yet launched."""
+def _programs(
+    settings: LauncherSettings, database_url: str, database_folder: Path | None = None
+) -> tuple[list[Program], list[Program]]:
+    """Return the servers and the gateways, not yet launched. `database_folder` is that of a PostgreSQL of our own."""
     environment = {name: value for name, value in os.environ.items() if name not in DECIDED_HERE}
     environment |= {
         DATABASE_URL.variable: database_url,
@@ -112,6 +115,8 @@ def _programs(settings: LauncherSettings, database_url: str) -> tuple[list[Progr
         GRPC_HOST.variable: settings.grpc_host,
         HTTP_HOST.variable: settings.http_host,
     }
+    if database_folder:
+        environment[DATABASE_FOLDER.variable] = str(database_folder)
     if not HUB_SECRET.read(environment) and not HUB_SECRET_FILE.read(environment):
         environment[HUB_SECRET.variable] = secrets.token_hex(32)
     if not GATEWAY_SECRET.read(environment) and not GATEWAY_SECRET_FILE.read(environment):

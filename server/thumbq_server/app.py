@@ -195,7 +195,7 @@ def observing(settings: Settings, certificates: Certificates | None) -> Iterator
             raise InvalidSetting(f"The gRPC API and the metrics cannot both have the port {settings.grpc_port}.")
         # says why it cannot
         free_port(settings.grpc_host, settings.metrics_port)
-    counters = Counters()
+    counters = Counters(settings.database_folder)
     with counters.serving(settings.grpc_host, settings.metrics_port, certificates) as port:
         log.info("metrics.ready", host=settings.grpc_host, port=port)
         yield counters

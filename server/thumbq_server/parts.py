@@ -48,7 +48,7 @@ from thumbq_server.engine.upkeep.duties import (
     VacuumLiveTables,
 )
 from thumbq_server.engine.upkeep.janitor import Duty, Janitor
-from thumbq_server.engine.upkeep.measuring import Measure
+from thumbq_server.engine.upkeep.measuring import Measure, MeasureDisk
 from thumbq_server.engine.wait_spans import tracer
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
@@ -168,7 +168,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
             *_duties_of_tables(settings, database, queue),
             *_duties_of_access(keyring, tickets, audit),
             *_duties_of_files(settings, database, objects),
-            *([] if settings.metrics_port is None else [Duty("measure", 5.0, Measure(database, observer))]),
+            *_duties_of_metrics(settings, database, observer),
         ],
         observer,
     )
@@ -245,6 +245,16 @@ def _duties_of_access(keyring: Keyring, tickets: Tickets, audit: Audit) -> list[
         Duty("write audit log", 1.0, audit.write),
         Duty("prune audit log", 600.0, audit.prune),
     ]
+
+
+def _duties_of_metrics(settings: Settings, database: Database, observer: Observer) -> list[Duty]:
+    if settings.metrics_port is None:
+        return []
+    measure = Duty("measure", 5.0, Measure(database, observer))
+    if settings.database_folder is None:
+        return [measure]
+    # Alone: the others may wait for a database whose disk is full.
+    return [measure, Duty("look at the disk", 5.0, MeasureDisk(settings.database_folder, observer), alone=True)]
 
 
 def _duties_of_files(settings: Settings, database: Database, objects: Objects | None) -> list[Duty]:

@@ -24,6 +24,7 @@ class Settings(TlsSettings):
     database_url: str = shared.DATABASE_URL.field()
     database_url_file: Path | None = shared.DATABASE_URL_FILE.field()
     database_connections: int = shared.DATABASE_CONNECTIONS.field()
+    database_folder: Path | None = shared.DATABASE_FOLDER.field()
     listen_url: str = Field(
         default="",
         description="Address of PostgreSQL without a pooler in between, over which a server hears of what others have"

@@ -242,3 +242,11 @@ def test_each_server_has_a_port_of_its_own_for_metrics(data_dir: dict[str, str])
     servers, gateways = _programs(settings, "postgresql://a/b")
     assert [server.environment["THUMBQ_METRICS_PORT"] for server in servers] == ["9464", "9465", "9466"]
     assert len(gateways) == 3
+
+
+def test_servers_are_told_the_folder_of_a_postgresql_of_our_own_alone(data_dir: dict[str, str]) -> None:
+    settings = LauncherSettings.read(data_dir)
+    (server,), _ = _programs(settings, "postgresql://a/b", Path("/data/postgres"))
+    assert server.environment["THUMBQ_DATABASE_FOLDER"] == "/data/postgres"
+    (server,), _ = _programs(settings, "postgresql://a/b")
+    assert "THUMBQ_DATABASE_FOLDER" not in server.environment

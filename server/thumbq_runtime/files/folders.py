@@ -1,5 +1,6 @@
 """Absolute paths of folders, and folders below a root, opened so that no link leads out of it."""
 
+import math
 import os
 from pathlib import Path
 
@@ -17,6 +18,14 @@ def resolved(path: Path) -> Path:
 
 
 def open_folder_below(root: Path, folder: Path) -> int:
+def free_bytes(folder: Path) -> float:
+    """Return how many bytes are free on the disk of a folder; NaN when it cannot be looked at."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.nan
+
+
     """Return the open folder. Both are resolved, so a link on the way has come since then and is refused.
 
     Raises OSError; ValueError when the folder is not below the root.

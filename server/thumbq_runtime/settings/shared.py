@@ -61,6 +61,13 @@ DATABASE_CONNECTIONS = Setting(
 )
 # The order in which they count: a variable of our own goes before one that other programs read as well.
 DATABASE_VARIABLES = ("THUMBQ_DATABASE_URL", "THUMBQ_DATABASE_URL_FILE", "DATABASE_URL", "DATABASE_URL_FILE")
+DATABASE_FOLDER = Setting[Path | None](
+    ("THUMBQ_DATABASE_FOLDER",),
+    _PATH,
+    None,
+    "Folder of the PostgreSQL on this machine: the metrics of a server then say how much room its disk has."
+    " `thumbq serve` sets it for its own.",
+)
 DATABASE_URL = Setting(
     ("DATABASE_URL", "THUMBQ_DATABASE_URL"),
     _TEXT,

@@ -74,13 +74,15 @@ class Statistics(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """How the database is: dead rows by table, seconds of the oldest transaction, bytes.
+    """How the database is: dead rows by table, seconds of the oldest transaction, who waits for a lock, bytes.
 
-    The seconds are 0 without another transaction, and None when the role may not see those of others.
+    The seconds of the transaction are 0 without another one, and None when the role may not see those of others.
     """
 
     dead_rows: Mapping[str, int]
     oldest_transaction: float | None
+    lock_waits: int
+    longest_lock_wait: float
     size_bytes: int
 
 

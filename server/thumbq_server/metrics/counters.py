@@ -5,6 +5,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
@@ -25,11 +26,13 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 10_000)
 class Counters(Observer):
     """Counts the reports of the parts, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, database_folder: Path | None = None) -> None:
+        """`database_folder`: the folder of PostgreSQL, if it is on this machine."""
         self.registry = CollectorRegistry()
         self._show = make_wsgi_app(self.registry)
         self._admits: Callable[[str | None], bool] = lambda _key: False
         self._describe_queue()
+        self._describe_database(database_folder)
         self._describe_work()
         self._describe_server()
 
@@ -113,18 +116,26 @@ class Counters(Observer):
         self._workers.set(depth.workers)
         self._paused.set(depth.pause is not None)
         for gauge, quantiles in ((self._wait, durations.wait), (self._processing, durations.processing)):
+            if quantiles is None:
+                gauge.clear()  # the log has no completed attempt any more
             for name, seconds in quantiles._asdict().items() if quantiles else ():
                 gauge.labels(f"0.{name[1:].rstrip('0')}").set(seconds)
         for table, rows in condition.dead_rows.items():
             self._dead_rows.labels(table).set(rows)
         self._transaction.set(math.nan if condition.oldest_transaction is None else condition.oldest_transaction)
+        self._lock_waits.set(condition.lock_waits)
+        self._longest_lock_wait.set(condition.longest_lock_wait)
         self._database_bytes.set(condition.size_bytes)
+
+    def disk(self, free: float) -> None:
+        """Show how much room the disk of the database has."""
+        self._disk_free.set(free)
 
     def not_measured(self) -> None:
         """Show that nobody knows how they are: of several servers, one that is cut off must not tell of the past."""
         for gauge in (self._jobs, self._wait, self._processing, self._dead_rows):
             gauge.clear()
-        for gauge in (self._oldest, self._workers, self._paused, self._transaction, self._database_bytes):
+        for gauge in (self._oldest, self._workers, self._paused, *self._of_database):
             gauge.set(math.nan)
 
     def _describe_queue(self) -> None:
@@ -139,13 +150,32 @@ class Counters(Observer):
         self._processing = self._gauge(
             "processing_seconds", "Processing time of the last 500 completed attempts.", "quantile"
         )
+
+    def _describe_database(self, folder: Path | None) -> None:
         self._dead_rows = self._gauge("dead_rows", "Dead rows that PostgreSQL has not cleared away yet.", "table")
         self._transaction = self._gauge(
             "oldest_transaction_seconds",
             "Age of the oldest transaction in the database: no row that it may see is cleared away. NaN until the"
             " role of DATABASE_URL has GRANT pg_monitor.",
         )
+        self._lock_waits = self._gauge("lock_waits", "Sessions in the database that wait for a lock.")
+        self._longest_lock_wait = self._gauge(
+            "longest_lock_wait_seconds", "How long the longest of them has waited; 0 when none waits."
+        )
         self._database_bytes = self._gauge("database_bytes", "Size of the database.")
+        self._of_database = (
+            self._transaction,
+            self._lock_waits,
+            self._longest_lock_wait,
+            self._database_bytes,
+        )
+        self._disk_free = Gauge(
+            "thumbq_database_disk_free_bytes",
+            "Free bytes of the disk with the database; NaN when it is away or does not answer, missing without"
+            " THUMBQ_DATABASE_FOLDER, which `thumbq serve` sets for its own.",
+            registry=self.registry if folder else None,
+        )
+        self._disk_free.set(math.nan)
 
     def _describe_work(self) -> None:
         self._results = self._counter("results", "Results of workers, by verb and answer.", "verb", "verdict")

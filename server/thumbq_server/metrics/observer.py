@@ -52,5 +52,8 @@ class Observer:
     def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
         """Note how the queue and its database are."""
 
+    def disk(self, free: float) -> None:
+        """Note how many bytes are free on the disk of the database; NaN: nobody knows."""
+
     def not_measured(self) -> None:
         """Note that nobody knows how the queue and its database are."""

@@ -5,6 +5,8 @@ import math
 import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import grpc
@@ -20,6 +22,9 @@ from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.operator.test_operator import complete, fail, pause, resume
 from tests.wire.worker import Worker
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
+from thumbq_server.domain.operations import Condition, Depth, Durations, Quantiles
+from thumbq_server.domain.records import Counters as JobCounts
+from thumbq_server.metrics.counters import Counters
 from thumbq_server.settings import Settings
 from thumbq_server.storage.postgres.address import parse_address
 
@@ -32,10 +37,10 @@ class Scraped(dict[tuple[str, frozenset[tuple[str, str]]], float]):
 
 
 @asynccontextmanager
-async def measured_server(database_url: str):
+async def measured_server(database_url: str, **settings: Any):
     """Run a server with metrics. Yield a channel to it, and a function that scrapes it."""
     with capture_logs() as logs:
-        async with running_server(database_url, metrics_port=0) as address:
+        async with running_server(database_url, metrics_port=0, **settings) as address:
             (port,) = (line["port"] for line in logs if line["event"] == "metrics.ready")
 
             def read(headers: dict[str, str]) -> str:
@@ -91,6 +96,10 @@ async def test_jobs_results_and_calls_are_counted(database_url):
         assert found.value("thumbq_processing_seconds", quantile="0.5") > 0
         assert found.value("thumbq_database_bytes") > 0
         assert ("thumbq_dead_rows", frozenset({("table", "ready")})) in found
+        assert (
+            found[("thumbq_lock_waits", frozenset())] == found[("thumbq_longest_lock_wait_seconds", frozenset())] == 0
+        )
+        assert ("thumbq_database_disk_free_bytes", frozenset()) not in found
 
 
 async def test_streams_are_counted_while_they_are_open_and_a_pause_is_shown(database_url):
@@ -136,6 +145,37 @@ async def test_a_server_that_is_cut_off_shows_no_figures_of_the_past(database_ur
         await others.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await eventually(lambda: sees(1), timeout=60)
     await others.close()
+
+
+async def test_the_room_on_the_disk_of_the_database_is_shown_where_its_folder_is(database_url, tmp_path: Path):
+    folder = tmp_path / "postgres"
+    async with measured_server(database_url, database_folder=folder) as (_, scrape):
+
+        async def room() -> float:
+            return (await scrape()).value("thumbq_database_disk_free_bytes")
+
+        assert math.isnan(await room())
+        folder.mkdir()
+
+        async def is_known() -> bool:
+            return await room() > 0
+
+        await eventually(is_known, timeout=60)
+
+
+def test_durations_are_shown_no_longer_once_the_log_has_none():
+    counters = Counters()
+    depth = Depth(JobCounts(0, 0, 0, 0, 0), None, 0, None)
+    condition = Condition({}, None, 0, 0.0, 0)
+
+    def waits() -> list[float]:
+        families = {family.name: family for family in counters.registry.collect()}
+        return [sample.value for sample in families["thumbq_wait_seconds"].samples]
+
+    counters.measured(depth, Durations(1, Quantiles(1, 2, 3), Quantiles(1, 2, 3)), condition)
+    assert waits() == [1, 2, 3]
+    counters.measured(depth, Durations(0, None, None), condition)
+    assert waits() == []
 
 
 async def test_duties_and_dead_letters_are_counted_from_zero(database_url):

@@ -1,9 +1,17 @@
 """Measurements for metrics, made again and again."""
 
+import math
+from functools import partial
+from pathlib import Path
+
+from thumbq_runtime.files.folders import free_bytes
+from thumbq_runtime.files.threads import FileThreads, Stalled
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads.condition import read_condition
 from thumbq_server.storage.reads.statistics import read_depth, read_durations
+
+_DISK_TIMEOUT = 2.0  # seconds
 
 
 class Measure:
@@ -23,4 +31,22 @@ class Measure:
             self._observer.not_measured()
             raise
         self._observer.measured(depth, durations, condition)
+        return 0
+
+
+class MeasureDisk:
+    """Tells the observer how much room the disk of the database has, also while the database is away."""
+
+    def __init__(self, folder: Path, observer: Observer) -> None:
+        self._folder = folder
+        self._observer = observer
+        self._threads = FileThreads(timeout=_DISK_TIMEOUT)
+
+    async def __call__(self) -> int:
+        """Return 0, as above."""
+        try:
+            free = await self._threads.run("disk", partial(free_bytes, self._folder))
+        except Stalled:
+            free = math.nan
+        self._observer.disk(free)
         return 0
