@@ -19,6 +19,7 @@ from thumbq_launcher.postgres.processes import end_postgres, left_postmaster
 from thumbq_launcher.settings import plain
 from thumbq_runtime.files.private import sync_folder
 from thumbq_runtime.logs.standard_streams import protect_standard_streams
+from thumbq_runtime.process.refusal import EXIT_INTERRUPTED
 from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.settings.shared import DATA_DIR
 
@@ -137,6 +138,8 @@ def main() -> None:
     except (BackupFailed, EmbeddedPostgresError, InvalidSetting, OSError) as problem:
         warn(str(problem))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

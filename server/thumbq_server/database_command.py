@@ -7,7 +7,7 @@ import sys
 from pydantic import ValidationError
 
 from thumbq_runtime.logs.setup import configure_logging_of_command
-from thumbq_runtime.process.refusal import EXIT_REFUSED, refuse, sentence_about
+from thumbq_runtime.process.refusal import EXIT_INTERRUPTED, EXIT_REFUSED, refuse, sentence_about
 from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.text import printable
 from thumbq_server.settings import Settings
@@ -31,6 +31,8 @@ def main() -> None:
         refuse("db", problem)
     except (Unavailable, OSError) as error:
         sys.exit(printable(f"thumbq db: PostgreSQL cannot be reached: {error}"))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     sys.exit(code)
 
 

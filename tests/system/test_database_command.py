@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.service.served import THUMBQ
 from tests.support.service.server import running_server
+from tests.support.terminal import on_terminal
 from thumbq.producer import Producer
 from thumbq.v1.queue_pb2 import NewJob
 from thumbq_server.storage.migrations import upgrade
@@ -109,6 +110,31 @@ async def test_what_postgresql_says_cannot_paint_on_a_terminal():
     code, output = await db(f"postgresql://postgres@127.0.0.1:{port}/thumbq?sslmode=disable", "check")
     assert (code, output.count("\n"), "\x1b" in output) == (1, 1, False)
     assert output.startswith("thumbq db: PostgreSQL cannot be reached: CannotConnectNowError: starting ")
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("db", "upgrade"), ("keys", "create", "--role", "admin", "--name", "first", "--database")]
+)
+async def test_control_c_exits_with_130_and_says_nothing(arguments):
+    asked = asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"postgresql://postgres@127.0.0.1:{listening.sockets[0].getsockname()[1]}/thumbq"
+
+    def interrupted(terminal):
+        terminal.type("\x03")
+        return terminal.ends()
+
+    with on_terminal([THUMBQ, *arguments], variables={"DATABASE_URL": url}) as terminal:
+        await asyncio.wait_for(asked.wait(), 120)
+        code, shown = await asyncio.to_thread(interrupted, terminal)
+    assert (code, shown) == (130, "^C")
     listening.close()
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Only another configuration helps.
 EXIT_REFUSED = 2
+# By Ctrl-C, as shells count signals.
+EXIT_INTERRUPTED = 130
 _BY_VARIABLE = {setting.variable: setting for setting in vars(shared).values() if isinstance(setting, Setting)}
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from thumbq_runtime.access.api_keys import print_key
 from thumbq_runtime.access.roles import Role
 from thumbq_runtime.logs.setup import configure_logging_of_command
-from thumbq_runtime.process.refusal import refuse, sentence_about
+from thumbq_runtime.process.refusal import EXIT_INTERRUPTED, refuse, sentence_about
 from thumbq_runtime.settings.declaration import InvalidSetting
 from thumbq_runtime.text import printable
 from thumbq_server.access.keyring import Keyring
@@ -52,6 +52,8 @@ def main() -> None:
         refuse("keys", problem)
     except (Unavailable, OSError) as error:
         sys.exit(printable(f"thumbq keys: PostgreSQL cannot be reached: {error}"))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

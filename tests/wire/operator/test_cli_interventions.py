@@ -105,6 +105,7 @@ async def test_dead_letters_are_listed_and_started_again_by_their_reason(server,
     )
     assert await thumbq(server, "retry", "--all", "--yes") == (0, "1 job is waiting for a worker again.\n")
     assert await thumbq(server, "dead") == (0, "No dead letters.\n")
+    assert await thumbq(server, "dead", "--reason", "texture") == (0, "No such dead letters.\n")
 
 
 async def test_the_queue_is_paused_with_a_reason_that_others_see(server, queue):

@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE
 import pytest
 from rich.cells import cell_len
 
+from tests.support.commands import command
 from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
@@ -75,6 +76,23 @@ async def test_a_pipe_gets_each_thing_on_one_whole_line(strange):
     assert any(line.startswith(f"{WORKER}  ") for line in workers)
     assert [line.endswith(SHOWN) for line in job].count(True) == 2
     assert job[-1].endswith(f"remark  {EVENT.rstrip()}")
+
+
+async def test_a_pipe_that_takes_colours_gets_whole_lines_too(strange):
+    ended = await command("jobs", "--server", strange, variables={"FORCE_COLOR": "1"})
+    assert (len(ended.output.splitlines()), SHOWN in ended.output) == (3, True)
+
+
+async def test_a_notification_in_a_pipe_is_one_line(strange):
+    arguments = ["watch", "--after", "earliest", "--server", strange]
+    watching = await asyncio.create_subprocess_exec(THUMBQ, *arguments, stdout=PIPE)
+    try:
+        async with asyncio.timeout(120):
+            line = await anext(line async for line in watching.stdout if b"Failed" in line)
+        assert line.decode().endswith(f"  {SHOWN}\n")
+    finally:
+        watching.kill()
+        await watching.wait()
 
 
 async def test_text_that_the_terminal_has_no_letters_for_is_escaped(strange):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 
 import asyncpg
 import pytest
@@ -109,13 +110,32 @@ async def test_a_server_that_goes_away_is_told_and_found_again(database_url):
     assert watched.result() == 0
 
 
+async def test_a_terminal_is_as_before_when_it_is_terminated(server):
+    def transcript(terminal: Terminal) -> tuple[int, str]:
+        terminal.shows("pending 0")
+        terminal.process.send_signal(signal.SIGTERM)
+        return terminal.ends()
+
+    code, rest = await watching(server, transcript)
+    assert (code, LEAVES_THE_SCREEN in rest) == (0, True)
+
+
+LINE = r"\d\d:\d\d:\d\d  pending 0  processing 0  completed 0/min  failed 0/min  workers 0"
+
+
 async def test_without_a_terminal_it_prints_lines(server):
     code, output = await thumbq(server, "top", "--count", "2", "--every", "0.2")
     assert code == 0
     assert len(output.splitlines()) == 2
-    assert re.fullmatch(
-        r"\d\d:\d\d:\d\d  pending 0  processing 0  completed 0/min  failed 0/min  workers 0", output.splitlines()[1]
-    )
+    assert re.fullmatch(LINE, output.splitlines()[1])
+
+
+async def test_a_terminal_that_draws_nothing_gets_lines(server):
+    def transcript(terminal: Terminal) -> str:
+        terminal.shows("pending 0")
+        return terminal.shows("workers 0")
+
+    assert "\x1b" not in await watching(server, transcript, variables={"TERM": "dumb"})
 
 
 async def test_a_server_that_is_not_there_is_a_sentence():

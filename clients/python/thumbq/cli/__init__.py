@@ -80,7 +80,7 @@ def main() -> None:
     """Run the command line."""
     if sys.stdin is None:
         # Whoever starts a program may close it. Then there is nobody to answer.
-        sys.stdin = Path(os.devnull).open()
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - it stays open until the end
     if isinstance(sys.stdout, TextIOWrapper):
         # Not every terminal has the letters of every text.
         sys.stdout.reconfigure(errors="backslashreplace")

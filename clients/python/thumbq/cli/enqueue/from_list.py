@@ -37,7 +37,7 @@ async def enqueue_list(server: str, name: str) -> None:
 
 async def _enqueue_file(server: str, path: Path) -> str:
     try:
-        with path.open("rb") as file:  # noqa: ASYNC230 - nothing else runs here
+        with path.open("rb") as file:
             jobs = read_list(file, path.name)
             if position := _position_of(path, server):
                 position.try_out()

@@ -59,7 +59,7 @@ def read_list(file: BinaryIO, name: str) -> Iterator[Listed]:
         is_csv = Path(name).suffix.lower() == ".csv" or _HEADINGS.match(first)
         for row in (_csv_rows if is_csv else _json_rows)(chain([first], lines)):
             yield Listed(_job(row), counted.count, counted.digest, counted.size)
-    except (ParseError, ValueError, csv.Error) as problem:
+    except (ParseError, ValueError) as problem:
         raise InvalidLine(f"Line {counted.count} of {name} is no job: {problem}") from None
 
 
@@ -109,7 +109,7 @@ def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    rows = filter(None, csv.reader(lines, strict=True))
+    rows = _csv_cells(lines)
     names = [name.strip() for name in next(rows, ())]
     # A spreadsheet may have columns without a heading and without cells.
     _refuse_twice(filter(None, names))
@@ -117,6 +117,21 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         if len(row) != len(names):
             raise ValueError("it has another number of cells than the first line")
         yield {name: _cell(cell.strip()) for name, cell in zip(names, row, strict=True) if cell.strip()}
+
+
+def _csv_cells(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the cells of each row that has any: spreadsheets write commas for their empty rows."""
+    rows = csv.reader(lines, strict=True)
+    began = 1
+    try:
+        for row in rows:
+            if any(cell.strip() for cell in row):
+                yield row
+            began = rows.line_num + 1
+    except csv.Error as problem:
+        # A quotation mark that is not closed takes in the lines after it.
+        where = f"; its row begins at line {began}" if rows.line_num > began else ""
+        raise ValueError(f"{problem}{where}") from None
 
 
 def _cell(text: str) -> Any:

@@ -37,7 +37,7 @@ async def _audit(server: str, request: ListAuditRequest, json: bool) -> None:
         print_json(answer.entries)
         return
     if not answer.entries:
-        out.print("Nothing is recorded.")
+        out.print("No such entries." if request.who or request.action or request.outcome else "Nothing is recorded.")
         return
     rows = []
     for entry in answer.entries:

@@ -93,7 +93,7 @@ def _print_job(why: ExplainJobResponse) -> None:
         ("attempts", f"{job.attempt_count} of {job.max_attempts}"),
         ("priority", str(job.priority)),
     ]
-    if job.asset_type != "Model":
+    if job.asset_type not in ("", "Model"):
         rows.append(("kind", format_text(job.asset_type)))
     if job.HasField("options"):
         rows.append(("options", format_text(dumps(options_of(job), ensure_ascii=False))))

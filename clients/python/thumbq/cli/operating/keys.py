@@ -20,6 +20,7 @@ from thumbq.connection import key_in_environment, open_channel
 from thumbq.v1.admin_pb2 import ApiKey, CreateKeyRequest, ListKeysRequest, RevokeKeyRequest, Role
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
 from thumbq_runtime.access.api_keys import print_key
+from thumbq_runtime.enum_words import words_of
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -126,7 +127,7 @@ async def _list(server: str, json: bool) -> None:
     rows = []
     for key in answer.keys:
         used = f"{_age(key.last_used_at.ToDatetime(UTC))} ago" if key.HasField("last_used_at") else "never"
-        role = Role.Name(key.role).removeprefix("ROLE_").lower()
+        role = words_of(Role.DESCRIPTOR).get(key.role, str(key.role)).lower()
         prefix, name = format_text(key.prefix), format_text(key.name)
         rows.append((prefix, role, name, format_time(key.created_at), used, _state(key)))
     print_list(("prefix", "role", "name", "made", "last used", "state"), rows)
@@ -148,4 +149,4 @@ def _state(key: ApiKey) -> str:
 async def _revoke(server: str, prefix: str) -> None:
     async with open_channel(server) as channel:
         answer = await AdminServiceStub(channel).RevokeKey(RevokeKeyRequest(prefix=prefix), timeout=TIMEOUT)
-    out.print(f"The key {format_text(answer.key.prefix)} ({format_text(answer.key.name)}) is revoked.")
+    out.print(f"The key {format_text(answer.key.prefix)} ({format_text(answer.key.name)}) is revoked.", soft_wrap=True)

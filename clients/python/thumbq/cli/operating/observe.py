@@ -57,7 +57,7 @@ async def _watch(server: str, model_ids: list[int], after: str) -> None:
             if isinstance(item, Reset):
                 out.print("[dim]older notifications are gone; here is what follows[/dim]")
             else:
-                out.print(_line(item))
+                out.print(_line(item), soft_wrap=True)
 
 
 def _line(notification: Notification) -> str:
@@ -78,7 +78,7 @@ async def _health(server: str) -> None:
         fail(f"The server at {server} is not ready for work: {found.reason or 'it is ending'}.")
     out.print(f"The server at {format_text(server)} is [green]ready[/green].", soft_wrap=True)
     if found.warning:
-        out.print(f"[yellow]Warning:[/yellow] {format_text(found.warning)}")
+        out.print(f"[yellow]Warning:[/yellow] {format_text(found.warning)}", soft_wrap=True)
 
 
 async def _health_as_json(server: str) -> None:

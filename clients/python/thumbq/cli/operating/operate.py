@@ -158,7 +158,7 @@ async def _dead(server: str, reason: str, limit: int, json: bool) -> None:
     if json:
         print_json(found)
     else:
-        print_jobs(found, "No dead letters.")
+        print_jobs(found, "No such dead letters." if reason else "No dead letters.")
 
 
 async def _pause(server: str, reason: str) -> None:

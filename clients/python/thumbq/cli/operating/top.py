@@ -17,7 +17,7 @@ from rich.live import Live
 from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.operating.top_view import Seen, line, screen
 from thumbq.cli.options import LOCAL, Server
-from thumbq.cli.output.formatting import out
+from thumbq.cli.output.formatting import is_on_terminal, out
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import GetStatsRequest, ListDeadLettersRequest, ListWorkersRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
@@ -48,7 +48,7 @@ async def _top(server: str, every: float, count: int) -> None:
         admin = AdminServiceStub(channel)
         await _look(admin, seen)
         # Windows has no termios.
-        if out.is_terminal and sys.stdin.isatty() and find_spec("termios"):
+        if is_on_terminal(out) and not out.is_dumb_terminal and sys.stdin.isatty() and find_spec("termios"):
             await _on_terminal(admin, seen, every, count)
         else:
             await _in_lines(admin, seen, every, count)
@@ -69,7 +69,9 @@ async def _on_terminal(admin: "AdminServiceAsyncStub", seen: Seen, every: float,
         def draw() -> None:
             live.update(screen(seen, out.height), refresh=True)
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, draw)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, draw)
+        loop.add_signal_handler(signal.SIGTERM, ended.set)
         draw()
         for _ in _looks(count):
             with suppress(TimeoutError):

@@ -25,6 +25,11 @@ RARE_ENDS = ("expired", "cancelled", "released")
 out = Console(highlight=False, emoji=False)
 
 
+def is_on_terminal(console: Console) -> bool:
+    """Return whether a terminal shows it. FORCE_COLOR makes rich take every pipe for one."""
+    return console.is_terminal and console.file.isatty()
+
+
 def format_job_status(job: Job) -> str:
     """Return the word for the job's status, in its colour."""
     return _coloured(words_of(JobStatus.DESCRIPTOR).get(job.status, str(job.status)))

@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from thumbq.cli.errors import standard_error
+from thumbq.cli.output.formatting import is_on_terminal
 
 
 class Bar:
@@ -37,5 +38,6 @@ def progress_bar(what: str, total: float | None, *, counts: bool = True) -> Iter
     """Show how much of `total` is done, which may be unknown."""
     amount = MofNCompleteColumn() if counts else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=standard_error, transient=True, disable=not standard_error.is_terminal) as progress:
+    hidden = not is_on_terminal(standard_error)
+    with Progress(*columns, console=standard_error, transient=True, disable=hidden) as progress:
         yield Bar(progress, progress.add_task(what, total=total))

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from thumbq.cli.output.formatting import format_duration, format_job_status, format_text, out
+from thumbq.cli.output.formatting import format_duration, format_job_status, format_text, is_on_terminal, out
 from thumbq.v1.job_pb2 import Job
 
 Cells = tuple[str, ...]
@@ -43,7 +43,7 @@ def _cells(job: Job, *, with_kind: bool) -> Cells:
 
 def print_details(rows: Sequence[tuple[str, str]]) -> None:
     """Print the properties of one thing: a line for each name and its value."""
-    if out.is_terminal:
+    if is_on_terminal(out):
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
@@ -64,7 +64,7 @@ def print_list(headings: Cells, rows: Sequence[Cells], numbers: Sequence[str] = 
     """
     table = [tuple(Text.from_markup(cell, emoji=False) for cell in cells) for cells in (headings, *rows)]
     widths = [max(cells[column].cell_len for cells in table) for column in range(len(headings) - 1)]
-    if out.is_terminal and sum(widths) + len(_GAP) * (len(widths) - 1) > out.width:
+    if is_on_terminal(out) and sum(widths) + len(_GAP) * (len(widths) - 1) > out.width:
         for row in rows:
             print_details([(name, cell) for name, cell in zip(headings, row, strict=True) if cell])
             out.print()
@@ -80,7 +80,7 @@ def print_list(headings: Cells, rows: Sequence[Cells], numbers: Sequence[str] = 
 def _print_line(line: Text, remark: Text, style: str, *, whole: bool) -> None:
     beside = line + Text(_GAP) + remark
     beside.rstrip()
-    if not out.is_terminal or beside.cell_len <= out.width:
+    if not is_on_terminal(out) or beside.cell_len <= out.width:
         beside.stylize(style)
         out.print(beside, soft_wrap=True)
         return

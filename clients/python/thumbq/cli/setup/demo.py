@@ -66,6 +66,8 @@ def demo(
             fail(advice(missing))
         data_dir.mkdir(parents=True, exist_ok=True)
         as_expected = asyncio.run(_until_stopped(data_dir.absolute(), http_port, grpc_port, once))
+    except BrokenPipeError:
+        raise  # nobody reads the output
     except OSError as error:
         fail(f"{data_dir} cannot be used: {error.strerror}.")
     except (DemoFailed, ModuleNotFoundError) as error:
