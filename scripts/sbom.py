@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the software bill of materials to standard output, as CycloneDX 1.6 in JSON.
 
-It lists the packages that `thumbq[all]` needs in this environment, those that only development needs, the npm packages
-of the TypeScript client, and the files of others in third_party. Nothing is asked of a registry.
+It lists the packages that thumbq needs in this environment with its extras, those that only development needs, the npm
+packages of the TypeScript client, and the files of others in third_party. Nothing is asked of a registry.
 """
 
 import json
@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+# Together all extras for users: the images have s3.
+EXTRAS = {"all", "otel", "s3"}
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "thumbq")
 VENDORED_ROW = re.compile(r"\| `([^`]+)` \| (\S+) \| ([^|]+?) \| `([0-9a-f]{64})` \|")
 
@@ -43,7 +45,7 @@ def bill() -> dict[str, Any]:
 
 def python_packages() -> Iterator[Component]:
     """Yield each pinned package: required where thumbq runs, optional where only its development needs it."""
-    needed = closure("thumbq", {"all"})
+    needed = closure("thumbq", EXTRAS)
     for name, version in pins((ROOT / "constraints.txt").read_text()).items():
         scope = "required" if name in needed else "optional"
         yield _component(name, version, f"pkg:pypi/{name}@{version}", scope=scope, licence=_licence(name))

@@ -33,6 +33,7 @@ def test_the_bill_has_every_pinned_package_once(bill: dict[str, Any]) -> None:
 def test_the_bill_tells_what_runs_from_what_only_tests_need(bill: dict[str, Any]) -> None:
     scopes = {part["name"]: part["scope"] for part in bill["components"]}
     assert {scopes[name] for name in ("grpcio", "aiohttp", "asyncpg", "protobuf", "multidict")} == {"required"}
+    assert {scopes[name] for name in ("obstore", "opentelemetry-sdk", "f3d")} == {"required"}
     assert {scopes[name] for name in ("pytest", "mypy", "typescript")} == {"optional"}
 
 
