@@ -30,7 +30,8 @@ class RequestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.total = Counter(
             "thumbq_gateway_requests",
-            "JSON requests that were passed on to the server or refused, by RPC and HTTP status.",
+            "JSON requests that were passed on to the server or refused, by RPC and HTTP status; 499: the client hung"
+            " up.",
             ["rpc", "status"],
             registry=registry,
         )

@@ -127,6 +127,16 @@ def status_response(refusal: Refusal) -> web.Response:
     )
 
 
+def status_of_unexpected(request: web.Request, error: Exception) -> int:
+    """Return the status with which `answer_errors` answers an exception that is no refusal."""
+    if isinstance(error, web.HTTPException):
+        return error.status
+    if isinstance(error, web.RequestPayloadError):
+        return HTTP_STATUS[grpc.StatusCode.INVALID_ARGUMENT]
+    is_unread = isinstance(error, ConnectionError) and _is_gone(request)
+    return HTTP_STATUS[grpc.StatusCode.CANCELLED if is_unread else grpc.StatusCode.INTERNAL]
+
+
 @web.middleware
 async def answer_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]

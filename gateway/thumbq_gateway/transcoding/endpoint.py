@@ -9,7 +9,7 @@ import grpc
 from aiohttp import web
 
 from thumbq_gateway.http.bodies.body import Bodies
-from thumbq_gateway.http.errors import Refusal, refused_by_server
+from thumbq_gateway.http.errors import HTTP_STATUS, Refusal, refused_by_server, status_of_unexpected
 from thumbq_gateway.http.requests.tickets import check_models, check_sees_all, models_of
 from thumbq_gateway.http.turns import Turns
 from thumbq_gateway.limits.calls import Calls
@@ -55,18 +55,27 @@ class Endpoint:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request. The contract's clause decides on the form of a refusal."""
         started = time.perf_counter()
+        status = HTTP_STATUS[grpc.StatusCode.CANCELLED]  # the client hung up
         try:
-            path_values = self._path_values(request)
-            answer = await self._answer(request, path_values)
+            answer = await self._answered(request)
+            status = answer.status
+            return answer
+        except Exception as error:
+            status = status_of_unexpected(request, error)
+            raise
+        finally:
+            self._seconds.observe(time.perf_counter() - started)
+            self._counted(status).inc()
+
+    async def _answered(self, request: web.Request) -> web.Response:
+        try:
+            return await self._answer(request, self._path_values(request))
         except InvalidValue as invalid:
-            answer = self._clause.refuse(Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)))
+            return self._clause.refuse(Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(invalid)))
         except Refusal as refusal:
-            answer = self._clause.refuse(refusal)
+            return self._clause.refuse(refusal)
         except grpc.aio.AioRpcError as error:
-            answer = self._clause.refuse(refused_by_server(error))
-        self._seconds.observe(time.perf_counter() - started)
-        self._counted(answer.status).inc()
-        return answer
+            return self._clause.refuse(refused_by_server(error))
 
     def _path_values(self, request: web.Request) -> dict[str, Any]:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import pytest
 
 from tests.support.network.http_client import Client, digest
 from tests.support.waiting import eventually
@@ -118,6 +119,22 @@ async def test_requests_are_counted_by_rpc_and_status(client: Client) -> None:
         text = (await client.get("/metrics")).text
         return all(
             f'thumbq_gateway_requests_total{{rpc="DequeueJob",status="{status}"}} 1.0' in text for status in (204, 400)
+        )
+
+    assert await eventually(are_counted)
+
+
+async def test_a_request_whose_client_hangs_up_and_one_for_an_impossible_id_are_counted_too(client: Client) -> None:
+    impatient = aiohttp.ClientTimeout(total=0.2)
+    with pytest.raises(TimeoutError):
+        await client.post("/api/thumbnail-jobs/dequeue", {"workerId": "w", "wait": "20s"}, timeout=impatient)
+    assert (await client.get(f"/api/thumbnail-jobs/{10**19}")).status == 404
+
+    async def are_counted() -> bool:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return all(
+            f'thumbq_gateway_requests_total{{rpc="{rpc}",status="{status}"}} 1.0' in lines
+            for rpc, status in (("DequeueJob", 499), ("GetJob", 404))
         )
 
     assert await eventually(are_counted)
