@@ -15,7 +15,8 @@ async def test_a_queue_is_paused_seen_and_resumed(client: Client) -> None:
     await client.post("/api/admin/resume", {})
     assert (await client.dequeue())["id"] == job_id
     workers = (await client.get("/api/admin/workers")).json["workers"]
-    assert sum(worker["inFlight"] for worker in workers) == 1
+    [worker] = [worker for worker in workers if worker["inFlight"]]
+    assert [worker[figure] for figure in ("completed", "failed", "completedPerMinute")] == [0, 0, 0]
 
 
 async def test_a_dead_letter_is_found_by_its_reason_and_started_again(client: Client) -> None:

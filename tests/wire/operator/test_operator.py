@@ -155,6 +155,29 @@ async def test_workers_are_listed_with_what_they_said_of_themselves_and_their_jo
     assert (found.in_flight, found.gone) == (1, False)
 
 
+async def test_the_next_server_tells_what_workers_completed_and_failed_at_the_one_that_stopped(database_url):
+    async with running_server(database_url) as server, grpc.aio.insecure_channel(server) as channel:
+        queue = queue_pb2_grpc.QueueServiceStub(channel)
+        streaming = Worker(queue)
+        await streaming.hello("render-1")
+        await streaming.wants(2)
+        await enqueue(queue, 1)
+        [job] = (await streaming.receives("jobs")).jobs
+        await streaming.reports(1, done(job))
+        await streaming.receives("result_acks")
+        streaming.call.cancel()
+        await enqueue(queue, 2)
+        unary = await dequeue(queue)
+        await fail(queue, unary, retry_delay=Duration())
+        again = await dequeue(queue, wait=Duration(seconds=30))
+        await complete(queue, again)
+        await complete(queue, again)
+    async with running_server(database_url) as server, grpc.aio.insecure_channel(server) as channel:
+        listed = await workers(admin_pb2_grpc.AdminServiceStub(channel))
+    assert {found.worker_id: (found.completed, found.failed) for found in listed} == {"render-1": (1, 0), "w1": (1, 1)}
+    assert all(found.completed_per_minute > 0 for found in listed)
+
+
 async def test_the_history_of_a_job_has_every_attempt(queue, admin):
     job_id = await enqueue(queue)
     await fail(queue, await dequeue(queue), "first try", retry_delay=Duration())

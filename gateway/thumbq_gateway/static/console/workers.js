@@ -10,9 +10,10 @@ export async function refreshWorkers() {
   fill(byId("workers"), workers.map(rowOf), byId("no-workers"));
 }
 
-function rowOf({ workerId, inFlight, lastSeenAt, version, labels, gone }) {
+function rowOf({ workerId, inFlight, completedPerMinute, failed, lastSeenAt, version, labels, gone }) {
   const state = gone ? "gone" : inFlight ? "rendering" : "waiting for jobs";
   const word = element("span", { class: "status", "data-status": gone ? "Gone" : "Here" }, state);
   const labelled = Object.entries(labels).map(([name, value]) => `${name}=${value}`).join(", ");
-  return row(workerId, word, number(inFlight), ago(lastSeenAt), version || "–", labelled);
+  const figures = [inFlight, Number(completedPerMinute.toFixed(1)), failed].map(number);
+  return row(workerId, word, ...figures, ago(lastSeenAt), version || "–", labelled);
 }

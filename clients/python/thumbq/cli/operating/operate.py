@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from thumbq.cli.errors import TIMEOUT, run
 from thumbq.cli.options import LOCAL, Server
 from thumbq.cli.output.as_json import JSON_HELP, print_json
-from thumbq.cli.output.formatting import RARE_ENDS, format_duration, format_text, format_time, out
+from thumbq.cli.output.formatting import RARE_ENDS, format_duration, format_rate, format_text, format_time, out
 from thumbq.cli.output.tables import print_details, print_jobs, print_list
 from thumbq.connection import open_channel
 from thumbq.v1.admin_pb2 import (
@@ -139,8 +139,10 @@ async def _workers(server: str, gone: bool, json: bool) -> None:
         age = format_duration(datetime.now(UTC) - worker.last_seen_at.ToDatetime(UTC))
         labels = ", ".join(f"{name}={value}" for name, value in sorted(worker.labels.items()))
         name = format_text(worker.worker_id) + (" [dim](gone)[/]" if worker.gone else "")
-        rows.append((name, str(worker.in_flight), f"{age} ago", format_text(worker.version), format_text(labels)))
-    print_list(("worker", "jobs", "heard of", "version", "labels"), rows)
+        figures = (str(worker.in_flight), format_rate(worker.completed_per_minute), str(worker.failed))
+        rows.append((name, *figures, f"{age} ago", format_text(worker.version), format_text(labels)))
+    headings = ("worker", "jobs", "per min", "failed", "heard of", "version", "labels")
+    print_list(headings, rows, ("jobs", "per min", "failed"))
 
 
 async def _dead(server: str, reason: str, limit: int, json: bool) -> None:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thumbq.cli.output.formatting import RARE_ENDS, format_duration, format_text
+from thumbq.cli.output.formatting import RARE_ENDS, format_duration, format_rate, format_text
 from thumbq.v1.admin_pb2 import GetStatsResponse, MinuteActivity, Quantiles, WorkerInfo
 from thumbq.v1.job_pb2 import Job
 from thumbq_runtime.text import printable
@@ -110,12 +110,13 @@ def _curve(depths: deque[int]) -> str:
 
 def _workers(workers: list[WorkerInfo], lines: int) -> Table:
     shown = workers if len(workers) <= lines else workers[: lines - 1]
-    table = _table(f"workers ({len(workers)})", "jobs", "heard of", "version", wide=0)
+    table = _table(f"workers ({len(workers)})", "jobs", "per min", "heard of", "version", wide=0)
     for worker in shown:
         age = format_duration(datetime.now(UTC) - worker.last_seen_at.ToDatetime(UTC))
-        table.add_row(format_text(worker.worker_id), str(worker.in_flight), f"{age} ago", format_text(worker.version))
+        figures = (str(worker.in_flight), format_rate(worker.completed_per_minute))
+        table.add_row(format_text(worker.worker_id), *figures, f"{age} ago", format_text(worker.version))
     if len(shown) < len(workers):
-        table.add_row(f"and {len(workers) - len(shown)} more", "", "", "")
+        table.add_row(f"and {len(workers) - len(shown)} more")
     return table
 
 

@@ -66,5 +66,10 @@ def format_duration(duration: timedelta) -> str:
     return " ".join(parts) or "0 s"
 
 
+def format_rate(per_minute: float) -> str:
+    """Return a rate, with one place below ten: "0.3", "57"."""
+    return f"{per_minute:.1f}" if per_minute < 9.95 else f"{per_minute:.0f}"
+
+
 def _coloured(word: str) -> str:
     return f"[{_COLOURS.get(word, 'default')}]{word}[/]"
