@@ -20,7 +20,7 @@ Each program answers Prometheus on `/metrics`. `make metrics` writes this page f
 | program | where |
 |---|---|
 | server | the port in `THUMBQ_METRICS_PORT`, at the address of the gRPC API; without one there are no metrics. `thumbq serve --processes 3` with 9464 takes 9464, 9465 and 9466 |
-| gateway | `/metrics` on the port of the page. Of several gateways on one port any answers |
+| gateway | `/metrics` on the port of the page. Of several gateways on one port one answers, for itself alone, and Prometheus mostly meets the same: with `thumbq serve --processes 3` its counters are about a third of all |
 | render worker | the port in `--metrics-port`, at the address in `--metrics-host`, which is loopback |
 
 No label is the name of a worker or a model, so the number of series does not grow with the queue.
@@ -43,7 +43,8 @@ The contract asks for these:
 | Wait times | `max by (quantile) (thumbq_wait_seconds)`, `max(thumbq_oldest_due_age_seconds)` |
 
 [deploy/prometheus/alerts.yml](../deploy/prometheus/alerts.yml) has alerts, each with an entry in [runbook.md](runbook.md), and
-[deploy/grafana/thumbq.json](../deploy/grafana/thumbq.json) is a dashboard.
+[deploy/grafana/thumbq.json](../deploy/grafana/thumbq.json) is a dashboard. Those that ring when a program is away look for the jobs
+`thumbq-server`, `thumbq-gateway` and `thumbq-worker`, as [prometheus.yml](../deploy/prometheus/prometheus.yml) names them.
 """
 
 

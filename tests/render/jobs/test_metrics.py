@@ -8,7 +8,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +18,7 @@ import yaml
 from tests.support.network.ports import free_port
 from tests.support.service.server import running_server
 from thumbq import NewJob, Producer
-from thumbq.render.child import Reason
+from thumbq.render.child import Reason, RenderFailed
 from thumbq.render.jobs.metrics import RenderMetrics
 from thumbq.render.samples import CORRUPT, Sample, write_samples
 from thumbq.render.system_libraries import advice, missing_libraries
@@ -56,6 +56,14 @@ def test_the_number_of_series_is_bounded():
     for _ in range(100):
         work()
     assert series() == before < 120
+
+
+def test_a_model_that_is_broken_off_counts_with_the_time_that_it_has_taken():
+    metrics = RenderMetrics()
+    with suppress(RenderFailed), metrics.in_slot():
+        raise RenderFailed("The renderer took too long.", retryable=True, reason="time")
+    assert metrics.registry.get_sample_value("thumbq_render_model_seconds_count") == 1
+    assert metrics.registry.get_sample_value("thumbq_render_busy") == 0
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian's package prometheus)")

@@ -56,9 +56,12 @@ class RenderMetrics:
     def in_slot(self) -> Iterator[None]:
         """Take the time of the block for that of a model."""
         started = monotonic()
-        with self._busy.track_inprogress():
-            yield
-        self._seconds.observe(monotonic() - started)
+        try:
+            with self._busy.track_inprogress():
+                yield
+        finally:
+            # The longest are those that are broken off.
+            self._seconds.observe(monotonic() - started)
 
     def rendered(self, seconds: Mapping[str, float]) -> None:
         """Count a model that was drawn."""
