@@ -30,6 +30,8 @@ _LEAVING_LIMIT = 5.0
 # Seconds that a server gets to end the stream of a worker that has drained and has nothing more to send.
 _FAREWELL = 0.5
 _CREDIT_LIMIT = 10_000
+# Lease tokens that a server takes in one heartbeat.
+_TOKENS_PER_MESSAGE = 10_000
 # Results whose acknowledgements a server may hold back for the next jobs.
 _HELD_BACK = 4
 _LOST_REASONS: dict[int, str] = {
@@ -244,7 +246,10 @@ class WorkerStream:
         if self._heartbeat_due:
             self._heartbeat_due = False
             tokens = [*self._slots.held, *self._outbox.tokens()]
-            yield StreamJobsRequest(heartbeat=StreamJobsRequest.Heartbeat(lease_tokens=tokens))
+            # Without tokens it is a sign of life.
+            for first in range(0, len(tokens) or 1, _TOKENS_PER_MESSAGE):
+                some = tokens[first : first + _TOKENS_PER_MESSAGE]
+                yield StreamJobsRequest(heartbeat=StreamJobsRequest.Heartbeat(lease_tokens=some))
         # A server that does not know progress is not sent it.
         if self._progress.due and (progress := self._progress.take(self._slots.held)) and self._takes_progress:
             yield progress

@@ -130,7 +130,8 @@ class Worker:
             raise RuntimeError("a Worker runs once; make a new one")
         with _runnable(handler, processes) as runnable:
             self._begun = True
-            if isinstance(handler, Mapping):
+            # A worker that names no kinds takes Models, from servers of every version.
+            if isinstance(handler, Mapping) and set(handler) != {"Model"}:
                 self._hello.kinds.extend(sorted(handler))
             try:
                 await self._run(runnable, handle_signals)

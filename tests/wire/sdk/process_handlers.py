@@ -27,6 +27,11 @@ def tells_and_hangs(job: Job) -> Thumbnail:
     return pid_as_width(job)
 
 
+def tells_and_ends(job: Job) -> Thumbnail:
+    report_progress(job, 0.5)
+    return Thumbnail("/thumbnails/a.png", 1, job.id, 1)
+
+
 class NoMesh(JobFailed):
     """A program's own class, which no pipe can carry."""
 

@@ -107,6 +107,16 @@ class Older(queue_pb2_grpc.QueueServiceServicer):
             yield answer
 
 
+async def test_a_worker_of_models_alone_works_for_an_older_server(server: str, database_url: str):
+    async def render(job: Job) -> Thumbnail:
+        return PICTURE
+
+    async with server_between(server, Older) as older, connected(database_url) as database:
+        await enqueue(server, 1)
+        async with working(older, {"Model": render}):
+            await reached(database, Completed=1)
+
+
 async def test_an_older_server_is_named_by_worker_and_producer(server: str):
     async def render(job: Job) -> Thumbnail:
         return PICTURE

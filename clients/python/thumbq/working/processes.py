@@ -57,11 +57,13 @@ class Processes:
         try:
             outcome = child.run(job)
         except (EOFError, OSError):
-            self._all.discard(child)
-            self._own.child = None
+            self._forget(child)
             raise JobFailed(f"The handler's process ended: {child.how_it_ended()}") from None
         finally:
             cancellation.on_set(None)
+        if child.is_killed:
+            # The job was cancelled when its outcome had been sent already. The next one needs another process.
+            self._forget(child)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome  # type: ignore[no-any-return]  # the slot checks what it is
@@ -72,6 +74,10 @@ class Processes:
             child = self._own.child = _Child(self._handler)
             self._all.add(child)
         return child
+
+    def _forget(self, child: _Child) -> None:
+        self._all.discard(child)
+        self._own.child = None
 
 
 class _Progress(NamedTuple):
@@ -92,6 +98,7 @@ class _Child:
         )
         self._process.start()
         theirs.close()
+        self.is_killed = False
 
     def run(self, job: Job) -> Any:
         """Return what the handler returns, or the exception that it raises. Raises EOFError, OSError."""
@@ -101,6 +108,7 @@ class _Child:
         return said
 
     def kill(self) -> None:
+        self.is_killed = True
         self._process.kill()
 
     def how_it_ended(self) -> str:

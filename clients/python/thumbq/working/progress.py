@@ -14,6 +14,8 @@ from thumbq.v1.queue_pb2 import StreamJobsRequest
 # Seconds between two messages, for all jobs of a worker together.
 _INTERVAL = 1.0
 _MAX_TEXT = 200
+# Characters of all texts in a message, which may be four bytes each; a message has at most 4 MiB.
+_TEXT_PER_MESSAGE = 500_000
 
 Tell = Callable[[str, float, str], object]
 # Set once for all jobs of a worker.
@@ -77,14 +79,16 @@ class ProgressOutbox:
                 self._loop.call_soon_threadsafe(self._plan)
 
     def take(self, held: Container[str]) -> StreamJobsRequest | None:
-        """Return the message that is due, with the jobs that are still held."""
+        """Return the message that is due, with the jobs that are still held, and texts as far as there is room."""
         self.due = False
         with self._lock:
             told, self._told = self._told, {}
         message = StreamJobsRequest.Progress()
+        room = _TEXT_PER_MESSAGE
         for token, (fraction, text) in told.items():
             if token in held:
-                message.entries.add(lease_token=token, fraction=fraction, text=text)
+                room -= len(text)
+                message.entries.add(lease_token=token, fraction=fraction, text=text if room >= 0 else "")
         if not message.entries:
             return None
         self._earliest = self._loop.time() + _INTERVAL
