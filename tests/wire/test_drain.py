@@ -24,6 +24,21 @@ async def test_what_is_due_is_worked_and_what_waits_for_a_retry_stays(server: st
     assert await drain(server, handler) == []
 
 
+async def test_whatever_a_plain_handler_raises_is_reported_as_by_a_worker(server: str):
+    await enqueue(server, 2, max_attempts=1)
+
+    def handler(job: Job) -> Thumbnail:
+        if job.model_id == 1:
+            raise SystemExit("no such file")
+        return next(iter([]))
+
+    drained = await drain(server, handler)
+    assert [str(item.outcome) for item in drained] == [
+        "the handler raised SystemExit: no such file",
+        "the handler raised StopIteration",
+    ]
+
+
 async def test_a_job_that_is_always_released_has_no_end(server: str):
     await enqueue(server, 1)
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, Self
 
 import grpc
 
-from thumbq.client.errors import error_of
-from thumbq.connection import Link, RenewedChannel, describe, told_to_wait
+from thumbq.client.errors import checked, error_of
+from thumbq.connection import Link, RenewedChannel, describe, task_is_cancelled, told_to_wait
 from thumbq.tls import Tls
 from thumbq.v1.job_pb2 import ThumbnailStatus
 from thumbq.v1.notification_pb2 import (
@@ -48,7 +48,8 @@ class Subscriber:
                 print(item)
 
     `after` is a cursor, "latest" (from the moment of `async with` on) or "earliest". While the server is away,
-    the subscriber waits for it without a limit. Other errors raise a ThumbqError.
+    the subscriber waits for it without a limit. Other errors raise a ThumbqError. The end of `async with` ends the
+    iteration, also in another task.
 
     `on_progress` is called with the JobProgress of the jobs under way of these models, whatever the statuses are: first
     with what is known, then with what changes. It must return at once. Progress has no cursor and may be lost.
@@ -85,20 +86,24 @@ class Subscriber:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._opened:
-            await self._opened.close()
+        opened, self._opened = self._opened, None
+        if opened:
+            await opened.close()
 
     async def __aiter__(self) -> AsyncIterator[Notification | Reset]:
-        if self._opened is None:
+        opened = self._opened
+        if opened is None:
             raise RuntimeError("not connected: use it inside `async with`")
-        while True:
-            request = SubscribeRequest(
+        # Until another task closes it.
+        while self._opened is opened:
+            request = checked(
+                SubscribeRequest,
                 model_ids=self._model_ids,
                 statuses=self._statuses,
                 after=self.cursor,
                 progress=self._on_progress is not None,
             )
-            call = NotificationServiceStub(self._opened.channel).Subscribe(request)
+            call = NotificationServiceStub(opened.channel).Subscribe(request)
             try:
                 async for response in call:
                     self._link.up()
@@ -109,16 +114,23 @@ class Subscriber:
                         self.cursor = notification.cursor
                         yield notification
                     self.cursor = response.cursor
-                    if self._on_progress:
-                        for progress in response.progress:
-                            self._on_progress(progress)
+                    self._tell(response.progress)
                 reason = "it ended the stream"
                 told = 0.0
             except grpc.aio.AioRpcError as error:
-                reason, told = self._reason_to_wait(self._opened, error), told_to_wait(error)
+                reason, told = self._reason_to_wait(opened, error), told_to_wait(error)
+            except asyncio.CancelledError:
+                if self._opened is opened or task_is_cancelled():
+                    raise
+                return
             finally:
                 call.cancel()
             await asyncio.sleep(max(told, self._link.down(reason)))
+
+    def _tell(self, told: Iterable[JobProgress]) -> None:
+        if self._on_progress:
+            for progress in told:
+                self._on_progress(progress)
 
     async def _latest_cursor(self, opened: RenewedChannel) -> str:
         """Turn "latest" into a cursor, so that nothing is missed if the first connection breaks."""

@@ -122,6 +122,24 @@ async def test_what_the_server_refuses_is_raised_in_the_words_of_the_client(serv
     async with subscriber:
         with pytest.raises(InvalidRequest, match="10001 items; at most 10000"):
             await anext(aiter(subscriber))
+    with pytest.raises(RuntimeError, match="use it inside `async with`"):
+        await anext(aiter(subscriber))
+    async with Subscriber(server, model_ids=[2**63]) as subscriber:
+        with pytest.raises(InvalidRequest):
+            await anext(aiter(subscriber))
+
+
+async def test_the_end_of_the_block_ends_the_reading_of_another_task(server: str):
+    async with Subscriber(server) as subscriber:
+        cursor = subscriber.cursor
+        reading = asyncio.create_task(first(subscriber, 2))
+        await enqueue(server, 1)
+
+        async def has_read() -> bool:
+            return subscriber.cursor != cursor
+
+        await eventually(has_read)
+    assert summary(await reading) == [(1, "Pending")]
 
 
 async def test_the_key_that_a_file_holds_now_counts_when_the_former_has_ended(

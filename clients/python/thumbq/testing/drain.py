@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from thumbq.connection import open_channel
 from thumbq.outcome import JobReleased, Thumbnail
@@ -12,8 +12,9 @@ from thumbq.results import message
 from thumbq.v1.job_pb2 import Job
 from thumbq.v1.queue_pb2 import DequeueJobRequest, ReportResultsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
-from thumbq.working.handler import Handler, as_failure, is_async
+from thumbq.working.handler import BlockingHandler, Handler, as_failure, is_async
 from thumbq.working.kinds import check_handlers
+from thumbq.working.threads import raisable
 
 
 class Drained(NamedTuple):
@@ -54,10 +55,21 @@ async def drain(address: str, handler: Handler | Mapping[str, Handler], *, worke
 
 async def _run(handler: Handler, job: Job) -> Thumbnail | BaseException:
     try:
-        outcome: object = await handler(job) if is_async(handler) else await asyncio.to_thread(handler, job)
+        outcome: object = (
+            await handler(job)
+            if is_async(handler)
+            else await asyncio.to_thread(_call, cast("BlockingHandler", handler), job)
+        )
     except Exception as error:  # noqa: BLE001 - it is how the job ends
         return error
     return outcome if isinstance(outcome, Thumbnail) else as_failure(job, outcome)
+
+
+def _call(handler: BlockingHandler, job: Job) -> object:
+    try:
+        return handler(job)
+    except BaseException as error:  # noqa: BLE001 - it is how the job ends
+        raise raisable(error) from None
 
 
 def _report(job: Job, outcome: Thumbnail | BaseException) -> ReportResultsRequest:

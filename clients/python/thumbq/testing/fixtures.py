@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from thumbq.client.blocking import BlockingClient
+from thumbq.client.errors import Conflict
 from thumbq.testing.service import PrivateService, private_service
 
 
@@ -27,4 +29,5 @@ def thumbq_service(thumbq_session: PrivateService) -> Iterator[PrivateService]:
     with BlockingClient(thumbq_session.address) as client:
         for status in ("Pending", "Processing"):
             for job in list(client.jobs(status=status)):
-                client.cancel(job.id)
+                with suppress(Conflict):  # it has ended meanwhile
+                    client.cancel(job.id)

@@ -82,7 +82,7 @@ class Threads:
             try:
                 result = context.run(self._function, job)
             except BaseException as error:  # noqa: BLE001 - it is how the job ends
-                _tell(loop, ended.set_exception, _raisable(error))
+                _tell(loop, ended.set_exception, raisable(error))
             else:
                 _tell(loop, ended.set_result, result)
 
@@ -105,8 +105,8 @@ class Threads:
         return _Thread(self._started)
 
 
-def _raisable(error: BaseException) -> BaseException:
-    # A future takes no StopIteration, and SystemExit would end the loop that reads it.
+def raisable(error: BaseException) -> BaseException:
+    """Return what a future takes: no StopIteration, nor SystemExit, which would end the loop that reads it."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"the handler raised {text_of(error)}")
