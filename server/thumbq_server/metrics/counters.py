@@ -189,7 +189,9 @@ class Counters(Observer):
             "duty_done", "What regular duties did: leases that expired, rows that were pruned.", "duty"
         )
         self._batches = self._histogram("batch_size", "Jobs that one statement is for.", _SIZES, "verb")
-        self._calls = self._counter("rpcs", "Unary calls that ended, by method and status; not those without a valid key.", "rpc", "status")
+        self._calls = self._counter(
+            "rpcs", "Unary calls that ended, by method and status; not those without a valid key.", "rpc", "status"
+        )
         self._refused = self._counter(
             "refused",
             "Calls that were refused because they came too often or were too many, by what they counted as.",
