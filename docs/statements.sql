@@ -1468,6 +1468,15 @@ SELECT id, session, lease_seq, (SELECT count(*) FROM listed) AS pictures FROM go
 PREPARE held_numbers (bigint[]) AS
 SELECT job_id, lease_seq FROM leases WHERE job_id = ANY ($1);
 
+-- order_find_models: $1 model_ids
+PREPARE order_find_models (bigint[]) AS
+SELECT s.id AS job_id, s.model_id, s.model_hash, greatest(s.request_no, l.rerun_request_no) AS request_no, s.status,
+       s.id IS NOT DISTINCT FROM i.shown AS shown
+  FROM (SELECT model_id, (SELECT job_id FROM thumbnails t WHERE t.model_id = i.model_id) AS shown
+          FROM unnest($1::bigint[]) AS i (model_id) OFFSET 0) i
+ CROSS JOIN LATERAL (SELECT * FROM job_states WHERE model_id = i.model_id OFFSET 0) s
+  LEFT JOIN LATERAL (SELECT rerun_request_no FROM leases WHERE job_id = s.id OFFSET 0) l ON true;
+
 -- release: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts
 PREPARE release (bigint[], bigint[], integer[], integer[]) AS
 WITH gone AS (
@@ -1654,23 +1663,32 @@ UPDATE leases l SET rerun_request_no = nextval('request_seq'), rerun_kind = i.ki
  WHERE l.job_id = ANY (ARRAY (SELECT job_id FROM held)) AND i.job_id = l.job_id
 RETURNING l.job_id;
 
--- revive_renew: $1 job_ids, $2 request_nos, $3 lease_seqs, $4 priorities, $5 max_attempts, $6 delays, $7 run_ats, $8 kinds, $9 options
-PREPARE revive_renew (bigint[], bigint[], bigint[], smallint[], smallint[], double precision[], timestamp with time zone[], text[], text[]) AS
+-- revive_renew: $1 job_ids, $2 request_nos
+PREPARE revive_renew (bigint[], bigint[]) AS
 WITH input AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::smallint[], $6::float8[],
-                         $7::timestamptz[], $8::text[], $9::text[])
-        AS i (job_id, request_no, lease_seq, priority, max_attempts, delay, run_at, kind, options)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS i (job_id, request_no, place)
+), marked AS MATERIALIZED (
+    SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id
+     WHERE l.rerun_request_no = i.request_no ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
+), locked AS MATERIALIZED (
+    SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+     WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
+), numbered AS MATERIALIZED (
+    SELECT job_id, is_marked, nextval('request_seq') AS request_no
+      FROM (SELECT i.*, job_id IN (SELECT job_id FROM marked) AS is_marked FROM input i ORDER BY place) i
+     WHERE is_marked OR job_id IN (SELECT id FROM locked)
+), remarked AS (
+    UPDATE leases l SET rerun_request_no = n.request_no
+      FROM numbered n WHERE n.is_marked AND l.job_id = n.job_id
 ), renewed AS (
-    UPDATE jobs j SET request_no = nextval('request_seq')
-     WHERE j.id = ANY (ARRAY (
-        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
-         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
-    RETURNING j.id AS job_id
+    UPDATE jobs j SET request_no = n.request_no
+      FROM numbered n WHERE NOT n.is_marked AND j.id = n.job_id
 ), followed AS (
     UPDATE attempts a SET request_no = NULL
-      FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
+      FROM numbered n
+     WHERE NOT n.is_marked AND a.job_id = n.job_id AND a.request_no IS NOT NULL AND a.outcome = 'Completed'
 )
-SELECT job_id FROM renewed;
+SELECT job_id FROM numbered;
 
 -- revive_find: $1 model_ids, $2 model_hashes
 PREPARE revive_find (bigint[], bytea[]) AS
@@ -1678,7 +1696,7 @@ SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.le
        CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
        CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
        (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
-                        < s.request_no)
+                        < greatest(s.request_no, r.request_no))
           FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
   FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
  CROSS JOIN LATERAL (
@@ -1687,8 +1705,8 @@ SELECT s.id AS job_id, s.model_id, s.model_hash, s.status, s.attempt_count, s.le
     SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
     ON t.job_id = s.id AND t.status = 'Ready'
   LEFT JOIN LATERAL (
-    SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
-     WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true;
+    SELECT rerun_request_no AS request_no, coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options
+      FROM leases WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true;
 
 -- completed_leases: $1 job_ids, $2 lease_seqs
 PREPARE completed_leases (bigint[], bigint[]) AS

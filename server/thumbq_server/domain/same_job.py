@@ -49,15 +49,16 @@ def requests_by_job(
     return first, later
 
 
-def last_of_several_files(jobs: Sequence[NewJob]) -> dict[JobKey, NewJob]:
-    """Return the last request for each model of which `jobs` name several files, as one that only asks to be kept."""
-    last = {job.model_id: job for job in jobs}
-    if len(last) == len(jobs):
+def several_files(jobs: Sequence[NewJob]) -> dict[JobKey, NewJob]:
+    """Return the last request for each file of a model of which `jobs` name several files, in the order of `jobs`."""
+    if len({job.model_id for job in jobs}) == len(jobs):
         return {}
-    files = Counter(model_id for model_id, _ in set(map(key_of, jobs)))
-    return {
-        key_of(job): job._replace(force=False, options_matter=False) for job in last.values() if files[job.model_id] > 1
-    }
+    last: dict[JobKey, NewJob] = {}
+    for job in jobs:
+        last.pop(key_of(job), None)
+        last[key_of(job)] = job
+    files = Counter(model_id for model_id, _ in last)
+    return {key: job for key, job in last.items() if files[job.model_id] > 1}
 
 
 def tell_changes(

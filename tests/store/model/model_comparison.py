@@ -13,6 +13,7 @@ from thumbq_server.domain.job import MODEL, NewJob
 from thumbq_server.domain.records import CommitRecord
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.reads.thumbnails import read_thumbnails
 
 # No step takes longer, and no delay is as short, so that what is due is beyond doubt.
 SLACK = 600.0
@@ -32,15 +33,20 @@ class Observation:
     now: datetime
     jobs: dict[int, Job]
     thumbnails: dict[int, Thumbnail]
+    # what a page is told of each model that has jobs
+    statuses: dict[int, str]
     announced: list[Announcement]
     head: int
 
 
 async def observe(database: Database, cursor: int) -> Observation:
     """Look into every table; `cursor` is the head of the log at the last look."""
+    jobs = {row["id"]: _job(row) for row in await database.fetch(_JOBS)}
+    models = sorted({job.request.model_id for job in jobs.values()})
     return Observation(
         now=(await database.fetch(_NOW))[0][0],
-        jobs={row["id"]: _job(row) for row in await database.fetch(_JOBS)},
+        jobs=jobs,
+        statuses={told.model_id: told.status for told in await read_thumbnails(database, models)},
         thumbnails={row["model_id"]: _thumbnail(row) for row in await database.fetch(_THUMBNAILS)},
         announced=[
             event for row in await notification_log.after(database, cursor, 1000) for event in _announcements(row)
@@ -112,6 +118,7 @@ def compare(
     _same("thumbnails", model.thumbnails.keys(), seen.thumbnails.keys())
     for model_id, thumbnail in model.thumbnails.items():
         _same(f"thumbnail of {model_id}", _shown(thumbnail), _shown(seen.thumbnails[model_id]))
+    _same("statuses", {model_id: _status(model, model_id) for model_id in seen.statuses}, seen.statuses)
     rest = list(seen.announced)
     for group in announced:
         _same("announcements", Counter(group), Counter(rest[: len(group)]))
@@ -148,6 +155,17 @@ def _shown(thumbnail: Thumbnail) -> tuple[object, ...]:
         thumbnail.will_retry,
         thumbnail.path,
     )
+
+
+def _status(model: QueueState, model_id: int) -> str:
+    """What a page is told: the newest request decides, and a failure whose retry waits is shown as one."""
+    jobs = [job for job in model.jobs.values() if job.request.model_id == model_id]
+    newest = max(jobs, key=lambda job: job.last_number)
+    shown = model.thumbnails.get(model_id)
+    waits_for_retry = newest.attempt > 0 and shown is not None and shown.number == newest.number
+    if newest.status == "Processing" or (newest.status == "Pending" and not waits_for_retry):
+        return newest.status
+    return shown.status if shown else "None"
 
 
 def _compare_times(job: Job, other: Job, now: datetime) -> None:

@@ -42,6 +42,11 @@ class Job:
         return Token(self.id, self.lease_seq)
 
     @property
+    def last_number(self) -> int:
+        """The number of the last request for it."""
+        return max(self.number, self.rerun or 0)
+
+    @property
     def asked_as(self) -> tuple[str, str | None]:
         """The kind and the options that it was asked for last."""
         return self.rerun_as or (self.request.kind, self.request.options)
@@ -68,6 +73,8 @@ class Thumbnail:
     error_message: str | None = None
     will_retry: bool = False
     path: str | None = None
+    # the job has started again, or will run again, since it ended so
+    is_earlier: bool = False
 
 
 class Refuted(Exception):

@@ -9,8 +9,8 @@ from thumbq_server.domain.job import MODEL
 few = st.integers(0, 3)
 requests = st.builds(
     new_job,
-    st.integers(1, 3),
     st.integers(1, 2),
+    st.integers(1, 3),
     priority=st.sampled_from([0, 0, 5]),
     max_attempts=st.integers(1, 3),
     force=st.booleans(),

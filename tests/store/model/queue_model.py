@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tests.store.model.model_records import Announcement, Job, Refuted
 from tests.store.model.queue_state import CHOSEN, QueueState
-from tests.store.model.requests_of_a_batch import Key, asks, firsts_and_changes, key_of, last_of_several_files
+from tests.store.model.requests_of_a_batch import Key, asks, firsts_and_changes, key_of, several_files
 from thumbq_server.domain.job import MODEL, Completion, EnqueueOutcome, Failure, NewJob, Token, Verdict
 
 LIVE = ("Pending", "Processing")
@@ -43,9 +43,7 @@ class QueueModel(QueueState):
             answered[key_of(request)] = job_id, EnqueueOutcome.EXISTING
         for key, request in changes.items():
             self._change(self.jobs[id_of[key]], request, requests, answers)
-        for key in last_of_several_files(requests):
-            if not self._is_newest(job := self.jobs[id_of[key]]):
-                self._renew(job)
+        self._put_in_order([self.jobs[id_of[key]] for key in several_files(requests)])
         return answers
 
     def _change(
@@ -94,16 +92,12 @@ class QueueModel(QueueState):
             raise Refuted(f"nothing to renew for {request}")
         self._renew(known[0])
 
-    def _renew(self, job: Job) -> None:
-        job.number = self._next_number()
-        if (shown := self.thumbnails.get(job.request.model_id)) and shown.job_id == job.id:
-            shown.number = job.number
-
     def _start_anew(self, job: Job, request: NewJob) -> None:
         job.request = request
         job.number = self._next_number()
         job.run_at = request.delay
         job.status, job.attempt, job.error_message = "Pending", 0, None
+        self._begins_another_run(job)
         self._announce("Pending", job)
 
     # claims and their ends
@@ -206,6 +200,8 @@ class QueueModel(QueueState):
 
     def _become(self, job: Job) -> None:
         """Take the kind and the options of the request that the job runs again for."""
+        if job.rerun is not None:
+            self._begins_another_run(job)
         kind, options = job.asked_as
         job.request = job.request._replace(kind=kind, options=options)
         job.rerun = job.rerun_as = None

@@ -1,6 +1,6 @@
 """The state of the modelled queue: its jobs, the thumbnails of the models, and the announcements."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Self
@@ -35,7 +35,32 @@ class QueueState:
 
     def _is_newest(self, job: Job) -> bool:
         others = [o for o in self.jobs.values() if o.request.model_id == job.request.model_id and o.id != job.id]
-        return all(max(other.number, other.rerun or 0) <= job.number for other in others)
+        return all(other.last_number <= job.last_number for other in others)
+
+    def _renew(self, job: Job) -> None:
+        """Make it the newest request; the picture that it shows goes with it, or the failure of its present run."""
+        job.number = self._next_number()
+        shown = self.thumbnails.get(job.request.model_id)
+        if shown and shown.job_id == job.id and (shown.status == "Ready" or not shown.is_earlier):
+            shown.number = job.number
+
+    def _put_in_order(self, jobs: Sequence[Job]) -> None:
+        """Make each of these requests newer than those before it, and than all others for its model."""
+        late: set[int] = set()
+        for place, job in enumerate(jobs):
+            model_id = job.request.model_id
+            later = {other.id for other in jobs[place:]}
+            before = [o for o in self.jobs.values() if o.request.model_id == model_id and o.id not in later]
+            if model_id in late or any(other.last_number >= job.last_number for other in before):
+                late.add(model_id)
+                if job.number < job.last_number:
+                    job.rerun = self._next_number()
+                else:
+                    self._renew(job)
+
+    def _begins_another_run(self, job: Job) -> None:
+        if (shown := self.thumbnails.get(job.request.model_id)) and shown.job_id == job.id:
+            shown.is_earlier = True
 
     def _newest_of_each_model(self, job_ids: Iterable[int]) -> list[Job]:
         jobs = sorted((self.jobs[job_id] for job_id in job_ids), key=lambda job: job.number)

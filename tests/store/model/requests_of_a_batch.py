@@ -44,8 +44,8 @@ def firsts_and_changes(requests: Sequence[NewJob]) -> tuple[dict[Key, NewJob], d
     return firsts, changes
 
 
-def last_of_several_files(requests: Sequence[NewJob]) -> list[Key]:
-    """The job that is named last of each model of which several are named."""
-    last = {request.model_id: key_of(request) for request in requests}
-    models = [model_id for model_id, _ in set(map(key_of, requests))]
-    return [key for model_id, key in last.items() if models.count(model_id) > 1]
+def several_files(requests: Sequence[NewJob]) -> list[Key]:
+    """The jobs of each model of which several are named, in the order in which each is named last."""
+    keys = list(dict.fromkeys(map(key_of, reversed(requests))))[::-1]
+    models = [model_id for model_id, _ in keys]
+    return [key for key in keys if models.count(key[0]) > 1]

@@ -59,12 +59,19 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(requests=st.lists(requests, min_size=1, max_size=4))
     def enqueue(self, requests: list[NewJob]) -> None:
         self.say(Enqueue(tuple(requests)))
-        self.last_are_newest(requests)
+        self.stand_in_order(requests)
 
     @rule(requests=st.lists(requests, min_size=1, max_size=4), index=few, count=st.integers(1, 3))
     def enqueue_and_claim(self, requests: list[NewJob], index: int, count: int) -> None:
         self.say(EnqueueAndClaim(tuple(requests), self.worker(index), count))
-        self.last_are_newest(requests)
+        self.stand_in_order(requests)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(index=few, request=requests)
+    def ask_for_another_file_and_then_again(self, index: int, request: NewJob) -> None:
+        again = self.job(index, "Pending").request._replace(force=False, delay=0.0)
+        self.say(Enqueue((request._replace(model_id=again.model_id),)))
+        self.say(Enqueue((again,)))
 
     @rule(index=few, count=st.integers(1, 4), seconds=st.sampled_from([LATER, LATER, 0]), kinds=some_kinds)
     def claim(self, index: int, count: int, seconds: int, kinds: tuple[str, ...]) -> None:
@@ -214,12 +221,14 @@ class QueueMachine(RuleBasedStateMachine):
     def queue(self) -> QueueUnderTest:
         return QueueUnderTest(self.store.database, self.store.lanes[0], self.worker(0))
 
-    def last_are_newest(self, requests: list[NewJob]) -> None:
-        """The last of these requests for a model has the newest number in the store."""
-        for model_id, last in {request.model_id: key_of(request) for request in requests}.items():
+    def stand_in_order(self, requests: list[NewJob]) -> None:
+        """The jobs of these requests are the newest of their models in the store, in the order of the requests."""
+        keys = [key_of(request) for request in requests]
+        for model_id in {request.model_id for request in requests}:
             jobs = [job for job in self.seen.jobs.values() if job.request.model_id == model_id]
-            newest = max(jobs, key=lambda job: max(job.number, job.rerun or 0))
-            assert key_of(newest.request) == last
+            in_store = [key_of(job.request) for job in sorted(jobs, key=lambda job: job.last_number)]
+            asked = list(dict.fromkeys(key for key in reversed(keys) if key[0] == model_id))[::-1]
+            assert in_store[-len(asked) :] == asked
 
     def look(self) -> None:
         """Look at the store; it must be sound."""

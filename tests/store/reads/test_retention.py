@@ -6,8 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.support.conditions import until_blocked
+from tests.support.conditions import meddled, until_blocked
 from tests.support.postgres.queue_under_test import QueueUnderTest, failure, model_file, new_job, picture
+from thumbq_server.domain.job import EnqueueOutcome
 from thumbq_server.domain.job_events import NewJobEvent
 from thumbq_server.domain.model_versions import NewVersion
 from thumbq_server.domain.refusals import NotFound
@@ -17,6 +18,8 @@ from thumbq_server.engine.upkeep.duties import PruneJobs
 from thumbq_server.storage import job_events, maintenance, model_versions
 from thumbq_server.storage.reads.thumbnails import read_thumbnail
 from thumbq_server.storage.transitions import forget
+from thumbq_server.storage.transitions.enqueue import enqueue
+from thumbq_server.storage.transitions.revivals import RESET
 
 MONTH = 30 * 86_400.0
 
@@ -128,6 +131,19 @@ async def test_a_pruned_file_is_a_new_job_when_it_is_asked_for_again(queue):
     await pruned(queue)
     [again] = await queue.enqueued(new_job(1, file=1))
     assert again != old
+
+
+async def test_a_file_that_is_pruned_while_it_is_asked_for_is_a_new_job(queue):
+    old = await completed(queue, 1, file=1)
+    await completed(queue, 1, file=2)
+    await ages(queue)
+
+    async def prune() -> None:
+        assert await pruned(queue) == 1
+
+    async with meddled(queue.database, RESET, prune) as lane:
+        [answer] = await enqueue(lane, [new_job(1, file=1)])
+    assert (answer.outcome, answer.job_id > old) == (EnqueueOutcome.CREATED, True)
 
 
 async def test_the_duty_goes_on_where_it_ended_and_begins_again_after_a_rest(queue, database, monkeypatch):

@@ -17,6 +17,7 @@ from thumbq_server.storage.transitions import (
     enqueue,
     extend,
     fail,
+    order,
     release,
     revivals,
     revive,
@@ -26,6 +27,7 @@ from thumbq_server.storage.transitions import (
 STATEMENTS = {
     "create": enqueue.CREATE,
     "find": revive.FIND,
+    "find models": order.FIND_MODELS,
     "reset": revivals.REVIVE[Revival.RESET],
     "restart": revivals.REVIVE[Revival.RESTART],
     "rerun": revivals.REVIVE[Revival.RERUN],

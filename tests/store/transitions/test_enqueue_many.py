@@ -6,7 +6,7 @@ from tests.support.conditions import at_once
 from tests.support.postgres.queue_under_test import STATES, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Revival
 from thumbq_server.storage.transitions.enqueue import enqueue
-from thumbq_server.storage.transitions.revivals import REVIVE
+from thumbq_server.storage.transitions.revivals import REVIVE, renew
 
 CREATED, EXISTING, RESET = EnqueueOutcome.CREATED, EnqueueOutcome.EXISTING, EnqueueOutcome.RESET
 
@@ -35,7 +35,6 @@ async def test_twenty_at_once_revive_a_job_once(queue, lanes, state):
         (Revival.RESET, "Failed"),
         (Revival.RESTART, "Waiting"),
         (Revival.RERUN, "Processing"),
-        (Revival.KEEP, "Pending"),
     ],
 )
 async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, state):
@@ -44,8 +43,7 @@ async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, s
     before = await queue.job(token.job_id)
     await queue.enqueue(new_job(7, force=True))
     await queue.release(*await queue.claim())
-    if state != "Pending":
-        await queue.job_in(state, new_job(7))
+    await queue.job_in(state, new_job(7))
     async with queue.unchanged():
         rows = await queue.sql(
             REVIVE[plan],
@@ -53,6 +51,14 @@ async def test_a_plan_for_a_job_that_has_moved_on_changes_nothing(queue, plan, s
             *([None], [None]),
         )
     assert rows == []
+
+
+async def test_a_job_that_was_asked_for_meanwhile_is_not_renewed(queue):
+    token = await queue.job_in("Waiting", new_job(7))
+    before = await queue.job(token.job_id)
+    await queue.enqueue(new_job(7, force=True))
+    async with queue.unchanged():
+        assert await renew(queue.lane, [(token.job_id, before.request_no)]) == set()
 
 
 async def test_overlapping_batches_in_any_order_do_not_block_each_other(queue, lanes, no_second_try):

@@ -12,6 +12,7 @@ from tests.support.postgres.queue_under_test import failure, model_file, new_job
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
 from thumbq_server.storage.transitions.enqueue import enqueue, enqueue_and_claim
+from thumbq_server.storage.transitions.order import FIND_MODELS
 from thumbq_server.storage.transitions.revivals import RENEW, RESTART
 
 OK = Verdict.OK
@@ -135,9 +136,7 @@ async def test_an_end_that_meets_a_new_request_for_its_job_takes_the_number_of_t
         transaction = asking.transaction()
         await transaction.start()
         job = await queue.job(a.job_id)
-        assert await asking.fetch(
-            RENEW.text, [a.job_id], [job.request_no], [0], [0], [3], [0.0], [None], [None], [None]
-        )
+        assert await asking.fetch(RENEW.text, [a.job_id], [job.request_no])
         async with until_blocked(queue, getattr(queue, verb)(a)) as ending:
             await transaction.commit()
         assert await ending == [OK]
@@ -229,6 +228,88 @@ async def test_a_failure_that_became_the_newest_request_stays_that_when_its_job_
         await enqueue(lane, [new_job(7, file=A, force=True)])
     assert await queue.complete(b) == [OK]
     assert await queue.value("job_id FROM thumbnails") == a.job_id
+
+
+async def fails_and_is_asked_for_again(queue, a):
+    await queue.fail(failure(a, retryable=False))
+    await queue.enqueue(new_job(7, file=A))
+
+
+async def waits_and_starts_again(queue, a):
+    await queue.fail(a)
+    await queue.enqueue(new_job(7, file=A, force=True))
+
+
+async def fails_and_runs_again(queue, a):
+    await queue.enqueue(new_job(7, file=A, force=True))
+    await queue.fail(a)
+
+
+@pytest.mark.parametrize("begins_again", [fails_and_is_asked_for_again, waits_and_starts_again, fails_and_runs_again])
+async def test_a_failure_of_an_earlier_run_does_not_become_the_newest_request_with_its_job(queue, begins_again):
+    """B is asked for after the failure of A, and A once more after that. B ends first, and its picture is good."""
+    (a,) = await queue.claimed(new_job(7, file=A))
+    await begins_again(queue, a)
+    await queue.enqueue(new_job(7, file=B))
+    await queue.enqueue(new_job(7, file=A))
+    tokens = {token.job_id: token for token in await queue.claim(2)}
+    again = tokens.pop(a.job_id)
+    await queue.complete(*tokens.values())
+    await assert_shows(queue, B, status="Processing")
+    await queue.complete(again)
+    await assert_shows(queue, A)
+
+
+async def test_a_picture_of_an_earlier_run_becomes_the_newest_request_with_its_job(queue):
+    a = await queue.job_in("Completed", new_job(7, file=A))
+    await queue.enqueue(new_job(7, file=A, force=True, delay=60))
+    (b,) = await queue.claimed(new_job(7, file=B))
+    await queue.enqueue(new_job(7, file=A))
+    await queue.complete(b)
+    assert (await queue.thumbnail(7)).path == picture(a).thumbnail_path
+
+
+async def test_a_forced_request_after_another_file_in_a_batch_has_the_effects_that_it_has_alone(queue):
+    """The attempt under way belongs to the request before them, so its failure does not hide the picture of B."""
+    (a,) = await queue.claimed(new_job(7, file=A))
+    await queue.enqueue(new_job(7, file=B), new_job(7, file=A, force=True))
+    await queue.fail(a)
+    tokens = {token.job_id: token for token in await queue.claim(2)}
+    again = tokens.pop(a.job_id)
+    await queue.complete(*tokens.values())
+    await assert_shows(queue, B, status="Processing")
+    await queue.complete(again)
+    await assert_shows(queue, A)
+
+
+@pytest.mark.parametrize("order", list(permutations([1, 2, 3])))
+@pytest.mark.parametrize("state", ["new", "known", "forced"])
+async def test_each_file_in_a_batch_is_a_newer_request_than_those_named_before_it(queue, order, state):
+    """The last one is cancelled, so the one before it decides."""
+    if state != "new":
+        await queue.enqueue(*[new_job(7, file=file) for file in (2, 3, 1)])
+    running = await queue.claim(3) if state == "forced" else []
+    answers = await queue.enqueue(*[new_job(7, file=file, force=state == "forced") for file in order])
+    await queue.release(*running)
+    tokens = {token.job_id: token for token in await queue.claim(3)}
+    first, second, last = [answer.job_id for answer in answers]
+    await queue.cancel(last)
+    await queue.complete(tokens[second])
+    await queue.complete(tokens[first])
+    await assert_shows(queue, order[1])
+
+
+async def test_the_last_file_is_shown_though_all_ended_before_the_order_was_decided(queue):
+    requests = [new_job(7, file=B), new_job(7, file=A)]
+
+    async def end_in_the_order_of_their_numbers():
+        for token in await queue.claim(2):
+            await queue.complete(token)
+
+    async with meddled(queue.database, FIND_MODELS, end_in_the_order_of_their_numbers) as lane:
+        await enqueue(lane, requests)
+    await queue.complete(*await queue.claim(2))
+    await assert_shows(queue, A)
 
 
 async def test_an_end_and_a_new_request_for_its_job_do_not_wait_for_each_other(queue, lanes, no_second_try):

@@ -10,13 +10,14 @@ import asyncpg
 from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.columns import NOTHING, Claimed
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
-from thumbq_server.domain.same_job import JobKey, key_of, last_of_several_files, requests_by_job, tell_changes
+from thumbq_server.domain.same_job import JobKey, key_of, requests_by_job, several_files, tell_changes
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.claim import NO_CLAIM, NO_OPTIONS, ClaimRequest
+from thumbq_server.storage.transitions.order import put_in_order
 from thumbq_server.storage.transitions.revive import revive, stored_kind
 
 _traceparent = attrgetter("traceparent")
@@ -142,12 +143,13 @@ async def enqueue_and_claim(
     """Enqueue all of `jobs`, and claim those that are new and due, as far as the credits of `request` go.
 
     The claimed jobs never enter the queue, so use it only while nothing in there is due. Of several files of one model,
-    the one that is named last becomes the newest request. `are_traces`: known jobs may have traces of other requests.
+    each is a newer request than those that are named before it. `are_traces`: known jobs may have traces of requests
+    before these.
     """
     answers, claimed = await _enqueue_and_claim(lane, jobs, request, are_traces)
     # The statements number requests in the order of their locks, not in that of `jobs`.
-    if last := last_of_several_files(jobs):
-        await revive(lane, last, only_renew=True)
+    if files := several_files(jobs):
+        await put_in_order(lane, files)
     return answers, claimed
 
 
@@ -178,7 +180,7 @@ async def _enqueue_and_claim(
     known = await revive(lane, missing) if missing else {}
     if gone := [job for key, job in missing.items() if key not in known]:
         known |= zip(map(key_of, gone), await enqueue(lane, gone), strict=True)
-    changed = await revive(lane, later, renew=False) if later else {}
+    changed = await revive(lane, later, renewing=False) if later else {}
     answers = await _answers(jobs, created, known)
     if changed:
         tell_changes(answers, jobs, later, changed)

@@ -105,27 +105,42 @@ RERUN = Statement(
     """,
 )
 
-# A live job, or a shown picture, becomes the newest request of its model again. What it shows follows its number.
+# Jobs become the newest requests of their models again, each newer than those before it. The number that is guarded
+# stands in the job, or in the mark of its lease. What a job shows follows its number, except a failure of an earlier
+# run.
 RENEW = Statement(
     "revive_renew",
-    _PARAMETERS,
-    f"""
-    {_INPUT}, renewed AS (
-        UPDATE jobs j SET request_no = nextval('request_seq')
-         WHERE j.id = ANY (ARRAY (
-            SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
-             WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j))
-        RETURNING j.id AS job_id
+    "job_ids bigint[], request_nos bigint[]",
+    """
+    WITH input AS (
+        SELECT * FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS i (job_id, request_no, place)
+    ), marked AS MATERIALIZED (
+        SELECT l.job_id FROM leases l JOIN input i ON l.job_id = i.job_id
+         WHERE l.rerun_request_no = i.request_no ORDER BY l.lease_seq, l.job_id FOR UPDATE OF l
+    ), locked AS MATERIALIZED (
+        SELECT j.id FROM jobs j JOIN input i ON j.id = i.job_id
+         WHERE j.request_no = i.request_no ORDER BY j.id FOR UPDATE OF j
+    ), numbered AS MATERIALIZED (
+        SELECT job_id, is_marked, nextval('request_seq') AS request_no
+          FROM (SELECT i.*, job_id IN (SELECT job_id FROM marked) AS is_marked FROM input i ORDER BY place) i
+         WHERE is_marked OR job_id IN (SELECT id FROM locked)
+    ), remarked AS (
+        UPDATE leases l SET rerun_request_no = n.request_no
+          FROM numbered n WHERE n.is_marked AND l.job_id = n.job_id
+    ), renewed AS (
+        UPDATE jobs j SET request_no = n.request_no
+          FROM numbered n WHERE NOT n.is_marked AND j.id = n.job_id
     ), followed AS (
         UPDATE attempts a SET request_no = NULL
-          FROM renewed r WHERE a.job_id = r.job_id AND a.request_no IS NOT NULL
+          FROM numbered n
+         WHERE NOT n.is_marked AND a.job_id = n.job_id AND a.request_no IS NOT NULL AND a.outcome = 'Completed'
     )
-    SELECT job_id FROM renewed
+    SELECT job_id FROM numbered
     """,
 )
 
-# How a job is revived. The parameters are those of _INPUT.
-REVIVE = {Revival.KEEP: RENEW, Revival.RESET: RESET, Revival.RESTART: RESTART, Revival.RERUN: RERUN}
+# How a job starts again. The parameters are those of _INPUT.
+REVIVE = {Revival.RESET: RESET, Revival.RESTART: RESTART, Revival.RERUN: RERUN}
 
 
 class Revived(NamedTuple):
@@ -149,3 +164,8 @@ async def carry_out(lane: Lane, plan: Revival, jobs: Sequence[Revived]) -> set[i
     if done and plan in {Revival.RESET, Revival.RESTART}:
         lane.hints.tell(JOBS)
     return done
+
+
+async def renew(lane: Lane, jobs: Sequence[tuple[int, int]]) -> set[int]:
+    """Return the jobs that became the newest requests, in their order. `jobs` are ids and request numbers as found."""
+    return {row["job_id"] for row in await lane.fetch(RENEW, *columns(jobs, 2))}

@@ -14,7 +14,7 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
-from thumbq_server.storage.transitions.revivals import Revived, carry_out
+from thumbq_server.storage.transitions.revivals import Revived, carry_out, renew
 
 # `newest`: no other job of the model was asked for later. `shown`: its picture is the one that the model has now. Each
 # job is looked up by itself, since a plan for all of them may scan the tables.
@@ -26,7 +26,7 @@ FIND = Statement(
            CASE WHEN r.kind IS NULL THEN s.kind ELSE r.kind END AS kind,
            CASE WHEN r.kind IS NULL THEN s.options ELSE r.options END AS options, t.job_id IS NOT NULL AS shown,
            (SELECT bool_and(greatest(o.request_no, (SELECT rerun_request_no FROM leases WHERE job_id = o.id))
-                            < s.request_no)
+                            < greatest(s.request_no, r.request_no))
               FROM jobs o WHERE o.model_id = s.model_id AND o.id <> s.id) IS NOT FALSE AS newest
       FROM unnest($1::bigint[], $2::bytea[]) AS i (model_id, model_hash)
      CROSS JOIN LATERAL (
@@ -35,8 +35,8 @@ FIND = Statement(
         SELECT job_id, status FROM thumbnails WHERE model_id = i.model_id OFFSET 0) t
         ON t.job_id = s.id AND t.status = 'Ready'
       LEFT JOIN LATERAL (
-        SELECT coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options FROM leases
-         WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true
+        SELECT rerun_request_no AS request_no, coalesce(rerun_kind, 'Model') AS kind, rerun_options AS options
+          FROM leases WHERE job_id = s.id AND rerun_request_no IS NOT NULL OFFSET 0) r ON true
     """,
 )
 
@@ -69,13 +69,11 @@ def stored_kind(kind: str) -> str | None:
     return None if kind == MODEL else kind
 
 
-async def revive(
-    lane: Lane, jobs: Mapping[JobKey, NewJob], *, renew: bool = True, only_renew: bool = False
-) -> dict[JobKey, Enqueued]:
+async def revive(lane: Lane, jobs: Mapping[JobKey, NewJob], *, renewing: bool = True) -> dict[JobKey, Enqueued]:
     """Keep, reset, restart or mark jobs that exist. Look again at those that changed meanwhile.
 
-    A job that is gone, because its model was forgotten just now, has no answer. With `renew`, a job that is kept
-    becomes the newest request of its model. With `only_renew`, the others stay as they are, and have no answer.
+    A job that is gone, because its model was forgotten just now, has no answer. With `renewing`, a job that is kept
+    becomes the newest request of its model.
     """
     wanted = dict(jobs)
     answers: dict[JobKey, Enqueued] = {}
@@ -85,11 +83,7 @@ async def revive(
         rows = await lane.fetch(FIND, *columns(list(wanted), 2))
         found = {(row["model_id"], row["model_hash"]) for row in rows}
         wanted = {key: job for key, job in wanted.items() if key in found}
-        plans = await _plans(rows, wanted, answers, renewed if renew else None)
-        if only_renew:
-            plans = {plan: known for plan, known in plans.items() if plan is Revival.KEEP}
-            kept = {row.key for known in plans.values() for row in known}
-            wanted = {key: job for key, job in wanted.items() if key in kept}
+        plans = await _plans(rows, wanted, answers, renewed if renewing else None)
         for plan, known in plans.items():
             done = await _carry_out(lane, plan, known, wanted)
             if plan is Revival.KEEP:
@@ -147,6 +141,8 @@ async def _plans(
 
 async def _carry_out(lane: Lane, plan: Revival, known: Sequence[_Known], wanted: Mapping[JobKey, NewJob]) -> set[int]:
     """Return the jobs with which `plan` succeeded; the others have changed meanwhile."""
+    if plan is Revival.KEEP:
+        return await renew(lane, [(row.job_id, row.request_no) for row in known])
     revived = []
     async for piece in pieces(sorted(known, key=lambda row: row.job_id)):
         for row in piece:
