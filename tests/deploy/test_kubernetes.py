@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.deploy.declared import AWS, assert_read, command, listened_on
+from thumbq_gateway.app import _GRACE
 from thumbq_runtime.files.objects import checked_address
 from thumbq_server.rpc.serving.health import READY
 
@@ -117,6 +118,21 @@ def test_probes_ask_where_the_programs_answer():
     assert worker["livenessProbe"]["httpGet"] == {"path": "/metrics", "port": "metrics"}
 
 
+def test_a_gateway_answers_until_its_service_leads_to_the_others():
+    gateway = DEPLOYMENTS["thumbq-gateway"]
+    program, seconds = container(gateway)["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert int(seconds) + _GRACE < pod(gateway)["terminationGracePeriodSeconds"]
+
+
+def test_a_worker_has_room_for_two_copies_of_the_largest_model_in_each_slot():
+    worker = DEPLOYMENTS["thumbq-worker"]
+    defaults = {option: parameter.default for parameter in command(["worker"]).params for option in parameter.opts}
+    [slots] = [int(word.partition("=")[2]) for word in container(worker)["args"] if word.startswith("--concurrency=")]
+    [room] = [volume["emptyDir"]["sizeLimit"] for volume in pod(worker)["volumes"] if volume["name"] == "tmp"]
+    assert int(room.removesuffix("Gi")) * 1024 > slots * 2 * defaults["--model-size-limit"]
+
+
 def test_gateways_and_workers_reach_every_server():
     service = of_kind("Service")["thumbq-server"]["spec"]
     assert service["clusterIP"] == "None"
@@ -174,6 +190,9 @@ def test_kustomize_builds_each_folder(overlay):
 def test_keda_counts_the_jobs_that_wait():
     [scaled] = documents(KUBERNETES / "keda")
     assert scaled["spec"]["scaleTargetRef"]["name"] in DEPLOYMENTS
+    # KEDA waits for it before it ends the last worker alone.
+    assert scaled["spec"]["minReplicaCount"] == 1
+    assert "cooldownPeriod" not in scaled["spec"]
     [trigger] = scaled["spec"]["triggers"]
     assert "`thumbq_jobs` | gauge | `status`" in (KUBERNETES.parents[1] / "docs/metrics.md").read_text()
     assert trigger["metadata"]["query"] == 'max(thumbq_jobs{status="pending"})'
