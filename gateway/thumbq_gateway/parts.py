@@ -69,7 +69,9 @@ def build(settings: Settings, channel: grpc.aio.Channel) -> Parts:
     fanout = Fanout(metrics.notifications, heartbeat=settings.heartbeat, buffer_limit=settings.subscriber_buffer)
     upstream = _upstream(settings, channel, fanout, metrics)
     queue_relay = QueueRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
-    callers = Callers(channel, queue_relay.note_server, always_needed=settings.needs_callers_to_prove())
+    callers = Callers(
+        channel, queue_relay.note_server, limits.refused_claims, always_needed=settings.needs_callers_to_prove()
+    )
     progress_relay = ProgressRelay(channel, fanout, upstream.note_server, linger=settings.queue_watch_linger)
     forwarder = Forwarder(settings.tls().context() if settings.upstream_verify else False)
     hubs = SignalR(

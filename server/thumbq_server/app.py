@@ -134,7 +134,9 @@ async def serving(
         rates = Rates(settings.rates() | {Kind.WRONG_KEYS: _WRONG_KEYS}, observer.refused)
         parts.queue.in_flight.on_refused = rates.note
         bounds = Bounds(settings.bounds(), rates.note)
-        limits = Limits(rates, bounds, settings.networks_of_gateways())
+        refused_claim = parts.refused_claims.note
+        parts.queue.in_flight.on_refused_claim = refused_claim
+        limits = Limits(rates, bounds, settings.networks_of_gateways(), refused_claim)
         server = grpc.aio.server(
             options=options,
             interceptors=[Door(parts.keyring, settings.client_roles(), parts.audit, rates), Guard(observer), limits],

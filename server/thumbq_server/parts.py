@@ -34,6 +34,7 @@ from thumbq_server.engine.readers.progress_feed import ProgressFeed
 from thumbq_server.engine.readers.queue_snapshots import QueueSnapshots
 from thumbq_server.engine.readers.subscription import Subscriptions
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.refused_claims import RefusedClaims
 from thumbq_server.engine.removal.duties import ListSuperseded, RemovePictures
 from thumbq_server.engine.removal.places import FolderOfPictures, Place, StoreOfPictures
 from thumbq_server.engine.sessions.registry import Sessions
@@ -85,6 +86,7 @@ class Parts:
     progress: ProgressFeed
     views: Views
     operator: Operator
+    refused_claims: RefusedClaims
     keyring: Keyring
     tickets: Tickets
     audit: Audit
@@ -183,6 +185,7 @@ def build(settings: Settings, database: Database, observer: Observer) -> Parts:
         progress=progress,
         views=views,
         operator=Operator(database, queue, views, observer),
+        refused_claims=RefusedClaims(),
         keyring=keyring,
         tickets=tickets,
         audit=audit,
@@ -284,10 +287,10 @@ def register(parts: Parts, health: Health, server: grpc.aio.Server) -> Sequence[
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(
         NotificationService(parts.views, subscriptions, parts.snapshots, parts.progress, parts.tickets), server
     )
-    inspection = Inspection(parts.database, parts.views, parts.queue.pressure)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(parts.operator, inspection, parts.keyring, parts.tickets, parts.audit), server
-    )
+    keeps_jobs_back = parts.queue.dispatchers.keep_jobs_back
+    inspection = Inspection(parts.database, parts.views, parts.queue.pressure, parts.refused_claims, keeps_jobs_back)
+    admin = AdminService(parts.operator, inspection, parts.refused_claims, parts.keyring, parts.tickets, parts.audit)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.full_name for module in _SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -51,12 +51,19 @@ class Callers:
     """Knows the roles of the keys that are in use. Without an answer, the last one counts: the server may be away."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, on_answer: Callable[[str | None], None], *, always_needed: bool
+        self,
+        channel: grpc.aio.Channel,
+        on_answer: Callable[[str | None], None],
+        refused_claims: MutableMapping[str, int],
+        *,
+        always_needed: bool,
     ) -> None:
         """`on_answer` is told after each look whether the server answered: the problem, or None.
 
-        `always_needed`: callers without a key are strangers, whatever the server says.
+        Each look takes along what is in `refused_claims`. `always_needed`: callers without a key are strangers,
+        whatever the server says.
         """
+        self._refused_claims = refused_claims
         self.on_change: Callable[[], None] = lambda: None
         self._on_answer = on_answer
         self._server = AdminServiceStub(channel)
@@ -156,8 +163,10 @@ class Callers:
         asked = list(self._known)
         self._wrong.clear()
         noted = self.noted.take()
+        refused_claims = dict(self._refused_claims)
+        self._refused_claims.clear()
         try:
-            roles = await self._ask(asked, noted)
+            roles = await self._ask(asked, noted, refused_claims)
         except grpc.aio.AioRpcError as error:
             self.noted.give_back(noted)
             self._on_answer(f"{error.code().name}: {error.details()}")
@@ -172,11 +181,17 @@ class Callers:
         self._on_answer(None)
         self.on_change()
 
-    async def _ask(self, fingerprints: Sequence[Fingerprint], noted: Sequence[AuditEntry] = ()) -> list[Role | None]:
+    async def _ask(
+        self,
+        fingerprints: Sequence[Fingerprint],
+        noted: Sequence[AuditEntry] = (),
+        refused_claims: Mapping[str, int] | None = None,
+    ) -> list[Role | None]:
         """Return the roles of the keys. Raises AioRpcError, and Refusal when the server does not know this gateway."""
         shown = [KeyFingerprint(prefix=one.prefix, digest=one.digest) for one in fingerprints]
         try:
-            answer = await self._server.CheckKeys(CheckKeysRequest(keys=shown, noted=noted), timeout=_TIMEOUT)
+            request = CheckKeysRequest(keys=shown, noted=noted, refused_claims=refused_claims)
+            answer = await self._server.CheckKeys(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a server that knows no keys yet
                 answer = CheckKeysResponse(roles=[RoleMessage.ROLE_UNSPECIFIED] * len(shown))

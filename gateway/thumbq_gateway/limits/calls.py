@@ -40,6 +40,9 @@ class Calls:
         self._rates = rates
         self._bounds = bounds
         self._proxies = proxies
+        # Limits by which workers that asked for jobs were refused, and the seconds that the last of them was told.
+        # `access.callers` takes them to the server.
+        self.refused_claims: dict[str, int] = {}
 
     def address(self, request: web.Request) -> str:
         """Return the address that a request comes from."""
@@ -54,7 +57,10 @@ class Calls:
         """Return the answer to a worker that asks for jobs. Only an answer without one counts."""
         caller = self._key_or_address(request)
         counted = (Kind.WORKER_POLLS, f"{caller} {worker}"), (Kind.POLLS, caller)
-        await self._admit(*counted)
+        try:
+            await self._rates.admit(*counted)
+        except TooOften as too_often:
+            raise self._refused_claim(too_often) from None
         answer = await ask()
         if answer.ListFields():
             self._rates.give_back(*counted)
@@ -72,11 +78,17 @@ class Calls:
 
     def subscribe(self, request: web.Request) -> Place:
         """Return the place of a subscription, which its holder gives up in the end."""
-        return self._place(request, Kind.SUBSCRIPTIONS)
+        try:
+            return self._bounds.take(self._key_or_address(request), Kind.SUBSCRIPTIONS)
+        except TooOften as too_many:
+            raise _refusal(too_many) from None
 
-    def wait(self, request: web.Request) -> Place:
+    def wait(self, request: web.Request, *, for_jobs: bool) -> Place:
         """Return the place of a call that may wait, which its holder gives up in the end."""
-        return self._place(request, Kind.WAITING_CALLS)
+        try:
+            return self._bounds.take(self._key_or_address(request), Kind.WAITING_CALLS)
+        except TooOften as too_many:
+            raise (self._refused_claim if for_jobs else _refusal)(too_many) from None
 
     def middleware(self, rpcs: Mapping[tuple[str, str], str]) -> Middleware:
         """Return the middleware that counts all but polls and reports. `rpcs` has the RPC behind a method and path."""
@@ -102,11 +114,10 @@ class Calls:
         except TooOften as too_often:
             raise _refusal(too_often) from None
 
-    def _place(self, request: web.Request, kind: Kind) -> Place:
-        try:
-            return self._bounds.take(self._key_or_address(request), kind)
-        except TooOften as too_many:
-            raise _refusal(too_many) from None
+    def _refused_claim(self, too_often: TooOften) -> Refusal:
+        """Return the refusal of a worker that asks for jobs, and remember it for the server."""
+        self.refused_claims[too_often.kind.value] = too_often.retry_after
+        return _refusal(too_often)
 
     def _key_or_address(self, request: web.Request) -> str:
         return counted_as(self._key_of(request), self.address(request))

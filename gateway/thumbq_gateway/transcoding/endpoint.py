@@ -92,7 +92,7 @@ class Endpoint:
         _check_ticket(request, values)
         if not call.wait(values):
             return await self._asked(request, call, values)
-        with self._limits.wait(request):
+        with self._limits.wait(request, for_jobs=self._is_poll):
             return await self._asked(request, call, values)
 
     async def _asked(self, request: web.Request, call: UnaryCall, values: dict[str, Any]) -> web.Response:

@@ -13,7 +13,7 @@ from thumbq_runtime.limits.buckets import Buckets, short
 from thumbq_runtime.text import printable
 
 _LEAST_PAUSE = 1.0  # seconds; Retry-After knows whole ones only
-_LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 60.0
 _MOST_HELD = 20_000  # refusals that are held back at the same time
 _MOST_CALLERS = 20_000
 _MOST_LINES = 50  # of the log in a minute, however many callers are refused
@@ -54,7 +54,7 @@ class TooOften(Exception):
 
     def __init__(self, kind: Kind, seconds: float, sentence: str = "") -> None:
         self.kind = kind
-        self.retry_after = math.ceil(min(max(seconds, _LEAST_PAUSE), _LONGEST_PAUSE))
+        self.retry_after = math.ceil(min(max(seconds, _LEAST_PAUSE), LONGEST_PAUSE))
         super().__init__(f"{sentence or _SENTENCES[kind]} Try again after {self.retry_after} s.")
 
 
@@ -138,7 +138,7 @@ class Returns:
         one = _short(one)
         now = self._clock()
         if now >= self._page_ends or len(self._page) >= _MOST_CALLERS:
-            self._page_ends = now + _LONGEST_PAUSE
+            self._page_ends = now + LONGEST_PAUSE
             self._page_before, self._page = self._page, {}
         self._page[one] = max(self.after(one), now + seconds)
 

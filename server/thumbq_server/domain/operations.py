@@ -1,14 +1,11 @@
-"""What an operator sees: the queue in figures, its workers, and why a job waits."""
+"""What an operator sees: the queue in figures, and its workers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import NamedTuple
 
 from thumbq_runtime.text import printable
-from thumbq_server.domain.job import MODEL, JobStatus
-from thumbq_server.domain.progress import ProgressRecord
-from thumbq_server.domain.records import Counters, JobRecord
+from thumbq_server.domain.records import Counters
 from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import MAX_ERROR_MESSAGE
 
@@ -118,75 +115,6 @@ class Pruned(NamedTuple):
     jobs: int
     notifications: int
     next_after: int | None
-
-
-class WaitReason(Enum):
-    """Why a job does not run."""
-
-    NONE = auto()
-    NOT_DUE = auto()
-    PAUSED = auto()
-    NO_WORKER = auto()
-    WORKERS_FULL = auto()
-
-
-class Explanation(NamedTuple):
-    """How a job stands, and the answer for people."""
-
-    job: JobRecord
-    reason: WaitReason
-    sentence: str
-    ahead: int
-    workers: int
-    pause: Pause | None
-    progress: ProgressRecord | None = None
-
-
-def explain(job: JobRecord, now: datetime, depth: Depth, ahead: int) -> Explanation:
-    """Return why a job waits, or how it stands otherwise."""
-    reason, sentence = _explain_pending(job, now, depth, ahead) if job.run_at else (WaitReason.NONE, _stands(job))
-    return Explanation(job, reason, sentence, ahead, depth.workers, depth.pause)
-
-
-def _stands(job: JobRecord) -> str:
-    attempts = f"attempt {job.attempt_count} of {job.max_attempts}"
-    if job.status is JobStatus.PROCESSING:
-        return (
-            f"Worker {job.worker_id} is at work on it ({attempts}); its lease runs until {_at(job.lease_expires_at)}."
-        )
-    if job.status is JobStatus.FAILED:
-        return f"It failed for good at {_at(job.finished_at)}, after {attempts}."
-    return f"It was {job.status.lower()} at {_at(job.finished_at)}."
-
-
-def _explain_pending(job: JobRecord, now: datetime, depth: Depth, ahead: int) -> tuple[WaitReason, str]:
-    if job.run_at is not None and job.run_at > now:
-        when = f"at {_at(job.run_at)}, in {(job.run_at - now).total_seconds():.0f} s"
-        if job.attempt_count:
-            attempts = f"Attempt {job.attempt_count} of {job.max_attempts}"
-            return WaitReason.NOT_DUE, f"{attempts} failed; the next is due {when}."
-        return WaitReason.NOT_DUE, f"It was enqueued with a delay, and is due {when}."
-    if depth.pause is not None:
-        return WaitReason.PAUSED, f"It is due, but the queue is paused{_by(depth.pause)}."
-    if not depth.workers:
-        return WaitReason.NO_WORKER, "It is due, but no worker is connected."
-    before = f"{_number(ahead)} jobs are ahead of it" if ahead != 1 else "1 job is ahead of it"
-    # Which kinds a worker takes is known to its own server alone.
-    kind = "Models" if job.kind == MODEL else job.kind
-    return WaitReason.WORKERS_FULL, f"It is due, and waits for a free slot of a worker that takes {kind}; {before}."
-
-
-def _by(pause: Pause) -> str:
-    who = f" by {pause.paused_by}" if pause.paused_by else ""
-    return f"{who} since {_at(pause.paused_at)}" + (f" ({pause.reason})" if pause.reason else "")
-
-
-def _at(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "an unknown time"
-
-
-def _number(ahead: int) -> str:
-    return f"{MOST_AHEAD} or more" if ahead >= MOST_AHEAD else str(ahead or "no")
 
 
 def check_text(text: str, limit: int, what: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
 from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_runtime.limits.rates import LONGEST_PAUSE, Kind
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.door import ORIGIN
 from thumbq_server.access.keyring import Keyring
@@ -19,6 +20,7 @@ from thumbq_server.domain.refusals import Invalid
 from thumbq_server.domain.requests import check_batch, check_model_id, check_page_size, check_page_token
 from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.readers.inspection import Inspection
+from thumbq_server.engine.refused_claims import RefusedClaims
 from thumbq_server.rpc.audited import audited
 from thumbq_server.rpc.codec import audit as audit_codec
 from thumbq_server.rpc.codec import keys
@@ -29,16 +31,24 @@ from thumbq_server.rpc.errors import refusals_as_status
 
 # Of one gateway, in half a second.
 MOST_NOTED = 100
+_KINDS = frozenset(Kind)
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Translates; `engine.operator` and `engine.readers.inspection` have the rules."""
 
     def __init__(
-        self, operator: Operator, inspection: Inspection, keyring: Keyring, tickets: Tickets, audit: Audit
+        self,
+        operator: Operator,
+        inspection: Inspection,
+        refused_claims: RefusedClaims,
+        keyring: Keyring,
+        tickets: Tickets,
+        audit: Audit,
     ) -> None:
         self._operator = operator
         self._inspection = inspection
+        self._refused_claims = refused_claims
         self._keyring = keyring
         self._tickets = tickets
         self.audit = audit
@@ -174,6 +184,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         keyring = self._keyring
         for noted in request.noted[:MOST_NOTED]:
             self.audit.note(audit_codec.deed(noted))
+        for limit, seconds in request.refused_claims.items():
+            if limit in _KINDS:  # a newer gateway may have others
+                self._refused_claims.note(Kind(limit), min(seconds, LONGEST_PAUSE))
         roles = [keyring.role_of(Fingerprint(shown.prefix, shown.digest)) for shown in request.keys]
         return admin_pb2.CheckKeysResponse(
             keys_needed=keyring.needed,

@@ -152,7 +152,7 @@ async def test_the_room_on_the_disk_of_the_database_is_shown_where_its_folder_is
     async with measured_server(database_url, database_folder=folder) as (_, scrape):
 
         async def room() -> float:
-            return (await scrape()).value("thumbq_database_disk_free_bytes")
+            return float((await scrape()).value("thumbq_database_disk_free_bytes"))
 
         assert math.isnan(await room())
         folder.mkdir()

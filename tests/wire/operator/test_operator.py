@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from importlib.metadata import version
 
 import asyncpg
 import grpc
@@ -139,7 +140,7 @@ async def test_statistics_count_jobs_by_status_and_tell_rates_and_durations(queu
 
 
 async def test_statistics_of_an_empty_queue_are_empty(admin):
-    assert await stats(admin) == admin_pb2.GetStatsResponse()
+    assert await stats(admin) == admin_pb2.GetStatsResponse(server_version=version("thumbq"))
 
 
 async def test_workers_are_listed_with_what_they_said_of_themselves_and_their_jobs(queue, admin):

@@ -55,6 +55,10 @@ class Credits:
         """Return whether a claimant that waits may have a job."""
         return any(claimant.holder.room > 0 for claimant in self._waiting)
 
+    def keeps_back(self) -> bool:
+        """Return whether a claimant waits whose holder has all the jobs that it may have."""
+        return any(claimant.holder.is_told for claimant in self._waiting)
+
     def add(self, claimant: Claimant, count: int) -> None:
         """Let `claimant` have `count` more jobs."""
         claimant.credits += count

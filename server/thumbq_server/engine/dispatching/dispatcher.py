@@ -90,6 +90,10 @@ class Dispatcher:
         self._due.expect()
         self._wake_up.set()
 
+    def keeps_jobs_back(self) -> bool:
+        """Return whether a claimant gets no jobs, since its caller has as many as it may have."""
+        return self._credits.keeps_back()
+
     def jobs_claimed(self) -> int:
         """Return how many jobs were claimed since the start."""
         return self._jobs_claimed

@@ -106,6 +106,10 @@ class Dispatchers:
         for dispatcher in (self.models, *self._of_kinds.values()):
             dispatcher.forget(error)
 
+    def keep_jobs_back(self) -> bool:
+        """Return whether a claimant gets no jobs, since its caller has as many as it may have."""
+        return any(dispatcher.keeps_jobs_back() for dispatcher in (self.models, *self._of_kinds.values()))
+
     def jobs_claimed(self) -> int:
         """Return how many jobs were claimed since the start."""
         living = sum(dispatcher.jobs_claimed() for dispatcher in self._of_kinds.values())

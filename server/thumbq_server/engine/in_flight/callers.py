@@ -49,6 +49,8 @@ class JobsInFlight:
         self._any_full = False
         # Called when a caller is kept from jobs.
         self.on_refused: Callable[[Kind, str], None] = lambda *_: None
+        # Called with the seconds that a call which asks for jobs is told, when it is refused.
+        self.on_refused_claim: Callable[[Kind, float], None] = lambda *_: None
         # Called when a caller has room again.
         self.on_room: Callable[[], None] = lambda: None
         database.history.on_change(self._forget)
@@ -90,7 +92,9 @@ class JobsInFlight:
             await self._looked()
         if holder.room <= 0:
             self.on_refused(Kind.JOBS_IN_FLIGHT, holder.caller)
-            raise TooMany(Kind.JOBS_IN_FLIGHT, holder.most)
+            refusal = TooMany(Kind.JOBS_IN_FLIGHT, holder.most)
+            self.on_refused_claim(refusal.kind, refusal.retry_after)
+            raise refusal
         taken = min(count, holder.room)
         holder.take(taken)
         return taken

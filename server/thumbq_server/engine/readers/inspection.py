@@ -2,12 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from thumbq_server.domain.operations import Explanation, Statistics, WorkerState, explain
+from thumbq_runtime.limits.rates import Kind
+from thumbq_server.domain.operations import Statistics, WorkerState
 from thumbq_server.domain.records import AttemptRecord, JobRecord
+from thumbq_server.domain.waiting import Explanation, RefusedClaim, explain
 from thumbq_server.engine.pressure import Pressure
 from thumbq_server.engine.readers.views import Views
+from thumbq_server.engine.refused_claims import RefusedClaims
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.reads import operations, statistics
 from thumbq_server.storage.reads.activity import Activity
@@ -20,10 +23,20 @@ FRESH_SECONDS = 1.0
 class Inspection:
     """Reads for operators. Every method raises Unavailable while PostgreSQL is away."""
 
-    def __init__(self, database: Database, views: Views, pressure: Pressure) -> None:
+    def __init__(
+        self,
+        database: Database,
+        views: Views,
+        pressure: Pressure,
+        refused_claims: RefusedClaims,
+        keeps_jobs_back: Callable[[], bool],
+    ) -> None:
+        """`keeps_jobs_back`: whether a stream of a worker gets no jobs, since its caller has as many as it may have."""
         self._database = database
         self._views = views
         self._pressure = pressure
+        self._refused_claims = refused_claims
+        self._keeps_jobs_back = keeps_jobs_back
         self._lock = asyncio.Lock()
         self._activity = Activity(database)
         self._statistics: Statistics | None = None
@@ -63,4 +76,7 @@ class Inspection:
         job = await self._views.job(job_id)
         depth = await statistics.read_depth(self._database)
         now, ahead = await operations.place_of(self._database, job)
-        return explain(job, now, depth, ahead)._replace(progress=await self._views.progress(job))
+        refused = self._refused_claims.last()
+        if self._keeps_jobs_back():
+            refused.insert(0, RefusedClaim(Kind.JOBS_IN_FLIGHT, 0.0, 1.0))
+        return explain(job, now, depth, ahead, refused)._replace(progress=await self._views.progress(job))

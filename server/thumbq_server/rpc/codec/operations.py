@@ -5,8 +5,9 @@ from importlib.metadata import version
 
 from thumbq.v1 import admin_pb2
 from thumbq_server.domain.job import AttemptOutcome
-from thumbq_server.domain.operations import Explanation, Pause, Quantiles, Statistics, WaitReason, WorkerState
+from thumbq_server.domain.operations import Pause, Quantiles, Statistics, WorkerState
 from thumbq_server.domain.records import AttemptRecord
+from thumbq_server.domain.waiting import Explanation, WaitReason
 from thumbq_server.rpc.codec.jobs import job
 from thumbq_server.rpc.codec.times import duration, optional_timestamp, timestamp
 
@@ -17,6 +18,7 @@ _REASON = {
     WaitReason.PAUSED: admin_pb2.WAIT_REASON_PAUSED,
     WaitReason.NO_WORKER: admin_pb2.WAIT_REASON_NO_WORKER,
     WaitReason.WORKERS_FULL: admin_pb2.WAIT_REASON_WORKERS_FULL,
+    WaitReason.RATE_LIMITED: admin_pb2.WAIT_REASON_RATE_LIMITED,
 }
 
 

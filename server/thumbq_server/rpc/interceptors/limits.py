@@ -1,8 +1,8 @@
 """Stands before every method: callers that call too often are refused, and told when to come back."""
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,7 +12,7 @@ from thumbq_runtime.access.on_behalf import heard
 from thumbq_runtime.limits.bounds import Bounds
 from thumbq_runtime.limits.callers import Network, counted_as, is_within
 from thumbq_runtime.limits.calls import POLLS, kind_of
-from thumbq_runtime.limits.rates import Kind, Rates
+from thumbq_runtime.limits.rates import Kind, Rates, TooOften
 from thumbq_server.access.door import caller_of_call
 from thumbq_server.access.keyring import GATEWAY
 from thumbq_server.access.methods import Handler, serve_of, served_by
@@ -31,8 +31,18 @@ class Limits(grpc.aio.ServerInterceptor):
     Gateways, and programs that come by a Unix socket, are not counted: a gateway counts its own callers.
     """
 
-    def __init__(self, rates: Rates, bounds: Bounds, gateways: tuple[Network, ...]) -> None:
-        """`gateways`: where calls come from that are not counted. The door stands before this."""
+    def __init__(
+        self,
+        rates: Rates,
+        bounds: Bounds,
+        gateways: tuple[Network, ...],
+        refused_claim: Callable[[Kind, float], None],
+    ) -> None:
+        """`gateways`: where calls come from that are not counted. The door stands before this.
+
+        `refused_claim` is told the limit when a worker that asks for jobs is refused, and when it may return.
+        """
+        self._refused_claim = refused_claim
         self._rates = rates
         self._bounds = bounds
         self._gateways = gateways
@@ -80,8 +90,10 @@ class Limits(grpc.aio.ServerInterceptor):
                 _count_for_whom_a_gateway_calls(context)
                 return await serve(request, context)
             counted = (Kind.WORKER_POLLS, f"{caller} {request.worker_id[:200]}"), (Kind.POLLS, caller)
-            await self._rates.admit(*counted)
-            with self._waiting(request, caller):
+            with self._claim():
+                await self._rates.admit(*counted)
+                place = self._waiting(request, caller)
+            with place:
                 answer = await serve(request, context)
             if answer.ListFields():
                 self._rates.give_back(*counted)
@@ -95,7 +107,8 @@ class Limits(grpc.aio.ServerInterceptor):
             if not caller:
                 return await serve(request, context)
             kinds = [_TOGETHER.get(call.WhichOneof("call") or "") for call in request.calls]
-            await self._rates.admit(*((kind, caller) for kind in kinds if kind))
+            with self._claim() if Kind.POLLS in kinds else nullcontext():
+                await self._rates.admit(*((kind, caller) for kind in kinds if kind))
             response = await serve(request, context)
             with_job = sum(answer.dequeue_job.HasField("job") for answer in response.answers)
             self._rates.give_back(*[(Kind.POLLS, caller)] * with_job)
@@ -106,11 +119,13 @@ class Limits(grpc.aio.ServerInterceptor):
     def _stream(self, rpc: str, serve: Any) -> Any:
         async def stream(requests: Any, context: Any) -> Any:
             caller = self._caller(context)
-            if caller:
-                await self._rates.admit((Kind.READS, caller))
-                if rpc == "EnqueueStream":
-                    requests = self._at_its_rate(requests, caller)
-            with self._place(rpc, caller):
+            with self._claim() if rpc == "StreamJobs" else nullcontext():
+                if caller:
+                    await self._rates.admit((Kind.READS, caller))
+                place = self._place(rpc, caller)
+            if caller and rpc == "EnqueueStream":
+                requests = self._at_its_rate(requests, caller)
+            with place:
                 return await serve(requests, context)
 
         return stream
@@ -132,6 +147,16 @@ class Limits(grpc.aio.ServerInterceptor):
                         yield answer
 
         return generator
+
+    @contextmanager
+    def _claim(self) -> Iterator[None]:
+        """Tell of the refusal of a worker that asks for jobs."""
+        try:
+            yield
+        except TooOften as refusal:
+            if refusal.kind is not Kind.ENQUEUES:
+                self._refused_claim(refusal.kind, refusal.retry_after)
+            raise
 
     def _place(self, rpc: str, caller: str) -> AbstractContextManager[object]:
         """Return what holds the caller's place for a stream. Raises TooMany."""
