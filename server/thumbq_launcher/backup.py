@@ -35,7 +35,10 @@ def dump(postgres: EmbeddedPostgres, file: Path) -> None:
     if os.path.lexists(file):
         raise _exists(file)
     # A dump that is killed leaves no file that passes for a whole one.
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.parent)
+    except OSError as problem:
+        raise BackupFailed(f"{file} cannot be written: {problem.strerror}.") from problem
     os.close(descriptor)
     unfinished = Path(name)
     try:

@@ -97,6 +97,8 @@ def test_a_folder_that_is_not_in_use_is_dumped_and_a_broken_file_leaves_nothing(
     assert db(folder, "dump", str(file))[0] == 0
     code, said = db(folder, "dump", str(file))
     assert (code, said.endswith("exists already: choose another name.\n")) == (1, True)
+    nowhere = folder.with_name("nowhere") / "thumbq.dump"
+    assert db(folder, "dump", str(nowhere)) == (1, f"thumbq: {nowhere} cannot be written: No such file or directory.\n")
     broken.write_bytes(file.read_bytes()[:-200])
     new = folder.with_name("new")
     code, said = db(new, "restore", str(broken))

@@ -3,23 +3,23 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
-from thumbq.v1.admin_pb2 import ApiKey, ExplainJobResponse, ListKeysResponse
+from thumbq.v1.admin_pb2 import ExplainJobResponse, ListKeysResponse
 
 
 @asynccontextmanager
-async def answering(behind: str, method: str, kind: type[Message], change: Callable) -> AsyncIterator[str]:
+async def answering(behind: str, method: str, kind: type[Any], change: Callable[[Any], object]) -> AsyncIterator[str]:
     """Run a server that passes calls on to the one behind, and changes the answers of one method. Yield its address."""
 
     class PassedOn(grpc.GenericRpcHandler):
         def service(self, call):
             async def pass_on(request, _context):
-                answer = await channel.unary_unary(call.method)(request)
+                answer: bytes = await channel.unary_unary(call.method)(request)
                 if not call.method.endswith(f"/{method}"):
                     return answer
                 message = kind.FromString(answer)
@@ -47,7 +47,7 @@ async def test_a_server_that_knows_no_kinds_tells_of_none(server, queue):
 
 
 async def test_a_role_of_a_newer_server_is_a_number(server):
-    newer = answering(server, "ListKeys", ListKeysResponse, lambda answer: answer.keys.append(ApiKey(role=99)))
+    newer = answering(server, "ListKeys", ListKeysResponse, lambda answer: answer.keys.add(role=99))
     async with newer as address:
         code, output = await thumbq(address, "keys", "list")
     assert (code, output.splitlines()[1].split()[0]) == (0, "99")

@@ -86,6 +86,7 @@ async def test_a_pipe_that_takes_colours_gets_whole_lines_too(strange):
 async def test_a_notification_in_a_pipe_is_one_line(strange):
     arguments = ["watch", "--after", "earliest", "--server", strange]
     watching = await asyncio.create_subprocess_exec(THUMBQ, *arguments, stdout=PIPE)
+    assert watching.stdout
     try:
         async with asyncio.timeout(120):
             line = await anext(line async for line in watching.stdout if b"Failed" in line)

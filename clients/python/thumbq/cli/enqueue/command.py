@@ -44,7 +44,7 @@ Matter = Annotated[bool, typer.Option("--options-matter", help="Render again whe
 def enqueue(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE...", help="Model files. The hash is taken from what they contain."),
+        typer.Argument(metavar="FILE", help="Model files. The hash is taken from what they contain."),
     ] = None,
     model_id: ModelId = None,
     model_hash: Annotated[

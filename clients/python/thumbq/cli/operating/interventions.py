@@ -24,7 +24,7 @@ from thumbq.v1.job_pb2 import JobStatus
 from thumbq.v1.queue_pb2 import ListJobsRequest
 from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 
-_JOB_IDS = id_argument("ID...", "Ids of jobs.")
+_JOB_IDS = id_argument("ID", "Ids of jobs.")
 _YES = typer.Option("--yes", help="Do not ask.")
 _TIMEOUT = 10.0
 # Jobs that one call lists, and one cancels.
@@ -58,7 +58,7 @@ def cancel(
 
 
 def forget(
-    model_ids: Annotated[list[int], id_argument("MODEL...", "Ids of models.")],
+    model_ids: Annotated[list[int], id_argument("MODEL", "Ids of models.")],
     yes: Annotated[bool, _YES] = False,
     server: Server = LOCAL,
 ) -> None:
