@@ -146,3 +146,10 @@ async def test_new_models_come_first_and_no_card_moves_when_its_state_changes(vi
     await service.complete(job)
     await expect(visit.picture(1)).to_be_visible()
     assert await visit.shown() == ["Model 3", "Model 2", "Model 1"]
+
+
+async def test_models_whose_numbers_javascript_would_round_stand_beside_others(visit: Visit, service: Service):
+    for model_id in (1, 9_007_199_254_740_993, 2):
+        await service.enqueue(model_id)
+        await expect(visit.card(model_id)).to_be_visible()
+    assert await visit.shown() == ["Model 2", "Model 9007199254740993", "Model 1"]

@@ -3,11 +3,12 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from importlib.metadata import version
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from tests.browser.visit import Visit
 from tests.support.service.service import Service
@@ -62,6 +63,16 @@ async def console(browser: Browser, service: Service) -> AsyncIterator[Console]:
         assert console.complaints == []
 
 
+async def tell_time(console: Console, moment: datetime) -> None:
+    """Let the answers of the gateway tell another time than they do."""
+
+    async def told(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, headers={**answer.headers, "date": format_datetime(moment, usegmt=True)})
+
+    await console.page.route("**/api/admin/*", told)
+
+
 async def failed_jobs(service: Service, *reasons: str) -> None:
     for model_id, reason in enumerate(reasons, 101):
         await service.enqueue(model_id)
@@ -99,10 +110,12 @@ async def test_minutes_in_which_nobody_looked_are_told_apart_from_those_without_
 ) -> None:
     throughput, unknown = console.page.locator("#throughput"), console.page.locator("#throughput .unknown")
     await console.page.clock.set_fixed_time(NOON)
+    await tell_time(console, NOON)
     await console.open()
     await expect(throughput).to_have_attribute("aria-label", "0 completed, 0 failed in 5 minutes.")
     await expect(unknown).to_have_count(10)
     await console.page.clock.set_fixed_time(NOON + timedelta(minutes=10))
+    await tell_time(console, NOON + timedelta(minutes=10))
     await service.enqueue(1)
     # The minute of the first look was not over then, so that nobody knows it.
     await expect(throughput).to_have_attribute("aria-label", "0 completed, 0 failed in 9 minutes.")

@@ -59,6 +59,15 @@ async def test_a_key_is_asked_for_and_kept_from_scripts(desk: Desk) -> None:
     await expect(console.page.locator("#paused-text")).to_contain_text("paused by admin of a test")
 
 
+async def test_the_sign_in_stays_until_somebody_has_signed_in(desk: Desk) -> None:
+    await desk.is_asked()
+    for _ in range(3):  # the second one closes a dialog for good, as Chromium has it
+        await desk.console.page.keyboard.press("Escape")
+    await desk.is_asked()
+    await desk.sign_in(desk.queue.keys["viewer"])
+    await desk.console.expect_connection("Live")
+
+
 async def test_the_typescript_client_shows_a_key(desk: Desk) -> None:
     await desk.is_asked()
     jobs = """async (apiKey) => {
@@ -115,7 +124,9 @@ async def test_a_viewer_is_told_what_it_may_not_do(desk: Desk) -> None:
     await desk.console.expect_connection("Live")
     await desk.console.button("Pause the queue").click()
     await desk.console.answer("Pause", "a test")
+    await desk.console.page.keyboard.press("End")
     await expect(desk.console.page.locator("#trouble")).to_contain_text("viewer may not do this")
+    await expect(desk.console.page.locator("#trouble")).to_be_in_viewport()
 
 
 async def test_after_signing_out_the_key_is_asked_for_again(desk: Desk) -> None:

@@ -1,26 +1,41 @@
 // The gateway's JSON routes, as the console uses them.
 
-export async function get(path) {
-  return answer(await fetch(`/api/${path}`, { cache: "no-store" }));
-}
+import { noteTime } from "../shared/clock.js";
 
-export async function post(path, body) {
+const longest = 45_000; // milliseconds, more than the gateway waits for its server
+
+export const get = (path) => send(path, { cache: "no-store" });
+
+export const remove = (path) => send(path, { method: "DELETE" });
+
+export function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return answer(await fetch(`/api/${path}`, { method: "POST", headers, body: JSON.stringify(body) }));
+  return send(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-async function answer(response) {
-  const text = await response.text();
+async function send(path, request) {
+  const [response, text] = await answer(path, request);
+  noteTime(response);
   if (response.ok) return text ? JSON.parse(text) : {};
-  const error = new Error(sentence(response.status, text));
+  const error = new Error(sentence(response, text));
   error.status = response.status;
   throw error;
 }
 
-function sentence(status, text) {
+async function answer(path, request) {
+  try {
+    const response = await fetch(`/api/${path}`, { ...request, signal: AbortSignal.timeout(longest) });
+    return [response, await response.text()];
+  } catch {
+    throw new Error("The gateway does not answer.");
+  }
+}
+
+function sentence({ status, headers }, text) {
+  const page = headers.get("Content-Type")?.startsWith("text/html"); // of a proxy
   try {
     return JSON.parse(text).message || text;
   } catch {
-    return text || `The gateway answered ${status}.`;
+    return (!page && text) || `The gateway answered ${status}.`;
   }
 }

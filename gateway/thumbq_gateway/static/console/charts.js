@@ -3,21 +3,22 @@
 import { number, timeOfDay } from "../shared/format.js";
 
 const height = 150; // pixels; the width is that of the page
-const edge = { left: 46, right: 8, top: 10, bottom: 22 };
+const edge = { right: 8, top: 10, bottom: 22 };
 const space = "http://www.w3.org/2000/svg";
 
 /** Draw points {at, value} as an area. */
 export function drawDepth(svg, points) {
   const width = widthOf(svg);
   const most = Math.max(1, ...points.map(({ value }) => value));
+  const left = widthOfLabels(most);
   const first = points[0].at;
   const last = Math.max(points.at(-1).at, first + 1);
-  const x = (at) => edge.left + ((at - first) / (last - first)) * (width - edge.left - edge.right);
+  const x = (at) => left + ((at - first) / (last - first)) * (width - left - edge.right);
   const y = (value) => height - edge.bottom - (value / most) * (height - edge.top - edge.bottom);
   const line = points.map(({ at, value }) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
   const base = height - edge.bottom;
   begin(svg, width, `${number(points.at(-1).value)} jobs wait now; at most ${number(most)} since ${timeOfDay(first)}.`);
-  axis(svg, width, most, timeOfDay(first), timeOfDay(points.at(-1).at));
+  axis(svg, width, left, most, timeOfDay(first), timeOfDay(points.at(-1).at));
   add(svg, "path", { class: "area", d: `M${x(first)} ${base}L${line.join("L")}V${base}Z` });
   add(svg, "path", { class: "line", d: `M${line.join("L")}` });
 }
@@ -34,15 +35,16 @@ export function drawThroughput(svg, minutes) {
   const width = widthOf(svg);
   const tall = (minute) => drawn.reduce((sum, name) => sum + (minute[name] ?? 0), 0);
   const most = Math.max(1, ...minutes.map(tall));
+  const left = widthOfLabels(most);
   const known = minutes.filter(({ isUnknown }) => !isUnknown);
-  const step = (width - edge.left - edge.right) / minutes.length;
+  const step = (width - left - edge.right) / minutes.length;
   const scale = (height - edge.top - edge.bottom) / most;
   begin(svg, width, `${ends(minutes)} in ${known.length} minutes.`);
-  axis(svg, width, most, timeOfDay(minutes[0].at), timeOfDay(minutes.at(-1).at));
+  axis(svg, width, left, most, timeOfDay(minutes[0].at), timeOfDay(minutes.at(-1).at));
   minutes.forEach((minute, index) => {
-    const x = edge.left + index * step + step * 0.12;
+    const x = left + index * step + step * 0.12;
     let y = height - edge.bottom;
-    if (minute.isUnknown) bar(svg, "unknown", edge.left + index * step, edge.top, step, y - edge.top);
+    if (minute.isUnknown) bar(svg, "unknown", left + index * step, edge.top, step, y - edge.top);
     for (const name of drawn) {
       const rises = (minute[name] ?? 0) * scale;
       bar(svg, name, x, (y -= rises), step * 0.76, rises);
@@ -63,18 +65,21 @@ function bar(svg, name, x, y, breadth, tall) {
 
 const widthOf = (svg) => svg.clientWidth || 560;
 
+/** Return the pixels at the left that the largest number needs. */
+const widthOfLabels = (most) => Math.max(46, 14 + 7.5 * number(most).length);
+
 function begin(svg, width, sentence) {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("aria-label", sentence);
   svg.replaceChildren();
 }
 
-function axis(svg, width, most, from, to) {
+function axis(svg, width, left, most, from, to) {
   const base = height - edge.bottom;
-  add(svg, "path", { class: "axis", d: `M${edge.left} ${base}H${width - edge.right}M${edge.left} ${edge.top}H${width - edge.right}` });
-  label(svg, edge.left - 6, edge.top + 4, "end", number(most));
-  label(svg, edge.left - 6, base + 4, "end", "0");
-  label(svg, edge.left, height - 5, "start", from);
+  add(svg, "path", { class: "axis", d: `M${left} ${base}H${width - edge.right}M${left} ${edge.top}H${width - edge.right}` });
+  label(svg, left - 6, edge.top + 4, "end", number(most));
+  label(svg, left - 6, base + 4, "end", "0");
+  label(svg, left, height - 5, "start", from);
   label(svg, width - edge.right, height - 5, "end", to);
 }
 

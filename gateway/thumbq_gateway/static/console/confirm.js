@@ -4,6 +4,7 @@ import { byId } from "./dom.js";
 
 const dialog = byId("confirm");
 const reason = byId("confirm-reason");
+byId("confirm-no").addEventListener("click", () => dialog.close("no"));
 
 /** Ask, and return the reason that was given when the answer is yes, else undefined. */
 export function confirmed({ title, text, yes, asksWhy = false }) {

@@ -6,7 +6,7 @@ import { refreshFailures } from "./failures.js";
 import { connectJob, refreshJob } from "./job.js";
 import { connectJobs } from "./jobs.js";
 import { connectQueue, refreshQueue, showSnapshot } from "./queue.js";
-import { signedIn } from "./sign_in.js";
+import { connectSignOut, signedIn } from "./sign_in.js";
 import { refreshWorkers } from "./workers.js";
 
 const soon = 1_000; // milliseconds after a change, so that a burst of changes costs one look
@@ -17,6 +17,8 @@ const longestRest = 5_000; // milliseconds
 const connections = { connecting: "Connecting", live: "Live", away: "Server away", reconnecting: "Reconnecting" };
 
 const trouble = byId("trouble");
+const complaint = byId("complaint");
+let isOfLook = false; // what is complained of, so that it is over when a look succeeds
 let timer = 0;
 let dueAt = Infinity;
 let restsUntil = 0; // a change is looked at after this
@@ -29,16 +31,17 @@ async function attempt(action) {
   const mine = ++attempts;
   try {
     await action();
-    if (mine === attempts) trouble.hidden = true; // what a later one complains of stays
+    if (mine === attempts) complaint.hidden = true; // what a later one complains of stays
   } catch (error) {
     complain(error);
   }
   lookIn(0);
 }
 
-function complain(error) {
+function complain(error, ofLook = false) {
   setText(trouble, error.message);
-  trouble.hidden = false;
+  complaint.hidden = false;
+  isOfLook = ofLook;
 }
 
 function lookIn(milliseconds) {
@@ -64,14 +67,17 @@ async function look() {
   // Without a server there is nothing to say beyond the state of the connection.
   const refused = results.find(({ reason }) => reason?.status >= 400 && reason.status < 500);
   if (refused?.reason.status === 401) location.reload(); // the key has ended
-  else if (refused) complain(refused.reason);
+  else if (refused) complain(refused.reason, refused.reason.status !== 404); // a job that is gone stays so
+  else if (isOfLook && results.every(({ status }) => status === "fulfilled")) complaint.hidden = true;
   lookIn(hasNews ? soon : often);
 }
 
+connectSignOut(attempt);
 await signedIn();
 connectQueue(attempt);
 connectJobs(attempt);
 connectJob(attempt);
+byId("dismiss").addEventListener("click", () => (complaint.hidden = true));
 document.addEventListener("visibilitychange", () => lookIn(0));
 const subscription = watchQueue({
   onQueue(snapshot) {

@@ -3,15 +3,17 @@
 import { count, number } from "../shared/format.js";
 import { get, post } from "./api.js";
 import { confirmed } from "./confirm.js";
-import { button, byId, element, fill, row, setText } from "./dom.js";
+import { button, byId, fill, link, row, setText } from "./dom.js";
 import { ago } from "./times.js";
 
 const looked = 500; // the newest failed jobs
+let reasons = new Map(); // reason → how many jobs, when the last one ended, and its number
+let hasOlder = false; // failed jobs, which are not counted
 
 /** Show the reasons. `attempt` runs what a button does, and shows what goes wrong. */
 export async function refreshFailures(attempt) {
   const { jobs, nextPageToken } = await firstPage();
-  const reasons = new Map();
+  reasons = new Map();
   for (const { errorMessage = "", finishedAt, id } of jobs) {
     const known = reasons.get(errorMessage);
     if (known) known.jobs += 1;
@@ -19,9 +21,10 @@ export async function refreshFailures(attempt) {
   }
   const most = [...reasons].sort(([, one], [, other]) => other.jobs - one.jobs);
   fill(byId("failures"), most.map(([reason, found]) => rowOf(reason, found, attempt)), byId("no-failures"));
+  hasOlder = Boolean(nextPageToken);
   const limit = byId("failures-limit");
-  limit.hidden = !nextPageToken;
-  setText(limit, `Only the newest ${number(looked)} failed jobs are counted here.`);
+  limit.hidden = !hasOlder;
+  setText(limit, `Of the failed jobs, the newest ${number(jobs.length)} are counted here. There may be older ones.`);
 }
 
 /** Return the first page with jobs, or the last one: behind many cancelled jobs, pages before it may be empty. */
@@ -34,16 +37,16 @@ async function firstPage() {
 }
 
 function rowOf(reason, { jobs, last, id }, attempt) {
-  const example = element("a", { href: `#job/${id}` }, reason || "no reason was given");
-  const retry = button("Retry", reason, () => redrive(reason, jobs, attempt));
+  const example = link(reason || "no reason was given", `#job/${id}`);
+  const retry = button("Retry", reason, () => redrive(reason, attempt));
   retry.setAttribute("aria-label", `Retry the jobs that failed with: ${reason}`);
   retry.disabled = !reason;
   return row(example, number(jobs), ago(last), retry);
 }
 
-async function redrive(reason, jobs, attempt) {
+async function redrive(reason, attempt) {
   const answer = await confirmed({
-    title: `Retry ${count(jobs, "job")}?`,
+    title: `Retry ${count(containing(reason), "job")}${hasOlder ? " or more" : ""}?`,
     text: `All jobs whose last error contains "${reason}" start again with all their attempts.`,
     yes: "Retry",
   });
@@ -54,4 +57,10 @@ async function redrive(reason, jobs, attempt) {
       ({ nextPageToken: pageToken } = await post("admin/dead-letters/redrive", { reason, pageToken }));
     } while (pageToken);
   });
+}
+
+/** Return how many of the jobs that are counted start again: a reason may be a part of others. */
+function containing(reason) {
+  const part = reason.toLowerCase();
+  return [...reasons].reduce((sum, [whole, { jobs }]) => sum + (whole.toLowerCase().includes(part) ? jobs : 0), 0);
 }

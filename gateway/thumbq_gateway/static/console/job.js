@@ -2,63 +2,80 @@
 
 import { get, post } from "./api.js";
 import { confirmed } from "./confirm.js";
-import { byId, element, fill, row, setText } from "./dom.js";
+import { byId, disable, element, fill, renew, row, setText } from "./dom.js";
 import { between, moment } from "./times.js";
 
-let shown; // the number of the job that is shown
+let wanted; // the number of the job in the address
+let shown; // the number of the job on the page
 
 /** Let the address (#job/7) and the buttons work. `attempt` runs an action and shows what goes wrong. */
 export function connectJob(attempt) {
-  const follow = () => attempt(async () => {
-    await open(location.hash.match(/^#job\/([0-9]+)$/)?.[1]);
-    if (shown) byId("job-title").focus();
+  const title = byId("job-title");
+  addEventListener("hashchange", () => attempt(follow));
+  if (location.hash) attempt(follow);
+  addEventListener("click", ({ target }) => {
+    if (shown && target.closest("a")?.hash === `#job/${shown}`) title.focus(); // the address stays, so nothing else happens
   });
-  addEventListener("hashchange", follow);
-  if (location.hash) follow();
   byId("job-retry").addEventListener("click", () => attempt(() => post(`thumbnail-jobs/${shown}/retry`, {})));
   byId("job-cancel").addEventListener("click", async () => {
+    const id = shown;
     const answer = await confirmed({
-      title: `Cancel job ${shown}?`,
+      title: `Cancel job ${id}?`,
       text: "It ends as Cancelled. A worker that renders it is told to stop.",
       yes: "Cancel the job",
     });
-    if (answer !== undefined) attempt(() => post(`thumbnail-jobs/${shown}/cancel`, {}));
+    if (answer !== undefined) attempt(() => post(`thumbnail-jobs/${id}/cancel`, {}));
   });
 }
 
-/** Load the job again that is shown. */
-export const refreshJob = () => (shown ? open(shown) : undefined);
+/** Show the job that the address names, and lead the reader to it, or back to where it was chosen. */
+async function follow() {
+  const before = shown;
+  wanted = location.hash.match(/^#job\/([0-9]+)$/)?.[1];
+  try {
+    await refreshJob();
+  } catch (error) {
+    if (error.status < 500) throw error; // otherwise the server is away, and a later look shows the job
+  }
+  if (shown) byId("job-title").focus();
+  else if (before && !wanted) document.querySelector(`a[href="#job/${before}"]`)?.focus();
+}
 
-async function open(id) {
-  const isShownAgain = shown === id;
-  shown = id;
-  byId("job").hidden = !id;
+/** Load the job that is wanted, again or for the first time. What was loaded of it stays while the server is away. */
+export async function refreshJob() {
+  const id = wanted;
+  if (shown !== id) show(undefined);
   if (!id) return;
   const [why, { attempts }, { events }] = await Promise.all(
     ["why", "attempts", "events"].map((part) => get(`thumbnail-jobs/${id}/${part}`)),
   ).catch((error) => {
-    if (isShownAgain && error.status !== 404) throw error; // what was loaded stays while the server is away
-    byId("job").hidden = true;
-    shown = undefined;
+    if (error.status === 404 && wanted === id) show((wanted = undefined));
     throw error;
   });
-  if (shown !== id) return;
+  if (wanted !== id) return;
   const { job, sentence } = why;
   setText(byId("job-title"), `Job ${id}`);
   setText(byId("job-why"), sentence);
-  byId("job-retry").disabled = job.status === "Processing";
-  byId("job-cancel").disabled = !["Pending", "Processing"].includes(job.status);
+  disable(byId("job-retry"), job.status === "Processing", byId("job-title"));
+  disable(byId("job-cancel"), !["Pending", "Processing"].includes(job.status), byId("job-title"));
   showFields(job);
   showPicture(job);
   fill(byId("attempts"), attempts.map(attemptRow), byId("no-attempts"));
-  byId("events").replaceChildren(...events.map(line));
+  renew(byId("events"), events.map(line));
   byId("no-events").hidden = events.length > 0;
+  show(id);
+}
+
+function show(id) {
+  shown = id;
+  byId("job").hidden = !id;
 }
 
 function showFields(job) {
   const fields = {
     Status: job.status,
     Model: String(job.modelId),
+    Version: job.modelVersionId && String(job.modelVersionId),
     Hash: job.modelHash,
     Kind: job.assetType !== "Model" && job.assetType,
     Options: job.options && JSON.stringify(job.options),
@@ -73,8 +90,9 @@ function showFields(job) {
     "Ended at": job.finishedAt && moment(job.finishedAt),
   };
   const pairs = Object.entries(fields).filter(([, value]) => value);
-  byId("job-fields").replaceChildren(
-    ...pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+  renew(
+    byId("job-fields"),
+    pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", { dir: "auto" }, value)]),
   );
 }
 
@@ -82,10 +100,14 @@ function showFields(job) {
 function showPicture({ modelId, status, finishedAt }) {
   const picture = byId("job-picture");
   const link = byId("job-link");
-  const address = `/models/${modelId}/thumbnail/file?v=${encodeURIComponent(finishedAt ?? "")}`;
+  const version = encodeURIComponent(finishedAt ?? "");
+  const address = status === "Completed" ? `/models/${modelId}/thumbnail/file?v=${version}` : null;
+  if (picture.getAttribute("src") === address) return;
   link.hidden = true;
-  if (status !== "Completed") return;
+  picture.removeAttribute("src");
+  if (!address) return;
   picture.onload = () => (link.hidden = false);
+  picture.onerror = () => picture.removeAttribute("src"); // so that the next look tries again
   picture.alt = `Thumbnail of model ${modelId}`;
   picture.src = address;
   link.href = address;
@@ -97,5 +119,6 @@ function attemptRow({ attempt, outcome, workerId, claimedAt, endedAt, errorMessa
 }
 
 function line({ createdAt, eventType, message, errorMessage }) {
-  return element("li", {}, [moment(createdAt), eventType, message, errorMessage].filter(Boolean).join(" · "));
+  const texts = [eventType, message, errorMessage].filter(Boolean);
+  return element("li", {}, moment(createdAt), ...texts.flatMap((text) => [" · ", element("bdi", {}, text)]));
 }

@@ -2,7 +2,7 @@
 
 import { count } from "../shared/format.js";
 import { get } from "./api.js";
-import { byId, element, fill, row } from "./dom.js";
+import { byId, element, fill, link, row } from "./dom.js";
 import { moment } from "./times.js";
 
 const pageSize = 50;
@@ -20,7 +20,9 @@ export function connectJobs(attempt) {
 }
 
 async function find(wanted) {
-  if (wanted.text && !/^[0-9]+$/.test(wanted.text)) throw new Error(`"${wanted.text}" is no number of a model or a job.`);
+  if (wanted.text && !/^0*[1-9][0-9]*$/.test(wanted.text)) {
+    throw new Error(`"${wanted.text}" is no number of a model or a job.`);
+  }
   search = wanted;
   shown = new Map();
   nextPage = "";
@@ -56,7 +58,8 @@ async function jobOf(text, status) {
 }
 
 function rowOf({ id, modelId, status, attemptCount, maxAttempts, updatedAt, errorMessage = "" }) {
-  const link = element("a", { href: `#job/${id}` }, String(id));
   const word = element("span", { class: "status", "data-status": status }, status);
-  return row(link, String(modelId), word, `${attemptCount} of ${maxAttempts}`, moment(updatedAt), errorMessage);
+  const attempts = `${attemptCount} of ${maxAttempts}`;
+  const error = element("span", {}, errorMessage);
+  return row(link(String(id), `#job/${id}`), String(modelId), word, attempts, moment(updatedAt), error);
 }

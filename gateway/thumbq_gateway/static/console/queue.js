@@ -1,10 +1,11 @@
 // The queue as a whole: figures, plots, pause.
 
+import { now } from "../shared/clock.js";
 import { number } from "../shared/format.js";
 import { get, post } from "./api.js";
 import { drawDepth, drawThroughput } from "./charts.js";
 import { confirmed } from "./confirm.js";
-import { byId, setText } from "./dom.js";
+import { byId, disable, setText } from "./dom.js";
 import { hasSignedIn } from "./sign_in.js";
 import { ago, quantiles, span } from "./times.js";
 
@@ -45,14 +46,14 @@ export async function refreshQueue() {
   figure("wait", quantiles(stats.waitTime));
   figure("took", quantiles(stats.processingTime));
   showPause(stats.pause);
-  noteMinutes(stats.minutes);
   setText(byId("version"), stats.serverVersion ? `thumbq ${stats.serverVersion}` : "");
+  noteMinutes(stats.minutes);
   addDepth(stats.pending);
 }
 
 /** Note what a look tells: the last minutes, without those in which no attempt ended. */
 function noteMinutes(told) {
-  const present = Math.floor(Date.now() / minute) * minute;
+  const present = Math.floor(now() / minute) * minute;
   const first = present - (minutesTold - 1) * minute;
   if (lookedIn < first) minutes.delete(lookedIn); // it was not over then, and nobody has looked since
   lookedIn = present;
@@ -77,8 +78,12 @@ function lately() {
 }
 
 function showPause(pause) {
-  byId("paused").hidden = !pause;
-  byId("pause").disabled = Boolean(pause);
+  const notice = byId("paused");
+  const resumes = document.activeElement === byId("resume");
+  if (pause) notice.hidden = false; // so that it can have the focus
+  disable(byId("pause"), Boolean(pause), byId("resume"));
+  if (!pause) notice.hidden = true;
+  if (!pause && resumes) byId("pause").focus();
   if (!pause) return;
   const by = pause.pausedBy ? ` by ${pause.pausedBy}` : "";
   const why = pause.reason ? `: ${pause.reason}` : "";

@@ -1,6 +1,6 @@
 // Signing in: the gateway keeps the API key in a cookie that no script reads.
 
-import { get, post } from "./api.js";
+import { get, post, remove } from "./api.js";
 import { byId, setText } from "./dom.js";
 
 const dialog = byId("sign-in");
@@ -10,7 +10,6 @@ const noted = "thumbq-signed-in"; // tells later visits that there is a cookie t
 
 /** Return once the gateway answers this page, if need be after its reader has signed in. */
 export async function signedIn() {
-  connectSignOut();
   try {
     await get("admin/stats");
   } catch (error) {
@@ -23,7 +22,9 @@ export async function signedIn() {
 export const hasSignedIn = () => localStorage.getItem(noted) !== null;
 
 function ask() {
+  let isSignedIn = false;
   dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.addEventListener("close", () => isSignedIn || dialog.showModal()); // a second Escape closes it all the same
   dialog.showModal();
   return new Promise((resolve) => {
     byId("sign-in-form").addEventListener("submit", async (event) => {
@@ -39,18 +40,22 @@ function ask() {
       key.value = "";
       localStorage.setItem(noted, "yes");
       byId("sign-out").hidden = false;
+      isSignedIn = true;
       dialog.close();
       resolve();
     });
   });
 }
 
-function connectSignOut() {
+/** Let the button work. `attempt` runs what it does, and shows what goes wrong. */
+export function connectSignOut(attempt) {
   const button = byId("sign-out");
   button.hidden = !hasSignedIn();
-  button.addEventListener("click", async () => {
-    await fetch("/api/session", { method: "DELETE" });
-    localStorage.removeItem(noted);
-    location.reload();
-  });
+  button.addEventListener("click", () =>
+    attempt(async () => {
+      await remove("session");
+      localStorage.removeItem(noted);
+      location.reload();
+    }),
+  );
 }

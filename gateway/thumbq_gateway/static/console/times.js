@@ -1,5 +1,6 @@
 // Durations and points in time of the JSON routes, as text.
 
+import { now } from "../shared/clock.js";
 import { duration, elapsed } from "../shared/format.js";
 
 const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -11,7 +12,7 @@ export const span = (text) => (text === undefined ? "–" : duration(millisecond
 
 export const moment = (text) => (text ? dayAndTime.format(Date.parse(text)) : "–");
 
-export const ago = (text) => (text ? `${elapsed(Date.now() - Date.parse(text))} ago` : "–");
+export const ago = (text) => (text ? `${elapsed(now() - Date.parse(text))} ago` : "–");
 
 export const between = (from, to) => (from && to ? duration(Date.parse(to) - Date.parse(from)) : "–");
 

@@ -1,12 +1,15 @@
-// The workers, the latest heartbeat first.
+// The workers: those that are there first, and each by name, so that rows keep their places.
 
 import { number } from "../shared/format.js";
 import { get } from "./api.js";
 import { byId, element, fill, row } from "./dom.js";
 import { ago } from "./times.js";
 
+const names = new Intl.Collator(undefined, { numeric: true });
+
 export async function refreshWorkers() {
   const { workers } = await get("admin/workers");
+  workers.sort((one, other) => one.gone - other.gone || names.compare(one.workerId, other.workerId));
   fill(byId("workers"), workers.map(rowOf), byId("no-workers"));
 }
 

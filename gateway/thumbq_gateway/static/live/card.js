@@ -1,5 +1,6 @@
 // One model on the page. All values from outside are set as text, never as markup.
 
+import { now } from "../shared/clock.js";
 import { count, duration, elapsed, timeOfDay } from "../shared/format.js";
 
 const words = { waiting: "Waiting", rendering: "Rendering", ready: "Ready", failed: "Failed", none: "No thumbnail" };
@@ -35,6 +36,7 @@ export class Card {
     this.#view = view;
     this.element.dataset.state = view.state;
     this.element.dataset.model = view.modelId;
+    this.element.dataset.since = view.since;
     model.textContent = `Model ${view.modelId}`;
     test.hidden = !view.test;
     mark.setAttribute("href", `#mark-${view.state}`);
@@ -46,9 +48,9 @@ export class Card {
 
   /** Update the texts that depend on the present time. */
   tick() {
-    const now = Date.now();
-    setText(this.#parts.detail, detail(this.#view, now));
-    setText(this.#parts.sequel, sequel(this.#view, now));
+    const present = now();
+    setText(this.#parts.detail, detail(this.#view, present));
+    setText(this.#parts.sequel, sequel(this.#view, present));
   }
 
   get since() {

@@ -109,7 +109,7 @@ export class Grid {
   #place(card, neighbour) {
     const { list } = this.#parts;
     let next = neighbour?.since === card.since ? neighbour.element.nextElementSibling : list.firstElementChild;
-    while (next && this.#cards.get(Number(next.dataset.model)).since >= card.since) next = next.nextElementSibling;
+    while (next && Number(next.dataset.since) >= card.since) next = next.nextElementSibling;
     list.insertBefore(card.element, next);
   }
 

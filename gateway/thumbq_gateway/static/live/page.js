@@ -4,6 +4,7 @@ import { announce } from "./announcer.js";
 import { showCounters } from "./counters.js";
 import { Grid } from "./grid.js";
 import { Models } from "./models.js";
+import { noteTime } from "../shared/clock.js";
 import { subscribe } from "../thumbq/index.js";
 
 const capacity = 300; // cards
@@ -29,6 +30,12 @@ function changed() {
   grid.refresh();
 }
 
+/** Learn the gateway's time: the clock of this browser may be wrong. */
+async function askTime() {
+  const answer = await fetch("/healthz", { cache: "no-store" }).catch(() => undefined);
+  if (answer) noteTime(answer);
+}
+
 const subscription = subscribe({
   after: "earliest",
   longestPause,
@@ -52,6 +59,7 @@ const subscription = subscribe({
   onConnection(state) {
     document.documentElement.dataset.connection = state;
     connection.textContent = connections[state];
+    if (state === "live") void askTime();
     grid.setLive(state === "live");
   },
 });
