@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Claims jobs over JSON, and renders them one after another: worker.sh GATEWAY THUMBNAILS
 set -euo pipefail
+: "${RENDER:?names the program that draws}"
 gateway=$1/api/thumbnail-jobs thumbnails=$2
 worker="bash-$(hostname)-$$"
 direct=${no_proxy:-${NO_PROXY:-}} # curl looks at the second only without the first
@@ -17,14 +18,15 @@ while [ -z "$stopping" ]; do
     # The answer is empty when no job came within 5 seconds. When the gateway is away, wait a moment.
     job=$(post dequeue "{\"workerId\": \"$worker\", \"wait\": \"5s\"}") || { sleep 2; continue; }
     [ -n "$job" ] || continue
-    id=$(jq .id <<<"$job")
+    id=$(jq -r .id <<<"$job")
     token=$(jq -r .leaseToken <<<"$job")
     picture=$thumbnails/$(jq -r .modelHash <<<"$job").png
-    if size=$("$RENDER" "$(jq .modelId <<<"$job")" "$picture" 2>"$errors"); then
-        read -r width height <<<"$size"
-        result=$(jq -n --arg token "$token" --arg path "$picture" --argjson size "$(stat -c %s "$picture")" \
-            --argjson width "$width" --argjson height "$height" \
-            '{leaseToken: $token, thumbnailPath: $path, sizeBytes: $size, width: $width, height: $height}')
+    # A program that prints no size, or draws nothing, has failed.
+    if size=$("$RENDER" "$(jq -r .modelId <<<"$job")" "$picture" 2>"$errors") && read -r width height <<<"$size" &&
+        bytes=$(stat -c %s "$picture" 2>"$errors") &&
+        result=$(jq -n --arg token "$token" --arg path "$picture" --argjson size "$bytes" \
+            --argjson width "$width" --argjson height "$height" 2>"$errors" \
+            '{leaseToken: $token, thumbnailPath: $path, sizeBytes: $size, width: $width, height: $height}'); then
         post "$id/complete" "$result" >/dev/null || echo "job $id: the result was refused" >&2
     else
         result=$(jq -n --arg token "$token" --arg error "$(head -c 1000 "$errors")" \

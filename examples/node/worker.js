@@ -72,7 +72,7 @@ function connect() {
   call.on("error", (error) => console.error(`The connection broke: ${error.details}`));
   call.on("status", () => {
     leave();
-    if (isStopping && held.size === 0) process.exit();
+    if (isStopping && held.size === 0 && unacknowledged.size === 0) process.exit();
     setTimeout(connect, pause);
   });
   call.write({ hello: { workerId, sessionId } });

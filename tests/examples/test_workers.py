@@ -21,6 +21,19 @@ from thumbq.testing import PrivateService, private_service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGEST = hashlib.sha256(b"model").digest()
+# 23 says that it has drawn, and 24 does not say how large.
+BY_MODEL = """#!/bin/sh
+case $1 in
+    21 | 9007199254740993) echo picture > $2; echo 64 48 ;;
+    23) echo 64 48 ;;
+    24) echo picture > $2 ;;
+    *) echo no such model >&2; exit 1 ;;
+esac
+"""
+
+
+def hash_of(model_id: int) -> bytes:
+    return hashlib.sha256(str(model_id).encode()).digest()
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -87,7 +100,7 @@ def test_a_worker_in_bash_completes_and_fails_jobs(
     service: PrivateService, tmp_path: Path, host: str, direct: dict[str, str]
 ):
     render = tmp_path / "render.sh"
-    render.write_text("#!/bin/sh\n[ $1 = 21 ] || { echo no such model >&2; exit 1; }\necho picture > $2; echo 64 48\n")
+    render.write_text(BY_MODEL)
     render.chmod(0o755)
     url = service.url.rstrip("/").replace("127.0.0.1", host)
     command: list[str | Path] = [EXAMPLES / "bash/worker.sh", url, service.thumbnails]
@@ -95,12 +108,17 @@ def test_a_worker_in_bash_completes_and_fails_jobs(
         running(*command, RENDER=str(render), http_proxy="http://127.0.0.1:1", **direct),
         BlockingClient(service.address) as client,
     ):
-        good = client.enqueue(21, DIGEST, force=True).job_id
-        bad = client.enqueue(22, DIGEST, max_attempts=1, force=True).job_id
-        picture = client.wait_for(good, timeout=120)
-        assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
-        with pytest.raises(Unsuccessful, match="no such model"):
-            client.wait_for(bad, timeout=120)
+        good = [client.enqueue(model_id, DIGEST, force=True).job_id for model_id in (21, 2**53 + 1)]
+        bad = {
+            client.enqueue(model_id, hash_of(model_id), max_attempts=1, force=True).job_id: reason
+            for model_id, reason in ((22, "no such model"), (23, "No such file"), (24, "jq: "))
+        }
+        for job_id in good:
+            picture = client.wait_for(job_id, timeout=120)
+            assert (picture.width, picture.height, picture.size_bytes) == (64, 48, 8)
+        for job_id, reason in bad.items():
+            with pytest.raises(Unsuccessful, match=reason):
+                client.wait_for(job_id, timeout=120)
 
 
 @pytest.mark.node
