@@ -95,7 +95,12 @@ async def test_a_busy_queue_is_shown_as_it_changes(console: Console, service: Se
     await expect(console.figure("pending")).to_have_text("5")
     job = await service.dequeue("worker-7")
     await expect(console.figure("processing")).to_have_text("1")
-    await expect(console.table("Table of workers").filter(has_text="worker-7")).to_contain_text("rendering")
+    workers = console.table("Table of workers")
+    await expect(workers.filter(has_text="worker-7")).to_contain_text("rendering")
+    headings = ["Worker", "State", "Holds", "Per minute", "Failed", "Last heard", "Version", "Labels"]
+    await expect(workers.get_by_role("columnheader")).to_have_text(headings)
+    cells = workers.filter(has_text="worker-7").get_by_role("cell")
+    await expect(cells).to_have_text(["worker-7", "rendering", "1", "0", "0", re.compile("ago"), "–", ""])
     await service.complete(job)
     await expect(console.figure("completed")).to_have_text("1")
     await expect(console.figure("took")).to_contain_text("s")
