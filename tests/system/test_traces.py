@@ -191,3 +191,20 @@ print([spans.tracer("thumbq-producer") for _ in range(2)])
             text=True,
         )
     assert (done.stdout, done.stderr.count("pip install 'thumbq[otel]'")) == ("[None, None]\n", 1)
+
+
+def test_a_call_that_the_sampler_passes_over_sends_its_jobs_as_they_are() -> None:
+    program = """
+from thumbq.client.asking import asking
+from thumbq.v1.queue_pb2 import NewJob
+
+job = NewJob(model_id=1)
+with asking([job]) as (sent,):
+    print(sent is job)
+"""
+    with collecting() as collector:
+        variables = os.environ | collector.variables() | {"OTEL_TRACES_SAMPLER": "always_off"}
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=True, env=variables, capture_output=True, text=True
+        )
+        assert (done.stdout, collector.spans) == ("True\n", [])

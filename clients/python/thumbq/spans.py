@@ -84,6 +84,11 @@ class Recorded:
         context = self.span.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it goes to the collector; if not, others need not know of it."""
+        return self.span.get_span_context().trace_flags.sampled
+
     def end(self, problem: str = "", at: int | None = None) -> None:
         """End it, at a time in nanoseconds or now; with a problem it is one that failed."""
         if problem:

@@ -14,6 +14,7 @@ from thumbq.v1.queue_pb2_grpc import QueueServiceStub
 from thumbq_gateway.http.errors import Refusal
 from thumbq_gateway.http.requests.path_numbers import number_in_path
 from thumbq_gateway.protojson.encoder import exact_number, json_bytes
+from thumbq_gateway.transcoding.call_spans import HEADER, CallSpans
 
 _DEADLINE = 10.0  # seconds
 # The newest jobs of a model, among which that of a version is looked for.
@@ -27,6 +28,7 @@ class Neighbours:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._queue = QueueServiceStub(channel)
         self._notifications = NotificationServiceStub(channel)
+        self._spans = CallSpans()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -45,7 +47,8 @@ class Neighbours:
         again = EnqueueJobRequest(model_id=model_id, model_hash=job.model_hash, kind=job.asset_type, force=True)
         if job.HasField("options"):
             again.options.CopyFrom(job.options)
-        answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
+        with self._spans.around(again, request.headers.get(HEADER, "")):
+            answer = await self._queue.EnqueueJob(again, timeout=_DEADLINE)
         told: dict[str, Any] = {
             "message": "Thumbnail regeneration queued successfully",
             "modelId": exact_number(model_id),

@@ -72,6 +72,16 @@ async def test_a_picture_that_is_made_again_keeps_kind_and_options(client: Clien
     assert (job["assetType"], job["options"]) == ("Sound", {"size": 1})
 
 
+async def test_a_picture_that_is_made_again_is_in_the_trace_of_who_asks_for_it(client: Client) -> None:
+    job_id = (await enqueue(client, 7))["jobId"]
+    trace = f"00-{'1' * 32}-{'2' * 16}-01"
+    await client.post(f"/api/thumbnail-jobs/{job_id}/cancel")
+    await client.post("/models/7/thumbnail/regenerate", headers={"traceparent": trace})
+    job = await dequeue(client)
+    assert job
+    assert job["traceParent"] == trace
+
+
 def nested(levels: int) -> Json:
     return {"a": nested(levels - 1)} if levels > 1 else {}
 

@@ -11,7 +11,10 @@ from thumbq.v1.queue_pb2 import NewJob
 
 @contextmanager
 def asking(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
-    """Yield the jobs as they are sent: where a program traces, copies that carry the span of the block."""
+    """Yield the jobs as they are sent: where a program traces, copies that carry the span of the block.
+
+    One that the sampler passes over costs its jobs nothing.
+    """
     tracer = spans.tracer("thumbq-producer")
     if tracer is None:
         yield jobs
@@ -19,7 +22,7 @@ def asking(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
     span = spans.begin(tracer, "enqueue", kind="PRODUCER", jobs=len(jobs))
     problem = ""
     try:
-        yield [_within(job, span.traceparent) for job in jobs]
+        yield [_within(job, span.traceparent) for job in jobs] if span.is_sampled else jobs
     except BaseException as error:
         problem = str(error) or type(error).__name__
         raise
