@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from pathlib import Path
 
 
@@ -17,7 +18,6 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path, strict=True))
 
 
-def open_folder_below(root: Path, folder: Path) -> int:
 def free_bytes(folder: Path) -> float:
     """Return how many bytes are free on the disk of a folder; NaN when it cannot be looked at."""
     try:
@@ -26,6 +26,7 @@ def free_bytes(folder: Path) -> float:
         return math.nan
 
 
+def open_folder_below(root: Path, folder: Path) -> int:
     """Return the open folder. Both are resolved, so a link on the way has come since then and is refused.
 
     Raises OSError; ValueError when the folder is not below the root.
