@@ -19,12 +19,13 @@ def tracer() -> "Tracer | None":
 def after_wait(maker: "Tracer", job: ClaimedJob) -> ClaimedJob:
     """Return a job whose attempt continues the span of its wait."""
     # When a later attempt became due is not known here: it continues the enqueue, and links to the attempt before it.
-    if job.trace is None or job.trace.waits_since is None:
+    trace = job.trace
+    if trace is None or trace.waits_since is None:
         return job
-    parent, earlier, since = job.trace
-    wait = spans.begin(maker, "wait", parent, since=_nanoseconds(since), job_id=job.job_id)
+    since = _nanoseconds(trace.waits_since)
+    wait = spans.begin(maker, "wait", trace.traceparent, since=since, job_id=job.job_id)
     wait.end(at=_nanoseconds(job.claimed_at))
-    return job._replace(trace=Trace(wait.traceparent, earlier))
+    return job._replace(trace=Trace(wait.traceparent, trace.earlier_attempt))
 
 
 def _nanoseconds(moment: datetime) -> int:
