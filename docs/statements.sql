@@ -233,8 +233,7 @@ SELECT EXISTS (SELECT FROM model_versions) AS exist;
 -- model_versions_write: $1 version_ids, $2 model_ids, $3 model_hashes
 PREPARE model_versions_write (bigint[], bigint[], bytea[]) AS
 INSERT INTO model_versions AS v (version_id, model_id, model_hash)
-SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
-       AS i (version_id, model_id, model_hash)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS i (version_id, model_id, model_hash)
  ORDER BY version_id
 ON CONFLICT (version_id) DO UPDATE
    SET model_id = excluded.model_id, model_hash = excluded.model_hash

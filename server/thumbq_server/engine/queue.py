@@ -190,7 +190,8 @@ class Queue:
 
     def _verbs(self) -> tuple[Batcher[Any, Any], ...]:
         logs = self.log_event, self.log_line_of_stranger
-        return self.enqueue, self.complete, self.complete_columns, self.fail, self.extend, *logs
+        reports = self.complete, self.complete_columns, self.fail
+        return self.enqueue, *self.versions.verbs, *reports, self.extend, *logs
 
     async def _enqueue(self, items: Sequence[NewJob]) -> Sequence[Enqueued]:
         self.traces.expect(items)

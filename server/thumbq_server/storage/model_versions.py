@@ -14,8 +14,7 @@ WRITE = Statement(
     "version_ids bigint[], model_ids bigint[], model_hashes bytea[]",
     """
     INSERT INTO model_versions AS v (version_id, model_id, model_hash)
-    SELECT DISTINCT ON (version_id) * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
-           AS i (version_id, model_id, model_hash)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS i (version_id, model_id, model_hash)
      ORDER BY version_id
     ON CONFLICT (version_id) DO UPDATE
        SET model_id = excluded.model_id, model_hash = excluded.model_hash
@@ -73,13 +72,13 @@ async def exist(database: Database) -> bool:
 
 
 async def write(database: Database, versions: Sequence[NewVersion]) -> None:
-    """Note which file each version is."""
-    await database.fetch(WRITE, *columns(versions, 3))
+    """Note which file each version is. Of several files of one version, the last one counts."""
+    await database.fetch(WRITE, *columns(_last_of_each(versions), 3))
 
 
 async def write_missing(database: Database, versions: Sequence[NewVersion]) -> None:
     """Note which file each version is that is not there, and whose job is."""
-    await database.fetch(WRITE_MISSING, *columns(versions, 3))
+    await database.fetch(WRITE_MISSING, *columns(_last_of_each(versions), 3))
 
 
 async def of_jobs(database: Database, job_ids: Sequence[int]) -> dict[int, int]:
@@ -91,3 +90,7 @@ async def read_version(database: Database, version_id: int) -> VersionRecord | N
     """Return a version, or None."""
     rows = await database.fetch(READ, version_id)
     return VersionRecord._make(rows[0]) if rows else None
+
+
+def _last_of_each(versions: Sequence[NewVersion]) -> Sequence[NewVersion]:
+    return list({version.version_id: version for version in versions}.values())

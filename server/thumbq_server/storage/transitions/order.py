@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from thumbq_runtime.process.pieces import pieces
 from thumbq_server.domain.job import JobStatus, NewJob
 from thumbq_server.domain.same_job import JobKey, key_of
 from thumbq_server.storage.postgres.errors import Unavailable
@@ -51,7 +52,8 @@ async def put_in_order(lane: Lane, requests: Mapping[JobKey, NewJob]) -> None:
     """
     models = sorted({model_id for model_id, _ in requests})
     for _ in range(_ROUNDS):
-        found = list(map(_Found._make, await lane.fetch(FIND_MODELS, models)))
+        rows = await lane.fetch(FIND_MODELS, models)
+        found = [job async for piece in pieces(rows) for job in map(_Found._make, piece)]
         late = _late(found, requests)
         # A job that has another number meanwhile is looked at again.
         if not late or len(await renew(lane, [(job.job_id, job.request_no) for job in late])) == len(late):
