@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.browser.visit import Visit
+from tests.gateway.access.test_keys import guarded
 from tests.support.service.service import Service
 
 
@@ -63,3 +64,27 @@ async def test_the_page_is_never_wider_than_the_window(docs: Visit, width: int):
     await docs.page.set_viewport_size({"width": width, "height": 800})
     await docs.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     assert await docs.overflow() == 0
+
+
+async def test_the_enter_key_sends_no_call_without_a_button(docs: Visit):
+    picture = operation(docs, "ThumbnailFile")
+    await picture.locator("summary").click()
+    await picture.locator("input[name=modelId]").fill("42")
+    await picture.locator("input[name=modelId]").press("Enter")
+    health = operation(docs, "Healthz")
+    await health.locator("summary").click()
+    await health.get_by_role("button", name="Send").click()
+    await expect(health.locator("output")).to_contain_text("200 OK\n\nHealthy")
+
+
+async def test_a_call_is_tried_with_a_key(browser: Browser, database_url: str):
+    async with guarded(database_url) as queue, await browser.new_context() as context:
+        docs = Visit(await context.new_page(), str(queue.http._base_url) + "/")
+        await docs.page.goto(f"{docs.url}docs")
+        stats = operation(docs, "GetStats")
+        await stats.locator("summary").click()
+        await stats.get_by_role("button", name="Send").click()
+        await expect(stats.locator("output")).to_contain_text("401")
+        await docs.page.get_by_label("API key").fill(queue.keys["viewer"])
+        await stats.get_by_role("button", name="Send").click()
+        await expect(stats.locator("output")).to_contain_text('"pending": 0')

@@ -15,7 +15,8 @@ from thumbq_gateway.transcoding.routes import routes_of
 SERVICES = [
     found for file in (queue_pb2, notification_pb2, admin_pb2) for found in file.DESCRIPTOR.services_by_name.values()
 ]
-DOCUMENT = openapi_document(routes_of(SERVICES))
+ROUTES = routes_of(SERVICES)
+DOCUMENT = openapi_document(ROUTES)
 OPERATIONS: dict[str, Any] = {
     operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
 }
@@ -33,7 +34,8 @@ def test_the_description_is_valid() -> None:
 
 
 def test_every_example_fits_its_schema_and_names_no_unknown_field() -> None:
-    assert EXAMPLES.keys() <= OPERATIONS.keys()
+    rpcs = {route.rpc.name for routes in ROUTES.values() for route in routes}
+    assert EXAMPLES.keys() == rpcs
     for name in EXAMPLES:
         assert examples(OPERATIONS[name]), name
         for example, schema in examples(OPERATIONS[name]):
@@ -98,3 +100,17 @@ async def test_the_status_of_a_job_in_another_state_is_the_one_that_is_described
 async def test_the_page_for_readers_loads_its_files_from_here(client: Client, path: str) -> None:
     assert f'"{path}"' in (await client.get("/docs")).text
     assert (await client.get(path)).status == 200
+
+
+def test_every_operation_says_what_it_does_and_has_an_example_of_each_body() -> None:
+    for name, operation in OPERATIONS.items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        parts = [operation["responses"].get("200", {}), operation.get("requestBody", {})]
+        for content in (part.get("content", {}).get("application/json") for part in parts):
+            assert content is None or "example" in content, name
+
+
+def test_every_parameter_of_a_route_without_an_rpc_is_explained() -> None:
+    for parameter in OPERATIONS["Notifications"]["parameters"]:
+        assert parameter["schema"]["description"], parameter["name"]

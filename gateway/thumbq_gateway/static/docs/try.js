@@ -1,4 +1,4 @@
-/** Send the form of an operation, and show the answer below it. */
+/** Send the form of an operation, and return what the gateway answers. */
 async function send(form) {
   const { method, path } = form.dataset;
   let filled = path;
@@ -12,6 +12,8 @@ async function send(form) {
   }
   const body = form.querySelector("textarea")?.value;
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  const key = document.getElementById("key").value.trim();
+  if (key) headers["X-Api-Key"] = key;
   const asked = `${filled}${query.size > 0 ? `?${query}` : ""}`;
   const response = await fetch(asked, { method: method.toUpperCase(), headers, body, cache: "no-store" });
   const text = await response.text();
@@ -29,8 +31,11 @@ function pretty(text) {
 
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const output = event.target.querySelector("output");
+  if (!output) return; // the answer is no text that ends, so there is no button: the Enter key sent this
   const shown = document.createElement("pre");
-  event.target.querySelector("output").replaceChildren(shown);
+  shown.textContent = "Waiting for the answer.";
+  output.replaceChildren(shown);
   try {
     shown.textContent = await send(event.target);
   } catch (error) {
