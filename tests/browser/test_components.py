@@ -24,7 +24,7 @@ function Gallery() {
     const list = modelIds.map((id) => createElement("li", { key: id }, `${id}: ${thumbnails.get(id)?.status}`));
     const show = (label, ids) => createElement("button", { key: label, onClick: () => setModelIds(ids) }, label);
     const hidden = createElement("output", { key: "count" }, [...thumbnails.keys()].join());
-    const buttons = [show("more", [1, 2]), show("fewer", [2]), show("impossible", [-5])];
+    const buttons = [show("more", [1, 2]), show("fewer", [2]), show("impossible", [-5]), show("mixed", [1, -5])];
     return [...buttons, createElement("ul", { key: "list" }, list), hidden];
 }
 
@@ -136,6 +136,17 @@ async def test_the_hook_follows_other_models_after_the_gateway_has_refused_some(
         await expect(items).to_have_text(["2: Pending"])
         await rendered(service, 2)
         await expect(items).to_have_text(["2: Ready"])
+
+
+async def test_the_hook_keeps_no_model_of_a_list_that_was_refused(browser: Browser, service: Service, tmp_path: Path):
+    async with opened(browser, f"<main></main><script>{bundle(service.url, tmp_path)}</script>") as page:
+        items = page.get_by_role("listitem")
+        await expect(items).to_have_text(["1: Pending"])
+        async with page.expect_console_message(lambda message: "refuses the models" in message.text):
+            await page.get_by_role("button", name="mixed").click()
+        await page.get_by_role("button", name="fewer").click()
+        await expect(items).to_have_text(["2: Pending"])
+        await expect(page.locator("output")).to_have_text("2")
 
 
 def bundle(gateway: str, folder: Path) -> str:

@@ -29,7 +29,7 @@ PAGE = """
         return answer.text();
     };
     window.seen = { client: [], browser: [], states: [], resets: 0 };
-    ThumbnailElement.setAccess({ ticket }, url);
+    ThumbnailElement.setAccess({ ticket }, url.replace(/\\/$/, ""));
     subscribe({
         url, ticket, longestPause: 1000,
         onThumbnail: ({ modelId, errorMessage }) => seen.client.push(`${modelId} ${errorMessage}`),

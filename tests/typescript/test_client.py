@@ -9,7 +9,7 @@ from tests.typescript.compiler import sentences_of
 from tests.typescript.conftest import RunTest, node
 
 
-@pytest.mark.parametrize("name", ["event_stream", "stream", "back_off"])
+@pytest.mark.parametrize("name", ["event_stream", "stream", "back_off", "credentials"])
 async def test_what_needs_no_service(compiled_tests: Path, name: str) -> None:
     await node(compiled_tests / f"{name}.test.js", {})
 

@@ -1,3 +1,4 @@
+import { gatewayAddress } from "./addresses.js";
 import type { Access } from "./network/credentials.js";
 import { Follower, type ModelThumbnail } from "./follow.js";
 
@@ -7,12 +8,12 @@ class Gallery {
   readonly #elements = new Map<number, Set<ThumbnailElement>>();
   readonly #shown = new Map<number, ModelThumbnail>();
   readonly #followed = new Set<number>();
-  readonly #url: string | undefined;
+  readonly #url: string;
   #access: Access = {};
   #following: Follower;
   #isRefused = false;
 
-  private constructor(url: string | undefined) {
+  private constructor(url: string) {
     this.#url = url;
     this.#following = this.#follow();
   }
@@ -31,7 +32,7 @@ class Gallery {
 
   #follow(): Follower {
     const following = new Follower({
-      ...(this.#url !== undefined && { url: this.#url }),
+      url: this.#url,
       ...this.#access,
       modelIds: this.#followed,
       onThumbnail: (thumbnail) => {
@@ -47,8 +48,9 @@ class Gallery {
   }
 
   static at(url: string | undefined): Gallery {
-    const gallery = Gallery.#galleries.get(url ?? "") ?? new Gallery(url);
-    Gallery.#galleries.set(url ?? "", gallery);
+    const { href } = gatewayAddress(url); // with a slash at its end or without
+    const gallery = Gallery.#galleries.get(href) ?? new Gallery(href);
+    Gallery.#galleries.set(href, gallery);
     return gallery;
   }
 

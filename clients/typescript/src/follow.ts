@@ -70,7 +70,7 @@ export class Follower implements Following {
       modelIds: [...this.#models],
       onThumbnail: this.#change.bind(this),
       ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
-      onReset: (_reset: unknown, signal: AbortSignal) => this.#load([...this.#models], signal),
+      onReset: (_reset: unknown, signal: AbortSignal) => this.#loadAnew(signal),
     };
     this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
     this.closed = this.#listener.closed;
@@ -165,6 +165,12 @@ export class Follower implements Following {
     const cursor = await this.#api.cursor({ signal });
     await this.#load([...this.#models], signal);
     return cursor;
+  }
+
+  /** Load everything after a reset. What is shown may be newer than the log, which has gone back then. */
+  #loadAnew(signal: AbortSignal): Promise<void> {
+    this.#positions.clear();
+    return this.#load([...this.#models], signal);
   }
 
   async #load(modelIds: readonly number[], signal: AbortSignal): Promise<void> {

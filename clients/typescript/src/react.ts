@@ -54,11 +54,13 @@ export function useThumbnails(
     const wanted = new Set(key === "" ? [] : key.split(",").map(Number));
     const removed = [...followed.current].filter((modelId) => !wanted.has(modelId));
     if (wanted.size > 0) following.current?.add(...wanted);
-    if (removed.length > 0) {
-      following.current?.remove(...removed);
-      setShown((before) => new Map([...before].filter(([modelId]) => wanted.has(modelId))));
-    }
+    if (removed.length > 0) following.current?.remove(...removed);
     followed.current = wanted;
+    // Those of a following that was refused are among them.
+    setShown((before) => {
+      const kept = [...before].filter(([modelId]) => wanted.has(modelId));
+      return kept.length === before.size ? before : new Map(kept);
+    });
   }, [url, apiKey, hasTicket, key]);
 
   return shown;

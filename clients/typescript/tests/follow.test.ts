@@ -111,6 +111,24 @@ test("a log of another queue has everything loaded anew", async (t) => {
   await page.status(2, "Ready");
 });
 
+test("a log that has gone back has everything loaded anew", async (t) => {
+  const original = globalThis.fetch;
+  let isAhead = true;
+  t.mock.method(globalThis, "fetch", async (input: URL, init?: RequestInit) => {
+    const answer = await original(input, init);
+    if (!isAhead || !/\/(cursor|thumbnails)$/.test(input.pathname)) return answer;
+    const content = (await answer.json()) as { cursor: string };
+    return Response.json({ ...content, cursor: content.cursor.replace(/\d+$/, "1000") });
+  });
+  const page = new Page();
+  open(t, page, [1]);
+  await page.status(1, "Pending");
+  isAhead = false;
+  await page.until(() => page.all.length === 2);
+  await thumbq.announceTest(1, { status: "Failed", errorMessage: "the end" });
+  await page.status(1, "Failed");
+});
+
 test("a page that is opened before its gateway sees everything when that has come", async (t) => {
   await rendered(1, "picture");
   await control("gateway/stop");

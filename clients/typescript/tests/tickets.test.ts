@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { Thumbq } from "thumbq";
+import { subscribe, Thumbq } from "thumbq";
 
 import { fetched, open, Page, rendered } from "./page.js";
 import { control, thumbq, ticketFor, url } from "./service.js";
@@ -101,6 +101,23 @@ test("a text that is no ticket is not shown to the gateway, and a ticket is aske
   open(t, page, [1], { ticket });
   await page.state("live");
   assert.equal(page.shown.get(1)?.status, "Pending");
+});
+
+test("who waits for a ticket that does not come can give up", async () => {
+  let ask!: () => void;
+  const asked = new Promise<void>((resolve) => (ask = resolve));
+  const ticket = (): Promise<string> => {
+    ask();
+    return new Promise(() => undefined);
+  };
+  const subscription = subscribe({ url, ticket, onThumbnail: () => undefined, onReset: () => undefined });
+  await asked;
+  subscription.close();
+  await subscription.closed;
+  const call = new AbortController();
+  const reading = new Thumbq({ url, ticket }).thumbnail(1, { signal: call.signal });
+  call.abort();
+  await assert.rejects(reading, { name: "AbortError" });
 });
 
 test("two calls whose ticket is refused are made again with one other ticket", async () => {

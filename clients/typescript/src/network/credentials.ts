@@ -1,4 +1,5 @@
 import { errorOf } from "../errors.js";
+import { Deadline } from "./deadline.js";
 
 /** How a caller shows the gateway that it may read. A page that has signed in needs neither. */
 export interface Access {
@@ -13,6 +14,7 @@ type Shown = Record<string, string>; // headers
 const beginning = "tt1."; // of every ticket
 const partOfLife = 0.75; // after which another ticket is fetched
 const usualLife = 600; // seconds
+const answerTimeout = 30_000; // milliseconds for the application's answer
 const pauseAfterFailure = 1_000; // milliseconds until another ticket is fetched again
 const refusals = new Set([401, 403]); // the ticket has ended, or it was made before a model came
 
@@ -47,7 +49,9 @@ class Ticket {
   }
 
   async #renew(): Promise<string> {
-    const text = await this.#fetch();
+    const deadline = new Deadline();
+    const fetched = async (): Promise<string> => this.#fetch();
+    const text = await deadline.limit(answerTimeout, fetched());
     if (!text.startsWith(beginning)) throw new TypeError('The function "ticket" returned a text that is no ticket.');
     // tt1.ID.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.
     const life = (Number(text.split(".")[3]) || usualLife) * 1_000;

@@ -26,7 +26,7 @@ export async function* readStream(
         fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }),
       );
     };
-    const response = await (credentials ? credentials.send(request) : request({}));
+    const response = await deadline.wait(credentials ? credentials.send(request) : request({}));
     if (!response.ok) throw await deadline.limit(silence, errorOf(response));
     if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw new TypeError(`There is no event stream at ${address.href}`);

@@ -64,7 +64,7 @@ export async function changeModels(
           signal: deadline.signal,
         }),
       );
-    const response = await credentials.send(request);
+    const response = await deadline.wait(credentials.send(request));
     return response.ok;
   } catch {
     return false;

@@ -18,7 +18,7 @@ export class Leader {
   readonly #members = new Map<string, StreamRequest>();
   readonly #waiting = new Set<string>(); // members that the present connection does not serve yet
   #position: Cursor | undefined; // no member is behind it
-  #served = ""; // the filter of the present connection
+  #served = ""; // the filter of the present connection, empty without one
   #name = ""; // of the present connection's stream
   #changes = Promise.resolve();
   #silence = Infinity;
@@ -66,6 +66,7 @@ export class Leader {
       error = shared(caught);
     }
     if (connection.signal.aborted) return;
+    this.#served = "";
     this.#members.clear(); // each one joins again after its own pause
     this.#waiting.clear();
     this.#position = undefined;
@@ -121,6 +122,7 @@ export class Leader {
     if (this.#members.size > 0) return;
     this.#position = undefined;
     this.#silence = Infinity;
+    this.#served = "";
     this.#latest.clear();
     this.#restart();
   }

@@ -1,4 +1,5 @@
 // Generated from clients/typescript/src/element.ts by `make typescript`. Change it there.
+import { gatewayAddress } from "./addresses.js";
 import { Follower } from "./follow.js";
 /** The elements of one page that show models of one gateway. They share one subscription. */
 class Gallery {
@@ -26,7 +27,7 @@ class Gallery {
     }
     #follow() {
         const following = new Follower({
-            ...(this.#url !== undefined && { url: this.#url }),
+            url: this.#url,
             ...this.#access,
             modelIds: this.#followed,
             onThumbnail: (thumbnail) => {
@@ -42,8 +43,9 @@ class Gallery {
         return following;
     }
     static at(url) {
-        const gallery = Gallery.#galleries.get(url ?? "") ?? new Gallery(url);
-        Gallery.#galleries.set(url ?? "", gallery);
+        const { href } = gatewayAddress(url); // with a slash at its end or without
+        const gallery = Gallery.#galleries.get(href) ?? new Gallery(href);
+        Gallery.#galleries.set(href, gallery);
         return gallery;
     }
     enter(modelId, element) {

@@ -38,7 +38,7 @@ export class Follower {
             modelIds: [...this.#models],
             onThumbnail: this.#change.bind(this),
             ...(options.onProgress && { onProgress: this.#tell.bind(this) }),
-            onReset: (_reset, signal) => this.#load([...this.#models], signal),
+            onReset: (_reset, signal) => this.#loadAnew(signal),
         };
         this.#listener = new Listener(this.#gateway, this.#credentials, events, this.#start.bind(this), true);
         this.closed = this.#listener.closed;
@@ -135,6 +135,11 @@ export class Follower {
         const cursor = await this.#api.cursor({ signal });
         await this.#load([...this.#models], signal);
         return cursor;
+    }
+    /** Load everything after a reset. What is shown may be newer than the log, which has gone back then. */
+    #loadAnew(signal) {
+        this.#positions.clear();
+        return this.#load([...this.#models], signal);
     }
     async #load(modelIds, signal) {
         for (let first = 0; first < modelIds.length; first += mostAtOnce) {

@@ -1,8 +1,10 @@
 // Generated from clients/typescript/src/network/credentials.ts by `make typescript`. Change it there.
 import { errorOf } from "../errors.js";
+import { Deadline } from "./deadline.js";
 const beginning = "tt1."; // of every ticket
 const partOfLife = 0.75; // after which another ticket is fetched
 const usualLife = 600; // seconds
+const answerTimeout = 30_000; // milliseconds for the application's answer
 const pauseAfterFailure = 1_000; // milliseconds until another ticket is fetched again
 const refusals = new Set([401, 403]); // the ticket has ended, or it was made before a model came
 /** Keeps a ticket until most of its life is over. Callers at the same time share one request for it. */
@@ -36,7 +38,9 @@ class Ticket {
             this.#text = undefined;
     }
     async #renew() {
-        const text = await this.#fetch();
+        const deadline = new Deadline();
+        const fetched = async () => this.#fetch();
+        const text = await deadline.limit(answerTimeout, fetched());
         if (!text.startsWith(beginning))
             throw new TypeError('The function "ticket" returned a text that is no ticket.');
         // tt1.ID.ISSUED.LIFE.…; the page's own clock may be wrong, so its age counts from now.

@@ -14,16 +14,30 @@ export class Deadline {
     get signal() {
         return this.#controller.signal;
     }
-    /** Wait for a step that listens to the signal; abort the signal after the given milliseconds. */
+    /** Wait for a step; abort the signal after the given milliseconds. */
     async limit(milliseconds, step) {
         const timer = setTimeout(() => {
             this.#controller.abort(new DOMException(`Nothing came for ${milliseconds} ms.`, "TimeoutError"));
         }, milliseconds);
         try {
-            return await step;
+            return await this.wait(step);
         }
         finally {
             clearTimeout(timer);
+        }
+    }
+    /** Wait for a step until the signal is aborted, also for one that does not listen to it. */
+    async wait(step) {
+        let end = () => undefined;
+        const aborted = new Promise((_resolve, reject) => (end = () => reject(this.signal.reason)));
+        if (this.signal.aborted)
+            end();
+        this.signal.addEventListener("abort", end);
+        try {
+            return await Promise.race([step, aborted]);
+        }
+        finally {
+            this.signal.removeEventListener("abort", end);
         }
     }
     /** Abort whatever is still running. */

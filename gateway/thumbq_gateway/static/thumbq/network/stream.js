@@ -15,7 +15,7 @@ export async function* readStream(address, silence, signal, credentials, body) {
             const headers = { Accept: "text/event-stream", ...(body && { "Content-Type": "application/json" }), ...shown };
             return deadline.limit(Math.min(silence, answerTimeout), fetch(address, { headers, cache: "no-store", signal: deadline.signal, ...(body && { method: "POST", body }) }));
         };
-        const response = await (credentials ? credentials.send(request) : request({}));
+        const response = await deadline.wait(credentials ? credentials.send(request) : request({}));
         if (!response.ok)
             throw await deadline.limit(silence, errorOf(response));
         if (!response.body || !response.headers.get("Content-Type")?.startsWith("text/event-stream")) {

@@ -43,7 +43,7 @@ export async function changeModels(gateway, stream, modelIds, signal, credential
             body: JSON.stringify({ stream, modelIds }),
             signal: deadline.signal,
         }));
-        const response = await credentials.send(request);
+        const response = await deadline.wait(credentials.send(request));
         return response.ok;
     }
     catch {

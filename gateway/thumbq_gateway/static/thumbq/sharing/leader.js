@@ -16,7 +16,7 @@ export class Leader {
     #members = new Map();
     #waiting = new Set(); // members that the present connection does not serve yet
     #position; // no member is behind it
-    #served = ""; // the filter of the present connection
+    #served = ""; // the filter of the present connection, empty without one
     #name = ""; // of the present connection's stream
     #changes = Promise.resolve();
     #silence = Infinity;
@@ -66,6 +66,7 @@ export class Leader {
         }
         if (connection.signal.aborted)
             return;
+        this.#served = "";
         this.#members.clear(); // each one joins again after its own pause
         this.#waiting.clear();
         this.#position = undefined;
@@ -123,6 +124,7 @@ export class Leader {
             return;
         this.#position = undefined;
         this.#silence = Infinity;
+        this.#served = "";
         this.#latest.clear();
         this.#restart();
     }
