@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.conditions import locked, meddled, until_blocked
+from tests.support.conditions import at_once, locked, meddled, until_blocked
 from tests.support.postgres.queue_under_test import failure, model_file, new_job, picture
 from thumbq_server.domain.job import Enqueued, EnqueueOutcome, Token, Verdict
 from thumbq_server.storage.transitions.claim import ClaimRequest
@@ -297,6 +297,17 @@ async def test_each_file_in_a_batch_is_a_newer_request_than_those_named_before_i
     await queue.complete(tokens[second])
     await queue.complete(tokens[first])
     await assert_shows(queue, order[1])
+
+
+@pytest.mark.parametrize("state", ["waiting", "under way"])
+async def test_batches_that_name_the_files_of_a_model_in_any_order_do_not_block_each_other(
+    queue, lanes, no_second_try, state
+):
+    await queue.enqueue(*[new_job(7, file=file) for file in (1, 2, 3)])
+    await queue.claim(3 if state == "under way" else 0)
+    batches = [[new_job(7, file=file, force=True) for file in order] for order in permutations([1, 2, 3])]
+    answers = await at_once(*[enqueue(lane, batch) for lane, batch in zip(lanes, batches * 3, strict=False)])
+    assert len({answer.job_id for batch in answers for answer in batch}) == 3
 
 
 async def test_the_last_file_is_shown_though_all_ended_before_the_order_was_decided(queue):
