@@ -47,6 +47,17 @@ def _fingerprint(key: str) -> Fingerprint | None:
     return Fingerprint(form[1], hashlib.sha256(key.encode()).digest()) if form else None
 
 
+def prefix_in(text: str) -> str:
+    """Return the prefix in a text that is a whole key, or else the text."""
+    found = fingerprint_of(text)
+    return found.prefix if found else text
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with only the prefix left of each key in it."""
+    return _FORM.sub(r"tq_\1_…", text)
+
+
 def presented_key(header: Callable[[str], str | None]) -> str | None:
     """Return what a caller presents as its key, or None. `header` returns the value of a header by its lower name."""
     if key := header("x-api-key"):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from thumbq.v1 import admin_pb2, admin_pb2_grpc
-from thumbq_runtime.access.api_keys import Fingerprint
+from thumbq_runtime.access.api_keys import Fingerprint, prefix_in
 from thumbq_runtime.limits.rates import LONGEST_PAUSE, Kind
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.door import ORIGIN
@@ -166,7 +166,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     @refusals_as_status
     @audited
     async def RevokeKey(self, request: admin_pb2.RevokeKeyRequest, context: Any) -> admin_pb2.RevokeKeyResponse:
-        return admin_pb2.RevokeKeyResponse(key=keys.key(await self._keyring.revoke(request.prefix)))
+        return admin_pb2.RevokeKeyResponse(key=keys.key(await self._keyring.revoke(prefix_in(request.prefix))))
 
     @refusals_as_status
     async def ListAudit(self, request: admin_pb2.ListAuditRequest, context: Any) -> admin_pb2.ListAuditResponse:

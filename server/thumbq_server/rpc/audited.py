@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
 
+from thumbq_runtime.access.api_keys import without_secrets
 from thumbq_server.access.audit import Audit
 from thumbq_server.access.door import ORIGIN
 from thumbq_server.domain.access.audit import MAX_DETAIL
@@ -24,7 +25,7 @@ Response = TypeVar("Response")
 def audited(
     method: Callable[[Service, Request, Any], Awaitable[Response]],
 ) -> Callable[[Service, Request, Any], Awaitable[Response]]:
-    """Record each call of a method, with its request: those of operators hold no secret."""
+    """Record each call of a method, with its request."""
 
     @functools.wraps(method)
     async def call(self: Service, request: Request, context: Any) -> Response:
@@ -45,4 +46,5 @@ def _detail(request: Message) -> str:
     for field, values in beginning.ListFields():
         if field.is_repeated:
             del values[MAX_DETAIL:]
-    return MessageToString(beginning, as_one_line=True)[:MAX_DETAIL]
+    # Who revokes a key may have given all of it.
+    return without_secrets(MessageToString(beginning, as_one_line=True))[:MAX_DETAIL]

@@ -76,6 +76,20 @@ async def test_what_operators_do_is_recorded_with_who_from_where_and_how_it_ende
         assert not [key for key in queue.keys.values() if key in written]
 
 
+async def test_a_key_that_is_given_whole_is_revoked_and_stands_in_no_log(database_url, capfd):
+    async with guarded(database_url) as queue:
+        admin = AdminServiceStub(queue.admins)
+        worker, viewer = queue.keys["worker"], queue.keys["viewer"]
+        revoked = await admin.RevokeKey(admin_pb2.RevokeKeyRequest(prefix=worker))
+        assert (revoked.key.prefix, revoked.key.HasField("revoked_at")) == (prefix_of(worker), True)
+        await admin.PauseQueue(admin_pb2.PauseQueueRequest(reason=f"{viewer} is known to others"))
+        pause, revoke = await entries(admin, page_size=2)
+        assert f"tq_{prefix_of(worker)}_…" in revoke.detail
+        assert f"tq_{prefix_of(viewer)}_… is known to others" in pause.detail
+        written = "".join(capfd.readouterr()) + str([pause, revoke])
+        assert not [key for key in (worker, viewer) if key in written]
+
+
 async def test_refusals_and_sign_ins_are_recorded_and_a_flood_of_them_is_not(database_url):
     async with guarded(database_url) as queue:
         admin = AdminServiceStub(queue.admins)

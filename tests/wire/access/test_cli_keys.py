@@ -41,6 +41,7 @@ async def test_keys_are_made_listed_and_revoked(server, tmp_path):
 
     revoked = await thumbq("keys", "revoke", prefix_of(worker), *at, **key)
     assert revoked == (0, f"The key {prefix_of(worker)} (farm) is revoked.\n")
+    assert await thumbq("keys", "revoke", worker.strip(), *at, **key) == revoked
     code, listed = await thumbq("keys", "list", *at, **key)
     assert "revoked at" in listed
     code, said = await thumbq("stats", *at, THUMBQ_API_KEY=worker.strip())

@@ -19,7 +19,7 @@ from thumbq.cli.output.tables import print_list
 from thumbq.connection import key_in_environment, open_channel
 from thumbq.v1.admin_pb2 import ApiKey, CreateKeyRequest, ListKeysRequest, RevokeKeyRequest, Role
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
-from thumbq_runtime.access.api_keys import print_key
+from thumbq_runtime.access.api_keys import prefix_in, print_key
 from thumbq_runtime.enum_words import words_of
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
@@ -69,14 +69,14 @@ def list_keys(
 @app.command()
 @client_command
 def revoke(
-    prefix: Annotated[str, typer.Argument(help="The prefix of the key, as `thumbq keys list` shows it.")],
+    prefix: Annotated[str, typer.Argument(help="The prefix of the key, as `thumbq keys list` shows it, or the key.")],
     server: Server = LOCAL,
 ) -> None:
     """End a key within two seconds, with everything that was opened with it.
 
     Example: thumbq keys revoke 3fa94c01
     """
-    run(server, _revoke(server, prefix))
+    run(server, _revoke(server, prefix_in(prefix)))
 
 
 def _life(text: str) -> Duration | None:
