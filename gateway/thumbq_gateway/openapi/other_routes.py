@@ -33,8 +33,8 @@ _NOTIFICATIONS: Document = {
     "summary": "Notifications as they happen: Server-Sent Events, or JSON lines",
     "description": (
         "An event named thumbnail tells how a model stands. Its id is a cursor: a client that comes back with it misses"
-        " nothing. When the log no longer reaches back to it, one event named reset has the cursor to go on from; load what"
-        " you show again. A comment every 15 seconds shows that the connection is alive. With `Accept:"
+        " nothing. When the log no longer reaches back to it, one event named reset has the cursor to go on from; load"
+        " what you show again. A comment every 15 seconds shows that the connection is alive. With `Accept:"
         " application/x-ndjson`, each event is a JSON object on a line.\n\n"
         "  id: 532ea9ad-1\n"
         "  event: thumbnail\n"
@@ -132,7 +132,7 @@ _PICTURES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream"
 _FILE: Document = {
     "operationId": "ThumbnailFile",
     "summary": "The picture",
-    "description": "The last good one of the model. fileUrl of GetThumbnail is its address, with the version of the picture.",
+    "description": "The last good one of the model. fileUrl of GetThumbnail is its address, with the picture's version.",
     "tags": ["Notification"],
     "parameters": [
         {"name": "modelId", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}
