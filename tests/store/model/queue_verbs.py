@@ -1,13 +1,16 @@
 """Store operations, applied to the store and to its model."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from tests.store.model.model_comparison import Observation
 from tests.store.model.model_records import Job
 from tests.store.model.queue_model import BACKOFF, QueueModel
 from tests.support.postgres.queue_under_test import in_columns
+from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.job import (
     MODEL,
     Completion,
@@ -17,6 +20,7 @@ from thumbq_server.domain.job import (
     Token,
     Verdict,
 )
+from thumbq_server.storage.maintenance import FIND_OLD_JOBS, prune_found
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.claim import ClaimRequest, claim
@@ -131,10 +135,13 @@ class Complete:
     items: tuple[Completion, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return await complete(lane, self.items)
+        ends = Ends()
+        return await complete(lane, self.items, ends), ends.completed
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
-        return with_models(model, self.items, model.complete(self.items))
+        workers = workers_of(model)
+        verdicts = model.complete(self.items)
+        return with_models(model, self.items, verdicts), counted(workers, ended(self.items, verdicts))
 
 
 @dataclass(frozen=True)
@@ -142,11 +149,16 @@ class CompleteColumns:
     items: tuple[Completion, ...]
 
     async def say(self, lane: Lane) -> Any:
-        return [refused for group in await complete_columns(lane, in_columns(self.items)) for refused in group]
+        ends = Ends()
+        groups = await complete_columns(lane, in_columns(self.items), ends)
+        return [refused for group in groups for refused in group], ends.completed
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
-        verdicts = zip(self.items, model.complete(self.items), strict=True)
-        return [(Token(*item[:2]), verdict) for item, verdict in verdicts if verdict is not Verdict.OK]
+        workers = workers_of(model)
+        verdicts = model.complete(self.items)
+        pairs = zip(self.items, verdicts, strict=True)
+        refused = [(Token(*item[:2]), verdict) for item, verdict in pairs if verdict is not Verdict.OK]
+        return refused, counted(workers, ended(self.items, verdicts))
 
 
 @dataclass(frozen=True)
@@ -154,11 +166,14 @@ class Fail:
     items: tuple[Failure, ...]
 
     async def say(self, lane: Lane) -> Any:
-        answers = await fail(lane, self.items, BACKOFFS, [1.0] * len(self.items))
-        return [(verdict, model_id) for verdict, model_id, _ in answers]
+        ends = Ends()
+        answers = await fail(lane, self.items, BACKOFFS, [1.0] * len(self.items), ends)
+        return [(verdict, model_id) for verdict, model_id, _ in answers], ends.failed
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
-        return with_models(model, self.items, model.fail(self.items))
+        workers = workers_of(model)
+        verdicts = model.fail(self.items)
+        return with_models(model, self.items, verdicts), counted(workers, ended(self.items, verdicts))
 
 
 @dataclass(frozen=True)
@@ -166,9 +181,16 @@ class Expire:
     limit: int
 
     async def say(self, lane: Lane) -> Any:
-        return [Token(row.job_id, row.lease_seq) for row in await expire(lane, self.limit, BACKOFFS, 1.0)]
+        ends = Ends()
+        rows = await expire(lane, self.limit, BACKOFFS, 1.0, ends)
+        return [Token(row.job_id, row.lease_seq) for row in rows], ends.failed
 
     def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        workers = workers_of(model)
+        tokens = self._predict(model, answer[0], before)
+        return tokens, counted(workers, [token.job_id for token in tokens])
+
+    def _predict(self, model: QueueModel, answer: Any, before: Before) -> list[Token]:
         if before.alone:
             assert len(answer) == len(set(answer)) <= self.limit
             tokens = model.expire(self.limit, before.worker_names)
@@ -233,10 +255,37 @@ class Forget:
         return model.forget(self.model_id)
 
 
+@dataclass(frozen=True)
+class Prune:
+    """Delete what ended before this moment."""
+
+    async def say(self, lane: Lane) -> Any:
+        (found,) = await lane.fetch(FIND_OLD_JOBS, 0, 0.0, 1000)
+        return await lane.run(partial(prune_found, job_ids=sorted(found["job_ids"] or ()), keep=0.0))
+
+    def predict(self, model: QueueModel, answer: Any, before: Before) -> Any:
+        return model.prune()
+
+
 def chosen(claimed: Sequence[tuple[Token, int, int]]) -> int:
     """Return the lease_seq that the store has given to a claim; all its jobs share it."""
     (lease_seq,) = {token.lease_seq for token, *_ in claimed} or {0}
     return lease_seq
+
+
+def workers_of(model: QueueModel) -> dict[int, int | None]:
+    """The session that holds each job at present."""
+    return {job.id: job.worker for job in model.jobs.values()}
+
+
+def ended(items: Sequence[Completion | Failure], verdicts: Sequence[Verdict]) -> list[int]:
+    """The jobs whose attempts these reports have ended."""
+    return [item.job_id for item, verdict in zip(items, verdicts, strict=True) if verdict is Verdict.OK]
+
+
+def counted(workers: Mapping[int, int | None], job_ids: Iterable[int]) -> "Counter[int | None]":
+    """The ends of these jobs, by the sessions that held them."""
+    return Counter(workers[job_id] for job_id in job_ids)
 
 
 def with_models(
