@@ -253,10 +253,10 @@ def _duties_of_access(keyring: Keyring, tickets: Tickets, audit: Audit) -> list[
 def _duties_of_metrics(settings: Settings, database: Database, observer: Observer) -> list[Duty]:
     if settings.metrics_port is None:
         return []
-    measure = Duty("measure", 5.0, Measure(database, observer))
+    # Alone: the others may wait for a database that is frozen, or whose disk is full.
+    measure = Duty("measure", 5.0, Measure(database, observer), alone=True)
     if settings.database_folder is None:
         return [measure]
-    # Alone: the others may wait for a database whose disk is full.
     return [measure, Duty("look at the disk", 5.0, MeasureDisk(settings.database_folder, observer), alone=True)]
 
 

@@ -178,6 +178,26 @@ def test_durations_are_shown_no_longer_once_the_log_has_none():
     assert waits() == []
 
 
+async def test_a_duty_that_waits_keeps_the_gauges_from_nothing(database_url):
+    locker = await asyncpg.connect(database_url)
+    async with measured_server(database_url) as (channel, scrape), locker.transaction():
+        # The duty that looks for traces waits for it for as long as a statement may.
+        await locker.execute("LOCK TABLE job_traces")
+        waiting = "count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
+
+        async def is_held_up() -> bool:
+            return bool(await locker.fetchval(f"SELECT {waiting}"))
+
+        await eventually(is_held_up)
+        await enqueue(queue_pb2_grpc.QueueServiceStub(channel))
+
+        async def sees_the_job() -> bool:
+            return bool((await scrape()).value("thumbq_jobs", status="pending") == 1)
+
+        await eventually(sees_the_job, timeout=20)
+    await locker.close()
+
+
 async def test_duties_and_dead_letters_are_counted_from_zero(database_url):
     async with measured_server(database_url) as (_, scrape):
 
