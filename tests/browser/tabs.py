@@ -31,6 +31,12 @@ LISTEN = """async ([models, position]) => {
         onConnection: (state) => states.push(state),
     });
 }"""
+WATCH_BESIDE_A_STUCK_READER = """async () => {
+    const { watchQueue } = await import("/static/thumbq/index.js");
+    window.states = [];
+    await new Promise((resolve) => watchQueue({ onQueue: () => (resolve(), new Promise(() => undefined)) }));
+    watchQueue({ longestPause: 1_000, onQueue: () => undefined, onConnection: (state) => states.push(state) });
+}"""
 TWO_LOGS = """async (position) => {
     const { subscribe } = await import("/static/thumbq/index.js");
     window.tabs = ["another-100", position].map((after) => {

@@ -14,6 +14,7 @@ from tests.browser.tabs import (
     SHOW,
     SHOWN_AGAIN,
     TWO_LOGS,
+    WATCH_BESIDE_A_STUCK_READER,
     listen,
     live,
     models_of_streams,
@@ -162,6 +163,19 @@ async def test_all_tabs_recover_from_a_restart_of_the_gateway(context: BrowserCo
         await live(visit)
         await saw(visit, number)
     await wait_for_connections(service, 1)
+
+
+async def test_a_reader_that_is_stuck_keeps_no_other_of_its_page_from_the_next_connection(
+    context: BrowserContext, service: Service
+):
+    visit = Visit(await context.new_page(), service.url)
+    await visit.page.goto(visit.url + "healthz")
+    await visit.page.evaluate(WATCH_BESIDE_A_STUCK_READER)
+    await live(visit)
+    await service.stop_gateway()
+    await visit.page.wait_for_function("states.at(-1) === 'reconnecting'")
+    await service.start_gateway()
+    await live(visit)
 
 
 async def test_another_log_resets_each_tab_once(context: BrowserContext, service: Service, empty_database_url: str):
