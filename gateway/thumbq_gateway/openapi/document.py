@@ -16,10 +16,10 @@ from thumbq_gateway.transcoding.routes import Route, Table
 _ABOUT = (
     "The JSON routes of a thumbq gateway. Names are camelCase, times are RFC 3339, and durations are texts such as "
     '"30s". A route may answer 400 (the request is malformed, and the message names the field; or the job or its lease'
-     (the queue has API keys, and the call shows none that is valid), 403 (the role of its "
-    "key may not do this), 404 (there is no such job), 413 (the body is too large), 429 (the caller calls too often, or "
-    "the queue is full), and 503 (the server or its database is away). After a 429 or a 503, repeat the request when the "
-    "time in Retry-After is over. After a 4xx, nothing was changed."
+    " is in another state), 401 (the queue has API keys, and the call shows none that is valid), 403 (the role of its"
+    " key may not do this), 404 (there is no such job), 413 (the body is too large), 429 (the caller calls too often,"
+    " or the queue is full), and 503 (the server or its database is away). After a 429 or a 503, repeat the request"
+    " when the time in Retry-After is over. After a 4xx, nothing was changed."
 )
 _ERRORS: dict[Any, Document] = {
     plain_text: {"text/plain": {"schema": {"type": "string"}}},

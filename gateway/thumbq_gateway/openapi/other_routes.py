@@ -132,7 +132,7 @@ _PICTURES = ("image/png", "image/jpeg", "image/webp", "application/octet-stream"
 _FILE: Document = {
     "operationId": "ThumbnailFile",
     "summary": "The picture",
-    "description": "The last good one of the model. fileUrl of GetThumbnail is its address, with the picture's version.",
+    "description": "The last good one of the model. GetThumbnail has its address, with the picture's version.",
     "tags": ["Notification"],
     "parameters": [
         {"name": "modelId", "in": "path", "required": True, "schema": {"type": "integer", "format": "int64"}}

@@ -16,7 +16,8 @@ _HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>thu
 <link rel="stylesheet" href="/static/docs/docs.css">
 <script type="module" src="/static/docs/try.js"></script></head><body><main><h1>thumbq API</h1>"""
 _KEY = """<label>API key <small>for the calls that are tried here. A queue without keys needs none, and neither does
-who has signed in at the <a href="/console">console</a>.</small><input id="key" type="password" autocomplete="off"></label>"""
+who has signed in at the <a href="/console">console</a>.</small>
+<input id="key" type="password" autocomplete="off"></label>"""
 _SHOWN = {"application/json", "text/plain"}  # what an answer can be that the page shows
 
 
