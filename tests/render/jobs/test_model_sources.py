@@ -25,7 +25,7 @@ ONE_TRIANGLE = 84 + 50
 SECRET = "a-signature"
 
 
-@pytest.mark.parametrize("name", ["7.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
+@pytest.mark.parametrize("name", ["7.stl", "007.stl", "7-cube.stl", "7.STL", f"{HASH}.stl", f"{HASH.upper()}.stl"])
 async def test_a_file_is_found_by_its_name(tmp_path: Path, intake: Intake, name: str):
     (tmp_path / name).write_bytes(CUBE)
     (tmp_path / "77.stl").write_bytes(b"another")

@@ -122,6 +122,7 @@ async def test_a_job_has_a_kind_and_options_and_is_shown_with_them_and_with_its_
         ([], "Give model files, --model-id and --hash, or --from with a list."),
         (["--hash", HASH], "--hash needs the --model-id that it belongs to."),
         (["chair.glb"], "chair.glb is not named by a number, so --model-id has to say which model it is."),
+        (["٣.glb"], "٣.glb is not named by a number, so --model-id has to say which model it is."),
         (["0-x.glb"], "0-x.glb is not named by a number, so --model-id has to say which model it is."),
         (["7.glb"], "7.glb cannot be read: No such file or directory."),
         (["--model-id", str(2**63 - 1), "a.glb", "b.glb"], NO_IDS),

@@ -113,7 +113,7 @@ def _object(text: str) -> Struct:
 def _id_from_name(file: Path) -> int:
     # As the reference worker finds them: <id>.glb or <id>-<name>.glb.
     number = file.stem.partition("-")[0]
-    if not number.isdecimal() or not 0 < int(number) <= LARGEST_ID:
+    if not number.isascii() or not number.isdecimal() or not 0 < int(number) <= LARGEST_ID:
         fail(f"{file.name} is not named by a number, so --model-id has to say which model it is.")
     return int(number)
 

@@ -12,9 +12,9 @@ def find(folder: Folder, model_id: int, model_hash: str, target: Path, most: int
     """Copy the file of a model to `target`, and return its name; raises Refused.
 
     Of the files that are called `<model id>.<format>`, `<model id>-<any name>.<format>` or `<model hash>.<format>`,
-    the one with the right content is taken.
+    the one with the right content is taken. The id may have zeros before it.
     """
-    named = re.compile(rf"({model_id}(-.*)?|{re.escape(model_hash)})\.[^.]+", re.IGNORECASE)
+    named = re.compile(rf"(0*{model_id}(-.*)?|{re.escape(model_hash)})\.[^.]+", re.IGNORECASE)
     files = sorted(name for name in folder.names() if named.fullmatch(name))
     models = [name for name in files if looks_like_a_model(name)]
     if not models:
