@@ -73,6 +73,8 @@ class Thumbnail:
     error_message: str | None = None
     will_retry: bool = False
     path: str | None = None
+    # the job that has made the picture
+    pictured: int | None = None
     # the job has started again, or will run again, since it ended so
     is_earlier: bool = False
 

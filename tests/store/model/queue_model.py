@@ -270,3 +270,10 @@ class QueueModel(QueueState):
             del self.jobs[job.id]
         self.thumbnails.pop(model_id, None)
         return [job.id for job in jobs], [job.token for job in jobs if job.status == "Processing"]
+
+    def prune(self) -> int:
+        """Delete ended jobs that a newer request has replaced, and that show nothing."""
+        old = [job for job in self.jobs.values() if job.status not in LIVE and self._is_replaced(job)]
+        for job in old:
+            del self.jobs[job.id]
+        return len(old)

@@ -58,6 +58,12 @@ class QueueState:
                 else:
                     self._renew(job)
 
+    def _is_replaced(self, job: Job) -> bool:
+        others = [other for other in self.jobs.values() if other.request.model_id == job.request.model_id]
+        shown = self.thumbnails.get(job.request.model_id)
+        shows_it = shown is not None and job.id in {shown.job_id, shown.pictured}
+        return any(other.number > job.number for other in others) and not shows_it
+
     def _begins_another_run(self, job: Job) -> None:
         if (shown := self.thumbnails.get(job.request.model_id)) and shown.job_id == job.id:
             shown.is_earlier = True
@@ -73,9 +79,10 @@ class QueueState:
         """The newest request of a model decides what it shows; a picture stays when a later request fails."""
         before = self.thumbnails.get(job.request.model_id)
         if before is None or before.number <= number:
-            path = path or (before.path if before else None)
+            pictured = job.id if path else before and before.pictured
+            path = path or (before and before.path)
             self.thumbnails[job.request.model_id] = Thumbnail(
-                job.id, number, job.attempt, status, error_message, will_retry, path
+                job.id, number, job.attempt, status, error_message, will_retry, path, pictured
             )
             self._announce(status, job, error_message, will_retry)
 

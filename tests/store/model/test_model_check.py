@@ -31,6 +31,7 @@ from tests.store.model.queue_verbs import (
     Extend,
     Fail,
     Forget,
+    Prune,
     Release,
     Retry,
     Verb,
@@ -126,6 +127,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(model_id=st.integers(1, 3))
     def forget(self, model_id: int) -> None:
         self.say(Forget(model_id))
+
+    @rule()
+    def prune(self) -> None:
+        self.say(Prune())
 
     def say(self, verb: Verb) -> None:
         """Say it to the store and to the model, and compare."""
