@@ -137,10 +137,10 @@ class Parts:
         self.snapshots.close()
         self.progress.close()
         await server.stop(grace=_END_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
-        # What the last workers ended counts as well.
+        # A PostgreSQL that is silent is not waited for twice.
         with contextlib.suppress(TimeoutError, Unavailable):
+            await asyncio.wait_for(self.queue.drained(), max(_END_SECONDS, deadline - time.monotonic()))
+            # What the last workers ended counts as well.
             await asyncio.wait_for(self.signs_of_life(), _END_SECONDS)
 
 
