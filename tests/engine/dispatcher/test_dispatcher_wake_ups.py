@@ -14,6 +14,7 @@ from thumbq_server.engine.operator import Operator
 from thumbq_server.engine.queue import Queue
 from thumbq_server.engine.readers.views import Views
 from thumbq_server.metrics.observer import Observer
+from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.hints import JOBS
 from thumbq_server.storage.postgres.notify import listen, pass_on
 
@@ -85,8 +86,10 @@ async def test_an_enqueue_on_another_server_wakes(queue: Queue, worker: Worker, 
         heard.set()
         queue.dispatcher.wake()
 
+    dsn = around_pooler(others.database.dsn)
     async with (
-        running(listen(others.database, around_pooler(others.database.dsn), {JOBS: hint})),
+        Database(others.database.dsn) as database,
+        running(listen(database, dsn, {JOBS: hint})),
         running(pass_on(others.database)),
     ):
         await asyncio.wait_for(heard.wait(), 30)  # once for whatever came before

@@ -9,12 +9,14 @@ import asyncpg
 import pytest
 
 from tests.engine.parts import running
+from tests.engine.parts import until as until_true
 from tests.support.conditions import until
 from tests.support.postgres.databases import around_pooler, new_role
 from tests.support.postgres.queue_under_test import failure, new_job
 from thumbq_server.storage import notification_log
 from thumbq_server.storage.postgres import notify
 from thumbq_server.storage.postgres.database import Database
+from thumbq_server.storage.postgres.hints import JOBS, KEYS
 from thumbq_server.storage.postgres.notify import listen, pass_on
 from thumbq_server.storage.postgres.session_settings import connect
 
@@ -59,7 +61,11 @@ def listening(database, wake):
 async def ear(queue, monkeypatch):
     monkeypatch.setattr(notify, "_RETRY_SECONDS", 0.05)
     ear = Ear(queue)
-    async with running(pass_on(queue.database)), running(listening(queue.database, ear.wake)):
+    async with (
+        Database(queue.database.dsn) as another_server,
+        running(pass_on(queue.database)),
+        running(listening(another_server, ear.wake)),
+    ):
         assert await ear.next() == {"jobs", "log"}, "what came before is looked for at the start"
         yield ear
 
@@ -111,6 +117,51 @@ async def test_what_changes_nothing_gives_no_hint(queue, ear):
     await queue.expire()
     await ear.everything_sent_has_arrived()
     assert ear.heard == {"jobs": 0, "log": 0}
+
+
+@contextlib.asynccontextmanager
+async def heard(database):
+    """Yield all that is sent on the channel from now on."""
+    payloads: list[str] = []
+    connection = await asyncpg.connect(around_pooler(database.dsn))
+    try:
+        await connection.add_listener(notify.CHANNEL, lambda _connection, _pid, _channel, said: payloads.append(said))
+        yield payloads
+    finally:
+        await connection.close()
+
+
+async def test_a_server_alone_sends_no_hints(queue):
+    database = queue.database
+    async with heard(database) as payloads, running(pass_on(database)), running(listening(database, {})):
+        await until_true(lambda: payloads)
+        await queue.enqueue(new_job(7))
+        database.hints.tell(KEYS)
+        await until_true(lambda: KEYS in payloads)
+        assert payloads == [database.hints.others.greeting, KEYS]
+
+
+async def test_servers_that_hear_of_one_another_send_hints_until_the_other_is_gone(queue):
+    mine, seconds = queue.database, 0.0
+    async with Database(mine.dsn) as theirs:
+        mine.hints.others._clock = lambda: seconds
+        async with (
+            heard(mine) as payloads,
+            running(pass_on(mine)),
+            running(listening(mine, {})),
+            running(pass_on(theirs)),
+        ):
+            await until_true(lambda: payloads)
+            async with running(listening(theirs, {})):
+                await until_true(lambda: mine.hints.others.may_be_there() and theirs.hints.others.may_be_there())
+            await queue.enqueue(new_job(7))
+            await until_true(lambda: JOBS in payloads)
+            payloads.clear()
+            seconds = 60.0
+            await queue.enqueue(new_job(8))
+            mine.hints.tell(KEYS)
+            await until_true(lambda: KEYS in payloads)
+            assert JOBS not in payloads
 
 
 async def test_a_hint_comes_with_the_commit_and_not_before(queue, ear):

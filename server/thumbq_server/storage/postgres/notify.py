@@ -9,6 +9,7 @@ import structlog
 
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable
+from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
@@ -63,9 +64,9 @@ async def listen(
 ) -> None:
     """Listen at `dsn` until cancelled, and go where the other connections of the database go.
 
-    Each hint calls `wake[payload]`; any other payload goes to `on_broadcast`. All of `wake` are called after a
-    (re)connection, since hints were missed meanwhile. Behind a pooler that changes backends there is nothing to hear:
-    this returns, and the polls of all parts stand in.
+    Each hint calls `wake[payload]`, a greeting goes to the hints of the database, and any other payload goes to
+    `on_broadcast`. All of `wake` are called after a (re)connection, since hints were missed meanwhile. Behind a pooler
+    that changes backends there is nothing to hear: this returns, and the polls of all parts stand in.
     """
     is_away, may_look, pause = False, True, _FIRST_RETRY_SECONDS
     while True:
@@ -85,7 +86,7 @@ async def listen(
                         continue
                 is_away, pause = False, _FIRST_RETRY_SECONDS
                 database.adopt(connection)
-                await _listen_once(connection, wake, on_broadcast)
+                await _listen_once(connection, database.hints, wake, on_broadcast)
         except Unavailable as error:
             if not is_away:
                 is_away = True
@@ -95,19 +96,23 @@ async def listen(
 
 
 async def _listen_once(
-    connection: asyncpg.Connection, wake: Mapping[str, Callable[[], None]], on_broadcast: Callable[[str], None]
+    connection: asyncpg.Connection,
+    hints: Hints,
+    wake: Mapping[str, Callable[[], None]],
+    on_broadcast: Callable[[str], None],
 ) -> None:
     closed = asyncio.Event()
 
     def receive(_connection: object, _pid: int, _channel: str, payload: object) -> None:
         if (call := wake.get(str(payload))) is not None:
             call()
-        else:
+        elif not hints.hear(str(payload)):
             on_broadcast(str(payload))
 
     connection.add_termination_listener(lambda _connection: closed.set())
     try:
         await connection.add_listener(CHANNEL, receive)
+        hints.listens(True)
         for call in wake.values():
             call()
         while not closed.is_set():
@@ -118,6 +123,7 @@ async def _listen_once(
                 break
         log.warning("listener.lost")
     finally:
+        hints.listens(False)
         with contextlib.suppress(Unavailable, asyncpg.PostgresError):
             async with as_unavailable():
                 await connection.close(timeout=1)
