@@ -21,6 +21,8 @@ def read(text: str | bytes, name: str) -> list[Listed]:
         ("models.csv", f"\ufeff{HEADINGS}7,{HASH},\n"),
         ("models.csv", f'\ufeff"modelId","modelHash"\r\n"7","{HASH}"\r\n'),
         ("models.csv", f"modelId,modelHash,,\n7,{HASH},,\n"),
+        ("models.csv", f"modelId;modelHash;options\r\n7;{HASH};\r\n"),
+        ("standard input", f"modelId;modelHash\n7;{HASH}\n"),
         ("models.csv", f",,\r\nmodelId,modelHash,\r\n , ,\r\n7,{HASH},\r\n"),
         ("standard input", f"{HEADINGS}7,{HASH},\n"),
         ("63", f"model_id,model_hash\n7,{HASH}\n"),
@@ -65,7 +67,17 @@ def job_with(options: str) -> str:
         ("a.csv", f"modelId,modelHash,modelId\n1,{HASH},2\n", "Line 1 of a.csv is no job: modelId stands there twice"),
         ("a.csv", "modelId,model_id,modelHash\n1,2,x\n", "Line 2 of a.csv is no job: modelId stands there twice"),
         ("a.csv", f'{HEADINGS}1,{HASH},"{{""a"": 1, ""a"": 2}}"\n', "Line 2 of a.csv is no job: a stands there twice"),
-        ("a.csv", f"modelId,modelHash,\n1,{HASH},x\n", "Line 2 of a.csv is no job: "),
+        ("a.csv", f"modelId,modelHash,\n1,{HASH},x\n", "Line 2 of a.csv is no job: there is no field '': the fields"),
+        (
+            "a.csv",
+            "model,hash\n1,2\n",
+            "Line 2 of a.csv is no job: there is no field 'model': the fields are modelId, modelHash, ",
+        ),
+        (
+            "a.jsonl",
+            '{"modelId": 1, "hash": "x"}',
+            "Line 1 of a.jsonl is no job: there is no field 'hash': the fields are",
+        ),
         ("a.csv", f"modelId,modelHash\n9223372036854775808,{HASH}\n", "Line 2 of a.csv is no job: "),
         (
             "a.csv",

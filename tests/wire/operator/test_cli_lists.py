@@ -48,7 +48,7 @@ async def test_a_list_of_json_lines_has_the_words_of_the_json_routes(server, tmp
 
 BROKEN = {
     "no number": (f"x,{digest(3)},0", "Line 4 of models.csv is no job: "),
-    "no hash": ("3,short,0", "Line 4 is refused: "),
+    "no hash": ("3,short,0", "Line 4 is refused: modelHash must be a SHA-256 in 64 hexadecimal digits. The jobs"),
     "a priority that is too high": (f"3,{digest(3)},10", "Line 4 is refused: "),
     "a cell too many": (f"3,{digest(3)},0,1", "it has another number of cells than the first line"),
     "a cell too few": (f"3,{digest(3)}", "it has another number of cells than the first line"),

@@ -168,7 +168,8 @@ class _Taken:
             answers = await self._answers_to(step)
         except InvalidJob as refusal:
             if len(step) == 1:
-                fail(f"Line {step[0].line} is refused: {refusal}. The jobs before that line are in the queue.")
+                why = str(refusal).removeprefix("jobs[0]: ")
+                fail(f"Line {step[0].line} is refused: {why}. The jobs before that line are in the queue.")
             half = len(step) // 2
             await self.all_of(step[:half])
             await self.all_of(step[half:])

@@ -121,7 +121,11 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def _csv_cells(lines: Iterable[str]) -> Iterator[list[str]]:
     """Yield the cells of each row that has any: spreadsheets write commas for their empty rows."""
-    rows = csv.reader(lines, strict=True)
+    rest = iter(lines)
+    headings = next(rest, "")
+    # Where a comma stands within numbers, spreadsheets write semicolons between cells.
+    delimiter = ";" if ";" in headings else ","
+    rows = csv.reader(chain([headings], rest), delimiter=delimiter, strict=True)
     began = 1
     try:
         for row in rows:
@@ -171,6 +175,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _job(row: dict[str, Any]) -> NewJob:
+    for name in row:
+        if name not in _JSON_NAMES and name not in _JSON_NAMES.values():
+            raise ValueError(f"there is no field {name!r}: the fields are {', '.join(_JSON_NAMES.values())}")
     _refuse_twice(_JSON_NAMES.get(name, name) for name in row)
     check_exact(row.get("options"))
     return ParseDict({name: _whole(name, value) if name in _WHOLE else value for name, value in row.items()}, NewJob())
