@@ -79,8 +79,8 @@ class QueueState:
         """The newest request of a model decides what it shows; a picture stays when a later request fails."""
         before = self.thumbnails.get(job.request.model_id)
         if before is None or before.number <= number:
-            pictured = job.id if path else before and before.pictured
-            path = path or (before and before.path)
+            pictured = job.id if path else (before.pictured if before else None)
+            path = path or (before.path if before else None)
             self.thumbnails[job.request.model_id] = Thumbnail(
                 job.id, number, job.attempt, status, error_message, will_retry, path, pictured
             )
