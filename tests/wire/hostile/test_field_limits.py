@@ -74,6 +74,9 @@ def values(field: Any, depth: int) -> st.SearchStrategy[Any]:
         value = st.sampled_from(STRUCTS)
     elif field.type == FieldDescriptor.TYPE_BYTES:
         value = st.sampled_from([b"", b"\0", b"x" * 5000])
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+        key, entry = (values(each, depth + 1) for each in field.message_type.fields)
+        return st.dictionaries(key, entry, max_size=2)
     elif field.message_type is not None:
         value = requests(field.message_type, depth + 1)
     else:
