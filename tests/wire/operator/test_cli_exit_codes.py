@@ -136,6 +136,15 @@ async def test_colours_are_shown_on_a_terminal_and_nowhere_else(server, queue):
     assert "\x1b" not in (await thumbq(server, "jobs"))[1]
 
 
+async def test_a_question_leaves_the_output_alone(server):
+    arguments = [THUMBQ, "retry", "--all", "--server", server]
+    started = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    assert await started.communicate(b"y\n") == (
+        b"0 jobs are waiting for a worker again.\n",
+        b"Start all dead letters again? [y/N]: ",
+    )
+
+
 async def test_a_question_without_a_standard_input_is_a_sentence(server, queue):
     await enqueue(queue)
     shell = ["sh", "-c", 'exec "$0" "$@" <&-', THUMBQ, "cancel", "--all", "--server", server]

@@ -1,6 +1,7 @@
 """`thumbq cancel`, `thumbq retry` and `thumbq forget`: correct what happens to jobs."""
 
 import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -95,7 +96,9 @@ def _ask(question: str, yes: bool) -> None:
     if yes:
         return
     try:
-        typer.confirm(question, abort=True, err=True)
+        # Python writes the end of a question to standard output, which is for what was done.
+        with redirect_stdout(sys.stderr):
+            typer.confirm(question, abort=True, err=True)
     except typer.Abort:
         if sys.stdin.isatty():
             raise
