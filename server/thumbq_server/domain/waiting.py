@@ -70,11 +70,10 @@ def explain(
     job: JobRecord, now: datetime, depth: Depth, ahead: int, refused: Sequence[RefusedClaim] = ()
 ) -> Explanation:
     """Return why a job waits, or how it stands otherwise. `refused`: workers that were, the latest first."""
-    reason, sentence = WaitReason.NONE, ""
     if job.run_at:
         reason, sentence = _explain_pending(job, job.run_at, now, depth, ahead, refused)
     else:
-        sentence = _stands(job)
+        reason, sentence = WaitReason.NONE, _stands(job)
     return Explanation(job, reason, sentence, ahead, depth.workers, depth.pause)
 
 
