@@ -35,7 +35,12 @@ WATCH_BESIDE_A_STUCK_READER = """async () => {
     const { watchQueue } = await import("/static/thumbq/index.js");
     window.states = [];
     await new Promise((resolve) => watchQueue({ onQueue: () => (resolve(), new Promise(() => undefined)) }));
-    watchQueue({ longestPause: 1_000, onQueue: () => undefined, onConnection: (state) => states.push(state) });
+    watchQueue({
+        longestPause: 1_000,
+        silence: 600_000, // longer than a test lasts: after it, the page would take the lead anew
+        onQueue: ({ pending }) => (window.pending = pending),
+        onConnection: (state) => states.push(state),
+    });
 }"""
 TWO_LOGS = """async (position) => {
     const { subscribe } = await import("/static/thumbq/index.js");

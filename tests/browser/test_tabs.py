@@ -176,6 +176,8 @@ async def test_a_reader_that_is_stuck_keeps_no_other_of_its_page_from_the_next_c
     await visit.page.wait_for_function("states.at(-1) === 'reconnecting'")
     await service.start_gateway()
     await live(visit)
+    await service.enqueue(1)
+    await visit.page.wait_for_function("window.pending === 1")
 
 
 async def test_another_log_resets_each_tab_once(context: BrowserContext, service: Service, empty_database_url: str):
