@@ -6,6 +6,7 @@ where the page comes from (Origin, Sec-Fetch-Site), and no page can change that.
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Set
+from functools import lru_cache
 
 import grpc
 from aiohttp import web
@@ -80,6 +81,7 @@ def _is_page_of(own: str, origin: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def _is_nobodys(name: str) -> bool:
     if "." not in name or name.endswith(".localhost"):
         return True
