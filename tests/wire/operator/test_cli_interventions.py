@@ -138,7 +138,11 @@ async def test_figures_workers_and_attempts_are_shown(server, queue):
     figures = await in_json(server, "stats")
     assert (figures["failed"], figures["pause"], figures["workers"]) == (1, None, 1)
     assert "failed" in (await thumbq(server, "stats"))[1]
-    assert [worker["workerId"] for worker in await in_json(server, "workers")] == ["w1"]
+    [worker] = await in_json(server, "workers")
+    assert worker["workerId"] == "w1"
+    assert {"completed", "failed", "completedPerMinute"} <= worker.keys()
+    headings, _ = (await thumbq(server, "workers"))[1].splitlines()
+    assert headings.split("  ") == ["worker", "jobs", "per min", "failed", "heard of", "version", "labels"]
     [attempt] = (await in_json(server, "job", str(job_id)))["attempts"]
     assert (attempt["outcome"], attempt["errorMessage"]) == ("Failed", "no mesh")
     last = (await thumbq(server, "job", str(job_id)))[1].splitlines()[-1].split()
