@@ -79,8 +79,9 @@ async def test_a_job_that_is_asked_for_while_the_server_is_away_is_shown_when_it
     await console.page.goto(f"{console.url}console#job/1")
     await console.page.reload()
     await console.expect_connection("Server away")
+    await expect(console.page.locator("#job-why")).to_have_text("It is being loaded.")
     await service.start_server()
-    await expect(console.page.get_by_role("heading", name="Job 1")).to_be_visible()
+    await expect(console.page.locator("#job-fields")).to_contain_text("Pending")
     await expect(console.page.locator("#trouble")).to_be_hidden()
     console.forgive_outage()
 

@@ -32,20 +32,22 @@ export function connectJob(attempt) {
 async function follow() {
   const before = shown;
   wanted = location.hash.match(/^#job\/([0-9]+)$/)?.[1];
+  const loaded = refreshJob();
+  if (wanted) byId("job-title").scrollIntoView({ block: "nearest" });
+  else if (before) document.querySelector(`a[href="#job/${before}"]`)?.focus();
   try {
-    await refreshJob();
+    await loaded;
   } catch (error) {
     if (error.status < 500) throw error; // otherwise the server is away, and a later look shows the job
   }
   if (shown) byId("job-title").focus();
-  else if (before && !wanted) document.querySelector(`a[href="#job/${before}"]`)?.focus();
 }
 
 /** Load the job that is wanted, again or for the first time. What was loaded of it stays while the server is away. */
 export async function refreshJob() {
   const id = wanted;
-  if (shown !== id) show(undefined);
-  if (!id) return;
+  if (!id) return show(undefined);
+  if (shown !== id) announce(id);
   const [why, { attempts }, { events }] = await Promise.all(
     ["why", "attempts", "events"].map((part) => get(`thumbnail-jobs/${id}/${part}`)),
   ).catch((error) => {
@@ -64,6 +66,19 @@ export async function refreshJob() {
   renew(byId("events"), events.map(line));
   byId("no-events").hidden = events.length > 0;
   show(id);
+}
+
+/** Show that a job is being loaded, and nothing of the one before. */
+function announce(id) {
+  show(undefined);
+  setText(byId("job-title"), `Job ${id}`);
+  setText(byId("job-why"), "It is being loaded.");
+  for (const name of ["job-retry", "job-cancel"]) byId(name).disabled = true;
+  for (const name of ["job-link", "no-attempts", "no-events"]) byId(name).hidden = true;
+  for (const name of ["job-fields", "events"]) byId(name).replaceChildren();
+  byId("job-picture").removeAttribute("src");
+  fill(byId("attempts"), []);
+  byId("job").hidden = false;
 }
 
 function show(id) {
