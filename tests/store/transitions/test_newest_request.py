@@ -310,14 +310,15 @@ async def test_batches_that_name_the_files_of_a_model_in_any_order_do_not_block_
     assert len({answer.job_id for batch in answers for answer in batch}) == 3
 
 
-async def test_the_last_file_is_shown_though_all_ended_before_the_order_was_decided(queue):
+@pytest.mark.parametrize("step", [FIND_MODELS, RENEW], ids=["looked at", "carried out"])
+async def test_the_last_file_is_shown_though_all_ended_before_the_order_was(queue, step):
     requests = [new_job(7, file=B), new_job(7, file=A)]
 
     async def end_in_the_order_of_their_numbers():
         for token in await queue.claim(2):
             await queue.complete(token)
 
-    async with meddled(queue.database, FIND_MODELS, end_in_the_order_of_their_numbers) as lane:
+    async with meddled(queue.database, step, end_in_the_order_of_their_numbers) as lane:
         await enqueue(lane, requests)
     await queue.complete(*await queue.claim(2))
     await assert_shows(queue, A)

@@ -28,6 +28,7 @@ FIND_MODELS = Statement(
 )
 
 _ROUNDS = 20
+_ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
 class _Found(NamedTuple):
@@ -52,21 +53,28 @@ async def put_in_order(lane: Lane, requests: Mapping[JobKey, NewJob]) -> None:
     """
     models = sorted({model_id for model_id, _ in requests})
     for _ in range(_ROUNDS):
-        rows = await lane.fetch(FIND_MODELS, models)
-        found = [job async for piece in pieces(rows) for job in map(_Found._make, piece)]
+        found = await _find(lane, models)
         late = _late(found, requests)
+        if not late:
+            break
         # A job that has another number meanwhile is looked at again.
-        if not late or len(await renew(lane, [(job.job_id, job.request_no) for job in late])) == len(late):
+        if len(await renew(lane, [(job.job_id, job.request_no) for job in late])) == len(late):
+            found = await _find(lane, models)  # one may have ended just before it got its number
             break
     else:
         raise Unavailable("jobs kept changing while they were enqueued")
     last = {request.model_id: request for request in requests.values()}
-    # The picture of the last file has ended before it was the newest request, and gave way to another one.
-    hidden = {job.key for job in found if job.status == JobStatus.COMPLETED and not job.shown}
+    # The last file has ended before it was the newest request, and gave way to another one.
+    hidden = {job.key for job in found if job.status in _ENDED and not job.shown}
     if again := {
         key_of(job): job._replace(force=False, options_matter=False) for job in last.values() if key_of(job) in hidden
     }:
         await revive(lane, again)
+
+
+async def _find(lane: Lane, models: Sequence[int]) -> list[_Found]:
+    rows = await lane.fetch(FIND_MODELS, models)
+    return [job async for piece in pieces(rows) for job in map(_Found._make, piece)]
 
 
 def _late(found: Sequence[_Found], requests: Mapping[JobKey, NewJob]) -> list[_Found]:
