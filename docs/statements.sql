@@ -773,7 +773,7 @@ SELECT DISTINCT ON (s.id) s.id, t.traceparent
   FROM unnest($1::bigint[], $2::bytea[], $3::text[]) AS t (model_id, model_hash, traceparent)
        JOIN jobs j USING (model_id, model_hash) JOIN job_states s ON s.id = j.id
  WHERE s.status IN ('Completed', 'Failed', 'Cancelled')
-   AND (t.traceparent <> '' OR (SELECT job_id FROM job_traces WHERE job_id = s.id) IS NOT NULL)
+   AND (t.traceparent <> '' OR (SELECT traceparent FROM job_traces WHERE job_id = s.id) <> '')
  ORDER BY s.id, t.traceparent DESC
 ON CONFLICT (job_id) DO UPDATE SET traceparent = excluded.traceparent, earlier_attempt = NULL;
 
