@@ -86,10 +86,12 @@ class Hints:
 
     async def untold(self) -> list[str]:
         """Wait for hints, or until this server has to tell of itself again, and take them out."""
+        # One that cannot listen has no use for hints, so it tells nobody that it is there.
+        seconds = self._greet_at - time.monotonic() if self.others.is_listening else None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._greet_at - time.monotonic()):
+            async with asyncio.timeout(seconds):
                 await self._there_are_some.wait()
-        if time.monotonic() >= self._greet_at:
+        if self.others.is_listening and time.monotonic() >= self._greet_at:
             self._greet()
         self._there_are_some.clear()
         hints, self._untold = self._untold, set()
