@@ -108,8 +108,8 @@ class Counters(Observer):
         """Show whether this server can do its work."""
         self._ready.set(is_ready)
 
-    def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
-        """Show how the queue and its database are."""
+    def queue(self, depth: Depth, durations: Durations) -> None:
+        """Show how the queue is."""
         for status, count in depth.counters._asdict().items():
             self._jobs.labels(status).set(count)
         self._oldest.set(depth.oldest_age or 0)
@@ -120,6 +120,16 @@ class Counters(Observer):
                 gauge.clear()  # the log has no completed attempt any more
             for name, seconds in quantiles._asdict().items() if quantiles else ():
                 gauge.labels(f"0.{name[1:].rstrip('0')}").set(seconds)
+
+    def queue_unknown(self) -> None:
+        """Show that nobody knows how it is: of several servers, one that is cut off must not tell of the past."""
+        for gauge in (self._jobs, self._wait, self._processing):
+            gauge.clear()
+        for gauge in (self._oldest, self._workers, self._paused):
+            gauge.set(math.nan)
+
+    def condition(self, condition: Condition) -> None:
+        """Show how the database is."""
         for table, rows in condition.dead_rows.items():
             self._dead_rows.labels(table).set(rows)
         self._transaction.set(math.nan if condition.oldest_transaction is None else condition.oldest_transaction)
@@ -127,16 +137,15 @@ class Counters(Observer):
         self._longest_lock_wait.set(condition.longest_lock_wait)
         self._database_bytes.set(condition.size_bytes)
 
+    def condition_unknown(self) -> None:
+        """Show that nobody knows how it is."""
+        self._dead_rows.clear()
+        for gauge in self._of_database:
+            gauge.set(math.nan)
+
     def disk(self, free: float) -> None:
         """Show how much room the disk of the database has."""
         self._disk_free.set(free)
-
-    def not_measured(self) -> None:
-        """Show that nobody knows how they are: of several servers, one that is cut off must not tell of the past."""
-        for gauge in (self._jobs, self._wait, self._processing, self._dead_rows):
-            gauge.clear()
-        for gauge in (self._oldest, self._workers, self._paused, *self._of_database):
-            gauge.set(math.nan)
 
     def _describe_queue(self) -> None:
         # From the database: every server that reaches it shows the same.

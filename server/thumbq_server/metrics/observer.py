@@ -49,11 +49,17 @@ class Observer:
     def ready(self, is_ready: bool) -> None:
         """Note whether this server can do its work."""
 
-    def measured(self, depth: Depth, durations: Durations, condition: Condition) -> None:
-        """Note how the queue and its database are."""
+    def queue(self, depth: Depth, durations: Durations) -> None:
+        """Note how the queue is."""
+
+    def queue_unknown(self) -> None:
+        """Note that nobody knows how the queue is."""
+
+    def condition(self, condition: Condition) -> None:
+        """Note how the database is."""
+
+    def condition_unknown(self) -> None:
+        """Note that nobody knows how the database is."""
 
     def disk(self, free: float) -> None:
         """Note how many bytes are free on the disk of the database; NaN: nobody knows."""
-
-    def not_measured(self) -> None:
-        """Note that nobody knows how the queue and its database are."""

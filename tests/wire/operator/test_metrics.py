@@ -22,7 +22,7 @@ from tests.wire.operator.test_admin import dequeue, enqueue
 from tests.wire.operator.test_operator import complete, fail, pause, resume
 from tests.wire.worker import Worker
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
-from thumbq_server.domain.operations import Condition, Depth, Durations, Quantiles
+from thumbq_server.domain.operations import Depth, Durations, Quantiles
 from thumbq_server.domain.records import Counters as JobCounts
 from thumbq_server.metrics.counters import Counters
 from thumbq_server.settings import Settings
@@ -166,15 +166,14 @@ async def test_the_room_on_the_disk_of_the_database_is_shown_where_its_folder_is
 def test_durations_are_shown_no_longer_once_the_log_has_none():
     counters = Counters()
     depth = Depth(JobCounts(0, 0, 0, 0, 0), None, 0, None)
-    condition = Condition({}, None, 0, 0.0, 0)
 
     def waits() -> list[float]:
         families = {family.name: family for family in counters.registry.collect()}
         return [sample.value for sample in families["thumbq_wait_seconds"].samples]
 
-    counters.measured(depth, Durations(1, Quantiles(1, 2, 3), Quantiles(1, 2, 3)), condition)
+    counters.queue(depth, Durations(1, Quantiles(1, 2, 3), Quantiles(1, 2, 3)))
     assert waits() == [1, 2, 3]
-    counters.measured(depth, Durations(0, None, None), condition)
+    counters.queue(depth, Durations(0, None, None))
     assert waits() == []
 
 
@@ -195,6 +194,20 @@ async def test_a_duty_that_waits_keeps_the_gauges_from_nothing(database_url):
             return bool((await scrape()).value("thumbq_jobs", status="pending") == 1)
 
         await eventually(sees_the_job, timeout=20)
+    await locker.close()
+
+
+async def test_a_lock_on_the_jobs_is_told_although_nobody_can_count_them(database_url):
+    locker = await asyncpg.connect(database_url)
+    async with measured_server(database_url, statement_timeout=1.0) as (_, scrape):
+
+        async def tells_of_the_lock() -> bool:
+            found = await scrape()
+            return found.value("thumbq_longest_lock_wait_seconds") > 0 and math.isnan(found.value("thumbq_workers"))
+
+        async with locker.transaction():
+            await locker.execute("LOCK TABLE jobs")
+            await eventually(tells_of_the_lock, timeout=60)
     await locker.close()
 
 

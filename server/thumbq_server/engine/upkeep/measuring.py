@@ -24,13 +24,20 @@ class Measure:
     async def __call__(self) -> int:
         """Return 0: a measurement is not worth a line in the log."""
         try:
-            depth = await read_depth(self._database)
-            durations = await read_durations(self._database)
             condition = await read_condition(self._database)
         except Exception:
-            self._observer.not_measured()
+            self._observer.condition_unknown()
+            self._observer.queue_unknown()
             raise
-        self._observer.measured(depth, durations, condition)
+        # By itself: it reads no table of the queue, so it tells of a lock for which what follows may have to wait.
+        self._observer.condition(condition)
+        try:
+            depth = await read_depth(self._database)
+            durations = await read_durations(self._database)
+        except Exception:
+            self._observer.queue_unknown()
+            raise
+        self._observer.queue(depth, durations)
         return 0
 
 
