@@ -205,6 +205,7 @@ async def test_a_job_is_listed_once_and_older_jobs_are_those_of_the_search(conso
     await number.fill("7")
     await console.button("Older jobs").click()
     await expect(found).to_have_text("60 jobs")
+    await expect(console.table("Jobs that were found").nth(1).get_by_role("cell").first).to_have_text("60")
 
 
 async def test_one_job_with_its_history_is_cancelled_and_started_again(console: Console, service: Service) -> None:

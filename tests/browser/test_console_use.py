@@ -39,6 +39,9 @@ async def test_what_has_the_focus_or_is_selected_stays_while_the_queue_moves(
     await fail(service, 7, OUT_OF_MEMORY)
     await expect(console.table("Table of failed jobs")).to_have_count(3)
     assert await console.page.evaluate("() => document.activeElement === link && `${getSelection()}`") == TOO_OLD
+    await fail(service, 8, TOO_OLD)  # the link leads to this job now
+    await expect(link).to_have_attribute("href", "#job/4")
+    await expect(link).to_be_focused()
 
 
 async def test_the_focus_moves_on_when_its_row_goes(console: Console, service: Service) -> None:

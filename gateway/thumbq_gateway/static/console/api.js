@@ -15,7 +15,6 @@ export function post(path, body) {
 
 async function send(path, request) {
   const [response, text] = await answer(path, request);
-  noteTime(response);
   if (response.ok) return text ? JSON.parse(text) : {};
   const error = new Error(sentence(response, text));
   error.status = response.status;
@@ -25,6 +24,7 @@ async function send(path, request) {
 async function answer(path, request) {
   try {
     const response = await fetch(`/api/${path}`, { ...request, signal: AbortSignal.timeout(longest) });
+    noteTime(response); // before the text, which may take seconds to come
     return [response, await response.text()];
   } catch {
     throw new Error("The gateway does not answer.");

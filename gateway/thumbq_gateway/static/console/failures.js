@@ -38,6 +38,7 @@ async function firstPage() {
 
 function rowOf(reason, { jobs, last, id }, attempt) {
   const example = link(reason || "no reason was given", `#job/${id}`);
+  example.dataset.key = `job of ${reason}`; // its newest job changes, and the focus stays
   const retry = button("Retry", reason, () => redrive(reason, attempt));
   retry.setAttribute("aria-label", `Retry the jobs that failed with: ${reason}`);
   retry.disabled = !reason;

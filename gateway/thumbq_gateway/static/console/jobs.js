@@ -7,7 +7,7 @@ import { moment } from "./times.js";
 
 const pageSize = 50;
 let search = { text: "", status: "" }; // what was looked for, whatever the form says by now
-let shown = new Map(); // number of a job → its row
+let shown = new Map(); // number of a job → the job
 let nextPage = "";
 
 /** Let the form work. `attempt` runs a search and shows what goes wrong. */
@@ -39,9 +39,9 @@ async function load() {
   const page = await get(`thumbnail-jobs?${query}`);
   const found = shown.size === 0 && text ? await jobOf(text, status) : [];
   if (wanted !== search) return; // another search has begun meanwhile
-  for (const job of [...found, ...page.jobs]) if (!shown.has(job.id)) shown.set(job.id, rowOf(job));
+  for (const job of [...found, ...page.jobs]) if (!shown.has(job.id)) shown.set(job.id, job);
   nextPage = page.nextPageToken;
-  fill(byId("jobs"), [...shown.values()]);
+  fill(byId("jobs"), [...shown.values()].map(rowOf));
   byId("found").textContent = shown.size ? count(shown.size, "job") + (nextPage ? ", and older ones" : "") : "No job was found.";
   byId("more").hidden = !nextPage;
 }

@@ -35,7 +35,8 @@ function addDepth(value) {
 }
 
 function draw() {
-  if (depth.length > 0) drawDepth(byId("depth"), depth);
+  const ahead = now() - Date.now(); // of the browser's clock
+  if (depth.length > 0) drawDepth(byId("depth"), depth.map(({ at, value }) => ({ at: at + ahead, value })));
   if (lookedIn) drawThroughput(byId("throughput"), lately());
 }
 
