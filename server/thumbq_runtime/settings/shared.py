@@ -59,8 +59,9 @@ DATABASE_CONNECTIONS = Setting(
     "Connections to PostgreSQL that each server opens at most. All but 8 of them are a pool for reads, duties and"
     " operators; a larger one helps where many read at once.",
 )
-# The order in which they count: a variable of our own goes before one that other programs read as well.
-DATABASE_VARIABLES = ("THUMBQ_DATABASE_URL", "THUMBQ_DATABASE_URL_FILE", "DATABASE_URL", "DATABASE_URL_FILE")
+# The order in which they count: a variable of our own goes before one that other programs read as well, and a file
+# before an address, since units of systemd name files.
+DATABASE_VARIABLES = ("THUMBQ_DATABASE_URL_FILE", "THUMBQ_DATABASE_URL", "DATABASE_URL_FILE", "DATABASE_URL")
 DATABASE_FOLDER = Setting[Path | None](
     ("THUMBQ_DATABASE_FOLDER",),
     _PATH,
@@ -73,7 +74,7 @@ DATABASE_URL = Setting(
     _TEXT,
     "",
     "Address of PostgreSQL; without one, `thumbq serve` brings a PostgreSQL of its own. Of several, the first of"
-    " THUMBQ_DATABASE_URL, its file, DATABASE_URL and its file counts.",
+    " THUMBQ_DATABASE_URL_FILE, THUMBQ_DATABASE_URL, DATABASE_URL_FILE and DATABASE_URL counts.",
 )
 DATABASE_URL_FILE = Setting[Path | None](
     ("DATABASE_URL_FILE", "THUMBQ_DATABASE_URL_FILE"),
