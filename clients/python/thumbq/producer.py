@@ -53,7 +53,7 @@ class Producer:
         """Enqueue any number of jobs, and return the answers in their order. Raises InvalidJob.
 
         Each 10,000 jobs are one call, fewer where they have large options, and a malformed job refuses its whole call.
-        After Unavailable the queue may have taken some of the jobs: call again. After each call, `progress` gets the
+        After Unavailable the queue may have taken some of the jobs: call again. After each 10,000, `progress` gets the
         number of answers so far.
         """
         enqueued: list[Enqueued] = []

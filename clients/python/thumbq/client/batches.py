@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from time import monotonic
@@ -61,7 +62,10 @@ class Batches:
         enqueued: list[Enqueued] = []
         for some in _in_calls(jobs):
             await self._pause()
-            enqueued += await self._as_messages(some)
+            try:
+                enqueued += await self._as_messages(some)
+            except InvalidJob as refusal:
+                raise InvalidJob(_in_list(str(refusal), len(enqueued))) from None
         return enqueued
 
     async def _pause(self) -> None:
@@ -92,6 +96,11 @@ def _in_calls(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
             first, size = place, 0
         size += more
     yield jobs[first:]
+
+
+def _in_list(refusal: str, before: int) -> str:
+    """Return a refusal, which counts the jobs of its call, with the place of the job in the list."""
+    return re.sub(r"^jobs\[(\d+)\]", lambda found: f"jobs[{before + int(found[1])}]", refusal)
 
 
 def columns_of(jobs: Sequence[NewJob]) -> NewJobColumns | None:

@@ -86,7 +86,7 @@ class Client:
         """Ask for any number of thumbnails, and return the answers in their order. Raises InvalidJob.
 
         Each 10,000 are one call, fewer where they have large options, and a malformed request refuses its whole call.
-        After Unavailable the queue may have taken some of the jobs: call again. After each call, `progress` gets the
+        After Unavailable the queue may have taken some of the jobs: call again. After each 10,000, `progress` gets the
         number of answers so far.
         """
         answers: list[Answer] = []

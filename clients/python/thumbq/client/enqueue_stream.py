@@ -105,6 +105,7 @@ class EnqueueStream:
         if self._task:
             self._task.cancel()
             await asyncio.wait((self._task,))
+            self._task = None  # a task that is cancelled before it began does not say so itself
         self._deadlines.close()
         self._refuse_waiting(grpc.StatusCode.UNAVAILABLE, "the client was closed")
 

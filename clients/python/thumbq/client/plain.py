@@ -173,14 +173,14 @@ def job_status(word: JobStatusWord | None) -> job_pb2.JobStatus.ValueType:
     """Return the protocol's number of a status; None is all. Raises InvalidRequest."""
     if word is None:
         return job_pb2.JOB_STATUS_UNSPECIFIED
-    if word not in _JOB_STATUSES:
+    if word.capitalize() not in _JOB_STATUSES:
         raise InvalidRequest(f"{word} is no status of a job: there are {', '.join(_JOB_STATUSES)}")
     return job_pb2.JobStatus.Value(f"JOB_STATUS_{word.upper()}")
 
 
 def thumbnail_status(word: ThumbnailStatusWord) -> job_pb2.ThumbnailStatus.ValueType:
     """Return the protocol's number of a status. Raises InvalidRequest."""
-    if word not in _THUMBNAIL_STATUSES:
+    if word.capitalize() not in _THUMBNAIL_STATUSES:
         raise InvalidRequest(f"{word} is no status of a thumbnail: there are {', '.join(_THUMBNAIL_STATUSES)}")
     return job_pb2.ThumbnailStatus.Value(f"THUMBNAIL_STATUS_{word.upper()}")
 
