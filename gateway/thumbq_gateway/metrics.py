@@ -30,8 +30,8 @@ class RequestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.total = Counter(
             "thumbq_gateway_requests",
-            "JSON requests that were passed on to the server or refused, by RPC and HTTP status; 499: the client hung"
-            " up.",
+            "JSON requests that reached their route, by RPC and HTTP status; 499: the client hung up. Not those without"
+            " a valid key, or that come too often (thumbq_gateway_refused_total).",
             ["rpc", "status"],
             registry=registry,
         )

@@ -38,8 +38,8 @@ _NOTIFICATIONS: Document = {
         " application/x-ndjson`, each event is a JSON object on a line.\n\n"
         "  id: 532ea9ad-1\n"
         "  event: thumbnail\n"
-        '  data: {"modelId":42,"jobId":1,"status":"Pending","thumbnailUrl":null,"errorMessage":null,"attemptCount":0,\n'
-        '         "willRetry":false,"timestamp":"2026-11-23T14:19:09.836482Z"}\n\n'
+        '  data: {"modelId":42,"jobId":1,"status":"Pending","thumbnailUrl":null,"errorMessage":null,"attemptCount":0,'
+        '"willRetry":false,"timestamp":"2026-11-23T14:19:09.836482Z"}\n\n'
         "Try it with `curl -N 'http://localhost:5009/api/notifications?after=earliest'`."
     ),
     "tags": ["Notification"],
