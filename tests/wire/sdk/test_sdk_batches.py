@@ -77,6 +77,14 @@ async def test_jobs_with_large_options_take_more_calls(server: str):
     assert forms == ["messages"] * 2
 
 
+async def test_a_wrong_job_of_a_later_call_is_named_by_its_place_in_the_list(server: str):
+    asked = [Request(model_id=number, model_hash=HASH, options={"text": "a" * 3_000}) for number in range(1, 2_001)]
+    asked[1_700] = Request(model_id=1_701, model_hash=HASH, priority=12)
+    async with Client(server) as client:
+        with pytest.raises(InvalidJob, match=r"^jobs\[1700\]: priority must be between 0 and 9"):
+            await client.enqueue_many(asked)
+
+
 async def test_an_older_server_gets_messages(server: str):
     async with server_in_between(server, older=True) as (between, forms), Client(between) as client:
         answers = [*await client.enqueue_many(requests(1)), *await client.enqueue_many(requests(1))]

@@ -64,6 +64,17 @@ async def test_a_client_may_be_opened_again_on_another_loop(server: str):
     await asyncio.to_thread(program)
 
 
+async def test_a_client_that_was_closed_before_its_first_job_was_sent_enqueues_again(server: str):
+    client = Client(server, timeout=20)
+    async with client:
+        first = asyncio.create_task(client.enqueue(1, HASH))
+        await asyncio.sleep(0)  # the job waits, and nothing has been sent
+    with pytest.raises(Unavailable, match="the client was closed"):
+        await first
+    async with client:
+        assert (await client.enqueue(2, HASH)).outcome == "Created"
+
+
 async def test_a_list_of_jobs_ends_when_the_client_is_closed(server: str):
     before = threads()
     await enqueue(server, 2)
