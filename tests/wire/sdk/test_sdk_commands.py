@@ -17,6 +17,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.commands import command
 from tests.support.service.keys import make_key
 from tests.support.service.served import THUMBQ
+from tests.support.terminal import on_terminal
 from tests.support.waiting import eventually
 from tests.wire.sdk.sdk import HASH, PICTURE, enqueue, working
 from thumbq import Job, JobFailed, NewJob, Producer, Thumbnail, options_of, report_progress
@@ -187,6 +188,11 @@ async def test_a_job_is_shown_with_what_its_workers_wrote_into_its_log(server, q
 LONG_ERROR = "\x1b[2J\u202e[red]:bomb: the mesh has " + "a hole and " * 40 + "no end"
 
 
+def shown_on_terminal(*arguments: str) -> str:
+    with on_terminal([THUMBQ, *arguments], columns=80) as terminal:
+        return terminal.ends()[1]
+
+
 async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_terminal(server: str, producer: Producer):
     async def handler(job: Job) -> Thumbnail:
         raise JobFailed(LONG_ERROR, retryable=False)
@@ -198,7 +204,7 @@ async def test_an_error_of_a_stranger_is_shown_whole_and_does_nothing_to_the_ter
 
     _, output, _ = await run("jobs", server=server)
     assert output.endswith(f"ago  {shown}\n")
-    _, output, _ = await run("jobs", server=server, FORCE_COLOR="1", COLUMNS="80")
+    output = await asyncio.to_thread(shown_on_terminal, "jobs", "--server", server)
     assert "\x1b[2J" not in output
     plain = re.sub(r"\x1b\[[\d;]*m", "", output)
     assert max(map(len, plain.splitlines())) <= 80
