@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
+from tests.browser.console import Console
 from tests.browser.visit import Visit
 from tests.support.service.service import Service
 
@@ -62,3 +63,13 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser whose pages a test may fill with scripts of its own."""
     async with await browser.new_context(bypass_csp=True) as context:
         yield context
+
+
+@pytest.fixture
+async def console(browser: Browser, service: Service) -> AsyncIterator[Console]:
+    """Open the console. The test fails if the browser reports an error."""
+    async with await browser.new_context() as context:
+        console = Console(await context.new_page(), service.url)
+        await console.open()
+        yield console
+        assert console.complaints == []

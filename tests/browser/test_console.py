@@ -1,66 +1,20 @@
 """The operator's console in a real browser: what it shows in each situation, and what its buttons do."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import version
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Locator, Route, expect
+from playwright.async_api import Route, expect
 
-from tests.browser.visit import Visit
+from tests.browser.console import Console, failed_jobs
 from tests.support.service.service import Service
 from thumbq_server.storage.reads import operations
 
 NOON = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
 TOO_OLD = "FBX 6.1 is too old; 7.1 and newer are supported"
 PHONE = {"width": 360, "height": 740}
-
-
-class Console(Visit):
-    """The console, as an operator sees it."""
-
-    async def open(self, place: str = "") -> None:
-        await self.page.goto(f"{self.url}console{place}")
-        await self.expect_connection("Live")
-
-    async def expect_connection(self, words: str) -> None:
-        await expect(self.page.locator(".connection")).to_have_text(words)
-
-    def figure(self, name: str) -> Locator:
-        return self.page.locator(f"[data-figure={name}]")
-
-    def table(self, name: str) -> Locator:
-        return self.page.get_by_role("region", name=name, exact=True).get_by_role("row")
-
-    def button(self, name: str) -> Locator:
-        return self.page.get_by_role("button", name=name, exact=True)
-
-    async def answer(self, name: str, why: str | None = None) -> None:
-        dialog = self.page.get_by_role("dialog")
-        if why is not None:
-            await dialog.get_by_label("Why").fill(why)
-        await dialog.get_by_role("button", name=name, exact=True).click()
-        await expect(dialog).to_be_hidden()
-
-    async def violations(self) -> list[str]:
-        """Return what stands in the way of people who use a screen reader or a keyboard."""
-        results = await Axe().run(self.page)
-        return [
-            f"{found['id']}: {[node['html'] for node in found['nodes']]}" for found in results.response["violations"]
-        ]
-
-
-@pytest.fixture
-async def console(browser: Browser, service: Service) -> AsyncIterator[Console]:
-    """Open the console. The test fails if the browser reports an error."""
-    async with await browser.new_context() as context:
-        console = Console(await context.new_page(), service.url)
-        await console.open()
-        yield console
-        assert console.complaints == []
 
 
 async def tell_time(console: Console, moment: datetime) -> None:
@@ -71,14 +25,6 @@ async def tell_time(console: Console, moment: datetime) -> None:
         await route.fulfill(response=answer, headers={**answer.headers, "date": format_datetime(moment, usegmt=True)})
 
     await console.page.route("**/api/admin/*", told)
-
-
-async def failed_jobs(service: Service, *reasons: str) -> None:
-    for model_id, reason in enumerate(reasons, 101):
-        await service.enqueue(model_id)
-        job = await service.dequeue()
-        body = {"errorMessage": reason, "retryable": False, "leaseToken": job["leaseToken"]}
-        await service.post(f"api/thumbnail-jobs/{job['id']}/fail", body)
 
 
 async def test_an_empty_queue(console: Console) -> None:

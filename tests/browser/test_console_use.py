@@ -1,26 +1,15 @@
 """The console in the hands of an operator: what stays in its place, what a key does, whose clock counts."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.test_console import Console, failed_jobs
+from tests.browser.console import Console, failed_jobs
 from tests.support.service.service import Service
 
 TOO_OLD = "FBX 6.1 is too old"
 OUT_OF_MEMORY = "out of memory"
-
-
-@pytest.fixture
-async def console(browser: Browser, service: Service) -> AsyncIterator[Console]:
-    """Open the console. The test fails if the browser reports an error."""
-    async with await browser.new_context() as context:
-        console = Console(await context.new_page(), service.url)
-        await console.open()
-        yield console
-        assert console.complaints == []
 
 
 async def fail(service: Service, model_id: int, reason: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.async_api import Browser, BrowserContext, expect
 
-from tests.browser.test_console import Console
+from tests.browser.console import Console
 from tests.gateway.access.test_keys import Guarded, guarded
 from tests.support.service.keys import revoke
 
