@@ -55,7 +55,7 @@ def restore(postgres: EmbeddedPostgres, file: Path) -> None:
     """Make the database of a folder that has none. Raises BackupFailed, EmbeddedPostgresError."""
     if not file.is_file():
         raise BackupFailed(f"{file} is not there.")
-    # What is removed below must not be another process's.
+    # The folder removed below must not belong to another process.
     with postgres.held_folder():
         if postgres.cluster.exists():
             raise BackupFailed(f"{postgres.data_dir} has a database already: name a new folder with --data-dir.")

@@ -13,7 +13,7 @@ LONGEST_SOCKET_PATH = 107  # bytes of the path of a Unix socket
 
 
 class _Taken(OSError):
-    """Somebody else listens at the address."""
+    """Another program listens at the address."""
 
 
 class CannotListen(Exception):

@@ -122,7 +122,7 @@ class Counters(Observer):
                 gauge.labels(f"0.{name[1:].rstrip('0')}").set(seconds)
 
     def queue_unknown(self) -> None:
-        """Show that nobody knows how it is: of several servers, one that is cut off must not tell of the past."""
+        """Show that its figures are unknown: of several servers, one that is cut off must not tell of the past."""
         for gauge in (self._jobs, self._wait, self._processing):
             gauge.clear()
         for gauge in (self._oldest, self._workers, self._paused):
@@ -138,7 +138,7 @@ class Counters(Observer):
         self._database_bytes.set(condition.size_bytes)
 
     def condition_unknown(self) -> None:
-        """Show that nobody knows how it is."""
+        """Show that its figures are unknown."""
         self._dead_rows.clear()
         for gauge in self._of_database:
             gauge.set(math.nan)

@@ -53,13 +53,13 @@ class Observer:
         """Note how the queue is."""
 
     def queue_unknown(self) -> None:
-        """Note that nobody knows how the queue is."""
+        """Note that the figures of the queue are unknown."""
 
     def condition(self, condition: Condition) -> None:
         """Note how the database is."""
 
     def condition_unknown(self) -> None:
-        """Note that nobody knows how the database is."""
+        """Note that the figures of the database are unknown."""
 
     def disk(self, free: float) -> None:
-        """Note how many bytes are free on the disk of the database; NaN: nobody knows."""
+        """Note how many bytes are free on the disk of the database; NaN when that is unknown."""

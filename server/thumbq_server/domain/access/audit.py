@@ -18,7 +18,7 @@ class Outcome(StrEnum):
 
 
 class Deed(NamedTuple):
-    """What is to be recorded. `reference` names what the action was for or what it made."""
+    """An action to be recorded. `reference` names what the action was for or what it made."""
 
     who: str
     address: str

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 # Payloads on the channel of NOTIFY. All are hints; the sweep every second is the truth.
 JOBS, LOG, KEYS = "jobs", "log", "keys"
-# A server tells of itself as `server/1 NAME`, every so many seconds.
+# A server tells of itself as `server/1 NAME`.
 _GREETING = "server/1 "
-_GREET_EVERY = 5.0
-# One that was not heard of for so long is gone.
+_GREET_EVERY = 5.0  # seconds
+# A server that has not greeted for this time is gone.
 _GONE_AFTER = 3 * _GREET_EVERY
 
 
@@ -71,7 +71,7 @@ class Hints:
             call()
 
     def listens(self, is_listening: bool) -> None:
-        """Note that this server hears the others from now on, or no longer. They are told that it is there."""
+        """Note that this server hears the others from now on, or no longer. They get a greeting."""
         self.others.is_listening = is_listening
         if is_listening:
             self._greet()
@@ -86,7 +86,7 @@ class Hints:
 
     async def untold(self) -> list[str]:
         """Wait for hints, or until this server has to tell of itself again, and take them out."""
-        # One that cannot listen has no use for hints, so it tells nobody that it is there.
+        # A server that cannot listen has no use for hints, so it does not greet.
         seconds = self._greet_at - time.monotonic() if self.others.is_listening else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

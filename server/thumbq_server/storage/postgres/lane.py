@@ -80,7 +80,7 @@ class Lane:
         return connection
 
     def drop(self) -> None:
-        """Break the connection off. What is under way fails with Unavailable."""
+        """Break the connection off. A statement under way fails with Unavailable."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -60,7 +60,7 @@ class Activity:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # What was read of the log: up to this number of this history, and when.
+        # How far the log was read: up to this number of this history, and when.
         self._epoch, self._seq = "", 0
         self._read_at = float("-inf")
         self._in_log: dict[datetime, Counter[str]] = {}

@@ -4,8 +4,8 @@ from thumbq_server.domain.operations import Condition
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.statements import Statement
 
-# A role without pg_read_all_stats does not see when the transactions of other roles began. Every role sees who waits
-# for a lock. Vacuum keeps no dead rows.
+# A role without pg_read_all_stats does not see when the transactions of other roles began. Every role sees the waits
+# for locks. Vacuum keeps no dead rows.
 CONDITION = Statement(
     "condition",
     "",
@@ -31,7 +31,7 @@ CONDITION = Statement(
 
 
 async def read_condition(database: Database) -> Condition:
-    """Return how many dead rows there are, how old the oldest transaction is, who waits for locks, and the size."""
+    """Return how many dead rows there are, how old the oldest transaction is, how many wait for locks, and the size."""
     rows = await database.fetch(CONDITION)
     if not rows:
         return Condition({}, None, 0, 0.0, 0)
