@@ -198,7 +198,7 @@ async def test_a_duty_that_waits_keeps_the_gauges_from_nothing(database_url):
 
 
 async def test_a_lock_on_the_jobs_is_told_although_nobody_can_count_them(database_url):
-    locker = await asyncpg.connect(database_url)
+    locker, reader = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     async with measured_server(database_url, statement_timeout=1.0) as (_, scrape):
 
         async def tells_of_the_lock() -> bool:
@@ -207,7 +207,10 @@ async def test_a_lock_on_the_jobs_is_told_although_nobody_can_count_them(databas
 
         async with locker.transaction():
             await locker.execute("LOCK TABLE jobs")
+            waiting = asyncio.ensure_future(reader.fetch("SELECT FROM jobs"))
             await eventually(tells_of_the_lock, timeout=60)
+        await waiting
+    await reader.close()
     await locker.close()
 
 
