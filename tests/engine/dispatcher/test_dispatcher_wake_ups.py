@@ -113,6 +113,7 @@ async def test_the_poll_finds_changes_although_a_worker_asks_more_often_than_it_
 ):
     await sleeping(dispatcher, worker)
     dispatcher._wake_up.poll = 0.2
+    dispatcher._wake_up.set()  # it sleeps again, by the new poll
     [job_id] = await others.enqueued(new_job(7))  # without a hint to the dispatcher
 
     def has_jobs_or_asks_again() -> bool:
@@ -153,6 +154,14 @@ async def test_nothing_is_claimed_while_no_worker_waits(dispatcher: Dispatcher, 
     worker.ask(1)
     await worker.has(3)
     assert lane.begun == 2
+
+
+async def test_a_signal_wakes_nobody_while_no_worker_waits(dispatcher: Dispatcher, worker: Worker):
+    """Each enqueue gives one, and most come while all workers have jobs."""
+    await sleeping(dispatcher, worker)
+    worker.leave()
+    dispatcher.wake()
+    assert not dispatcher._wake_up.pending
 
 
 async def test_a_fresh_look_claims_though_nothing_is_known_to_be_due(
@@ -213,4 +222,4 @@ async def test_the_dispatcher_counts_the_claimed_jobs(watched: WatchedDatabase, 
 @pytest.mark.parametrize("turns_between", range(5))
 async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
     dispatcher = Queue(watched, policy=POLICY, unary_lease_seconds=600).dispatcher
-    assert await ends_when_cancelled(dispatcher.run(), dispatcher.wake, turns_between)
+    assert await ends_when_cancelled(dispatcher.run(), dispatcher._wake_up.set, turns_between)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.engine.dispatcher.worker import Worker, lane_of
-from tests.engine.parts import WatchedLane, until
+from tests.engine.parts import NEVER, WatchedLane, turns, until
 from tests.support.postgres.queue_under_test import QueueUnderTest, new_job
 from thumbq_server.engine.queue import Queue
 from thumbq_server.storage.postgres.database import Database
@@ -68,6 +68,22 @@ async def test_no_credit_is_reserved_while_older_jobs_may_wait(queue: Queue, wor
     assert worker.claimant.credits == 2
     queue.dispatcher.wake()
     assert queue.dispatcher.reserve(1).claimants == []
+
+
+async def test_a_hint_that_comes_while_an_enqueue_has_the_credits_is_not_lost(
+    queue: Queue, worker: Worker, others: QueueUnderTest
+):
+    queue.dispatcher._wake_up.poll = NEVER
+    queue.dispatcher._wake_up.set()  # it sleeps again, by the new poll
+    await turns()
+    lane = enqueue_lane_of(queue)
+    with lane.held():
+        enqueue = asyncio.create_task(queue.enqueue([new_job(7), new_job(7)]))
+        await until(lambda: lane.committed == 1)
+        await others.enqueue(new_job(8))
+        queue.dispatcher.wake()
+    await enqueue
+    await worker.has(2)
 
 
 async def test_credits_that_found_no_new_job_come_back(queue: Queue, worker: Worker):

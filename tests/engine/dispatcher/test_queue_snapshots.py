@@ -272,4 +272,10 @@ async def test_watchers_stay_while_postgresql_is_away(postgres: str, database_ur
 @pytest.mark.parametrize("turns_between", range(5))
 async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
     watch = QueueSnapshots(watched, poll=NEVER)
-    assert await ends_when_cancelled(watch.run(), watch.wake, turns_between)
+    assert await ends_when_cancelled(watch.run(), watch._wake_up.set, turns_between)
+
+
+async def test_a_signal_wakes_nobody_while_nobody_watches(watched: WatchedDatabase):
+    watch = QueueSnapshots(watched)
+    watch.wake()
+    assert not watch._wake_up.pending

@@ -173,4 +173,10 @@ async def test_the_poll_finds_changes_without_a_hint(watched: WatchedDatabase, o
 @pytest.mark.parametrize("turns_between", range(5))
 async def test_a_cancellation_right_after_a_wake_up_is_not_lost(watched: WatchedDatabase, turns_between: int):
     hub = Hub(watched, poll=NEVER)
-    assert await ends_when_cancelled(hub.run(), hub.wake, turns_between)
+    assert await ends_when_cancelled(hub.run(), hub._wake_up.set, turns_between)
+
+
+async def test_a_signal_wakes_nobody_while_nobody_reads(hub: Hub):
+    await until(lambda: not hub._wake_up.pending)
+    hub.wake()
+    assert not hub._wake_up.pending

@@ -77,7 +77,7 @@ class Dispatcher:
         self._credits.add(claimant, count)
         if fresh_look:
             self._due.expect()
-        self._wake_up.set()
+        self._look_again()
         if self._paused:
             claimant.unavailable(_going_away())
 
@@ -88,7 +88,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Signal that a job may be due."""
         self._due.expect()
-        self._wake_up.set()
+        self._look_again()
 
     def keeps_jobs_back(self) -> bool:
         """Return whether a claimant gets no jobs, since its caller has as many as it may have."""
@@ -131,6 +131,7 @@ class Dispatcher:
     def accept(self, reservation: Reservation, jobs: Claimed) -> None:
         """Hand out the jobs that an enqueue claimed for a reservation; there may be fewer jobs than credits."""
         self._hand_out(reservation, jobs)
+        self._look_again()
 
     def withdraw(self, reservation: Reservation) -> None:
         """Take back the credits of an enqueue that broke off; jobs that it may have claimed are released."""
@@ -138,6 +139,11 @@ class Dispatcher:
             self._doubtful_claims.append(reservation.request.claim_id)
             self._give_back(reservation.claimants)
             self.wake()
+
+    def _look_again(self) -> None:
+        """Wake `run`, if there is anything for it to do. A signal for each enqueue would wake it for nothing."""
+        if self._doubtful_claims or (self._due.expected and self._credits):
+            self._wake_up.set()
 
     async def run(self) -> None:
         """Match until cancelled, or until `end` was called and nothing is left to hand out or to give back."""

@@ -78,7 +78,8 @@ class Hub:
 
     def wake(self) -> None:
         """Signal that the log may have grown."""
-        self._wake_up.set()
+        if self._readers:
+            self._wake_up.set()
 
     async def run(self) -> None:
         """Tail the log until cancelled."""

@@ -38,7 +38,8 @@ class QueueSnapshots:
 
     def wake(self) -> None:
         """Signal that something happened."""
-        self._wake_up.set()
+        if self._watchers:
+            self._wake_up.set()
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
