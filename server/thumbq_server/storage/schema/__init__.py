@@ -12,7 +12,11 @@ __all__ = ["access", "beside", "create", "metadata", "queue"]
 def create(connection: Connection) -> None:
     """Make everything that is described here in an empty database. The migrations do so step by step."""
     metadata.create_all(connection)
-    for columns, setting in ((queue.STORED_EXTERNAL, "STORAGE EXTERNAL"), (queue.NOT_SAMPLED, "STATISTICS 0")):
+    for columns, setting in (
+        (queue.STORED_EXTERNAL, "STORAGE EXTERNAL"),
+        (queue.NOT_SAMPLED, "STATISTICS 0"),
+        (queue.SAMPLED_LITTLE, "STATISTICS 10"),
+    ):
         for table, names in columns.items():
             for name in names:
                 connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {name} SET {setting}"))
